@@ -1,0 +1,26 @@
+/* status.c - the per-thread message buffer. */
+#include "base/status.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+static _Thread_local char message[TX_MESSAGE_SIZE];
+
+tx_status tx_fail(tx_status code, const char *format, ...) {
+  char text[TX_MESSAGE_SIZE]; /* the arguments may point into `message` */
+  va_list args;
+  va_start(args, format);
+  vsnprintf(text, sizeof text, format, args);
+  va_end(args);
+  memcpy(message, text, sizeof message);
+  return code;
+}
+
+tx_status tx_fail_in(tx_status code, const char *prefix) {
+  char text[TX_MESSAGE_SIZE];
+  memcpy(text, message, sizeof text);
+  return tx_fail(code, "%s: %s", prefix, text);
+}
+
+const char *tx_message(void) { return message; }

@@ -1,0 +1,42 @@
+/* threads.h - one way to run work on several cores, with the same result for any number of them.
+ *
+ * Work is cut into blocks by the shape of the problem alone, never by the number of threads; a block writes to its own
+ * part of the output, or to its own slot of a partial result that the caller then reduces in order. Which thread computes
+ * which block is left open, so results are the same bits for 1, 2 or 8 threads.
+ *
+ * Denormal numbers are flushed to zero inside a parallel region (on the calling thread too, restored on return).
+ * Parallel regions don't nest: tx_parallel called from inside a block runs its blocks in turn on that thread.
+ */
+#ifndef TX_BASE_THREADS_H
+#define TX_BASE_THREADS_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+/* Does block number `block`; `worker` (0 <= worker < tx_num_threads()) says whose scratch space it may use. */
+typedef void tx_block_fn(void *context, int64_t block, int worker);
+
+/* Runs fn(context, b, worker) for every b in [0, blocks). Blocks that stand after an interrupt are skipped. */
+void tx_parallel(int64_t blocks, tx_block_fn *fn, void *context);
+
+/* For loops over `count` items that each cost about `cost` elementary operations: the number of items to put into one
+ * block so that a block is worth a thread's while (about 32,768 operations). Depends on the problem only. */
+int64_t tx_block_size(int64_t count, int64_t cost);
+
+/* Number of threads that tx_parallel uses; set clamps to 1..TX_MAX_THREADS. The default is what the process may run on. */
+#define TX_MAX_THREADS 256
+int tx_num_threads(void);
+void tx_set_num_threads(int threads);
+
+/* Ctrl-C inside long C calls. The binding installs `poll`, which the calling thread asks between blocks (at most about
+ * every millisecond); once it answered true, tx_interrupted() is true, the remaining blocks of every tx_parallel are
+ * skipped, and results are meaningless, until the binding has raised the error and called tx_clear_interrupt(). */
+typedef bool tx_poll_fn(void *context);
+void tx_set_poll(tx_poll_fn *poll, void *context);
+bool tx_interrupted(void);
+void tx_clear_interrupt(void);
+
+/* Seconds of a monotonic clock. */
+double tx_clock(void);
+
+#endif

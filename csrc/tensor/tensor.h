@@ -1,0 +1,128 @@
+/* tensor.h - dtype, shape, strides, views, ref-counted storage.
+ *
+ * A tensor is a small ref-counted object: a dtype, up to TX_MAX_DIMS sizes with strides (in elements, may be 0 for an
+ * expanded dimension or negative never), and an offset into a ref-counted storage that several views may share. A storage
+ * is 64-byte-aligned and counts in-place changes (`version`), by which autograd notices that a saved tensor was changed.
+ *
+ *     tr.zeros(2,3):transpose(1,2)   shape {3,2}  strides {1,3}  offset 0   storage of 6 elements, shared
+ *
+ * Dimensions are 0-based here; messages speak 1-based. A tensor with no dimensions holds one element. Sizes may be zero.
+ * Functions named `out` return a new reference that the caller releases with tx_unref; arguments are borrowed.
+ */
+#ifndef TX_TENSOR_TENSOR_H
+#define TX_TENSOR_TENSOR_H
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/status.h"
+
+#define TX_MAX_DIMS 8
+
+/* In ascending order of promotion: u8 < i64 < f32 < f64. Comparisons give u8 (0 or 1). */
+typedef enum tx_dtype { TX_U8 = 0, TX_I64, TX_F32, TX_F64, TX_DTYPE_COUNT } tx_dtype;
+
+size_t tx_dtype_size(tx_dtype dtype);
+const char *tx_dtype_name(tx_dtype dtype);
+bool tx_dtype_is_float(tx_dtype dtype);
+bool tx_dtype_from_name(const char *name, tx_dtype *dtype);
+
+typedef struct tx_storage {
+  atomic_int refs;
+  void *data; /* 64-byte aligned */
+  size_t bytes;
+  uint64_t version; /* counts in-place changes */
+  void (*release)(void *owner, void *data); /* NULL: data came from tx_alloc; else called once, with owner (a mapped file) */
+  void *owner;
+} tx_storage;
+
+struct tx_node; /* autograd/op.h */
+
+typedef struct tx_tensor {
+  atomic_int refs;
+  tx_dtype dtype;
+  int dims;
+  int64_t shape[TX_MAX_DIMS];
+  int64_t strides[TX_MAX_DIMS];
+  int64_t offset; /* elements */
+  tx_storage *storage;
+  bool weak; /* a Lua number: yields to the other operand's dtype in promotion */
+
+  /* autograd */
+  bool requires_grad;     /* set by the user on a leaf, or implied by `node` */
+  struct tx_tensor *grad; /* owned; accumulated by backward, leaves only */
+  struct tx_node *node;   /* owned; the recorded call that made this tensor, NULL for a leaf */
+  int node_output;        /* which of its outputs this is */
+} tx_tensor;
+
+/* -- life ------------------------------------------------------------------------------------------------------------ */
+
+/* A new contiguous tensor with undefined contents. `operation` names the caller in messages. */
+tx_status tx_empty(tx_dtype dtype, int dims, const int64_t *shape, tx_tensor **out);
+tx_status tx_zeros(tx_dtype dtype, int dims, const int64_t *shape, tx_tensor **out);
+tx_status tx_full(tx_dtype dtype, int dims, const int64_t *shape, double value, tx_tensor **out);
+tx_status tx_empty_like(const tx_tensor *t, tx_tensor **out);
+tx_status tx_zeros_like(const tx_tensor *t, tx_tensor **out);
+/* A 0-dimensional tensor that holds one number; weak (see above) when `weak`. */
+tx_status tx_scalar(tx_dtype dtype, double value, bool weak, tx_tensor **out);
+/* A contiguous tensor over memory that belongs to someone else; `release(owner, data)` is called when it is let go. */
+tx_status tx_wrap(tx_dtype dtype, int dims, const int64_t *shape, void *data, void (*release)(void *, void *), void *owner,
+                  tx_tensor **out);
+
+tx_tensor *tx_ref(tx_tensor *t); /* returns t; NULL is passed through */
+void tx_unref(tx_tensor *t);     /* NULL is ignored */
+
+/* -- shape ----------------------------------------------------------------------------------------------------------- */
+
+int64_t tx_numel(const tx_tensor *t);
+bool tx_is_contiguous(const tx_tensor *t);
+bool tx_same_shape(const tx_tensor *a, const tx_tensor *b);
+/* Number of elements of a shape, overflow-checked, negative sizes refused ("zeros: size -1 in dimension 2"). */
+tx_status tx_shape_numel(const char *operation, int dims, const int64_t *shape, int64_t *numel);
+/* "{8,64,64,3}" into buffer; returns buffer. */
+#define TX_SHAPE_TEXT 192
+const char *tx_shape_text(int dims, const int64_t *shape, char buffer[TX_SHAPE_TEXT]);
+/* The same of a tensor, in a short-lived ring of per-thread buffers: for up to four shapes in one message. */
+const char *tx_shape_of(const tx_tensor *t);
+/* The common shape of two operands under broadcasting; fails naming both shapes. */
+tx_status tx_broadcast(const char *operation, const tx_tensor *a, const tx_tensor *b, int *dims, int64_t shape[TX_MAX_DIMS]);
+/* The dtype of a result of a and b: the higher of both; a weak operand yields, except that a weak float makes integers f32. */
+tx_dtype tx_promote(const tx_tensor *a, const tx_tensor *b);
+
+/* First element, as the type that the dtype says. */
+static inline void *tx_data(const tx_tensor *t) {
+  return (char *)t->storage->data + (size_t)t->offset * (t->dtype == TX_U8 ? 1u : t->dtype == TX_F32 ? 4u : 8u);
+}
+static inline float *tx_f32(const tx_tensor *t) { return (float *)t->storage->data + t->offset; }
+static inline double *tx_f64(const tx_tensor *t) { return (double *)t->storage->data + t->offset; }
+static inline int64_t *tx_i64(const tx_tensor *t) { return (int64_t *)t->storage->data + t->offset; }
+static inline uint8_t *tx_u8(const tx_tensor *t) { return (uint8_t *)t->storage->data + t->offset; }
+
+/* Says that the contents were changed in place. */
+static inline void tx_touch(tx_tensor *t) { t->storage->version++; }
+
+/* -- views (share the storage; autograd is the business of csrc/autograd) ---------------------------------------------- */
+
+tx_status tx_view(const tx_tensor *t, int dims, const int64_t *shape, tx_tensor **out); /* fails if strides don't allow it */
+tx_status tx_select(const tx_tensor *t, int dim, int64_t index, tx_tensor **out);
+tx_status tx_slice(const tx_tensor *t, int dim, int64_t first, int64_t count, int64_t step, tx_tensor **out);
+tx_status tx_permute(const tx_tensor *t, const int *order, tx_tensor **out);
+tx_status tx_expand(const char *operation, const tx_tensor *t, int dims, const int64_t *shape, tx_tensor **out);
+tx_status tx_alias(const tx_tensor *t, tx_tensor **out); /* the same view, without autograd state */
+
+/* -- copies ---------------------------------------------------------------------------------------------------------- */
+
+/* dst[...] = src[...], any strides and dtypes, shapes equal or src broadcast to dst. Does not touch dst's version. */
+tx_status tx_copy(tx_tensor *dst, const tx_tensor *src);
+/* t itself (a new reference) when it is contiguous, else a contiguous copy. */
+tx_status tx_contiguous(tx_tensor *t, tx_tensor **out);
+tx_status tx_clone(const tx_tensor *t, tx_tensor **out);
+tx_status tx_to(tx_tensor *t, tx_dtype dtype, tx_tensor **out); /* t itself when it has that dtype */
+/* Every element becomes `value`, converted to the dtype. Does not touch the version. */
+tx_status tx_fill(tx_tensor *t, double value);
+/* One element of a one-element tensor as a number. */
+double tx_item(const tx_tensor *t);
+
+#endif
