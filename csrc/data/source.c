@@ -1,0 +1,117 @@
+/* source.c - reading one image out of memory, a mapped file, or a decoder. */
+#define _DEFAULT_SOURCE /* madvise */
+#include "data/source.h"
+
+#include <inttypes.h>
+#include <string.h>
+#include <sys/mman.h>
+
+#include "base/memory.h"
+
+/* Pages of a mapping are given back after this many bytes of images were read. The kernel maps neighbours of a touched
+ * page too (16 pages), so the resident size may reach a few times this. */
+enum { RESIDENT_LIMIT = 16 << 20 };
+
+tx_status tx_source_new(const tx_source *description, tx_source **out) {
+  const tx_source *d = description;
+  if (d->count < 0 || d->height < 1 || d->width < 1 || d->channels < 1)
+    return tx_fail(TX_EINVAL, "source: %" PRId64 " images of {%" PRId64 ",%" PRId64 ",%" PRId64 "}", d->count, d->height,
+                   d->width, d->channels);
+  int64_t shape[] = {d->count, d->height, d->width, d->channels}, numel;
+  TX_TRY(tx_shape_numel("source", 4, shape, &numel));
+  tx_source *source = tx_alloc(sizeof *source);
+  if (source == NULL) return TX_ENOMEM;
+  *source = *d;
+  atomic_init(&source->refs, 1);
+  atomic_init(&source->resident, 0);
+  *out = source;
+  return TX_OK;
+}
+
+static void release_tensor(void *owner) { tx_unref(owner); }
+
+tx_status tx_source_from_tensor(const tx_tensor *images, tx_source **out) {
+  if (images->dims != 3 && images->dims != 4)
+    return tx_fail(TX_EINVAL, "source: images {N,H,W} or {N,H,W,C} wanted, got %s", tx_shape_of(images));
+  if (images->dtype == TX_I64) return tx_fail(TX_EINVAL, "source: images must be u8, f32 or f64, not i64");
+  tx_tensor *kept;
+  TX_TRY(tx_alias(images, &kept));
+  int64_t size = (int64_t)tx_dtype_size(images->dtype);
+  tx_source description = {
+      .count = images->shape[0],
+      .height = images->shape[1],
+      .width = images->shape[2],
+      .channels = images->dims == 4 ? images->shape[3] : 1,
+      .dtype = images->dtype,
+      .scale = images->dtype == TX_U8 ? 1.0f / 255.0f : 1.0f,
+      .base = tx_data(images),
+      .release = release_tensor,
+      .owner = kept,
+  };
+  for (int d = 0; d < images->dims; d++) description.stride[d] = images->strides[d] * size;
+  tx_status status = tx_source_new(&description, out);
+  if (status != TX_OK) tx_unref(kept);
+  return status;
+}
+
+tx_source *tx_source_ref(tx_source *source) {
+  atomic_fetch_add(&source->refs, 1);
+  return source;
+}
+
+void tx_source_unref(tx_source *source) {
+  if (source == NULL || atomic_fetch_sub(&source->refs, 1) != 1) return;
+  if (source->release != NULL) source->release(source->owner);
+  tx_dealloc(source);
+}
+
+/* Gives pages of a mapped file back once enough has been read through them. Another thread that reads at that moment
+ * only faults its page in again. */
+static void account_mapped(tx_source *source, size_t bytes) {
+  if (atomic_fetch_add(&source->resident, bytes) + bytes < RESIDENT_LIMIT) return;
+  atomic_store(&source->resident, 0);
+  madvise(source->map, source->mapped, MADV_DONTNEED);
+}
+
+/* One row of `width` pixels of C channels; the compiler turns the dense case into vector code. */
+#define READ_ROW(type)                                                                                  \
+  static void read_row_##type(const char *from, const tx_source *s, float *to) {                        \
+    const float scale = s->scale;                                                                       \
+    const int64_t values = s->width * s->channels, dense = s->channels * (int64_t)sizeof(type);         \
+    if ((s->channels == 1 || s->stride[3] == (int64_t)sizeof(type)) && s->stride[2] == dense) {         \
+      for (int64_t i = 0; i < values; i++) {                                                            \
+        type value;                                                                                     \
+        memcpy(&value, from + i * (int64_t)sizeof(type), sizeof value); /* a file may be unaligned */   \
+        to[i] = (float)value * scale;                                                                   \
+      }                                                                                                 \
+      return;                                                                                           \
+    }                                                                                                   \
+    for (int64_t x = 0; x < s->width; x++)                                                              \
+      for (int64_t c = 0; c < s->channels; c++) {                                                       \
+        type value;                                                                                     \
+        memcpy(&value, from + x * s->stride[2] + c * s->stride[3], sizeof value);                       \
+        *to++ = (float)value * scale;                                                                   \
+      }                                                                                                 \
+  }
+
+READ_ROW(uint8_t)
+READ_ROW(int64_t)
+READ_ROW(float)
+READ_ROW(double)
+
+typedef void read_row_fn(const char *from, const tx_source *source, float *to);
+
+static read_row_fn *const read_row[TX_DTYPE_COUNT] = {
+    [TX_U8] = read_row_uint8_t, [TX_I64] = read_row_int64_t, [TX_F32] = read_row_float, [TX_F64] = read_row_double};
+
+tx_status tx_source_read(tx_source *source, int64_t index, float *pixels) {
+  if (index < 0 || index >= source->count)
+    return tx_fail(TX_EINVAL, "source: image %" PRId64 " of %" PRId64, index + 1, source->count);
+  if (source->base == NULL) return source->read(source->owner, index, pixels);
+  const char *image = (const char *)source->base + index * source->stride[0];
+  for (int64_t y = 0; y < source->height; y++)
+    read_row[source->dtype](image + y * source->stride[1], source, pixels + y * source->width * source->channels);
+  if (source->mapped != 0)
+    account_mapped(source, (size_t)tx_source_pixels(source) * tx_dtype_size(source->dtype));
+  return TX_OK;
+}

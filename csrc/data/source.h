@@ -1,0 +1,60 @@
+/* source.h - where the pixels of a data set come from.
+ *
+ * A source is a read-only row of equally large images, numbered 0 .. count-1. It is ref-counted, holds no labels and knows
+ * no order: a data set in Lua is a source, a list of positions in it and a label for each, so that subsets, splits and
+ * shuffles copy no pixel. There are two kinds:
+ *
+ *   strided   base != NULL: the images lie in memory or in a mapped file, u8, i64, f32 or f64, with any byte strides
+ *                 base + i*stride[0] + row*stride[1] + column*stride[2] + channel*stride[3]
+ *   decoded   base == NULL: `read` produces one image, from a compressed file, another byte order, several sources, ...
+ *
+ * Pixels are handed out as f32 {H,W,C}: stored value * scale, where scale maps the full range of an integer type to 0..1
+ * (1/255 for u8) and is 1 for floats.
+ *
+ * Every function may be called from any thread; `read` must be able to run on several threads at once. A file must be
+ * mapped read-only: while images are read its pages are given back every so often (`mapped` says how many bytes), so that
+ * the resident size of the process stays bounded, however large the file is.
+ */
+#ifndef TX_DATA_SOURCE_H
+#define TX_DATA_SOURCE_H
+
+#include "tensor/tensor.h"
+
+typedef struct tx_source {
+  int64_t count, height, width, channels;
+  tx_dtype dtype; /* of the stored pixels; for a decoded source what set:get would best be kept as (TX_U8, TX_F32) */
+  float scale;    /* see above; not applied to what `read` gives */
+
+  const void *base; /* strided: pixel 0 of image 0 */
+  int64_t stride[4];
+  size_t mapped; /* bytes of the mapped file, 0: ordinary memory */
+  void *map;     /* page-aligned start of the mapping */
+
+  /* decoded: writes height*width*channels values to `pixels`; on failure the message names the file */
+  tx_status (*read)(void *owner, int64_t index, float *pixels);
+
+  void (*release)(void *owner); /* called once, when the last reference goes; NULL: nothing to do */
+  void *owner;
+
+  atomic_int refs;        /* set by tx_source_new, as is the next */
+  atomic_size_t resident; /* bytes read from the mapping since its pages were last given back */
+} tx_source;
+
+/* A new source as `description` says (its refs and resident are ignored). On failure nothing is released. */
+tx_status tx_source_new(const tx_source *description, tx_source **out);
+
+/* A source over a {N,H,W} or {N,H,W,C} tensor, of which it keeps a reference; u8, f32 or f64. */
+tx_status tx_source_from_tensor(const tx_tensor *images, tx_source **out);
+
+tx_source *tx_source_ref(tx_source *source); /* returns source */
+void tx_source_unref(tx_source *source);     /* NULL is ignored */
+
+/* Values in one image. */
+static inline int64_t tx_source_pixels(const tx_source *source) {
+  return source->height * source->width * source->channels;
+}
+
+/* Writes image `index` (0-based; checked) as f32 {H,W,C}, channels last, to `pixels`. */
+tx_status tx_source_read(tx_source *source, int64_t index, float *pixels);
+
+#endif
