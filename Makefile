@@ -44,6 +44,7 @@ CORE    := lua/texres/core.so
 all: $(CORE)
 
 $(CORE): $(OBJECTS)
+	@mkdir -p $(@D)
 	$(CC) $(TX_LDFLAGS) $(TX_SANITIZE) $(LDFLAGS) -o $@ $(OBJECTS) $(TX_LIBS)
 
 $(BUILD)/%.o: csrc/%.c Makefile
