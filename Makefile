@@ -38,10 +38,10 @@ FLAGS_neon   :=
 SOURCES := $(sort $(filter-out csrc/kernels/simd/%,$(wildcard csrc/*/*.c csrc/kernels/*/*.c)))
 SIMD    := $(sort $(wildcard csrc/kernels/simd/*.c))
 OBJECTS := $(SOURCES:csrc/%.c=$(BUILD)/%.o) $(foreach isa,$(ISAS),$(SIMD:csrc/kernels/simd/%.c=$(BUILD)/kernels/simd/$(isa)/%.o))
-CORE    := lua/texres/core.so
+CORE    ?= lua/texres/core.so
 
 .PHONY: all
-all: $(CORE)
+all: $(CORE) ## build the module: lua/texres/core.so
 
 $(CORE): $(OBJECTS)
 	@mkdir -p $(@D)
@@ -59,3 +59,63 @@ endef
 $(foreach isa,$(ISAS),$(eval $(call isa_rule,$(isa))))
 
 -include $(OBJECTS:.o=.d)
+
+# -- what people type -------------------------------------------------------------------------------------------------
+
+BUSTED    ?= $(LUA) /usr/bin/busted --ignore-lua
+SPECS     ?=
+SHARED    := $(wildcard ../shared)
+LUA_FILES := $(shell find lua -name '*.lua')
+C_FILES   := $(shell find csrc -name '*.[ch]')
+LUA_PATHS := LUA_PATH='./lua/?.lua;./lua/?/init.lua;./?.lua;;'
+TREE      := $(LUA_PATHS) LUA_CPATH='./lua/?.so;;' TEXRES_LUA='$(LUA)' BUSTED='$(BUSTED)'
+
+.PHONY: demo test lint format asan bench install clean help
+
+# installs missing system packages: those for building, for running, and for the use named
+setup-%:
+	@tools/setup.sh build run $*
+
+demo: setup-run ## build, train on synthetic fabric and test, in under four minutes
+	@$(MAKE) --no-print-directory all
+	@$(LUA) examples/make_fabric.lua --out demo
+	@$(LUA) examples/textile.lua --images demo/X.npy --labels demo/Y.npy --width 16 --epochs 6 --dir demo/run
+
+test: setup-test ## build and run every spec, or those in SPECS=...
+	@$(MAKE) --no-print-directory all
+	@$(TREE) $(LUA) tools/test.lua $(SPECS)
+
+lint: setup-lint ## luacheck, clang-format, the floors of csrc/, every header on its own
+	luacheck -q lua examples spec bench tools $(wildcard bin/texres)
+	@$(MAKE) --no-print-directory all
+	$(LUA) tools/floors.lua $(CORE)
+	clang-format --dry-run -Werror $(C_FILES)
+	@for h in $(filter %.h,$(C_FILES)); do \
+	  $(CC) $(TX_CFLAGS) -Werror -Wno-unused-function -fsyntax-only -include $$h -x c /dev/null || exit 1; \
+	done
+
+format: setup-lint ## bring the C sources into the house's style
+	clang-format -i $(C_FILES)
+
+# The module is built apart, in build-asan; freed blocks are not kept, so that a use after free is seen.
+asan: setup-test ## the specs under AddressSanitizer and UBSan (SPECS=... for some)
+	@$(MAKE) --no-print-directory all BUILD=build-asan CORE=build-asan/lua/texres/core.so CFLAGS='-O1 -g' \
+	  TX_SANITIZE='-fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer'
+	@$(LUA_PATHS) LUA_CPATH='./build-asan/lua/?.so;;' TEXRES_LUA='$(LUA)' \
+	  ASAN_OPTIONS=detect_leaks=1 LSAN_OPTIONS=suppressions=tools/lsan.supp:print_suppressions=0 \
+	  UBSAN_OPTIONS=print_stacktrace=1 \
+	  BUSTED="env LD_PRELOAD=$$($(CC) -print-file-name=libasan.so) $(BUSTED)" $(LUA) tools/test.lua $(SPECS)
+
+bench: setup-run ## compare speed and memory with PyTorch, where the Python in PYTHON= can import it
+	@$(MAKE) --no-print-directory all
+	@$(LUA) bench/run.lua
+
+install: all ## install below PREFIX (/usr/local), or to LUADIR and LIBDIR
+	@for f in $(LUA_FILES:lua/%=%); do install -D -m 644 lua/$$f "$(DESTDIR)$(LUADIR)/$$f" || exit 1; done
+	install -D -m 755 $(CORE) "$(DESTDIR)$(LIBDIR)/texres/core.so"
+
+clean: ## remove what was built
+	rm -rf build build-asan $(CORE) demo
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-9s %s\n", $$1, $$2 }' Makefile

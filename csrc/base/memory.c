@@ -13,7 +13,11 @@
 #include <sys/mman.h>
 
 enum { HEADER = TX_ALIGNMENT, LISTS = 48 };
+#ifdef __SANITIZE_ADDRESS__
+#define LARGE ((size_t)PTRDIFF_MAX) /* no block is kept, so that the sanitizer sees a use after free */
+#else
 #define LARGE ((size_t)64 * 1024)
+#endif
 #define HUGE_PAGE ((size_t)2 * 1024 * 1024)
 
 /* Stands in the 64 bytes before every block. */
@@ -90,7 +94,7 @@ static block *map_new(size_t capacity) {
 }
 
 void *tx_alloc(size_t bytes) {
-  if (bytes > (size_t)PTRDIFF_MAX - 2 * LARGE) {
+  if (bytes > (size_t)PTRDIFF_MAX / 2) {
     tx_fail(TX_ENOMEM, "not enough memory: a block of %zu bytes was asked for", bytes);
     return NULL;
   }

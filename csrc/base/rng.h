@@ -24,10 +24,10 @@ typedef struct tx_rng {
 
 tx_rng tx_rng_make(uint64_t seed, uint64_t stream);
 uint32_t tx_rng_u32(tx_rng *rng);
-double tx_rng_uniform(tx_rng *rng);                       /* [0, 1), 53 bits */
+double tx_rng_uniform(tx_rng *rng);                        /* [0, 1), 53 bits */
 double tx_rng_range(tx_rng *rng, double low, double high); /* [low, high) */
-double tx_rng_normal(tx_rng *rng);                        /* mean 0, variance 1 (Box-Muller) */
-int64_t tx_rng_below(tx_rng *rng, int64_t n);             /* 0 .. n-1, unbiased; n >= 1 */
+double tx_rng_normal(tx_rng *rng);                         /* mean 0, variance 1 (Box-Muller) */
+int64_t tx_rng_below(tx_rng *rng, int64_t n);              /* 0 .. n-1, unbiased; n >= 1 */
 
 /* Turns a 32-bit word into a float in [0, 1) with 24 bits, and a pair of words into two normal deviates. */
 static inline float tx_u32_to_unit(uint32_t word) { return (float)(word >> 8) * 0x1p-24f; }

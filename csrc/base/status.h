@@ -36,10 +36,10 @@ tx_status tx_fail_in(tx_status code, const char *prefix);
 const char *tx_message(void);
 
 /* Hands a failure on to the caller. */
-#define TX_TRY(call)                        \
-  do {                                      \
-    tx_status tx_try_ = (call);             \
-    if (tx_try_ != TX_OK) return tx_try_;   \
+#define TX_TRY(call)                      \
+  do {                                    \
+    tx_status tx_try_ = (call);           \
+    if (tx_try_ != TX_OK) return tx_try_; \
   } while (0)
 
 #endif

@@ -34,7 +34,8 @@ typedef struct tx_storage {
   void *data; /* 64-byte aligned */
   size_t bytes;
   uint64_t version; /* counts in-place changes */
-  void (*release)(void *owner, void *data); /* NULL: data came from tx_alloc; else called once, with owner (a mapped file) */
+  void (*release)(void *owner,
+                  void *data); /* NULL: data came from tx_alloc; else called once, with owner (a mapped file) */
   void *owner;
 } tx_storage;
 
@@ -68,8 +69,8 @@ tx_status tx_zeros_like(const tx_tensor *t, tx_tensor **out);
 /* A 0-dimensional tensor that holds one number; weak (see above) when `weak`. */
 tx_status tx_scalar(tx_dtype dtype, double value, bool weak, tx_tensor **out);
 /* A contiguous tensor over memory that belongs to someone else; `release(owner, data)` is called when it is let go. */
-tx_status tx_wrap(tx_dtype dtype, int dims, const int64_t *shape, void *data, void (*release)(void *, void *), void *owner,
-                  tx_tensor **out);
+tx_status tx_wrap(tx_dtype dtype, int dims, const int64_t *shape, void *data, void (*release)(void *, void *),
+                  void *owner, tx_tensor **out);
 
 tx_tensor *tx_ref(tx_tensor *t); /* returns t; NULL is passed through */
 void tx_unref(tx_tensor *t);     /* NULL is ignored */
@@ -87,7 +88,8 @@ const char *tx_shape_text(int dims, const int64_t *shape, char buffer[TX_SHAPE_T
 /* The same of a tensor, in a short-lived ring of per-thread buffers: for up to four shapes in one message. */
 const char *tx_shape_of(const tx_tensor *t);
 /* The common shape of two operands under broadcasting; fails naming both shapes. */
-tx_status tx_broadcast(const char *operation, const tx_tensor *a, const tx_tensor *b, int *dims, int64_t shape[TX_MAX_DIMS]);
+tx_status tx_broadcast(const char *operation, const tx_tensor *a, const tx_tensor *b, int *dims,
+                       int64_t shape[TX_MAX_DIMS]);
 /* The dtype of a result of a and b: the higher of both; a weak operand yields, except that a weak float makes integers f32. */
 tx_dtype tx_promote(const tx_tensor *a, const tx_tensor *b);
 
@@ -105,7 +107,8 @@ static inline void tx_touch(tx_tensor *t) { t->storage->version++; }
 
 /* -- views (share the storage; autograd is the business of csrc/autograd) ---------------------------------------------- */
 
-tx_status tx_view(const tx_tensor *t, int dims, const int64_t *shape, tx_tensor **out); /* fails if strides don't allow it */
+tx_status tx_view(const tx_tensor *t, int dims, const int64_t *shape,
+                  tx_tensor **out); /* fails if strides don't allow it */
 tx_status tx_select(const tx_tensor *t, int dim, int64_t index, tx_tensor **out);
 tx_status tx_slice(const tx_tensor *t, int dim, int64_t first, int64_t count, int64_t step, tx_tensor **out);
 tx_status tx_permute(const tx_tensor *t, const int *order, tx_tensor **out);

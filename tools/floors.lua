@@ -1,0 +1,71 @@
+--- Checks what the compiler can't: that every floor of csrc/ uses only the floors below it, and the house's few
+-- other rules.
+--
+--     lua5.4 tools/floors.lua [lua/texres/core.so]
+--
+-- With the built module, also that luaopen_texres_core is the only symbol it exports. Prints one line per fault.
+
+local FLOORS = { base = 0, kernels = 1, tensor = 2, autograd = 3, data = 4, lua = 5 }
+-- what stands in one file, or one folder, only
+local ALONE = {
+  { "#include [<\"]lua%.h", "^csrc/lua/", "lua.h belongs to csrc/lua/" },
+  { "#include [<\"]lauxlib%.h", "^csrc/lua/", "lauxlib.h belongs to csrc/lua/" },
+  { "#include <cblas%.h>", "^csrc/tensor/gemm%.c$", "cblas.h belongs to csrc/tensor/gemm.c" },
+  { "#define STB_[%w_]*IMPLEMENTATION", "^csrc/data/stb%.c$", "stb's implementation belongs to csrc/data/stb.c" },
+}
+-- no floor prints or ends the process
+local FORBIDDEN = { "printf", "fprintf", "puts", "putchar", "exit", "abort", "perror" }
+
+local faults = 0
+local function fault(path, line, message)
+  faults = faults + 1
+  print(("%s:%d: %s"):format(path, line, message))
+end
+
+--- The text without comments, line breaks kept.
+local function without_comments(text)
+  local function blank(s) return (s:gsub("[^\n]", " ")) end
+  return (text:gsub("/%*.-%*/", blank):gsub("//[^\n]*", blank))
+end
+
+local function check(path)
+  local file = assert(io.open(path))
+  local text = file:read "a"
+  file:close()
+  if not text:find "^/%*" then fault(path, 1, "a file opens with a comment that says what it is") end
+  local floor = path:match "^csrc/(%w+)/"
+  local rank = FLOORS[floor] or fault(path, 1, "unknown floor " .. tostring(floor))
+  local guard = "TX_" .. path:match("^csrc/(.*)$"):upper():gsub("[/.]", "_")
+  if path:find "%.h$" and not text:find("#ifndef " .. guard, 1, true) then
+    fault(path, 1, "include guard " .. guard .. " is missing")
+  end
+  local number = 0
+  for line in (without_comments(text) .. "\n"):gmatch "(.-)\n" do
+    number = number + 1
+    local used = line:match '^%s*#include%s+"(%w+)/'
+    if rank and FLOORS[used] and FLOORS[used] > rank then
+      fault(path, number, ("%s includes %s, which stands above it"):format(floor, used))
+    end
+    for _, rule in ipairs(ALONE) do
+      if line:find(rule[1]) and not path:find(rule[2]) then fault(path, number, rule[3]) end
+    end
+    local code = line:gsub('"[^"]*"', '""')
+    for _, name in ipairs(FORBIDDEN) do
+      if code:find("%f[%w_]" .. name .. "%s*%(") then
+        fault(path, number, name .. ": the core neither prints nor ends the process")
+      end
+    end
+  end
+end
+
+for path in io.popen("git ls-files -co --exclude-standard 'csrc/*.c' 'csrc/*.h'"):lines() do
+  if io.open(path) then check(path) end
+end
+
+if arg[1] then
+  for line in io.popen("nm -D --defined-only " .. arg[1]):lines() do
+    local symbol = line:match "%S+$"
+    if symbol ~= "luaopen_texres_core" then fault(arg[1], 0, "exports " .. symbol) end
+  end
+end
+os.exit(faults == 0)

@@ -1,0 +1,44 @@
+#!/bin/sh
+# Makes sure that the system packages of packages.txt are there.
+#
+#     tools/setup.sh build run test
+#
+# installs what is missing for the uses named, through apt as root or with a sudo that asks for no password. Where it can't, it
+# prints the one command that does and ends with status 1.
+set -u
+cd "$(dirname "$0")/.." || exit 1
+
+missing=
+for use in "$@"; do
+  while read -r row package probe; do
+    if [ "$row" = "$use" ] && ! sh -c "$probe" >/dev/null 2>&1 </dev/null; then
+      missing="$missing $package"
+    fi
+  done <packages.txt
+done
+[ -n "$missing" ] || exit 0
+
+if ! command -v apt-get >/dev/null 2>&1; then
+  echo "texres needs these packages (named as in Debian):$missing" >&2
+  echo "Install them with your system's package manager, then run make again." >&2
+  exit 1
+fi
+if [ "$(id -u)" = 0 ]; then
+  as_root=
+elif sudo -n true 2>/dev/null; then
+  as_root="sudo -n"
+else
+  echo "texres needs packages that are not installed. Run this, then make again:" >&2
+  echo "    sudo apt-get install -y$missing" >&2
+  exit 1
+fi
+
+echo "installing:$missing"
+install() {
+  # shellcheck disable=SC2086 # both are lists of words
+  DEBIAN_FRONTEND=noninteractive $as_root apt-get install -y -qq --no-install-recommends $missing >/dev/null
+}
+install || { $as_root apt-get update -qq && install; } || {
+  echo "apt-get could not install:$missing" >&2
+  exit 1
+}
