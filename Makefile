@@ -64,7 +64,6 @@ $(foreach isa,$(ISAS),$(eval $(call isa_rule,$(isa))))
 
 BUSTED    ?= $(LUA) /usr/bin/busted --ignore-lua
 SPECS     ?=
-SHARED    := $(wildcard ../shared)
 LUA_FILES := $(shell find lua -name '*.lua')
 C_FILES   := $(shell find csrc -name '*.[ch]')
 LUA_PATHS := LUA_PATH='./lua/?.lua;./lua/?/init.lua;./?.lua;;'
@@ -86,7 +85,7 @@ test: setup-test ## build and run every spec, or those in SPECS=...
 	@$(TREE) $(LUA) tools/test.lua $(SPECS)
 
 lint: setup-lint ## luacheck, clang-format, the floors of csrc/, every header on its own
-	luacheck -q lua examples spec bench tools $(wildcard bin/texres)
+	luacheck -q $(wildcard lua examples spec bench tools bin/texres)
 	@$(MAKE) --no-print-directory all
 	$(LUA) tools/floors.lua $(CORE)
 	clang-format --dry-run -Werror $(C_FILES)
