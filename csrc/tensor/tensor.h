@@ -1,7 +1,7 @@
 /* tensor.h - dtype, shape, strides, views, ref-counted storage.
  *
- * A tensor is a small ref-counted object: a dtype, up to TX_MAX_DIMS sizes with strides (in elements, may be 0 for an
- * expanded dimension or negative never), and an offset into a ref-counted storage that several views may share. A storage
+ * A tensor is a small ref-counted object: a dtype, up to TX_MAX_DIMS sizes with strides (in elements; 0 for an
+ * expanded dimension, never negative), and an offset into a ref-counted storage that several views may share. A storage
  * is 64-byte-aligned and counts in-place changes (`version`), by which autograd notices that a saved tensor was changed.
  *
  *     tr.zeros(2,3):transpose(1,2)   shape {3,2}  strides {1,3}  offset 0   storage of 6 elements, shared
@@ -39,7 +39,13 @@ typedef struct tx_storage {
   void *owner;
 } tx_storage;
 
-struct tx_node; /* autograd/op.h */
+/* What autograd hangs on a tensor (autograd/tape.h); here it is only known how to let go of it. */
+typedef struct tx_node_base {
+  void (*release)(struct tx_node_base *node);
+} tx_node_base;
+
+/* Index tensors (argmax, topk, gather, labels) hold what a Lua user sees: positions counted from this. */
+#define TX_INDEX_BASE 1
 
 typedef struct tx_tensor {
   atomic_int refs;
@@ -54,13 +60,13 @@ typedef struct tx_tensor {
   /* autograd */
   bool requires_grad;     /* set by the user on a leaf, or implied by `node` */
   struct tx_tensor *grad; /* owned; accumulated by backward, leaves only */
-  struct tx_node *node;   /* owned; the recorded call that made this tensor, NULL for a leaf */
+  tx_node_base *node;     /* owned; the recorded call that made this tensor, NULL for a leaf */
   int node_output;        /* which of its outputs this is */
 } tx_tensor;
 
 /* -- life ------------------------------------------------------------------------------------------------------------ */
 
-/* A new contiguous tensor with undefined contents. `operation` names the caller in messages. */
+/* A new contiguous tensor with undefined contents. */
 tx_status tx_empty(tx_dtype dtype, int dims, const int64_t *shape, tx_tensor **out);
 tx_status tx_zeros(tx_dtype dtype, int dims, const int64_t *shape, tx_tensor **out);
 tx_status tx_full(tx_dtype dtype, int dims, const int64_t *shape, double value, tx_tensor **out);

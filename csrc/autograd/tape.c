@@ -1,0 +1,319 @@
+/* tape.c - nodes, and the walk back over them.
+ *
+ * Neither backward nor the release of a graph recurses: backward takes the latest node from a heap, release works off a
+ * list, so a chain of any length is fine.
+ */
+#include "autograd/tape.h"
+
+#include <string.h>
+
+#include "base/memory.h"
+
+/* -- nodes ----------------------------------------------------------------------------------------------------------- */
+
+static tx_node *pending; /* nodes without references that wait to be freed */
+static bool releasing;
+
+/* Lets go of everything that backward needed. */
+static void clear(tx_node *node) {
+  for (int s = 0; s < TX_MAX_SAVED; s++) {
+    tx_unref(node->saved[s]);
+    node->saved[s] = NULL;
+  }
+  for (int o = 0; o < TX_MAX_OUTPUTS; o++) {
+    tx_unref(node->dout[o]);
+    node->dout[o] = NULL;
+  }
+  for (int i = 0; i < node->n_in; i++) {
+    tx_unref(node->edges[i].leaf);
+    tx_node_unref(node->edges[i].node);
+  }
+  node->n_in = 0;
+  tx_dealloc(node->edges);
+  tx_dealloc(node->params);
+  node->edges = NULL;
+  node->params = NULL;
+  if (node->custom_release != NULL) node->custom_release(node->custom_context);
+  node->custom_release = NULL;
+}
+
+void tx_node_unref(tx_node *node) {
+  if (node == NULL || --node->refs > 0) return;
+  node->next = pending;
+  pending = node;
+  if (releasing) return; /* an outer call works the list off */
+  releasing = true;
+  while (pending != NULL) {
+    tx_node *first = pending;
+    pending = first->next;
+    clear(first);
+    tx_dealloc(first);
+  }
+  releasing = false;
+}
+
+static void release(tx_node_base *base) { tx_node_unref((tx_node *)base); }
+
+static void set_meta(tx_meta *meta, const tx_tensor *t) {
+  meta->dtype = t->dtype;
+  meta->dims = t->dims;
+  memcpy(meta->shape, t->shape, sizeof meta->shape);
+}
+
+tx_status tx_node_make(const char *name, int n_in, tx_tensor *const *in, tx_node **out) {
+  static uint64_t last_sequence;
+  size_t n = (size_t)n_in;
+  tx_node *node = tx_alloc_zero(sizeof *node);
+  /* one block holds the three arrays */
+  char *arrays = tx_alloc_zero(n * (sizeof(tx_edge) + sizeof(tx_meta) + sizeof(bool)));
+  if (node == NULL || arrays == NULL) {
+    tx_dealloc(node);
+    tx_dealloc(arrays);
+    return TX_ENOMEM;
+  }
+  node->base.release = release;
+  node->refs = 1;
+  node->sequence = ++last_sequence;
+  node->name = name;
+  node->n_in = n_in;
+  node->edges = (tx_edge *)(void *)arrays;
+  node->in_meta = (tx_meta *)(void *)(arrays + n * sizeof(tx_edge));
+  node->needs = (bool *)(arrays + n * (sizeof(tx_edge) + sizeof(tx_meta)));
+  for (int i = 0; i < n_in; i++) {
+    if (in[i] == NULL) continue;
+    set_meta(&node->in_meta[i], in[i]);
+    node->needs[i] = tx_requires_grad(in[i]);
+    if (!node->needs[i]) continue;
+    if (in[i]->node != NULL) {
+      node->edges[i].node = (tx_node *)in[i]->node;
+      node->edges[i].node->refs++;
+      node->edges[i].output = in[i]->node_output;
+    } else {
+      node->edges[i].leaf = tx_ref(in[i]);
+    }
+  }
+  *out = node;
+  return TX_OK;
+}
+
+void tx_node_attach(tx_node *node, int output, tx_tensor *t) {
+  set_meta(&node->out_meta[output], t);
+  if (!tx_dtype_is_float(t->dtype)) return;
+  node->refs++;
+  t->node = &node->base;
+  t->node_output = output;
+  t->requires_grad = true;
+}
+
+/* -- gradients ------------------------------------------------------------------------------------------------------- */
+
+/* Nobody else sees this tensor's memory. */
+static bool is_sole_owner(const tx_tensor *t) {
+  return atomic_load(&t->refs) == 1 && atomic_load(&t->storage->refs) == 1 && tx_is_contiguous(t);
+}
+
+/* *sum += gradient; takes over the reference to gradient. */
+static tx_status accumulate(tx_tensor **sum, tx_tensor *gradient) {
+  if (*sum == NULL) {
+    *sum = gradient;
+    return TX_OK;
+  }
+  tx_status status;
+  if (is_sole_owner(*sum)) {
+    status = tx_axpy(*sum, 1, gradient);
+  } else {
+    tx_tensor *both;
+    status = tx_binary("backward", TX_ADD, *sum, gradient, &both);
+    if (status == TX_OK) {
+      tx_unref(*sum);
+      *sum = both;
+    }
+  }
+  tx_unref(gradient);
+  return status;
+}
+
+/* leaf.grad += gradient; takes over the reference. leaf.grad is memory of its own, so that a user may change it. */
+static tx_status accumulate_leaf(tx_tensor *leaf, tx_tensor *gradient) {
+  if (leaf->grad != NULL) {
+    tx_touch(leaf->grad);
+    tx_status status = tx_axpy(leaf->grad, 1, gradient);
+    tx_unref(gradient);
+    return status;
+  }
+  if (is_sole_owner(gradient)) {
+    leaf->grad = gradient;
+    return TX_OK;
+  }
+  tx_status status = tx_clone(gradient, &leaf->grad);
+  tx_unref(gradient);
+  return status;
+}
+
+/* -- the walk -------------------------------------------------------------------------------------------------------- */
+
+/* A binary heap of nodes, the latest call on top; owns a reference to each. */
+typedef struct heap {
+  tx_node **node;
+  size_t count, room;
+} heap;
+
+static tx_status push(heap *h, tx_node *node) {
+  if (h->count == h->room) {
+    size_t room = h->room > 0 ? 2 * h->room : 64;
+    tx_node **wider = tx_alloc(room * sizeof *wider);
+    if (wider == NULL) return TX_ENOMEM;
+    if (h->count > 0) memcpy(wider, h->node, h->count * sizeof *wider);
+    tx_dealloc(h->node);
+    h->node = wider;
+    h->room = room;
+  }
+  size_t at = h->count++;
+  while (at > 0 && h->node[(at - 1) / 2]->sequence < node->sequence) {
+    h->node[at] = h->node[(at - 1) / 2];
+    at = (at - 1) / 2;
+  }
+  h->node[at] = node;
+  node->refs++;
+  node->queued = true;
+  return TX_OK;
+}
+
+static tx_node *pop(heap *h) {
+  tx_node *top = h->node[0], *moved = h->node[--h->count];
+  size_t at = 0;
+  for (;;) {
+    size_t child = 2 * at + 1;
+    if (child >= h->count) break;
+    if (child + 1 < h->count && h->node[child + 1]->sequence > h->node[child]->sequence) child++;
+    if (h->node[child]->sequence < moved->sequence) break;
+    h->node[at] = h->node[child];
+    at = child;
+  }
+  h->node[at] = moved;
+  top->queued = false;
+  return top;
+}
+
+static tx_status already_freed(const tx_node *node) {
+  return tx_fail(TX_EINVAL,
+                 "backward: the graph behind this tensor was already used by a backward (at %s) and is freed: compute the "
+                 "value anew",
+                 node->name);
+}
+
+/* Brings a gradient to where an edge leads; takes over the reference. */
+static tx_status deliver(heap *h, const tx_edge *edge, tx_tensor *gradient) {
+  if (edge->leaf != NULL) return accumulate_leaf(edge->leaf, gradient);
+  if (edge->node->freed) {
+    tx_unref(gradient);
+    return already_freed(edge->node);
+  }
+  TX_TRY(accumulate(&edge->node->dout[edge->output], gradient));
+  return edge->node->queued ? TX_OK : push(h, edge->node);
+}
+
+static tx_status check_saved(const tx_node *node) {
+  for (int s = 0; s < TX_MAX_SAVED; s++) {
+    if (node->saved[s] == NULL || node->saved[s]->storage->version == node->version[s]) continue;
+    return tx_fail(TX_EINVAL,
+                   "%s: a tensor %s saved for backward was changed in place after %s was computed: change a clone() of it "
+                   "instead",
+                   node->name, tx_shape_of(node->saved[s]), node->name);
+  }
+  return TX_OK;
+}
+
+/* A gradient has the shape and dtype of what it is the gradient of. */
+static tx_status check_gradient(const tx_node *node, int input, const tx_tensor *gradient) {
+  const tx_meta *want = &node->in_meta[input];
+  if (gradient->dtype == want->dtype && gradient->dims == want->dims &&
+      memcmp(gradient->shape, want->shape, (size_t)want->dims * sizeof want->shape[0]) == 0) {
+    return TX_OK;
+  }
+  char text[TX_SHAPE_TEXT];
+  return tx_fail(TX_EINVAL, "%s: backward gave a gradient %s %s for input %d, which is %s %s", node->name,
+                 tx_dtype_name(gradient->dtype), tx_shape_of(gradient), input + 1, tx_dtype_name(want->dtype),
+                 tx_shape_text(want->dims, want->shape, text));
+}
+
+static tx_status run_backward(tx_node *node, tx_tensor **din) {
+  if (node->custom != NULL) return node->custom(node->custom_context, node->n_out, node->dout, node->n_in, din);
+  tx_call call = {.op = node->op,
+                  .n_in = node->n_in,
+                  .params = node->params,
+                  .needs = node->needs,
+                  .din = din,
+                  .node = node};
+  memcpy(call.dout, node->dout, sizeof call.dout);
+  return node->op->backward(&call);
+}
+
+/* Runs one node's backward, hands its gradients on and frees it. */
+static tx_status visit(heap *h, tx_node *node) {
+  TX_TRY(check_saved(node));
+  tx_tensor *few[TX_MAX_INPUTS] = {NULL}, **din = few;
+  int n_in = node->n_in;
+  if (n_in > TX_MAX_INPUTS) {
+    din = tx_alloc_zero((size_t)n_in * sizeof din[0]);
+    if (din == NULL) return TX_ENOMEM;
+  }
+  tx_status status = run_backward(node, din);
+  for (int i = 0; i < n_in; i++) {
+    if (din[i] == NULL) continue;
+    if (status == TX_OK && node->needs[i]) status = check_gradient(node, i, din[i]);
+    if (status == TX_OK && node->needs[i]) {
+      status = deliver(h, &node->edges[i], din[i]);
+    } else {
+      tx_unref(din[i]);
+    }
+  }
+  if (din != few) tx_dealloc(din);
+  clear(node);
+  node->freed = true;
+  return status;
+}
+
+/* The gradient that backward starts from: as given, or 1 for a single number. */
+static tx_status seed(const tx_tensor *t, tx_tensor *given, tx_tensor **out) {
+  if (given == NULL) {
+    if (tx_numel(t) != 1) {
+      return tx_fail(TX_EINVAL, "backward: the tensor is %s: give a gradient of that shape, or reduce it to one number first",
+                     tx_shape_of(t));
+    }
+    return tx_full(t->dtype, t->dims, t->shape, 1, out);
+  }
+  if (!tx_same_shape(t, given)) {
+    return tx_fail(TX_EINVAL, "backward: the gradient is %s, the tensor %s", tx_shape_of(given), tx_shape_of(t));
+  }
+  return tx_to(given, t->dtype, out);
+}
+
+tx_status tx_backward(tx_tensor *t, tx_tensor *gradient) {
+  if (!t->requires_grad) {
+    return tx_fail(TX_EINVAL, "backward: this tensor %s does not depend on any tensor that requires a gradient", tx_shape_of(t));
+  }
+  tx_node *root = (tx_node *)t->node;
+  if (root != NULL && root->freed) return already_freed(root);
+  tx_tensor *first;
+  TX_TRY(seed(t, gradient, &first));
+  heap h = {0};
+  tx_edge start = {.leaf = root == NULL ? t : NULL, .node = root, .output = t->node_output};
+  bool enabled = tx_grad_enabled();
+  tx_set_grad_enabled(false);
+  tx_status status = deliver(&h, &start, first);
+  while (h.count > 0) {
+    tx_node *node = pop(&h);
+    if (status == TX_OK) status = visit(&h, node);
+    if (status != TX_OK) { /* gradients on their way are dropped */
+      for (int o = 0; o < TX_MAX_OUTPUTS; o++) {
+        tx_unref(node->dout[o]);
+        node->dout[o] = NULL;
+      }
+    }
+    tx_node_unref(node);
+  }
+  tx_dealloc(h.node);
+  tx_set_grad_enabled(enabled);
+  return status;
+}

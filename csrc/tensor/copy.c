@@ -1,0 +1,218 @@
+/* copy.c - copies and fills between any strides and dtypes.
+ *
+ * A copy is first reduced to as few dimensions as the strides of both sides allow; what remains is a block of rows that
+ * run along the innermost dimension. Rows are spread over the threads.
+ */
+#include "base/threads.h"
+#include "tensor/tensor.h"
+
+/* Floating point to integer without undefined behaviour: saturates, NaN gives 0. */
+static int64_t to_i64(double v) {
+  if (!(v > -9.2233720368547758e18)) return v != v ? 0 : INT64_MIN;
+  return v >= 9.2233720368547758e18 ? INT64_MAX : (int64_t)v;
+}
+
+/* Numbers outside 0..255 wrap when they come from integers and saturate when they come from floats. */
+static uint8_t float_to_u8(double v) { return v >= 255 ? 255 : v > 0 ? (uint8_t)v : 0; }
+
+#define ROW(from, from_type, to, to_type, convert)                                                             \
+  static void row_##from##_##to(int64_t n, const void *src, int64_t ss, void *dst, int64_t ds) {               \
+    const from_type *x = src;                                                                                  \
+    to_type *y = dst;                                                                                          \
+    if (ss == 1 && ds == 1) {                                                                                  \
+      for (int64_t i = 0; i < n; i++) y[i] = convert(x[i]);                                                    \
+    } else {                                                                                                   \
+      for (int64_t i = 0; i < n; i++) y[i * ds] = convert(x[i * ss]);                                          \
+    }                                                                                                          \
+  }
+#define AS_U8(v) ((uint8_t)(v))
+#define AS_I64(v) ((int64_t)(v))
+#define AS_F32(v) ((float)(v))
+#define AS_F64(v) ((double)(v))
+#define FLOAT_AS_U8(v) float_to_u8((double)(v))
+#define FLOAT_AS_I64(v) to_i64((double)(v))
+
+ROW(u8, uint8_t, u8, uint8_t, AS_U8)
+ROW(u8, uint8_t, i64, int64_t, AS_I64)
+ROW(u8, uint8_t, f32, float, AS_F32)
+ROW(u8, uint8_t, f64, double, AS_F64)
+ROW(i64, int64_t, u8, uint8_t, AS_U8)
+ROW(i64, int64_t, i64, int64_t, AS_I64)
+ROW(i64, int64_t, f32, float, AS_F32)
+ROW(i64, int64_t, f64, double, AS_F64)
+ROW(f32, float, u8, uint8_t, FLOAT_AS_U8)
+ROW(f32, float, i64, int64_t, FLOAT_AS_I64)
+ROW(f32, float, f32, float, AS_F32)
+ROW(f32, float, f64, double, AS_F64)
+ROW(f64, double, u8, uint8_t, FLOAT_AS_U8)
+ROW(f64, double, i64, int64_t, FLOAT_AS_I64)
+ROW(f64, double, f32, float, AS_F32)
+ROW(f64, double, f64, double, AS_F64)
+
+typedef void row_fn(int64_t n, const void *src, int64_t ss, void *dst, int64_t ds);
+static row_fn *const rows[TX_DTYPE_COUNT][TX_DTYPE_COUNT] = {
+    [TX_U8] = {row_u8_u8, row_u8_i64, row_u8_f32, row_u8_f64},
+    [TX_I64] = {row_i64_u8, row_i64_i64, row_i64_f32, row_i64_f64},
+    [TX_F32] = {row_f32_u8, row_f32_i64, row_f32_f32, row_f32_f64},
+    [TX_F64] = {row_f64_u8, row_f64_i64, row_f64_f32, row_f64_f64},
+};
+
+/* A copy reduced to its essence: `dims` loops, the last of which is the row. */
+typedef struct plan {
+  int dims;
+  int64_t shape[TX_MAX_DIMS], ss[TX_MAX_DIMS], ds[TX_MAX_DIMS]; /* strides of source and destination, in elements */
+  const char *src;
+  char *dst;
+  size_t src_size, dst_size; /* bytes of an element */
+  row_fn *row;
+  int64_t rows_per_block, row_count, pieces; /* a block is several rows, or one piece of one long row */
+} plan;
+
+static void copy_rows(void *context, int64_t block, int worker) {
+  (void)worker;
+  const plan *p = context;
+  int last = p->dims - 1;
+  int64_t n = p->shape[last], from = 0, to = n;
+  int64_t first = block * p->rows_per_block, end = first + p->rows_per_block;
+  if (p->pieces > 1) { /* rows_per_block is 1 */
+    int64_t length = (n + p->pieces - 1) / p->pieces;
+    first = block / p->pieces;
+    end = first + 1;
+    from = block % p->pieces * length;
+    to = from + length < n ? from + length : n;
+  }
+  if (end > p->row_count) end = p->row_count;
+  for (int64_t r = first; r < end && from < to; r++) {
+    int64_t rest = r, s = from * p->ss[last], d = from * p->ds[last];
+    for (int k = last - 1; k >= 0; k--) {
+      int64_t i = rest % p->shape[k];
+      rest /= p->shape[k];
+      s += i * p->ss[k];
+      d += i * p->ds[k];
+    }
+    p->row(to - from, p->src + s * (int64_t)p->src_size, p->ss[last], p->dst + d * (int64_t)p->dst_size, p->ds[last]);
+  }
+}
+
+/* Leaves out sizes of 1 and joins neighbours that both sides walk as one. */
+static void collapse(plan *p, const tx_tensor *dst, const int64_t *src_strides) {
+  p->dims = 0;
+  for (int d = 0; d < dst->dims; d++) {
+    if (dst->shape[d] == 1) continue;
+    int k = p->dims - 1;
+    if (k >= 0 && p->ss[k] == src_strides[d] * dst->shape[d] && p->ds[k] == dst->strides[d] * dst->shape[d]) {
+      p->shape[k] *= dst->shape[d];
+    } else {
+      k = p->dims++;
+      p->shape[k] = dst->shape[d];
+    }
+    p->ss[k] = src_strides[d];
+    p->ds[k] = dst->strides[d];
+  }
+  if (p->dims == 0) {
+    p->dims = 1;
+    p->shape[0] = 1;
+    p->ss[0] = p->ds[0] = 1;
+  }
+}
+
+static void run(plan *p) {
+  enum { LONG_ROW = 65536 };
+  int64_t n = p->shape[p->dims - 1];
+  p->row_count = 1;
+  for (int d = 0; d < p->dims - 1; d++) p->row_count *= p->shape[d];
+  p->pieces = (n + LONG_ROW - 1) / LONG_ROW;
+  if (p->pieces > 1) {
+    p->rows_per_block = 1;
+    tx_parallel(p->row_count * p->pieces, copy_rows, p);
+  } else {
+    p->rows_per_block = tx_block_size(p->row_count, n);
+    tx_parallel((p->row_count + p->rows_per_block - 1) / p->rows_per_block, copy_rows, p);
+  }
+}
+
+tx_status tx_copy(tx_tensor *dst, const tx_tensor *src) {
+  tx_tensor *wide;
+  TX_TRY(tx_expand("copy_from", src, dst->dims, dst->shape, &wide));
+  if (tx_numel(dst) > 0) {
+    plan p = {.src = tx_data(src),
+              .dst = tx_data(dst),
+              .src_size = tx_dtype_size(src->dtype),
+              .dst_size = tx_dtype_size(dst->dtype),
+              .row = rows[src->dtype][dst->dtype]};
+    collapse(&p, dst, wide->strides);
+    run(&p);
+  }
+  tx_unref(wide);
+  return TX_OK;
+}
+
+tx_status tx_clone(const tx_tensor *t, tx_tensor **out) {
+  TX_TRY(tx_empty_like(t, out));
+  tx_status status = tx_copy(*out, t);
+  if (status != TX_OK) tx_unref(*out);
+  return status;
+}
+
+tx_status tx_contiguous(tx_tensor *t, tx_tensor **out) {
+  if (!tx_is_contiguous(t)) return tx_clone(t, out);
+  *out = tx_ref(t);
+  return TX_OK;
+}
+
+tx_status tx_to(tx_tensor *t, tx_dtype dtype, tx_tensor **out) {
+  if (t->dtype == dtype) {
+    *out = tx_ref(t);
+    return TX_OK;
+  }
+  TX_TRY(tx_empty(dtype, t->dims, t->shape, out));
+  tx_status status = tx_copy(*out, t);
+  if (status != TX_OK) tx_unref(*out);
+  return status;
+}
+
+/* Writes `value` to one element of the dtype. */
+static void put(tx_dtype dtype, void *at, double value) {
+  switch (dtype) {
+    case TX_U8:
+      *(uint8_t *)at = value < 0 ? (uint8_t)to_i64(value) : float_to_u8(value);
+      break;
+    case TX_I64:
+      *(int64_t *)at = to_i64(value);
+      break;
+    case TX_F32:
+      *(float *)at = (float)value;
+      break;
+    default:
+      *(double *)at = value;
+  }
+}
+
+tx_status tx_fill(tx_tensor *t, double value) {
+  if (tx_numel(t) == 0) return TX_OK;
+  double element = 0; /* room for any dtype */
+  put(t->dtype, &element, value);
+  size_t size = tx_dtype_size(t->dtype);
+  plan p = {.src = (const char *)&element,
+            .dst = tx_data(t),
+            .src_size = size,
+            .dst_size = size,
+            .row = rows[t->dtype][t->dtype]};
+  int64_t still[TX_MAX_DIMS] = {0};
+  collapse(&p, t, still);
+  run(&p);
+  return TX_OK;
+}
+
+double tx_item(const tx_tensor *t) {
+  switch (t->dtype) {
+    case TX_U8:
+      return *tx_u8(t);
+    case TX_I64:
+      return (double)*tx_i64(t);
+    case TX_F32:
+      return *tx_f32(t);
+    default:
+      return *tx_f64(t);
+  }
+}
