@@ -98,8 +98,10 @@ tx_status tx_record_custom(const char *name, int n_in, tx_tensor *const *in, int
 
 tx_status tx_writable(const char *operation, tx_tensor *t) {
   if (!grad_disabled && t->requires_grad) {
-    return tx_fail(TX_EINVAL, "%s: this tensor %s is changed in place, but it %s: do it inside no_grad, or on a clone()",
-                   operation, tx_shape_of(t), t->node != NULL ? "was computed from one that requires a gradient" : "requires a gradient");
+    return tx_fail(TX_EINVAL,
+                   "%s: this tensor %s is changed in place, but it %s: do it inside no_grad, or on a clone()",
+                   operation, tx_shape_of(t),
+                   t->node != NULL ? "was computed from one that requires a gradient" : "requires a gradient");
   }
   tx_touch(t);
   return TX_OK;

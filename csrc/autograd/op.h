@@ -56,8 +56,10 @@ typedef struct tx_param {
   const char *choices; /* TX_PARAM_CHOICE: "none mean sum" */
 } tx_param;
 
-#define TX_PARAM(type, member, kind, preset) {#member, kind, offsetof(type, member), preset, NULL}
-#define TX_PARAM_CHOICES(type, member, preset, choices) {#member, TX_PARAM_CHOICE, offsetof(type, member), preset, choices}
+#define TX_PARAM(type, member, kind, preset) \
+  { #member, kind, offsetof(type, member), preset, NULL }
+#define TX_PARAM_CHOICES(type, member, preset, choices) \
+  { #member, TX_PARAM_CHOICE, offsetof(type, member), preset, choices }
 
 /* Where the function appears in Lua; a sum of these. */
 enum {
@@ -71,15 +73,15 @@ enum {
 typedef struct tx_call tx_call;
 
 typedef struct tx_op {
-  const char *name;     /* "conv2d": also the first word of every message */
-  const char *inputs;   /* "x w bias?": names, in order; ? marks one that may be absent (in[i] is NULL) */
-  int outputs;          /* how many tensors it returns */
-  unsigned where;       /* TX_AS_... */
-  size_t params_size;   /* of the parameter struct; 0: none */
+  const char *name;       /* "conv2d": also the first word of every message */
+  const char *inputs;     /* "x w bias?": names, in order; ? marks one that may be absent (in[i] is NULL) */
+  int outputs;            /* how many tensors it returns */
+  unsigned where;         /* TX_AS_... */
+  size_t params_size;     /* of the parameter struct; 0: none */
   const tx_param *params; /* ends with a row whose name is NULL; NULL: none */
   tx_status (*forward)(tx_call *call);
   tx_status (*backward)(tx_call *call); /* NULL: not differentiable, never recorded */
-  const char *doc;      /* one sentence, shapes, formula: shown by texres.help("name") */
+  const char *doc;                      /* one sentence, shapes, formula: shown by texres.help("name") */
 } tx_op;
 
 /* -- one call -------------------------------------------------------------------------------------------------------- */
@@ -87,14 +89,14 @@ typedef struct tx_op {
 struct tx_call {
   const tx_op *op;
   int n_in;
-  tx_tensor **in;                /* forward: borrowed inputs, NULL where absent. backward: not available, use tx_saved */
-  const void *params;            /* the op's parameter struct */
-  tx_tensor *out[TX_MAX_OUTPUTS]; /* forward sets them (new references) */
-  bool recording;                /* forward: backward may follow, so save what it needs */
-  bool *needs;                   /* [n_in] whether a gradient of input i is wanted (valid in forward too) */
+  tx_tensor **in;     /* forward: borrowed inputs, NULL where absent. backward: not available, use tx_saved */
+  const void *params; /* the op's parameter struct */
+  tx_tensor *out[TX_MAX_OUTPUTS];  /* forward sets them (new references) */
+  bool recording;                  /* forward: backward may follow, so save what it needs */
+  bool *needs;                     /* [n_in] whether a gradient of input i is wanted (valid in forward too) */
   tx_tensor *dout[TX_MAX_OUTPUTS]; /* backward: borrowed gradients of the outputs, NULL for zero */
-  tx_tensor **din;               /* backward sets those that are needed (new references) */
-  struct tx_node *node;          /* autograd/tape.h: where tx_save keeps tensors; NULL when not recording */
+  tx_tensor **din;                 /* backward sets those that are needed (new references) */
+  struct tx_node *node;            /* autograd/tape.h: where tx_save keeps tensors; NULL when not recording */
 };
 
 /* Keeps a tensor for backward in slot 0..TX_MAX_SAVED-1 (no effect when not recording). t may be NULL. Backward fails with

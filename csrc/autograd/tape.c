@@ -196,10 +196,11 @@ static tx_node *pop(heap *h) {
 }
 
 static tx_status already_freed(const tx_node *node) {
-  return tx_fail(TX_EINVAL,
-                 "backward: the graph behind this tensor was already used by a backward (at %s) and is freed: compute the "
-                 "value anew",
-                 node->name);
+  return tx_fail(
+      TX_EINVAL,
+      "backward: the graph behind this tensor was already used by a backward (at %s) and is freed: compute the "
+      "value anew",
+      node->name);
 }
 
 /* Brings a gradient to where an edge leads; takes over the reference. */
@@ -216,10 +217,11 @@ static tx_status deliver(heap *h, const tx_edge *edge, tx_tensor *gradient) {
 static tx_status check_saved(const tx_node *node) {
   for (int s = 0; s < TX_MAX_SAVED; s++) {
     if (node->saved[s] == NULL || node->saved[s]->storage->version == node->version[s]) continue;
-    return tx_fail(TX_EINVAL,
-                   "%s: a tensor %s saved for backward was changed in place after %s was computed: change a clone() of it "
-                   "instead",
-                   node->name, tx_shape_of(node->saved[s]), node->name);
+    return tx_fail(
+        TX_EINVAL,
+        "%s: a tensor %s saved for backward was changed in place after %s was computed: change a clone() of it "
+        "instead",
+        node->name, tx_shape_of(node->saved[s]), node->name);
   }
   return TX_OK;
 }
@@ -239,12 +241,8 @@ static tx_status check_gradient(const tx_node *node, int input, const tx_tensor 
 
 static tx_status run_backward(tx_node *node, tx_tensor **din) {
   if (node->custom != NULL) return node->custom(node->custom_context, node->n_out, node->dout, node->n_in, din);
-  tx_call call = {.op = node->op,
-                  .n_in = node->n_in,
-                  .params = node->params,
-                  .needs = node->needs,
-                  .din = din,
-                  .node = node};
+  tx_call call = {
+      .op = node->op, .n_in = node->n_in, .params = node->params, .needs = node->needs, .din = din, .node = node};
   memcpy(call.dout, node->dout, sizeof call.dout);
   return node->op->backward(&call);
 }
@@ -278,7 +276,8 @@ static tx_status visit(heap *h, tx_node *node) {
 static tx_status seed(const tx_tensor *t, tx_tensor *given, tx_tensor **out) {
   if (given == NULL) {
     if (tx_numel(t) != 1) {
-      return tx_fail(TX_EINVAL, "backward: the tensor is %s: give a gradient of that shape, or reduce it to one number first",
+      return tx_fail(TX_EINVAL,
+                     "backward: the tensor is %s: give a gradient of that shape, or reduce it to one number first",
                      tx_shape_of(t));
     }
     return tx_full(t->dtype, t->dims, t->shape, 1, out);
@@ -291,7 +290,8 @@ static tx_status seed(const tx_tensor *t, tx_tensor *given, tx_tensor **out) {
 
 tx_status tx_backward(tx_tensor *t, tx_tensor *gradient) {
   if (!t->requires_grad) {
-    return tx_fail(TX_EINVAL, "backward: this tensor %s does not depend on any tensor that requires a gradient", tx_shape_of(t));
+    return tx_fail(TX_EINVAL, "backward: this tensor %s does not depend on any tensor that requires a gradient",
+                   tx_shape_of(t));
   }
   tx_node *root = (tx_node *)t->node;
   if (root != NULL && root->freed) return already_freed(root);

@@ -23,9 +23,9 @@ typedef struct tx_node {
   const tx_op *op; /* NULL for a custom node */
   void *params;    /* a copy of the op's parameter struct */
   int n_in, n_out;
-  tx_edge *edges;     /* [n_in] */
-  bool *needs;        /* [n_in] */
-  tx_meta *in_meta;   /* [n_in] */
+  tx_edge *edges;   /* [n_in] */
+  bool *needs;      /* [n_in] */
+  tx_meta *in_meta; /* [n_in] */
   tx_meta out_meta[TX_MAX_OUTPUTS];
   tx_tensor *saved[TX_MAX_SAVED];
   uint64_t version[TX_MAX_SAVED];

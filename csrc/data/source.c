@@ -15,8 +15,8 @@ enum { RESIDENT_LIMIT = 16 << 20 };
 tx_status tx_source_new(const tx_source *description, tx_source **out) {
   const tx_source *d = description;
   if (d->count < 0 || d->height < 1 || d->width < 1 || d->channels < 1)
-    return tx_fail(TX_EINVAL, "source: %" PRId64 " images of {%" PRId64 ",%" PRId64 ",%" PRId64 "}", d->count, d->height,
-                   d->width, d->channels);
+    return tx_fail(TX_EINVAL, "source: %" PRId64 " images of {%" PRId64 ",%" PRId64 ",%" PRId64 "}", d->count,
+                   d->height, d->width, d->channels);
   int64_t shape[] = {d->count, d->height, d->width, d->channels}, numel;
   TX_TRY(tx_shape_numel("source", 4, shape, &numel));
   tx_source *source = tx_alloc(sizeof *source);
@@ -74,24 +74,24 @@ static void account_mapped(tx_source *source, size_t bytes) {
 }
 
 /* One row of `width` pixels of C channels; the compiler turns the dense case into vector code. */
-#define READ_ROW(type)                                                                                  \
-  static void read_row_##type(const char *from, const tx_source *s, float *to) {                        \
-    const float scale = s->scale;                                                                       \
-    const int64_t values = s->width * s->channels, dense = s->channels * (int64_t)sizeof(type);         \
-    if ((s->channels == 1 || s->stride[3] == (int64_t)sizeof(type)) && s->stride[2] == dense) {         \
-      for (int64_t i = 0; i < values; i++) {                                                            \
-        type value;                                                                                     \
-        memcpy(&value, from + i * (int64_t)sizeof(type), sizeof value); /* a file may be unaligned */   \
-        to[i] = (float)value * scale;                                                                   \
-      }                                                                                                 \
-      return;                                                                                           \
-    }                                                                                                   \
-    for (int64_t x = 0; x < s->width; x++)                                                              \
-      for (int64_t c = 0; c < s->channels; c++) {                                                       \
-        type value;                                                                                     \
-        memcpy(&value, from + x * s->stride[2] + c * s->stride[3], sizeof value);                       \
-        *to++ = (float)value * scale;                                                                   \
-      }                                                                                                 \
+#define READ_ROW(type)                                                                                \
+  static void read_row_##type(const char *from, const tx_source *s, float *to) {                      \
+    const float scale = s->scale;                                                                     \
+    const int64_t values = s->width * s->channels, dense = s->channels * (int64_t)sizeof(type);       \
+    if ((s->channels == 1 || s->stride[3] == (int64_t)sizeof(type)) && s->stride[2] == dense) {       \
+      for (int64_t i = 0; i < values; i++) {                                                          \
+        type value;                                                                                   \
+        memcpy(&value, from + i * (int64_t)sizeof(type), sizeof value); /* a file may be unaligned */ \
+        to[i] = (float)value * scale;                                                                 \
+      }                                                                                               \
+      return;                                                                                         \
+    }                                                                                                 \
+    for (int64_t x = 0; x < s->width; x++)                                                            \
+      for (int64_t c = 0; c < s->channels; c++) {                                                     \
+        type value;                                                                                   \
+        memcpy(&value, from + x * s->stride[2] + c * s->stride[3], sizeof value);                     \
+        *to++ = (float)value * scale;                                                                 \
+      }                                                                                               \
   }
 
 READ_ROW(uint8_t)
@@ -111,7 +111,6 @@ tx_status tx_source_read(tx_source *source, int64_t index, float *pixels) {
   const char *image = (const char *)source->base + index * source->stride[0];
   for (int64_t y = 0; y < source->height; y++)
     read_row[source->dtype](image + y * source->stride[1], source, pixels + y * source->width * source->channels);
-  if (source->mapped != 0)
-    account_mapped(source, (size_t)tx_source_pixels(source) * tx_dtype_size(source->dtype));
+  if (source->mapped != 0) account_mapped(source, (size_t)tx_source_pixels(source) * tx_dtype_size(source->dtype));
   return TX_OK;
 }

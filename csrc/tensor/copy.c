@@ -15,15 +15,15 @@ static int64_t to_i64(double v) {
 /* Numbers outside 0..255 wrap when they come from integers and saturate when they come from floats. */
 static uint8_t float_to_u8(double v) { return v >= 255 ? 255 : v > 0 ? (uint8_t)v : 0; }
 
-#define ROW(from, from_type, to, to_type, convert)                                                             \
-  static void row_##from##_##to(int64_t n, const void *src, int64_t ss, void *dst, int64_t ds) {               \
-    const from_type *x = src;                                                                                  \
-    to_type *y = dst;                                                                                          \
-    if (ss == 1 && ds == 1) {                                                                                  \
-      for (int64_t i = 0; i < n; i++) y[i] = convert(x[i]);                                                    \
-    } else {                                                                                                   \
-      for (int64_t i = 0; i < n; i++) y[i * ds] = convert(x[i * ss]);                                          \
-    }                                                                                                          \
+#define ROW(from, from_type, to, to_type, convert)                                               \
+  static void row_##from##_##to(int64_t n, const void *src, int64_t ss, void *dst, int64_t ds) { \
+    const from_type *x = src;                                                                    \
+    to_type *y = dst;                                                                            \
+    if (ss == 1 && ds == 1) {                                                                    \
+      for (int64_t i = 0; i < n; i++) y[i] = convert(x[i]);                                      \
+    } else {                                                                                     \
+      for (int64_t i = 0; i < n; i++) y[i * ds] = convert(x[i * ss]);                            \
+    }                                                                                            \
   }
 #define AS_U8(v) ((uint8_t)(v))
 #define AS_I64(v) ((int64_t)(v))

@@ -320,7 +320,8 @@ tx_status tx_expand(const char *operation, const tx_tensor *t, int dims, const i
     }
   }
   if (!fits) {
-    return tx_fail(TX_EINVAL, "%s: %s does not expand to %s", operation, tx_shape_of(t), tx_shape_text(dims, shape, text));
+    return tx_fail(TX_EINVAL, "%s: %s does not expand to %s", operation, tx_shape_of(t),
+                   tx_shape_text(dims, shape, text));
   }
   return make_view(t, dims, shape, strides, t->offset, out);
 }
