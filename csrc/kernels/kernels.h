@@ -28,7 +28,10 @@ tx_status tx_kernels_init(void);
 /* The instruction set in use. */
 tx_isa tx_kernels_isa(void);
 
-/* Fill a table with one instruction set's kernels; those of an unsupported one are not in the binary. */
+/* Fills a table with the kernels of one instruction set that this machine supports (tx_isa_supported). */
+void tx_kernels_fill(tx_isa isa, tx_kernel_table *table);
+
+/* The same, one by one; those of another architecture are not in the binary. */
 void tx_kernels_fill_ref(tx_kernel_table *table);
 void tx_kernels_fill_avx2(tx_kernel_table *table);
 void tx_kernels_fill_avx512(tx_kernel_table *table);

@@ -7,6 +7,8 @@
 #ifndef TX_KERNELS_LIST_H
 #define TX_KERNELS_LIST_H
 
+#include <stdint.h>
+
 /* clang-format off */
 #define TX_KERNELS(TX_KERNEL) \
   /* y[i] = f(x[i]); x == y is allowed */ \

@@ -1,0 +1,133 @@
+/* simd.h - vectors of the instruction set's width, for the sources in this folder.
+ *
+ * Every source here is written once and compiled once per instruction set, with -DTX_SIMD=avx2, avx512 or neon. It
+ * computes on `vfloat` (VF floats) and `vint` (VF 32-bit integers): GCC vector types, so that + - * / < & | and
+ * indexing work on whole vectors; a comparison gives a vint of 0 and -1. What the operators can't say is a function below.
+ *
+ *     isa      VF   registers
+ *     avx2      8   16
+ *     avx512   16   32
+ *     neon      4   32
+ *
+ * A kernel `name` of kernels/list.h is defined as TX_SIMD_NAME(name); its declaration comes from the list, below.
+ */
+#ifndef TX_KERNELS_SIMD_SIMD_H
+#define TX_KERNELS_SIMD_SIMD_H
+
+#include <math.h>
+#include <stdint.h>
+#include <string.h>
+
+#include "kernels/list.h"
+
+#if defined(__AVX2__)
+#include <immintrin.h>
+#elif defined(__ARM_NEON)
+#include <arm_neon.h>
+#endif
+
+#define TX_SIMD_PASTE2(name, isa) tx_##name##_##isa
+#define TX_SIMD_PASTE(name, isa) TX_SIMD_PASTE2(name, isa)
+#define TX_SIMD_NAME(name) TX_SIMD_PASTE(name, TX_SIMD)
+
+#define TX_KERNEL(name, result, arguments) result TX_SIMD_NAME(name) arguments;
+TX_KERNELS(TX_KERNEL)
+#undef TX_KERNEL
+
+#if defined(__AVX512F__)
+enum { VF = 16 };
+#elif defined(__AVX2__)
+enum { VF = 8 };
+#else
+enum { VF = 4 };
+#endif
+
+typedef float vfloat __attribute__((vector_size(VF * 4)));
+typedef int32_t vint __attribute__((vector_size(VF * 4)));
+
+#define TX_INLINE static inline __attribute__((always_inline, unused))
+
+/* Any alignment. */
+TX_INLINE vfloat vf_load(const float *p) {
+  vfloat v;
+  memcpy(&v, p, sizeof v);
+  return v;
+}
+
+TX_INLINE void vf_store(float *p, vfloat v) { memcpy(p, &v, sizeof v); }
+
+TX_INLINE vfloat vf_set(float x) { return (vfloat){0} + x; }
+TX_INLINE vint vi_set(int32_t x) { return (vint){0} + x; }
+TX_INLINE vint vf_bits(vfloat x) { return (vint)x; }
+TX_INLINE vfloat vi_as_float(vint x) { return (vfloat)x; }
+
+/* The first n (0 <= n <= VF) elements; the others are zero, and their memory is not touched. */
+TX_INLINE vfloat vf_load_n(const float *p, int64_t n) {
+#if defined(__AVX512F__)
+  return (vfloat)_mm512_maskz_loadu_ps((__mmask16)((1u << n) - 1u), p);
+#else
+  vfloat v = {0};
+  memcpy(&v, p, (size_t)n * sizeof(float));
+  return v;
+#endif
+}
+
+TX_INLINE void vf_store_n(float *p, vfloat v, int64_t n) {
+#if defined(__AVX512F__)
+  _mm512_mask_storeu_ps(p, (__mmask16)((1u << n) - 1u), (__m512)v);
+#else
+  memcpy(p, &v, (size_t)n * sizeof(float));
+#endif
+}
+
+/* a * b + c, rounded once. */
+TX_INLINE vfloat vf_fma(vfloat a, vfloat b, vfloat c) {
+#if defined(__AVX512F__)
+  return (vfloat)_mm512_fmadd_ps((__m512)a, (__m512)b, (__m512)c);
+#elif defined(__AVX2__)
+  return (vfloat)_mm256_fmadd_ps((__m256)a, (__m256)b, (__m256)c);
+#else
+  return (vfloat)vfmaq_f32((float32x4_t)c, (float32x4_t)a, (float32x4_t)b);
+#endif
+}
+
+/* c - a * b, rounded once. */
+TX_INLINE vfloat vf_fnma(vfloat a, vfloat b, vfloat c) { return vf_fma(-a, b, c); }
+
+/* condition ? a : b, where condition holds 0 or -1. */
+TX_INLINE vfloat vf_select(vint condition, vfloat a, vfloat b) {
+  return (vfloat)(((vint)a & condition) | ((vint)b & ~condition));
+}
+
+/* The larger, the smaller; b when either is not a number. */
+TX_INLINE vfloat vf_max(vfloat a, vfloat b) {
+#if defined(__AVX512F__)
+  return (vfloat)_mm512_max_ps((__m512)a, (__m512)b);
+#elif defined(__AVX2__)
+  return (vfloat)_mm256_max_ps((__m256)a, (__m256)b);
+#else
+  return vf_select(a > b, a, b);
+#endif
+}
+
+TX_INLINE vfloat vf_min(vfloat a, vfloat b) {
+#if defined(__AVX512F__)
+  return (vfloat)_mm512_min_ps((__m512)a, (__m512)b);
+#elif defined(__AVX2__)
+  return (vfloat)_mm256_min_ps((__m256)a, (__m256)b);
+#else
+  return vf_select(a < b, a, b);
+#endif
+}
+
+/* All elements added, in the order of a binary tree. */
+TX_INLINE float vf_sum(vfloat v) {
+  float x[VF];
+  vf_store(x, v);
+  for (int width = VF / 2; width > 0; width /= 2) {
+    for (int i = 0; i < width; i++) x[i] += x[i + width];
+  }
+  return x[0];
+}
+
+#endif
