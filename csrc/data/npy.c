@@ -1,0 +1,572 @@
+/* npy.c - reading and writing .npy. Format: NumPy enhancement proposal 1 and numpy/lib/format.py. */
+#include "data/npy.h"
+
+#include <inttypes.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/memory.h"
+#include "base/threads.h"
+#include "data/file.h"
+
+static const uint8_t magic[6] = {0x93, 'N', 'U', 'M', 'P', 'Y'};
+
+static bool machine_is_little(void) {
+  const uint16_t one = 1;
+  uint8_t first;
+  memcpy(&first, &one, 1);
+  return first == 1;
+}
+
+/* -- the header: a Python dictionary -------------------------------------------------------------------------------------- */
+
+/* Text that is being read; nothing behind `end` is touched. */
+typedef struct cursor {
+  const char *at, *end;
+} cursor;
+
+static void skip_space(cursor *c) {
+  while (c->at < c->end && (*c->at == ' ' || *c->at == '\n' || *c->at == '\t' || *c->at == '\r')) c->at++;
+}
+
+/* Takes one given character after white space. */
+static bool take(cursor *c, char wanted) {
+  skip_space(c);
+  if (c->at == c->end || *c->at != wanted) return false;
+  c->at++;
+  return true;
+}
+
+/* Takes '...' or "..." without escapes. */
+static bool take_string(cursor *c, char text[32]) {
+  skip_space(c);
+  if (c->at == c->end || (*c->at != '\'' && *c->at != '"')) return false;
+  char quote = *c->at++;
+  int length = 0;
+  while (c->at < c->end && *c->at != quote) {
+    if (*c->at == '\\' || length == 31) return false;
+    text[length++] = *c->at++;
+  }
+  text[length] = '\0';
+  return take(c, quote);
+}
+
+static bool take_word(cursor *c, const char *word) {
+  skip_space(c);
+  size_t length = strlen(word);
+  if ((size_t)(c->end - c->at) < length || memcmp(c->at, word, length) != 0) return false;
+  c->at += length;
+  return true;
+}
+
+static tx_status take_size(cursor *c, int64_t *size) {
+  skip_space(c);
+  if (c->at == c->end || *c->at < '0' || *c->at > '9') {
+    bool negative = c->at < c->end && *c->at == '-';
+    return tx_fail(TX_EWORLD, "%s", negative ? "header: a size in 'shape' is negative" : "header: 'shape' is not a tuple of sizes");
+  }
+  int64_t value = 0;
+  for (; c->at < c->end && *c->at >= '0' && *c->at <= '9'; c->at++) {
+    int digit = *c->at - '0';
+    if (value > (INT64_MAX - digit) / 10) return tx_fail(TX_EWORLD, "header: a size in 'shape' is too large");
+    value = value * 10 + digit;
+  }
+  if (c->at < c->end && *c->at == 'L') c->at++; /* written by Python 2 */
+  *size = value;
+  return TX_OK;
+}
+
+static tx_status take_shape(cursor *c, tx_npy *npy) {
+  if (!take(c, '(')) return tx_fail(TX_EWORLD, "header: 'shape' is not a tuple of sizes");
+  npy->dims = 0;
+  while (!take(c, ')')) {
+    int64_t size;
+    TX_TRY(take_size(c, &size));
+    if (npy->dims == TX_MAX_DIMS) return tx_fail(TX_EWORLD, "more than %d dimensions", TX_MAX_DIMS);
+    npy->shape[npy->dims++] = size;
+    if (!take(c, ',')) {
+      if (take(c, ')')) break;
+      return tx_fail(TX_EWORLD, "header: 'shape' is not a tuple of sizes");
+    }
+  }
+  return TX_OK;
+}
+
+/* '<f4': byte order (< > = |), kind, bytes of an element. */
+static tx_status read_descr(const char *descr, tx_npy *npy) {
+  const char *at = descr;
+  char order = '=';
+  if (*at != '\0' && strchr("<>=|", *at) != NULL) order = *at++;
+  char kind = *at != '\0' ? *at++ : '?';
+  long item = strtol(at, NULL, 10);
+  bool digits = *at != '\0' && strspn(at, "0123456789") == strlen(at);
+  if (kind == '?' && *at == '\0') { /* '?' alone is bool */
+    kind = 'b';
+    item = 1;
+    digits = true;
+  }
+  bool power = item == 1 || item == 2 || item == 4 || item == 8;
+  bool known = digits && ((kind == 'b' && item == 1) || ((kind == 'i' || kind == 'u') && power) ||
+                          (kind == 'f' && power && item != 1));
+  if (!known) {
+    const char *why = kind == 'O'                ? "Python objects are not read: they would have to be executed"
+                      : kind == 'c'              ? "complex numbers have no tensor type"
+                      : kind == 'S' || kind == 'U' ? "text has no tensor type"
+                      : kind == 'f'              ? "long doubles differ from machine to machine"
+                                                 : "integers and floats are";
+    return tx_fail(TX_EWORLD, "element type '%s' is not supported: %s", descr, why);
+  }
+  npy->kind = kind;
+  npy->item = (int)item;
+  npy->swapped = item > 1 && ((order == '<' && !machine_is_little()) || (order == '>' && machine_is_little()));
+  npy->dtype = kind == 'f' ? (item == 8 ? TX_F64 : TX_F32) : item == 1 && kind != 'i' ? TX_U8 : TX_I64;
+  return TX_OK;
+}
+
+static tx_status read_header(cursor c, tx_npy *npy) {
+  enum { DESCR = 1, ORDER = 2, SHAPE = 4 };
+  unsigned seen = 0;
+  if (!take(&c, '{')) return tx_fail(TX_EWORLD, "header is not a dictionary");
+  while (!take(&c, '}')) {
+    char key[32], descr[32];
+    if (!take_string(&c, key) || !take(&c, ':')) return tx_fail(TX_EWORLD, "header is not a dictionary of the three known keys");
+    if (strcmp(key, "descr") == 0) {
+      if (take(&c, '[')) return tx_fail(TX_EWORLD, "structured element types are not supported");
+      if (!take_string(&c, descr)) return tx_fail(TX_EWORLD, "header: 'descr' is not an element type");
+      TX_TRY(read_descr(descr, npy));
+      seen |= DESCR;
+    } else if (strcmp(key, "fortran_order") == 0) {
+      npy->fortran = take_word(&c, "True");
+      if (!npy->fortran && !take_word(&c, "False")) return tx_fail(TX_EWORLD, "header: 'fortran_order' is neither True nor False");
+      seen |= ORDER;
+    } else if (strcmp(key, "shape") == 0) {
+      TX_TRY(take_shape(&c, npy));
+      seen |= SHAPE;
+    } else {
+      return tx_fail(TX_EWORLD, "header: unknown key '%s'", key);
+    }
+    if (!take(&c, ',') && !(c.at < c.end && *c.at == '}')) return tx_fail(TX_EWORLD, "header is not a dictionary");
+  }
+  skip_space(&c);
+  if (c.at != c.end) return tx_fail(TX_EWORLD, "header: something follows the dictionary");
+  if (seen != (DESCR | ORDER | SHAPE)) return tx_fail(TX_EWORLD, "header lacks 'descr', 'fortran_order' or 'shape'");
+  return TX_OK;
+}
+
+tx_status tx_npy_parse(const uint8_t *bytes, size_t size, tx_npy *npy) {
+  memset(npy, 0, sizeof *npy);
+  if (size < 10 || memcmp(bytes, magic, sizeof magic) != 0) return tx_fail(TX_EWORLD, "not an .npy file (wrong magic word)");
+  int version = bytes[6];
+  if (version < 1 || version > 3) return tx_fail(TX_EWORLD, ".npy version %d.%d is unknown", version, bytes[7]);
+  size_t start = version == 1 ? 10 : 12;
+  if (size < start) return tx_fail(TX_EWORLD, "truncated in the header");
+  size_t length = (size_t)bytes[8] | (size_t)bytes[9] << 8;
+  if (version > 1) length |= (size_t)bytes[10] << 16 | (size_t)bytes[11] << 24;
+  if (length > size - start) return tx_fail(TX_EWORLD, "truncated in the header");
+  const char *text = (const char *)bytes + start;
+  TX_TRY(read_header((cursor){text, text + length}, npy));
+  npy->offset = start + length;
+
+  char shape[TX_SHAPE_TEXT];
+  tx_shape_text(npy->dims, npy->shape, shape);
+  size_t total;
+  if (tx_shape_numel("shape", npy->dims, npy->shape, &npy->numel) != TX_OK ||
+      tx_size_mul((size_t)npy->numel, sizeof(int64_t), &total) != TX_OK) {
+    return tx_fail(TX_EWORLD, "shape %s is larger than memory can address", shape);
+  }
+  size_t wanted = (size_t)npy->numel * (size_t)npy->item;
+  if (wanted > size - npy->offset) {
+    return tx_fail(TX_EWORLD, "truncated: shape %s wants %zu bytes of data, the file has %zu", shape, wanted,
+                   size - npy->offset);
+  }
+  return TX_OK;
+}
+
+/* -- elements ---------------------------------------------------------------------------------------------------------- */
+
+static uint64_t load_bits(const uint8_t *from, int item, bool swapped) {
+  uint8_t bytes[8];
+  for (int i = 0; i < item; i++) bytes[i] = from[swapped ? item - 1 - i : i];
+  switch (item) {
+    case 1: return bytes[0];
+    case 2: {
+      uint16_t v;
+      memcpy(&v, bytes, 2);
+      return v;
+    }
+    case 4: {
+      uint32_t v;
+      memcpy(&v, bytes, 4);
+      return v;
+    }
+    default: {
+      uint64_t v;
+      memcpy(&v, bytes, 8);
+      return v;
+    }
+  }
+}
+
+static int64_t sign_extend(uint64_t bits, int item) {
+  switch (item) {
+    case 1: return (int8_t)bits;
+    case 2: return (int16_t)bits;
+    case 4: return (int32_t)bits;
+    default: return (int64_t)bits;
+  }
+}
+
+/* IEEE 754 half precision. */
+static float half_to_float(uint16_t half) {
+  uint32_t sign = (uint32_t)(half & 0x8000u) << 16, exponent = (half >> 10) & 31u, fraction = half & 0x3ffu, bits;
+  float value;
+  if (exponent == 0) { /* zero and subnormals: fraction * 2^-24 */
+    value = (float)fraction * 0x1p-24f;
+    return sign != 0 ? -value : value;
+  }
+  bits = sign | (exponent == 31 ? 0x7f800000u : (exponent + 112) << 23) | fraction << 13;
+  memcpy(&value, &bits, sizeof value);
+  return value;
+}
+
+static double float_of_bits(uint64_t bits, int item) {
+  if (item == 2) return half_to_float((uint16_t)bits);
+  if (item == 4) {
+    uint32_t narrow = (uint32_t)bits;
+    float value;
+    memcpy(&value, &narrow, sizeof value);
+    return value;
+  }
+  double value;
+  memcpy(&value, &bits, sizeof value);
+  return value;
+}
+
+/* One loop per target type; `get` is an expression of the element's bits. */
+#define CONVERT(type, get)                                         \
+  for (int64_t i = 0; i < count; i++) {                            \
+    uint64_t bits = load_bits(from + (size_t)i * item, size, swap); \
+    ((type *)to)[i] = (type)(get);                                 \
+  }
+
+#define CONVERT_TO(type)                          \
+  if (npy->kind == 'f') {                         \
+    CONVERT(type, float_of_bits(bits, size))      \
+  } else if (npy->kind == 'i') {                  \
+    CONVERT(type, sign_extend(bits, size))        \
+  } else {                                        \
+    CONVERT(type, bits)                           \
+  }
+
+tx_status tx_npy_convert(const tx_npy *npy, const uint8_t *from, int64_t count, tx_dtype dtype, void *to) {
+  const int size = npy->item;
+  const size_t item = (size_t)size;
+  const bool swap = npy->swapped;
+  if (npy->dtype == dtype && tx_dtype_size(dtype) == item && !swap && (npy->kind != 'u' || item != 8)) {
+    memcpy(to, from, (size_t)count * item);
+    return TX_OK;
+  }
+  if (npy->kind == 'u' && size == 8) {
+    for (int64_t i = 0; i < count; i++) {
+      if (load_bits(from + (size_t)i * item, size, swap) > INT64_MAX) {
+        return tx_fail(TX_EWORLD, "an unsigned integer is above 9223372036854775807");
+      }
+    }
+  }
+  switch (dtype) {
+    case TX_U8: CONVERT_TO(uint8_t) break;
+    case TX_I64: CONVERT_TO(int64_t) break;
+    case TX_F32: CONVERT_TO(float) break;
+    default: CONVERT_TO(double) break;
+  }
+  return TX_OK;
+}
+
+/* Whether the file's bytes are a tensor's bytes as they lie. */
+static bool lies_ready(const tx_npy *npy, const uint8_t *elements) {
+  return tx_dtype_size(npy->dtype) == (size_t)npy->item && !npy->swapped && !(npy->kind == 'u' && npy->item == 8) &&
+         (uintptr_t)elements % (uintptr_t)npy->item == 0;
+}
+
+/* Converts in blocks, on all threads; the first failing block's message is kept. */
+typedef struct conversion {
+  const tx_npy *npy;
+  const uint8_t *from;
+  char *to;
+  int64_t block;
+  atomic_bool failed;
+} conversion;
+
+static void convert_block(void *context, int64_t b, int worker) {
+  (void)worker;
+  conversion *c = context;
+  int64_t first = b * c->block, count = c->npy->numel - first < c->block ? c->npy->numel - first : c->block;
+  size_t size = tx_dtype_size(c->npy->dtype);
+  if (tx_npy_convert(c->npy, c->from + (size_t)first * (size_t)c->npy->item, count, c->npy->dtype,
+                     c->to + (size_t)first * size) != TX_OK) {
+    atomic_store(&c->failed, true);
+  }
+}
+
+static tx_status convert_all(const tx_npy *npy, const uint8_t *from, void *to) {
+  conversion c = {.npy = npy, .from = from, .to = to, .block = tx_block_size(npy->numel, 1)};
+  atomic_init(&c.failed, false);
+  tx_parallel((npy->numel + c.block - 1) / c.block, convert_block, &c);
+  if (atomic_load(&c.failed)) return tx_fail(TX_EWORLD, "an unsigned integer is above 9223372036854775807");
+  return TX_OK;
+}
+
+/* The shape as it lies in the file: first dimension slowest. */
+static void stored_shape(const tx_npy *npy, int64_t shape[TX_MAX_DIMS]) {
+  for (int d = 0; d < npy->dims; d++) shape[d] = npy->shape[npy->fortran ? npy->dims - 1 - d : d];
+}
+
+/* Gives a tensor of the stored shape the shape that the file declares; takes over `stored`. */
+static tx_status as_declared(const tx_npy *npy, tx_tensor *stored, tx_tensor **out) {
+  if (!npy->fortran || npy->dims < 2) {
+    *out = stored;
+    return TX_OK;
+  }
+  int order[TX_MAX_DIMS];
+  for (int d = 0; d < npy->dims; d++) order[d] = npy->dims - 1 - d;
+  tx_status status = tx_permute(stored, order, out);
+  tx_unref(stored);
+  return status;
+}
+
+tx_status tx_npy_tensor(const uint8_t *bytes, size_t size, tx_tensor **out) {
+  tx_npy npy;
+  TX_TRY(tx_npy_parse(bytes, size, &npy));
+  int64_t shape[TX_MAX_DIMS];
+  stored_shape(&npy, shape);
+  tx_tensor *stored, *declared;
+  TX_TRY(tx_empty(npy.dtype, npy.dims, shape, &stored));
+  tx_status status = convert_all(&npy, bytes + npy.offset, tx_data(stored));
+  if (status != TX_OK) {
+    tx_unref(stored);
+    return status;
+  }
+  TX_TRY(as_declared(&npy, stored, &declared));
+  status = tx_contiguous(declared, out);
+  tx_unref(declared);
+  return status;
+}
+
+/* -- files ------------------------------------------------------------------------------------------------------------- */
+
+static void release_file(void *owner, void *data) {
+  (void)data;
+  tx_file_unmap(owner);
+  tx_dealloc(owner);
+}
+
+/* A tensor over the elements of a mapped file, which it takes over (`file` is then empty). */
+static tx_status wrap_file(const tx_npy *npy, tx_file *file, tx_tensor **out) {
+  tx_file *owner = tx_alloc(sizeof *owner);
+  if (owner == NULL) return TX_ENOMEM;
+  *owner = *file;
+  int64_t shape[TX_MAX_DIMS];
+  stored_shape(npy, shape);
+  tx_tensor *stored;
+  tx_status status = tx_wrap(npy->dtype, npy->dims, shape, file->data + npy->offset, release_file, owner, &stored);
+  if (status != TX_OK) {
+    tx_dealloc(owner);
+    return status;
+  }
+  *file = (tx_file){NULL, 0};
+  return as_declared(npy, stored, out);
+}
+
+/* "load_npy: path: " before the message. */
+static tx_status fail_at(tx_status status, const char *operation, const char *path) {
+  tx_fail_in(status, path);
+  return tx_fail_in(status, operation);
+}
+
+tx_status tx_load_npy(const char *path, bool mapped, tx_tensor **out) {
+  tx_file file;
+  TX_TRY(tx_file_map("load_npy", path, mapped ? TX_FILE_COPY : TX_FILE_READ, &file));
+  tx_status status;
+  tx_npy npy;
+  if (mapped && tx_npy_parse(file.data, file.bytes, &npy) == TX_OK && lies_ready(&npy, file.data + npy.offset)) {
+    status = wrap_file(&npy, &file, out);
+  } else {
+    status = tx_npy_tensor(file.data, file.bytes, out);
+  }
+  tx_file_unmap(&file);
+  return status == TX_OK ? TX_OK : fail_at(status, "load_npy", path);
+}
+
+tx_status tx_save_npy(const char *path, const tx_tensor *t) {
+  static const char *const descr[TX_DTYPE_COUNT] = {[TX_U8] = "u1", [TX_I64] = "i8", [TX_F32] = "f4", [TX_F64] = "f8"};
+  char order = t->dtype == TX_U8 ? '|' : machine_is_little() ? '<' : '>';
+  char header[512] = "\x93NUMPY\x01"; /* version 1.0, length at 8 and 9, text from 10 */
+  enum { TEXT = 10 };
+  int used = TEXT + snprintf(header + TEXT, sizeof header - TEXT, "{'descr': '%c%s', 'fortran_order': False, 'shape': (",
+                             order, descr[t->dtype]);
+  for (int d = 0; d < t->dims; d++) {
+    const char *format = t->dims == 1 ? "%" PRId64 "," : d == 0 ? "%" PRId64 : ", %" PRId64;
+    used += snprintf(header + used, sizeof header - (size_t)used, format, t->shape[d]);
+  }
+  used += snprintf(header + used, sizeof header - (size_t)used, "), }");
+  int total = (used + 1 + 63) / 64 * 64; /* elements start at a multiple of 64 */
+  memset(header + used, ' ', (size_t)(total - used));
+  header[total - 1] = '\n';
+  header[8] = (char)((total - TEXT) & 255);
+  header[9] = (char)((total - TEXT) >> 8);
+
+  tx_tensor *alias, *dense;
+  TX_TRY(tx_alias(t, &alias));
+  tx_status status = tx_contiguous(alias, &dense);
+  tx_unref(alias);
+  if (status != TX_OK) return status;
+  tx_writer *writer;
+  status = tx_writer_open("save_npy", path, &writer);
+  if (status == TX_OK) {
+    tx_writer_put(writer, header, (size_t)total);
+    tx_writer_put(writer, tx_data(dense), (size_t)tx_numel(dense) * tx_dtype_size(dense->dtype));
+    status = tx_writer_commit(writer);
+  }
+  tx_unref(dense);
+  return status;
+}
+
+/* -- images of a set --------------------------------------------------------------------------------------------------- */
+
+/* What a source keeps: the mapped file, its header, and how to read one image when it has to be converted. */
+typedef struct npy_images {
+  tx_file file;
+  tx_npy npy;
+  int64_t values; /* of an image */
+  float scale;
+  char path[];
+} npy_images;
+
+static void release_images(void *owner) {
+  npy_images *images = owner;
+  tx_file_unmap(&images->file);
+  tx_dealloc(images);
+}
+
+/* The smallest and largest integer of a file, found on all threads. */
+typedef struct range_search {
+  const tx_npy *npy;
+  const uint8_t *from;
+  int64_t block;
+  atomic_bool above_byte, above_word, negative;
+} range_search;
+
+static void search_block(void *context, int64_t b, int worker) {
+  (void)worker;
+  range_search *s = context;
+  int64_t last = (b + 1) * s->block < s->npy->numel ? (b + 1) * s->block : s->npy->numel;
+  for (int64_t i = b * s->block; i < last; i++) {
+    uint64_t bits = load_bits(s->from + (size_t)i * (size_t)s->npy->item, s->npy->item, s->npy->swapped);
+    if (s->npy->kind == 'i' && sign_extend(bits, s->npy->item) < 0) {
+      atomic_store(&s->negative, true);
+      return;
+    }
+    if (bits > 65535) atomic_store_explicit(&s->above_word, true, memory_order_relaxed);
+    if (bits > 255) atomic_store_explicit(&s->above_byte, true, memory_order_relaxed);
+  }
+}
+
+/* The factor that brings stored values to 0..1. */
+static tx_status guess_scale(const tx_npy *npy, const uint8_t *elements, double *scale) {
+  *scale = 1;
+  if (npy->kind == 'f' || npy->kind == 'b') return TX_OK;
+  if (npy->kind == 'u' && npy->item <= 2) {
+    *scale = npy->item == 1 ? 1.0 / 255 : 1.0 / 65535;
+    return TX_OK;
+  }
+  range_search search = {.npy = npy, .from = elements, .block = tx_block_size(npy->numel, 1)};
+  tx_parallel((npy->numel + search.block - 1) / search.block, search_block, &search);
+  if (atomic_load(&search.negative) || atomic_load(&search.above_word)) {
+    return tx_fail(TX_EWORLD, "integer pixels outside of 0..65535: say with `scale` what to multiply them by");
+  }
+  *scale = atomic_load(&search.above_byte) ? 1.0 / 65535 : 1.0 / 255;
+  return TX_OK;
+}
+
+/* Decoder of types that don't lie ready. C order: an image is one run. Fortran order: value after value. */
+static tx_status read_image(void *owner, int64_t index, float *pixels) {
+  const npy_images *images = owner;
+  const tx_npy *npy = &images->npy;
+  const uint8_t *elements = images->file.data + npy->offset;
+  size_t item = (size_t)npy->item;
+  tx_status status = TX_OK;
+  if (!npy->fortran) {
+    status = tx_npy_convert(npy, elements + (size_t)(index * images->values) * item, images->values, TX_F32, pixels);
+  } else {
+    int64_t n = npy->shape[0], h = npy->shape[1], w = npy->shape[2], c = images->values / (h * w);
+    for (int64_t y = 0, at = 0; y < h && status == TX_OK; y++) {
+      for (int64_t x = 0; x < w; x++) {
+        for (int64_t k = 0; k < c && status == TX_OK; k++, at++) {
+          const uint8_t *from = elements + (size_t)(index + n * (y + h * (x + w * k))) * item;
+          status = tx_npy_convert(npy, from, 1, TX_F32, pixels + at);
+        }
+      }
+    }
+  }
+  if (status != TX_OK) return fail_at(status, "data.npy", images->path);
+  for (int64_t i = 0; i < images->values; i++) pixels[i] *= images->scale;
+  return TX_OK;
+}
+
+/* Fills in a source over a parsed file. */
+static tx_status describe_images(npy_images *images, double scale, tx_source *source) {
+  const tx_npy *npy = &images->npy;
+  const uint8_t *elements = images->file.data + npy->offset;
+  char shape[TX_SHAPE_TEXT];
+  if (npy->dims != 3 && npy->dims != 4) {
+    tx_shape_text(npy->dims, npy->shape, shape);
+    return tx_fail(TX_EWORLD, "images {N,H,W} or {N,H,W,C} wanted, the file has shape %s", shape);
+  }
+  if (scale == 0) TX_TRY(guess_scale(npy, elements, &scale));
+  int64_t sizes[4] = {npy->shape[0], npy->shape[1], npy->shape[2], npy->dims == 4 ? npy->shape[3] : 1};
+  if (sizes[1] < 1 || sizes[2] < 1 || sizes[3] < 1) return tx_fail(TX_EWORLD, "images of no pixels");
+  images->values = sizes[1] * sizes[2] * sizes[3];
+  images->scale = (float)scale;
+  *source = (tx_source){.count = sizes[0], .height = sizes[1], .width = sizes[2], .channels = sizes[3]};
+  source->dtype = npy->dtype == TX_U8 ? TX_U8 : TX_F32;
+  source->scale = (float)scale;
+  source->release = release_images;
+  source->owner = images;
+  if (!lies_ready(npy, elements)) {
+    source->read = read_image;
+    return TX_OK;
+  }
+  source->dtype = npy->dtype;
+  source->base = elements;
+  source->map = images->file.data;
+  source->mapped = images->file.bytes;
+  int64_t stride = npy->item;
+  for (int i = 0; i < 4; i++) {
+    int d = npy->fortran ? i : 3 - i;
+    source->stride[d] = stride;
+    stride *= sizes[d];
+  }
+  return TX_OK;
+}
+
+tx_status tx_npy_source(const char *path, double scale, tx_source **out) {
+  size_t length = strlen(path);
+  npy_images *images = tx_alloc(sizeof *images + length + 1);
+  if (images == NULL) return TX_ENOMEM;
+  memcpy(images->path, path, length + 1);
+  tx_status status = tx_file_map("data.npy", path, TX_FILE_READ, &images->file);
+  if (status != TX_OK) {
+    tx_dealloc(images);
+    return status;
+  }
+  tx_source source;
+  status = tx_npy_parse(images->file.data, images->file.bytes, &images->npy);
+  if (status == TX_OK) status = describe_images(images, scale, &source);
+  if (status == TX_OK) status = tx_source_new(&source, out);
+  if (status == TX_OK) return TX_OK;
+  status = fail_at(status, "data.npy", path);
+  release_images(images);
+  return status;
+}
