@@ -29,7 +29,8 @@ tx_status tx_file_map(const char *operation, const char *path, tx_file_use use, 
   if (fstat(fd, &info) != 0) {
     status = fail_errno(operation, path);
   } else if (!S_ISREG(info.st_mode)) {
-    status = tx_fail(TX_EWORLD, "%s: %s: %s", operation, path, S_ISDIR(info.st_mode) ? "is a folder" : "not a regular file");
+    status =
+        tx_fail(TX_EWORLD, "%s: %s: %s", operation, path, S_ISDIR(info.st_mode) ? "is a folder" : "not a regular file");
   } else if (info.st_size > 0) {
     int protection = use == TX_FILE_COPY ? PROT_READ | PROT_WRITE : PROT_READ;
     void *pages = mmap(NULL, (size_t)info.st_size, protection, MAP_PRIVATE | MAP_NORESERVE, fd, 0);

@@ -65,7 +65,8 @@ static tx_status take_size(cursor *c, int64_t *size) {
   skip_space(c);
   if (c->at == c->end || *c->at < '0' || *c->at > '9') {
     bool negative = c->at < c->end && *c->at == '-';
-    return tx_fail(TX_EWORLD, "%s", negative ? "header: a size in 'shape' is negative" : "header: 'shape' is not a tuple of sizes");
+    return tx_fail(TX_EWORLD, "%s",
+                   negative ? "header: a size in 'shape' is negative" : "header: 'shape' is not a tuple of sizes");
   }
   int64_t value = 0;
   for (; c->at < c->end && *c->at >= '0' && *c->at <= '9'; c->at++) {
@@ -82,7 +83,7 @@ static tx_status take_shape(cursor *c, tx_npy *npy) {
   if (!take(c, '(')) return tx_fail(TX_EWORLD, "header: 'shape' is not a tuple of sizes");
   npy->dims = 0;
   while (!take(c, ')')) {
-    int64_t size;
+    int64_t size = 0;
     TX_TRY(take_size(c, &size));
     if (npy->dims == TX_MAX_DIMS) return tx_fail(TX_EWORLD, "more than %d dimensions", TX_MAX_DIMS);
     npy->shape[npy->dims++] = size;
@@ -111,16 +112,16 @@ static tx_status read_descr(const char *descr, tx_npy *npy) {
   bool known = digits && ((kind == 'b' && item == 1) || ((kind == 'i' || kind == 'u') && power) ||
                           (kind == 'f' && power && item != 1));
   if (!known) {
-    const char *why = kind == 'O'                ? "Python objects are not read: they would have to be executed"
-                      : kind == 'c'              ? "complex numbers have no tensor type"
+    const char *why = kind == 'O'                  ? "Python objects are not read: they would have to be executed"
+                      : kind == 'c'                ? "complex numbers have no tensor type"
                       : kind == 'S' || kind == 'U' ? "text has no tensor type"
-                      : kind == 'f'              ? "long doubles differ from machine to machine"
-                                                 : "integers and floats are";
+                      : kind == 'f'                ? "long doubles differ from machine to machine"
+                                                   : "integers and floats are";
     return tx_fail(TX_EWORLD, "element type '%s' is not supported: %s", descr, why);
   }
   npy->kind = kind;
   npy->item = (int)item;
-  npy->swapped = item > 1 && ((order == '<' && !machine_is_little()) || (order == '>' && machine_is_little()));
+  npy->big_endian = order == '>' || (order != '<' && !machine_is_little());
   npy->dtype = kind == 'f' ? (item == 8 ? TX_F64 : TX_F32) : item == 1 && kind != 'i' ? TX_U8 : TX_I64;
   return TX_OK;
 }
@@ -131,7 +132,8 @@ static tx_status read_header(cursor c, tx_npy *npy) {
   if (!take(&c, '{')) return tx_fail(TX_EWORLD, "header is not a dictionary");
   while (!take(&c, '}')) {
     char key[32], descr[32];
-    if (!take_string(&c, key) || !take(&c, ':')) return tx_fail(TX_EWORLD, "header is not a dictionary of the three known keys");
+    if (!take_string(&c, key) || !take(&c, ':'))
+      return tx_fail(TX_EWORLD, "header is not a dictionary of the three known keys");
     if (strcmp(key, "descr") == 0) {
       if (take(&c, '[')) return tx_fail(TX_EWORLD, "structured element types are not supported");
       if (!take_string(&c, descr)) return tx_fail(TX_EWORLD, "header: 'descr' is not an element type");
@@ -139,7 +141,8 @@ static tx_status read_header(cursor c, tx_npy *npy) {
       seen |= DESCR;
     } else if (strcmp(key, "fortran_order") == 0) {
       npy->fortran = take_word(&c, "True");
-      if (!npy->fortran && !take_word(&c, "False")) return tx_fail(TX_EWORLD, "header: 'fortran_order' is neither True nor False");
+      if (!npy->fortran && !take_word(&c, "False"))
+        return tx_fail(TX_EWORLD, "header: 'fortran_order' is neither True nor False");
       seen |= ORDER;
     } else if (strcmp(key, "shape") == 0) {
       TX_TRY(take_shape(&c, npy));
@@ -157,7 +160,8 @@ static tx_status read_header(cursor c, tx_npy *npy) {
 
 tx_status tx_npy_parse(const uint8_t *bytes, size_t size, tx_npy *npy) {
   memset(npy, 0, sizeof *npy);
-  if (size < 10 || memcmp(bytes, magic, sizeof magic) != 0) return tx_fail(TX_EWORLD, "not an .npy file (wrong magic word)");
+  if (size < 10 || memcmp(bytes, magic, sizeof magic) != 0)
+    return tx_fail(TX_EWORLD, "not an .npy file (wrong magic word)");
   int version = bytes[6];
   if (version < 1 || version > 3) return tx_fail(TX_EWORLD, ".npy version %d.%d is unknown", version, bytes[7]);
   size_t start = version == 1 ? 10 : 12;
@@ -186,35 +190,22 @@ tx_status tx_npy_parse(const uint8_t *bytes, size_t size, tx_npy *npy) {
 
 /* -- elements ---------------------------------------------------------------------------------------------------------- */
 
-static uint64_t load_bits(const uint8_t *from, int item, bool swapped) {
-  uint8_t bytes[8];
-  for (int i = 0; i < item; i++) bytes[i] = from[swapped ? item - 1 - i : i];
-  switch (item) {
-    case 1: return bytes[0];
-    case 2: {
-      uint16_t v;
-      memcpy(&v, bytes, 2);
-      return v;
-    }
-    case 4: {
-      uint32_t v;
-      memcpy(&v, bytes, 4);
-      return v;
-    }
-    default: {
-      uint64_t v;
-      memcpy(&v, bytes, 8);
-      return v;
-    }
-  }
+static uint64_t load_bits(const uint8_t *from, int item, bool big_endian) {
+  uint64_t bits = 0;
+  for (int i = 0; i < item; i++) bits |= (uint64_t)from[big_endian ? item - 1 - i : i] << 8 * i;
+  return bits;
 }
 
 static int64_t sign_extend(uint64_t bits, int item) {
   switch (item) {
-    case 1: return (int8_t)bits;
-    case 2: return (int16_t)bits;
-    case 4: return (int32_t)bits;
-    default: return (int64_t)bits;
+    case 1:
+      return (int8_t)bits;
+    case 2:
+      return (int16_t)bits;
+    case 4:
+      return (int32_t)bits;
+    default:
+      return (int64_t)bits;
   }
 }
 
@@ -247,47 +238,56 @@ static double float_of_bits(uint64_t bits, int item) {
 /* One loop per target type; `get` is an expression of the element's bits. */
 #define CONVERT(type, get)                                         \
   for (int64_t i = 0; i < count; i++) {                            \
-    uint64_t bits = load_bits(from + (size_t)i * item, size, swap); \
+    uint64_t bits = load_bits(from + (size_t)i * item, size, big); \
     ((type *)to)[i] = (type)(get);                                 \
   }
 
-#define CONVERT_TO(type)                          \
-  if (npy->kind == 'f') {                         \
-    CONVERT(type, float_of_bits(bits, size))      \
-  } else if (npy->kind == 'i') {                  \
-    CONVERT(type, sign_extend(bits, size))        \
-  } else {                                        \
-    CONVERT(type, bits)                           \
+#define CONVERT_TO(type)                     \
+  if (npy->kind == 'f') {                    \
+    CONVERT(type, float_of_bits(bits, size)) \
+  } else if (npy->kind == 'i') {             \
+    CONVERT(type, sign_extend(bits, size))   \
+  } else {                                   \
+    CONVERT(type, bits)                      \
   }
+
+/* Whether the file's bytes are a tensor's bytes. */
+static bool is_native(const tx_npy *npy) {
+  return tx_dtype_size(npy->dtype) == (size_t)npy->item && (npy->item == 1 || npy->big_endian != machine_is_little()) &&
+         !(npy->kind == 'u' && npy->item == 8);
+}
 
 tx_status tx_npy_convert(const tx_npy *npy, const uint8_t *from, int64_t count, tx_dtype dtype, void *to) {
   const int size = npy->item;
   const size_t item = (size_t)size;
-  const bool swap = npy->swapped;
-  if (npy->dtype == dtype && tx_dtype_size(dtype) == item && !swap && (npy->kind != 'u' || item != 8)) {
+  const bool big = npy->big_endian;
+  if (npy->dtype == dtype && is_native(npy)) {
     memcpy(to, from, (size_t)count * item);
     return TX_OK;
   }
   if (npy->kind == 'u' && size == 8) {
     for (int64_t i = 0; i < count; i++) {
-      if (load_bits(from + (size_t)i * item, size, swap) > INT64_MAX) {
+      if (load_bits(from + (size_t)i * item, size, big) > INT64_MAX) {
         return tx_fail(TX_EWORLD, "an unsigned integer is above 9223372036854775807");
       }
     }
   }
   switch (dtype) {
-    case TX_U8: CONVERT_TO(uint8_t) break;
-    case TX_I64: CONVERT_TO(int64_t) break;
-    case TX_F32: CONVERT_TO(float) break;
-    default: CONVERT_TO(double) break;
+    case TX_U8:
+      CONVERT_TO(uint8_t) break;
+    case TX_I64:
+      CONVERT_TO(int64_t) break;
+    case TX_F32:
+      CONVERT_TO(float) break;
+    default:
+      CONVERT_TO(double) break;
   }
   return TX_OK;
 }
 
-/* Whether the file's bytes are a tensor's bytes as they lie. */
+/* Whether the elements can be used where they lie. */
 static bool lies_ready(const tx_npy *npy, const uint8_t *elements) {
-  return tx_dtype_size(npy->dtype) == (size_t)npy->item && !npy->swapped && !(npy->kind == 'u' && npy->item == 8) &&
-         (uintptr_t)elements % (uintptr_t)npy->item == 0;
+  return is_native(npy) && (uintptr_t)elements % (uintptr_t)npy->item == 0;
 }
 
 /* Converts in blocks, on all threads; the first failing block's message is kept. */
@@ -404,8 +404,8 @@ tx_status tx_save_npy(const char *path, const tx_tensor *t) {
   char order = t->dtype == TX_U8 ? '|' : machine_is_little() ? '<' : '>';
   char header[512] = "\x93NUMPY\x01"; /* version 1.0, length at 8 and 9, text from 10 */
   enum { TEXT = 10 };
-  int used = TEXT + snprintf(header + TEXT, sizeof header - TEXT, "{'descr': '%c%s', 'fortran_order': False, 'shape': (",
-                             order, descr[t->dtype]);
+  int used = TEXT + snprintf(header + TEXT, sizeof header - TEXT,
+                             "{'descr': '%c%s', 'fortran_order': False, 'shape': (", order, descr[t->dtype]);
   for (int d = 0; d < t->dims; d++) {
     const char *format = t->dims == 1 ? "%" PRId64 "," : d == 0 ? "%" PRId64 : ", %" PRId64;
     used += snprintf(header + used, sizeof header - (size_t)used, format, t->shape[d]);
@@ -463,7 +463,7 @@ static void search_block(void *context, int64_t b, int worker) {
   range_search *s = context;
   int64_t last = (b + 1) * s->block < s->npy->numel ? (b + 1) * s->block : s->npy->numel;
   for (int64_t i = b * s->block; i < last; i++) {
-    uint64_t bits = load_bits(s->from + (size_t)i * (size_t)s->npy->item, s->npy->item, s->npy->swapped);
+    uint64_t bits = load_bits(s->from + (size_t)i * (size_t)s->npy->item, s->npy->item, s->npy->big_endian);
     if (s->npy->kind == 'i' && sign_extend(bits, s->npy->item) < 0) {
       atomic_store(&s->negative, true);
       return;

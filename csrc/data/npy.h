@@ -16,9 +16,9 @@
 #include "tensor/tensor.h"
 
 typedef struct tx_npy {
-  char kind;    /* 'b' bool, 'u', 'i' integers, 'f' float */
-  int item;     /* bytes of an element: 1, 2, 4, 8 */
-  bool swapped; /* the other byte order than this machine's */
+  char kind; /* 'b' bool, 'u', 'i' integers, 'f' float */
+  int item;  /* bytes of an element: 1, 2, 4, 8 */
+  bool big_endian;
   bool fortran; /* first dimension fastest */
   int dims;
   int64_t shape[TX_MAX_DIMS];
