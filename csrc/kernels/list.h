@@ -7,12 +7,31 @@
 #ifndef TX_KERNELS_LIST_H
 #define TX_KERNELS_LIST_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 /* clang-format off */
 #define TX_KERNELS(TX_KERNEL) \
   /* y[i] = f(x[i]); x == y is allowed */ \
-  TX_KERNEL(exp_f32,     void, (int64_t n, const float *x, float *y))
+  TX_KERNEL(exp_f32,     void, (int64_t n, const float *x, float *y)) \
+  \
+  /* -- channels: x, y, dy ... are rows x c, one row after the other; other arrays have c elements ---------------- */ \
+  /* sum[j] = sum over rows of x[., j] */ \
+  TX_KERNEL(channel_sum_f32, void, (int64_t rows, int64_t c, const float *x, double *sum)) \
+  /* square[j] = sum over rows of (x[., j] - sum[j] / rows)^2 */ \
+  TX_KERNEL(channel_square_f32, void, (int64_t rows, int64_t c, const float *x, const double *sum, double *square)) \
+  /* y = x * scale + shift (+ residual, unless NULL), then max(y, 0) when relu; y may be x or residual */ \
+  TX_KERNEL(norm_apply_f32, void, (int64_t rows, int64_t c, const float *x, const float *scale, const float *shift, \
+                                   const float *residual, bool relu, float *y)) \
+  /* dz is dy where y > 0, else 0; with y NULL: where x * scale + shift > 0; with scale NULL too: dy everywhere. */ \
+  /* sum[j] = sum of dz, product[j] = sum of dz * (x - mean) */ \
+  TX_KERNEL(norm_grad_sums_f32, void, (int64_t rows, int64_t c, const float *x, const float *mean, const float *dy, \
+                                       const float *y, const float *scale, const float *shift, double *sum, \
+                                       double *product)) \
+  /* dx = dz * of_dz + x * of_x + constant and dresidual = dz, with the same dz; NULL targets are left out */ \
+  TX_KERNEL(norm_grad_f32, void, (int64_t rows, int64_t c, const float *x, const float *dy, const float *y, \
+                                  const float *scale, const float *shift, const float *of_dz, const float *of_x, \
+                                  const float *constant, float *dx, float *dresidual))
 /* clang-format on */
 
 #endif

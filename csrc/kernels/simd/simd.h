@@ -130,4 +130,31 @@ TX_INLINE float vf_sum(vfloat v) {
   return x[0];
 }
 
+/* -- VD doubles: half a vfloat's elements, for sums of floats that must not lose digits ---------------------------------- */
+
+enum { VD = VF / 2 };
+typedef double vdouble __attribute__((vector_size(VF * 4)));
+typedef float vhalf __attribute__((vector_size(VF * 2)));
+
+TX_INLINE vdouble vd_load(const double *p) {
+  vdouble v;
+  memcpy(&v, p, sizeof v);
+  return v;
+}
+
+TX_INLINE void vd_store(double *p, vdouble v) { memcpy(p, &v, sizeof v); }
+
+/* The first and the second half of v. */
+TX_INLINE vdouble vd_low(vfloat v) {
+  vhalf half;
+  memcpy(&half, &v, sizeof half);
+  return __builtin_convertvector(half, vdouble);
+}
+
+TX_INLINE vdouble vd_high(vfloat v) {
+  vhalf half;
+  memcpy(&half, (char *)&v + sizeof half, sizeof half);
+  return __builtin_convertvector(half, vdouble);
+}
+
 #endif

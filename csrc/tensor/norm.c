@@ -1,0 +1,276 @@
+/* norm.c - batch norm's passes: blocks of rows handed to the kernels, per-channel numbers joined in the order of blocks. */
+#include "tensor/norm.h"
+
+#include <string.h>
+
+#include "base/memory.h"
+#include "base/threads.h"
+#include "kernels/kernels.h"
+#include "kernels/plain.h"
+
+enum { LEAST_ROWS = 32 }; /* in a block, so that its per-channel results are small beside its data */
+
+static int64_t rows_per_block(int64_t rows, int64_t c) {
+  int64_t size = tx_block_size(rows, c);
+  return size < LEAST_ROWS ? (rows < LEAST_ROWS ? rows : LEAST_ROWS) : size;
+}
+
+/* What every pass needs: the blocks of rows. */
+typedef struct cutting {
+  tx_dtype dtype;
+  int64_t rows, c, size, count;
+} cutting;
+
+static cutting cut(tx_dtype dtype, int64_t rows, int64_t c) {
+  cutting b = {.dtype = dtype, .rows = rows, .c = c, .size = rows_per_block(rows, c)};
+  b.count = b.size > 0 ? (rows + b.size - 1) / b.size : 0;
+  return b;
+}
+
+static int64_t rows_of(const cutting *b, int64_t block) {
+  int64_t first = block * b->size;
+  return first + b->size < b->rows ? b->size : b->rows - first;
+}
+
+/* The block's part of a [rows * c] array; NULL stays NULL. */
+static const void *at(const cutting *b, int64_t block, const void *data) {
+  return data == NULL ? NULL : (const char *)data + (size_t)(block * b->size * b->c) * tx_dtype_size(b->dtype);
+}
+
+static void *at_out(const cutting *b, int64_t block, void *data) {
+  return data == NULL ? NULL : (char *)data + (size_t)(block * b->size * b->c) * tx_dtype_size(b->dtype);
+}
+
+static double get(tx_dtype dtype, const void *data, int64_t i) {
+  return dtype == TX_F32 ? (double)((const float *)data)[i] : ((const double *)data)[i];
+}
+
+static void set(tx_dtype dtype, void *data, int64_t i, double value) {
+  if (dtype == TX_F32) {
+    ((float *)data)[i] = (float)value;
+  } else {
+    ((double *)data)[i] = value;
+  }
+}
+
+/* `arrays` arrays of c numbers each in one block of memory, or NULL. */
+static void *channel_arrays(int64_t arrays, int64_t c, size_t size) {
+  size_t numbers, bytes;
+  if (tx_size_mul((size_t)arrays, (size_t)c, &numbers) != TX_OK || tx_size_mul(numbers, size, &bytes) != TX_OK) return NULL;
+  return tx_alloc(bytes);
+}
+
+/* -- statistics -------------------------------------------------------------------------------------------------------- */
+
+typedef struct moments_pass {
+  cutting b;
+  const void *x;
+  double *sum, *square; /* [blocks * c] */
+} moments_pass;
+
+/* Both passes over a block of about 128 KiB: the second one finds it in the cache. */
+static void moments_block(void *context, int64_t block, int worker) {
+  (void)worker;
+  moments_pass *p = context;
+  int64_t rows = rows_of(&p->b, block), c = p->b.c;
+  double *sum = p->sum + block * c, *square = p->square + block * c;
+  const void *x = at(&p->b, block, p->x);
+  if (p->b.dtype == TX_F32) {
+    tx_kernels.channel_sum_f32(rows, c, x, sum);
+    tx_kernels.channel_square_f32(rows, c, x, sum, square);
+  } else {
+    tx_channel_sum_f64(rows, c, x, sum);
+    tx_channel_square_f64(rows, c, x, sum, square);
+  }
+}
+
+void tx_norm_join(int64_t blocks, int64_t c, const int64_t *count, const double *sum, const double *square, double *mean,
+                  double *variance) {
+  int64_t rows = 0;
+  for (int64_t j = 0; j < c; j++) mean[j] = variance[j] = 0;
+  for (int64_t b = 0; b < blocks; b++) {
+    rows += count[b];
+    for (int64_t j = 0; j < c; j++) mean[j] += sum[b * c + j];
+  }
+  for (int64_t j = 0; j < c; j++) mean[j] /= (double)rows;
+  for (int64_t b = 0; b < blocks; b++) {
+    if (count[b] == 0) continue;
+    double n = (double)count[b];
+    for (int64_t j = 0; j < c; j++) {
+      double apart = sum[b * c + j] / n - mean[j];
+      variance[j] += square[b * c + j] + n * apart * apart;
+    }
+  }
+  for (int64_t j = 0; j < c; j++) variance[j] /= (double)rows;
+}
+
+tx_status tx_norm_moments(tx_dtype dtype, int64_t rows, int64_t c, const void *x, double *mean, double *variance) {
+  moments_pass p = {.b = cut(dtype, rows, c), .x = x};
+  p.sum = channel_arrays(2 * p.b.count, c, sizeof(double));
+  int64_t *count = channel_arrays(p.b.count, 1, sizeof(int64_t));
+  if (p.sum != NULL && count != NULL) {
+    p.square = p.sum + p.b.count * c;
+    for (int64_t b = 0; b < p.b.count; b++) count[b] = rows_of(&p.b, b);
+    tx_parallel(p.b.count, moments_block, &p);
+    tx_norm_join(p.b.count, c, count, p.sum, p.square, mean, variance);
+  }
+  bool failed = p.sum == NULL || count == NULL;
+  tx_dealloc(p.sum);
+  tx_dealloc(count);
+  return failed ? TX_ENOMEM : TX_OK;
+}
+
+/* -- forward ----------------------------------------------------------------------------------------------------------- */
+
+void tx_norm_affine(const tx_norm *n, void *scale, void *shift) {
+  for (int64_t j = 0; j < n->c; j++) {
+    double factor = get(n->dtype, n->gamma, j) * n->invstd[j];
+    set(n->dtype, scale, j, factor);
+    set(n->dtype, shift, j, get(n->dtype, n->beta, j) - n->mean[j] * factor);
+  }
+}
+
+typedef struct forward_pass {
+  cutting b;
+  const tx_norm *n;
+  const void *scale, *shift;
+  void *y;
+} forward_pass;
+
+static void forward_block(void *context, int64_t block, int worker) {
+  (void)worker;
+  forward_pass *p = context;
+  int64_t rows = rows_of(&p->b, block), c = p->b.c;
+  const void *x = at(&p->b, block, p->n->x), *residual = at(&p->b, block, p->n->residual);
+  void *y = at_out(&p->b, block, p->y);
+  if (p->b.dtype == TX_F32) {
+    tx_kernels.norm_apply_f32(rows, c, x, p->scale, p->shift, residual, p->n->relu, y);
+  } else {
+    tx_norm_apply_f64(rows, c, x, p->scale, p->shift, residual, p->n->relu, y);
+  }
+}
+
+tx_status tx_norm_forward(const tx_norm *n, void *y) {
+  size_t size = tx_dtype_size(n->dtype);
+  char *factors = channel_arrays(2, n->c, size);
+  if (factors == NULL) return TX_ENOMEM;
+  forward_pass p = {cut(n->dtype, n->rows, n->c), n, factors, factors + (size_t)n->c * size, y};
+  tx_norm_affine(n, factors, factors + (size_t)n->c * size);
+  tx_parallel(p.b.count, forward_block, &p);
+  tx_dealloc(factors);
+  return TX_OK;
+}
+
+/* -- backward ---------------------------------------------------------------------------------------------------------- */
+
+typedef struct backward_pass {
+  cutting b;
+  const void *x, *dy;
+  const void *y, *scale, *shift; /* ReLU's gate: y > 0, or x * scale + shift > 0; all NULL: open */
+  const void *mean;              /* [c], in dtype */
+  double *sum, *product;         /* [blocks * c] of dz, of dz * (x - mean) */
+  const void *of_dz, *of_x, *constant; /* [c]: dx = of_dz * dz + of_x * x + constant */
+  void *dx, *dresidual;
+} backward_pass;
+
+static void sums_block(void *context, int64_t block, int worker) {
+  (void)worker;
+  backward_pass *p = context;
+  int64_t rows = rows_of(&p->b, block), c = p->b.c;
+  double *sum = p->sum + block * c, *product = p->product + block * c;
+  const void *x = at(&p->b, block, p->x), *dy = at(&p->b, block, p->dy), *y = at(&p->b, block, p->y);
+  if (p->b.dtype == TX_F32) {
+    tx_kernels.norm_grad_sums_f32(rows, c, x, p->mean, dy, y, p->scale, p->shift, sum, product);
+  } else {
+    tx_norm_grad_sums_f64(rows, c, x, p->mean, dy, y, p->scale, p->shift, sum, product);
+  }
+}
+
+static void dx_block(void *context, int64_t block, int worker) {
+  (void)worker;
+  backward_pass *p = context;
+  int64_t rows = rows_of(&p->b, block), c = p->b.c;
+  const void *x = at(&p->b, block, p->x), *dy = at(&p->b, block, p->dy), *y = at(&p->b, block, p->y);
+  void *dx = at_out(&p->b, block, p->dx), *dresidual = at_out(&p->b, block, p->dresidual);
+  if (p->b.dtype == TX_F32) {
+    tx_kernels.norm_grad_f32(rows, c, x, dy, y, p->scale, p->shift, p->of_dz, p->of_x, p->constant, dx, dresidual);
+  } else {
+    tx_norm_grad_f64(rows, c, x, dy, y, p->scale, p->shift, p->of_dz, p->of_x, p->constant, dx, dresidual);
+  }
+}
+
+/* Adds up the blocks' results in their order, into the slots of block 0. */
+static void join_sums(const backward_pass *p) {
+  for (int64_t b = 1; b < p->b.count; b++) {
+    for (int64_t j = 0; j < p->b.c; j++) {
+      p->sum[j] += p->sum[b * p->b.c + j];
+      p->product[j] += p->product[b * p->b.c + j];
+    }
+  }
+}
+
+/* From here on product[j] is dgamma: the mean that the kernel used was rounded to dtype, which is put right. */
+static void finish_sums(const tx_norm *n, const backward_pass *p, void *dgamma, void *dbeta) {
+  for (int64_t j = 0; j < n->c; j++) {
+    double rounding = get(n->dtype, p->mean, j) - n->mean[j];
+    p->product[j] = (p->product[j] + rounding * p->sum[j]) * n->invstd[j];
+    if (dgamma != NULL) set(n->dtype, dgamma, j, p->product[j]);
+    if (dbeta != NULL) set(n->dtype, dbeta, j, p->sum[j]);
+  }
+}
+
+static void dx_factors(const tx_norm *n, const backward_pass *p, bool through, void *of_dz, void *of_x, void *constant) {
+  for (int64_t j = 0; j < n->c; j++) {
+    double factor = get(n->dtype, n->gamma, j) * n->invstd[j], slope = 0, mean = 0;
+    if (through) {
+      slope = -factor * n->invstd[j] * p->product[j] / (double)n->rows;
+      mean = -factor * p->sum[j] / (double)n->rows;
+    }
+    set(n->dtype, of_dz, j, factor);
+    set(n->dtype, of_x, j, slope);
+    set(n->dtype, constant, j, mean - slope * n->mean[j]);
+  }
+}
+
+tx_status tx_norm_backward(const tx_norm *n, const void *y, bool batch, const void *dy, void *dx, void *dresidual,
+                           void *dgamma, void *dbeta) {
+  size_t size = tx_dtype_size(n->dtype), step = (size_t)n->c * size;
+  backward_pass p = {.b = cut(n->dtype, n->rows, n->c), .x = n->x, .dy = dy, .dx = dx, .dresidual = dresidual};
+  bool through = batch && dx != NULL, sums = dgamma != NULL || dbeta != NULL || through;
+  int64_t slots = p.b.count < 1 ? 1 : p.b.count;
+  char *factors = channel_arrays(6, n->c, size);
+  p.sum = sums ? channel_arrays(2 * slots, n->c, sizeof(double)) : NULL;
+  if (factors == NULL || (sums && p.sum == NULL)) {
+    tx_dealloc(factors);
+    tx_dealloc(p.sum);
+    return TX_ENOMEM;
+  }
+  char *scale = factors, *shift = factors + step, *mean = factors + 2 * step;
+  for (int64_t j = 0; j < n->c; j++) set(n->dtype, mean, j, n->mean[j]);
+  p.mean = mean;
+  if (n->relu && n->residual != NULL) {
+    p.y = y;
+  } else if (n->relu) {
+    tx_norm_affine(n, scale, shift);
+    p.scale = scale;
+    p.shift = shift;
+  }
+  if (sums) {
+    p.product = p.sum + slots * n->c;
+    if (p.b.count == 0) memset(p.sum, 0, (size_t)(2 * n->c) * sizeof(double));
+    tx_parallel(p.b.count, sums_block, &p);
+    join_sums(&p);
+    finish_sums(n, &p, dgamma, dbeta);
+  }
+  if (dx != NULL || dresidual != NULL) {
+    char *of_dz = factors + 3 * step, *of_x = factors + 4 * step, *constant = factors + 5 * step;
+    dx_factors(n, &p, through, of_dz, of_x, constant);
+    p.of_dz = of_dz;
+    p.of_x = of_x;
+    p.constant = constant;
+    tx_parallel(p.b.count, dx_block, &p);
+  }
+  tx_dealloc(factors);
+  tx_dealloc(p.sum);
+  return TX_OK;
+}
