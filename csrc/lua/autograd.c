@@ -1,0 +1,149 @@
+/* autograd.c - backward, no_grad, detach and texres.Function. */
+#include "autograd/op.h"
+#include "base/memory.h"
+#include "lua/binding.h"
+
+/* t:backward([gradient]): adds to the .grad of every leaf that requires one; frees the graph. */
+static int l_backward(lua_State *L) {
+  tx_tensor *t = tx_check_tensor(L, 1);
+  tx_tensor *gradient = lua_isnoneornil(L, 2) ? NULL : tx_check_tensor(L, 2);
+  /* Activations that only garbage handles still hold could not be freed on the way. */
+  tx_pace_collector(L);
+  tx_watch_interrupt(L);
+  tx_status status = tx_backward(t, gradient);
+  if (status != TX_OK) return tx_raise(L, status);
+  tx_check_interrupt(L);
+  return 0;
+}
+
+/* t:detach() -> the same data outside of the graph. */
+static int l_detach(lua_State *L) {
+  tx_tensor *t = tx_check_tensor(L, 1), *out = NULL;
+  tx_status status = tx_alias(t, &out);
+  return tx_return_tensor(L, status, out);
+}
+
+static int with_grad_mode(lua_State *L, bool enabled) {
+  bool before = tx_grad_enabled();
+  if (!lua_isfunction(L, 1)) return tx_error(L, "%s: a function is expected", enabled ? "enable_grad" : "no_grad");
+  tx_set_grad_enabled(enabled);
+  int status = lua_pcall(L, lua_gettop(L) - 1, LUA_MULTRET, 0);
+  tx_set_grad_enabled(before);
+  if (status != LUA_OK) return lua_error(L);
+  return lua_gettop(L);
+}
+
+/* texres.no_grad(f, ...) -> what f(...) returns; nothing is recorded inside. enable_grad is its opposite. */
+static int l_no_grad(lua_State *L) { return with_grad_mode(L, false); }
+static int l_enable_grad(lua_State *L) { return with_grad_mode(L, true); }
+
+/* texres.grad_enabled() -> whether calls are being recorded. */
+static int l_grad_enabled(lua_State *L) {
+  lua_pushboolean(L, tx_grad_enabled());
+  return 1;
+}
+
+/* -- texres.Function ------------------------------------------------------------------------------------------------- */
+
+/* What a recorded call of a Lua function keeps: references into the registry. */
+typedef struct lua_function {
+  lua_State *L; /* the main thread */
+  int backward; /* the function */
+  int context;  /* its ctx object */
+} lua_function;
+
+static void release_function(void *pointer) {
+  lua_function *f = pointer;
+  luaL_unref(f->L, LUA_REGISTRYINDEX, f->backward);
+  luaL_unref(f->L, LUA_REGISTRYINDEX, f->context);
+  tx_dealloc(f);
+}
+
+typedef struct backward_call {
+  lua_function *function;
+  int n_out, n_in;
+  tx_tensor *const *dout;
+  tx_tensor **din;
+} backward_call;
+
+/* Runs ctx's backward in protected mode: backward(ctx, dy1, dy2, ...) -> dx1, dx2, ... */
+static int protected_backward(lua_State *L) {
+  backward_call *call = lua_touserdata(L, 1);
+  luaL_checkstack(L, call->n_out + call->n_in + 8, "texres.Function");
+  lua_rawgeti(L, LUA_REGISTRYINDEX, call->function->backward);
+  lua_rawgeti(L, LUA_REGISTRYINDEX, call->function->context);
+  for (int o = 0; o < call->n_out; o++) {
+    if (call->dout[o] == NULL) {
+      lua_pushnil(L);
+    } else {
+      tx_tensor **handle = tx_new_handle(L);
+      *handle = tx_ref(call->dout[o]);
+    }
+  }
+  lua_call(L, call->n_out + 1, call->n_in);
+  for (int i = 0; i < call->n_in; i++) {
+    int at = lua_gettop(L) - call->n_in + 1 + i;
+    if (!lua_isnil(L, at)) call->din[i] = tx_ref(tx_check_tensor(L, at));
+  }
+  return 0;
+}
+
+static tx_status run_function(void *context, int n_out, tx_tensor *const *dout, int n_in, tx_tensor **din) {
+  lua_function *f = context;
+  backward_call call = {.function = f, .n_out = n_out, .n_in = n_in, .dout = dout, .din = din};
+  lua_pushcfunction(f->L, protected_backward);
+  lua_pushlightuserdata(f->L, &call);
+  if (lua_pcall(f->L, 1, 0, 0) == LUA_OK) return TX_OK;
+  tx_fail(TX_EINVAL, "texres.Function: backward failed: %s", luaL_tolstring(f->L, -1, NULL));
+  lua_pop(f->L, 2);
+  return TX_EINVAL;
+}
+
+/* record_function(backward, ctx, inputs, outputs): hangs a Lua backward on outputs computed inside no_grad. inputs and
+ * outputs are made by table.pack. */
+static int l_record_function(lua_State *L) {
+  tx_tensor *in[TX_MAX_INPUTS], *out[TX_MAX_OUTPUTS];
+  int64_t n_in = tx_option_int(L, 3, "texres.Function", "n", 0), n_out = tx_option_int(L, 4, "texres.Function", "n", 0);
+  if (n_in > TX_MAX_INPUTS || n_out > TX_MAX_OUTPUTS) {
+    return tx_error(L, "texres.Function: %d arguments and %d results: at most %d and %d", (int)n_in, (int)n_out,
+                    TX_MAX_INPUTS, TX_MAX_OUTPUTS);
+  }
+  for (int64_t i = 1; i <= n_in; i++) {
+    lua_geti(L, 3, i);
+    in[i - 1] = tx_test_tensor(L, -1); /* NULL: an argument that is not a tensor */
+  }
+  for (int64_t o = 1; o <= n_out; o++) {
+    lua_geti(L, 4, o);
+    out[o - 1] = tx_test_tensor(L, -1);
+    if (out[o - 1] == NULL) return tx_error(L, "texres.Function: forward must return tensors, got %s", tx_describe(L, -1));
+  }
+  lua_function *f = tx_alloc_zero(sizeof *f);
+  if (f == NULL) return tx_raise(L, TX_ENOMEM);
+  lua_rawgeti(L, LUA_REGISTRYINDEX, LUA_RIDX_MAINTHREAD);
+  f->L = lua_tothread(L, -1);
+  lua_pushvalue(L, 1);
+  f->backward = luaL_ref(L, LUA_REGISTRYINDEX);
+  lua_pushvalue(L, 2);
+  f->context = luaL_ref(L, LUA_REGISTRYINDEX);
+  tx_status status = tx_record_custom("texres.Function", (int)n_in, in, (int)n_out, out, run_function, release_function, f);
+  if (status != TX_OK) {
+    release_function(f);
+    return tx_raise(L, status);
+  }
+  return 0;
+}
+
+static const luaL_Reg methods[] = {{"backward", l_backward}, {"detach", l_detach}, {NULL, NULL}};
+
+static const luaL_Reg functions[] = {{"no_grad", l_no_grad},
+                                     {"enable_grad", l_enable_grad},
+                                     {"grad_enabled", l_grad_enabled},
+                                     {"record_function", l_record_function},
+                                     {NULL, NULL}};
+
+void tx_lua_open_autograd(lua_State *L) {
+  luaL_setfuncs(L, functions, 0);
+  lua_getfield(L, -1, "methods");
+  luaL_setfuncs(L, methods, 0);
+  lua_pop(L, 1);
+}

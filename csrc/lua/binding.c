@@ -1,0 +1,254 @@
+/* binding.c - see binding.h. */
+#include "lua/binding.h"
+
+#include <math.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/memory.h"
+#include "base/threads.h"
+
+/* -- errors ---------------------------------------------------------------------------------------------------------- */
+
+/* Pushes "file:line: " of the innermost Lua function outside the library's own files, "" when there is none. Library
+ * files are those below the folder that lua/texres/init.lua stores in the registry. */
+static void push_user_line(lua_State *L) {
+  lua_Debug ar;
+  lua_getfield(L, LUA_REGISTRYINDEX, "texres.library");
+  const char *library = lua_tostring(L, -1);
+  size_t length = library != NULL ? strlen(library) : 0;
+  for (int level = 1; lua_getstack(L, level, &ar); level++) {
+    lua_getinfo(L, "Sl", &ar);
+    if (ar.currentline <= 0) continue;
+    if (length > 0 && strncmp(ar.source, library, length) == 0) continue;
+    lua_pushfstring(L, "%s:%d: ", ar.short_src, ar.currentline);
+    lua_remove(L, -2);
+    return;
+  }
+  lua_pop(L, 1);
+  lua_pushliteral(L, "");
+}
+
+int tx_error(lua_State *L, const char *format, ...) {
+  char text[TX_MESSAGE_SIZE];
+  va_list args;
+  va_start(args, format);
+  vsnprintf(text, sizeof text, format, args);
+  va_end(args);
+  push_user_line(L);
+  lua_pushstring(L, text);
+  lua_concat(L, 2);
+  return lua_error(L);
+}
+
+int tx_raise(lua_State *L, tx_status status) {
+  if (tx_interrupted()) status = TX_EINTR;
+  if (status == TX_EWORLD) {
+    lua_pushnil(L);
+    lua_pushstring(L, tx_message());
+    return 2;
+  }
+  if (status == TX_EINTR) {
+    tx_clear_interrupt();
+    return tx_error(L, "interrupted!");
+  }
+  return tx_error(L, "%s", tx_message());
+}
+
+void tx_check_interrupt(lua_State *L) {
+  if (tx_interrupted()) tx_raise(L, TX_EINTR);
+}
+
+/* The stand-alone interpreter answers Ctrl-C by setting a hook on the main thread: a hook that was not there when the
+ * operation began means that the user wants to stop. */
+static struct {
+  lua_State *main;
+  lua_Hook before;
+} watch;
+
+static bool hook_was_set(void *context) {
+  (void)context;
+  return watch.main != NULL && lua_gethook(watch.main) != watch.before;
+}
+
+void tx_watch_interrupt(lua_State *L) {
+  lua_rawgeti(L, LUA_REGISTRYINDEX, LUA_RIDX_MAINTHREAD);
+  watch.main = lua_tothread(L, -1);
+  lua_pop(L, 1);
+  watch.before = lua_gethook(watch.main);
+  tx_set_poll(hook_was_set, NULL);
+}
+
+/* -- tensors --------------------------------------------------------------------------------------------------------- */
+
+tx_tensor **tx_new_handle(lua_State *L) {
+  tx_tensor **handle = lua_newuserdatauv(L, sizeof *handle, 0);
+  *handle = NULL;
+  luaL_setmetatable(L, TX_TENSOR_TYPE);
+  return handle;
+}
+
+void tx_pace_collector(lua_State *L) {
+  static size_t bound; /* live bytes at which the collector should run */
+  const size_t slack = (size_t)64 << 20;
+  if (tx_live_bytes() < (bound > slack ? bound : slack) || !lua_gc(L, LUA_GCISRUNNING)) return;
+  lua_gc(L, LUA_GCCOLLECT);
+  size_t survived = tx_live_bytes();
+  bound = survived + (survived / 2 > slack ? survived / 2 : slack);
+}
+
+void tx_push_tensor(lua_State *L, tx_tensor *t) {
+  tx_tensor **handle = tx_new_handle(L);
+  *handle = t;
+  tx_pace_collector(L);
+}
+
+int tx_return_tensor(lua_State *L, tx_status status, tx_tensor *t) {
+  if (status == TX_OK) {
+    tx_push_tensor(L, t);
+    tx_check_interrupt(L);
+    return 1;
+  }
+  return tx_raise(L, status);
+}
+
+tx_tensor *tx_test_tensor(lua_State *L, int arg) {
+  tx_tensor **handle = luaL_testudata(L, arg, TX_TENSOR_TYPE);
+  if (handle == NULL) return NULL;
+  if (*handle == NULL) tx_error(L, "the tensor was closed: free() or <close> has given its memory back");
+  return *handle;
+}
+
+tx_tensor *tx_check_tensor(lua_State *L, int arg) {
+  tx_tensor *t = tx_test_tensor(L, arg);
+  if (t == NULL) tx_error(L, "a tensor is expected as argument %d, got %s", arg, tx_describe(L, arg));
+  return t;
+}
+
+/* -- arguments ------------------------------------------------------------------------------------------------------- */
+
+const char *tx_describe(lua_State *L, int arg) {
+  static char text[TX_SHAPE_TEXT + 32];
+  tx_tensor **handle = luaL_testudata(L, arg, TX_TENSOR_TYPE);
+  if (handle != NULL) {
+    if (*handle == NULL) return "a closed tensor";
+    snprintf(text, sizeof text, "a tensor %s %s", tx_dtype_name((*handle)->dtype), tx_shape_of(*handle));
+    return text;
+  }
+  switch (lua_type(L, arg)) {
+    case LUA_TNONE:
+    case LUA_TNIL:
+      return "nil";
+    case LUA_TNUMBER:
+      snprintf(text, sizeof text, "%g", lua_tonumber(L, arg));
+      return text;
+    case LUA_TSTRING:
+      snprintf(text, sizeof text, "'%.40s'", lua_tostring(L, arg));
+      return text;
+    case LUA_TBOOLEAN:
+      return lua_toboolean(L, arg) ? "true" : "false";
+    default:
+      snprintf(text, sizeof text, "a %s", luaL_typename(L, arg));
+      return text;
+  }
+}
+
+int64_t tx_check_int(lua_State *L, int arg, const char *operation, const char *name) {
+  int ok = 0;
+  lua_Integer value = lua_type(L, arg) == LUA_TNUMBER ? lua_tointegerx(L, arg, &ok) : 0;
+  if (!ok) tx_error(L, "%s: %s must be an integer, got %s", operation, name, tx_describe(L, arg));
+  return (int64_t)value;
+}
+
+double tx_check_number(lua_State *L, int arg, const char *operation, const char *name) {
+  if (lua_type(L, arg) != LUA_TNUMBER) {
+    tx_error(L, "%s: %s must be a number, got %s", operation, name, tx_describe(L, arg));
+  }
+  return lua_tonumber(L, arg);
+}
+
+int tx_check_dim(lua_State *L, int64_t dim, int dims, const char *operation) {
+  int64_t d = dim < 0 ? dim + dims : dim - 1;
+  if (dim == 0 || d < 0 || d >= dims) {
+    if (dims == 0) tx_error(L, "%s: dimension %lld: the tensor holds one number and has none", operation, (long long)dim);
+    tx_error(L, "%s: dimension %lld: the tensor has dimensions 1..%d (or -1..-%d)", operation, (long long)dim, dims, dims);
+  }
+  return (int)d;
+}
+
+static void add_size(lua_State *L, int at, const char *operation, int64_t shape[TX_MAX_DIMS], int *dims) {
+  if (*dims == TX_MAX_DIMS) tx_error(L, "%s: a tensor has at most %d dimensions", operation, TX_MAX_DIMS);
+  shape[(*dims)++] = tx_check_int(L, at, operation, "a size");
+}
+
+int tx_check_shape(lua_State *L, int arg, const char *operation, int64_t shape[TX_MAX_DIMS], int *next) {
+  int dims = 0;
+  if (lua_istable(L, arg)) {
+    lua_Integer n = luaL_len(L, arg);
+    for (lua_Integer i = 1; i <= n; i++) {
+      lua_geti(L, arg, i);
+      add_size(L, lua_gettop(L), operation, shape, &dims);
+      lua_pop(L, 1);
+    }
+    *next = arg + 1;
+  } else {
+    for (*next = arg; lua_type(L, *next) == LUA_TNUMBER; (*next)++) add_size(L, *next, operation, shape, &dims);
+    if (*next == arg) {
+      tx_error(L, "%s: a shape is expected, such as (2, 3) or ({2, 3}), got %s", operation, tx_describe(L, arg));
+    }
+  }
+  return dims;
+}
+
+/* Pushes field `name` of the table at `arg`; false, with nothing pushed, when there is none. */
+static bool push_option(lua_State *L, int arg, const char *operation, const char *name) {
+  if (lua_isnoneornil(L, arg)) return false;
+  if (!lua_istable(L, arg)) tx_error(L, "%s: options are a table, got %s", operation, tx_describe(L, arg));
+  if (lua_getfield(L, arg, name) != LUA_TNIL) return true;
+  lua_pop(L, 1);
+  return false;
+}
+
+tx_dtype tx_option_dtype(lua_State *L, int arg, const char *operation, tx_dtype preset) {
+  tx_dtype dtype = preset;
+  if (!push_option(L, arg, operation, "dtype")) return preset;
+  const char *name = lua_type(L, -1) == LUA_TSTRING ? lua_tostring(L, -1) : NULL;
+  if (name == NULL || !tx_dtype_from_name(name, &dtype)) {
+    tx_error(L, "%s: dtype must be one of u8, i64, f32, f64, got %s", operation, tx_describe(L, -1));
+  }
+  lua_pop(L, 1);
+  return dtype;
+}
+
+bool tx_option_bool(lua_State *L, int arg, const char *operation, const char *name, bool preset) {
+  if (!push_option(L, arg, operation, name)) return preset;
+  if (!lua_isboolean(L, -1)) tx_error(L, "%s: %s must be true or false, got %s", operation, name, tx_describe(L, -1));
+  bool value = lua_toboolean(L, -1);
+  lua_pop(L, 1);
+  return value;
+}
+
+double tx_option_number(lua_State *L, int arg, const char *operation, const char *name, double preset) {
+  if (!push_option(L, arg, operation, name)) return preset;
+  double value = tx_check_number(L, lua_gettop(L), operation, name);
+  lua_pop(L, 1);
+  return value;
+}
+
+int64_t tx_option_int(lua_State *L, int arg, const char *operation, const char *name, int64_t preset) {
+  if (!push_option(L, arg, operation, name)) return preset;
+  int64_t value = tx_check_int(L, lua_gettop(L), operation, name);
+  lua_pop(L, 1);
+  return value;
+}
+
+const char *tx_option_string(lua_State *L, int arg, const char *operation, const char *name, const char *preset) {
+  if (!push_option(L, arg, operation, name)) return preset;
+  if (lua_type(L, -1) != LUA_TSTRING) {
+    tx_error(L, "%s: %s must be a string, got %s", operation, name, tx_describe(L, -1));
+  }
+  const char *value = lua_tostring(L, -1); /* the table keeps it alive */
+  lua_pop(L, 1);
+  return value;
+}

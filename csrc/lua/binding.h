@@ -1,0 +1,72 @@
+/* binding.h - what every binding file shares: tensors as userdata, argument reading, errors, memory pacing.
+ *
+ * A tensor in Lua is a userdata that holds one `tx_tensor *` (NULL once closed). It is created closed and filled last, so
+ * that an error in between leaks nothing. Nothing that C owns may be in hand when a function here raises.
+ *
+ * Every concept has one file: static functions l_<name>, a luaL_Reg table at the bottom, and tx_lua_open_<concept>(L),
+ * which is called with the module table on top of the stack and is listed once, in core.c.
+ */
+#ifndef TX_LUA_BINDING_H
+#define TX_LUA_BINDING_H
+
+#include <lauxlib.h>
+#include <lua.h>
+#include <stdbool.h>
+
+#include "tensor/tensor.h"
+
+#define TX_TENSOR_TYPE "texres.Tensor"
+
+/* -- errors ---------------------------------------------------------------------------------------------------------- */
+
+/* Turns a failed status into what the user sees. The caller's mistake raises and blames the line of the first function
+ * outside the library; TX_EWORLD pushes nil and the message: `return tx_raise(L, status)`. */
+int tx_raise(lua_State *L, tx_status status);
+/* Raises a formatted message, blaming the user's line. */
+int tx_error(lua_State *L, const char *format, ...);
+/* Raises "interrupted!" when Ctrl-C stopped the C call that has just ended. */
+void tx_check_interrupt(lua_State *L);
+/* Watches for Ctrl-C from here on (see base/threads.h). To be called at the start of a long operation. */
+void tx_watch_interrupt(lua_State *L);
+
+/* -- tensors --------------------------------------------------------------------------------------------------------- */
+
+/* Pushes a closed tensor userdata and returns where its pointer goes. */
+tx_tensor **tx_new_handle(lua_State *L);
+/* Pushes a tensor; takes over the reference. Paces the collector. */
+void tx_push_tensor(lua_State *L, tx_tensor *t);
+/* Turns a status and a result into return values: `return tx_return_tensor(L, status, t)`. */
+int tx_return_tensor(lua_State *L, tx_status status, tx_tensor *t);
+/* The tensor at `arg` (borrowed); raises when it is something else or closed. */
+tx_tensor *tx_check_tensor(lua_State *L, int arg);
+/* The same, NULL when it is not a tensor; raises when closed. */
+tx_tensor *tx_test_tensor(lua_State *L, int arg);
+/* Lets the collector run when tensors hold much more memory than after its last full run (it sees only the handles). */
+void tx_pace_collector(lua_State *L);
+
+/* -- arguments ------------------------------------------------------------------------------------------------------- */
+
+/* A Lua number with an integral value, else raises "<operation>: <name> must be an integer, got <what>". */
+int64_t tx_check_int(lua_State *L, int arg, const char *operation, const char *name);
+double tx_check_number(lua_State *L, int arg, const char *operation, const char *name);
+/* 1-based or negative dimension of a tensor with `dims` dimensions to 0-based; raises when out of range. */
+int tx_check_dim(lua_State *L, int64_t dim, int dims, const char *operation);
+/* A shape from position `arg` on: a list {2,3} or the numbers 2, 3; *next is the first argument after it. */
+int tx_check_shape(lua_State *L, int arg, const char *operation, int64_t shape[TX_MAX_DIMS], int *next);
+/* Field `name` of the options table at `arg` (none, nil: preset). */
+tx_dtype tx_option_dtype(lua_State *L, int arg, const char *operation, tx_dtype preset);
+bool tx_option_bool(lua_State *L, int arg, const char *operation, const char *name, bool preset);
+double tx_option_number(lua_State *L, int arg, const char *operation, const char *name, double preset);
+int64_t tx_option_int(lua_State *L, int arg, const char *operation, const char *name, int64_t preset);
+const char *tx_option_string(lua_State *L, int arg, const char *operation, const char *name, const char *preset);
+/* What stands at `arg`, for messages: "a tensor f32 {2,3}", "nil", "a string". */
+const char *tx_describe(lua_State *L, int arg);
+
+/* -- concepts (listed in core.c) ------------------------------------------------------------------------------------- */
+
+void tx_lua_open_tensor(lua_State *L);
+void tx_lua_open_ops(lua_State *L);
+void tx_lua_open_autograd(lua_State *L);
+void tx_lua_open_system(lua_State *L);
+
+#endif

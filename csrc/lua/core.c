@@ -1,0 +1,22 @@
+/* core.c - the module texres.core: opens every concept once, in order. */
+#include "kernels/kernels.h"
+#include "lua/binding.h"
+
+#if defined(__GNUC__)
+#define TX_EXPORT __attribute__((visibility("default")))
+#else
+#define TX_EXPORT
+#endif
+
+TX_EXPORT int luaopen_texres_core(lua_State *L);
+
+int luaopen_texres_core(lua_State *L) {
+  tx_status status = tx_kernels_init();
+  if (status != TX_OK) return tx_raise(L, status);
+  lua_newtable(L);
+  tx_lua_open_tensor(L); /* first: creates `methods`, which the others add to */
+  tx_lua_open_ops(L);
+  tx_lua_open_autograd(L);
+  tx_lua_open_system(L);
+  return 1;
+}

@@ -1,0 +1,437 @@
+/* op.c - the generic binding: every row of autograd/list.h becomes a Lua function.
+ *
+ * The description of the function (autograd/op.h) says how arguments are read: tensor inputs first, then parameters, by
+ * position; a last table with names gives parameters, and inputs that may be absent, by name:
+ *
+ *     F.conv2d(x, w, { bias = b, stride = 2, padding = "same" })      t:sum(1, true)      t:sum({1, 2}, { keepdim = true })
+ */
+#include <math.h>
+#include <stdalign.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "autograd/list.h"
+#include "base/memory.h"
+#include "lua/binding.h"
+#include "lua/op.h"
+
+enum { MAX_LIST = 4096, MAX_PARAMS_SIZE = 512 };
+
+/* -- descriptions ---------------------------------------------------------------------------------------------------- */
+
+/* Name number i of a list "x w bias?" into name; false past the end. *optional tells whether a ? stood behind it. */
+static bool word(const char *list, int i, char name[32], bool *optional) {
+  for (; *list != '\0'; i--) {
+    size_t length = strcspn(list, " ");
+    if (i == 0) {
+      *optional = length > 0 && list[length - 1] == '?';
+      snprintf(name, 32, "%.*s", (int)(length - (*optional ? 1 : 0)), list);
+      return true;
+    }
+    list += length;
+    list += strspn(list, " ");
+  }
+  return false;
+}
+
+static int choice(const char *choices, const char *wanted) {
+  char name[32];
+  bool unused;
+  for (int i = 0; word(choices, i, name, &unused); i++) {
+    if (strcmp(name, wanted) == 0) return i;
+  }
+  return -1;
+}
+
+/* -- parameters ------------------------------------------------------------------------------------------------------ */
+
+/* Writes the preset of a parameter. */
+static void set_preset(const tx_param *p, char *params) {
+  void *at = params + p->offset;
+  const char *text = p->preset;
+  bool none = text == NULL || strcmp(text, "none") == 0;
+  switch (p->kind) {
+    case TX_PARAM_INT:
+    case TX_PARAM_INDEX:
+      *(int64_t *)at = none ? INT64_MIN : strtoll(text, NULL, 10);
+      break;
+    case TX_PARAM_NUMBER:
+      *(double *)at = none ? (double)NAN : strtod(text, NULL);
+      break;
+    case TX_PARAM_BOOL:
+      *(bool *)at = text != NULL && strcmp(text, "true") == 0;
+      break;
+    case TX_PARAM_PAIR:
+      for (int i = 0; i < 2; i++) ((int64_t *)at)[i] = none ? INT64_MIN : strtoll(text, NULL, 10);
+      break;
+    case TX_PARAM_PADDING: {
+      int64_t n = none ? 0 : strtoll(text, NULL, 10);
+      *(tx_padding *)at = (tx_padding){.mode = TX_PAD_EXPLICIT, .top = n, .bottom = n, .left = n, .right = n};
+      break;
+    }
+    case TX_PARAM_DIM: /* a number here is 1-based, as in Lua; resolved against the input in resolve_dim */
+      *(int *)at = none ? TX_NO_DIM : (int)strtol(text, NULL, 10);
+      break;
+    case TX_PARAM_DIMS:
+      *(uint32_t *)at = UINT32_MAX;
+      break;
+    case TX_PARAM_INTS:
+      ((tx_ints *)at)->count = 0;
+      break;
+    case TX_PARAM_CHOICE:
+      *(int *)at = none ? -1 : choice(p->choices, text);
+      break;
+    case TX_PARAM_DTYPE:
+      *(tx_dtype *)at = TX_F32;
+      if (!none) tx_dtype_from_name(text, (tx_dtype *)at);
+      break;
+  }
+}
+
+static void read_pair(lua_State *L, const tx_op *op, const tx_param *p, int arg, int64_t pair[2]) {
+  if (lua_type(L, arg) == LUA_TNUMBER) {
+    pair[0] = pair[1] = tx_check_int(L, arg, op->name, p->name);
+    return;
+  }
+  if (!lua_istable(L, arg) || luaL_len(L, arg) != 2) {
+    tx_error(L, "%s: %s must be a number or {rows, columns}, got %s", op->name, p->name, tx_describe(L, arg));
+  }
+  for (int i = 0; i < 2; i++) {
+    lua_geti(L, arg, i + 1);
+    pair[i] = tx_check_int(L, lua_gettop(L), op->name, p->name);
+    lua_pop(L, 1);
+  }
+}
+
+static void read_padding(lua_State *L, const tx_op *op, const tx_param *p, int arg, tx_padding *padding) {
+  const char *text = lua_type(L, arg) == LUA_TSTRING ? lua_tostring(L, arg) : "";
+  if (strcmp(text, "same") == 0 || strcmp(text, "valid") == 0) {
+    *padding = (tx_padding){.mode = text[0] == 's' ? TX_PAD_SAME : TX_PAD_VALID};
+    return;
+  }
+  int64_t side[4];
+  if (lua_type(L, arg) == LUA_TNUMBER) {
+    side[0] = side[1] = side[2] = side[3] = tx_check_int(L, arg, op->name, p->name);
+  } else if (lua_istable(L, arg) && luaL_len(L, arg) == 4) {
+    for (int i = 0; i < 4; i++) {
+      lua_geti(L, arg, i + 1);
+      side[i] = tx_check_int(L, lua_gettop(L), op->name, p->name);
+      lua_pop(L, 1);
+    }
+  } else {
+    tx_error(L, "%s: %s must be a number, {top, bottom, left, right}, \"same\" or \"valid\", got %s", op->name, p->name,
+             tx_describe(L, arg));
+    return;
+  }
+  *padding = (tx_padding){.top = side[0], .bottom = side[1], .left = side[2], .right = side[3]};
+}
+
+static void read_dims(lua_State *L, const tx_op *op, const tx_param *p, int arg, int dims, uint32_t *mask) {
+  if (lua_type(L, arg) == LUA_TNUMBER) {
+    *mask = UINT32_C(1) << tx_check_dim(L, tx_check_int(L, arg, op->name, p->name), dims, op->name);
+    return;
+  }
+  if (!lua_istable(L, arg)) {
+    tx_error(L, "%s: %s must be a dimension or a list of them, got %s", op->name, p->name, tx_describe(L, arg));
+  }
+  *mask = 0;
+  for (lua_Integer i = 1, n = luaL_len(L, arg); i <= n; i++) {
+    lua_geti(L, arg, i);
+    uint32_t bit = UINT32_C(1) << tx_check_dim(L, tx_check_int(L, lua_gettop(L), op->name, p->name), dims, op->name);
+    if (*mask & bit) tx_error(L, "%s: a dimension is named twice", op->name);
+    *mask |= bit;
+    lua_pop(L, 1);
+  }
+}
+
+/* Reads a list of integers: a table, or all numbers from `arg` on; returns the next argument. */
+static int read_ints(lua_State *L, const tx_op *op, const tx_param *p, int arg, tx_ints *ints) {
+  bool list = lua_istable(L, arg);
+  lua_Integer n = list ? luaL_len(L, arg) : 0;
+  if (!list) {
+    while (lua_type(L, arg + (int)n) == LUA_TNUMBER) n++;
+  }
+  if (n > TX_MAX_DIMS) tx_error(L, "%s: %s has %d values: at most %d", op->name, p->name, (int)n, TX_MAX_DIMS);
+  if (!list && n == 0) tx_error(L, "%s: %s must be integers, got %s", op->name, p->name, tx_describe(L, arg));
+  for (lua_Integer i = 0; i < n; i++) {
+    if (list) lua_geti(L, arg, i + 1);
+    ints->value[i] = tx_check_int(L, list ? lua_gettop(L) : arg + (int)i, op->name, p->name);
+    if (list) lua_pop(L, 1);
+  }
+  ints->count = (int)n;
+  return list ? arg + 1 : arg + (int)n;
+}
+
+/* Reads parameter p from argument `arg`; returns the next argument. `dims` is the rank of the first input. */
+static int read_param(lua_State *L, const tx_op *op, const tx_param *p, int arg, int dims, char *params) {
+  void *at = params + p->offset;
+  switch (p->kind) {
+    case TX_PARAM_INT:
+      *(int64_t *)at = tx_check_int(L, arg, op->name, p->name);
+      break;
+    case TX_PARAM_INDEX: {
+      int64_t index = tx_check_int(L, arg, op->name, p->name);
+      if (index == 0) tx_error(L, "%s: %s is 0: indices count from 1, or from the end with -1", op->name, p->name);
+      *(int64_t *)at = index > 0 ? index - 1 : index;
+      break;
+    }
+    case TX_PARAM_NUMBER:
+      *(double *)at = tx_check_number(L, arg, op->name, p->name);
+      break;
+    case TX_PARAM_BOOL:
+      if (!lua_isboolean(L, arg)) {
+        tx_error(L, "%s: %s must be true or false, got %s", op->name, p->name, tx_describe(L, arg));
+      }
+      *(bool *)at = lua_toboolean(L, arg);
+      break;
+    case TX_PARAM_PAIR:
+      read_pair(L, op, p, arg, at);
+      break;
+    case TX_PARAM_PADDING:
+      read_padding(L, op, p, arg, at);
+      break;
+    case TX_PARAM_DIM:
+      *(int *)at = tx_check_dim(L, tx_check_int(L, arg, op->name, p->name), dims, op->name);
+      break;
+    case TX_PARAM_DIMS:
+      read_dims(L, op, p, arg, dims, at);
+      break;
+    case TX_PARAM_INTS:
+      return read_ints(L, op, p, arg, at);
+    case TX_PARAM_CHOICE: {
+      const char *text = lua_type(L, arg) == LUA_TSTRING ? lua_tostring(L, arg) : "";
+      *(int *)at = choice(p->choices, text);
+      if (*(int *)at < 0) {
+        tx_error(L, "%s: %s must be one of %s, got %s", op->name, p->name, p->choices, tx_describe(L, arg));
+      }
+      break;
+    }
+    case TX_PARAM_DTYPE: {
+      const char *text = lua_type(L, arg) == LUA_TSTRING ? lua_tostring(L, arg) : "";
+      if (!tx_dtype_from_name(text, at)) {
+        tx_error(L, "%s: %s must be one of u8, i64, f32, f64, got %s", op->name, p->name, tx_describe(L, arg));
+      }
+      break;
+    }
+  }
+  return arg + 1;
+}
+
+/* A dimension that was not given still stands as its preset, 1-based: make it 0-based. */
+static void resolve_dim_preset(lua_State *L, const tx_op *op, const tx_param *p, int dims, char *params) {
+  int *dim = (int *)(void *)(params + p->offset);
+  if (*dim != TX_NO_DIM) *dim = tx_check_dim(L, *dim, dims, op->name);
+}
+
+/* -- inputs ---------------------------------------------------------------------------------------------------------- */
+
+/* The inputs of one call. Tensors made from Lua numbers are held by handles on the Lua stack. */
+typedef struct inputs {
+  int count;
+  tx_tensor *few[TX_MAX_INPUTS];
+  tx_tensor **tensor; /* few, or a userdata for long lists */
+} inputs;
+
+/* A Lua number as a weak 0-dimensional tensor; pushes its handle. */
+static tx_tensor *number_tensor(lua_State *L, int arg) {
+  tx_tensor **handle = tx_new_handle(L);
+  bool integer = lua_isinteger(L, arg);
+  tx_status status = tx_scalar(integer ? TX_I64 : TX_F64, lua_tonumber(L, arg), true, handle);
+  if (status != TX_OK) tx_raise(L, status);
+  if (integer) *tx_i64(*handle) = lua_tointeger(L, arg); /* beyond what a double holds exactly */
+  return *handle;
+}
+
+static tx_tensor *read_input(lua_State *L, const tx_op *op, int arg, const char *name) {
+  tx_tensor *t = tx_test_tensor(L, arg);
+  if (t == NULL && (op->where & TX_INPUT_NUMBERS) && lua_type(L, arg) == LUA_TNUMBER) t = number_tensor(L, arg);
+  if (t == NULL) tx_error(L, "%s: %s must be a tensor, got %s", op->name, name, tx_describe(L, arg));
+  return t;
+}
+
+static void read_list(lua_State *L, const tx_op *op, inputs *in) {
+  if (!lua_istable(L, 1)) tx_error(L, "%s: a list of tensors is expected, got %s", op->name, tx_describe(L, 1));
+  lua_Integer n = luaL_len(L, 1);
+  if (n < 1) tx_error(L, "%s: the list of tensors is empty", op->name);
+  if (n > MAX_LIST) tx_error(L, "%s: %d tensors: at most %d", op->name, (int)n, MAX_LIST);
+  in->count = (int)n;
+  in->tensor = n <= TX_MAX_INPUTS ? in->few : lua_newuserdatauv(L, (size_t)n * sizeof in->tensor[0], 0);
+  for (lua_Integer i = 1; i <= n; i++) {
+    lua_geti(L, 1, i);
+    tx_tensor *t = tx_test_tensor(L, -1);
+    if (t == NULL) tx_error(L, "%s: element %d of the list must be a tensor, got %s", op->name, (int)i, tx_describe(L, -1));
+    in->tensor[i - 1] = t; /* the list keeps it alive */
+    lua_pop(L, 1);
+  }
+}
+
+/* Reads the tensor inputs; returns the next argument. */
+static int read_inputs(lua_State *L, const tx_op *op, int options, inputs *in) {
+  if (op->where & TX_INPUT_LIST) {
+    read_list(L, op, in);
+    return 2;
+  }
+  char name[32];
+  bool optional;
+  int arg = 1;
+  in->tensor = in->few;
+  for (int i = 0; word(op->inputs, i, name, &optional); i++) {
+    in->count = i + 1;
+    in->few[i] = NULL;
+    if (optional && (arg == options || luaL_testudata(L, arg, TX_TENSOR_TYPE) == NULL)) {
+      if (arg != options && lua_isnil(L, arg)) arg++; /* nil holds the place */
+      if (options != 0 && lua_getfield(L, options, name) != LUA_TNIL) {
+        in->few[i] = read_input(L, op, lua_gettop(L), name);
+      }
+      continue;
+    }
+    in->few[i] = read_input(L, op, arg == options ? lua_gettop(L) + 1 : arg, name);
+    arg++;
+  }
+  return arg;
+}
+
+/* -- the call -------------------------------------------------------------------------------------------------------- */
+
+static bool is_options(lua_State *L, int arg) {
+  if (arg < 1 || !lua_istable(L, arg)) return false;
+  lua_pushnil(L);
+  bool named = false;
+  while (!named && lua_next(L, arg)) {
+    named = lua_type(L, -2) == LUA_TSTRING;
+    lua_pop(L, 1);
+  }
+  if (named) lua_pop(L, 1); /* the key */
+  return named;
+}
+
+static void check_option_names(lua_State *L, const tx_op *op, int options) {
+  lua_pushnil(L);
+  while (lua_next(L, options)) {
+    const char *name = lua_type(L, -2) == LUA_TSTRING ? lua_tostring(L, -2) : "(a number)";
+    char known[32], list[256] = "";
+    bool found = false, optional;
+    for (int i = 0; !(op->where & TX_INPUT_LIST) && word(op->inputs, i, known, &optional); i++) {
+      if (!optional) continue;
+      found = found || strcmp(known, name) == 0;
+      snprintf(list + strlen(list), sizeof list - strlen(list), "%s%s", list[0] != '\0' ? ", " : "", known);
+    }
+    for (const tx_param *p = op->params; p != NULL && p->name != NULL; p++) {
+      found = found || strcmp(p->name, name) == 0;
+      snprintf(list + strlen(list), sizeof list - strlen(list), "%s%s", list[0] != '\0' ? ", " : "", p->name);
+    }
+    if (!found) {
+      tx_error(L, "%s: there is no option '%s': %s%s", op->name, name, list[0] != '\0' ? "options are " : "it has none", list);
+    }
+    lua_pop(L, 1);
+  }
+}
+
+static void read_params(lua_State *L, const tx_op *op, int arg, int last, int options, int dims, char *params) {
+  for (const tx_param *p = op->params; p != NULL && p->name != NULL; p++) {
+    set_preset(p, params);
+    bool given = false;
+    if (arg <= last && arg != options) {
+      given = !lua_isnil(L, arg);
+      arg = given ? read_param(L, op, p, arg, dims, params) : arg + 1;
+    }
+    if (!given && options != 0) {
+      if (lua_getfield(L, options, p->name) != LUA_TNIL) {
+        given = true;
+        read_param(L, op, p, lua_gettop(L), dims, params);
+      }
+      lua_pop(L, 1);
+    }
+    if (given) continue;
+    if (p->preset == NULL) tx_error(L, "%s: %s must be given", op->name, p->name);
+    if (p->kind == TX_PARAM_DIM) resolve_dim_preset(L, op, p, dims, params);
+  }
+  if (arg <= last && arg != options) tx_error(L, "%s: argument %d is too many: %s", op->name, arg, tx_describe(L, arg));
+}
+
+/* texres.<op>(...): the op is the upvalue. */
+static int l_call(lua_State *L) {
+  const tx_op *op = lua_touserdata(L, lua_upvalueindex(1));
+  alignas(max_align_t) char params[MAX_PARAMS_SIZE];
+  inputs in = {0};
+  int last = lua_gettop(L);
+  int options = is_options(L, last) && !(last == 1 && (op->where & TX_INPUT_LIST)) ? last : 0;
+  luaL_checkstack(L, TX_MAX_INPUTS + 8, op->name);
+  int arg = read_inputs(L, op, options, &in);
+  if (options != 0) check_option_names(L, op, options);
+  read_params(L, op, arg, last, options, in.tensor[0] != NULL ? in.tensor[0]->dims : 0, params);
+
+  tx_tensor **handle[TX_MAX_OUTPUTS], *out[TX_MAX_OUTPUTS];
+  for (int o = 0; o < op->outputs; o++) handle[o] = tx_new_handle(L);
+  tx_watch_interrupt(L);
+  tx_status status = tx_call_op(op, in.count, in.tensor, params, out);
+  if (status != TX_OK) return tx_raise(L, status);
+  for (int o = 0; o < op->outputs; o++) *handle[o] = out[o];
+  tx_check_interrupt(L);
+  tx_pace_collector(L);
+  return op->outputs;
+}
+
+/* -- tables ---------------------------------------------------------------------------------------------------------- */
+
+static const tx_op *const ops[] = {
+#define TX_OP(name) &tx_op_##name,
+    TX_OPS(TX_OP)
+#undef TX_OP
+};
+
+enum { OP_COUNT = (int)(sizeof ops / sizeof ops[0]) };
+
+bool tx_push_op(lua_State *L, const char *name) {
+  for (int i = 0; i < OP_COUNT; i++) {
+    if (strcmp(ops[i]->name, name) != 0) continue;
+    lua_pushlightuserdata(L, (void *)ops[i]);
+    lua_pushcclosure(L, l_call, 1);
+    return true;
+  }
+  return false;
+}
+
+/* texres.help("conv2d") -> the text of the function; texres.help() -> all names. */
+static int l_help(lua_State *L) {
+  if (lua_isnoneornil(L, 1)) {
+    lua_createtable(L, OP_COUNT, 0);
+    for (int i = 0; i < OP_COUNT; i++) {
+      lua_pushstring(L, ops[i]->name);
+      lua_seti(L, -2, i + 1);
+    }
+    return 1;
+  }
+  const char *name = luaL_checkstring(L, 1);
+  for (int i = 0; i < OP_COUNT; i++) {
+    if (strcmp(ops[i]->name, name) != 0) continue;
+    lua_pushstring(L, ops[i]->doc);
+    return 1;
+  }
+  lua_pushnil(L);
+  lua_pushfstring(L, "there is no function '%s': texres.help() lists all", name);
+  return 2;
+}
+
+/* Puts the functions with flag `where` into the table at `index`. */
+static void add_ops(lua_State *L, int index, unsigned where) {
+  for (int i = 0; i < OP_COUNT; i++) {
+    if (!(ops[i]->where & where)) continue;
+    tx_push_op(L, ops[i]->name);
+    lua_setfield(L, index, ops[i]->name);
+  }
+}
+
+void tx_lua_open_ops(lua_State *L) {
+  int module = lua_gettop(L);
+  add_ops(L, module, TX_AS_FUNCTION);
+  lua_pushcfunction(L, l_help);
+  lua_setfield(L, module, "help");
+  lua_newtable(L);
+  add_ops(L, lua_gettop(L), TX_AS_FUNCTIONAL);
+  lua_setfield(L, module, "functional");
+  lua_getfield(L, module, "methods");
+  add_ops(L, lua_gettop(L), TX_AS_METHOD);
+  lua_pop(L, 1);
+}

@@ -1,0 +1,640 @@
+/* tensor.c - the Tensor userdata: creation, properties, operators, access to elements. */
+#include <limits.h>
+#include <string.h>
+
+#include "autograd/op.h"
+#include "base/memory.h"
+#include "lua/binding.h"
+#include "lua/op.h"
+#include "tensor/create.h"
+#include "tensor/print.h"
+#include "tensor/random.h"
+
+/* -- creation from Lua values ---------------------------------------------------------------------------------------- */
+
+/* The shape of a nested table, read along its first elements. */
+static int table_shape(lua_State *L, int arg, int64_t shape[TX_MAX_DIMS], bool *integers) {
+  int dims = 0, top = lua_gettop(L);
+  lua_pushvalue(L, arg);
+  while (lua_istable(L, -1)) {
+    if (dims == TX_MAX_DIMS) tx_error(L, "tensor: the table is nested deeper than %d", TX_MAX_DIMS);
+    shape[dims++] = luaL_len(L, -1);
+    lua_geti(L, -1, 1);
+  }
+  *integers = lua_isinteger(L, -1);
+  lua_settop(L, top);
+  return dims;
+}
+
+static void put_number(lua_State *L, int at, tx_dtype dtype, void *data, int64_t i) {
+  if (lua_type(L, at) != LUA_TNUMBER) {
+    tx_error(L, "tensor: element %lld must be a number, got %s", (long long)i + 1, tx_describe(L, at));
+  }
+  switch (dtype) {
+    case TX_F32:
+      ((float *)data)[i] = (float)lua_tonumber(L, at);
+      break;
+    case TX_F64:
+      ((double *)data)[i] = lua_tonumber(L, at);
+      break;
+    default: {
+      int exact;
+      int64_t value = lua_tointegerx(L, at, &exact);
+      if (!exact) tx_error(L, "tensor: %g is not an integer, the dtype is %s", lua_tonumber(L, at), tx_dtype_name(dtype));
+      if (dtype == TX_I64) {
+        ((int64_t *)data)[i] = value;
+      } else if (value >= 0 && value <= 255) {
+        ((uint8_t *)data)[i] = (uint8_t)value;
+      } else {
+        tx_error(L, "tensor: %lld does not fit u8 (0..255)", (long long)value);
+      }
+    }
+  }
+}
+
+/* Fills from the table on top of the stack; *i counts elements in row-major order. */
+static void fill_from_table(lua_State *L, const tx_tensor *t, int dim, int64_t *i) {
+  int64_t n = lua_istable(L, -1) ? luaL_len(L, -1) : -1;
+  if (n != t->shape[dim]) {
+    tx_error(L, "tensor: the table is ragged: %lld elements expected in dimension %d, got %s%lld", (long long)t->shape[dim],
+             dim + 1, n < 0 ? "none " : "", (long long)n);
+  }
+  for (int64_t k = 1; k <= n; k++) {
+    lua_geti(L, -1, k);
+    if (dim + 1 < t->dims) {
+      fill_from_table(L, t, dim + 1, i);
+    } else {
+      put_number(L, lua_gettop(L), t->dtype, t->storage->data, (*i)++);
+    }
+    lua_pop(L, 1);
+  }
+}
+
+static void set_requires_grad(lua_State *L, tx_tensor *t, bool wanted) {
+  if (wanted && !tx_dtype_is_float(t->dtype)) {
+    tx_error(L, "requires_grad: only f32 and f64 tensors have gradients, this one is %s", tx_dtype_name(t->dtype));
+  }
+  if (t->node != NULL && !wanted) tx_error(L, "requires_grad: this tensor was computed: use detach()");
+  t->requires_grad = wanted;
+}
+
+/* Raises when a failed call left the handle closed; applies { requires_grad = true }; returns the handle. */
+static int finish(lua_State *L, tx_status status, const char *operation, int options) {
+  if (status != TX_OK) return tx_raise(L, status);
+  tx_tensor *t = tx_check_tensor(L, -1);
+  if (tx_option_bool(L, options, operation, "requires_grad", false)) set_requires_grad(L, t, true);
+  tx_pace_collector(L);
+  return 1;
+}
+
+/* texres.tensor(table or number, { dtype = "f32", requires_grad = false }) */
+static int l_tensor(lua_State *L) {
+  int64_t shape[TX_MAX_DIMS], i = 0;
+  bool integers;
+  lua_settop(L, 2);
+  tx_dtype dtype = tx_option_dtype(L, 2, "tensor", TX_F32);
+  tx_tensor *given = tx_test_tensor(L, 1), **handle = tx_new_handle(L);
+  if (given != NULL) { /* a copy */
+    tx_tensor *converted = NULL;
+    tx_status status = tx_to(given, tx_option_dtype(L, 2, "tensor", given->dtype), &converted);
+    if (status == TX_OK) status = tx_clone(converted, handle);
+    tx_unref(converted);
+    return finish(L, status, "tensor", 2);
+  }
+  int dims = table_shape(L, 1, shape, &integers);
+  tx_status status = tx_empty(dtype, dims, shape, handle);
+  if (status != TX_OK) return tx_raise(L, status);
+  if (dims == 0) {
+    put_number(L, 1, dtype, (*handle)->storage->data, 0);
+  } else {
+    luaL_checkstack(L, dims + 4, "tensor");
+    lua_pushvalue(L, 1);
+    fill_from_table(L, *handle, 0, &i);
+    lua_pop(L, 1);
+  }
+  return finish(L, TX_OK, "tensor", 2);
+}
+
+/* -- creation from a shape: texres.zeros(2, 3, { dtype = "f64" }) ------------------------------------------------------ */
+
+/* Fills an empty tensor; `options` is the stack index of the options table. */
+typedef tx_status fill_fn(lua_State *L, tx_tensor *t, int options);
+
+static int create(lua_State *L, const char *operation, tx_dtype preset, fill_fn *fill, int first) {
+  int64_t shape[TX_MAX_DIMS];
+  int options, dims = tx_check_shape(L, first, operation, shape, &options);
+  tx_dtype dtype = tx_option_dtype(L, options, operation, preset);
+  if (dims == 0 && options == first) return tx_error(L, "%s: a shape is expected", operation);
+  tx_tensor **handle = tx_new_handle(L);
+  tx_status status = tx_empty(dtype, dims, shape, handle);
+  if (status == TX_OK) status = fill(L, *handle, options);
+  if (status != TX_OK) tx_fail_in(status, operation);
+  return finish(L, status, operation, options);
+}
+
+static int create_like(lua_State *L, const char *operation, fill_fn *fill, int options) {
+  tx_tensor *like = tx_check_tensor(L, 1);
+  tx_dtype dtype = tx_option_dtype(L, options, operation, like->dtype);
+  tx_tensor **handle = tx_new_handle(L);
+  tx_status status = tx_empty(dtype, like->dims, like->shape, handle);
+  if (status == TX_OK) status = fill(L, *handle, options);
+  if (status != TX_OK) tx_fail_in(status, operation);
+  return finish(L, status, operation, options);
+}
+
+static tx_status fill_zero(lua_State *L, tx_tensor *t, int options) {
+  (void)L, (void)options;
+  return tx_fill(t, 0);
+}
+static tx_status fill_one(lua_State *L, tx_tensor *t, int options) {
+  (void)L, (void)options;
+  return tx_fill(t, 1);
+}
+static tx_status fill_nothing(lua_State *L, tx_tensor *t, int options) {
+  (void)L, (void)options, (void)t;
+  return TX_OK;
+}
+static tx_status fill_value(lua_State *L, tx_tensor *t, int options) { /* the value stands before the options */
+  return tx_fill(t, lua_tonumber(L, options - 1));
+}
+static tx_status fill_rand(lua_State *L, tx_tensor *t, int options) {
+  (void)L, (void)options;
+  return tx_fill_uniform(t, tx_next_key(), 0, 1);
+}
+static tx_status fill_randn(lua_State *L, tx_tensor *t, int options) {
+  (void)L, (void)options;
+  return tx_fill_normal(t, tx_next_key(), 0, 1);
+}
+
+static int l_zeros(lua_State *L) { return create(L, "zeros", TX_F32, fill_zero, 1); }
+static int l_ones(lua_State *L) { return create(L, "ones", TX_F32, fill_one, 1); }
+static int l_empty(lua_State *L) { return create(L, "empty", TX_F32, fill_nothing, 1); }
+static int l_rand(lua_State *L) { return create(L, "rand", TX_F32, fill_rand, 1); }
+static int l_randn(lua_State *L) { return create(L, "randn", TX_F32, fill_randn, 1); }
+static int l_zeros_like(lua_State *L) { return create_like(L, "zeros_like", fill_zero, 2); }
+static int l_ones_like(lua_State *L) { return create_like(L, "ones_like", fill_one, 2); }
+static int l_empty_like(lua_State *L) { return create_like(L, "empty_like", fill_nothing, 2); }
+static int l_rand_like(lua_State *L) { return create_like(L, "rand_like", fill_rand, 2); }
+static int l_randn_like(lua_State *L) { return create_like(L, "randn_like", fill_randn, 2); }
+
+/* texres.full({2, 3}, value, options) */
+static int l_full(lua_State *L) {
+  int64_t shape[TX_MAX_DIMS];
+  int at;
+  if (!lua_istable(L, 1)) return tx_error(L, "full: the shape must be a list, such as full({2, 3}, 0.5)");
+  int dims = tx_check_shape(L, 1, "full", shape, &at);
+  tx_check_number(L, 2, "full", "the value");
+  tx_dtype dtype = tx_option_dtype(L, 3, "full", TX_F32);
+  tx_tensor **handle = tx_new_handle(L);
+  tx_status status = tx_empty(dtype, dims, shape, handle);
+  if (status == TX_OK) status = fill_value(L, *handle, 3);
+  return finish(L, status, "full", 3);
+}
+
+/* texres.full_like(t, value, options) */
+static int l_full_like(lua_State *L) {
+  tx_check_number(L, 2, "full_like", "the value");
+  return create_like(L, "full_like", fill_value, 3);
+}
+
+/* texres.arange(last), (first, last), (first, last, step), options last: first, first + step, ... up to last included. */
+static int l_arange(lua_State *L) {
+  double value[3] = {1, 1, 1};
+  int n = 0;
+  bool integers = true;
+  for (; n < 3 && lua_type(L, n + 1) == LUA_TNUMBER; n++) {
+    value[n] = lua_tonumber(L, n + 1);
+    integers = integers && lua_isinteger(L, n + 1);
+  }
+  if (n == 0) return tx_error(L, "arange: a number is expected, got %s", tx_describe(L, 1));
+  tx_dtype dtype = tx_option_dtype(L, n + 1, "arange", integers ? TX_I64 : TX_F32);
+  tx_tensor **handle = tx_new_handle(L);
+  tx_status status = tx_arange(dtype, n == 1 ? 1 : value[0], n == 1 ? value[0] : value[1], value[2], handle);
+  return finish(L, status, "arange", n + 1);
+}
+
+/* texres.eye(rows, [columns], options) */
+static int l_eye(lua_State *L) {
+  int64_t rows = tx_check_int(L, 1, "eye", "rows"), columns = rows;
+  int options = 2;
+  if (lua_type(L, 2) == LUA_TNUMBER) {
+    columns = tx_check_int(L, 2, "eye", "columns");
+    options = 3;
+  }
+  tx_dtype dtype = tx_option_dtype(L, options, "eye", TX_F32);
+  tx_tensor **handle = tx_new_handle(L);
+  return finish(L, tx_eye(dtype, rows, columns, handle), "eye", options);
+}
+
+/* texres.randint(low, high, {2, 3}, options): integers low..high, both included; i64 unless told. */
+static int l_randint(lua_State *L) {
+  int64_t shape[TX_MAX_DIMS], low = tx_check_int(L, 1, "randint", "low"), high = tx_check_int(L, 2, "randint", "high");
+  int options, dims = tx_check_shape(L, 3, "randint", shape, &options);
+  tx_dtype dtype = tx_option_dtype(L, options, "randint", TX_I64);
+  tx_tensor **handle = tx_new_handle(L);
+  tx_status status = tx_empty(dtype, dims, shape, handle);
+  if (status == TX_OK) status = tx_fill_integers(*handle, tx_next_key(), low, high);
+  return finish(L, status, "randint", options);
+}
+
+/* texres.randperm(n): the numbers 1..n in random order, i64. */
+static int l_randperm(lua_State *L) {
+  int64_t n = tx_check_int(L, 1, "randperm", "n");
+  tx_tensor **handle = tx_new_handle(L);
+  return finish(L, tx_randperm(tx_next_key(), n, handle), "randperm", 2);
+}
+
+/* -- questions ------------------------------------------------------------------------------------------------------- */
+
+/* t:dim() -> number of dimensions */
+static int l_dim(lua_State *L) {
+  lua_pushinteger(L, tx_check_tensor(L, 1)->dims);
+  return 1;
+}
+
+/* t:numel() -> number of elements */
+static int l_numel(lua_State *L) {
+  lua_pushinteger(L, tx_numel(tx_check_tensor(L, 1)));
+  return 1;
+}
+
+/* t:size(d) -> the size of one dimension; t:size() -> all sizes as several results */
+static int l_size(lua_State *L) {
+  tx_tensor *t = tx_check_tensor(L, 1);
+  if (!lua_isnoneornil(L, 2)) {
+    lua_pushinteger(L, t->shape[tx_check_dim(L, tx_check_int(L, 2, "size", "dim"), t->dims, "size")]);
+    return 1;
+  }
+  for (int d = 0; d < t->dims; d++) lua_pushinteger(L, t->shape[d]);
+  return t->dims;
+}
+
+/* t:version() -> how often the memory behind t was changed in place */
+static int l_version(lua_State *L) {
+  lua_pushinteger(L, (lua_Integer)tx_check_tensor(L, 1)->storage->version);
+  return 1;
+}
+
+static int push_list(lua_State *L, int n, const int64_t *values) {
+  lua_createtable(L, n, 0);
+  for (int d = 0; d < n; d++) {
+    lua_pushinteger(L, values[d]);
+    lua_seti(L, -2, d + 1);
+  }
+  return 1;
+}
+
+/* t:shape() -> {2, 3} */
+static int l_shape(lua_State *L) {
+  tx_tensor *t = tx_check_tensor(L, 1);
+  return push_list(L, t->dims, t->shape);
+}
+
+/* t:stride() -> {3, 1}: elements to step over per dimension */
+static int l_stride(lua_State *L) {
+  tx_tensor *t = tx_check_tensor(L, 1);
+  return push_list(L, t->dims, t->strides);
+}
+
+/* t:is_contiguous() */
+static int l_is_contiguous(lua_State *L) {
+  lua_pushboolean(L, tx_is_contiguous(tx_check_tensor(L, 1)));
+  return 1;
+}
+
+/* #t -> size of the first dimension */
+static int l_len(lua_State *L) {
+  tx_tensor *t = tx_check_tensor(L, 1);
+  if (t->dims == 0) return tx_error(L, "#: the tensor holds one number and has no length");
+  lua_pushinteger(L, t->shape[0]);
+  return 1;
+}
+
+static void push_element(lua_State *L, tx_dtype dtype, const void *data, int64_t i) {
+  switch (dtype) {
+    case TX_U8:
+      lua_pushinteger(L, ((const uint8_t *)data)[i]);
+      break;
+    case TX_I64:
+      lua_pushinteger(L, ((const int64_t *)data)[i]);
+      break;
+    case TX_F32:
+      lua_pushnumber(L, (double)((const float *)data)[i]);
+      break;
+    default:
+      lua_pushnumber(L, ((const double *)data)[i]);
+  }
+}
+
+/* t:item() -> the number in a tensor of one element */
+static int l_item(lua_State *L) {
+  tx_tensor *t = tx_check_tensor(L, 1);
+  if (tx_numel(t) != 1) return tx_error(L, "item: the tensor is %s: it must hold one element", tx_shape_of(t));
+  push_element(L, t->dtype, tx_data(t), 0);
+  return 1;
+}
+
+static void push_nested(lua_State *L, const tx_tensor *t, int dim, int64_t *i) {
+  if (dim == t->dims) {
+    push_element(L, t->dtype, tx_data(t), (*i)++);
+    return;
+  }
+  lua_createtable(L, t->shape[dim] < INT_MAX ? (int)t->shape[dim] : 0, 0);
+  for (int64_t k = 1; k <= t->shape[dim]; k++) {
+    push_nested(L, t, dim + 1, i);
+    lua_seti(L, -2, k);
+  }
+}
+
+/* t:totable() -> nested Lua tables, or a number when there are no dimensions */
+static int l_totable(lua_State *L) {
+  tx_tensor *t = tx_check_tensor(L, 1), **handle = tx_new_handle(L);
+  int64_t i = 0;
+  tx_status status = tx_contiguous(t, handle);
+  if (status != TX_OK) return tx_raise(L, status);
+  luaL_checkstack(L, t->dims + 4, "totable");
+  push_nested(L, *handle, 0, &i);
+  return 1;
+}
+
+/* texres.is_tensor(value) */
+static int l_is_tensor(lua_State *L) {
+  lua_pushboolean(L, luaL_testudata(L, 1, TX_TENSOR_TYPE) != NULL);
+  return 1;
+}
+
+/* texres.allclose(a, b, [rtol = 1e-5], [atol = 1e-8]): |a - b| <= atol + rtol |b|; rtol 0 alone asks for equality. */
+static int l_allclose(lua_State *L) {
+  tx_tensor *a = tx_check_tensor(L, 1), *b = tx_check_tensor(L, 2);
+  double rtol = luaL_optnumber(L, 3, 1e-5), atol = luaL_optnumber(L, 4, rtol == 0 ? 0 : 1e-8);
+  bool close;
+  tx_status status = tx_allclose(a, b, rtol, atol, false, &close);
+  if (status != TX_OK) return tx_raise(L, status);
+  lua_pushboolean(L, close);
+  return 1;
+}
+
+/* t:all_finite() -> false when an element is NaN or infinite */
+static int l_all_finite(lua_State *L) {
+  bool finite;
+  tx_status status = tx_all_finite(tx_check_tensor(L, 1), &finite);
+  if (status != TX_OK) return tx_raise(L, status);
+  lua_pushboolean(L, finite);
+  return 1;
+}
+
+static int l_tostring(lua_State *L) {
+  tx_tensor **handle = luaL_checkudata(L, 1, TX_TENSOR_TYPE);
+  char *text;
+  if (*handle == NULL) {
+    lua_pushliteral(L, "closed tensor");
+    return 1;
+  }
+  tx_status status = tx_print(*handle, &text);
+  if (status != TX_OK) return tx_raise(L, status);
+  lua_pushstring(L, text);
+  tx_dealloc(text);
+  return 1;
+}
+
+/* -- changes in place ------------------------------------------------------------------------------------------------ */
+
+/* t:fill(value) -> t */
+static int l_fill(lua_State *L) {
+  tx_tensor *t = tx_check_tensor(L, 1);
+  double value = tx_check_number(L, 2, "fill", "the value");
+  tx_status status = tx_writable("fill", t);
+  if (status == TX_OK) status = tx_fill(t, value);
+  if (status != TX_OK) return tx_raise(L, status);
+  lua_settop(L, 1);
+  return 1;
+}
+
+/* t:zero() -> t */
+static int l_zero(lua_State *L) {
+  lua_settop(L, 1);
+  lua_pushinteger(L, 0);
+  return l_fill(L);
+}
+
+static tx_status copy_into(const char *operation, tx_tensor *dst, const tx_tensor *src) {
+  if (tx_grad_enabled() && src->requires_grad) {
+    return tx_fail(TX_EINVAL, "%s: the source requires a gradient, which would be lost here: detach() it, or build the "
+                   "result with cat, stack or where", operation);
+  }
+  TX_TRY(tx_writable(operation, dst));
+  return tx_copy(dst, src);
+}
+
+/* t:copy_from(source) -> t: broadcasts and converts the dtype. */
+static int l_copy_from(lua_State *L) {
+  tx_tensor *t = tx_check_tensor(L, 1), *src = tx_check_tensor(L, 2);
+  tx_status status = copy_into("copy_from", t, src);
+  if (status != TX_OK) return tx_raise(L, status);
+  lua_settop(L, 1);
+  return 1;
+}
+
+/* In-place random fills: t:uniform(low, high), t:normal(mean, std) -> t */
+static int l_uniform(lua_State *L) {
+  tx_tensor *t = tx_check_tensor(L, 1);
+  double low = luaL_optnumber(L, 2, 0), high = luaL_optnumber(L, 3, 1);
+  tx_status status = tx_writable("uniform", t);
+  if (status == TX_OK) status = tx_fill_uniform(t, tx_next_key(), low, high);
+  if (status != TX_OK) return tx_raise(L, status);
+  lua_settop(L, 1);
+  return 1;
+}
+
+static int l_normal(lua_State *L) {
+  tx_tensor *t = tx_check_tensor(L, 1);
+  double mean = luaL_optnumber(L, 2, 0), deviation = luaL_optnumber(L, 3, 1);
+  tx_status status = tx_writable("normal", t);
+  if (status == TX_OK) status = tx_fill_normal(t, tx_next_key(), mean, deviation);
+  if (status != TX_OK) return tx_raise(L, status);
+  lua_settop(L, 1);
+  return 1;
+}
+
+/* t:free(): gives the memory back now; later use raises. Also __gc and __close. */
+static int l_free(lua_State *L) {
+  tx_tensor **handle = luaL_checkudata(L, 1, TX_TENSOR_TYPE);
+  tx_tensor *t = *handle;
+  *handle = NULL;
+  tx_unref(t);
+  return 0;
+}
+
+/* -- indexing -------------------------------------------------------------------------------------------------------- */
+
+/* 1-based or negative position along the first dimension, to 0-based. */
+static int64_t check_row(lua_State *L, const tx_tensor *t, lua_Integer index) {
+  if (t->dims == 0) tx_error(L, "index %lld: the tensor holds one number and has no dimensions", (long long)index);
+  int64_t i = index < 0 ? index + t->shape[0] : index - 1;
+  if (index == 0 || i < 0 || i >= t->shape[0]) {
+    tx_error(L, "index %lld: the first dimension of %s has positions 1..%lld", (long long)index, tx_shape_of(t),
+             (long long)t->shape[0]);
+  }
+  return i;
+}
+
+static int push_grad(lua_State *L, tx_tensor *t) {
+  if (t->grad == NULL) {
+    lua_pushnil(L);
+  } else {
+    tx_tensor **handle = tx_new_handle(L);
+    *handle = tx_ref(t->grad);
+  }
+  return 1;
+}
+
+/* t[i] is a view; t.dtype, t.requires_grad, t.grad, t.is_leaf are properties; else a method. Upvalues: methods, select. */
+static int l_index(lua_State *L) {
+  if (lua_isinteger(L, 2)) {
+    lua_Integer index = lua_tointeger(L, 2);
+    check_row(L, tx_check_tensor(L, 1), index);
+    lua_pushvalue(L, lua_upvalueindex(2));
+    lua_pushvalue(L, 1);
+    lua_pushinteger(L, 1);
+    lua_pushinteger(L, index);
+    lua_call(L, 3, 1);
+    return 1;
+  }
+  lua_pushvalue(L, 2);
+  if (lua_rawget(L, lua_upvalueindex(1)) != LUA_TNIL || lua_type(L, 2) != LUA_TSTRING) return 1;
+  const char *name = lua_tostring(L, 2);
+  tx_tensor *t = tx_check_tensor(L, 1);
+  if (strcmp(name, "dtype") == 0) {
+    lua_pushstring(L, tx_dtype_name(t->dtype));
+  } else if (strcmp(name, "requires_grad") == 0) {
+    lua_pushboolean(L, t->requires_grad);
+  } else if (strcmp(name, "grad") == 0) {
+    push_grad(L, t);
+  } else if (strcmp(name, "is_leaf") == 0) {
+    lua_pushboolean(L, t->node == NULL);
+  }
+  return 1;
+}
+
+static void set_row(lua_State *L, tx_tensor *t) {
+  int64_t i = check_row(L, t, lua_tointeger(L, 2));
+  tx_tensor **row = tx_new_handle(L), *value = tx_test_tensor(L, 3);
+  tx_status status = tx_select(t, 0, i, row);
+  if (status == TX_OK && value != NULL) {
+    status = tx_writable("assignment", t);
+    if (status == TX_OK) status = copy_into("assignment", *row, value);
+  } else if (status == TX_OK) {
+    double number = tx_check_number(L, 3, "assignment", "the value");
+    status = tx_writable("assignment", t);
+    if (status == TX_OK) status = tx_fill(*row, number);
+  }
+  if (status != TX_OK) tx_raise(L, status);
+}
+
+static void set_grad(lua_State *L, tx_tensor *t) {
+  tx_tensor *grad = lua_isnil(L, 3) ? NULL : tx_check_tensor(L, 3);
+  if (grad != NULL && (!tx_same_shape(t, grad) || t->dtype != grad->dtype)) {
+    tx_error(L, "grad: the gradient is %s %s, the tensor %s %s", tx_dtype_name(grad->dtype), tx_shape_of(grad),
+             tx_dtype_name(t->dtype), tx_shape_of(t));
+  }
+  tx_ref(grad);
+  tx_unref(t->grad);
+  t->grad = grad;
+}
+
+/* t[i] = number or tensor; t.requires_grad = true; t.grad = nil */
+static int l_newindex(lua_State *L) {
+  tx_tensor *t = tx_check_tensor(L, 1);
+  const char *name = lua_type(L, 2) == LUA_TSTRING ? lua_tostring(L, 2) : "";
+  if (lua_isinteger(L, 2)) {
+    set_row(L, t);
+  } else if (strcmp(name, "requires_grad") == 0) {
+    set_requires_grad(L, t, lua_toboolean(L, 3));
+  } else if (strcmp(name, "grad") == 0) {
+    set_grad(L, t);
+  } else {
+    return tx_error(L, "a tensor has no field %s that can be set: only t[i], t.requires_grad and t.grad", tx_describe(L, 2));
+  }
+  return 0;
+}
+
+/* -- tables ---------------------------------------------------------------------------------------------------------- */
+
+static const luaL_Reg functions[] = {{"tensor", l_tensor},
+                                     {"zeros", l_zeros},
+                                     {"ones", l_ones},
+                                     {"empty", l_empty},
+                                     {"full", l_full},
+                                     {"rand", l_rand},
+                                     {"randn", l_randn},
+                                     {"zeros_like", l_zeros_like},
+                                     {"ones_like", l_ones_like},
+                                     {"empty_like", l_empty_like},
+                                     {"full_like", l_full_like},
+                                     {"rand_like", l_rand_like},
+                                     {"randn_like", l_randn_like},
+                                     {"arange", l_arange},
+                                     {"eye", l_eye},
+                                     {"randint", l_randint},
+                                     {"randperm", l_randperm},
+                                     {"is_tensor", l_is_tensor},
+                                     {"allclose", l_allclose},
+                                     {NULL, NULL}};
+
+static const luaL_Reg methods[] = {{"dim", l_dim},
+                                   {"numel", l_numel},
+                                   {"size", l_size},
+                                   {"shape", l_shape},
+                                   {"stride", l_stride},
+                                   {"is_contiguous", l_is_contiguous},
+                                   {"version", l_version},
+                                   {"item", l_item},
+                                   {"totable", l_totable},
+                                   {"allclose", l_allclose},
+                                   {"all_finite", l_all_finite},
+                                   {"fill", l_fill},
+                                   {"zero", l_zero},
+                                   {"copy_from", l_copy_from},
+                                   {"uniform", l_uniform},
+                                   {"normal", l_normal},
+                                   {"free", l_free},
+                                   {NULL, NULL}};
+
+static const luaL_Reg metamethods[] = {
+    {"__len", l_len}, {"__tostring", l_tostring}, {"__gc", l_free}, {"__close", l_free}, {NULL, NULL}};
+
+/* Operators are functions of autograd/list.h. */
+static const struct {
+  const char *event, *op;
+} operators[] = {{"__add", "add"},   {"__sub", "sub"}, {"__mul", "mul"}, {"__div", "div"},
+                 {"__mod", "mod"},   {"__pow", "pow"}, {"__unm", "neg"}, {"__idiv", "idiv"}};
+
+/* -t passes its operand twice. */
+static int l_unm(lua_State *L) {
+  lua_settop(L, 1);
+  lua_pushvalue(L, lua_upvalueindex(1));
+  lua_insert(L, 1);
+  lua_call(L, 1, 1);
+  return 1;
+}
+
+void tx_lua_open_tensor(lua_State *L) {
+  luaL_setfuncs(L, functions, 0);
+  luaL_newmetatable(L, TX_TENSOR_TYPE);
+  luaL_setfuncs(L, metamethods, 0);
+  for (size_t i = 0; i < sizeof operators / sizeof operators[0]; i++) {
+    if (!tx_push_op(L, operators[i].op)) continue;
+    if (strcmp(operators[i].event, "__unm") == 0) lua_pushcclosure(L, l_unm, 1);
+    lua_setfield(L, -2, operators[i].event);
+  }
+  lua_newtable(L); /* methods */
+  luaL_setfuncs(L, methods, 0);
+  lua_pushvalue(L, -1);
+  lua_setfield(L, -4, "methods");
+  if (!tx_push_op(L, "select")) lua_pushnil(L);
+  lua_pushcclosure(L, l_index, 2);
+  lua_setfield(L, -2, "__index");
+  lua_pushcfunction(L, l_newindex);
+  lua_setfield(L, -2, "__newindex");
+  lua_pop(L, 1);
+}

@@ -1,0 +1,46 @@
+--- texres: residual networks in Lua, computed in C.
+--
+-- `require "texres"` returns the C core (tensors, autograd, functions: csrc/lua) with the Lua layer added to it. Parts of
+-- the Lua layer are loaded when they are first used, so that `require` stays quick and needs no other modules.
+-- @module texres
+
+local source = debug.getinfo(1, "S").source
+local folder = source:match "^@(.*)init%.lua$" or "./"
+
+--- The core as the searchers find it, else the one that was built beside this file (a checkout).
+local function load_core()
+  local found, core = pcall(require, "texres.core")
+  if found then return core end
+  local open = package.loadlib(folder .. "core.so", "luaopen_texres_core")
+  if not open then error(core, 0) end
+  package.loaded["texres.core"] = open()
+  return package.loaded["texres.core"]
+end
+
+local texres = load_core()
+texres._VERSION = "texres 0.1"
+debug.getregistry()["texres.library"] = "@" .. folder -- errors blame the first line outside of this folder
+
+--- Members that a file of their own defines: name -> module (the member is the module), or {module, field}.
+local parts = {
+  nn = "texres.nn",
+  optim = "texres.optim",
+  models = "texres.models",
+  data = "texres.data",
+  gradcheck = "texres.gradcheck",
+  Function = "texres.function",
+  Trainer = "texres.trainer",
+  load = { "texres.checkpoint", "load" },
+  save = { "texres.checkpoint", "save" },
+}
+
+return setmetatable(texres, {
+  __index = function(self, name)
+    local part = parts[name]
+    if not part then return nil end
+    local value
+    if type(part) == "table" then value = require(part[1])[part[2]] else value = require(part) end
+    rawset(self, name, value)
+    return value
+  end,
+})
