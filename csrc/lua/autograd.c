@@ -115,7 +115,8 @@ static int l_record_function(lua_State *L) {
   for (int64_t o = 1; o <= n_out; o++) {
     lua_geti(L, 4, o);
     out[o - 1] = tx_test_tensor(L, -1);
-    if (out[o - 1] == NULL) return tx_error(L, "texres.Function: forward must return tensors, got %s", tx_describe(L, -1));
+    if (out[o - 1] == NULL)
+      return tx_error(L, "texres.Function: forward must return tensors, got %s", tx_describe(L, -1));
   }
   lua_function *f = tx_alloc_zero(sizeof *f);
   if (f == NULL) return tx_raise(L, TX_ENOMEM);
@@ -125,7 +126,8 @@ static int l_record_function(lua_State *L) {
   f->backward = luaL_ref(L, LUA_REGISTRYINDEX);
   lua_pushvalue(L, 2);
   f->context = luaL_ref(L, LUA_REGISTRYINDEX);
-  tx_status status = tx_record_custom("texres.Function", (int)n_in, in, (int)n_out, out, run_function, release_function, f);
+  tx_status status =
+      tx_record_custom("texres.Function", (int)n_in, in, (int)n_out, out, run_function, release_function, f);
   if (status != TX_OK) {
     release_function(f);
     return tx_raise(L, status);

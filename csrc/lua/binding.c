@@ -171,8 +171,10 @@ double tx_check_number(lua_State *L, int arg, const char *operation, const char 
 int tx_check_dim(lua_State *L, int64_t dim, int dims, const char *operation) {
   int64_t d = dim < 0 ? dim + dims : dim - 1;
   if (dim == 0 || d < 0 || d >= dims) {
-    if (dims == 0) tx_error(L, "%s: dimension %lld: the tensor holds one number and has none", operation, (long long)dim);
-    tx_error(L, "%s: dimension %lld: the tensor has dimensions 1..%d (or -1..-%d)", operation, (long long)dim, dims, dims);
+    if (dims == 0)
+      tx_error(L, "%s: dimension %lld: the tensor holds one number and has none", operation, (long long)dim);
+    tx_error(L, "%s: dimension %lld: the tensor has dimensions 1..%d (or -1..-%d)", operation, (long long)dim, dims,
+             dims);
   }
   return (int)d;
 }

@@ -260,7 +260,8 @@ static void read_list(lua_State *L, const tx_op *op, inputs *in) {
   for (lua_Integer i = 1; i <= n; i++) {
     lua_geti(L, 1, i);
     tx_tensor *t = tx_test_tensor(L, -1);
-    if (t == NULL) tx_error(L, "%s: element %d of the list must be a tensor, got %s", op->name, (int)i, tx_describe(L, -1));
+    if (t == NULL)
+      tx_error(L, "%s: element %d of the list must be a tensor, got %s", op->name, (int)i, tx_describe(L, -1));
     in->tensor[i - 1] = t; /* the list keeps it alive */
     lua_pop(L, 1);
   }
@@ -322,7 +323,8 @@ static void check_option_names(lua_State *L, const tx_op *op, int options) {
       snprintf(list + strlen(list), sizeof list - strlen(list), "%s%s", list[0] != '\0' ? ", " : "", p->name);
     }
     if (!found) {
-      tx_error(L, "%s: there is no option '%s': %s%s", op->name, name, list[0] != '\0' ? "options are " : "it has none", list);
+      tx_error(L, "%s: there is no option '%s': %s%s", op->name, name, list[0] != '\0' ? "options are " : "it has none",
+               list);
     }
     lua_pop(L, 1);
   }

@@ -40,7 +40,8 @@ static void put_number(lua_State *L, int at, tx_dtype dtype, void *data, int64_t
     default: {
       int exact;
       int64_t value = lua_tointegerx(L, at, &exact);
-      if (!exact) tx_error(L, "tensor: %g is not an integer, the dtype is %s", lua_tonumber(L, at), tx_dtype_name(dtype));
+      if (!exact)
+        tx_error(L, "tensor: %g is not an integer, the dtype is %s", lua_tonumber(L, at), tx_dtype_name(dtype));
       if (dtype == TX_I64) {
         ((int64_t *)data)[i] = value;
       } else if (value >= 0 && value <= 255) {
@@ -56,8 +57,8 @@ static void put_number(lua_State *L, int at, tx_dtype dtype, void *data, int64_t
 static void fill_from_table(lua_State *L, const tx_tensor *t, int dim, int64_t *i) {
   int64_t n = lua_istable(L, -1) ? luaL_len(L, -1) : -1;
   if (n != t->shape[dim]) {
-    tx_error(L, "tensor: the table is ragged: %lld elements expected in dimension %d, got %s%lld", (long long)t->shape[dim],
-             dim + 1, n < 0 ? "none " : "", (long long)n);
+    tx_error(L, "tensor: the table is ragged: %lld elements expected in dimension %d, got %s%lld",
+             (long long)t->shape[dim], dim + 1, n < 0 ? "none " : "", (long long)n);
   }
   for (int64_t k = 1; k <= n; k++) {
     lua_geti(L, -1, k);
@@ -419,8 +420,10 @@ static int l_zero(lua_State *L) {
 
 static tx_status copy_into(const char *operation, tx_tensor *dst, const tx_tensor *src) {
   if (tx_grad_enabled() && src->requires_grad) {
-    return tx_fail(TX_EINVAL, "%s: the source requires a gradient, which would be lost here: detach() it, or build the "
-                   "result with cat, stack or where", operation);
+    return tx_fail(TX_EINVAL,
+                   "%s: the source requires a gradient, which would be lost here: detach() it, or build the "
+                   "result with cat, stack or where",
+                   operation);
   }
   TX_TRY(tx_writable(operation, dst));
   return tx_copy(dst, src);
@@ -553,7 +556,8 @@ static int l_newindex(lua_State *L) {
   } else if (strcmp(name, "grad") == 0) {
     set_grad(L, t);
   } else {
-    return tx_error(L, "a tensor has no field %s that can be set: only t[i], t.requires_grad and t.grad", tx_describe(L, 2));
+    return tx_error(L, "a tensor has no field %s that can be set: only t[i], t.requires_grad and t.grad",
+                    tx_describe(L, 2));
   }
   return 0;
 }
@@ -606,8 +610,8 @@ static const luaL_Reg metamethods[] = {
 /* Operators are functions of autograd/list.h. */
 static const struct {
   const char *event, *op;
-} operators[] = {{"__add", "add"},   {"__sub", "sub"}, {"__mul", "mul"}, {"__div", "div"},
-                 {"__mod", "mod"},   {"__pow", "pow"}, {"__unm", "neg"}, {"__idiv", "idiv"}};
+} operators[] = {{"__add", "add"}, {"__sub", "sub"}, {"__mul", "mul"}, {"__div", "div"},
+                 {"__mod", "mod"}, {"__pow", "pow"}, {"__unm", "neg"}, {"__idiv", "idiv"}};
 
 /* -t passes its operand twice. */
 static int l_unm(lua_State *L) {
