@@ -40,21 +40,24 @@ SIMD    := $(sort $(wildcard csrc/kernels/simd/*.c))
 OBJECTS := $(SOURCES:csrc/%.c=$(BUILD)/%.o) $(foreach isa,$(ISAS),$(SIMD:csrc/kernels/simd/%.c=$(BUILD)/kernels/simd/$(isa)/%.o))
 CORE    ?= lua/texres/core.so
 
+# `make V=1` shows the commands.
+say = $(if $(V),,@echo '  $(1)'; )
+
 .PHONY: all
 all: $(CORE) ## build the module: lua/texres/core.so
 
 $(CORE): $(OBJECTS)
 	@mkdir -p $(@D)
-	$(CC) $(TX_LDFLAGS) $(TX_SANITIZE) $(LDFLAGS) -o $@ $(OBJECTS) $(TX_LIBS)
+	$(call say,LD $@)$(CC) $(TX_LDFLAGS) $(TX_SANITIZE) $(LDFLAGS) -o $@ $(OBJECTS) $(TX_LIBS)
 
 $(BUILD)/%.o: csrc/%.c Makefile
 	@mkdir -p $(@D)
-	$(CC) $(CFLAGS) $(TX_CFLAGS) $(TX_SANITIZE) -MMD -MP -c -o $@ $<
+	$(call say,CC $<)$(CC) $(CFLAGS) $(TX_CFLAGS) $(TX_SANITIZE) -MMD -MP -c -o $@ $<
 
 define isa_rule
 $(BUILD)/kernels/simd/$(1)/%.o: csrc/kernels/simd/%.c Makefile
 	@mkdir -p $$(@D)
-	$$(CC) $$(CFLAGS) $$(TX_CFLAGS) $$(TX_SANITIZE) $(FLAGS_$(1)) -DTX_SIMD=$(1) -MMD -MP -c -o $$@ $$<
+	$$(call say,CC $$< ($(1)))$$(CC) $$(CFLAGS) $$(TX_CFLAGS) $$(TX_SANITIZE) $(FLAGS_$(1)) -DTX_SIMD=$(1) -MMD -MP -c -o $$@ $$<
 endef
 $(foreach isa,$(ISAS),$(eval $(call isa_rule,$(isa))))
 

@@ -6,9 +6,9 @@
 --     }
 --
 -- `forward(ctx, ...)` gets the arguments of the call and returns one to three tensors; nothing is recorded inside.
--- `backward(ctx, dy, ...)` gets the gradient of each result (nil: none arrived) and returns one gradient per argument, nil
--- for an argument that has none. `ctx` is a table to keep things in; `ctx:save` keeps tensors and notices when they are
--- changed in place before backward.
+-- `backward(ctx, dy, ...)` gets the gradient of each result (nil: none arrived) and returns one gradient per argument,
+-- nil for an argument that has none. `ctx` is a table to keep things in; `ctx:save` keeps tensors and notices when they
+-- are changed in place before backward.
 -- @module texres.function
 
 local core = require "texres.core"

@@ -1,7 +1,7 @@
 --- texres: residual networks in Lua, computed in C.
 --
--- `require "texres"` returns the C core (tensors, autograd, functions: csrc/lua) with the Lua layer added to it. Parts of
--- the Lua layer are loaded when they are first used, so that `require` stays quick and needs no other modules.
+-- `require "texres"` returns the C core (tensors, autograd, functions: csrc/lua) with the Lua layer added to it. Parts
+-- of the Lua layer are loaded when they are first used, so that `require` stays quick and needs no other modules.
 -- @module texres
 
 local source = debug.getinfo(1, "S").source
