@@ -4,7 +4,7 @@
  * run along the innermost dimension. Rows are spread over the threads.
  */
 #include "base/threads.h"
-#include "tensor/tensor.h"
+#include "tensor/convert.h"
 
 /* Floating point to integer without undefined behaviour: saturates, NaN gives 0. */
 static int64_t to_i64(double v) {
@@ -49,13 +49,14 @@ ROW(f64, double, i64, int64_t, FLOAT_AS_I64)
 ROW(f64, double, f32, float, AS_F32)
 ROW(f64, double, f64, double, AS_F64)
 
-typedef void row_fn(int64_t n, const void *src, int64_t ss, void *dst, int64_t ds);
-static row_fn *const rows[TX_DTYPE_COUNT][TX_DTYPE_COUNT] = {
+static tx_convert_fn *const rows[TX_DTYPE_COUNT][TX_DTYPE_COUNT] = {
     [TX_U8] = {row_u8_u8, row_u8_i64, row_u8_f32, row_u8_f64},
     [TX_I64] = {row_i64_u8, row_i64_i64, row_i64_f32, row_i64_f64},
     [TX_F32] = {row_f32_u8, row_f32_i64, row_f32_f32, row_f32_f64},
     [TX_F64] = {row_f64_u8, row_f64_i64, row_f64_f32, row_f64_f64},
 };
+
+tx_convert_fn *tx_convert(tx_dtype from, tx_dtype to) { return rows[from][to]; }
 
 /* A copy reduced to its essence: `dims` loops, the last of which is the row. */
 typedef struct plan {
@@ -64,7 +65,7 @@ typedef struct plan {
   const char *src;
   char *dst;
   size_t src_size, dst_size; /* bytes of an element */
-  row_fn *row;
+  tx_convert_fn *row;
   int64_t rows_per_block, row_count, pieces; /* a block is several rows, or one piece of one long row */
 } plan;
 

@@ -1,0 +1,435 @@
+/* reduce.c - reductions over any set of dimensions.
+ *
+ * The input is seen as a contiguous block {outer, reduce, inner}: dimensions to the left of the reduced ones, the reduced
+ * ones, those to the right. Where the reduced dimensions are not neighbours, a copy brings them to the end.
+ *
+ *     images {N,H,W,C} over {1,2,3}:  outer 1,      reduce N*H*W,  inner C     (sums of channels: columns)
+ *     logits {N,K} over 2:            outer N,      reduce K,      inner 1     (sums of rows)
+ *
+ * The work is cut into units of one outer index, one segment of the reduced range and one panel of columns. A unit leaves
+ * one accumulator per column: f64 for floats, i64 for integers. Segments of one column are then combined in order, so
+ * that the result does not depend on the number of threads.
+ */
+#include <math.h>
+#include <string.h>
+
+#include "base/memory.h"
+#include "base/threads.h"
+#include "tensor/math.h"
+
+enum {
+  PANEL = 1024,   /* columns of a unit */
+  SEGMENT = 65536 /* elements of a unit, about */
+};
+
+/* What is accumulated; the reductions of math.h are made of these. */
+typedef enum kind { SUM, PROD, MAX, MIN, SQDEV /* sum of (x - centre)^2 */, SUMEXP /* sum of e^(x - centre) */, KINDS } kind;
+
+/* One accumulator; a union of the two families, so that all functions below look alike. */
+typedef union acc {
+  double f;
+  int64_t i;
+} acc;
+
+/* Takes rows x cols elements into a[0..cols-1]; centre is NULL for zeros. */
+typedef void accumulate_fn(int64_t rows, int64_t cols, const void *data, int64_t ld, const acc *centre, acc *a);
+typedef void combine_fn(int64_t n, acc *a, const acc *b);
+
+#define ACCUMULATE(kind, dtype, type, family, expression)                                                       \
+  static void kind##_##dtype(int64_t rows, int64_t cols, const void *data, int64_t ld, const acc *centre, acc *a) { \
+    for (int64_t r = 0; r < rows; r++) {                                                                        \
+      const type *row = (const type *)data + r * ld;                                                            \
+      for (int64_t j = 0; j < cols; j++) {                                                                      \
+        const family##_acc x = row[j], c = centre != NULL ? centre[j].family : 0, so_far = a[j].family;         \
+        (void)c;                                                                                                \
+        a[j].family = expression;                                                                               \
+      }                                                                                                         \
+    }                                                                                                           \
+  }
+#define COMBINE(kind, family, expression)                                \
+  static void kind##_combine_##family(int64_t n, acc *a, const acc *b) { \
+    for (int64_t j = 0; j < n; j++) {                                    \
+      const family##_acc x = b[j].family, so_far = a[j].family;          \
+      a[j].family = expression;                                          \
+    }                                                                    \
+  }
+
+typedef double f_acc;
+typedef int64_t i_acc;
+
+#define LARGER_FLOAT (x > so_far || x != x ? x : so_far) /* NaN wins */
+#define SMALLER_FLOAT (x < so_far || x != x ? x : so_far)
+#define WRAPPED(op) ((int64_t)((uint64_t)so_far op(uint64_t) x))
+
+#define FLOAT_KINDS(dtype, type)                                        \
+  ACCUMULATE(sum, dtype, type, f, so_far + x)                           \
+  ACCUMULATE(prod, dtype, type, f, so_far *x)                           \
+  ACCUMULATE(max, dtype, type, f, LARGER_FLOAT)                         \
+  ACCUMULATE(min, dtype, type, f, SMALLER_FLOAT)                        \
+  ACCUMULATE(sqdev, dtype, type, f, so_far + (x - c) * (x - c))         \
+  ACCUMULATE(sumexp, dtype, type, f, so_far + exp(x - c))
+
+#define INTEGER_KINDS(dtype, type)                                \
+  ACCUMULATE(sum, dtype, type, i, WRAPPED(+))                     \
+  ACCUMULATE(prod, dtype, type, i, WRAPPED(*))                    \
+  ACCUMULATE(max, dtype, type, i, x > so_far ? x : so_far)        \
+  ACCUMULATE(min, dtype, type, i, x < so_far ? x : so_far)
+
+FLOAT_KINDS(f32, float)
+FLOAT_KINDS(f64, double)
+INTEGER_KINDS(u8, uint8_t)
+INTEGER_KINDS(i64, int64_t)
+COMBINE(sum, f, so_far + x)
+COMBINE(prod, f, so_far *x)
+COMBINE(max, f, LARGER_FLOAT)
+COMBINE(min, f, SMALLER_FLOAT)
+COMBINE(sum, i, WRAPPED(+))
+COMBINE(prod, i, WRAPPED(*))
+COMBINE(max, i, x > so_far ? x : so_far)
+COMBINE(min, i, x < so_far ? x : so_far)
+
+static accumulate_fn *const accumulate[KINDS][TX_DTYPE_COUNT] = {
+    [SUM] = {sum_u8, sum_i64, sum_f32, sum_f64},
+    [PROD] = {prod_u8, prod_i64, prod_f32, prod_f64},
+    [MAX] = {max_u8, max_i64, max_f32, max_f64},
+    [MIN] = {min_u8, min_i64, min_f32, min_f64},
+    [SQDEV] = {NULL, NULL, sqdev_f32, sqdev_f64},
+    [SUMEXP] = {NULL, NULL, sumexp_f32, sumexp_f64},
+};
+static combine_fn *const combine[KINDS][2] = {
+    [SUM] = {sum_combine_i, sum_combine_f}, [PROD] = {prod_combine_i, prod_combine_f}, [MAX] = {max_combine_i, max_combine_f},
+    [MIN] = {min_combine_i, min_combine_f}, [SQDEV] = {NULL, sum_combine_f},           [SUMEXP] = {NULL, sum_combine_f},
+};
+
+static acc identity(kind k, bool is_float) {
+  static const double floats[KINDS] = {[PROD] = 1, [MAX] = -INFINITY, [MIN] = INFINITY};
+  static const int64_t integers[KINDS] = {[PROD] = 1, [MAX] = INT64_MIN, [MIN] = INT64_MAX};
+  return is_float ? (acc){.f = floats[k]} : (acc){.i = integers[k]};
+}
+
+/* -- the block {outer, reduce, inner} ---------------------------------------------------------------------------------- */
+
+typedef struct block3 {
+  tx_tensor *t; /* contiguous; owned */
+  int64_t outer, reduce, inner;
+} block3;
+
+/* The number of groups of neighbouring reduced dimensions, and the sizes on their left, inside and on their right. */
+static int measure(const tx_tensor *t, uint32_t mask, block3 *b) {
+  int groups = 0;
+  bool inside = false;
+  b->outer = b->reduce = b->inner = 1;
+  for (int d = 0; d < t->dims; d++) {
+    if (t->shape[d] == 1) continue;
+    bool reduced = (mask >> d & 1) != 0;
+    if (reduced && !inside) groups++;
+    inside = reduced;
+    if (reduced) {
+      b->reduce *= t->shape[d];
+    } else if (groups == 0) {
+      b->outer *= t->shape[d];
+    } else {
+      b->inner *= t->shape[d];
+    }
+  }
+  return groups;
+}
+
+static tx_status arrange(const tx_tensor *t, uint32_t mask, block3 *b) {
+  tx_tensor *view;
+  if (measure(t, mask, b) <= 1) {
+    TX_TRY(tx_alias(t, &view));
+  } else {
+    int order[TX_MAX_DIMS], k = 0;
+    for (int d = 0; d < t->dims; d++) {
+      if ((mask >> d & 1) == 0) order[k++] = d;
+    }
+    for (int d = 0; d < t->dims; d++) {
+      if ((mask >> d & 1) != 0) order[k++] = d;
+    }
+    TX_TRY(tx_permute(t, order, &view));
+    b->outer *= b->inner;
+    b->inner = 1;
+  }
+  tx_status status = tx_contiguous(view, &b->t);
+  tx_unref(view);
+  return status;
+}
+
+/* -- passes ------------------------------------------------------------------------------------------------------------ */
+
+typedef struct pass {
+  const block3 *b;
+  accumulate_fn *fn;
+  acc start;
+  const acc *centre; /* [outer][inner], or NULL */
+  acc *partial;      /* [outer][segments][inner] */
+  int64_t segment, segments, panel, panels, units, units_per_block;
+} pass;
+
+static void run_unit(const pass *p, int64_t unit) {
+  const block3 *b = p->b;
+  int64_t panel = unit % p->panels, segment = unit / p->panels % p->segments, o = unit / p->panels / p->segments;
+  int64_t col = panel * p->panel, cols = b->inner - col < p->panel ? b->inner - col : p->panel;
+  int64_t row = segment * p->segment, rows = b->reduce - row < p->segment ? b->reduce - row : p->segment;
+  acc *a = p->partial + (o * p->segments + segment) * b->inner + col;
+  for (int64_t j = 0; j < cols; j++) a[j] = p->start;
+  const char *x = (const char *)tx_data(b->t) + ((o * b->reduce + row) * b->inner + col) * (int64_t)tx_dtype_size(b->t->dtype);
+  p->fn(rows, cols, x, b->inner, p->centre != NULL ? p->centre + o * b->inner + col : NULL, a);
+}
+
+static void run_block(void *context, int64_t block, int worker) {
+  (void)worker;
+  const pass *p = context;
+  int64_t first = block * p->units_per_block, end = first + p->units_per_block;
+  if (end > p->units) end = p->units;
+  for (int64_t unit = first; unit < end; unit++) run_unit(p, unit);
+}
+
+/* One accumulator for each of outer x inner results into *result, which the caller gives back. */
+static tx_status run_pass(const block3 *b, kind k, const acc *centre, acc **result) {
+  bool is_float = tx_dtype_is_float(b->t->dtype);
+  pass p = {.b = b, .fn = accumulate[k][b->t->dtype], .start = identity(k, is_float), .centre = centre};
+  p.panel = b->inner < PANEL ? b->inner : PANEL;
+  if (p.panel < 1) p.panel = 1;
+  p.panels = (b->inner + p.panel - 1) / p.panel;
+  p.segment = SEGMENT / p.panel;
+  p.segments = b->reduce > p.segment ? (b->reduce + p.segment - 1) / p.segment : 1;
+  p.units = b->outer * p.segments * p.panels;
+  p.units_per_block = tx_block_size(p.units, (b->reduce < p.segment ? b->reduce : p.segment) * p.panel);
+  p.partial = tx_alloc((size_t)(b->outer * p.segments * b->inner) * sizeof(acc));
+  if (p.partial == NULL) return TX_ENOMEM;
+  tx_parallel((p.units + p.units_per_block - 1) / p.units_per_block, run_block, &p);
+  for (int64_t o = 0; o < b->outer && p.segments > 1; o++) { /* results move to the front of the block */
+    acc *to = p.partial + o * b->inner, *from = p.partial + o * p.segments * b->inner;
+    memmove(to, from, (size_t)b->inner * sizeof(acc));
+    for (int64_t s = 1; s < p.segments; s++) combine[k][is_float](b->inner, to, from + s * b->inner);
+  }
+  *result = p.partial;
+  return TX_OK;
+}
+
+/* -- argmax and argmin ------------------------------------------------------------------------------------------------- */
+
+typedef struct search {
+  const block3 *b;
+  const acc *wanted; /* [outer][inner] */
+  int64_t *found;    /* [outer][inner], 1-based */
+  int64_t per_block; /* outer indices */
+} search;
+
+#define FIND(dtype, type, family, equal)                                                               \
+  static void find_##dtype(const search *s, int64_t o) {                                               \
+    const block3 *b = s->b;                                                                            \
+    const type *data = (const type *)tx_data(b->t) + o * b->reduce * b->inner;                         \
+    for (int64_t j = 0; j < b->inner; j++) {                                                           \
+      const family##_acc w = s->wanted[o * b->inner + j].family;                                       \
+      int64_t r = 0;                                                                                   \
+      while (r < b->reduce - 1) {                                                                      \
+        const family##_acc x = data[r * b->inner + j];                                                 \
+        if (equal) break;                                                                              \
+        r++;                                                                                           \
+      }                                                                                                \
+      s->found[o * b->inner + j] = r + 1;                                                              \
+    }                                                                                                  \
+  }
+FIND(u8, uint8_t, i, x == w)
+FIND(i64, int64_t, i, x == w)
+FIND(f32, float, f, x == w || (x != x && w != w))
+FIND(f64, double, f, x == w || (x != x && w != w))
+
+static void find_block(void *context, int64_t block, int worker) {
+  (void)worker;
+  static void (*const find[])(const search *, int64_t) = {find_u8, find_i64, find_f32, find_f64};
+  const search *s = context;
+  int64_t first = block * s->per_block, end = first + s->per_block;
+  for (int64_t o = first; o < end && o < s->b->outer; o++) find[s->b->t->dtype](s, o);
+}
+
+/* The first place of the largest or smallest element. */
+static tx_status find_positions(const block3 *b, kind k, tx_tensor *out) {
+  acc *wanted;
+  TX_TRY(run_pass(b, k, NULL, &wanted));
+  search s = {.b = b, .wanted = wanted, .found = tx_i64(out)};
+  s.per_block = tx_block_size(b->outer, b->reduce * b->inner);
+  tx_parallel((b->outer + s.per_block - 1) / s.per_block, find_block, &s);
+  tx_dealloc(wanted);
+  return TX_OK;
+}
+
+/* -- reductions -------------------------------------------------------------------------------------------------------- */
+
+static int64_t results(const block3 *b) { return b->outer * b->inner; }
+
+/* Puts accumulators of the family of the input into a tensor. */
+static void store(const block3 *b, const acc *a, tx_tensor *out) {
+  bool is_float = tx_dtype_is_float(b->t->dtype);
+  int64_t n = results(b);
+  switch (out->dtype) {
+    case TX_U8:
+      for (int64_t i = 0; i < n; i++) tx_u8(out)[i] = (uint8_t)a[i].i;
+      break;
+    case TX_I64:
+      for (int64_t i = 0; i < n; i++) tx_i64(out)[i] = a[i].i;
+      break;
+    case TX_F32:
+      for (int64_t i = 0; i < n; i++) tx_f32(out)[i] = is_float ? (float)a[i].f : (float)a[i].i;
+      break;
+    default:
+      for (int64_t i = 0; i < n; i++) tx_f64(out)[i] = is_float ? a[i].f : (double)a[i].i;
+  }
+}
+
+static tx_status reduce_simple(const block3 *b, kind k, tx_tensor *out) {
+  acc *a;
+  TX_TRY(run_pass(b, k, NULL, &a));
+  store(b, a, out);
+  tx_dealloc(a);
+  return TX_OK;
+}
+
+static tx_status mean_of(const block3 *b, acc **result) {
+  TX_TRY(run_pass(b, SUM, NULL, result));
+  for (int64_t i = 0; i < results(b); i++) (*result)[i].f /= (double)b->reduce;
+  return TX_OK;
+}
+
+static tx_status reduce_mean(const block3 *b, tx_tensor *out) {
+  acc *mean;
+  TX_TRY(mean_of(b, &mean));
+  store(b, mean, out);
+  tx_dealloc(mean);
+  return TX_OK;
+}
+
+static tx_status reduce_var(const block3 *b, double correction, tx_tensor *out) {
+  acc *mean, *square;
+  TX_TRY(mean_of(b, &mean));
+  tx_status status = run_pass(b, SQDEV, mean, &square);
+  if (status == TX_OK) {
+    double divisor = (double)b->reduce - correction;
+    for (int64_t i = 0; i < results(b); i++) square[i].f /= divisor > 0 ? divisor : 0;
+    store(b, square, out);
+    tx_dealloc(square);
+  }
+  tx_dealloc(mean);
+  return status;
+}
+
+static tx_status reduce_norm(const block3 *b, tx_tensor *out) {
+  acc *square;
+  TX_TRY(run_pass(b, SQDEV, NULL, &square));
+  for (int64_t i = 0; i < results(b); i++) square[i].f = sqrt(square[i].f);
+  store(b, square, out);
+  tx_dealloc(square);
+  return TX_OK;
+}
+
+/* log(sum e^x) = m + log(sum e^(x - m)), m the largest x: nothing overflows. */
+static tx_status reduce_logsumexp(const block3 *b, tx_tensor *out) {
+  acc *largest, *sum;
+  TX_TRY(run_pass(b, MAX, NULL, &largest));
+  for (int64_t i = 0; i < results(b); i++) {
+    if (isinf(largest[i].f)) largest[i].f = 0; /* inf - inf would be NaN */
+  }
+  tx_status status = run_pass(b, SUMEXP, largest, &sum);
+  if (status == TX_OK) {
+    for (int64_t i = 0; i < results(b); i++) sum[i].f = largest[i].f + log(sum[i].f);
+    store(b, sum, out);
+    tx_dealloc(sum);
+  }
+  tx_dealloc(largest);
+  return status;
+}
+
+static tx_status dispatch(tx_reduce_op op, const block3 *b, double correction, tx_tensor *out) {
+  switch (op) {
+    case TX_SUM:
+      return reduce_simple(b, SUM, out);
+    case TX_PROD:
+      return reduce_simple(b, PROD, out);
+    case TX_MAX:
+      return reduce_simple(b, MAX, out);
+    case TX_MIN:
+      return reduce_simple(b, MIN, out);
+    case TX_MEAN:
+      return reduce_mean(b, out);
+    case TX_VAR:
+      return reduce_var(b, correction, out);
+    case TX_NORM:
+      return reduce_norm(b, out);
+    case TX_LOGSUMEXP:
+      return reduce_logsumexp(b, out);
+    case TX_ARGMAX:
+      return find_positions(b, MAX, out);
+    default:
+      return find_positions(b, MIN, out);
+  }
+}
+
+static bool is_arg(tx_reduce_op op) { return op == TX_ARGMAX || op == TX_ARGMIN; }
+static bool keeps_integers(tx_reduce_op op) { return op <= TX_ARGMIN && op != TX_MEAN; }
+
+static tx_dtype result_dtype(tx_reduce_op op, tx_dtype dtype) {
+  if (is_arg(op)) return TX_I64;
+  if (tx_dtype_is_float(dtype)) return dtype;
+  if (op == TX_SUM || op == TX_PROD) return TX_I64;
+  return keeps_integers(op) ? dtype : TX_F32;
+}
+
+static int result_shape(const tx_tensor *t, uint32_t mask, bool keepdim, int64_t *shape) {
+  int dims = 0;
+  for (int d = 0; d < t->dims; d++) {
+    bool reduced = (mask >> d & 1) != 0;
+    if (!reduced || keepdim) shape[dims++] = reduced ? 1 : t->shape[d];
+  }
+  return dims;
+}
+
+tx_status tx_reduce(const char *operation, tx_reduce_op op, const tx_tensor *t, uint32_t mask, bool keepdim, double correction,
+                    tx_tensor **out) {
+  block3 b;
+  tx_tensor *wide = NULL; /* of integers whose result is no integer: as f64 */
+  if (!tx_dtype_is_float(t->dtype) && !keeps_integers(op)) {
+    TX_TRY(tx_empty(TX_F64, t->dims, t->shape, &wide));
+    tx_status copied = tx_copy(wide, t);
+    if (copied != TX_OK) {
+      tx_unref(wide);
+      return copied;
+    }
+  }
+  tx_status status = arrange(wide != NULL ? wide : t, mask, &b);
+  tx_unref(wide);
+  if (status != TX_OK) return status;
+  int64_t shape[TX_MAX_DIMS];
+  int dims = result_shape(t, mask, keepdim, shape);
+  bool needs_one = op == TX_MAX || op == TX_MIN || is_arg(op);
+  if (needs_one && b.reduce == 0 && results(&b) > 0) {
+    status = tx_fail(TX_EINVAL, "%s: there are no elements to reduce in %s", operation, tx_shape_of(t));
+  } else {
+    status = tx_empty(result_dtype(op, t->dtype), dims, shape, out);
+  }
+  if (status == TX_OK) {
+    status = dispatch(op, &b, correction, *out);
+    if (status != TX_OK) tx_unref(*out);
+  }
+  tx_unref(b.t);
+  return status;
+}
+
+tx_status tx_sum_to(tx_tensor *t, int dims, const int64_t *shape, tx_tensor **out) {
+  uint32_t mask = 0;
+  int lead = t->dims - dims;
+  for (int d = 0; d < t->dims; d++) {
+    if (d < lead || (shape[d - lead] == 1 && t->shape[d] != 1)) mask |= UINT32_C(1) << d;
+  }
+  if (mask == 0) {
+    *out = tx_ref(t);
+    return TX_OK;
+  }
+  tx_tensor *sum;
+  TX_TRY(tx_reduce("sum", TX_SUM, t, mask, true, 0, &sum));
+  tx_status status = tx_view(sum, dims, shape, out);
+  tx_unref(sum);
+  return status;
+}

@@ -1,0 +1,185 @@
+/* unary.c - y = f(x), clamp and where over whole tensors.
+ *
+ * Functions whose result is not an integer work on f32 when they are given integers; the others keep the dtype.
+ */
+#include <math.h>
+
+#include "tensor/loop.h"
+#include "tensor/math.h"
+
+#define BODY(op, dtype, type, expression)                                     \
+  static void op##_##dtype(const void *context, int64_t n, void *const *at) { \
+    (void)context;                                                            \
+    const type *a = at[1];                                                    \
+    type *y = at[0];                                                          \
+    _Pragma("omp simd") for (int64_t i = 0; i < n; i++) {                     \
+      type x = a[i];                                                          \
+      y[i] = (type)(expression);                                              \
+    }                                                                         \
+  }
+
+#define FLOAT_BODIES(dtype, type, suffix)                              \
+  BODY(neg, dtype, type, -x)                                           \
+  BODY(exp, dtype, type, exp##suffix(x))                               \
+  BODY(log, dtype, type, log##suffix(x))                               \
+  BODY(sqrt, dtype, type, sqrt##suffix(x))                             \
+  BODY(abs, dtype, type, fabs##suffix(x))                              \
+  BODY(sign, dtype, type, x > 0 ? 1 : x < 0 ? -1 : x)                  \
+  BODY(tanh, dtype, type, tanh##suffix(x))                             \
+  BODY(sigmoid, dtype, type, 1 / (1 + exp##suffix(-x)))                \
+  BODY(floor, dtype, type, floor##suffix(x))                           \
+  BODY(ceil, dtype, type, ceil##suffix(x))                             \
+  BODY(round, dtype, type, rint##suffix(x))                            \
+  BODY(relu, dtype, type, (x > 0) | (x != x) ? x : 0)                  \
+  BODY(erf, dtype, type, erf##suffix(x))
+
+#define INTEGER_BODIES(dtype, type)                                    \
+  BODY(neg, dtype, type, 0 - (uint64_t)x)                              \
+  BODY(relu, dtype, type, x > 0 ? x : 0)                               \
+  BODY(same, dtype, type, x)
+
+FLOAT_BODIES(f32, float, f)
+FLOAT_BODIES(f64, double, )
+INTEGER_BODIES(u8, uint8_t)
+INTEGER_BODIES(i64, int64_t)
+BODY(abs, i64, int64_t, x < 0 ? 0 - (uint64_t)x : (uint64_t)x)
+BODY(sign, u8, uint8_t, x > 0)
+BODY(sign, i64, int64_t, (x > 0) - (x < 0))
+
+#define INTEGER_ROW(op) {op##_u8, op##_i64, op##_f32, op##_f64}
+#define FLOAT_ROW(op) {NULL, NULL, op##_f32, op##_f64}
+
+static tx_loop_body *const bodies[][TX_DTYPE_COUNT] = {
+    [TX_NEG] = INTEGER_ROW(neg),
+    [TX_EXP] = FLOAT_ROW(exp),
+    [TX_LOG] = FLOAT_ROW(log),
+    [TX_SQRT] = FLOAT_ROW(sqrt),
+    [TX_ABS] = {same_u8, abs_i64, abs_f32, abs_f64},
+    [TX_SIGN] = INTEGER_ROW(sign),
+    [TX_TANH] = FLOAT_ROW(tanh),
+    [TX_SIGMOID] = FLOAT_ROW(sigmoid),
+    [TX_FLOOR] = {same_u8, same_i64, floor_f32, floor_f64},
+    [TX_CEIL] = {same_u8, same_i64, ceil_f32, ceil_f64},
+    [TX_ROUND] = {same_u8, same_i64, round_f32, round_f64},
+    [TX_RELU] = INTEGER_ROW(relu),
+    [TX_ERF] = FLOAT_ROW(erf),
+};
+
+static int64_t cost_of(tx_unary_op op, tx_dtype dtype) {
+  bool cheap = bodies[op][TX_I64] != NULL || op == TX_SQRT;
+  return cheap ? 1 : dtype == TX_F32 ? 4 : 32;
+}
+
+tx_status tx_unary(tx_unary_op op, const tx_tensor *t, tx_tensor **out) {
+  tx_dtype dtype = bodies[op][t->dtype] != NULL ? t->dtype : TX_F32;
+  TX_TRY(tx_empty(dtype, t->dims, t->shape, out));
+  const tx_tensor *const operand[] = {*out, t};
+  const tx_dtype as[] = {dtype, dtype};
+  tx_loop(2, operand, as, bodies[op][dtype], NULL, cost_of(op, dtype));
+  return TX_OK;
+}
+
+/* -- clamp ------------------------------------------------------------------------------------------------------------- */
+
+/* Limits in the type of the elements; NaN stays. */
+#define CLAMP(dtype, type)                                                      \
+  typedef struct range_##dtype {                                                \
+    type low, high;                                                             \
+  } range_##dtype;                                                              \
+  static void clamp_##dtype(const void *context, int64_t n, void *const *at) {  \
+    const range_##dtype range = *(const range_##dtype *)context;                \
+    const type *a = at[1];                                                      \
+    type *y = at[0];                                                            \
+    _Pragma("omp simd") for (int64_t i = 0; i < n; i++) {                       \
+      type x = a[i] < range.low ? range.low : a[i];                             \
+      y[i] = x > range.high ? range.high : x;                                   \
+    }                                                                           \
+  }
+CLAMP(u8, uint8_t)
+CLAMP(i64, int64_t)
+CLAMP(f32, float)
+CLAMP(f64, double)
+
+/* A limit for integers: none of them lies between the limit and the integer that is next to it on the inner side. */
+static int64_t integer_limit(double limit, int64_t smallest, int64_t largest) {
+  if (limit <= (double)smallest) return smallest;
+  if (limit >= (double)largest) return largest;
+  return (int64_t)limit;
+}
+
+tx_status tx_clamp(const tx_tensor *t, double low, double high, tx_tensor **out) {
+  if (low != low || high != high) return tx_fail(TX_EINVAL, "clamp: a limit is NaN");
+  TX_TRY(tx_empty_like(t, out));
+  const tx_tensor *const operand[] = {*out, t};
+  const tx_dtype as[] = {t->dtype, t->dtype};
+  switch (t->dtype) {
+    case TX_U8: {
+      range_u8 range = {(uint8_t)integer_limit(ceil(low), 0, UINT8_MAX), (uint8_t)integer_limit(floor(high), 0, UINT8_MAX)};
+      tx_loop(2, operand, as, clamp_u8, &range, 1);
+      break;
+    }
+    case TX_I64: {
+      range_i64 range = {integer_limit(ceil(low), INT64_MIN, INT64_MAX), integer_limit(floor(high), INT64_MIN, INT64_MAX)};
+      tx_loop(2, operand, as, clamp_i64, &range, 1);
+      break;
+    }
+    case TX_F32: {
+      range_f32 range = {(float)low, (float)high};
+      tx_loop(2, operand, as, clamp_f32, &range, 1);
+      break;
+    }
+    default: {
+      range_f64 range = {low, high};
+      tx_loop(2, operand, as, clamp_f64, &range, 1);
+    }
+  }
+  return TX_OK;
+}
+
+/* -- where ------------------------------------------------------------------------------------------------------------- */
+
+#define WHERE(dtype, type)                                                                                          \
+  static void where_##dtype(const void *context, int64_t n, void *const *at) {                                      \
+    (void)context;                                                                                                  \
+    const uint8_t *condition = at[1];                                                                               \
+    const type *a = at[2], *b = at[3];                                                                              \
+    type *y = at[0];                                                                                                \
+    _Pragma("omp simd") for (int64_t i = 0; i < n; i++) y[i] = condition[i] != 0 ? a[i] : b[i];                     \
+  }
+WHERE(u8, uint8_t)
+WHERE(i64, int64_t)
+WHERE(f32, float)
+WHERE(f64, double)
+
+/* The shape that all three share. */
+static tx_status common_shape(const tx_tensor *condition, const tx_tensor *a, const tx_tensor *b, tx_dtype dtype,
+                              tx_tensor **out) {
+  tx_tensor ab = {.dtype = dtype}; /* only its shape is looked at */
+  int dims;
+  int64_t shape[TX_MAX_DIMS];
+  TX_TRY(tx_broadcast("where", a, b, &ab.dims, ab.shape));
+  TX_TRY(tx_broadcast("where", condition, &ab, &dims, shape));
+  return tx_empty(dtype, dims, shape, out);
+}
+
+tx_status tx_where(const tx_tensor *condition, const tx_tensor *a, const tx_tensor *b, tx_tensor **out) {
+  static tx_loop_body *const where[] = {where_u8, where_i64, where_f32, where_f64};
+  tx_dtype dtype = tx_promote(a, b);
+  tx_tensor *mask = NULL;
+  if (condition->dtype != TX_U8) { /* 0.5 and 256 are true, and must not become the u8 0 */
+    tx_tensor *zero;
+    TX_TRY(tx_scalar(TX_U8, 0, true, &zero));
+    tx_status status = tx_binary("where", TX_NE, condition, zero, &mask);
+    tx_unref(zero);
+    if (status != TX_OK) return status;
+    condition = mask;
+  }
+  tx_status status = common_shape(condition, a, b, dtype, out);
+  if (status == TX_OK) {
+    const tx_tensor *const operand[] = {*out, condition, a, b};
+    const tx_dtype as[] = {dtype, TX_U8, dtype, dtype};
+    tx_loop(4, operand, as, where[dtype], NULL, 1);
+  }
+  tx_unref(mask);
+  return status;
+}
