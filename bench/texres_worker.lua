@@ -1,0 +1,76 @@
+--- texres' side of `make bench`: one network, measured on demand. The protocol stands in torch_worker.py.
+--
+--     lua5.4 bench/texres_worker.lua MODEL WORK BATCH THREADS
+
+dofile((arg[0]:match "^.*/" or "") .. "../examples/checkout.lua")
+local tr = require "texres"
+local F = tr.nn.functional
+
+local name, work, batch, threads = arg[1], arg[2], math.tointeger(arg[3]), math.tointeger(arg[4])
+
+local function build()
+  local kind, number = name:match "^(%a+)(%d+)$"
+  number = math.tointeger(number)
+  if kind == "textile" then return tr.models.textile { width = number }, { 64, 64, 1 } end
+  if kind == "cifar" then return tr.models.cifar_resnet { depth = number, in_channels = 3, classes = 10 }, { 32, 32, 3 } end
+  return tr.models[name] { in_channels = 3, classes = 1000 }, { 224, 224, 3 }
+end
+
+--- Since this process was started, from the kernel's record of it (field 22 of /proc/self/stat).
+local function seconds_since_start()
+  local stat, uptime = io.open("/proc/self/stat"):read "a", io.open("/proc/uptime"):read "n"
+  local after, field = stat:match "^.*%)%s+(.*)", 2
+  for word in after:gmatch "%S+" do
+    field = field + 1
+    if field == 22 then return uptime - tonumber(word) / 100 end
+  end
+end
+
+local function peak_memory()
+  return tonumber(io.open("/proc/self/status"):read("a"):match "VmHWM:%s*(%d+)") / 1024
+end
+
+tr.set_num_threads(threads)
+tr.manual_seed(1)
+local model, shape = build()
+local images = tr.rand { batch, table.unpack(shape) }
+local labels = (tr.rand(batch) * 6):floor():to "i64" + 1
+local optimizer = tr.optim.AdamW(model:parameters(), { lr = 1e-4 })
+
+local function train()
+  local loss = F.cross_entropy(model(images), labels)
+  optimizer:zero_grad()
+  loss:backward()
+  optimizer:step()
+  return loss:item()
+end
+
+local function infer()
+  return tr.no_grad(function() return model(images)[1][1] end)
+end
+
+model:train(work == "train")
+local step = work == "train" and train or infer
+
+local function reply(format, ...)
+  print(format:format(...))
+  io.stdout:flush()
+end
+
+step()
+reply("ready %.3f", seconds_since_start())
+step()
+for line in io.lines() do
+  if line:find "^memory" then
+    reply("memory %.1f", peak_memory())
+  else
+    local budget, times, began = tonumber(line:match "%S+$"), {}, tr.clock()
+    while #times < 3 or tr.clock() - began < budget do
+      local before = tr.clock()
+      step()
+      times[#times + 1] = tr.clock() - before
+    end
+    table.sort(times)
+    reply("step %.6f", times[(#times + 1) // 2])
+  end
+end

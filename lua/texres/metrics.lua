@@ -1,0 +1,122 @@
+--- How well a classifier does: accuracy, the confusion matrix, precision, recall and F1 of each class.
+--
+--     local counter = metrics.Counter(classes)        -- classes: a list of names
+--     counter:add(logits, labels)                     -- {N,K} and {N}, as often as there are batches
+--     print(counter:result())
+--
+-- For one class, precision is the share of right ones among the images that were given this class, recall the share of
+-- its own images that were found, and F1 their harmonic mean; a share of nothing counts as 0. Terms as in Sokolova and
+-- Lapalme, "A systematic analysis of performance measures for classification tasks", 2009.
+
+local core = require "texres.core"
+
+local metrics = {}
+
+-- -- counting --------------------------------------------------------------------------------------------------------
+
+local Counter = {}
+Counter.__index = Counter
+
+--- A counter of predictions over `classes`, a list of names.
+function metrics.Counter(classes)
+  local counts = {}
+  for truth = 1, #classes do
+    counts[truth] = {}
+    for predicted = 1, #classes do counts[truth][predicted] = 0 end
+  end
+  return setmetatable({ classes = classes, counts = counts, images = 0, right = 0, loss_sum = 0 }, Counter)
+end
+
+--- Counts a batch: logits {N,K} (the largest is the prediction), labels {N}; `loss` is its mean loss, when there is one.
+function Counter:add(logits, labels, loss)
+  local n = labels:numel()
+  if n == 0 then return end
+  local predicted, truth = logits:argmax(2):totable(), labels:totable()
+  for i = 1, n do
+    local row = self.counts[truth[i]]
+    if not row or not row[predicted[i]] then
+      local message = "metrics: label %s, prediction %s: there are %d classes"
+      error(message:format(truth[i], predicted[i], #self.classes), 2)
+    end
+    row[predicted[i]] = row[predicted[i]] + 1
+    if truth[i] == predicted[i] then self.right = self.right + 1 end
+  end
+  self.images = self.images + n
+  self.loss_sum = self.loss_sum + (loss or 0) * n
+end
+
+-- -- the result ------------------------------------------------------------------------------------------------------
+
+local Result = {}
+Result.__index = Result
+
+local function share(part, whole) return whole > 0 and part / whole or 0 end
+
+--- What was counted, as numbers:
+-- `accuracy`, `loss`, `images`, `classes`, `confusion` (i64 {K,K}: rows are the truth, columns the prediction),
+-- `per_class` (a list of {class, precision, recall, f1, support}), `macro` (their unweighted mean).
+function Counter:result()
+  local k = #self.classes
+  local per_class, macro = {}, { precision = 0, recall = 0, f1 = 0 }
+  for c = 1, k do
+    local given, support = 0, 0
+    for i = 1, k do given, support = given + self.counts[i][c], support + self.counts[c][i] end
+    local right = self.counts[c][c]
+    local precision, recall = share(right, given), share(right, support)
+    local f1 = share(2 * precision * recall, precision + recall)
+    per_class[c] = { class = self.classes[c], precision = precision, recall = recall, f1 = f1, support = support }
+    macro.precision, macro.recall, macro.f1 =
+      macro.precision + precision / k, macro.recall + recall / k, macro.f1 + f1 / k
+  end
+  return setmetatable({
+    accuracy = share(self.right, self.images),
+    loss = share(self.loss_sum, self.images),
+    images = self.images,
+    classes = self.classes,
+    confusion = core.tensor(self.counts, { dtype = "i64" }),
+    per_class = per_class,
+    macro = macro,
+  }, Result)
+end
+
+-- -- for people ------------------------------------------------------------------------------------------------------
+
+local function longest(names, least)
+  for _, name in ipairs(names) do least = math.max(least, utf8.len(name) or #name) end
+  return least
+end
+
+local function pad(name, width) return name .. (" "):rep(width - (utf8.len(name) or #name)) end
+
+--- Two tables: the classes, and the confusion matrix with its columns numbered as its rows are.
+function Result:__tostring()
+  local width = longest(self.classes, 7)
+  local out = { ("accuracy %.1f %% of %d images, loss %.4f"):format(100 * self.accuracy, self.images, self.loss), "" }
+  local function row(name, values, support)
+    out[#out + 1] = ("%s  %9.3f  %6.3f  %5.3f  %6s"):format(pad(name, width + 3), values.precision, values.recall,
+      values.f1, support)
+  end
+  out[#out + 1] = ("%s  precision  recall     F1  images"):format(pad("class", width + 3))
+  for c, values in ipairs(self.per_class) do row(("%2d "):format(c) .. self.classes[c], values, values.support) end
+  row("   mean", self.macro, "")
+
+  local counts, digits = self.confusion:totable(), #tostring(#self.classes)
+  for _, line in ipairs(counts) do
+    for _, count in ipairs(line) do digits = math.max(digits, #tostring(count)) end
+  end
+  local function cells(values)
+    local text = {}
+    for i, value in ipairs(values) do text[i] = ("%" .. digits + 2 .. "d"):format(value) end
+    return table.concat(text)
+  end
+  local numbers = {}
+  for c = 1, #self.classes do numbers[c] = c end
+  out[#out + 1] = ""
+  out[#out + 1] = pad("truth \\ prediction", width + 3) .. cells(numbers)
+  for c, line in ipairs(counts) do
+    out[#out + 1] = pad(("%2d "):format(c) .. self.classes[c], width + 3) .. cells(line)
+  end
+  return table.concat(out, "\n")
+end
+
+return metrics
