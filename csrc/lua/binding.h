@@ -68,5 +68,6 @@ void tx_lua_open_tensor(lua_State *L);
 void tx_lua_open_ops(lua_State *L);
 void tx_lua_open_autograd(lua_State *L);
 void tx_lua_open_system(lua_State *L);
+void tx_lua_open_process(lua_State *L);
 
 #endif

@@ -18,5 +18,6 @@ int luaopen_texres_core(lua_State *L) {
   tx_lua_open_ops(L);
   tx_lua_open_autograd(L);
   tx_lua_open_system(L);
+  tx_lua_open_process(L);
   return 1;
 }
