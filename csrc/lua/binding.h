@@ -69,5 +69,7 @@ void tx_lua_open_ops(lua_State *L);
 void tx_lua_open_autograd(lua_State *L);
 void tx_lua_open_system(lua_State *L);
 void tx_lua_open_process(lua_State *L);
+void tx_lua_open_source(lua_State *L);
+void tx_lua_open_fabric(lua_State *L);
 
 #endif

@@ -1,0 +1,306 @@
+/* fabric_defect.c - the five defects, painted onto a cloth: stains, openings, and strands that lie on top. */
+#include <math.h>
+
+#include "data/fabric_parts.h"
+
+static const float TURN = 6.2831853f;
+
+static void mark(tx_canvas *canvas, int64_t at) {
+  if (canvas->mask != NULL) canvas->mask[at] = 1;
+}
+
+/* -- strands --------------------------------------------------------------------------------------------------------- */
+
+enum { PIECES = 24, SHADOW_X = -2, SHADOW_Y = 3 };
+
+typedef struct box {
+  int64_t left, top, right, bottom; /* right and bottom are outside */
+} box;
+
+static box strand_box(const tx_canvas *canvas, const tx_strand *s, float margin) {
+  float low_x = fminf(fminf(s->x[0], s->x[1]), s->x[2]), high_x = fmaxf(fmaxf(s->x[0], s->x[1]), s->x[2]);
+  float low_y = fminf(fminf(s->y[0], s->y[1]), s->y[2]), high_y = fmaxf(fmaxf(s->y[0], s->y[1]), s->y[2]);
+  float width = (float)canvas->width, height = (float)canvas->height;
+  return (box){.left = (int64_t)tx_clampf(low_x - margin, 0.0f, width),
+               .right = (int64_t)tx_clampf(high_x + margin + 1.0f, 0.0f, width),
+               .top = (int64_t)tx_clampf(low_y - margin, 0.0f, height),
+               .bottom = (int64_t)tx_clampf(high_y + margin + 1.0f, 0.0f, height)};
+}
+
+/* Writes, for every pixel near the straight piece from a to b, its distance from it and its way along the strand. */
+static void trace_piece(tx_canvas *canvas, const float a[2], const float b[2], float way, float reach, bool first, bool last,
+                        bool square) {
+  tx_strand piece = {.x = {a[0], b[0], b[0]}, .y = {a[1], b[1], b[1]}};
+  box area = strand_box(canvas, &piece, reach);
+  float dx = b[0] - a[0], dy = b[1] - a[1], length = sqrtf(dx * dx + dy * dy);
+  if (length <= 0.0f) return;
+  dx /= length;
+  dy /= length;
+  for (int64_t row = area.top; row < area.bottom; row++)
+    for (int64_t column = area.left; column < area.right; column++) {
+      float px = (float)column - a[0], py = (float)row - a[1];
+      float t = px * dx + py * dy, side = py * dx - px * dy;
+      if (square && ((first && t < 0.0f) || (last && t > length))) continue;
+      float beyond = t < 0.0f ? -t : t > length ? t - length : 0.0f;
+      float distance = beyond > 0.0f ? sqrtf(beyond * beyond + side * side) : fabsf(side);
+      int64_t at = row * canvas->width + column;
+      if (distance >= fabsf(canvas->side[at])) continue;
+      canvas->side[at] = side < 0.0f ? -distance : distance;
+      canvas->along[at] = way + tx_clampf(t, 0.0f, length);
+    }
+}
+
+static void trace_strand(tx_canvas *canvas, const tx_strand *s, box area, float reach, float *length) {
+  for (int64_t row = area.top; row < area.bottom; row++)
+    for (int64_t column = area.left; column < area.right; column++) canvas->side[row * canvas->width + column] = 1e9f;
+  float from[2] = {s->x[0], s->y[0]}, way = 0.0f;
+  float span = fabsf(s->x[1] - s->x[0]) + fabsf(s->y[1] - s->y[0]) + fabsf(s->x[2] - s->x[1]) + fabsf(s->y[2] - s->y[1]);
+  int pieces = 3 + (int)(span / 8.0f);
+  if (pieces > PIECES) pieces = PIECES;
+  for (int i = 1; i <= pieces; i++) {
+    float t = (float)i / (float)pieces, r = 1.0f - t;
+    float to[2] = {r * r * s->x[0] + 2.0f * r * t * s->x[1] + t * t * s->x[2],
+                   r * r * s->y[0] + 2.0f * r * t * s->y[1] + t * t * s->y[2]};
+    trace_piece(canvas, from, to, way, reach, i == 1, i == pieces, s->square);
+    way += sqrtf((to[0] - from[0]) * (to[0] - from[0]) + (to[1] - from[1]) * (to[1] - from[1]));
+    from[0] = to[0];
+    from[1] = to[1];
+  }
+  *length = way > 0.0f ? way : 1.0f;
+}
+
+/* A twisted bundle of fibres, lit from above. across: -1 .. 1. */
+static float yarn_light(const tx_strand *s, float across, float along, float half) {
+  float round = 1.0f - 0.55f * across * across * across * across;
+  if (s->fibre <= 0.0f) return s->albedo * round;
+  float lane = across * half + 0.18f * along;
+  float fine = tx_fabric_noise(s->key, lane * 0.9f, along * 0.1f);
+  float coarse = tx_fabric_noise(s->key + 1u, lane * 0.4f, along * 0.04f);
+  return s->albedo * round * (1.0f + s->fibre * (1.5f * (fine - 0.5f) + 1.2f * (coarse - 0.5f)));
+}
+
+/* Rolled metal: even, a slow change from side to side, one bright edge, one dark, a highlight somewhere along it. */
+static float metal_light(const tx_strand *s, float across, float part) {
+  float spot = (float)(s->key & 255u) / 255.0f, off = (part - spot) * 9.0f;
+  float sheen = s->albedo * (1.0f + 0.12f * across);
+  float edge = tx_smooth(0.62f, 0.86f, across) * (1.0f - tx_smooth(0.9f, 1.0f, across));
+  float rim = 1.0f - 0.6f * tx_smooth(-0.78f, -1.0f, across) - 0.35f * tx_smooth(0.92f, 1.0f, across);
+  float glint = expf(-off * off) * (1.0f - tx_smooth(0.0f, 0.55f, fabsf(across - 0.45f)));
+  return sheen * rim + s->gloss * (0.22f * edge + 0.75f * glint);
+}
+
+static void cast_shadow(tx_canvas *canvas, const tx_strand *s, box area, float length) {
+  for (int64_t row = area.top; row < area.bottom; row++)
+    for (int64_t column = area.left; column < area.right; column++) {
+      int64_t from_row = row - SHADOW_Y, from_column = column - SHADOW_X;
+      if (from_row < area.top || from_row >= area.bottom || from_column < area.left || from_column >= area.right) continue;
+      int64_t from = from_row * canvas->width + from_column, at = row * canvas->width + column;
+      float half = s->half[0] + (s->half[1] - s->half[0]) * canvas->along[from] / length;
+      float dark = s->shadow * (1.0f - tx_smooth(half - 1.0f, half + 3.0f, fabsf(canvas->side[from])));
+      if (dark <= 0.0f) continue;
+      canvas->light[at] *= 1.0f - dark;
+      mark(canvas, at);
+    }
+}
+
+void tx_paint_strand(tx_canvas *canvas, const tx_strand *s) {
+  float widest = fmaxf(s->half[0], s->half[1]), reach = widest + 4.0f, length;
+  box area = strand_box(canvas, s, reach + 3.0f);
+  trace_strand(canvas, s, area, reach, &length);
+  if (s->shadow > 0.0f) cast_shadow(canvas, s, area, length);
+  for (int64_t row = area.top; row < area.bottom; row++)
+    for (int64_t column = area.left; column < area.right; column++) {
+      int64_t at = row * canvas->width + column;
+      float part = canvas->along[at] / length, half = s->half[0] + (s->half[1] - s->half[0]) * part;
+      float cover = s->opacity * tx_smooth(-0.5f, 0.7f, half - fabsf(canvas->side[at]));
+      if (cover <= 0.0f) continue;
+      float across = tx_clampf(canvas->side[at] / half, -1.0f, 1.0f);
+      float light = s->gloss > 0.0f ? metal_light(s, across, part) : yarn_light(s, across, canvas->along[at], half);
+      canvas->light[at] += cover * (light - canvas->light[at]);
+      mark(canvas, at);
+    }
+}
+
+/* A curve from (x, y) in `direction` (radians), bent by `bend` of its length to one side. */
+static tx_strand strand_from(float x, float y, float direction, float length, float bend) {
+  float dx = cosf(direction) * length, dy = sinf(direction) * length;
+  return (tx_strand){.x = {x, x + 0.5f * dx - bend * dy, x + dx},
+                     .y = {y, y + 0.5f * dy + bend * dx, y + dy},
+                     .half = {1.0f, 1.0f},
+                     .opacity = 1.0f};
+}
+
+/* Fine fibres that stand out from around (x, y). */
+static void paint_hairs(tx_canvas *canvas, tx_rng *rng, int count, float x, float y, float spread, float length, float albedo) {
+  for (int i = 0; i < count; i++) {
+    float at = tx_rangef(rng, 0, TURN), off = spread * tx_rangef(rng, 0.2, 1);
+    tx_strand hair = strand_from(x + off * cosf(at), y + off * sinf(at), tx_rangef(rng, 0, TURN),
+                                 length * tx_rangef(rng, 0.4, 1.2), tx_rangef(rng, -0.5, 0.5));
+    hair.half[0] = 0.45f;
+    hair.half[1] = 0.3f;
+    hair.albedo = albedo * tx_rangef(rng, 0.7, 1.4);
+    hair.opacity = tx_rangef(rng, 0.25, 0.7);
+    tx_paint_strand(canvas, &hair);
+  }
+}
+
+/* -- color ----------------------------------------------------------------------------------------------------------- */
+
+/* A liquid that was soaked up: an uneven blot, fringed along the yarns; what is dark stays a little grained. */
+static void paint_stain(tx_canvas *canvas, const tx_fabric_record *r, const tx_pose *pose, tx_rng *rng) {
+  float radius = 0.5f * (float)r->size, stretch = tx_rangef(rng, 0.7, 1.4), soft = tx_rangef(rng, 0.12, 0.4);
+  bool bleach = tx_rng_uniform(rng) < 0.12;
+  float strength = (float)r->severity, keep = bleach ? 1.0f + 0.9f * strength : 1.0f - 0.82f * strength;
+  float tint = bleach ? 0.0f : 0.035f * strength;
+  uint32_t key = tx_rng_u32(rng);
+  for (int64_t row = 0; row < canvas->height; row++)
+    for (int64_t column = 0; column < canvas->width; column++) {
+      float dx = ((float)column - (float)r->col) / (radius * stretch), dy = ((float)row - (float)r->row) / radius * stretch;
+      float distance = sqrtf(dx * dx + dy * dy);
+      if (distance > 2.2f) continue;
+      float u = pose->cosine * (float)column - pose->sine * (float)row;
+      float v = pose->sine * (float)column + pose->cosine * (float)row;
+      float uneven = tx_fabric_noise(key, (float)column * 0.05f, (float)row * 0.05f) +
+                     0.35f * tx_fabric_noise(key + 1u, u * 0.3f, v * 0.05f) +
+                     0.35f * tx_fabric_noise(key + 2u, u * 0.05f, v * 0.3f) - 0.85f;
+      float amount = 1.0f - tx_smooth(1.0f - soft, 1.0f + soft, distance + 0.7f * uneven);
+      if (amount <= 0.0f) continue;
+      int64_t at = row * canvas->width + column;
+      canvas->light[at] *= 1.0f + amount * (keep - 1.0f);
+      canvas->light[at] += amount * tint;
+      mark(canvas, at);
+    }
+}
+
+/* -- openings: hole, cut --------------------------------------------------------------------------------------------- */
+
+bool tx_defect_opening(tx_defect defect, const tx_fabric_record *r, tx_rng *rng, tx_opening *opening) {
+  if (defect != TX_DEFECT_HOLE && defect != TX_DEFECT_CUT) return false;
+  bool cut = defect == TX_DEFECT_CUT;
+  float turn = tx_rangef(rng, 0, TURN), half = 0.5f * (float)r->size;
+  float wide = cut ? half * (0.14f + 0.22f * (float)r->severity) : half * (0.35f + 0.65f * (float)r->severity);
+  *opening = (tx_opening){.x = (float)r->col,
+                          .y = (float)r->row,
+                          .cosine = cosf(turn),
+                          .sine = sinf(turn),
+                          .radius = {half * (cut ? 1.0f : 0.8f), wide * (cut ? 1.0f : 0.8f)},
+                          .reach = cut ? 1.7f : 2.1f,
+                          .key = tx_rng_u32(rng)};
+  return true;
+}
+
+/* Ends of severed yarns that lean over the rim of the opening, with loose fibres around them. */
+static void paint_ends(tx_canvas *canvas, const tx_cloth *cloth, const tx_opening *o, tx_rng *rng, int ends, float reach) {
+  for (int i = 0; i < ends; i++) {
+    float turn = TURN * ((float)i + tx_rangef(rng, 0, 0.9)) / (float)ends;
+    float a = cosf(turn) * o->radius[0] * 1.15f, b = sinf(turn) * (o->radius[1] * 1.15f + 2.0f);
+    float x = o->x + a * o->cosine - b * o->sine, y = o->y + a * o->sine + b * o->cosine;
+    float inward = atan2f(o->y - y, o->x - x) + tx_rangef(rng, -0.9, 0.9);
+    tx_strand end = strand_from(x, y, inward, reach * tx_rangef(rng, 0.5, 1.2), tx_rangef(rng, -0.35, 0.35));
+    end.half[0] = 0.5f * cloth->fill[0] * cloth->pitch[0] * tx_rangef(rng, 0.45, 0.9);
+    end.half[1] = end.half[0] * tx_rangef(rng, 0.25, 0.8);
+    end.albedo = cloth->albedo[0] * tx_rangef(rng, 0.65, 1.15);
+    end.fibre = cloth->fibre * 1.2f;
+    end.shadow = 0.35f;
+    end.key = tx_rng_u32(rng);
+    tx_paint_strand(canvas, &end);
+  }
+}
+
+static void paint_cut(tx_canvas *canvas, const tx_cloth *cloth, const tx_fabric_record *r, const tx_opening *o, tx_rng *rng) {
+  float length = o->radius[0], pitch = cloth->pitch[0];
+  int ends = 3 + (int)(3.2f * length / pitch);
+  paint_ends(canvas, cloth, o, rng, ends, (0.5f + 0.6f * (float)r->severity) * pitch);
+  int hairs = (int)((8.0f + 26.0f * (float)r->severity) * length / 20.0f);
+  for (int i = 0; i < hairs; i++) {
+    float a = tx_rangef(rng, -1.1, 1.1) * length;
+    paint_hairs(canvas, rng, 1, o->x + a * o->cosine, o->y + a * o->sine, o->radius[1] * 1.4f + 3.0f, 18.0f,
+                cloth->albedo[0] * 1.1f);
+  }
+}
+
+static void paint_hole(tx_canvas *canvas, const tx_cloth *cloth, const tx_fabric_record *r, const tx_opening *o, tx_rng *rng) {
+  /* one or two pushed yarns lie around the opening as a thick rim */
+  int arcs = 2 + (int)tx_rng_below(rng, 3);
+  for (int i = 0; i < arcs; i++) {
+    float from = tx_rangef(rng, 0, TURN), span = tx_rangef(rng, 0.9, 1.8), out = tx_rangef(rng, 1.08, 1.4);
+    tx_strand arc = {.half = {2.0f, 2.0f}, .opacity = 1.0f};
+    for (int k = 0; k < 3; k++) {
+      float stretch = k == 1 ? out / cosf(0.5f * span) : out, turn = from + 0.5f * span * (float)k;
+      float a = cosf(turn) * o->radius[0] * stretch, b = sinf(turn) * o->radius[1] * stretch;
+      arc.x[k] = o->x + a * o->cosine - b * o->sine;
+      arc.y[k] = o->y + a * o->sine + b * o->cosine;
+    }
+    arc.half[0] = 0.5f * cloth->fill[0] * cloth->pitch[0] * tx_rangef(rng, 0.4, 0.85);
+    arc.half[1] = arc.half[0] * tx_rangef(rng, 0.6, 1.2);
+    arc.albedo = cloth->albedo[0] * tx_rangef(rng, 0.75, 1.2);
+    arc.fibre = cloth->fibre;
+    arc.shadow = 0.35f;
+    arc.key = tx_rng_u32(rng);
+    tx_paint_strand(canvas, &arc);
+  }
+  paint_hairs(canvas, rng, 4 + (int)(8.0 * r->severity), o->x, o->y, o->radius[0], 14.0f, cloth->albedo[0]);
+}
+
+/* -- thread ---------------------------------------------------------------------------------------------------------- */
+
+static void paint_thread(tx_canvas *canvas, const tx_cloth *cloth, const tx_fabric_record *r, tx_rng *rng) {
+  float length = (float)r->size * tx_rangef(rng, 1.4, 2.6), direction = tx_rangef(rng, 0, TURN);
+  float bend = tx_rangef(rng, -0.4, 0.4), half = tx_rangef(rng, 1.0, 2.2) + 5.0f * (float)(r->severity * r->severity);
+  float x = (float)r->col - 0.5f * length * cosf(direction) + 0.5f * bend * length * sinf(direction);
+  float y = (float)r->row - 0.5f * length * sinf(direction) - 0.5f * bend * length * cosf(direction);
+  bool dark = tx_rng_uniform(rng) < 0.25;
+  float tone = dark ? 0.55f - 0.35f * (float)r->severity : 1.15f + 0.45f * (float)r->severity;
+  tx_strand thread = strand_from(x, y, direction, length, bend);
+  thread.half[0] = half;
+  thread.half[1] = half * tx_rangef(rng, 0.5, 1.1);
+  thread.albedo = 0.72f * cloth->albedo[0] * tone;
+  thread.fibre = cloth->fibre * 0.8f;
+  thread.shadow = 0.3f + 0.3f * (float)r->severity;
+  thread.key = tx_rng_u32(rng);
+  tx_paint_strand(canvas, &thread);
+  /* fibres that came loose run beside it and away from it */
+  int loose = 3 + (int)(10.0 * r->severity);
+  for (int i = 0; i < loose; i++) {
+    float t = tx_rangef(rng, 0, 1), s = 1.0f - t;
+    float px = s * s * thread.x[0] + 2.0f * s * t * thread.x[1] + t * t * thread.x[2];
+    float py = s * s * thread.y[0] + 2.0f * s * t * thread.y[1] + t * t * thread.y[2];
+    tx_strand fibre = strand_from(px, py, direction + tx_rangef(rng, -0.7, 0.7), tx_rangef(rng, 8, 24),
+                                  tx_rangef(rng, -0.4, 0.4));
+    fibre.half[0] = 0.6f;
+    fibre.half[1] = 0.35f;
+    fibre.albedo = thread.albedo * tx_rangef(rng, 0.8, 1.3);
+    fibre.opacity = tx_rangef(rng, 0.3, 0.8);
+    tx_paint_strand(canvas, &fibre);
+  }
+}
+
+/* -- metal_contamination --------------------------------------------------------------------------------------------- */
+
+static void paint_metal(tx_canvas *canvas, const tx_cloth *cloth, const tx_fabric_record *r, tx_rng *rng) {
+  float length = (float)r->size * tx_rangef(rng, 0.9, 1.7), direction = tx_rangef(rng, 0, TURN);
+  float bend = tx_rangef(rng, -0.3, 0.3), half = (0.10f + 0.12f * (float)r->severity) * (float)r->size;
+  float x = (float)r->col - 0.5f * length * cosf(direction) + 0.5f * bend * length * sinf(direction);
+  float y = (float)r->row - 0.5f * length * sinf(direction) - 0.5f * bend * length * cosf(direction);
+  tx_strand strip = strand_from(x, y, direction, length, bend);
+  strip.half[0] = fmaxf(half, 3.0f);
+  strip.half[1] = strip.half[0] * tx_rangef(rng, 0.6, 1.1);
+  strip.albedo = cloth->albedo[0] * tx_rangef(rng, 0.5, 0.75);
+  strip.shadow = 0.5f;
+  strip.gloss = 0.35f + 0.65f * (float)r->severity;
+  strip.square = tx_rng_uniform(rng) < 0.7;
+  strip.key = tx_rng_u32(rng);
+  tx_paint_strand(canvas, &strip);
+}
+
+void tx_paint_defect(tx_canvas *canvas, tx_defect defect, const tx_cloth *cloth, const tx_pose *pose,
+                     const tx_fabric_record *record, const tx_opening *opening, tx_rng *rng) {
+  switch (defect) {
+    case TX_DEFECT_COLOR: paint_stain(canvas, record, pose, rng); break;
+    case TX_DEFECT_CUT: paint_cut(canvas, cloth, record, opening, rng); break;
+    case TX_DEFECT_HOLE: paint_hole(canvas, cloth, record, opening, rng); break;
+    case TX_DEFECT_THREAD: paint_thread(canvas, cloth, record, rng); break;
+    case TX_DEFECT_METAL: paint_metal(canvas, cloth, record, rng); break;
+    default: break;
+  }
+}

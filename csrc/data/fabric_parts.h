@@ -1,0 +1,89 @@
+/* fabric_parts.h - what the parts of the fabric generator share; private to csrc/data/fabric*.c.
+ *
+ * An image is painted onto a canvas of floats (0 black, 1 white) in this order: cloth (fabric_cloth.c), defect
+ * (fabric_defect.c), then the camera: lighting, blur, noise, 8 bits (fabric.c). Lengths are pixels, x to the right, y
+ * down; u and v are the same lengths on the cloth: warp yarns run along v and stand at multiples of pitch[0] in u, weft
+ * yarns run along u and stand at multiples of pitch[1] in v.
+ */
+#ifndef TX_DATA_FABRIC_PARTS_H
+#define TX_DATA_FABRIC_PARTS_H
+
+#include "base/rng.h"
+#include "data/fabric.h"
+
+typedef struct tx_canvas {
+  int64_t height, width;
+  float *light;         /* [height][width] the picture */
+  float *side, *along;  /* [height][width] scratch of tx_paint_strand: distance from its middle line, way along it */
+  uint8_t *mask;        /* [height][width] 1 where the defect painted; NULL: not wanted */
+} tx_canvas;
+
+/* What all images of one cloth have in common. Index 0 warp, 1 weft. */
+typedef struct tx_cloth {
+  uint32_t key; /* of its yarns' random properties */
+  tx_weave weave;
+  float pitch[2];  /* distance between neighbouring yarns */
+  float fill[2];   /* width of a yarn as a part of the pitch */
+  float albedo[2]; /* mean brightness */
+  float twist[2];  /* slope of the fibres against the yarn */
+  float jitter;    /* of spacing and width, as a part of the pitch */
+  float mottle;    /* brightness differences between yarns and along one */
+  float fibre;     /* contrast of the fibres */
+  float gap;       /* brightness of what is seen between yarns */
+  float sun[3];    /* unit vector towards the light: u, v, up */
+  float blur;      /* standard deviation of the lens in pixels */
+  float noise;     /* standard deviation of the sensor */
+} tx_cloth;
+
+/* Where an image was taken: (u, v) = offset + turned (x, y). */
+typedef struct tx_pose {
+  float cosine, sine, u, v;
+} tx_pose;
+
+/* An opening that pushes yarns aside: an ellipse whose rim is uneven. Beyond `reach` radii nothing moves. */
+typedef struct tx_opening {
+  float x, y, cosine, sine, radius[2];
+  float reach;
+  uint32_t key;
+} tx_opening;
+
+/* A yarn, fibre, thread or strip of metal that lies on the cloth: a quadratic Bezier curve with a half width at each end. */
+typedef struct tx_strand {
+  float x[3], y[3];
+  float half[2];
+  float albedo;
+  float fibre;   /* contrast of fibres along it; 0: smooth */
+  float shadow;  /* 0 none .. 1 black */
+  float opacity; /* of the strand itself */
+  float gloss;   /* 0: yarn; else metal: strength of bright edge and highlight */
+  bool square;   /* ends are cut off square */
+  uint32_t key;
+} tx_strand;
+
+/* -- random fields (fabric_cloth.c) ---------------------------------------------------------------------------------- */
+
+/* A hash of two integers, as a word and as a number in [0, 1); smooth noise in [0, 1] of unit wavelength over it. */
+uint32_t tx_fabric_hash(uint32_t key, int32_t x, int32_t y);
+float tx_fabric_noise(uint32_t key, float x, float y);
+
+static inline float tx_clampf(float x, float low, float high) { return x < low ? low : x > high ? high : x; }
+/* 0 at low, 1 at high, smooth between. */
+static inline float tx_smooth(float low, float high, float x) {
+  float t = tx_clampf((x - low) / (high - low), 0.0f, 1.0f);
+  return t * t * (3.0f - 2.0f * t);
+}
+static inline float tx_rangef(tx_rng *rng, double low, double high) { return (float)tx_rng_range(rng, low, high); }
+
+/* -- painters -------------------------------------------------------------------------------------------------------- */
+
+/* The cloth; `crossings` is scratch for tx_cloth_crossings(...) records. opening may be NULL. */
+typedef struct tx_crossing tx_crossing;
+size_t tx_cloth_scratch(const tx_fabric_options *options);
+void tx_paint_cloth(tx_canvas *canvas, const tx_cloth *cloth, const tx_pose *pose, const tx_opening *opening, void *scratch);
+void tx_paint_strand(tx_canvas *canvas, const tx_strand *strand);
+/* `opening` of a hole or cut, to be given to tx_paint_cloth; false when the defect has none. */
+bool tx_defect_opening(tx_defect defect, const tx_fabric_record *record, tx_rng *rng, tx_opening *opening);
+void tx_paint_defect(tx_canvas *canvas, tx_defect defect, const tx_cloth *cloth, const tx_pose *pose,
+                     const tx_fabric_record *record, const tx_opening *opening, tx_rng *rng);
+
+#endif

@@ -1,0 +1,94 @@
+/* source.c - Source: images of a data set, read one at a time as f32 {H,W,C}. */
+#include "lua/source.h"
+
+#include <string.h>
+
+void tx_push_source(lua_State *L, tx_source *source) {
+  tx_source **handle = lua_newuserdatauv(L, sizeof *handle, 0);
+  *handle = source;
+  luaL_setmetatable(L, TX_SOURCE_TYPE);
+}
+
+tx_source *tx_check_source(lua_State *L, int arg) {
+  tx_source **handle = luaL_testudata(L, arg, TX_SOURCE_TYPE);
+  if (handle == NULL) tx_error(L, "a source of images is expected as argument %d, got %s", arg, tx_describe(L, arg));
+  return *handle;
+}
+
+/* texres.source(images) -> Source over a tensor {N,H,W} or {N,H,W,C}, u8 (0..255 is read as 0..1), f32 or f64. */
+static int l_source(lua_State *L) {
+  tx_source *source;
+  tx_status status = tx_source_from_tensor(tx_check_tensor(L, 1), &source);
+  if (status != TX_OK) return tx_raise(L, status);
+  tx_push_source(L, source);
+  return 1;
+}
+
+/* source:read(i) -> image i (1-based) as f32 {H,W,C}; nil, message when it can't be decoded. */
+static int l_read(lua_State *L) {
+  tx_source *source = tx_check_source(L, 1);
+  int64_t index = tx_check_int(L, 2, "source", "the index");
+  if (index < 1 || index > source->count)
+    return tx_error(L, "source: image %lld: there are %lld", (long long)index, (long long)source->count);
+  tx_tensor *image;
+  int64_t shape[] = {source->height, source->width, source->channels};
+  tx_status status = tx_empty(TX_F32, 3, shape, &image);
+  if (status != TX_OK) return tx_raise(L, status);
+  status = tx_source_read(source, index - 1, tx_f32(image));
+  if (status != TX_OK) {
+    tx_unref(image);
+    return tx_raise(L, status);
+  }
+  tx_push_tensor(L, image);
+  return 1;
+}
+
+static int l_length(lua_State *L) {
+  lua_pushinteger(L, (lua_Integer)tx_check_source(L, 1)->count);
+  return 1;
+}
+
+/* source.height, .width, .channels, .dtype (of the stored pixels), and methods. */
+static int l_index(lua_State *L) {
+  tx_source *source = tx_check_source(L, 1);
+  const char *name = luaL_checkstring(L, 2);
+  if (strcmp(name, "height") == 0) {
+    lua_pushinteger(L, (lua_Integer)source->height);
+  } else if (strcmp(name, "width") == 0) {
+    lua_pushinteger(L, (lua_Integer)source->width);
+  } else if (strcmp(name, "channels") == 0) {
+    lua_pushinteger(L, (lua_Integer)source->channels);
+  } else if (strcmp(name, "dtype") == 0) {
+    lua_pushstring(L, tx_dtype_name(source->dtype));
+  } else {
+    lua_getmetatable(L, 1);
+    lua_getfield(L, -1, name);
+  }
+  return 1;
+}
+
+static int l_tostring(lua_State *L) {
+  tx_source *s = tx_check_source(L, 1);
+  lua_pushfstring(L, "Source(%I images {%I,%I,%I}, %s)", (LUAI_UACINT)s->count, (LUAI_UACINT)s->height,
+                  (LUAI_UACINT)s->width, (LUAI_UACINT)s->channels, tx_dtype_name(s->dtype));
+  return 1;
+}
+
+static int l_gc(lua_State *L) {
+  tx_source **handle = luaL_checkudata(L, 1, TX_SOURCE_TYPE);
+  tx_source_unref(*handle);
+  *handle = NULL;
+  return 0;
+}
+
+static const luaL_Reg methods[] = {{"read", l_read},     {"__index", l_index}, {"__len", l_length},
+                                   {"__tostring", l_tostring}, {"__gc", l_gc},       {NULL, NULL}};
+
+static const luaL_Reg functions[] = {{"source", l_source}, {NULL, NULL}};
+
+void tx_lua_open_source(lua_State *L) {
+  luaL_newmetatable(L, TX_SOURCE_TYPE);
+  luaL_setfuncs(L, methods, 0);
+  lua_pop(L, 1);
+  luaL_setfuncs(L, functions, 0);
+}

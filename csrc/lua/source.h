@@ -1,0 +1,15 @@
+/* source.h - the Source userdata: the pixels of a data set (data/source.h) as Lua sees them. */
+#ifndef TX_LUA_SOURCE_H
+#define TX_LUA_SOURCE_H
+
+#include "data/source.h"
+#include "lua/binding.h"
+
+#define TX_SOURCE_TYPE "texres.Source"
+
+/* Pushes a source; takes over the reference. */
+void tx_push_source(lua_State *L, tx_source *source);
+/* The source at `arg` (borrowed); raises when it is something else. */
+tx_source *tx_check_source(lua_State *L, int arg);
+
+#endif

@@ -1,0 +1,64 @@
+--- Synthetic textile: close-ups of woven or knitted cloth with defects, made in C, the same bytes for the same options.
+--
+--     local set = texres.data.fabric { count = 1200, size = 64, seed = 1 }
+--     local photographs = texres.data.fabric { count = 6, size = { 768, 1024 }, weave = "mixture", masks = true }
+--
+-- Classes take turns, so do the eight angles 0, 20, ..., 140 degrees, so do the cloths (`sources`): every class is as
+-- frequent as the others. `set.meta` has the columns angle, source, weave and, NaN where there is no defect, severity,
+-- size, row, col (pixels). With `masks = true`, `set.masks` is a source of masks, 1 where the defect may have changed a
+-- pixel.
+-- @module texres.data.fabric
+
+local core = require "texres.core"
+local Set = require "texres.data.set"
+
+local class_names, weave_names = core.fabric_choices()
+
+local presets = {
+  count = 1200,
+  size = 64, -- pixels, or {height, width}
+  seed = 0,
+  classes = class_names, -- in this order: label 1 is the first
+  weave = "plain", -- plain, twill, satin, knit, a list of these, or "mixture": all of them
+  sources = false, -- number of cloths; false: one per 100 images, 8 at least
+  severity = { 0.3, 1 }, -- range within 0..1: how marked a defect is
+  defect_size = { 24, 52 }, -- range in pixels: diameter or length
+  yarn = { 20, 26 }, -- range in pixels: distance from yarn to yarn
+  masks = false,
+}
+
+local function check_names(options)
+  local names = {}
+  for name in pairs(presets) do names[#names + 1] = name end
+  table.sort(names)
+  for name in pairs(options) do
+    if presets[name] == nil then
+      error(("fabric: unknown option '%s'; the choices are %s"):format(name, table.concat(names, ", ")), 3)
+    end
+  end
+end
+
+--- Makes a set of synthetic fabric images {N,H,W,1}.
+-- @tparam[opt] table options count, size, seed, classes, weave, sources, severity, defect_size, yarn, masks
+-- @treturn Set
+return function(options)
+  options = options or {}
+  check_names(options)
+  local function option(name)
+    if options[name] == nil then return presets[name] end
+    return options[name]
+  end
+  local count, size, weave, classes = option "count", option "size", option "weave", option "classes"
+  local height, width = size, size
+  if type(size) == "table" then height, width = size[1], size[2] end
+  local images, labels, meta, masks = core.fabric {
+    count = count, height = height, width = width, seed = option "seed", classes = classes,
+    weave = weave == "mixture" and weave_names or weave,
+    sources = option "sources" or math.max(8, (tonumber(count) or 0) // 100),
+    severity = option "severity", defect_size = option "defect_size", yarn = option "yarn", masks = option "masks",
+  }
+  return Set.new {
+    source = core.source(images), labels = labels, classes = table.move(classes, 1, #classes, 1, {}), meta = meta,
+    masks = masks and core.source(masks),
+  }
+end
