@@ -1,0 +1,113 @@
+/* optim.c - the optimizers' steps over lists of parameters; schedules, groups and state are kept in Lua.
+ *
+ *     core.optimizer.sgd_step(parameters, velocities, {lr=, momentum=, dampening=, weight_decay=, nesterov=, first=})
+ *     core.optimizer.adam_step(parameters, means, squares, {lr=, beta1=, beta2=, eps=, weight_decay=, decoupled=, step=})
+ *     core.optimizer.gradient_norm(parameters)            the norm of all gradients taken together
+ *     core.optimizer.scale_gradients(parameters, factor)
+ *
+ * A list is a Lua table 1..n of tensors. Gradients are those that backward left at the parameters; parameters without one
+ * are passed over.
+ */
+#include "tensor/optim.h"
+
+#include "lua/binding.h"
+#include "tensor/math.h"
+
+static int list_length(lua_State *L, int list, const char *operation) {
+  if (!lua_istable(L, list)) tx_error(L, "%s: expected a list of tensors, got %s", operation, tx_describe(L, list));
+  return (int)luaL_len(L, list);
+}
+
+/* Tensor number i (from 0) of a list (borrowed: the list keeps it). */
+static tx_tensor *list_tensor(lua_State *L, int list, int i) {
+  lua_rawgeti(L, list, i + 1);
+  tx_tensor *t = tx_check_tensor(L, -1);
+  lua_pop(L, 1);
+  return t;
+}
+
+static int l_sgd_step(lua_State *L) {
+  int count = list_length(L, 1, "sgd_step");
+  const char *operation = "sgd_step";
+  tx_sgd_options options = {
+      .lr = tx_option_number(L, 3, operation, "lr", 0),
+      .momentum = tx_option_number(L, 3, operation, "momentum", 0),
+      .dampening = tx_option_number(L, 3, operation, "dampening", 0),
+      .weight_decay = tx_option_number(L, 3, operation, "weight_decay", 0),
+      .nesterov = tx_option_bool(L, 3, operation, "nesterov", false),
+      .first = tx_option_bool(L, 3, operation, "first", false),
+  };
+  tx_sgd_row *rows = lua_newuserdatauv(L, sizeof *rows * ((size_t)count + 1), 0);
+  for (int i = 0; i < count; i++) {
+    tx_tensor *parameter = list_tensor(L, 1, i);
+    tx_tensor *velocity = options.momentum != 0 ? list_tensor(L, 2, i) : NULL;
+    rows[i] = (tx_sgd_row){parameter, parameter->grad, velocity};
+  }
+  tx_status status = tx_sgd_step(count, rows, &options);
+  return status == TX_OK ? 0 : tx_raise(L, status);
+}
+
+static int l_adam_step(lua_State *L) {
+  int count = list_length(L, 1, "adam_step");
+  const char *operation = "adam_step";
+  tx_adam_options options = {
+      .lr = tx_option_number(L, 4, operation, "lr", 0),
+      .beta1 = tx_option_number(L, 4, operation, "beta1", 0.9),
+      .beta2 = tx_option_number(L, 4, operation, "beta2", 0.999),
+      .eps = tx_option_number(L, 4, operation, "eps", 1e-8),
+      .weight_decay = tx_option_number(L, 4, operation, "weight_decay", 0),
+      .decoupled = tx_option_bool(L, 4, operation, "decoupled", false),
+      .step = tx_option_int(L, 4, operation, "step", 1),
+  };
+  tx_adam_row *rows = lua_newuserdatauv(L, sizeof *rows * ((size_t)count + 1), 0);
+  for (int i = 0; i < count; i++) {
+    tx_tensor *parameter = list_tensor(L, 1, i);
+    rows[i] = (tx_adam_row){parameter, parameter->grad, list_tensor(L, 2, i), list_tensor(L, 3, i)};
+  }
+  tx_status status = tx_adam_step(count, rows, &options);
+  return status == TX_OK ? 0 : tx_raise(L, status);
+}
+
+static int l_gradient_norm(lua_State *L) {
+  int count = list_length(L, 1, "gradient_norm");
+  tx_tensor **gradients = lua_newuserdatauv(L, sizeof *gradients * ((size_t)count + 1), 0);
+  for (int i = 0; i < count; i++) gradients[i] = list_tensor(L, 1, i)->grad;
+  double norm;
+  tx_status status = tx_total_norm(count, gradients, &norm);
+  if (status != TX_OK) return tx_raise(L, status);
+  lua_pushnumber(L, norm);
+  return 1;
+}
+
+static tx_status scale(tx_tensor *t, double factor) {
+  tx_tensor *scalar;
+  TX_TRY(tx_scalar(TX_F64, factor, true, &scalar));
+  tx_status status = tx_binary_into("scale_gradients", TX_MUL, t, scalar);
+  tx_unref(scalar);
+  if (status == TX_OK) tx_touch(t);
+  return status;
+}
+
+static int l_scale_gradients(lua_State *L) {
+  int count = list_length(L, 1, "scale_gradients");
+  double factor = tx_check_number(L, 2, "scale_gradients", "factor");
+  for (int i = 0; i < count; i++) {
+    tx_tensor *gradient = list_tensor(L, 1, i)->grad;
+    tx_status status = gradient != NULL ? scale(gradient, factor) : TX_OK;
+    if (status != TX_OK) return tx_raise(L, status);
+  }
+  return 0;
+}
+
+static const luaL_Reg functions[] = {
+    {"sgd_step", l_sgd_step},
+    {"adam_step", l_adam_step},
+    {"gradient_norm", l_gradient_norm},
+    {"scale_gradients", l_scale_gradients},
+    {NULL, NULL},
+};
+
+void tx_lua_open_optim(lua_State *L) {
+  luaL_newlib(L, functions);
+  lua_setfield(L, -2, "optimizer");
+}

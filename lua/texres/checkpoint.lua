@@ -1,0 +1,101 @@
+--- Checkpoints: a model with everything needed to use it, in one safetensors file.
+--
+--     checkpoint.save("best.safetensors", {
+--       model = net, classes = { "good", "hole" }, input = { 64, 64, 1 },
+--       normalization = { mean = 0.5, std = 0.25 },          -- numbers, or one per channel; of images in 0..1
+--       extra = { epoch = 3 },                               -- any data that JSON can hold
+--       tensors = { ["optimizer.1.mean"] = t },              -- more tensors, for resuming
+--     })
+--     local saved = assert(checkpoint.load "best.safetensors")   -- the same table, with a new model
+--
+-- The model's parameters and buffers stand under their names, additional tensors under "training/NAME". The metadata
+-- field "texres" is the rest as JSON; the architecture there is what model:config() gives, so a model of classes
+-- without a registered name (see nn.register) is written without architecture, and read back through model:load.
+
+local json = require "texres.json"
+local raise = require "texres.raise"
+local safetensors = require "texres.safetensors"
+local module = require "texres.nn.module"
+
+local checkpoint = {}
+
+local prefix = "training/"
+local known = { model = true, classes = true, normalization = true, input = true, extra = true, tensors = true }
+
+-- Tables with keys 1..n are lists to JSON; empty ones too.
+local function check_contents(contents)
+  if type(contents) ~= "table" or not module.is_module(contents.model) then
+    raise "checkpoint.save: expected a table with a `model`"
+  end
+  for key in pairs(contents) do
+    if not known[key] then raise("checkpoint.save: no field %s", tostring(key)) end
+  end
+end
+
+--- Writes a checkpoint; see above. True, or nil and a message.
+function checkpoint.save(path, contents)
+  check_contents(contents)
+  local described, architecture = pcall(contents.model.config, contents.model)
+  local text, problem = json.encode {
+    format = 1,
+    architecture = described and architecture or nil,
+    classes = contents.classes, normalization = contents.normalization, input = contents.input, extra = contents.extra,
+  }
+  if not text then return nil, ("%s: %s"):format(path, problem) end
+  local tensors = contents.model:state_dict()
+  for name, t in pairs(contents.tensors or {}) do tensors[prefix .. name] = t end
+  return safetensors.save(path, tensors, { texres = text })
+end
+
+--- The tensors of a file that belong to the model.
+function checkpoint.model_part(tensors)
+  local part = {}
+  for name, t in pairs(tensors) do
+    if name:sub(1, #prefix) ~= prefix then part[name] = t end
+  end
+  return part
+end
+
+local function training_part(tensors)
+  local part = {}
+  for name, t in pairs(tensors) do
+    if name:sub(1, #prefix) == prefix then part[name:sub(#prefix + 1)] = t end
+  end
+  return part
+end
+
+-- Builds the model that the metadata describe, and fills it. Files may hold anything, so every failure is caught.
+local function build(info, tensors)
+  if info.architecture == nil then
+    return nil, "the file holds no architecture; build the model in the script and use model:load(path)"
+  end
+  local ok, model = pcall(module.Module.from_config, info.architecture)
+  if not ok then return nil, tostring(model) end
+  local loaded, problem = pcall(model.load_state_dict, model, checkpoint.model_part(tensors))
+  if not loaded then return nil, tostring(problem) end
+  return model
+end
+
+--- Reads a checkpoint: a table as given to save, `model` rebuilt and in evaluation mode. `model` (optional): a module
+-- to load into instead of building one. Nil and a message when the file is missing, damaged or not a checkpoint.
+function checkpoint.load(path, model)
+  local function fail(problem) return nil, ("%s: %s"):format(path, problem) end
+  local tensors, metadata = safetensors.load(path)
+  if not tensors then return nil, metadata end
+  if not metadata.texres then return fail "not a texres checkpoint (use model:load for plain parameters)" end
+  local info, problem = json.decode(metadata.texres)
+  if type(info) ~= "table" then return fail("damaged metadata: " .. tostring(problem)) end
+  if model then
+    local ok, misfit = pcall(model.load_state_dict, model, checkpoint.model_part(tensors))
+    if not ok then return fail(misfit) end
+  else
+    model, problem = build(info, tensors)
+    if not model then return fail(problem) end
+  end
+  return {
+    model = model:eval(), classes = info.classes, normalization = info.normalization, input = info.input,
+    extra = info.extra, tensors = training_part(tensors),
+  }
+end
+
+return checkpoint

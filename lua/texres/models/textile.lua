@@ -1,0 +1,45 @@
+--- The textile network: three residual blocks, one for each resolution.
+--
+--     x {N,64,64,C} -> conv 3x3/2 w -> x+F(x) -> conv 3x3/2 2w -> x+F(x) -> conv 3x3/2 4w -> x+F(x) -> head ->
+-- {N,classes}
+--
+-- conv stands for convolution (padding 1, no bias), batch norm, ReLU; F is such a conv of stride 1.
+
+local nn = require "texres.nn"
+local raise = require "texres.raise"
+local check = require "texres.nn.check"
+
+local function conv(c_in, c_out, stride)
+  return nn.Sequential {
+    { conv = nn.Conv2d(c_in, c_out, 3, { stride = stride or 1, padding = 1, bias = false }) },
+    { norm = nn.BatchNorm(c_out) },
+    nn.ReLU(),
+  }
+end
+
+local heads = {
+  -- Global average pooling sees the whole image.
+  gap = function(width, classes)
+    return nn.Sequential { nn.GlobalAvgPool(), { fc = nn.Linear(4 * width, classes) } }
+  end,
+  -- As published, for 64x64 images: a 3x3 convolution of stride 9 looks at 3 of 8 rows and columns.
+  conv = function(width, classes)
+    return nn.Sequential {
+      { conv = conv(4 * width, 8 * width, 9) }, nn.Flatten(), { fc = nn.Linear(8 * width, classes) },
+    }
+  end,
+}
+
+--- textile{width=64, head="gap"|"conv", in_channels=1, classes=6}.
+return function(options)
+  local o = check.options("textile", options, { width = 64, head = "gap", in_channels = 1, classes = 6 })
+  if not heads[o.head] then raise("textile: head is \"gap\" or \"conv\", got %s", tostring(o.head)) end
+  local w = check.count("textile", "width", o.width)
+  return nn.Sequential {
+    name = "textile",
+    { conv1 = conv(o.in_channels, w, 2) }, { block1 = nn.Residual { conv(w, w) } },
+    { conv2 = conv(w, 2 * w, 2) }, { block2 = nn.Residual { conv(2 * w, 2 * w) } },
+    { conv3 = conv(2 * w, 4 * w, 2) }, { block3 = nn.Residual { conv(4 * w, 4 * w) } },
+    { head = heads[o.head](w, o.classes) },
+  }
+end

@@ -1,0 +1,23 @@
+--- Activation functions as modules: the functions of texres.nn.functional, elementwise.
+
+local F = require "texres.nn.functional"
+local check = require "texres.nn.check"
+local module = require "texres.nn.module"
+
+local activation = {}
+
+for name, fn in pairs { ReLU = "relu", Sigmoid = "sigmoid", Tanh = "tanh", SiLU = "silu", GELU = "gelu" } do
+  local class = module.register(name, module.Module(name))
+  function class:forward(x) return F[fn](x) end -- luacheck: no self
+  activation[name] = class
+end
+
+--- LeakyReLU(slope=0.01): x where positive, else slope x.
+local LeakyReLU = module.register("LeakyReLU", module.Module "LeakyReLU")
+activation.LeakyReLU = LeakyReLU
+
+function LeakyReLU:init(slope) self.slope = check.number("LeakyReLU", "slope", slope or 0.01, -1e3, 1e3) end
+
+function LeakyReLU:forward(x) return F.leaky_relu(x, self.slope) end
+
+return activation

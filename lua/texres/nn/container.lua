@@ -1,0 +1,161 @@
+--- Modules made of modules: Sequential, Residual, Concat.
+--
+-- Items are modules, tables with `forward`, or plain functions, and are found as [1], [2], ... An item in braces with
+-- a name is found under that name instead: nn.Sequential { { conv1 = nn.Conv2d(3, 64, 7) }, nn.ReLU() }. A `name` for
+-- the whole appears in errors and summaries.
+
+local core = require "texres.core"
+local raise = require "texres.raise"
+local module = require "texres.nn.module"
+local Module, is_module = module.Module, module.is_module
+
+--- A module around a plain function without parameters.
+local Lambda = module.register("Lambda", Module "Lambda")
+
+function Lambda:init(fn) rawset(self, "_fn", fn) end
+
+function Lambda:forward(...) return self._fn(...) end
+
+local function as_module(value, where)
+  if type(value) == "function" then return Lambda(value) end
+  if type(value) == "table" and type(value.forward) == "function" then return module.adopt(value) end
+  raise("%s is a %s, wanted a module (a table with `forward`) or a function", where, type(value))
+end
+
+-- What a container's items share: `_items` holds their keys, a position or a name.
+local Container = Module "Container"
+
+-- The name and module of an item written {name = module}; nothing for other items.
+local function named_item(item)
+  if type(item) ~= "table" or is_module(item) or item.forward then return end
+  local name, value = next(item)
+  if type(name) == "string" and next(item, name) == nil then return name, value end
+end
+
+function Container:init(items)
+  local kind = getmetatable(self).__name
+  if type(items) ~= "table" or is_module(items) then
+    raise("%s: expected a table of modules: nn.%s { ... }", kind, kind)
+  end
+  rawset(self, "_items", {})
+  for i = 1, #items do
+    local name, value = named_item(items[i])
+    self:append(value or items[i], name)
+  end
+  for key, value in pairs(items) do
+    if key == "name" then
+      rawset(self, "name", value)
+    elseif type(key) == "string" then
+      if not self:accept(key, value) then
+        raise("%s: no option %s (an item with a name is written { %s = module })", kind, key, key)
+      end
+    end
+  end
+end
+
+--- Takes an option of the constructor; false when there is no such option.
+function Container:accept() return false end -- luacheck: no unused args
+
+--- Adds an item at the end, under its position or a name. Returns self.
+function Container:append(value, name)
+  local key = name or #self._items + 1
+  if rawget(self, key) ~= nil or (name and self[name] ~= nil) then
+    raise("%s: the name %s is taken", getmetatable(self).__name, tostring(key))
+  end
+  self[key] = as_module(value, ("%s: item %d"):format(getmetatable(self).__name, #self._items + 1))
+  table.insert(self._items, key)
+  return self
+end
+
+function Container:__len() return #self._items end
+
+--- `for i, item in net:items() do`: the items in order.
+function Container:items()
+  local i = 0
+  return function()
+    i = i + 1
+    local key = self._items[i]
+    if key then return i, self[key] end
+  end
+end
+
+-- The description follows the items as they are now, not as they were given.
+function Container:constructor_arguments()
+  local items = { name = rawget(self, "name") }
+  for i, key in ipairs(self._items) do
+    items[i] = type(key) == "string" and { [key] = self[key] } or self[key]
+  end
+  return { items, n = 1 }
+end
+
+function Container:describe()
+  local name = rawget(self, "name")
+  return name and ("%s %s"):format(getmetatable(self).__name, name) or getmetatable(self).__name
+end
+
+--- Sequential{ a, b, ... }: the output of one item is the input of the next.
+local Sequential = module.register("Sequential", Module("Sequential", Container))
+
+function Sequential:forward(x)
+  for _, key in ipairs(self._items) do x = self[key](x) end
+  return x
+end
+
+--- Residual{ body..., shortcut = module, activation = module }: activation(body(x) + shortcut(x)).
+--
+-- The shortcut is the identity when none is given, the activation too. He, Zhang, Ren, Sun, "Deep residual learning
+-- for image recognition", 2016.
+local Residual = module.register("Residual", Module("Residual", Container))
+
+function Residual:accept(key, value)
+  if key ~= "shortcut" and key ~= "activation" then return false end
+  self[key] = as_module(value, "Residual: " .. key)
+  return true
+end
+
+-- The module that would bring a shortcut from shape `from` to shape `to`, as a user would type it.
+local function projection(from, to)
+  if #from == 4 and #to == 4 and to[2] > 0 then
+    local stride = math.max(1, (from[2] + to[2] - 1) // to[2])
+    return ("nn.Conv2d(%d, %d, 1, {stride=%d, bias=false})"):format(from[4], to[4], stride)
+  end
+  return ("nn.Linear(%d, %d)"):format(from[#from], to[#to])
+end
+
+local function check_shapes(self, body, shortcut)
+  local b, s = module.shape_of(body), module.shape_of(shortcut)
+  local btext, stext = module.shape_text(b), module.shape_text(s)
+  if btext == stext then return end
+  local advice = ""
+  if not rawget(self, "shortcut") and #b > 0 and #s > 0 then
+    advice = ("; add a projection: shortcut = %s"):format(projection(s, b))
+  end
+  raise("Residual: the body gives %s, the shortcut %s%s", btext, stext, advice)
+end
+
+function Residual:forward(x)
+  local body, shortcut = x, rawget(self, "shortcut")
+  for _, key in ipairs(self._items) do body = self[key](body) end
+  local aside = shortcut and shortcut(x) or x
+  check_shapes(self, body, aside)
+  local sum = body + aside
+  local activation = rawget(self, "activation")
+  return activation and activation(sum) or sum
+end
+
+function Residual:constructor_arguments()
+  local arguments = Container.constructor_arguments(self)
+  arguments[1].shortcut, arguments[1].activation = rawget(self, "shortcut"), rawget(self, "activation")
+  return arguments
+end
+
+--- Concat{ a, b, ... }: every item sees the same input; the outputs are joined along the channels (the last dimension).
+local Concat = module.register("Concat", Module("Concat", Container))
+
+function Concat:forward(x)
+  local outputs = {}
+  for i, key in ipairs(self._items) do outputs[i] = self[key](x) end
+  return core.cat(outputs, -1)
+end
+
+return { Sequential = Sequential, Residual = Residual, Concat = Concat, Lambda = Lambda }

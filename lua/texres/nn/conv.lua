@@ -1,0 +1,43 @@
+--- Convolution.
+
+local F = require "texres.nn.functional"
+local core = require "texres.core"
+local raise = require "texres.raise"
+local check = require "texres.nn.check"
+local initialize = require "texres.nn.initialize"
+local module = require "texres.nn.module"
+
+--- Conv2d(c_in, c_out, kernel, {stride=1, padding=0, dilation=1, groups=1, bias=true}).
+--
+-- Images {N,H,W,C} to {N,P,Q,K}; weight {R,S,C/groups,K}, bias {K}. `kernel`, stride and dilation: a number or
+-- {rows, columns}; padding: a number, {top, bottom, left, right}, "same" or "valid". The weight starts He-normal (fan
+-- out), the bias at zero.
+local Conv2d = module.register("Conv2d", module.Module "Conv2d")
+
+function Conv2d:init(c_in, c_out, kernel, options)
+  c_in, c_out = check.count("Conv2d", "c_in", c_in), check.count("Conv2d", "c_out", c_out)
+  options = check.options("Conv2d", options, { stride = 1, padding = 0, dilation = 1, groups = 1, bias = true })
+  local pair = type(kernel) == "table" and kernel or { kernel, kernel }
+  local rows, columns = check.count("Conv2d", "kernel", pair[1]), check.count("Conv2d", "kernel", pair[2])
+  local groups = check.count("Conv2d", "groups", options.groups)
+  if c_in % groups ~= 0 or c_out % groups ~= 0 then
+    raise("Conv2d: %d groups do not divide %d input and %d output channels", groups, c_in, c_out)
+  end
+  self.weight = module.Parameter(initialize.kaiming_normal(core.zeros(rows, columns, c_in // groups, c_out)))
+  if options.bias then self.bias = module.Parameter(core.zeros(c_out)) end
+  self.stride, self.padding, self.dilation, self.groups = options.stride, options.padding, options.dilation, groups
+end
+
+function Conv2d:forward(x)
+  return F.conv2d(x, self.weight, {
+    bias = rawget(self, "bias"), stride = self.stride, padding = self.padding, dilation = self.dilation,
+    groups = self.groups,
+  })
+end
+
+function Conv2d:multiply_adds(_, output)
+  local k = self.weight:size(4)
+  return output:numel() // k * self.weight:numel()
+end
+
+return { Conv2d = Conv2d }

@@ -1,0 +1,19 @@
+--- Neural networks: modules, containers, initialization. `texres.nn.functional` holds the functions behind them.
+
+local module = require "texres.nn.module"
+
+local nn = {
+  Module = module.Module,
+  Parameter = module.Parameter,
+  register = module.register,
+  from_config = module.Module.from_config,
+  is_module = module.is_module,
+  functional = require "texres.nn.functional",
+  init = require "texres.nn.initialize",
+}
+
+for _, file in ipairs { "container", "conv", "norm", "linear", "activation", "pool", "shape" } do
+  for name, class in pairs(require("texres.nn." .. file)) do nn[name] = class end
+end
+
+return nn

@@ -1,0 +1,82 @@
+--- Fills tensors with starting values, in place; every function returns its tensor. Known to users as texres.nn.init.
+--
+-- Fans as in PyTorch: {R,S,C,K}: in R S C, out R S K; {in,out}: in and out.
+
+local core = require "texres.core"
+local raise = require "texres.raise"
+
+local initialize = {}
+
+local function fill(t, values)
+  core.no_grad(function() t:copy_from(values) end)
+  return t
+end
+
+local function like(t) -- shape and options for a new tensor
+  local shape = {}
+  for i = 1, t:dim() do shape[i] = t:size(i) end
+  return shape, { dtype = t.dtype }
+end
+
+local function fans(t, where)
+  local n = t:dim()
+  if n < 2 then raise("%s: a tensor of at least 2 dimensions is needed, got %d", where, n) end
+  local receptive = t:numel() / math.max(1, t:size(n - 1) * t:size(n))
+  return receptive * t:size(n - 1), receptive * t:size(n)
+end
+
+local function fan(t, options, preset, where)
+  local fan_in, fan_out = fans(t, where)
+  local mode = options and options.mode or preset
+  if mode ~= "fan_in" and mode ~= "fan_out" then
+    raise("%s: mode is \"fan_in\" or \"fan_out\", got %s", where, tostring(mode))
+  end
+  return math.max(1, mode == "fan_in" and fan_in or fan_out)
+end
+
+--- Every element `value`.
+function initialize.constant(t, value)
+  core.no_grad(function() t:fill(value) end)
+  return t
+end
+
+function initialize.zeros(t) return initialize.constant(t, 0) end
+
+function initialize.ones(t) return initialize.constant(t, 1) end
+
+--- Normal with this mean (0) and standard deviation (1).
+function initialize.normal(t, mean, deviation)
+  return fill(t, core.randn(like(t)) * (deviation or 1) + (mean or 0))
+end
+
+--- Uniform in [low, high), by default [0, 1).
+function initialize.uniform(t, low, high)
+  low, high = low or 0, high or 1
+  return fill(t, core.rand(like(t)) * (high - low) + low)
+end
+
+--- Normal with variance 2 / fan; {mode="fan_out"}. He, Zhang, Ren, Sun, "Delving deep into rectifiers", 2015.
+function initialize.kaiming_normal(t, options)
+  return initialize.normal(t, 0, math.sqrt(2 / fan(t, options, "fan_out", "kaiming_normal")))
+end
+
+--- Uniform with variance 2 / fan; {mode="fan_in"}.
+function initialize.kaiming_uniform(t, options)
+  local bound = math.sqrt(6 / fan(t, options, "fan_in", "kaiming_uniform"))
+  return initialize.uniform(t, -bound, bound)
+end
+
+--- Normal with variance 2 / (fan_in + fan_out). Glorot, Bengio, 2010.
+function initialize.xavier_normal(t)
+  local fan_in, fan_out = fans(t, "xavier_normal")
+  return initialize.normal(t, 0, math.sqrt(2 / math.max(1, fan_in + fan_out)))
+end
+
+--- Uniform with variance 2 / (fan_in + fan_out).
+function initialize.xavier_uniform(t)
+  local fan_in, fan_out = fans(t, "xavier_uniform")
+  local bound = math.sqrt(6 / math.max(1, fan_in + fan_out))
+  return initialize.uniform(t, -bound, bound)
+end
+
+return initialize

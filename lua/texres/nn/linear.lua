@@ -1,0 +1,28 @@
+--- Dense layer.
+
+local F = require "texres.nn.functional"
+local core = require "texres.core"
+local check = require "texres.nn.check"
+local initialize = require "texres.nn.initialize"
+local module = require "texres.nn.module"
+
+--- Linear(n_in, n_out, {bias=true}): x w + b for x {...,n_in}; w {n_in,n_out}, b {n_out}.
+--
+-- Both start uniform in +-1/sqrt(n_in).
+local Linear = module.register("Linear", module.Module "Linear")
+
+function Linear:init(n_in, n_out, options)
+  n_in, n_out = check.count("Linear", "n_in", n_in), check.count("Linear", "n_out", n_out)
+  options = check.options("Linear", options, { bias = true })
+  local bound = 1 / math.sqrt(n_in)
+  self.weight = module.Parameter(initialize.uniform(core.zeros(n_in, n_out), -bound, bound))
+  if options.bias then self.bias = module.Parameter(initialize.uniform(core.zeros(n_out), -bound, bound)) end
+end
+
+function Linear:forward(x)
+  return F.linear(x, self.weight, rawget(self, "bias"))
+end
+
+function Linear:multiply_adds(_, output) return output:numel() * self.weight:size(1) end
+
+return { Linear = Linear }

@@ -1,0 +1,32 @@
+--- Batch normalization.
+
+local F = require "texres.nn.functional"
+local core = require "texres.core"
+local check = require "texres.nn.check"
+local module = require "texres.nn.module"
+
+--- BatchNorm(channels, {eps=1e-5, momentum=0.1}): (x - mean) / sqrt(var + eps) * gamma + beta for each channel.
+--
+-- The last dimension of x holds the channels: {N,H,W,C} or {N,C}. In training the statistics are those of the batch,
+-- and running ones are kept (variance unbiased); in evaluation the running ones are used. Ioffe, Szegedy, 2015.
+local BatchNorm = module.register("BatchNorm", module.Module "BatchNorm")
+
+function BatchNorm:init(channels, options)
+  channels = check.count("BatchNorm", "channels", channels)
+  options = check.options("BatchNorm", options, { eps = 1e-5, momentum = 0.1 })
+  self.eps = check.number("BatchNorm", "eps", options.eps, 0, 1)
+  self.momentum = check.number("BatchNorm", "momentum", options.momentum, 0, 1)
+  self.gamma = module.Parameter(core.ones(channels))
+  self.beta = module.Parameter(core.zeros(channels))
+  self.running_mean = core.zeros(channels)
+  self.running_var = core.ones(channels)
+end
+
+function BatchNorm:forward(x)
+  return F.batch_norm(x, self.gamma, self.beta, {
+    running_mean = self.running_mean, running_var = self.running_var, training = self.training,
+    momentum = self.momentum, eps = self.eps,
+  })
+end
+
+return { BatchNorm = BatchNorm }

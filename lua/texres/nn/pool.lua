@@ -1,0 +1,39 @@
+--- Pooling over rows and columns of images {N,H,W,C}.
+
+local F = require "texres.nn.functional"
+local check = require "texres.nn.check"
+local module = require "texres.nn.module"
+
+--- MaxPool2d(kernel, {stride=kernel, padding=0}).
+local MaxPool2d = module.register("MaxPool2d", module.Module "MaxPool2d")
+
+function MaxPool2d:init(kernel, options)
+  options = check.options("MaxPool2d", options, { stride = kernel, padding = 0 })
+  self.kernel, self.stride, self.padding = kernel, options.stride, options.padding
+end
+
+function MaxPool2d:forward(x)
+  return F.max_pool2d(x, self.kernel, { stride = self.stride, padding = self.padding })
+end
+
+--- AvgPool2d(kernel, {stride=kernel, padding=0, count_include_pad=true}).
+local AvgPool2d = module.register("AvgPool2d", module.Module "AvgPool2d")
+
+function AvgPool2d:init(kernel, options)
+  options = check.options("AvgPool2d", options, { stride = kernel, padding = 0, count_include_pad = true })
+  self.kernel, self.stride, self.padding = kernel, options.stride, options.padding
+  self.count_include_pad = options.count_include_pad
+end
+
+function AvgPool2d:forward(x)
+  return F.avg_pool2d(x, self.kernel, {
+    stride = self.stride, padding = self.padding, count_include_pad = self.count_include_pad,
+  })
+end
+
+--- GlobalAvgPool(): {N,H,W,C} to {N,C}, the mean of every channel.
+local GlobalAvgPool = module.register("GlobalAvgPool", module.Module "GlobalAvgPool")
+
+function GlobalAvgPool:forward(x) return F.global_avg_pool(x) end -- luacheck: no self
+
+return { MaxPool2d = MaxPool2d, AvgPool2d = AvgPool2d, GlobalAvgPool = GlobalAvgPool }

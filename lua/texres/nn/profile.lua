@@ -1,0 +1,110 @@
+--- module:profile(x, {backward=false, repeats=3}): where the time goes.
+--
+-- Runs a copy of the module on x and measures each layer (module without submodules) by itself on the input that it
+-- got: the median of `repeats` calls, with {backward=true} also of its backward pass. Returns a list of rows
+--
+--     { name=, layer=, seconds=, backward_seconds=, gflops=, backward_gflops=, bytes=, share= }
+--
+-- which prints as a table. GFLOP/s count a multiply-add as 2 operations, backward as twice the forward; bytes are
+-- those of input, output and state; share is the layer's part of all the time.
+
+local core = require "texres.core"
+local check = require "texres.nn.check"
+local module = require "texres.nn.module"
+local tensor_bytes = module.tensor_bytes
+local table_text = require "texres.nn.table_text"
+
+local function median(values)
+  table.sort(values)
+  return values[(#values + 1) // 2]
+end
+
+-- One call of layer m on these inputs: seconds forward, seconds backward (nil unless asked for).
+local function time_once(m, inputs, backward)
+  local args = {}
+  for i = 1, inputs.n do
+    args[i] = inputs[i]
+    if module.is_tensor(args[i]) then
+      args[i] = args[i]:detach()
+      args[i].requires_grad = backward and (args[i].dtype == "f32" or args[i].dtype == "f64")
+    end
+  end
+  local started = core.clock()
+  local out = m(table.unpack(args, 1, inputs.n))
+  local forward = core.clock() - started
+  if not (backward and out.requires_grad) then return forward end
+  local gradient = core.ones_like(out:detach())
+  started = core.clock()
+  out:backward(gradient)
+  return forward, core.clock() - started
+end
+
+local function time_layer(m, inputs, backward, repeats)
+  local forward, back = {}, {}
+  for i = 1, repeats do
+    local f, b = time_once(m, inputs, backward)
+    forward[i] = f
+    if b then back[#back + 1] = b end
+  end
+  m:zero_grad()
+  return median(forward), #back > 0 and median(back) or nil
+end
+
+local function layer_bytes(m, inputs, out)
+  local bytes = tensor_bytes(out)
+  for i = 1, inputs.n do
+    if module.is_tensor(inputs[i]) then bytes = bytes + tensor_bytes(inputs[i]) end
+  end
+  for _, t in pairs(m:state_dict()) do bytes = bytes + tensor_bytes(t) end
+  return bytes
+end
+
+local Profile = {}
+Profile.__index = Profile
+
+function Profile:__tostring()
+  local head = { "name", "layer", "forward ms", "GFLOP/s" }
+  if self.backward then head[5], head[6] = "backward ms", "GFLOP/s" end
+  table.move({ "MB", "share" }, 1, 2, #head + 1, head)
+  local lines, total = { head, "-" }, 0
+  for _, row in ipairs(self) do
+    local line = { row.name, row.layer, ("%.3f"):format(row.seconds * 1e3), ("%.1f"):format(row.gflops) }
+    if self.backward then
+      line[5], line[6] = ("%.3f"):format((row.backward_seconds or 0) * 1e3), ("%.1f"):format(row.backward_gflops or 0)
+    end
+    table.move({ ("%.2f"):format(row.bytes / 1e6), ("%.1f%%"):format(100 * row.share) }, 1, 2, #line + 1, line)
+    lines[#lines + 1] = line
+    total = total + row.seconds + (row.backward_seconds or 0)
+  end
+  return ("%s\nall layers: %.3f ms"):format(table_text(lines, { true, true }), total * 1e3)
+end
+
+return function(self, x, options)
+  local o = check.options("profile", options, { backward = false, repeats = 3 })
+  local repeats = check.count("profile", "repeats", o.repeats)
+  local model = self:clone()
+  local names, calls = {}, {}
+  for name, m in model:named_modules() do names[m] = name end
+  local function watch(m, _, inputs, outputs)
+    if #m:children() == 0 then calls[#calls + 1] = { m, inputs, outputs[1] } end
+  end
+  core.no_grad(function()
+    module.watch(watch, function() model(x) end)
+  end)
+  local rows, total = { backward = o.backward }, 0
+  for i, entry in ipairs(calls) do
+    local m, inputs, out = entry[1], entry[2], entry[3]
+    local forward, backward
+    local function measure() forward, backward = time_layer(m, inputs, o.backward, repeats) end
+    if o.backward then measure() else core.no_grad(measure) end
+    local operations = 2 * m:multiply_adds(inputs[1], out)
+    rows[i] = {
+      name = names[m], layer = m:describe(), seconds = forward, backward_seconds = backward,
+      gflops = operations / forward / 1e9, backward_gflops = backward and 2 * operations / backward / 1e9,
+      bytes = layer_bytes(m, inputs, out),
+    }
+    total = total + forward + (backward or 0)
+  end
+  for _, row in ipairs(rows) do row.share = (row.seconds + (row.backward_seconds or 0)) / total end
+  return setmetatable(rows, Profile)
+end

@@ -1,0 +1,24 @@
+--- Modules without arithmetic: Flatten, Identity, Dropout.
+
+local F = require "texres.nn.functional"
+local check = require "texres.nn.check"
+local module = require "texres.nn.module"
+
+--- Flatten(): {N,...} to {N, product of the rest}.
+local Flatten = module.register("Flatten", module.Module "Flatten")
+
+function Flatten:forward(x) return F.flatten(x, 2) end -- luacheck: no self
+
+--- Identity(): x.
+local Identity = module.register("Identity", module.Module "Identity")
+
+function Identity:forward(x) return x end -- luacheck: no self
+
+--- Dropout(p=0.5): in training sets elements to zero with probability p and scales the others by 1/(1-p).
+local Dropout = module.register("Dropout", module.Module "Dropout")
+
+function Dropout:init(p) self.p = check.number("Dropout", "p", p or 0.5, 0, 1) end
+
+function Dropout:forward(x) return F.dropout(x, self.p, { training = self.training }) end
+
+return { Flatten = Flatten, Identity = Identity, Dropout = Dropout }

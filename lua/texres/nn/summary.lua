@@ -1,0 +1,65 @@
+--- module:summary(shape): what each layer makes of an input of this shape, and what it costs.
+
+local core = require "texres.core"
+local raise = require "texres.raise"
+local module = require "texres.nn.module"
+local tensor_bytes = module.tensor_bytes
+local table_text = require "texres.nn.table_text"
+
+local function grouped(n) -- 1,234,567
+  local text = ("%d"):format(n)
+  local sign, digits = text:match "^(%-?)(%d+)$"
+  return sign .. digits:reverse():gsub("(%d%d%d)", "%1,"):reverse():gsub("^,", "")
+end
+
+local function megabytes(bytes) return ("%.2f MB"):format(bytes / 1e6) end
+
+local function state_bytes(m)
+  local bytes = 0
+  for _, t in pairs(m:state_dict()) do bytes = bytes + tensor_bytes(t) end
+  return bytes
+end
+
+-- Runs the module once in evaluation mode; a row for every call of a module without submodules.
+local function measure(self, shape)
+  local names, rows, was_training = {}, {}, {}
+  for name, m in self:named_modules() do
+    names[m], was_training[m] = name, m.training
+  end
+  self:eval()
+  local function watch(m, _, inputs, outputs)
+    if #m:children() > 0 then return end
+    local out = outputs[1]
+    rows[#rows + 1] = {
+      name = names[m], layer = m:describe(), shape = module.shape_of(out), parameters = m:num_parameters(),
+      multiply_adds = m:multiply_adds(inputs[1], out), bytes = tensor_bytes(out),
+    }
+  end
+  local ok, problem = pcall(module.watch, watch, function()
+    core.no_grad(function() self(core.zeros(shape)) end)
+  end)
+  for m, training in pairs(was_training) do rawset(m, "training", training) end
+  if not ok then error(problem, 0) end
+  return rows
+end
+
+return function(self, shape)
+  if type(shape) ~= "table" then
+    raise("summary: expected the shape of an input such as {1,64,64,1}, got %s", type(shape))
+  end
+  local lines = { { "name", "layer", "output", "parameters", "multiply-adds", "memory" }, "-" }
+  local multiply_adds, bytes = 0, 0
+  for _, row in ipairs(measure(self, shape)) do
+    multiply_adds, bytes = multiply_adds + row.multiply_adds, bytes + row.bytes
+    lines[#lines + 1] = {
+      row.name, row.layer, module.shape_text(row.shape), grouped(row.parameters), grouped(row.multiply_adds),
+      megabytes(row.bytes),
+    }
+  end
+  lines[#lines + 1] = "-"
+  lines[#lines + 1] = {
+    "total", getmetatable(self).__name, "", grouped(self:num_parameters()), grouped(multiply_adds), megabytes(bytes),
+  }
+  return ("%s\ninput %s; memory: %s of outputs above, %s of parameters and buffers"):format(
+    table_text(lines, { true, true, true }), module.shape_text(shape), megabytes(bytes), megabytes(state_bytes(self)))
+end

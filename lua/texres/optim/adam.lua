@@ -1,0 +1,30 @@
+--- Adam and AdamW.
+
+local core = require "texres.core"
+local optimizer = require "texres.optim.optimizer"
+
+local function make(name, decoupled, weight_decay)
+  local presets = { lr = 1e-3, beta1 = 0.9, beta2 = 0.999, eps = 1e-8, weight_decay = weight_decay }
+
+  local function step(group, rows)
+    for _, row in ipairs(rows) do row[2].step = (row[2].step or 0) + 1 end
+    optimizer.by(rows, function(state) return state.step end, function(count, parameters, states)
+      local means = optimizer.buffers(parameters, states, "mean")
+      local squares = optimizer.buffers(parameters, states, "square")
+      core.optimizer.adam_step(parameters, means, squares, {
+        lr = group.lr, beta1 = group.beta1, beta2 = group.beta2, eps = group.eps, weight_decay = group.weight_decay,
+        decoupled = decoupled, step = count,
+      })
+    end)
+  end
+
+  return optimizer.derive(name, presets, step)
+end
+
+return {
+  --- Adam(params, {lr=1e-3, beta1=0.9, beta2=0.999, eps=1e-8, weight_decay=0}). Kingma, Ba, 2015.
+  Adam = make("Adam", false, 0),
+  --- AdamW(params, {lr=1e-3, beta1=0.9, beta2=0.999, eps=1e-8, weight_decay=0.01}): weight decay apart from the
+  -- gradient. Loshchilov, Hutter, 2019.
+  AdamW = make("AdamW", true, 0.01),
+}

@@ -1,0 +1,21 @@
+--- Optimizers, learning rate schedules, gradient clipping.
+
+local core = require "texres.core"
+local adam = require "texres.optim.adam"
+
+local optim = {
+  SGD = require "texres.optim.sgd",
+  Adam = adam.Adam,
+  AdamW = adam.AdamW,
+  schedule = require "texres.optim.schedule",
+}
+
+--- Scales the gradients of a list of parameters so that their norm, taken together, is at most `max`. Returns the norm
+-- before.
+function optim.clip_grad_norm(parameters, max)
+  local norm = core.optimizer.gradient_norm(parameters)
+  if norm > max then core.optimizer.scale_gradients(parameters, max / (norm + 1e-6)) end
+  return norm
+end
+
+return optim

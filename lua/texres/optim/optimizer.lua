@@ -1,0 +1,202 @@
+--- What all optimizers share: parameter groups, state, zero_grad.
+--
+--     optim.Adam(net:parameters(), { lr = 1e-3 })
+--     optim.SGD({ { params = trunk:parameters() }, { params = head:parameters(), lr = 0.1 } }, { lr = 0.01 })
+--
+-- `groups` is a list of tables with `params` and the options of that group; change optimizer.groups[1].lr at any time,
+-- or all of them with set_lr. The state of parameter number i (counted through all groups) is optimizer.state[i], a
+-- table of tensors and numbers, made at its first step.
+
+local core = require "texres.core"
+local raise = require "texres.raise"
+local check = require "texres.nn.check"
+local is_tensor = require("texres.nn.module").is_tensor
+
+local Optimizer = {}
+Optimizer.__index = Optimizer
+
+-- The groups a caller meant: a list of tensors, one group, or a list of groups.
+local function as_groups(params, name)
+  if type(params) ~= "table" then
+    raise("%s: expected a list of parameters or of groups, got %s", name, type(params))
+  end
+  if params.params then return { params } end
+  if params[1] ~= nil and not is_tensor(params[1]) then return params end
+  return { { params = params } }
+end
+
+local function check_params(params, name, seen)
+  if type(params) ~= "table" then raise("%s: a group without `params`", name) end
+  if #params == 0 then raise("%s: no parameters", name) end
+  for i, p in ipairs(params) do
+    if not is_tensor(p) then raise("%s: parameter %d is a %s, wanted a tensor", name, i, type(p)) end
+    if p.dtype ~= "f32" and p.dtype ~= "f64" then
+      raise("%s: parameter %d is %s, wanted f32 or f64", name, i, p.dtype)
+    end
+    if seen[p] then raise("%s: parameter %d is given twice", name, i) end
+    seen[p] = true
+  end
+end
+
+local function make_group(group, options, presets, name)
+  local own = {}
+  for key, value in pairs(options) do own[key] = value end
+  for key, value in pairs(group) do
+    if key ~= "params" then own[key] = value end
+  end
+  own = check.options(name, own, presets)
+  for key, preset in pairs(presets) do
+    if type(preset) == "number" then check.number(name, key, own[key], 0, math.huge) end
+  end
+  own.params = table.move(group.params, 1, #group.params, 1, {})
+  return own
+end
+
+--- Derives an optimizer. `presets` maps its options to their defaults; `step_group(group, rows)` does one step of a
+-- group, rows being {parameter, state} pairs with a gradient; `verify(group)` may raise for options that don't fit
+-- together.
+local function derive(name, presets, step_group, verify)
+  return function(params, options)
+    check.options(name, options, presets)
+    local self = { name = name, groups = {}, state = {}, _scale = {}, _step_group = step_group }
+    local seen = {}
+    for _, group in ipairs(as_groups(params, name)) do
+      if type(group) ~= "table" then
+        raise("%s: expected groups {params = ..., lr = ...}, got %s", name, type(group))
+      end
+      check_params(group.params, name, seen)
+      local made = make_group(group, options or {}, presets, name)
+      if verify then verify(made) end
+      table.insert(self.groups, made)
+    end
+    if #self.groups == 0 then raise("%s: no parameters", name) end
+    local first = self.groups[1].lr
+    for i, group in ipairs(self.groups) do self._scale[i] = first > 0 and group.lr / first or 1 end
+    return setmetatable(self, Optimizer)
+  end
+end
+
+--- Changes every parameter that has a gradient.
+function Optimizer:step()
+  local index = 0
+  for _, group in ipairs(self.groups) do
+    local rows = {}
+    for _, p in ipairs(group.params) do
+      index = index + 1
+      if p.grad then
+        self.state[index] = self.state[index] or {}
+        rows[#rows + 1] = { p, self.state[index] }
+      end
+    end
+    if #rows > 0 then self._step_group(group, rows) end
+  end
+end
+
+--- Lets all gradients go.
+function Optimizer:zero_grad()
+  for _, group in ipairs(self.groups) do
+    for _, p in ipairs(group.params) do p.grad = nil end
+  end
+end
+
+--- Sets the learning rate of all groups; a group that was made with another rate than the first keeps that ratio.
+function Optimizer:set_lr(lr)
+  for i, group in ipairs(self.groups) do group.lr = lr * self._scale[i] end
+end
+
+--- The learning rate of the first group.
+function Optimizer:lr() return self.groups[1].lr end
+
+--- All parameters, in order.
+function Optimizer:parameters()
+  local list = {}
+  for _, group in ipairs(self.groups) do table.move(group.params, 1, #group.params, #list + 1, list) end
+  return list
+end
+
+--- Everything needed to go on exactly: {name=, groups = list of options, state = {[i] = table of tensors and numbers}}.
+-- The tensors are copies.
+function Optimizer:state_dict()
+  local groups, state = {}, {}
+  for i, group in ipairs(self.groups) do
+    groups[i] = {}
+    for key, value in pairs(group) do
+      if key ~= "params" then groups[i][key] = value end
+    end
+    groups[i].count = #group.params
+  end
+  for i, entry in pairs(self.state) do
+    state[i] = {}
+    for key, value in pairs(entry) do state[i][key] = is_tensor(value) and value:clone() or value end
+  end
+  return { name = self.name, groups = groups, state = state }
+end
+
+local function misfit(self, saved)
+  if type(saved) ~= "table" or type(saved.groups) ~= "table" or type(saved.state) ~= "table" then
+    return "not the state of an optimizer"
+  end
+  if saved.name ~= self.name then return ("the state is that of %s"):format(tostring(saved.name)) end
+  if #saved.groups ~= #self.groups then
+    return ("%d parameter groups here, %d in the state"):format(#self.groups, #saved.groups)
+  end
+  for i, group in ipairs(self.groups) do
+    local count = saved.groups[i].count
+    if count ~= #group.params then
+      return ("%d parameters in group %d here, %s in the state"):format(#group.params, i, tostring(count))
+    end
+  end
+  local params = self:parameters()
+  for i, entry in pairs(saved.state) do
+    for key, value in pairs(entry) do
+      if not params[i] or (is_tensor(value) and value:numel() ~= params[i]:numel()) then
+        return ("%s of parameter %s has another shape in the state"):format(key, tostring(i))
+      end
+    end
+  end
+end
+
+--- Goes on from a state_dict, also one of another process. Returns self.
+function Optimizer:load_state_dict(saved)
+  local problem = misfit(self, saved)
+  if problem then raise("%s: load_state_dict: %s", self.name, problem) end
+  for i, group in ipairs(self.groups) do
+    for key, value in pairs(saved.groups[i]) do
+      if key ~= "count" then group[key] = value end
+    end
+  end
+  self.state = {}
+  for i, entry in pairs(saved.state) do
+    self.state[i] = {}
+    for key, value in pairs(entry) do self.state[i][key] = is_tensor(value) and value:clone() or value end
+  end
+  return self
+end
+
+--- Splits rows {parameter, state} by what key(state) says, so that parameters that saw fewer steps (no gradient at
+-- times) get a call of their own: fn(value, parameters, states) for each value.
+local function by(rows, key, fn)
+  local order, lists = {}, {}
+  for _, row in ipairs(rows) do
+    local value = key(row[2])
+    if not lists[value] then
+      lists[value] = { {}, {} }
+      order[#order + 1] = value
+    end
+    table.insert(lists[value][1], row[1])
+    table.insert(lists[value][2], row[2])
+  end
+  for _, value in ipairs(order) do fn(value, lists[value][1], lists[value][2]) end
+end
+
+-- The entries `key` of a list of states, made like the parameters where missing.
+local function buffers(parameters, states, key)
+  local list = {}
+  for i, state in ipairs(states) do
+    state[key] = state[key] or core.zeros_like(parameters[i]:detach())
+    list[i] = state[key]
+  end
+  return list
+end
+
+return { derive = derive, by = by, buffers = buffers }

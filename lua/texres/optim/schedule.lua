@@ -1,0 +1,82 @@
+--- Learning rates over a run: objects with lr(step, total), steps counting from 1 to total.
+--
+--     local s = schedule.one_cycle { lr = 3e-3 }
+--     optimizer:set_lr(s:lr(step, total))
+--
+-- Every schedule takes `lr`, the base rate, and `warmup`, a number of steps over which the rate first rises linearly;
+-- the schedule then runs over the steps that are left.
+
+local raise = require "texres.raise"
+local check = require "texres.nn.check"
+
+local schedule = {}
+
+local Schedule = {}
+Schedule.__index = Schedule
+
+--- The rate of step number `step` (1 .. total).
+function Schedule:lr(step, total)
+  local o = self.options
+  if step <= o.warmup then return o.lr * step / (o.warmup + 1) end
+  return self.curve(o, step - o.warmup, math.max(1, total - o.warmup))
+end
+
+local function define(name, presets, curve)
+  presets.lr, presets.warmup = 1e-3, 0
+  schedule[name] = function(options)
+    options = check.options(name, options, presets)
+    check.number(name, "lr", options.lr, 0, math.huge)
+    check.number(name, "warmup", options.warmup, 0, math.huge)
+    return setmetatable({ name = name, options = options, curve = curve }, Schedule)
+  end
+end
+
+-- From a to b along half a cosine, t in 0..1.
+local function anneal(a, b, t) return b + (a - b) * (1 + math.cos(math.pi * t)) / 2 end
+
+--- constant{lr=}: always the base rate; with `warmup`, after it.
+define("constant", {}, function(o) return o.lr end)
+
+--- step{lr=, every=, gamma=0.1} or step{lr=, at={0.5, 0.75}, gamma=0.1}: the rate times gamma after every so many
+-- steps, or at these shares of the run.
+define("step", { every = false, at = false, gamma = 0.1 }, function(o, step, total)
+  if o.every then return o.lr * o.gamma ^ ((step - 1) // o.every) end
+  local rate = o.lr
+  for _, share in ipairs(o.at or { 0.5, 0.75 }) do
+    if step - 1 >= share * total then rate = rate * o.gamma end
+  end
+  return rate
+end)
+
+--- cosine{lr=, min=0}: from the base rate down to `min` along half a cosine. Loshchilov, Hutter, 2017.
+define("cosine", { min = 0 }, function(o, step, total)
+  return anneal(o.lr, o.min, (step - 1) / math.max(1, total - 1))
+end)
+
+--- one_cycle{lr=, start=0.3, divide=25, final_divide=1e4}: `lr` is the peak; up from lr/divide during the first `start`
+-- of the run, then down to lr/divide/final_divide, along cosines. Smith, Topin, 2019; the values are those of
+-- PyTorch's OneCycleLR.
+define("one_cycle", { start = 0.3, divide = 25, final_divide = 1e4 }, function(o, step, total)
+  local low, last = o.lr / o.divide, total - 1
+  local peak = o.start * total - 1
+  if step - 1 <= peak then return anneal(low, o.lr, peak > 0 and (step - 1) / peak or 1) end
+  return anneal(o.lr, low / o.final_divide, last > peak and (step - 1 - peak) / (last - peak) or 1)
+end)
+
+--- Makes a schedule from {"one_cycle", start = 0.2, ...}, a name, or a schedule; `lr` is used where none is given.
+function schedule.make(what, lr)
+  if what == nil then what = "constant" end
+  if type(what) == "string" then what = { what } end
+  if type(what) ~= "table" then raise("schedule: expected a table such as {\"cosine\"}, got %s", type(what)) end
+  if type(what.lr) == "function" then return what end
+  local name, options = what[1], { lr = lr }
+  if type(name) ~= "string" or name == "make" or not schedule[name] then
+    raise("schedule: no schedule %s; there are constant, cosine, one_cycle, step", tostring(name))
+  end
+  for key, value in pairs(what) do
+    if key ~= 1 then options[key] = value end
+  end
+  return schedule[name](options)
+end
+
+return schedule
