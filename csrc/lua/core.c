@@ -20,6 +20,8 @@ int luaopen_texres_core(lua_State *L) {
   tx_lua_open_system(L);
   tx_lua_open_process(L);
   tx_lua_open_source(L);
+  tx_lua_open_file(L);
+  tx_lua_open_optim(L);
   tx_lua_open_fabric(L);
   return 1;
 }

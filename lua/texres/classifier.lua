@@ -33,16 +33,16 @@ end
 
 -- The image or images as a batch {N,H,W,C}, and whether it was one image.
 local function as_batch(image)
-  if not module.is_tensor(image) then raise("predict: expected an image (a tensor), got %s", type(image)) end
+  if not core.is_tensor(image) then raise("predict: expected an image (a tensor), got %s", type(image)) end
   local n = image:dim()
   if n == 2 then return image:reshape(1, image:size(1), image:size(2), 1), true end
   if n == 3 then return image:unsqueeze(1), true end
   if n == 4 then return image, false end
-  raise("predict: images are {H,W}, {H,W,C} or {N,H,W,C}, got %s", module.shape_text(module.shape_of(image)))
+  raise("predict: images are {H,W}, {H,W,C} or {N,H,W,C}, got %s", module.shape_text(image:shape()))
 end
 
 local function check_size(self, batch, any_size)
-  local want, shape = self.input, module.shape_of(batch)
+  local want, shape = self.input, batch:shape()
   if not want then return end
   local got = module.shape_text { shape[2], shape[3], shape[4] }
   if shape[4] ~= want[3] then

@@ -30,7 +30,7 @@ local parts = {
   gradcheck = "texres.gradcheck",
   Function = "texres.function",
   Trainer = "texres.trainer",
-  load = { "texres.checkpoint", "load" },
+  load = { "texres.classifier", "load" },
   save = { "texres.checkpoint", "save" },
 }
 

@@ -26,7 +26,7 @@ local max_dims = 8
 local function file_order(tensors)
   local names = {}
   for name, t in pairs(tensors) do
-    if type(name) ~= "string" or name == "__metadata__" or not module.is_tensor(t) then
+    if type(name) ~= "string" or name == "__metadata__" or not core.is_tensor(t) then
       raise("safetensors.save: expected a table from names to tensors, found %s = %s", tostring(name), type(t))
     end
     names[#names + 1] = name
@@ -59,7 +59,7 @@ function safetensors.save(path, tensors, metadata)
     local t = tensors[name]:detach():contiguous()
     local stored = stored_as[t.dtype]
     local stop = offset + t:numel() * element_bytes[stored]
-    header[name] = { dtype = stored, shape = as_list(module.shape_of(t)), data_offsets = { offset, stop } }
+    header[name] = { dtype = stored, shape = as_list(t:shape()), data_offsets = { offset, stop } }
     keys[#keys + 1], pieces[#pieces + 1], offset = name, t, stop
   end
   local text, problem = json.encode(setmetatable(header, { __jsonorder = keys, __jsontype = "object" }))

@@ -123,7 +123,7 @@ local function projection(from, to)
 end
 
 local function check_shapes(self, body, shortcut)
-  local b, s = module.shape_of(body), module.shape_of(shortcut)
+  local b, s = body:shape(), shortcut:shape()
   local btext, stext = module.shape_text(b), module.shape_text(s)
   if btext == stext then return end
   local advice = ""

@@ -7,17 +7,6 @@ local raise = require "texres.raise"
 
 local initialize = {}
 
-local function fill(t, values)
-  core.no_grad(function() t:copy_from(values) end)
-  return t
-end
-
-local function like(t) -- shape and options for a new tensor
-  local shape = {}
-  for i = 1, t:dim() do shape[i] = t:size(i) end
-  return shape, { dtype = t.dtype }
-end
-
 local function fans(t, where)
   local n = t:dim()
   if n < 2 then raise("%s: a tensor of at least 2 dimensions is needed, got %d", where, n) end
@@ -36,8 +25,7 @@ end
 
 --- Every element `value`.
 function initialize.constant(t, value)
-  core.no_grad(function() t:fill(value) end)
-  return t
+  return core.no_grad(t.fill, t, value)
 end
 
 function initialize.zeros(t) return initialize.constant(t, 0) end
@@ -46,13 +34,12 @@ function initialize.ones(t) return initialize.constant(t, 1) end
 
 --- Normal with this mean (0) and standard deviation (1).
 function initialize.normal(t, mean, deviation)
-  return fill(t, core.randn(like(t)) * (deviation or 1) + (mean or 0))
+  return core.no_grad(t.normal, t, mean, deviation)
 end
 
 --- Uniform in [low, high), by default [0, 1).
 function initialize.uniform(t, low, high)
-  low, high = low or 0, high or 1
-  return fill(t, core.rand(like(t)) * (high - low) + low)
+  return core.no_grad(t.uniform, t, low, high)
 end
 
 --- Normal with variance 2 / fan; {mode="fan_out"}. He, Zhang, Ren, Sun, "Delving deep into rectifiers", 2015.

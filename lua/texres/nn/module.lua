@@ -23,13 +23,7 @@ local raise = require "texres.raise"
 
 local Module = { __name = "Module", _module = true }
 
-local tensor_meta -- metatable of all tensors
-
-local function is_tensor(value)
-  if type(value) ~= "userdata" then return false end
-  tensor_meta = tensor_meta or getmetatable(core.zeros(1))
-  return getmetatable(value) == tensor_meta
-end
+local is_tensor = core.is_tensor
 
 local function is_module(value)
   local meta = type(value) == "table" and getmetatable(value)
@@ -38,13 +32,6 @@ end
 
 local function is_private(key)
   return type(key) == "string" and key:byte() == 95 -- "_"
-end
-
---- The size of every dimension as a list.
-local function shape_of(t)
-  local shape = {}
-  for i = 1, t:dim() do shape[i] = t:size(i) end
-  return shape
 end
 
 local element_bytes = { u8 = 1, i64 = 8, f32 = 4, f64 = 8 }
@@ -411,7 +398,7 @@ local function misfit(own, state)
     if not is_tensor(state[name]) then
       missing[#missing + 1] = name
     else
-      local mine, theirs = shape_text(shape_of(t)), shape_text(shape_of(state[name]))
+      local mine, theirs = shape_text(t:shape()), shape_text(state[name]:shape())
       if mine ~= theirs then
         different[#different + 1] = ("%s is %s here, %s in the state"):format(name, mine, theirs)
       end
@@ -569,8 +556,6 @@ return {
   adopt = adopt,
   watch = watch,
   is_module = is_module,
-  is_tensor = is_tensor,
-  shape_of = shape_of,
   shape_text = shape_text,
   tensor_bytes = tensor_bytes,
 }

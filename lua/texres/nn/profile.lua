@@ -24,7 +24,7 @@ local function time_once(m, inputs, backward)
   local args = {}
   for i = 1, inputs.n do
     args[i] = inputs[i]
-    if module.is_tensor(args[i]) then
+    if core.is_tensor(args[i]) then
       args[i] = args[i]:detach()
       args[i].requires_grad = backward and (args[i].dtype == "f32" or args[i].dtype == "f64")
     end
@@ -53,7 +53,7 @@ end
 local function layer_bytes(m, inputs, out)
   local bytes = tensor_bytes(out)
   for i = 1, inputs.n do
-    if module.is_tensor(inputs[i]) then bytes = bytes + tensor_bytes(inputs[i]) end
+    if core.is_tensor(inputs[i]) then bytes = bytes + tensor_bytes(inputs[i]) end
   end
   for _, t in pairs(m:state_dict()) do bytes = bytes + tensor_bytes(t) end
   return bytes

@@ -31,7 +31,7 @@ local function measure(self, shape)
     if #m:children() > 0 then return end
     local out = outputs[1]
     rows[#rows + 1] = {
-      name = names[m], layer = m:describe(), shape = module.shape_of(out), parameters = m:num_parameters(),
+      name = names[m], layer = m:describe(), shape = out:shape(), parameters = m:num_parameters(),
       multiply_adds = m:multiply_adds(inputs[1], out), bytes = tensor_bytes(out),
     }
   end

@@ -10,7 +10,7 @@
 local core = require "texres.core"
 local raise = require "texres.raise"
 local check = require "texres.nn.check"
-local is_tensor = require("texres.nn.module").is_tensor
+local is_tensor = core.is_tensor
 
 local Optimizer = {}
 Optimizer.__index = Optimizer
