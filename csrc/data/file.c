@@ -17,6 +17,11 @@ static tx_status fail_errno(const char *operation, const char *path) {
   return tx_fail(TX_EWORLD, "%s: %s: %s", operation, path, strerror(errno));
 }
 
+tx_status tx_fail_at(tx_status status, const char *operation, const char *path) {
+  tx_fail_in(status, path);
+  return tx_fail_in(status, operation);
+}
+
 /* -- reading ----------------------------------------------------------------------------------------------------------- */
 
 tx_status tx_file_map(const char *operation, const char *path, tx_file_use use, tx_file *file) {

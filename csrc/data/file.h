@@ -11,6 +11,9 @@
 
 #include "base/status.h"
 
+/* Puts "operation: path: " before the message of this thread; returns `status`. */
+tx_status tx_fail_at(tx_status status, const char *operation, const char *path);
+
 /* -- reading ----------------------------------------------------------------------------------------------------------- */
 
 typedef enum tx_file_use {

@@ -379,12 +379,6 @@ static tx_status wrap_file(const tx_npy *npy, tx_file *file, tx_tensor **out) {
   return as_declared(npy, stored, out);
 }
 
-/* "load_npy: path: " before the message. */
-static tx_status fail_at(tx_status status, const char *operation, const char *path) {
-  tx_fail_in(status, path);
-  return tx_fail_in(status, operation);
-}
-
 tx_status tx_load_npy(const char *path, bool mapped, tx_tensor **out) {
   tx_file file;
   TX_TRY(tx_file_map("load_npy", path, mapped ? TX_FILE_COPY : TX_FILE_READ, &file));
@@ -396,7 +390,7 @@ tx_status tx_load_npy(const char *path, bool mapped, tx_tensor **out) {
     status = tx_npy_tensor(file.data, file.bytes, out);
   }
   tx_file_unmap(&file);
-  return status == TX_OK ? TX_OK : fail_at(status, "load_npy", path);
+  return status == TX_OK ? TX_OK : tx_fail_at(status, "load_npy", path);
 }
 
 tx_status tx_save_npy(const char *path, const tx_tensor *t) {
@@ -510,7 +504,7 @@ static tx_status read_image(void *owner, int64_t index, float *pixels) {
       }
     }
   }
-  if (status != TX_OK) return fail_at(status, "data.npy", images->path);
+  if (status != TX_OK) return tx_fail_at(status, "data.npy", images->path);
   for (int64_t i = 0; i < images->values; i++) pixels[i] *= images->scale;
   return TX_OK;
 }
@@ -566,7 +560,7 @@ tx_status tx_npy_source(const char *path, double scale, tx_source **out) {
   if (status == TX_OK) status = describe_images(images, scale, &source);
   if (status == TX_OK) status = tx_source_new(&source, out);
   if (status == TX_OK) return TX_OK;
-  status = fail_at(status, "data.npy", path);
+  status = tx_fail_at(status, "data.npy", path);
   release_images(images);
   return status;
 }

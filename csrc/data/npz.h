@@ -1,0 +1,35 @@
+/* npz.h - NumPy's .npz: a ZIP archive whose members are .npy files, stored or deflated.
+ *
+ *     [local header, name, data] ...   [central directory: one record per member]   [end record]
+ *
+ * The central directory says where the members are; ZIP64 records are understood. A member's size and CRC-32 must come out
+ * as declared.
+ */
+#ifndef TX_DATA_NPZ_H
+#define TX_DATA_NPZ_H
+
+#include "data/file.h"
+#include "tensor/tensor.h"
+
+typedef struct tx_npz_member {
+  char *name; /* without ".npy" */
+  bool deflated;
+  uint32_t crc;
+  size_t start, packed, unpacked; /* where the data lie in the file; their bytes there and when unpacked */
+} tx_npz_member;
+
+typedef struct tx_npz {
+  const uint8_t *bytes; /* the whole file */
+  size_t size;
+  tx_npz_member *member;
+  int64_t count;
+} tx_npz;
+
+/* Reads the directory of a file that lies in memory and stays there. Messages hold the reason, not the path. */
+tx_status tx_npz_parse(const uint8_t *bytes, size_t size, tx_npz *npz);
+void tx_npz_free(tx_npz *npz);
+
+/* Unpacks one member. */
+tx_status tx_npz_tensor(const tx_npz *npz, int64_t member, tx_tensor **out);
+
+#endif
