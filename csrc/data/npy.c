@@ -393,16 +393,16 @@ tx_status tx_load_npy(const char *path, bool mapped, tx_tensor **out) {
   return status == TX_OK ? TX_OK : tx_fail_at(status, "load_npy", path);
 }
 
-tx_status tx_save_npy(const char *path, const tx_tensor *t) {
+void tx_npy_put_header(tx_writer *writer, tx_dtype dtype, int dims, const int64_t *shape) {
   static const char *const descr[TX_DTYPE_COUNT] = {[TX_U8] = "u1", [TX_I64] = "i8", [TX_F32] = "f4", [TX_F64] = "f8"};
-  char order = t->dtype == TX_U8 ? '|' : machine_is_little() ? '<' : '>';
+  char order = dtype == TX_U8 ? '|' : machine_is_little() ? '<' : '>';
   char header[512] = "\x93NUMPY\x01"; /* version 1.0, length at 8 and 9, text from 10 */
   enum { TEXT = 10 };
   int used = TEXT + snprintf(header + TEXT, sizeof header - TEXT,
-                             "{'descr': '%c%s', 'fortran_order': False, 'shape': (", order, descr[t->dtype]);
-  for (int d = 0; d < t->dims; d++) {
-    const char *format = t->dims == 1 ? "%" PRId64 "," : d == 0 ? "%" PRId64 : ", %" PRId64;
-    used += snprintf(header + used, sizeof header - (size_t)used, format, t->shape[d]);
+                             "{'descr': '%c%s', 'fortran_order': False, 'shape': (", order, descr[dtype]);
+  for (int d = 0; d < dims; d++) {
+    const char *format = dims == 1 ? "%" PRId64 "," : d == 0 ? "%" PRId64 : ", %" PRId64;
+    used += snprintf(header + used, sizeof header - (size_t)used, format, shape[d]);
   }
   used += snprintf(header + used, sizeof header - (size_t)used, "), }");
   int total = (used + 1 + 63) / 64 * 64; /* elements start at a multiple of 64 */
@@ -410,7 +410,10 @@ tx_status tx_save_npy(const char *path, const tx_tensor *t) {
   header[total - 1] = '\n';
   header[8] = (char)((total - TEXT) & 255);
   header[9] = (char)((total - TEXT) >> 8);
+  tx_writer_put(writer, header, (size_t)total);
+}
 
+tx_status tx_save_npy(const char *path, const tx_tensor *t) {
   tx_tensor *alias, *dense;
   TX_TRY(tx_alias(t, &alias));
   tx_status status = tx_contiguous(alias, &dense);
@@ -419,7 +422,7 @@ tx_status tx_save_npy(const char *path, const tx_tensor *t) {
   tx_writer *writer;
   status = tx_writer_open("save_npy", path, &writer);
   if (status == TX_OK) {
-    tx_writer_put(writer, header, (size_t)total);
+    tx_npy_put_header(writer, dense->dtype, dense->dims, dense->shape);
     tx_writer_put(writer, tx_data(dense), (size_t)tx_numel(dense) * tx_dtype_size(dense->dtype));
     status = tx_writer_commit(writer);
   }

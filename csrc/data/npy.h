@@ -12,6 +12,7 @@
 #ifndef TX_DATA_NPY_H
 #define TX_DATA_NPY_H
 
+#include "data/file.h"
 #include "data/source.h"
 #include "tensor/tensor.h"
 
@@ -40,7 +41,10 @@ tx_status tx_npy_tensor(const uint8_t *bytes, size_t size, tx_tensor **out);
  * written to it stays in memory. In Fortran order it is then a transposed view. */
 tx_status tx_load_npy(const char *path, bool mapped, tx_tensor **out);
 
-/* Writes a tensor, version 1, C order. */
+/* Writes the header of a version 1 file in C order; the elements follow, in this machine's byte order. */
+void tx_npy_put_header(tx_writer *writer, tx_dtype dtype, int dims, const int64_t *shape);
+
+/* Writes a tensor. */
 tx_status tx_save_npy(const char *path, const tx_tensor *t);
 
 /* The images {N,H,W} or {N,H,W,C} of a mapped file, of any type, as a source; larger than memory is fine. `scale` is what

@@ -1,0 +1,252 @@
+/* images.c - see images.h. Work is cut into blocks of GROUP images, whatever the number of threads. */
+#include "data/images.h"
+
+#include <inttypes.h>
+#include <math.h>
+#include <pthread.h>
+#include <string.h>
+
+#include "base/memory.h"
+#include "base/threads.h"
+#include "data/file.h"
+#include "data/npy.h"
+
+enum { GROUP = 16 };
+
+/* -- first failure of parallel work ------------------------------------------------------------------------------------ */
+
+static pthread_mutex_t failure_lock = PTHREAD_MUTEX_INITIALIZER;
+
+void tx_failure_init(tx_failure *failure) {
+  atomic_init(&failure->index, INT64_MAX);
+  failure->status = TX_OK;
+}
+
+void tx_failure_note(tx_failure *failure, int64_t index, tx_status status) {
+  pthread_mutex_lock(&failure_lock);
+  if (index < atomic_load(&failure->index)) {
+    atomic_store(&failure->index, index);
+    failure->status = status;
+    memcpy(failure->message, tx_message(), sizeof failure->message);
+  }
+  pthread_mutex_unlock(&failure_lock);
+}
+
+bool tx_failure_before(tx_failure *failure, int64_t index) { return atomic_load(&failure->index) < index; }
+
+tx_status tx_failure_status(tx_failure *failure) {
+  return failure->status == TX_OK ? TX_OK : tx_fail(failure->status, "%s", failure->message);
+}
+
+/* -- gather ------------------------------------------------------------------------------------------------------------ */
+
+/* Images [first, first + count) of the list, converted into `to`. */
+typedef struct gather {
+  tx_source *source;
+  const int64_t *index;
+  int64_t n;
+  float *scratch; /* u8 results only: one image per thread */
+  void *to;
+  tx_dtype dtype; /* of `to`: f32 or u8 */
+  tx_failure failure;
+} gather;
+
+static void to_bytes(const float *pixels, int64_t count, uint8_t *to) {
+  for (int64_t i = 0; i < count; i++) {
+    float value = pixels[i] * 255.0f + 0.5f;
+    to[i] = value >= 255.0f ? 255 : value > 0.0f ? (uint8_t)value : 0;
+  }
+}
+
+static void gather_block(void *context, int64_t block, int worker) {
+  gather *g = context;
+  int64_t values = tx_source_pixels(g->source), last = (block + 1) * GROUP < g->n ? (block + 1) * GROUP : g->n;
+  for (int64_t i = block * GROUP; i < last && !tx_failure_before(&g->failure, i); i++) {
+    float *pixels = g->dtype == TX_U8 ? g->scratch + worker * values : (float *)g->to + i * values;
+    tx_status status = tx_source_read(g->source, g->index[i], pixels);
+    if (status != TX_OK) {
+      tx_failure_note(&g->failure, i, status);
+    } else if (g->dtype == TX_U8) {
+      to_bytes(pixels, values, (uint8_t *)g->to + i * values);
+    }
+  }
+}
+
+static tx_status gather_into(tx_source *source, const int64_t *index, int64_t n, tx_dtype dtype, void *to) {
+  gather g = {.source = source, .index = index, .n = n, .to = to, .dtype = dtype};
+  tx_failure_init(&g.failure);
+  if (dtype == TX_U8) {
+    g.scratch = tx_alloc((size_t)tx_num_threads() * (size_t)tx_source_pixels(source) * sizeof(float));
+    if (g.scratch == NULL) return TX_ENOMEM;
+  }
+  tx_parallel((n + GROUP - 1) / GROUP, gather_block, &g);
+  tx_dealloc(g.scratch);
+  return tx_failure_status(&g.failure);
+}
+
+static tx_status gather_tensor(tx_source *source, const int64_t *index, int64_t n, tx_dtype dtype, tx_tensor **out) {
+  int64_t shape[4] = {n, source->height, source->width, source->channels};
+  TX_TRY(tx_empty(dtype, 4, shape, out));
+  tx_status status = gather_into(source, index, n, dtype, tx_data(*out));
+  if (status != TX_OK) tx_unref(*out);
+  return status;
+}
+
+tx_status tx_images_read(tx_source *source, const int64_t *index, int64_t n, tx_tensor **out) {
+  return gather_tensor(source, index, n, TX_F32, out);
+}
+
+static tx_dtype kept_as(const tx_source *source) { return source->dtype == TX_U8 ? TX_U8 : TX_F32; }
+
+tx_status tx_images_cache(tx_source *source, const int64_t *index, int64_t n, tx_tensor **out) {
+  return gather_tensor(source, index, n, kept_as(source), out);
+}
+
+tx_status tx_images_save_npy(tx_source *source, const int64_t *index, int64_t n, const char *path) {
+  const size_t memory = (size_t)32 << 20;
+  tx_dtype dtype = kept_as(source);
+  size_t size = (size_t)tx_source_pixels(source) * tx_dtype_size(dtype);
+  int64_t at_once = size < memory ? (int64_t)(memory / size) : 1;
+  void *piece = tx_alloc(size * (size_t)at_once);
+  if (piece == NULL) return TX_ENOMEM;
+  tx_writer *writer = NULL;
+  tx_status status = tx_writer_open("save_npy", path, &writer);
+  if (status == TX_OK) {
+    int64_t shape[4] = {n, source->height, source->width, source->channels};
+    tx_npy_put_header(writer, dtype, 4, shape);
+    for (int64_t i = 0; i < n && status == TX_OK && !tx_interrupted(); i += at_once) {
+      int64_t count = n - i < at_once ? n - i : at_once;
+      status = gather_into(source, index + i, count, dtype, piece);
+      tx_writer_put(writer, piece, size * (size_t)count);
+    }
+    if (status == TX_OK && !tx_interrupted()) {
+      status = tx_writer_commit(writer);
+    } else {
+      tx_writer_abandon(writer);
+    }
+  }
+  tx_dealloc(piece);
+  return status;
+}
+
+/* -- statistics -------------------------------------------------------------------------------------------------------- */
+
+/* Mean and sum of squared deviations of a number of values. */
+typedef struct moments {
+  double count, mean, deviations;
+} moments;
+
+/* Joins two sets of values. Source: Chan, Golub, LeVeque, "Updating formulae and a pairwise algorithm", 1979. */
+static moments join(moments a, moments b) {
+  if (a.count == 0) return b;
+  double count = a.count + b.count, difference = b.mean - a.mean;
+  return (moments){count, a.mean + difference * b.count / count,
+                   a.deviations + b.deviations + difference * difference * a.count * b.count / count};
+}
+
+typedef struct measuring {
+  tx_source *source;
+  const int64_t *index;
+  int64_t n;
+  float *scratch;   /* one image per thread */
+  moments *partial; /* [blocks * channels] */
+  tx_failure failure;
+} measuring;
+
+static moments measure_channel(const float *pixels, int64_t count, int64_t step) {
+  moments m = {(double)count, 0, 0};
+  for (int64_t i = 0; i < count; i++) m.mean += pixels[i * step];
+  m.mean /= m.count;
+  for (int64_t i = 0; i < count; i++) {
+    double deviation = pixels[i * step] - m.mean;
+    m.deviations += deviation * deviation;
+  }
+  return m;
+}
+
+static void measure_block(void *context, int64_t block, int worker) {
+  measuring *m = context;
+  int64_t values = tx_source_pixels(m->source), channels = m->source->channels;
+  float *pixels = m->scratch + worker * values;
+  int64_t last = (block + 1) * GROUP < m->n ? (block + 1) * GROUP : m->n;
+  for (int64_t i = block * GROUP; i < last && !tx_failure_before(&m->failure, i); i++) {
+    tx_status status = tx_source_read(m->source, m->index[i], pixels);
+    if (status != TX_OK) tx_failure_note(&m->failure, i, status);
+    for (int64_t c = 0; c < channels && status == TX_OK; c++) {
+      moments *partial = &m->partial[block * channels + c];
+      *partial = join(*partial, measure_channel(pixels + c, values / channels, channels));
+    }
+  }
+}
+
+tx_status tx_images_statistics(tx_source *source, const int64_t *index, int64_t n, double *mean, double *std) {
+  int64_t blocks = (n + GROUP - 1) / GROUP, channels = source->channels;
+  measuring m = {.source = source, .index = index, .n = n};
+  tx_failure_init(&m.failure);
+  m.scratch = tx_alloc((size_t)tx_num_threads() * (size_t)tx_source_pixels(source) * sizeof(float));
+  m.partial = tx_alloc_zero((size_t)(blocks * channels) * sizeof *m.partial);
+  tx_status status = m.scratch == NULL || m.partial == NULL ? TX_ENOMEM : TX_OK;
+  if (status == TX_OK) {
+    tx_parallel(blocks, measure_block, &m);
+    status = tx_failure_status(&m.failure);
+  }
+  for (int64_t c = 0; c < channels && status == TX_OK; c++) {
+    moments all = {0, 0, 0};
+    for (int64_t b = 0; b < blocks; b++) all = join(all, m.partial[b * channels + c]);
+    mean[c] = all.mean;
+    std[c] = all.count > 0 ? sqrt(all.deviations / all.count) : 0;
+  }
+  tx_dealloc(m.scratch);
+  tx_dealloc(m.partial);
+  return status;
+}
+
+/* -- several sources as one -------------------------------------------------------------------------------------------- */
+
+typedef struct row_of_sources {
+  int64_t count;
+  tx_source *part[];
+} row_of_sources;
+
+static tx_status read_part(void *owner, int64_t index, float *pixels) {
+  const row_of_sources *row = owner;
+  int64_t p = 0;
+  while (index >= row->part[p]->count) index -= row->part[p++]->count;
+  return tx_source_read(row->part[p], index, pixels);
+}
+
+static void release_parts(void *owner) {
+  row_of_sources *row = owner;
+  for (int64_t p = 0; p < row->count; p++) tx_source_unref(row->part[p]);
+  tx_dealloc(row);
+}
+
+tx_status tx_source_concat(tx_source *const *parts, int64_t count, tx_source **out) {
+  const tx_source *first = parts[0];
+  tx_source joined = {.height = first->height, .width = first->width, .channels = first->channels, .dtype = TX_U8};
+  for (int64_t p = 0; p < count; p++) {
+    const tx_source *part = parts[p];
+    if (part->height != first->height || part->width != first->width || part->channels != first->channels) {
+      return tx_fail(TX_EINVAL,
+                     "concat: images are {%" PRId64 ",%" PRId64 ",%" PRId64 "} in set 1, {%" PRId64 ",%" PRId64
+                     ",%" PRId64 "} in set %" PRId64,
+                     first->height, first->width, first->channels, part->height, part->width, part->channels, p + 1);
+    }
+    joined.count += part->count;
+    if (part->dtype != TX_U8) joined.dtype = TX_F32;
+  }
+  row_of_sources *row = tx_alloc(sizeof *row + (size_t)count * sizeof *row->part);
+  if (row == NULL) return TX_ENOMEM;
+  row->count = count;
+  for (int64_t p = 0; p < count; p++) row->part[p] = parts[p];
+  joined.read = read_part;
+  joined.release = release_parts;
+  joined.owner = row;
+  tx_status status = tx_source_new(&joined, out);
+  if (status != TX_OK) {
+    tx_dealloc(row);
+    return status;
+  }
+  for (int64_t p = 0; p < count; p++) tx_source_ref(parts[p]);
+  return TX_OK;
+}

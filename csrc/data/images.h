@@ -1,0 +1,43 @@
+/* images.h - what is done to many images of a source at once, on all threads: gather, measure, save.
+ *
+ * `index` lists n positions in the source, 0-based, in the order wanted; a position may come twice. When images fail to
+ * be read, the message is that of the first of them in this order, for any number of threads.
+ */
+#ifndef TX_DATA_IMAGES_H
+#define TX_DATA_IMAGES_H
+
+#include "data/source.h"
+
+/* A batch f32 {n,H,W,C}. */
+tx_status tx_images_read(tx_source *source, const int64_t *index, int64_t n, tx_tensor **out);
+
+/* The same as what they are best kept as: u8 (0..255) for a source of u8, else f32. */
+tx_status tx_images_cache(tx_source *source, const int64_t *index, int64_t n, tx_tensor **out);
+
+/* Mean and standard deviation of each channel over all pixels (population), f64: mean[C], std[C]. n >= 1. */
+tx_status tx_images_statistics(tx_source *source, const int64_t *index, int64_t n, double *mean, double *std);
+
+/* Writes them as {n,H,W,C} in the type of tx_images_cache; holds 32 MiB of them at a time. */
+tx_status tx_images_save_npy(tx_source *source, const int64_t *index, int64_t n, const char *path);
+
+/* Several sources with images of the same size, one behind the other; keeps references to them. */
+tx_status tx_source_concat(tx_source *const *parts, int64_t count, tx_source **out);
+
+/* -- first failure of parallel work ------------------------------------------------------------------------------------ */
+
+/* Keeps the failure with the lowest index; start with TX_FAILURE_NONE. */
+typedef struct tx_failure {
+  atomic_int_least64_t index; /* INT64_MAX: none yet */
+  tx_status status;
+  char message[TX_MESSAGE_SIZE];
+} tx_failure;
+
+void tx_failure_init(tx_failure *failure);
+/* Stores this thread's message as that of item `index`, unless an earlier item has failed. */
+void tx_failure_note(tx_failure *failure, int64_t index, tx_status status);
+/* Whether an item before `index` has failed, so that its result doesn't matter any more. */
+bool tx_failure_before(tx_failure *failure, int64_t index);
+/* Makes the kept failure this thread's; TX_OK when there is none. */
+tx_status tx_failure_status(tx_failure *failure);
+
+#endif
