@@ -73,5 +73,7 @@ void tx_lua_open_optim(lua_State *L);
 void tx_lua_open_process(lua_State *L);
 void tx_lua_open_source(lua_State *L);
 void tx_lua_open_fabric(lua_State *L);
+void tx_lua_open_npy(lua_State *L);
+void tx_lua_open_data(lua_State *L);
 
 #endif

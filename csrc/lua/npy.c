@@ -1,0 +1,99 @@
+/* npy.c - texres.load_npy, save_npy, load_npz, t:save_npy. */
+#include <string.h>
+
+#include "data/npy.h"
+#include "data/npz.h"
+#include "lua/binding.h"
+
+/* load_npy(path, {mmap=false}) -> tensor | nil, message */
+static int l_load_npy(lua_State *L) {
+  const char *path = luaL_checkstring(L, 1);
+  bool mapped = tx_option_bool(L, 2, "load_npy", "mmap", false);
+  tx_tensor *t = NULL;
+  tx_watch_interrupt(L);
+  tx_status status = tx_load_npy(path, mapped, &t);
+  return tx_return_tensor(L, status, t);
+}
+
+static int save(lua_State *L, int path, int tensor) {
+  const char *name = luaL_checkstring(L, path);
+  tx_status status = tx_save_npy(name, tx_check_tensor(L, tensor));
+  if (status != TX_OK) return tx_raise(L, status);
+  lua_pushboolean(L, true);
+  return 1;
+}
+
+/* save_npy(path, t), t:save_npy(path) -> true | nil, message */
+static int l_save_npy(lua_State *L) { return save(L, 1, 2); }
+static int l_tensor_save_npy(lua_State *L) { return save(L, 2, 1); }
+
+/* -- .npz: the open archive is a userdata, so that it is closed whatever happens -------------------------------------- */
+
+#define ARCHIVE_TYPE "texres.npz"
+
+typedef struct archive {
+  tx_file file;
+  tx_npz npz;
+} archive;
+
+static int l_close_archive(lua_State *L) {
+  archive *a = luaL_checkudata(L, 1, ARCHIVE_TYPE);
+  tx_npz_free(&a->npz);
+  tx_file_unmap(&a->file);
+  return 0;
+}
+
+/* Pushes nil and "load_npz: path: message"; raises when memory ran out. */
+static int fail_npz(lua_State *L, tx_status status, const char *path) {
+  return tx_raise(L, tx_fail_at(status, "load_npz", path));
+}
+
+static int push_member(lua_State *L, const archive *a, int64_t member, const char *path) {
+  tx_tensor *t = NULL;
+  tx_status status = tx_npz_tensor(&a->npz, member, &t);
+  if (status != TX_OK) return fail_npz(L, status, path);
+  return tx_return_tensor(L, TX_OK, t);
+}
+
+/* load_npz(path [, name]) -> table of tensors by name, or the tensor of that name | nil, message */
+static int l_load_npz(lua_State *L) {
+  const char *path = luaL_checkstring(L, 1), *wanted = luaL_optstring(L, 2, NULL);
+  archive *a = lua_newuserdatauv(L, sizeof *a, 0);
+  memset(a, 0, sizeof *a);
+  luaL_setmetatable(L, ARCHIVE_TYPE);
+  lua_toclose(L, -1);
+  tx_status status = tx_file_map("load_npz", path, TX_FILE_READ, &a->file);
+  if (status != TX_OK) return tx_raise(L, status);
+  status = tx_npz_parse(a->file.data, a->file.bytes, &a->npz);
+  if (status != TX_OK) return fail_npz(L, status, path);
+  if (wanted == NULL) lua_newtable(L);
+  for (int64_t m = 0; m < a->npz.count; m++) {
+    const char *name = a->npz.member[m].name;
+    if (wanted != NULL) {
+      if (strcmp(wanted, name) == 0) return push_member(L, a, m, path);
+      continue;
+    }
+    int pushed = push_member(L, a, m, path);
+    if (pushed != 1) return pushed;
+    lua_setfield(L, -2, name);
+  }
+  if (wanted == NULL) return 1;
+  return fail_npz(L, tx_fail(TX_EWORLD, "no member '%s'", wanted), path);
+}
+
+static const luaL_Reg functions[] = {
+    {"load_npy", l_load_npy}, {"save_npy", l_save_npy}, {"load_npz", l_load_npz}, {NULL, NULL}};
+
+static const luaL_Reg methods[] = {{"save_npy", l_tensor_save_npy}, {NULL, NULL}};
+
+static const luaL_Reg archive_meta[] = {{"__gc", l_close_archive}, {"__close", l_close_archive}, {NULL, NULL}};
+
+void tx_lua_open_npy(lua_State *L) {
+  luaL_newmetatable(L, ARCHIVE_TYPE);
+  luaL_setfuncs(L, archive_meta, 0);
+  lua_pop(L, 1);
+  luaL_setfuncs(L, functions, 0);
+  lua_getfield(L, -1, "methods");
+  luaL_setfuncs(L, methods, 0);
+  lua_pop(L, 1);
+}
