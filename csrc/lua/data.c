@@ -1,5 +1,5 @@
-/* data.c - texres.data_core: sources of images and what is done with them, folders, tables of text. */
-#include "lua/data.h"
+/* data.c - sources of images in files and what is done with many images, folders, tables of text. */
+#include "lua/source.h"
 
 #include <inttypes.h>
 #include <string.h>
@@ -10,26 +10,14 @@
 #include "data/images.h"
 #include "data/npy.h"
 
-/* -- helpers (data.h) -------------------------------------------------------------------------------------------------- */
+/* -- helpers ----------------------------------------------------------------------------------------------------------- */
 
-void tx_push_source(lua_State *L, tx_source *source) {
-  tx_source **handle = lua_newuserdatauv(L, sizeof *handle, 0);
-  *handle = source;
-  luaL_setmetatable(L, TX_SOURCE_TYPE);
-}
-
-tx_source *tx_check_source(lua_State *L, int arg) {
-  tx_source **handle = luaL_checkudata(L, arg, TX_SOURCE_TYPE);
-  if (*handle == NULL) tx_error(L, "the source of the images was closed");
-  return *handle;
-}
-
-const int64_t *tx_check_positions(lua_State *L, int arg, const char *operation, const tx_source *source, int64_t *n) {
+/* Positions in a source, 0-based, from what stands at `arg`: a list of positions from 1, or a tensor i64 {n} of them.
+ * Pushes a buffer that must stay on the stack while the positions are used. Raises when one is out of range. */
+static const int64_t *check_positions(lua_State *L, int arg, const char *operation, const tx_source *source,
+                                      int64_t *n) {
   tx_tensor *t = tx_test_tensor(L, arg);
-  if (t != NULL && (t->dtype != TX_I64 || t->dims != 1)) {
-    tx_error(L, "%s: positions must be a list or a tensor i64 {n}, got %s", operation, tx_describe(L, arg));
-  }
-  if (t == NULL && !lua_istable(L, arg)) {
+  if (t != NULL ? t->dtype != TX_I64 || t->dims != 1 : !lua_istable(L, arg)) {
     tx_error(L, "%s: positions must be a list or a tensor i64 {n}, got %s", operation, tx_describe(L, arg));
   }
   *n = t != NULL ? t->shape[0] : (int64_t)luaL_len(L, arg);
@@ -50,14 +38,6 @@ const int64_t *tx_check_positions(lua_State *L, int arg, const char *operation, 
   return positions;
 }
 
-void tx_push_data_table(lua_State *L) {
-  if (lua_getfield(L, -1, "data_core") == LUA_TTABLE) return;
-  lua_pop(L, 1);
-  lua_newtable(L);
-  lua_pushvalue(L, -1);
-  lua_setfield(L, -3, "data_core");
-}
-
 static int return_source(lua_State *L, tx_status status, tx_source *source) {
   if (status != TX_OK) return tx_raise(L, status);
   tx_push_source(L, source);
@@ -74,47 +54,10 @@ static int return_true(lua_State *L, tx_status status) {
 
 /* -- sources ----------------------------------------------------------------------------------------------------------- */
 
-static int l_close(lua_State *L) {
-  tx_source **handle = luaL_checkudata(L, 1, TX_SOURCE_TYPE);
-  tx_source_unref(*handle);
-  *handle = NULL;
-  return 0;
-}
-
-static int l_count(lua_State *L) {
-  lua_pushinteger(L, (lua_Integer)tx_check_source(L, 1)->count);
-  return 1;
-}
-
-/* source:shape() -> count, height, width, channels, dtype */
-static int l_shape(lua_State *L) {
-  const tx_source *source = tx_check_source(L, 1);
-  lua_pushinteger(L, (lua_Integer)source->count);
-  lua_pushinteger(L, (lua_Integer)source->height);
-  lua_pushinteger(L, (lua_Integer)source->width);
-  lua_pushinteger(L, (lua_Integer)source->channels);
-  lua_pushstring(L, tx_dtype_name(source->dtype));
-  return 5;
-}
-
-/* source:image(position) -> f32 {H,W,C} | nil, message */
-static int l_image(lua_State *L) {
-  tx_source *source = tx_check_source(L, 1);
-  int64_t position = tx_check_int(L, 2, "get", "the position");
-  int64_t shape[3] = {source->height, source->width, source->channels};
-  tx_tensor *image = NULL;
-  tx_status status = tx_empty(TX_F32, 3, shape, &image);
-  if (status == TX_OK) {
-    status = tx_source_read(source, position - 1, tx_f32(image));
-    if (status != TX_OK) tx_unref(image);
-  }
-  return tx_return_tensor(L, status, image);
-}
-
 static int gather(lua_State *L, tx_status (*read)(tx_source *, const int64_t *, int64_t, tx_tensor **)) {
   tx_source *source = tx_check_source(L, 1);
   int64_t n;
-  const int64_t *positions = tx_check_positions(L, 2, "images", source, &n);
+  const int64_t *positions = check_positions(L, 2, "images", source, &n);
   tx_tensor *images = NULL;
   tx_watch_interrupt(L);
   tx_status status = read(source, positions, n, &images);
@@ -137,7 +80,7 @@ static void push_numbers(lua_State *L, const double *values, int64_t n) {
 static int l_statistics(lua_State *L) {
   tx_source *source = tx_check_source(L, 1);
   int64_t n;
-  const int64_t *positions = tx_check_positions(L, 2, "statistics", source, &n);
+  const int64_t *positions = check_positions(L, 2, "statistics", source, &n);
   double *mean = lua_newuserdatauv(L, 2 * (size_t)source->channels * sizeof *mean, 0), *std = mean + source->channels;
   tx_watch_interrupt(L);
   tx_status status = tx_images_statistics(source, positions, n, mean, std);
@@ -153,27 +96,21 @@ static int l_save_npy(lua_State *L) {
   tx_source *source = tx_check_source(L, 1);
   const char *path = luaL_checkstring(L, 3);
   int64_t n;
-  const int64_t *positions = tx_check_positions(L, 2, "save_npy", source, &n);
+  const int64_t *positions = check_positions(L, 2, "save_npy", source, &n);
   tx_watch_interrupt(L);
   return return_true(L, tx_images_save_npy(source, positions, n, path));
 }
 
-static int l_from_tensor(lua_State *L) {
-  tx_source *source = NULL;
-  tx_status status = tx_source_from_tensor(tx_check_tensor(L, 1), &source);
-  return return_source(L, status, source);
-}
-
-/* from_npy(path, scale) -> source | nil, message; scale 0: see tx_npy_source */
-static int l_from_npy(lua_State *L) {
+/* npy_source(path, scale) -> source | nil, message; scale 0: see tx_npy_source */
+static int l_npy_source(lua_State *L) {
   tx_source *source = NULL;
   tx_watch_interrupt(L);
   tx_status status = tx_npy_source(luaL_checkstring(L, 1), luaL_optnumber(L, 2, 0), &source);
   return return_source(L, status, source);
 }
 
-/* concat{source, ...} -> source */
-static int l_concat(lua_State *L) {
+/* concat_sources{source, ...} -> source */
+static int l_concat_sources(lua_State *L) {
   luaL_checktype(L, 1, LUA_TTABLE);
   lua_Integer count = luaL_len(L, 1);
   luaL_argcheck(L, count > 0, 1, "a list of sources expected");
@@ -197,7 +134,7 @@ static int l_close_csv(lua_State *L) {
   return 0;
 }
 
-/* read_csv(path) -> {names = {...}, name = {text, ...}, ...} by position: columns[c][row], names[c] | nil, message */
+/* read_csv(path) -> names, columns: names[c] and the text columns[c][row] | nil, message */
 static int l_read_csv(lua_State *L) {
   const char *path = luaL_checkstring(L, 1);
   tx_csv *csv = lua_newuserdatauv(L, sizeof *csv, 0);
@@ -248,8 +185,8 @@ static int l_list_folder(lua_State *L) {
   return 2;
 }
 
-/* shuffle(n, seed, stream) -> a list of 1..n in random order, a function of its arguments alone */
-static int l_shuffle(lua_State *L) {
+/* shuffled(n, seed, stream) -> a list of 1..n in random order, a function of its arguments alone */
+static int l_shuffled(lua_State *L) {
   int64_t n = luaL_checkinteger(L, 1);
   luaL_argcheck(L, n >= 0, 1, "a count expected");
   tx_rng rng = tx_rng_make((uint64_t)luaL_checkinteger(L, 2), (uint64_t)luaL_checkinteger(L, 3));
@@ -266,15 +203,13 @@ static int l_shuffle(lua_State *L) {
 
 /* -- tables ------------------------------------------------------------------------------------------------------------ */
 
-static const luaL_Reg functions[] = {
-    {"from_tensor", l_from_tensor}, {"from_npy", l_from_npy}, {"concat", l_concat}, {"read_csv", l_read_csv},
-    {"list_folder", l_list_folder}, {"shuffle", l_shuffle},   {NULL, NULL}};
+static const luaL_Reg functions[] = {{"npy_source", l_npy_source}, {"concat_sources", l_concat_sources},
+                                     {"read_csv", l_read_csv},     {"list_folder", l_list_folder},
+                                     {"shuffled", l_shuffled},     {NULL, NULL}};
 
 static const luaL_Reg source_methods[] = {
-    {"shape", l_shape},           {"image", l_image},       {"images", l_images}, {"cache", l_cache},
-    {"statistics", l_statistics}, {"save_npy", l_save_npy}, {"close", l_close},   {NULL, NULL}};
+    {"images", l_images}, {"cache", l_cache}, {"statistics", l_statistics}, {"save_npy", l_save_npy}, {NULL, NULL}};
 
-static const luaL_Reg source_meta[] = {{"__gc", l_close}, {"__close", l_close}, {"__len", l_count}, {NULL, NULL}};
 static const luaL_Reg csv_meta[] = {{"__gc", l_close_csv}, {"__close", l_close_csv}, {NULL, NULL}};
 static const luaL_Reg folder_meta[] = {{"__gc", l_close_folder}, {"__close", l_close_folder}, {NULL, NULL}};
 
@@ -285,15 +220,10 @@ static void new_type(lua_State *L, const char *name, const luaL_Reg *meta) {
 }
 
 void tx_lua_open_data(lua_State *L) {
-  new_type(L, TX_SOURCE_TYPE, source_meta);
   new_type(L, CSV_TYPE, csv_meta);
   new_type(L, FOLDER_TYPE, folder_meta);
-  luaL_getmetatable(L, TX_SOURCE_TYPE);
-  lua_newtable(L);
+  luaL_getmetatable(L, TX_SOURCE_TYPE); /* more methods for what source.c has opened */
   luaL_setfuncs(L, source_methods, 0);
-  lua_setfield(L, -2, "__index");
   lua_pop(L, 1);
-  tx_push_data_table(L);
   luaL_setfuncs(L, functions, 0);
-  lua_pop(L, 1);
 }
