@@ -10,6 +10,20 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+/* What the optimizer steps multiply with; see tensor/optim.h for the rules they come from. */
+typedef struct tx_sgd_factors {
+  double lr, decay;                /* decay is of the weights, added to the gradient */
+  double keep, fresh;              /* velocity = keep * velocity + fresh * gradient */
+  double of_gradient, of_velocity; /* the direction of the step */
+} tx_sgd_factors;
+
+typedef struct tx_adam_factors {
+  double beta1, beta2, eps;
+  double step;          /* lr / (1 - beta1^t) */
+  double correction;    /* 1 / sqrt(1 - beta2^t) */
+  double decay, shrink; /* gradient += decay * p; p *= shrink */
+} tx_adam_factors;
+
 /* clang-format off */
 #define TX_KERNELS(TX_KERNEL) \
   /* y[i] = f(x[i]); x == y is allowed */ \
@@ -31,7 +45,12 @@
   /* dx = dz * of_dz + x * of_x + constant and dresidual = dz, with the same dz; NULL targets are left out */ \
   TX_KERNEL(norm_grad_f32, void, (int64_t rows, int64_t c, const float *x, const float *dy, const float *y, \
                                   const float *scale, const float *shift, const float *of_dz, const float *of_x, \
-                                  const float *constant, float *dx, float *dresidual))
+                                  const float *constant, float *dx, float *dresidual)) \
+  \
+  /* -- optimizer steps: parameter p, gradient, state; velocity may be NULL -------------------------------------- */ \
+  TX_KERNEL(sgd_f32, void, (int64_t n, float *p, const float *gradient, float *velocity, const tx_sgd_factors *f)) \
+  TX_KERNEL(adam_f32, void, (int64_t n, float *p, const float *gradient, float *mean, float *square, \
+                             const tx_adam_factors *f))
 /* clang-format on */
 
 #endif

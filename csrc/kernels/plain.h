@@ -8,6 +8,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "kernels/list.h"
+
 void tx_channel_sum_f64(int64_t rows, int64_t c, const double *x, double *sum);
 void tx_channel_square_f64(int64_t rows, int64_t c, const double *x, const double *sum, double *square);
 void tx_norm_apply_f64(int64_t rows, int64_t c, const double *x, const double *scale, const double *shift,
@@ -17,5 +19,8 @@ void tx_norm_grad_sums_f64(int64_t rows, int64_t c, const double *x, const doubl
 void tx_norm_grad_f64(int64_t rows, int64_t c, const double *x, const double *dy, const double *y, const double *scale,
                       const double *shift, const double *of_dz, const double *of_x, const double *constant, double *dx,
                       double *dresidual);
+
+void tx_sgd_f64(int64_t n, double *p, const double *gradient, double *velocity, const tx_sgd_factors *f);
+void tx_adam_f64(int64_t n, double *p, const double *gradient, double *mean, double *square, const tx_adam_factors *f);
 
 #endif

@@ -9,65 +9,149 @@
 
 #include "base/memory.h"
 #include "base/threads.h"
+#include "kernels/kernels.h"
+#include "kernels/plain.h"
 #include "tensor/math.h"
 
-enum { PIECE = 16384 };
+enum { PIECE = 16384, COLUMNS = 4 };
+
+/* A row: parameter, gradient (contiguous here), state. NULL where there is none. */
+typedef struct row {
+  tx_tensor *column[COLUMNS];
+} row;
 
 /* A part of one row. */
 typedef struct piece {
-  int row;
-  int64_t first, n;
+  int64_t row, first, n;
 } piece;
 
-/* sizes[i]: elements of row i, 0 for a row that is skipped. *pieces is to be given back. */
-static tx_status cut(int count, const int64_t *sizes, piece **pieces, int64_t *piece_count) {
-  int64_t n = 0;
-  for (int i = 0; i < count; i++) n += (sizes[i] + PIECE - 1) / PIECE;
-  piece *p = tx_alloc((size_t)n * sizeof *p);
-  if (p == NULL) return TX_ENOMEM;
-  *pieces = p;
-  *piece_count = n;
-  for (int i = 0; i < count; i++) {
-    for (int64_t first = 0; first < sizes[i]; first += PIECE) {
-      *p++ = (piece){i, first, sizes[i] - first < PIECE ? sizes[i] - first : PIECE};
-    }
+typedef void update_fn(const void *factors, tx_dtype dtype, int64_t n, void *const *column);
+
+typedef struct step {
+  row *rows;
+  piece *pieces;
+  update_fn *update;
+  const void *factors;
+} step;
+
+static void update_piece(void *context, int64_t block, int worker) {
+  (void)worker;
+  const step *s = context;
+  const piece *p = &s->pieces[block];
+  const row *r = &s->rows[p->row];
+  void *column[COLUMNS];
+  for (int i = 0; i < COLUMNS; i++) {
+    const tx_tensor *t = r->column[i];
+    column[i] = t != NULL ? (char *)tx_data(t) + (size_t)p->first * tx_dtype_size(t->dtype) : NULL;
+  }
+  s->update(s->factors, r->column[0]->dtype, p->n, column);
+}
+
+static tx_status check_row(const char *operation, int64_t number, const row *r) {
+  const tx_tensor *p = r->column[0];
+  for (int i = 0; i < COLUMNS; i++) {
+    const tx_tensor *t = r->column[i];
+    if (t == NULL) continue;
+    bool fits = tx_same_shape(p, t) && p->dtype == t->dtype && tx_dtype_is_float(t->dtype) && (i == 1 || tx_is_contiguous(t));
+    if (fits) continue;
+    return tx_fail(TX_EINVAL, "%s: parameter %lld is %s of %s, its %s is %s of %s%s", operation, (long long)number + 1,
+                   tx_shape_of(p), tx_dtype_name(p->dtype), i == 1 ? "gradient" : "state", tx_shape_of(t),
+                   tx_dtype_name(t->dtype), tx_is_contiguous(t) ? "" : ", not contiguous");
   }
   return TX_OK;
 }
 
-/* The other tensors of a row must match the parameter; the gradient may have any strides (it is copied then). */
-static tx_status check_row(const char *operation, int row, const tx_tensor *parameter, const tx_tensor *other, bool any_strides) {
-  if (other == NULL) return TX_OK;
-  bool fits = tx_same_shape(parameter, other) && parameter->dtype == other->dtype && tx_dtype_is_float(parameter->dtype) &&
-              tx_is_contiguous(parameter) && (any_strides || tx_is_contiguous(other));
-  if (fits) return TX_OK;
-  return tx_fail(TX_EINVAL, "%s: parameter %d is %s of %s, its gradient or state is %s of %s", operation, row + 1,
-                 tx_shape_of(parameter), tx_dtype_name(parameter->dtype), tx_shape_of(other), tx_dtype_name(other->dtype));
+/* Runs the update over all rows; their gradients are made contiguous first, and let go in the end. */
+static tx_status run(const char *operation, int64_t count, row *rows, update_fn *update, const void *factors) {
+  step s = {.rows = rows, .update = update, .factors = factors};
+  int64_t pieces = 0, ready = 0;
+  tx_status status = TX_OK;
+  for (; ready < count && status == TX_OK; ready++) {
+    if ((status = check_row(operation, ready, &rows[ready])) != TX_OK) break;
+    if ((status = tx_contiguous(rows[ready].column[1], &rows[ready].column[1])) != TX_OK) break;
+    pieces += (tx_numel(rows[ready].column[0]) + PIECE - 1) / PIECE;
+  }
+  if (status == TX_OK && (s.pieces = tx_alloc((size_t)pieces * sizeof(piece))) == NULL) status = TX_ENOMEM;
+  if (status == TX_OK) {
+    piece *p = s.pieces;
+    for (int64_t i = 0; i < count; i++) {
+      int64_t n = tx_numel(rows[i].column[0]);
+      for (int64_t first = 0; first < n; first += PIECE) *p++ = (piece){i, first, n - first < PIECE ? n - first : PIECE};
+      for (int c = 0; c < COLUMNS; c++) {
+        if (c != 1 && rows[i].column[c] != NULL) tx_touch(rows[i].column[c]);
+      }
+    }
+    tx_parallel(pieces, update_piece, &s);
+  }
+  for (int64_t i = 0; i < ready; i++) tx_unref(rows[i].column[1]);
+  tx_dealloc(s.pieces);
+  return status;
 }
 
-/* -- SGD --------------------------------------------------------------------------------------------------------------- */
-
-typedef struct sgd {
-  const tx_sgd_row *rows;
-  tx_tensor **gradients; /* contiguous, owned; NULL for a skipped row */
-  const piece *pieces;
-  tx_sgd_options o;
-} sgd;
-
-#define SGD(dtype, type)                                                                                                 \
-  static void sgd_##dtype(const tx_sgd_options *o, int64_t n, type *p, const type *gradient, type *v) {                  \
-    const type lr = (type)o->lr, momentum = (type)o->momentum, decay = (type)o->weight_decay;                            \
-    const type fresh = o->first ? 1 : (type)(1 - o->dampening), kept = o->first ? 0 : momentum;                          \
-    const type direct = o->nesterov ? 1 : 0, through = o->nesterov ? momentum : 1;                                       \
-    if (v == NULL) {                                                                                                     \
-      _Pragma("omp simd") for (int64_t i = 0; i < n; i++) p[i] -= lr * (gradient[i] + decay * p[i]);                     \
-      return;                                                                                                            \
-    }                                                                                                                    \
-    _Pragma("omp simd") for (int64_t i = 0; i < n; i++) {                                                                \
-      const type g = gradient[i] + decay * p[i], velocity = kept * v[i] + fresh * g;                                     \
-      v[i] = velocity;                                                                                                   \
-      p[i] -= lr * (direct * g + through * velocity);                                                                    \
-    }                                                                                                                    \
+static void sgd_update(const void *factors, tx_dtype dtype, int64_t n, void *const *column) {
+  if (dtype == TX_F32) {
+    tx_kernels.sgd_f32(n, column[0], column[1], column[2], factors);
+  } else {
+    tx_sgd_f64(n, column[0], column[1], column[2], factors);
   }
-SGD(f32, float)
-SGD(f64, double)
+}
+
+static void adam_update(const void *factors, tx_dtype dtype, int64_t n, void *const *column) {
+  if (dtype == TX_F32) {
+    tx_kernels.adam_f32(n, column[0], column[1], column[2], column[3], factors);
+  } else {
+    tx_adam_f64(n, column[0], column[1], column[2], column[3], factors);
+  }
+}
+
+tx_status tx_sgd_step(int count, const tx_sgd_row *rows, const tx_sgd_options *o) {
+  tx_sgd_factors f = {.lr = o->lr, .decay = o->weight_decay};
+  f.keep = o->first ? 0 : o->momentum;
+  f.fresh = o->first ? 1 : 1 - o->dampening;
+  f.of_gradient = o->nesterov ? 1 : 0;
+  f.of_velocity = o->nesterov ? o->momentum : 1;
+  row *used = tx_alloc((size_t)count * sizeof *used);
+  if (used == NULL) return TX_ENOMEM;
+  int64_t n = 0;
+  tx_status status = TX_OK;
+  for (int i = 0; i < count; i++) {
+    if (rows[i].gradient == NULL) continue;
+    tx_tensor *velocity = o->momentum != 0 ? rows[i].velocity : NULL;
+    if (o->first && velocity != NULL) status = tx_fill(velocity, 0); /* 0 * NaN would be NaN */
+    used[n++] = (row){{rows[i].parameter, rows[i].gradient, velocity, NULL}};
+  }
+  if (status == TX_OK) status = run("sgd_step", n, used, sgd_update, &f);
+  tx_dealloc(used);
+  return status;
+}
+
+tx_status tx_adam_step(int count, const tx_adam_row *rows, const tx_adam_options *o) {
+  if (o->step < 1) return tx_fail(TX_EINVAL, "adam_step: step is %lld; the first is 1", (long long)o->step);
+  tx_adam_factors f = {.beta1 = o->beta1, .beta2 = o->beta2, .eps = o->eps};
+  f.step = o->lr / (1 - pow(o->beta1, (double)o->step));
+  f.correction = 1 / sqrt(1 - pow(o->beta2, (double)o->step));
+  f.decay = o->decoupled ? 0 : o->weight_decay;
+  f.shrink = o->decoupled ? 1 - o->lr * o->weight_decay : 1;
+  row *used = tx_alloc((size_t)count * sizeof *used);
+  if (used == NULL) return TX_ENOMEM;
+  int64_t n = 0;
+  for (int i = 0; i < count; i++) {
+    if (rows[i].gradient != NULL) used[n++] = (row){{rows[i].parameter, rows[i].gradient, rows[i].mean, rows[i].square}};
+  }
+  tx_status status = run("adam_step", n, used, adam_update, &f);
+  tx_dealloc(used);
+  return status;
+}
+
+tx_status tx_total_norm(int count, tx_tensor *const *gradients, double *norm) {
+  double square = 0;
+  for (int i = 0; i < count; i++) {
+    if (gradients[i] == NULL) continue;
+    tx_tensor *one;
+    TX_TRY(tx_reduce("total_norm", TX_NORM, gradients[i], UINT32_MAX, false, 0, &one));
+    square += tx_item(one) * tx_item(one);
+    tx_unref(one);
+  }
+  *norm = sqrt(square);
+  return TX_OK;
+}

@@ -37,7 +37,7 @@ typedef struct tx_adam_options {
 
 tx_status tx_adam_step(int count, const tx_adam_row *rows, const tx_adam_options *options);
 
-/* Norm of all gradients taken together, in f64 (NULL gradients are skipped): for clipping and for watching. */
+/* Norm of all gradients taken together (NULL gradients are skipped): for clipping and for watching. */
 tx_status tx_total_norm(int count, tx_tensor *const *gradients, double *norm);
 
 #endif
