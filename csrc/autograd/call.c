@@ -25,7 +25,7 @@ const tx_meta *tx_input_meta(const tx_call *call, int input) { return &call->nod
 static tx_status unalias(tx_call *call) {
   for (int o = 0; o < call->op->outputs; o++) {
     for (int i = 0; i < call->n_in; i++) {
-      if (call->out[o] != call->in[i]) continue;
+      if (call->out[o] == NULL || call->out[o] != call->in[i]) continue;
       tx_tensor *view;
       TX_TRY(tx_alias(call->out[o], &view));
       tx_unref(call->out[o]);
@@ -45,7 +45,9 @@ static tx_status record(tx_call *call) {
     if (node->params == NULL) return TX_ENOMEM;
     memcpy(node->params, call->params, call->op->params_size);
   }
-  for (int o = 0; o < node->n_out; o++) tx_node_attach(node, o, call->out[o]);
+  for (int o = 0; o < node->n_out; o++) {
+    if (call->out[o] != NULL) tx_node_attach(node, o, call->out[o]);
+  }
   return TX_OK;
 }
 

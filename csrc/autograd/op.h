@@ -75,7 +75,7 @@ typedef struct tx_call tx_call;
 typedef struct tx_op {
   const char *name;       /* "conv2d": also the first word of every message */
   const char *inputs;     /* "x w bias?": names, in order; ? marks one that may be absent (in[i] is NULL) */
-  int outputs;            /* how many tensors it returns */
+  int outputs;            /* how many tensors it returns; later ones may be absent (out[i] is NULL): max */
   unsigned where;         /* TX_AS_... */
   size_t params_size;     /* of the parameter struct; 0: none */
   const tx_param *params; /* ends with a row whose name is NULL; NULL: none */

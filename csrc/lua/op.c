@@ -4,6 +4,8 @@
  * position; a last table with names gives parameters, and inputs that may be absent, by name:
  *
  *     F.conv2d(x, w, { bias = b, stride = 2, padding = "same" })      t:sum(1, true)      t:sum({1, 2}, { keepdim = true })
+ *
+ * A tensor may also stand behind a number that is a parameter: gather(x, 2, index) is gather(x, index, 2).
  */
 #include <math.h>
 #include <stdalign.h>
@@ -267,8 +269,20 @@ static void read_list(lua_State *L, const tx_op *op, inputs *in) {
   }
 }
 
-/* Reads the tensor inputs; returns the next argument. */
-static int read_inputs(lua_State *L, const tx_op *op, int options, inputs *in) {
+/* Where a number stands at `arg`, moves the next tensor behind it to its place. */
+static void bring_tensor(lua_State *L, int arg, int last) {
+  if (lua_type(L, arg) != LUA_TNUMBER) return;
+  for (int at = arg + 1; at <= last; at++) {
+    if (luaL_testudata(L, at, TX_TENSOR_TYPE) == NULL) continue;
+    lua_pushvalue(L, at);
+    lua_remove(L, at);
+    lua_insert(L, arg);
+    return;
+  }
+}
+
+/* Reads the tensor inputs among the arguments up to `last`; returns the next argument. */
+static int read_inputs(lua_State *L, const tx_op *op, int last, int options, inputs *in) {
   if (op->where & TX_INPUT_LIST) {
     read_list(L, op, in);
     return 2;
@@ -280,14 +294,16 @@ static int read_inputs(lua_State *L, const tx_op *op, int options, inputs *in) {
   for (int i = 0; word(op->inputs, i, name, &optional); i++) {
     in->count = i + 1;
     in->few[i] = NULL;
-    if (optional && (arg == options || luaL_testudata(L, arg, TX_TENSOR_TYPE) == NULL)) {
-      if (arg != options && lua_isnil(L, arg)) arg++; /* nil holds the place */
+    bool given = arg <= last && arg != options;
+    if (optional && !(given && luaL_testudata(L, arg, TX_TENSOR_TYPE) != NULL)) {
+      if (given && lua_isnil(L, arg)) arg++; /* nil holds the place */
       if (options != 0 && lua_getfield(L, options, name) != LUA_TNIL) {
         in->few[i] = read_input(L, op, lua_gettop(L), name);
       }
       continue;
     }
-    in->few[i] = read_input(L, op, arg == options ? lua_gettop(L) + 1 : arg, name);
+    if (given && !(op->where & TX_INPUT_NUMBERS)) bring_tensor(L, arg, last);
+    in->few[i] = read_input(L, op, given ? arg : lua_gettop(L) + 1, name);
     arg++;
   }
   return arg;
@@ -360,7 +376,7 @@ static int l_call(lua_State *L) {
   int last = lua_gettop(L);
   int options = is_options(L, last) && !(last == 1 && (op->where & TX_INPUT_LIST)) ? last : 0;
   luaL_checkstack(L, TX_MAX_INPUTS + 8, op->name);
-  int arg = read_inputs(L, op, options, &in);
+  int arg = read_inputs(L, op, last, options, &in);
   if (options != 0) check_option_names(L, op, options);
   read_params(L, op, arg, last, options, in.tensor[0] != NULL ? in.tensor[0]->dims : 0, params);
 
@@ -372,7 +388,10 @@ static int l_call(lua_State *L) {
   for (int o = 0; o < op->outputs; o++) *handle[o] = out[o];
   tx_check_interrupt(L);
   tx_pace_collector(L);
-  return op->outputs;
+  int given = 0;
+  while (given < op->outputs && out[given] != NULL) given++;
+  lua_pop(L, op->outputs - given);
+  return given;
 }
 
 /* -- tables ---------------------------------------------------------------------------------------------------------- */
