@@ -9,6 +9,7 @@ static _Thread_local bool grad_disabled;
 bool tx_grad_enabled(void) { return !grad_disabled; }
 void tx_set_grad_enabled(bool enabled) { grad_disabled = !enabled; }
 bool tx_requires_grad(const tx_tensor *t) { return t != NULL && t->requires_grad; }
+const char *tx_operation_of(const tx_tensor *t) { return t->node != NULL ? ((const tx_node *)t->node)->name : NULL; }
 
 void tx_save(tx_call *call, int slot, tx_tensor *t) {
   tx_node *node = call->node;

@@ -121,6 +121,8 @@ tx_status tx_call_op(const tx_op *op, int n_in, tx_tensor *const *in, const void
 bool tx_grad_enabled(void);
 void tx_set_grad_enabled(bool enabled);
 bool tx_requires_grad(const tx_tensor *t);
+/* The name of the function that computed t; NULL for a leaf. */
+const char *tx_operation_of(const tx_tensor *t);
 
 /* Gradients of t to every leaf that requires one, added to leaf->grad; gradient NULL: t must hold one element, 1 is used.
  * Frees the graph as it goes; a second call says so. Iterative: any depth. */

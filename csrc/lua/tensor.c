@@ -491,7 +491,7 @@ static int push_grad(lua_State *L, tx_tensor *t) {
   return 1;
 }
 
-/* t[i] is a view; t.dtype, t.requires_grad, t.grad, t.is_leaf are properties; else a method. Upvalues: methods, select. */
+/* t[i] is a view; dtype, requires_grad, grad, is_leaf, operation are properties; else a method. Upvalues: methods, select. */
 static int l_index(lua_State *L) {
   if (lua_isinteger(L, 2)) {
     lua_Integer index = lua_tointeger(L, 2);
@@ -515,6 +515,8 @@ static int l_index(lua_State *L) {
     push_grad(L, t);
   } else if (strcmp(name, "is_leaf") == 0) {
     lua_pushboolean(L, t->node == NULL);
+  } else if (strcmp(name, "operation") == 0) {
+    lua_pushstring(L, tx_operation_of(t)); /* nil for a leaf */
   }
   return 1;
 }
