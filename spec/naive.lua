@@ -1,6 +1,7 @@
 --- Tensors as nested loops would have them: the plain reference that specs compare texres with.
 --
 -- A naive tensor is { shape = {2,3}, [1] = .., [2] = .., ... }: elements in row-major order, indices 1-based.
+local assert = require "luassert"
 local texres = require "texres"
 
 local naive = {}

@@ -83,7 +83,8 @@ static void set_requires_grad(lua_State *L, tx_tensor *t, bool wanted) {
 static int finish(lua_State *L, tx_status status, const char *operation, int options) {
   if (status != TX_OK) return tx_raise(L, status);
   tx_tensor *t = tx_check_tensor(L, -1);
-  if (tx_option_bool(L, options, operation, "requires_grad", false)) set_requires_grad(L, t, true);
+  bool given = options < lua_gettop(L); /* else the handle itself stands there */
+  if (given && tx_option_bool(L, options, operation, "requires_grad", false)) set_requires_grad(L, t, true);
   tx_pace_collector(L);
   return 1;
 }
