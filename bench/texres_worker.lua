@@ -12,7 +12,7 @@ local function build()
   local kind, number = name:match "^(%a+)(%d+)$"
   number = math.tointeger(number)
   if kind == "textile" then return tr.models.textile { width = number }, { 64, 64, 1 } end
-  if kind == "cifar" then return tr.models.cifar_resnet { depth = number, in_channels = 3, classes = 10 }, { 32, 32, 3 } end
+  if kind == "cifar" then return tr.models.cifar_resnet { depth = number, classes = 10 }, { 32, 32, 3 } end
   return tr.models[name] { in_channels = 3, classes = 1000 }, { 224, 224, 3 }
 end
 

@@ -11,6 +11,13 @@ function files.read(path)
   return text
 end
 
+--- Whether a file is there and can be read.
+function files.exists(path)
+  local file = io.open(path, "rb")
+  if file then file:close() end
+  return file ~= nil
+end
+
 --- Writes a file through a temporary neighbour; true, or nil and a message.
 function files.write(path, text)
   local part = path .. ".part"

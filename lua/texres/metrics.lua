@@ -27,7 +27,7 @@ function metrics.Counter(classes)
   return setmetatable({ classes = classes, counts = counts, images = 0, right = 0, loss_sum = 0 }, Counter)
 end
 
---- Counts a batch: logits {N,K} (the largest is the prediction), labels {N}; `loss` is its mean loss, when there is one.
+--- Counts a batch: logits {N,K} (the largest is the prediction), labels {N}; `loss` is its mean loss.
 function Counter:add(logits, labels, loss)
   local n = labels:numel()
   if n == 0 then return end
@@ -45,6 +45,24 @@ function Counter:add(logits, labels, loss)
   self.loss_sum = self.loss_sum + (loss or 0) * n
 end
 
+--- What a counter has counted, or a result holds, as plain data; from_data makes it a counter again.
+function metrics.to_data(source)
+  local counts = source.counts or source.confusion:totable()
+  return { counts = counts, loss_sum = source.loss_sum or source.loss * source.images }
+end
+
+function metrics.from_data(data, classes)
+  local counter = metrics.Counter(classes)
+  counter.counts, counter.loss_sum = data.counts, data.loss_sum
+  for truth, row in ipairs(data.counts) do
+    for predicted, count in ipairs(row) do
+      counter.images = counter.images + count
+      if truth == predicted then counter.right = counter.right + count end
+    end
+  end
+  return counter
+end
+
 -- -- the result ------------------------------------------------------------------------------------------------------
 
 local Result = {}
@@ -54,7 +72,7 @@ local function share(part, whole) return whole > 0 and part / whole or 0 end
 
 --- What was counted, as numbers:
 -- `accuracy`, `loss`, `images`, `classes`, `confusion` (i64 {K,K}: rows are the truth, columns the prediction),
--- `per_class` (a list of {class, precision, recall, f1, support}), `macro` (their unweighted mean).
+-- `per_class` (a list of {class, precision, recall, f1, support}), `macro` (their unweighted mean). print() shows it.
 function Counter:result()
   local k = #self.classes
   local per_class, macro = {}, { precision = 0, recall = 0, f1 = 0 }

@@ -301,7 +301,7 @@ end
 local function figures(run)
   local last, list, seconds = run.history[#run.history], {}, 0
   for _, row in ipairs(run.history) do seconds = seconds + row.seconds end
-  for _, item in ipairs(run.results) do list[#list + 1] = { item.name .. " accuracy", percent(item.result.accuracy) } end
+  for i, item in ipairs(run.results) do list[i] = { item.name .. " accuracy", percent(item.result.accuracy) } end
   if last then
     list[#list + 1] = { run.best and ("Epochs (best: %d)"):format(run.best) or "Epochs", last.epoch }
     list[#list + 1] = { "Training time", terminal.duration(seconds) }

@@ -1,0 +1,289 @@
+--- Trains a classifier: epochs, validation, checkpoints, a progress line and a report.
+--
+--     local trainer = texres.Trainer {
+--       model = texres.models.textile { width = 64 },
+--       optimizer = { "adamw", lr = 3e-3, weight_decay = 1e-4 },
+--       schedule = { "one_cycle" },
+--       epochs = 20, batch = 128, seed = 1,
+--       augment = { "flip", "rotate90" },
+--       dir = "runs/first",
+--     }
+--     trainer:fit(train, val)
+--     print(trainer:evaluate(test))
+--
+-- In `dir` stand best.safetensors (the weights of the best epoch, with all that inference needs), last.safetensors (the
+-- same of the last step, with all that it takes to go on), metrics.jsonl (a line per epoch) and report.html.
+--
+-- A run is a function of its options and data: the same seed gives the same weights, bit for bit, with any number of
+-- threads, and also when it was stopped and resumed in between.
+
+local core = require "texres.core"
+local diagnosis = require "texres.trainer.diagnosis"
+local metrics = require "texres.metrics"
+local objective = require "texres.trainer.objective"
+local raise = require "texres.raise"
+local record = require "texres.trainer.record"
+local state = require "texres.trainer.state"
+local terminal = require "texres.terminal"
+
+local process = core.process
+
+local Trainer = {}
+Trainer.__index = Trainer
+
+-- -- options ----------------------------------------------------------------------------------------------------------
+
+local DEFAULTS = {
+  model = false, -- required: a module that maps images {N,H,W,C} to logits {N,K}
+  optimizer = { "adamw", lr = 1e-3, weight_decay = 1e-4 }, -- {name, options} or an optimizer of texres.optim
+  schedule = "constant", -- {name, options} or a name: how the learning rate goes, see texres.optim.schedule
+  epochs = 10,
+  batch = 128,
+  seed = 1, -- of shuffling, augmentation and dropout
+  augment = false, -- a list for the loader of the training set
+  loss = "cross_entropy", -- a name, {name, options; weight may be "balanced"} or function(logits, labels)
+  dir = false, -- folder for checkpoints, metrics and report; nothing is written without it
+  patience = false, -- stop after so many epochs without a better one
+  clip_grad_norm = false, -- largest norm of all gradients together
+  resume = false, -- go on from dir/last.safetensors where it is there
+  normalize = true, -- subtract the mean of the training images and divide by their deviation
+  name = "texres", -- the report's title
+  quiet = false, -- no progress lines
+}
+
+local function check_options(options)
+  if type(options) ~= "table" then raise("Trainer: expected a table of options, got %s", type(options)) end
+  for name in pairs(options) do
+    if DEFAULTS[name] == nil then
+      local names = {}
+      for known in pairs(DEFAULTS) do names[#names + 1] = known end
+      table.sort(names)
+      raise("Trainer: there is no option %s; options are %s", tostring(name), table.concat(names, ", "))
+    end
+  end
+  for name, least in pairs { epochs = 1, batch = 1, seed = 0, patience = 1 } do
+    local value = options[name]
+    if value and (math.type(value) ~= "integer" or value < least) then
+      raise("Trainer: %s must be an integer of at least %d, got %s", name, least, tostring(value))
+    end
+  end
+  if not options.model then raise "Trainer: the option model is missing" end
+  if options.resume and not options.dir then raise "Trainer: resume needs dir, where last.safetensors is" end
+end
+
+--- What a run is about to find out.
+local function begin(self)
+  self.history = {} -- a record for each finished epoch: epoch, lr, loss, accuracy, val_loss, val_accuracy, seconds, ...
+  self.best = nil -- the best of them
+  self.validation = nil -- the metrics of the best epoch
+  self.tests = {} -- what evaluate() found: {name=, result=}
+  self.steps = 0 -- optimizer steps so far
+  self.pass = nil -- an epoch under way: {epoch=, batch=, seconds=, counter=}
+  self.interrupted = false -- whether Ctrl-C ended fit()
+end
+
+--- Makes a trainer; the options are those of DEFAULTS above.
+local function new(_, options)
+  check_options(options)
+  local self = setmetatable({}, Trainer)
+  for name, default in pairs(DEFAULTS) do
+    self[name] = options[name]
+    if self[name] == nil then self[name] = default end
+  end
+  self.optimizer = objective.optimizer(self.optimizer, self.model)
+  self.schedule = objective.schedule(self.schedule, self.optimizer)
+  begin(self)
+  return self
+end
+
+-- -- data -------------------------------------------------------------------------------------------------------------
+
+--- Batches of a set as the model wants them; for training, shuffled and augmented.
+local function make_loader(self, set, training)
+  local normalization = self.normalization or {}
+  return set:loader {
+    batch = self.batch, shuffle = training, seed = self.seed, augment = training and self.augment or nil,
+    mean = normalization.mean, std = normalization.std,
+  }
+end
+
+--- What the training part says once: classes, the shape of an image, mean and deviation.
+local function learn_from(self, train)
+  if #train == 0 then raise "Trainer: the training set is empty" end
+  local image = train:get(1)
+  self.classes = train.classes
+  self.input = { image:size(1), image:size(2), image:size(3) }
+  self.loss_of = objective.loss(self.loss, train)
+  if self.normalize then
+    local statistics = train:statistics()
+    self.normalization = { mean = statistics.mean, std = statistics.std }
+  end
+end
+
+local function check_classes(self, set, what)
+  if #set.classes ~= #self.classes then
+    raise("Trainer: the %s set has %d classes, the training set %d", what, #set.classes, #self.classes)
+  end
+end
+
+-- -- measuring --------------------------------------------------------------------------------------------------------
+
+--- The metrics of the model on a set; leaves the model in evaluation mode.
+local function assess(self, set)
+  local counter = metrics.Counter(self.classes)
+  self.model:eval()
+  core.no_grad(function()
+    for images, labels in make_loader(self, set, false):batches(1) do
+      local logits = self.model(images)
+      counter:add(logits, labels, self.loss_of(logits, labels):item())
+    end
+  end)
+  return counter:result()
+end
+
+--- Metrics on a set: accuracy, loss, confusion matrix, precision, recall and F1 of each class; see texres.metrics. They
+-- go into the report under `name` ("Test").
+function Trainer:evaluate(set, name)
+  if not self.classes then learn_from(self, set) end
+  check_classes(self, set, "evaluated")
+  local result = assess(self, set)
+  self.tests[#self.tests + 1] = { name = name or "Test", result = result }
+  if self.dir and self.sizes then record.write(self) end
+  return result
+end
+
+-- -- training ---------------------------------------------------------------------------------------------------------
+
+--- One step: forward, loss, backward, update. Returns logits and loss.
+local function step(self, images, labels, mix)
+  local random = table.pack(core.rng_state())
+  self.optimizer:set_lr(self.schedule:lr(self.steps + 1, self.total_steps))
+  local logits = self.model(images)
+  local loss = objective.mixed(self.loss_of, logits, labels, mix)
+  local value = loss:item()
+  if value - value ~= 0 then
+    core.rng_state(random[1], random[2])
+    diagnosis.stop(self, images, value)
+  end
+  self.optimizer:zero_grad()
+  loss:backward()
+  if self.clip_grad_norm then objective.clip(self.optimizer, self.clip_grad_norm) end
+  self.optimizer:step()
+  self.steps = self.steps + 1
+  return logits:detach(), value
+end
+
+local function progress_text(self, pass, images, left)
+  local counter = pass.counter
+  return ("epoch %d/%d %3d %%  loss %.4f  accuracy %.1f %%  %.0f images/s  %s left"):format(pass.epoch, self.epochs,
+    100 * counter.images // images, counter.loss_sum / counter.images, 100 * counter.right / counter.images,
+    counter.images / pass.seconds, terminal.duration(left))
+end
+
+--- Trains one epoch to its end, or to a Ctrl-C (then self.interrupted is set); goes on in the middle of one.
+local function train_epoch(self, loader, images)
+  local pass = self.pass
+  self.model:train()
+  local clock = core.clock()
+  for batch, labels, mix in loader:batches(pass.epoch, pass.batch + 1) do
+    local logits, loss = step(self, batch, labels, mix)
+    pass.counter:add(logits, labels, loss)
+    pass.batch = pass.batch + 1
+    local now = core.clock()
+    pass.seconds, clock = pass.seconds + now - clock, now
+    if process.interrupted() then
+      self.interrupted = true
+      return
+    end
+    if self.progress then
+      local per_image = pass.seconds / pass.counter.images
+      local left = per_image * (images * (self.epochs - pass.epoch + 1) - pass.counter.images)
+      self.progress:show(progress_text(self, pass, images, left))
+    end
+  end
+end
+
+local function is_better(entry, best)
+  if not best then return true end
+  if not entry.val_loss then return entry.loss < best.loss end
+  if entry.val_accuracy ~= best.val_accuracy then return entry.val_accuracy > best.val_accuracy end
+  return entry.val_loss < best.val_loss
+end
+
+local function epoch_text(self, entry, better)
+  local val = entry.val_loss and ("  val loss %.4f  val accuracy %.1f %%"):format(entry.val_loss,
+    100 * entry.val_accuracy) or ""
+  return ("epoch %d/%d  loss %.4f  accuracy %.1f %%%s  %.0f images/s  %s%s"):format(entry.epoch, self.epochs,
+    entry.loss, 100 * entry.accuracy, val, entry.images_per_second, terminal.duration(entry.seconds),
+    better and "  best" or "")
+end
+
+--- Validates, notes and saves what the epoch gave.
+local function end_epoch(self, val)
+  local pass = self.pass
+  local trained = pass.counter:result()
+  local entry = {
+    epoch = pass.epoch, lr = self.optimizer:lr(), loss = trained.loss, accuracy = trained.accuracy,
+    seconds = pass.seconds, images_per_second = trained.images / pass.seconds,
+  }
+  local validation = val and assess(self, val)
+  if validation then entry.val_loss, entry.val_accuracy = validation.loss, validation.accuracy end
+  self.history[#self.history + 1], self.pass = entry, nil
+  local better = is_better(entry, self.best)
+  if better then
+    self.best, self.validation = entry, validation
+    state.keep_best(self)
+  end
+  if self.dir then
+    state.save(self)
+    record.write(self)
+  end
+  if self.progress then self.progress:done(epoch_text(self, entry, better)) end
+end
+
+local function is_finished(self)
+  local epochs = #self.history
+  return epochs >= self.epochs or (self.patience and self.best and epochs - self.best.epoch >= self.patience)
+end
+
+local function run(self, train, val)
+  local loader = make_loader(self, train, true)
+  self.total_steps = #loader * self.epochs
+  while not is_finished(self) do
+    self.pass = self.pass
+      or { epoch = #self.history + 1, batch = 0, seconds = 0, counter = metrics.Counter(self.classes) }
+    train_epoch(self, loader, #train)
+    if self.interrupted then return end
+    end_epoch(self, val)
+  end
+end
+
+--- Trains on a set, validating on another one after each epoch (it may be left out); returns the history, a list of
+-- records. Afterwards the model has the weights of the best epoch: highest validation accuracy, among equals lowest
+-- loss. Ctrl-C ends it after the step under way, with last.safetensors written and trainer.interrupted set.
+function Trainer:fit(train, val)
+  learn_from(self, train)
+  if val then check_classes(self, val, "validation") end
+  self.sizes = { train = #train, val = val and #val or 0 }
+  self.progress = not self.quiet and terminal.Progress() or nil
+  begin(self)
+  core.manual_seed(self.seed)
+  if self.dir then
+    local made, message = process.make_folder(self.dir)
+    if not made then raise("Trainer: %s", message) end
+  end
+  if self.resume then state.restore(self) end
+  process.interrupts(true)
+  local ok, failure = pcall(run, self, train, val)
+  process.interrupts(false)
+  if not ok then error(failure, 0) end
+  if self.interrupted then
+    if self.dir then state.save(self) end
+    if self.progress then self.progress:done(state.interrupted_text(self)) end
+  else
+    state.load_best(self)
+  end
+  return self.history
+end
+
+return setmetatable(Trainer, { __call = new })

@@ -1,0 +1,70 @@
+--- What a trainer minimizes and how: optimizer, schedule and loss from a name and its options.
+
+local core = require "texres.core"
+local optim = require "texres.optim"
+local functional = require "texres.nn.functional"
+local raise = require "texres.raise"
+
+local objective = {}
+
+local OPTIMIZERS = { sgd = optim.SGD, adam = optim.Adam, adamw = optim.AdamW }
+local LOSSES = { cross_entropy = functional.cross_entropy, focal_loss = functional.focal_loss }
+
+--- Splits {name, option = value, ...}, or a name alone, into the name and a table of the options.
+local function split(spec)
+  if type(spec) == "string" then return spec, {} end
+  local options = {}
+  for key, value in pairs(spec) do
+    if key ~= 1 then options[key] = value end
+  end
+  return spec[1], options
+end
+
+local function choose(what, name, choices)
+  if choices[name] then return choices[name] end
+  local names = {}
+  for known in pairs(choices) do names[#names + 1] = known end
+  table.sort(names)
+  raise("Trainer: there is no %s %s; there are %s", what, tostring(name), table.concat(names, ", "))
+end
+
+--- An optimizer of the model's parameters from {"adamw", lr = 1e-3}; an optimizer is handed back.
+function objective.optimizer(spec, model)
+  if type(spec) == "table" and type(spec.step) == "function" then return spec end
+  local name, options = split(spec)
+  return choose("optimizer", name, OPTIMIZERS)(model:parameters(), options)
+end
+
+--- A schedule whose base rate is the optimizer's.
+function objective.schedule(spec, optimizer) return optim.schedule.make(spec, optimizer:lr()) end
+
+--- Scales the gradients so that their norm, taken together, is at most `max`.
+function objective.clip(optimizer, max) return optim.clip_grad_norm(optimizer:parameters(), max) end
+
+--- One weight per class, such that the classes of the set weigh the same together; their mean over the images is 1.
+local function balanced(set)
+  local counts, weights = set:class_counts(), {}
+  for c, count in ipairs(counts) do weights[c] = #set / (#counts * math.max(count, 1)) end
+  return core.tensor(weights)
+end
+
+--- loss(logits, labels, extra options) from a name, {name, options} or a function. weight = "balanced" takes the counts
+-- of the training set.
+function objective.loss(spec, train)
+  if type(spec) == "function" then return spec end
+  local name, options = split(spec)
+  local fn = choose("loss", name, LOSSES)
+  if options.weight == "balanced" then options.weight = balanced(train) end
+  if type(options.weight) == "table" then options.weight = core.tensor(options.weight) end
+  return function(logits, labels) return fn(logits, labels, options) end
+end
+
+--- The loss of a batch; where two images were mixed, `mix` holds the labels of the second and the share of the first:
+-- lambda loss(labels) + (1 - lambda) loss(mix.labels), as in Zhang et al., "mixup", 2018.
+function objective.mixed(loss_of, logits, labels, mix)
+  local loss = loss_of(logits, labels)
+  if not mix then return loss end
+  return loss * mix.lambda + loss_of(logits, mix.labels) * (1 - mix.lambda)
+end
+
+return objective
