@@ -1,0 +1,18 @@
+#!/usr/bin/env lua5.4
+--- Writes a set of synthetic fabric images in the form of the real one: X.npy {N,H,W,1}, Y.npy {N}, labels from 0, and
+-- index.csv, which says from which piece of cloth each image comes.
+
+dofile((arg[0]:match "^.*/" or "") .. "checkout.lua")
+local tr = require "texres"
+
+local parser = require "argparse" ("make_fabric.lua", "Writes synthetic fabric images as X.npy and Y.npy.")
+parser:option("--out", "Folder for the files."):default "fabric"
+parser:option("--count", "Number of images."):convert(math.tointeger):default "3000"
+parser:option("--size", "Height and width in pixels."):convert(math.tointeger):default "64"
+parser:option("--seed", "Same seed, same bytes."):convert(math.tointeger):default "1"
+local options = parser:parse()
+
+local set = tr.data.fabric { count = options.count, size = options.size, seed = options.seed }
+assert(tr.process.make_folder(options.out))
+assert(set:save { images = options.out .. "/X.npy", labels = options.out .. "/Y.npy", meta = options.out .. "/index.csv" })
+print(("%d images of %d classes in %s/X.npy"):format(#set, #set.classes, options.out))
