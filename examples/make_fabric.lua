@@ -14,5 +14,12 @@ local options = parser:parse()
 
 local set = tr.data.fabric { count = options.count, size = options.size, seed = options.seed }
 assert(tr.process.make_folder(options.out))
-assert(set:save { images = options.out .. "/X.npy", labels = options.out .. "/Y.npy", meta = options.out .. "/index.csv" })
+assert(set:save_npy(options.out .. "/X.npy", options.out .. "/Y.npy"))
+local index = assert(io.open(options.out .. "/index.csv", "w"))
+index:write "index,source,angle\n"
+for i = 1, #set do
+  local row = set:row(i)
+  index:write(("%d,%s,%s\n"):format(i - 1, row.source, row.angle))
+end
+index:close()
 print(("%d images of %d classes in %s/X.npy"):format(#set, #set.classes, options.out))

@@ -3,8 +3,8 @@
 --
 --     lua5.4 examples/textile.lua --images X.npy --labels Y.npy --groups index.csv:source --epochs 5
 --
--- With --groups, all images of one group (a photograph, a piece of cloth) stand on the same side of the split: images cut
--- from one photograph overlap, and a network that has seen some of them is not tested by the others.
+-- With --groups, all images of one group (a photograph, a piece of cloth) stand on the same side of the split: images
+-- cut from one photograph overlap, and a network that has seen some of them is not tested by the others.
 
 dofile((arg[0]:match "^.*/" or "") .. "checkout.lua")
 local tr = require "texres"

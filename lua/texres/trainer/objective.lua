@@ -43,7 +43,7 @@ function objective.clip(optimizer, max) return optim.clip_grad_norm(optimizer:pa
 
 --- One weight per class, such that the classes of the set weigh the same together; their mean over the images is 1.
 local function balanced(set)
-  local counts, weights = set:class_counts(), {}
+  local counts, weights = set:counts(), {}
   for c, count in ipairs(counts) do weights[c] = #set / (#counts * math.max(count, 1)) end
   return core.tensor(weights)
 end
