@@ -1,0 +1,53 @@
+--- JSON: what goes out comes back, and damaged text gives a message.
+local json = require "texres.json"
+
+describe("json", function()
+  it("writes arrays, objects with sorted names, and every kind of value", function()
+    assert.equal('{"a":[1,2.5,true,"x"],"b":{"c":false}}',
+      json.encode { b = { c = false }, a = { 1, 2.5, true, "x" } })
+    assert.equal("{}", json.encode {})
+    assert.equal("[]", json.encode(setmetatable({}, { __jsontype = "array" })))
+    assert.equal('{"z":1,"a":2}', json.encode(setmetatable({ a = 2, z = 1 }, { __jsonorder = { "z" } })))
+  end)
+
+  it("keeps integers and all digits of other numbers", function()
+    for _, value in ipairs { 0, -7, math.maxinteger, math.mininteger, 0.1, 1 / 3, 1e300, 5e-324, -2.0, 2 ^ 53 } do
+      local back = json.decode(json.encode { value })[1]
+      assert.equal(value, back)
+      assert.equal(math.type(value), math.type(back))
+    end
+    assert.equal("[null,null]", json.encode { 0 / 0, math.huge })
+  end)
+
+  it("escapes and unescapes strings", function()
+    local text = 'quote " backslash \\ newline \n tab \t zero \0 snow \u{2603} face \u{1F600}'
+    assert.equal(text, json.decode(json.encode(text)))
+    assert.equal("\u{1F600}/\u{e9}", json.decode [["\ud83d\ude00\/\u00e9"]])
+  end)
+
+  it("reads white space, nested values and null", function()
+    assert.same({ a = { 1, { b = {} } }, c = "" }, json.decode ' { "a" : [ 1 , {"b":{}} ] ,\r\n\t"c":"", "d":null } ')
+  end)
+
+  local damaged = { "", "{", "[1,", "[1 2]", '{"a" 1}', "{a:1}", '"x', '"\\q"', '"\\u12"', '"\\ud800x"', "tru", "01",
+    "1.", "1.e5", "--1", "+1", "[1],", "nan", '"a\nb"', "'a'", "[1,]" }
+  for _, text in ipairs(damaged) do
+    it("gives nil and a message for " .. ("%q"):format(text), function()
+      local value, message = json.decode(text)
+      assert.is_nil(value)
+      assert.is_string(message)
+    end)
+  end
+
+  it("refuses what is nested too deeply, and what JSON can't hold", function()
+    local value, message = json.decode(("["):rep(100000))
+    assert.is_nil(value)
+    assert.matches("nested too deeply", message)
+    value, message = json.encode { print }
+    assert.is_nil(value)
+    assert.matches("function", message)
+    local loop = {}
+    loop.loop = loop
+    assert.matches("nested too deeply", select(2, json.encode(loop)))
+  end)
+end)
