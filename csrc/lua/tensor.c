@@ -125,6 +125,7 @@ typedef tx_status fill_fn(lua_State *L, tx_tensor *t, int options);
 static int create(lua_State *L, const char *operation, tx_dtype preset, fill_fn *fill, int first) {
   int64_t shape[TX_MAX_DIMS];
   int options, dims = tx_check_shape(L, first, operation, shape, &options);
+  lua_settop(L, options);
   tx_dtype dtype = tx_option_dtype(L, options, operation, preset);
   if (dims == 0 && options == first) return tx_error(L, "%s: a shape is expected", operation);
   tx_tensor **handle = tx_new_handle(L);
@@ -136,6 +137,7 @@ static int create(lua_State *L, const char *operation, tx_dtype preset, fill_fn 
 
 static int create_like(lua_State *L, const char *operation, fill_fn *fill, int options) {
   tx_tensor *like = tx_check_tensor(L, 1);
+  lua_settop(L, options);
   tx_dtype dtype = tx_option_dtype(L, options, operation, like->dtype);
   tx_tensor **handle = tx_new_handle(L);
   tx_status status = tx_empty(dtype, like->dims, like->shape, handle);
@@ -186,6 +188,7 @@ static int l_full(lua_State *L) {
   if (!lua_istable(L, 1)) return tx_error(L, "full: the shape must be a list, such as full({2, 3}, 0.5)");
   int dims = tx_check_shape(L, 1, "full", shape, &at);
   tx_check_number(L, 2, "full", "the value");
+  lua_settop(L, 3);
   tx_dtype dtype = tx_option_dtype(L, 3, "full", TX_F32);
   tx_tensor **handle = tx_new_handle(L);
   tx_status status = tx_empty(dtype, dims, shape, handle);
@@ -209,6 +212,7 @@ static int l_arange(lua_State *L) {
     integers = integers && lua_isinteger(L, n + 1);
   }
   if (n == 0) return tx_error(L, "arange: a number is expected, got %s", tx_describe(L, 1));
+  lua_settop(L, n + 1);
   tx_dtype dtype = tx_option_dtype(L, n + 1, "arange", integers ? TX_I64 : TX_F32);
   tx_tensor **handle = tx_new_handle(L);
   tx_status status = tx_arange(dtype, n == 1 ? 1 : value[0], n == 1 ? value[0] : value[1], value[2], handle);
@@ -223,6 +227,7 @@ static int l_eye(lua_State *L) {
     columns = tx_check_int(L, 2, "eye", "columns");
     options = 3;
   }
+  lua_settop(L, options);
   tx_dtype dtype = tx_option_dtype(L, options, "eye", TX_F32);
   tx_tensor **handle = tx_new_handle(L);
   return finish(L, tx_eye(dtype, rows, columns, handle), "eye", options);
@@ -232,6 +237,7 @@ static int l_eye(lua_State *L) {
 static int l_randint(lua_State *L) {
   int64_t shape[TX_MAX_DIMS], low = tx_check_int(L, 1, "randint", "low"), high = tx_check_int(L, 2, "randint", "high");
   int options, dims = tx_check_shape(L, 3, "randint", shape, &options);
+  lua_settop(L, options);
   tx_dtype dtype = tx_option_dtype(L, options, "randint", TX_I64);
   tx_tensor **handle = tx_new_handle(L);
   tx_status status = tx_empty(dtype, dims, shape, handle);
@@ -242,6 +248,7 @@ static int l_randint(lua_State *L) {
 /* texres.randperm(n): the numbers 1..n in random order, i64. */
 static int l_randperm(lua_State *L) {
   int64_t n = tx_check_int(L, 1, "randperm", "n");
+  lua_settop(L, 2);
   tx_tensor **handle = tx_new_handle(L);
   return finish(L, tx_randperm(tx_next_key(), n, handle), "randperm", 2);
 }

@@ -21,6 +21,22 @@ local texres = load_core()
 texres._VERSION = "texres 0.1"
 debug.getregistry()["texres.library"] = "@" .. folder -- errors blame the first line outside of this folder
 
+--- Lua reads
+--
+--     assert(texres.allclose(a, b))
+--     (x * 2):sum():backward()
+--
+-- as one statement that calls what `assert` returns, true, with the tensor. Here it means what it looks like: `true`
+-- called with a tensor gives the tensor. Anything else that calls a boolean is the error that it always was.
+if not debug.getmetatable(true) then
+  debug.setmetatable(true, {
+    __call = function(value, tensor)
+      if value and texres.is_tensor(tensor) then return tensor end
+      error("attempt to call a boolean value", 2)
+    end,
+  })
+end
+
 --- Members that a file of their own defines: name -> module (the member is the module), or {module, field}.
 local parts = {
   nn = "texres.nn",
