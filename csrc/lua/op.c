@@ -137,8 +137,9 @@ static void read_dims(lua_State *L, const tx_op *op, const tx_param *p, int arg,
   if (!lua_istable(L, arg)) {
     tx_error(L, "%s: %s must be a dimension or a list of them, got %s", op->name, p->name, tx_describe(L, arg));
   }
-  *mask = 0;
-  for (lua_Integer i = 1, n = luaL_len(L, arg); i <= n; i++) {
+  lua_Integer n = luaL_len(L, arg);
+  *mask = n == 0 ? UINT32_MAX : 0; /* {}: no dimension is named */
+  for (lua_Integer i = 1; i <= n; i++) {
     lua_geti(L, arg, i);
     uint32_t bit = UINT32_C(1) << tx_check_dim(L, tx_check_int(L, lua_gettop(L), op->name, p->name), dims, op->name);
     if (*mask & bit) tx_error(L, "%s: a dimension is named twice", op->name);
