@@ -138,7 +138,9 @@ describe("a function of one element", function()
 end)
 
 describe("a function of two operands", function()
-  local shapes = { { { 3, 4 }, { 3, 4 } }, { { 2, 3, 4 }, { 3, 1 } }, { { 4 }, { 2, 1, 4 } }, { { 2, 1 }, { 1, 3 } }, { {}, { 2, 2 } } }
+  local shapes = {
+    { { 3, 4 }, { 3, 4 } }, { { 2, 3, 4 }, { 3, 1 } }, { { 4 }, { 2, 1, 4 } }, { { 2, 1 }, { 1, 3 } }, { {}, { 2, 2 } },
+  }
   for seed, row in ipairs(binary) do
     local name, f, differentiable = table.unpack(row)
     local low = name == "pow" and 0.2 or -2
@@ -255,10 +257,11 @@ describe("clamp", function()
   local reference = naive.random({ 4, 6 }, 3)
   local x = naive.tensor(reference)
   it("limits to both bounds or one", function()
-    naive.check(x:clamp(-1, 0.5), naive.map(function(v) return math.max(-1, math.min(v, 0.5)) end, reference))
+    local function limit(v) return math.max(-1, math.min(v, 0.5)) end
+    naive.check(x:clamp(-1, 0.5), naive.map(limit, reference))
+    naive.check(naive.strided(x):clamp(-1, 0.5), naive.map(limit, reference))
     naive.check(x:clamp(0), naive.map(function(v) return math.max(0, v) end, reference))
     naive.check(tr.clamp(x, { max = 0.25 }), naive.map(function(v) return math.min(v, 0.25) end, reference))
-    naive.check(naive.strided(x):clamp(-1, 1), naive.map(function(v) return math.max(-1, math.min(v, 1)) end, reference))
   end)
   it("has the gradient that differences show", function()
     assert_gradients(function(t) return t:clamp(-1, 0.5) end, { x })

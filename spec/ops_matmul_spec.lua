@@ -84,7 +84,8 @@ describe("matmul", function()
 
   it("names both shapes when they do not fit", function()
     assert.error_matches(function() return tr.zeros(2, 3):matmul(tr.zeros(4, 5)) end, "matmul: .*{2,3}.*{4,5}")
-    assert.error_matches(function() return tr.zeros(2, 3, 4):matmul(tr.zeros(3, 4, 5)) end, "matmul: .*{2,3,4}.*{3,4,5}")
+    assert.error_matches(function() return tr.zeros(2, 3, 4):matmul(tr.zeros(3, 4, 5)) end,
+      "matmul: .*{2,3,4}.*{3,4,5}")
     assert.error_matches(function() return tr.tensor(1):matmul(tr.zeros(2)) end, "matmul: ")
     assert.error_matches(function()
       return tr.zeros(2, 2, { dtype = "i64" }):matmul(tr.zeros(2, 2, { dtype = "i64" }))

@@ -17,22 +17,27 @@ local function x() return naive.tensor(reference) end
 --- name, function, shape of the result, element of x behind index i of the result, whether memory is shared
 local views = {
   { "select", function(t) return t:select(2, 3) end, { 3, 5 }, function(i) return { i[1], 3, i[2] } end, true },
-  { "select from the end", function(t) return t:select(-1, -1) end, { 3, 4 }, function(i) return { i[1], i[2], 5 } end, true },
+  { "select from the end", function(t) return t:select(-1, -1) end, { 3, 4 },
+    function(i) return { i[1], i[2], 5 } end, true },
   { "indexing", function(t) return t[2] end, { 4, 5 }, function(i) return { 2, i[1], i[2] } end, true },
-  { "slice", function(t) return t:slice(2, 2, 4) end, { 3, 3, 5 }, function(i) return { i[1], i[2] + 1, i[3] } end, true },
+  { "slice", function(t) return t:slice(2, 2, 4) end, { 3, 3, 5 },
+    function(i) return { i[1], i[2] + 1, i[3] } end, true },
   { "slice to the end", function(t) return t:slice(3, -2) end, { 3, 4, 2 },
     function(i) return { i[1], i[2], i[3] + 3 } end, true },
   { "slice by steps", function(t) return t:slice(3, 1, 5, 2) end, { 3, 4, 3 },
     function(i) return { i[1], i[2], 2 * i[3] - 1 } end, true },
   { "slice by steps that miss the last", function(t) return t:slice(3, 1, 4, 2) end, { 3, 4, 2 },
     function(i) return { i[1], i[2], 2 * i[3] - 1 } end, true },
-  { "transpose", function(t) return t:transpose(1, 3) end, { 5, 4, 3 }, function(i) return { i[3], i[2], i[1] } end, true },
+  { "transpose", function(t) return t:transpose(1, 3) end, { 5, 4, 3 },
+    function(i) return { i[3], i[2], i[1] } end, true },
   { "transpose from the end", function(t) return t:transpose(-1, -2) end, { 3, 5, 4 },
     function(i) return { i[1], i[3], i[2] } end, true },
-  { "permute", function(t) return t:permute(3, 1, 2) end, { 5, 3, 4 }, function(i) return { i[2], i[3], i[1] } end, true },
+  { "permute", function(t) return t:permute(3, 1, 2) end, { 5, 3, 4 },
+    function(i) return { i[2], i[3], i[1] } end, true },
   { "permute by a list", function(t) return t:permute { -1, 1, 2 } end, { 5, 3, 4 },
     function(i) return { i[2], i[3], i[1] } end, true },
-  { "unsqueeze", function(t) return t:unsqueeze(2) end, { 3, 1, 4, 5 }, function(i) return { i[1], i[3], i[4] } end, true },
+  { "unsqueeze", function(t) return t:unsqueeze(2) end, { 3, 1, 4, 5 },
+    function(i) return { i[1], i[3], i[4] } end, true },
   { "unsqueeze at the end", function(t) return t:unsqueeze(-1) end, { 3, 4, 5, 1 },
     function(i) return { i[1], i[2], i[3] } end, true },
   { "expand", function(t) return t:unsqueeze(1):expand(2, -1, 4, 5) end, { 2, 3, 4, 5 },
@@ -121,31 +126,39 @@ describe("reshape and its relatives", function()
 
   it("says what does not fit", function()
     local t = tr.zeros(3, 4)
-    assert.error_matches(function() return t:reshape(5, 2) end, "reshape: {3,4} has 12 elements, which do not make {5,2}")
-    assert.error_matches(function() return t:reshape(5, -1) end, "reshape: {3,4} has 12 elements, which do not make {5,%-1}")
+    assert.error_matches(function() return t:reshape(5, 2) end,
+      "reshape: {3,4} has 12 elements, which do not make {5,2}")
+    assert.error_matches(function() return t:reshape(5, -1) end,
+      "reshape: {3,4} has 12 elements, which do not make {5,%-1}")
     assert.error_matches(function() return t:reshape(-1, -1) end, "reshape: only one size may be %-1")
     assert.error_matches(function() return t:reshape(-2, 6) end, "reshape: size %-2 in dimension 1 is negative")
     assert.error_matches(function() return t:reshape(1 << 40, 1 << 40) end, "reshape: .*more than memory can address")
-    assert.error_matches(function() return t:reshape(1, 1, 1, 1, 1, 1, 1, 1, 12) end, "reshape: sizes has 9 values: at most 8")
+    assert.error_matches(function() return t:reshape(1, 1, 1, 1, 1, 1, 1, 1, 12) end,
+      "reshape: sizes has 9 values: at most 8")
     assert.error_matches(function() return t:reshape() end, "reshape: ")
     assert.error_matches(function() return t:reshape "2" end, "reshape: sizes must be integers, got '2'")
     assert.error_matches(function() return t:reshape(1.5, 8) end, "reshape: sizes must be an integer, got 1.5")
     assert.error_matches(function() return tr.zeros(0, 2):reshape(-1, 0) end, "reshape: ")
-    assert.error_matches(function() return t:select(1, 4) end, "select: index 4 is outside of dimension 1, which has size 3")
+    assert.error_matches(function() return t:select(1, 4) end,
+      "select: index 4 is outside of dimension 1, which has size 3")
     assert.error_matches(function() return t:select(1, -4) end, "select: index %-4 is outside of dimension 1")
     assert.error_matches(function() return t:select(1, 0) end, "select: index is 0: indices count from 1")
     assert.error_matches(function() return t:select(3, 1) end, "select: dimension 3: the tensor has dimensions 1..2")
     assert.error_matches(function() return t:select(1) end, "select: index must be given")
-    assert.error_matches(function() return tr.tensor(1):select(1, 1) end, "select: dimension 1: the tensor holds one number")
-    assert.error_matches(function() return t:slice(2, 2, 5) end, "slice: index 5 is outside of dimension 2, which has size 4")
+    assert.error_matches(function() return tr.tensor(1):select(1, 1) end,
+      "select: dimension 1: the tensor holds one number")
+    assert.error_matches(function() return t:slice(2, 2, 5) end,
+      "slice: index 5 is outside of dimension 2, which has size 4")
     assert.error_matches(function() return t:slice(2, 6, 5) end, "slice: index 6 is outside of dimension 2")
     assert.error_matches(function() return t:slice(2, 1, 4, 0) end, "slice: step is 0, must be at least 1")
     assert.error_matches(function() return t:permute(1, 1) end, "permute: {1,1} is not an order of 2 dimensions")
     assert.error_matches(function() return t:permute(1) end, "permute: {1} is not an order of 2 dimensions")
-    assert.error_matches(function() return t:transpose(1, 3) end, "transpose: dimension 3: the tensor has dimensions 1..2")
+    assert.error_matches(function() return t:transpose(1, 3) end,
+      "transpose: dimension 3: the tensor has dimensions 1..2")
     assert.error_matches(function() return t:expand(2, 4) end, "expand: {3,4} does not expand to {2,4}")
     assert.error_matches(function() return t:expand(4) end, "expand: {3,4} does not expand to {4}")
-    assert.error_matches(function() return t:unsqueeze(4) end, "unsqueeze: dimension 4: a new one of {3,4} may be 1 to 3")
+    assert.error_matches(function() return t:unsqueeze(4) end,
+      "unsqueeze: dimension 4: a new one of {3,4} may be 1 to 3")
     assert.error_matches(function() return t:flatten(2, 1) end, "flatten: dimensions 2 to 1 are not a run in {3,4}")
     assert.error_matches(function() return t:flatten(1, 3) end, "flatten: dimensions 1 to 3 are not a run in {3,4}")
     assert.error_matches(function() return t:to "f16" end, "to: dtype must be one of u8, i64, f32, f64, got 'f16'")

@@ -270,16 +270,14 @@ static void read_list(lua_State *L, const tx_op *op, inputs *in) {
   }
 }
 
-/* Where a number stands at `arg`, moves the next tensor behind it to its place. */
+/* Where numbers stand at `arg`, moves the next argument that is none to that place. */
 static void bring_tensor(lua_State *L, int arg, int last) {
-  if (lua_type(L, arg) != LUA_TNUMBER) return;
-  for (int at = arg + 1; at <= last; at++) {
-    if (luaL_testudata(L, at, TX_TENSOR_TYPE) == NULL) continue;
-    lua_pushvalue(L, at);
-    lua_remove(L, at);
-    lua_insert(L, arg);
-    return;
-  }
+  int at = arg;
+  while (at <= last && lua_type(L, at) == LUA_TNUMBER) at++;
+  if (at == arg || at > last) return;
+  lua_pushvalue(L, at);
+  lua_remove(L, at);
+  lua_insert(L, arg);
 }
 
 /* Reads the tensor inputs among the arguments up to `last`; returns the next argument. */
@@ -303,7 +301,7 @@ static int read_inputs(lua_State *L, const tx_op *op, int last, int options, inp
       }
       continue;
     }
-    if (given && !(op->where & TX_INPUT_NUMBERS)) bring_tensor(L, arg, last);
+    if (given && !(op->where & TX_INPUT_NUMBERS)) bring_tensor(L, arg, options != 0 ? last - 1 : last);
     in->few[i] = read_input(L, op, given ? arg : lua_gettop(L) + 1, name);
     arg++;
   }

@@ -20,6 +20,7 @@ end
 local texres = load_core()
 texres._VERSION = "texres 0.1"
 debug.getregistry()["texres.library"] = "@" .. folder -- errors blame the first line outside of this folder
+require "texres.tensor"
 
 --- Lua reads
 --

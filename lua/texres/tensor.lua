@@ -1,0 +1,73 @@
+--- Tensor methods that are written in Lua, over those of the core.
+-- @module texres.tensor
+
+local core = require "texres.core"
+local raise = require "texres.raise"
+
+local tensor = {}
+
+local function check_dim(operation, t, dim)
+  local dims = t:dim()
+  local d = dim or 1
+  if math.type(d) ~= "integer" or d == 0 or d > dims or d < -dims then
+    raise("%s: dimension %s: the tensor has dimensions 1..%d", operation, tostring(d), dims)
+  end
+  return d < 0 and d + dims + 1 or d
+end
+
+local function check_count(operation, name, n)
+  if math.type(n) ~= "integer" or n < 1 then
+    raise("%s: %s must be an integer of 1 or more, got %s", operation, name, tostring(n))
+  end
+end
+
+--- The sizes of all parts of a dimension of size `total`.
+local function sizes_of(given, total, dim)
+  local sizes, sum = {}, 0
+  if type(given) == "table" then
+    for i, size in ipairs(given) do
+      if math.type(size) ~= "integer" or size < 0 then raise("split: size %d is %s", i, tostring(size)) end
+      sizes[i], sum = size, sum + size
+    end
+    if sum ~= total then
+      raise("split: sizes {%s} add up to %d, dimension %d has size %d", table.concat(sizes, ","), sum, dim, total)
+    end
+    return sizes
+  end
+  check_count("split", "the size of a part", given)
+  for first = 1, math.max(total, 1), given do sizes[#sizes + 1] = math.min(given, total - first + 1) end
+  return sizes
+end
+
+--- Cuts a dimension into parts, which are views of t.
+-- @tparam Tensor t
+-- @tparam integer|table sizes size of a part (the last one may be smaller), or a list of sizes that add up
+-- @tparam[opt=1] integer dim
+-- @treturn table list of tensors
+function tensor.split(t, sizes, dim)
+  dim = check_dim("split", t, dim)
+  sizes = sizes_of(sizes, t:size(dim), dim)
+  local parts, first = {}, 1
+  for i, size in ipairs(sizes) do
+    parts[i] = t:slice(dim, first, first + size - 1)
+    first = first + size
+  end
+  return parts
+end
+
+--- Cuts a dimension into n parts of equal size; the last is smaller, or there are fewer, when n does not divide it.
+-- @tparam Tensor t
+-- @tparam integer n
+-- @tparam[opt=1] integer dim
+-- @treturn table list of views of t
+function tensor.chunk(t, n, dim)
+  check_count("chunk", "the number of parts", n)
+  dim = check_dim("chunk", t, dim)
+  return tensor.split(t, math.max(1, (t:size(dim) + n - 1) // n), dim)
+end
+
+for name, method in pairs(tensor) do
+  core[name], core.methods[name] = method, method
+end
+
+return tensor
