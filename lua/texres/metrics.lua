@@ -108,7 +108,7 @@ local function pad(name, width) return name .. (" "):rep(width - (utf8.len(name)
 
 --- Two tables: the classes, and the confusion matrix with its columns numbered as its rows are.
 function Result:__tostring()
-  local width = longest(self.classes, 7)
+  local width = longest(self.classes, #"truth \\ prediction" - 3)
   local out = { ("accuracy %.1f %% of %d images, loss %.4f"):format(100 * self.accuracy, self.images, self.loss), "" }
   local function row(name, values, support)
     out[#out + 1] = ("%s  %9.3f  %6.3f  %5.3f  %6s"):format(pad(name, width + 3), values.precision, values.recall,

@@ -1,0 +1,87 @@
+--- Metrics against values computed by hand and by scikit-learn's definitions.
+local tr = require "texres"
+local metrics = require "texres.metrics"
+
+local CLASSES = { "good", "hole", "thread" }
+
+--- Logits whose largest value stands at each prediction.
+local function logits_of(predictions)
+  local rows = {}
+  for i, p in ipairs(predictions) do
+    rows[i] = { 0, 0, 0 }
+    rows[i][p] = 5
+  end
+  return tr.tensor(rows)
+end
+
+local function labels_of(list) return tr.tensor(list, { dtype = "i64" }) end
+
+local function counted()
+  local counter = metrics.Counter(CLASSES)
+  counter:add(logits_of { 1, 1, 2, 3 }, labels_of { 1, 1, 1, 3 }, 0.5)
+  counter:add(logits_of { 2, 1 }, labels_of { 2, 2 }, 0.2)
+  return counter
+end
+
+describe("metrics", function()
+  it("count batches into accuracy, mean loss and a confusion matrix of truth by prediction", function()
+    local result = counted():result()
+    assert.near(4 / 6, result.accuracy, 1e-12)
+    assert.near((4 * 0.5 + 2 * 0.2) / 6, result.loss, 1e-12)
+    assert.equal(6, result.images)
+    assert.equal("i64", result.confusion.dtype)
+    assert.same({ { 2, 1, 0 }, { 1, 1, 0 }, { 0, 0, 1 } }, result.confusion:totable())
+  end)
+
+  it("give precision, recall, F1 and support of every class, and their mean", function()
+    local result = counted():result()
+    local good, hole, thread = table.unpack(result.per_class)
+    assert.equal("good", good.class)
+    assert.near(2 / 3, good.precision, 1e-12)
+    assert.near(2 / 3, good.recall, 1e-12)
+    assert.near(2 / 3, good.f1, 1e-12)
+    assert.equal(3, good.support)
+    assert.near(1 / 2, hole.precision, 1e-12)
+    assert.near(1 / 2, hole.recall, 1e-12)
+    assert.near(1, thread.f1, 1e-12)
+    assert.near((2 / 3 + 1 / 2 + 1) / 3, result.macro.f1, 1e-12)
+  end)
+
+  it("count a share of nothing as 0", function()
+    local counter = metrics.Counter(CLASSES)
+    counter:add(logits_of { 1, 1 }, labels_of { 1, 2 })
+    local hole, thread = counter:result().per_class[2], counter:result().per_class[3]
+    assert.same({ 0, 0, 0, 1 }, { hole.precision, hole.recall, hole.f1, hole.support })
+    assert.same({ 0, 0, 0, 0 }, { thread.precision, thread.recall, thread.f1, thread.support })
+    local empty = metrics.Counter(CLASSES):result()
+    assert.equal(0, empty.accuracy)
+    assert.equal(0, empty.loss)
+  end)
+
+  it("take an empty batch, and refuse a label beyond the classes", function()
+    local counter = metrics.Counter(CLASSES)
+    counter:add(tr.zeros(0, 3), tr.zeros({ 0 }, { dtype = "i64" }))
+    assert.equal(0, counter:result().images)
+    assert.has_error(function() counter:add(logits_of { 1 }, labels_of { 4 }) end,
+      "metrics: label 4, prediction 1: there are 3 classes")
+  end)
+
+  it("travel as plain data and back", function()
+    local counter = counted()
+    for _, source in ipairs { counter, counter:result() } do
+      local again = metrics.from_data(metrics.to_data(source), CLASSES):result()
+      assert.same(counter:result().confusion:totable(), again.confusion:totable())
+      assert.near(counter:result().loss, again.loss, 1e-12)
+      assert.equal(counter:result().accuracy, again.accuracy)
+    end
+  end)
+
+  it("print as two tables with aligned columns", function()
+    local text = tostring(counted():result())
+    assert.matches("accuracy 66%.7 %% of 6 images, loss 0%.4000", text)
+    assert.matches(" 1 good%s+0%.667%s+0%.667%s+0%.667%s+3\n", text)
+    assert.matches(" 2 hole%s+1%s+1%s+0", text)
+    local heading, first = text:match "\n(truth [^\n]*)\n([^\n]*)"
+    assert.equal(#heading, #first)
+  end)
+end)

@@ -1,0 +1,91 @@
+--- The report: one file that holds what it is about, fetches nothing, and survives odd names and numbers.
+local tr = require "texres"
+local metrics = require "texres.metrics"
+local report = require "texres.report"
+local support = require "spec.support"
+
+local function result_of(classes)
+  local counter = metrics.Counter(classes)
+  counter:add(tr.tensor { { 2, 1 }, { 0, 1 }, { 3, 1 } }, tr.tensor({ 1, 2, 2 }, { dtype = "i64" }), 0.25)
+  return counter:result()
+end
+
+local function run_of(changes)
+  local run = {
+    title = "cloth", date = "2026-01-01 12:00", best = 2, parameters = 1234, summary = "conv1 {1,64,64,1}",
+    history = {
+      { epoch = 1, lr = 1e-3, loss = 1.5, accuracy = 0.4, val_loss = 1.25, val_accuracy = 0.5, seconds = 61,
+        images_per_second = 100 },
+      { epoch = 2, lr = 5e-4, loss = 0.5, accuracy = 0.8, val_loss = 0.75, val_accuracy = 0.7, seconds = 59,
+        images_per_second = 102 },
+    },
+    results = { { name = "Validation", note = "epoch 2", result = result_of { "good", "hole" } } },
+    configuration = { { "epochs", 2 } }, environment = { { "processor", "one" } },
+  }
+  for key, value in pairs(changes or {}) do run[key] = value end
+  return run
+end
+
+--- Raises when tags don't close in the order in which they opened.
+local function check_nesting(html)
+  local open = {}
+  local void = { meta = true, ["!DOCTYPE"] = true }
+  for slash, name, rest in html:gsub("<style>.-</style>", ""):gmatch "<(/?)([%w!]+)([^>]*)>" do
+    if slash == "/" then
+      assert.equal(name, table.remove(open))
+    elseif not void[name] and rest:sub(-1) ~= "/" then
+      open[#open + 1] = name
+    end
+  end
+  assert.same({}, open)
+end
+
+describe("report", function()
+  it("shows accuracy, curves, confusion matrix, classes, configuration and layers", function()
+    local html = report.html(run_of())
+    check_nesting(html)
+    for _, text in ipairs { "cloth: training report", "66.7 %", "Epochs (best: 2)", "2 min 00 s", "Confusion matrix",
+      "hole taken for good", "conv1 {1,64,64,1}", "1234" } do
+      assert.is_truthy(html:find(text, 1, true), text)
+    end
+    assert.equal(4, select(2, html:gsub('<svg [^>]*role="img" aria%-label="[^"]+"', "")))
+    assert.is_truthy(html:find("Loss over the epochs: training ends at 0.5, validation ends at 0.75", 1, true))
+  end)
+
+  it("fetches nothing and runs nothing", function()
+    local html = report.html(run_of())
+    for _, text in ipairs { "http://", "https://", "<script", "<link", "@import", "url(", " src=" } do
+      assert.is_nil(html:find(text, 1, true), text)
+    end
+  end)
+
+  it("escapes names", function()
+    local html = report.html(run_of {
+      title = '<b>"x" & y</b>', results = { { name = "T", result = result_of { "<good>", "a&b" } } },
+    })
+    check_nesting(html)
+    assert.is_nil(html:find("<b>", 1, true))
+    assert.is_truthy(html:find("&lt;b&gt;&quot;x&quot; &amp; y", 1, true))
+    assert.is_truthy(html:find("a&amp;b", 1, true))
+  end)
+
+  it("stands a history that is empty, has one epoch, no validation, equal or not finite numbers", function()
+    check_nesting(report.html(run_of { history = {}, results = {}, best = nil }))
+    local html = report.html(run_of {
+      best = 1, results = {},
+      history = { { epoch = 1, lr = 0, loss = 0 / 0, accuracy = 0.5, seconds = 1, images_per_second = math.huge } },
+    })
+    check_nesting(html)
+    assert.is_nil(html:find "[^%a]nan[^%a]")
+    assert.is_nil(html:find "[^%a]inf[^%a]")
+  end)
+
+  it("is written whole, and says why it could not be", function()
+    local path = support.folder() .. "/report.html"
+    assert.is_true(report.write(path, run_of()))
+    assert.equal(report.html(run_of()), support.read_file(path))
+    local ok, message = report.write("/nowhere/at/all.html", run_of())
+    assert.is_nil(ok)
+    assert.matches("/nowhere/at/all.html", message)
+  end)
+end)
