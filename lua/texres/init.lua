@@ -44,6 +44,7 @@ local parts = {
   optim = "texres.optim",
   models = "texres.models",
   data = "texres.data",
+  warn = "texres.warn",
   gradcheck = "texres.gradcheck",
   Function = "texres.function",
   Trainer = "texres.trainer",

@@ -1,0 +1,290 @@
+--- A data set: images in some order, a label for each, and what else is known about them.
+--
+--     local set = assert(texres.data.open "textile")      -- or data.npy{...}, data.fabric{...}
+--     print(set)                                          --> 6000 images 64x64x1 u8, 6 classes
+--     local image, label, row = set:get(1)                -- f32 {64,64,1} in 0..1, 1..6, { angle = 100, source = ... }
+--     local train, test = set:split { 0.8, 0.2, group = "source", seed = 1 }
+--
+-- A set copies no pixel: it is a source of images and lists. What makes a new set (subset, filter, split, ...)
+-- shares the source. Fields, to be read only:
+--
+--     source    where the pixels come from (csrc/data/source.h)
+--     index     list: the position in the source of each sample, from 1
+--     label     list: the label of each sample, from 1; classes[label] is its name
+--     classes   list of names
+--     meta      columns: meta.angle[i] belongs to sample i
+--     group     the column that says which samples belong together (one photograph, one roll), or nil
+--     origin    what the set was opened from, for people
+--     masks     source of masks, in step with `source`, or nil
+-- @module texres.data.set
+
+local core = require "texres.core"
+local raise = require "texres.raise"
+
+local Set = {}
+Set.__index = Set
+
+-- -- making sets ----------------------------------------------------------------------------------------------------
+
+local function count_up(n)
+  local list = {}
+  for i = 1, n do list[i] = i end
+  return list
+end
+
+--- A list of integers from a list or a tensor {n}.
+local function as_list(values)
+  if core.is_tensor(values) then return values:totable() end
+  return values
+end
+
+local function check_labels(label, classes)
+  for i, value in ipairs(label) do
+    if math.type(value) ~= "integer" or value < 1 or value > #classes then
+      raise("Set: label %s of sample %d: classes are 1..%d", value, i, #classes)
+    end
+  end
+end
+
+--- A set from its parts.
+-- @tparam table fields source, labels (list or tensor i64 {n}, from 1), classes; and, where there are such, index
+-- (positions in the source, default all), meta (columns), group, origin, masks
+function Set.new(fields)
+  local index = as_list(fields.index) or count_up(#fields.source)
+  local label = as_list(fields.labels)
+  if #label ~= #index then raise("Set: %d labels for %d images", #label, #index) end
+  check_labels(label, fields.classes)
+  for name, column in pairs(fields.meta or {}) do
+    if #column ~= #index then raise("Set: column '%s' has %d values for %d images", name, #column, #index) end
+  end
+  if fields.group and not (fields.meta and fields.meta[fields.group]) then
+    raise("Set: there is no column '%s' to group by", fields.group)
+  end
+  return setmetatable({
+    source = fields.source, index = index, label = label, classes = fields.classes, meta = fields.meta or {},
+    group = fields.group, origin = fields.origin, masks = fields.masks,
+  }, Set)
+end
+
+local function pick(column, positions)
+  local picked = {}
+  for i, position in ipairs(positions) do picked[i] = column[position] end
+  return picked
+end
+
+--- The samples at `positions` of this set (a list or tensor, from 1; a position may come twice), in that order.
+function Set:subset(positions)
+  positions = as_list(positions)
+  for _, position in ipairs(positions) do
+    if math.type(position) ~= "integer" or position < 1 or position > #self.index then
+      raise("subset: sample %s: the set has 1..%d", position, #self.index)
+    end
+  end
+  local meta = {}
+  for name, column in pairs(self.meta) do meta[name] = pick(column, positions) end
+  return Set.new {
+    source = self.source, index = pick(self.index, positions), labels = pick(self.label, positions),
+    classes = self.classes, meta = meta, group = self.group, origin = self.origin, masks = self.masks,
+  }
+end
+
+--- The samples for which `wanted(label, row, i)` is true; row is the sample's metadata.
+function Set:filter(wanted)
+  local positions = {}
+  for i = 1, #self do
+    if wanted(self.label[i], self:row(i), i) then positions[#positions + 1] = i end
+  end
+  return self:subset(positions)
+end
+
+--- This set with other images: `change(image, label, row)` returns a tensor {H,W} or {H,W,C}, all of one size, and
+-- may return another label. The new images are computed now and held in memory as f32.
+function Set:map(change)
+  local images, labels = {}, {}
+  for i = 1, #self do
+    local image, label, row = self:get(i)
+    if not image then return nil, label end
+    local changed, other = change(image, label, row)
+    if not core.is_tensor(changed) then raise("map: the function must return a tensor, got %s", type(changed)) end
+    images[i], labels[i] = changed:dim() == 2 and changed:unsqueeze(3) or changed, other or label
+  end
+  if #images == 0 then return self:subset {} end
+  return Set.new {
+    source = core.source(core.stack(images, 1)), labels = labels, classes = self.classes, meta = self.meta,
+    group = self.group, origin = self.origin,
+  }
+end
+
+local function same_list(a, b)
+  if #a ~= #b then return false end
+  for i, value in ipairs(a) do
+    if b[i] ~= value then return false end
+  end
+  return true
+end
+
+--- The samples of this set, then those of the others, which have the same classes and images of the same size.
+-- Columns that a set lacks are filled with false.
+function Set:concat(...)
+  local sets, sources, columns = { self, ... }, {}, {}
+  for s, set in ipairs(sets) do
+    if not same_list(set.classes, self.classes) then
+      raise("concat: the classes of set %d are %s, of set 1 %s", s, table.concat(set.classes, ", "),
+        table.concat(self.classes, ", "))
+    end
+    sources[s] = set.source
+    for name in pairs(set.meta) do columns[name] = {} end
+  end
+  local index, labels, before = {}, {}, 0
+  for s, set in ipairs(sets) do
+    for i = 1, #set do
+      index[#index + 1], labels[#labels + 1] = before + set.index[i], set.label[i]
+      for name, column in pairs(columns) do column[#index] = set.meta[name] and set.meta[name][i] or false end
+    end
+    before = before + #sources[s]
+  end
+  return Set.new {
+    source = core.concat_sources(sources), index = index, labels = labels, classes = self.classes, meta = columns,
+    group = self.group, origin = self.origin,
+  }
+end
+
+--- This set with its classes renamed or joined, e.g. `set:relabel { good = "good", ["*"] = "defect" }`.
+-- @param names old name -> new name, "*" for all that are not named; or a function of old name and row to the new
+-- name
+function Set:relabel(names)
+  local function rename(name, row)
+    if type(names) == "function" then return names(name, row) end
+    return names[name] or names["*"] or name
+  end
+  local classes, number, labels = {}, {}, {}
+  local function number_of(name)
+    if not number[name] then
+      classes[#classes + 1] = name
+      number[name] = #classes
+    end
+    return number[name]
+  end
+  if type(names) ~= "function" then
+    for _, name in ipairs(self.classes) do number_of(rename(name)) end -- in the order of the old ones
+  end
+  for i = 1, #self do labels[i] = number_of(rename(self.classes[self.label[i]], self:row(i))) end
+  return Set.new {
+    source = self.source, index = self.index, labels = labels, classes = classes, meta = self.meta, group = self.group,
+    origin = self.origin, masks = self.masks,
+  }
+end
+
+--- This set with its images in memory, decoded once: as u8 where the source is u8, else f32.
+function Set:cache()
+  local images, message = self.source:cache(self.index)
+  if not images then return nil, message end
+  return Set.new {
+    source = core.source(images), labels = self.label, classes = self.classes, meta = self.meta, group = self.group,
+    origin = self.origin,
+  }
+end
+
+-- -- looking at samples ---------------------------------------------------------------------------------------------
+
+function Set:__len() return #self.index end
+
+--- The metadata of sample i: a table with one value per column.
+function Set:row(i)
+  local row = {}
+  for name, column in pairs(self.meta) do row[name] = column[i] end
+  return row
+end
+
+--- Sample i (from 1, negative from the end): image f32 {H,W,C}, 0..1 where pixels are integers in the file; its
+-- label, its metadata; or nil and a message when the image can't be decoded.
+function Set:get(i)
+  local n = #self
+  local at = math.type(i) == "integer" and i < 0 and n + 1 + i or i
+  if math.type(at) ~= "integer" or at < 1 or at > n then raise("get: sample %s: the set has 1..%d", i, n) end
+  local image, message = self.source:read(self.index[at])
+  if not image then return nil, message end
+  return image, self.label[at], self:row(at)
+end
+
+--- A batch f32 {n,H,W,C}: of all samples, of samples first..last, or of a list of samples.
+function Set:images(first, last)
+  local positions = self.index
+  if math.type(first) == "integer" then
+    last = last or first
+    if first < 1 or last > #self then raise("images: samples %d..%d: the set has 1..%d", first, last, #self) end
+    positions = table.move(self.index, first, last, 1, {})
+  elseif first then
+    positions = self:subset(first).index
+  end
+  return self.source:images(positions)
+end
+
+--- The labels as a tensor i64 {n}, from 1.
+function Set:labels()
+  return core.tensor(self.label, { dtype = "i64" })
+end
+
+--- How many samples each class has: list in the order of `classes`.
+function Set:counts()
+  local counts = {}
+  for c = 1, #self.classes do counts[c] = 0 end
+  for _, label in ipairs(self.label) do counts[label] = counts[label] + 1 end
+  return counts
+end
+
+--- Mean and standard deviation of the pixels per channel: { mean = {...}, std = {...} }. To be taken of the training
+-- part only, and kept with the model.
+function Set:statistics()
+  if #self == 0 then raise "statistics: the set is empty" end
+  local mean, std = self.source:statistics(self.index)
+  if not mean then return nil, std end
+  return { mean = mean, std = std }
+end
+
+-- -- for people -----------------------------------------------------------------------------------------------------
+
+function Set:__tostring()
+  local s = self.source
+  return ("%d images %dx%dx%d %s, %d classes"):format(#self, s.height, s.width, s.channels, s.dtype, #self.classes)
+end
+
+local function numbers(values)
+  local text = {}
+  for i, value in ipairs(values) do text[i] = ("%.4f"):format(value) end
+  return table.concat(text, " ")
+end
+
+--- What the set holds, as text: where it comes from, count, size, classes with their counts, columns, mean, std.
+function Set:describe()
+  local lines = { tostring(self) }
+  if self.origin then lines[#lines + 1] = "  from     " .. self.origin end
+  local counts, columns = self:counts(), {}
+  for c, name in ipairs(self.classes) do
+    lines[#lines + 1] = ("  %-8s %d %-20s %6d"):format(c == 1 and "classes" or "", c, name, counts[c])
+  end
+  for name in pairs(self.meta) do columns[#columns + 1] = name end
+  table.sort(columns)
+  if #columns > 0 then lines[#lines + 1] = "  columns  " .. table.concat(columns, ", ") end
+  if self.group then lines[#lines + 1] = "  group    " .. self.group end
+  if #self > 0 then
+    local statistics, message = self:statistics()
+    lines[#lines + 1] = "  mean     " .. (statistics and numbers(statistics.mean) or message)
+    if statistics then lines[#lines + 1] = "  std      " .. numbers(statistics.std) end
+  end
+  return table.concat(lines, "\n")
+end
+
+-- -- files ----------------------------------------------------------------------------------------------------------
+
+--- Writes images {n,H,W,C} (u8 where the source is u8, else f32) and labels i64 {n} (from 0, as in every such file)
+-- as .npy; true, or nil and a message.
+function Set:save_npy(images_path, labels_path)
+  local ok, message = self.source:save_npy(self.index, images_path)
+  if not (ok and labels_path) then return ok, message end
+  local from_zero = {}
+  for i, label in ipairs(self.label) do from_zero[i] = label - 1 end
+  return core.save_npy(labels_path, core.tensor(from_zero, { dtype = "i64" }))
+end
+
+return Set

@@ -1,0 +1,414 @@
+--- Splits: parts of a set for training, validation and test; k folds; saved and loaded.
+--
+--     local train, val, test = set:split { 0.7, 0.2, 0.1, seed = 1, stratify = true }
+--     local train, test = set:split { 0.7, 0.3, seed = 1, group = "source" }        -- whole photographs are held out
+--     local train, test = set:split { column = "split" }                            -- as the authors of the set did it
+--     for _, fold in ipairs(set:folds { 5, group = "source", seed = 1 }) do train(fold.train, fold.test) end
+--     for _, fold in ipairs(set:leave_one_out "source") do print(fold.group, evaluate(fold)) end
+--
+-- Patches of one photograph look alike. A split that deals them out one by one measures how well a network remembers
+-- photographs; a split by group measures what it will do on the next one. Where a set knows its groups and a split
+-- does not respect them, texres.warn says so.
+-- @module texres.data.split
+
+local core = require "texres.core"
+local json = require "texres.json"
+local files = require "texres.files"
+local raise = require "texres.raise"
+local Set = require "texres.data.set"
+
+-- -- sizes ----------------------------------------------------------------------------------------------------------
+
+--- The shares at the front of the options as fractions of `total`; whole numbers from 1 on are counts of samples.
+local function read_shares(options, total)
+  local shares, sum, counts = {}, 0, #options > 0
+  for i, value in ipairs(options) do
+    if type(value) ~= "number" or value < 0 then
+      raise("split: part %d is %s: a share or a count is expected", i, value)
+    end
+    shares[i], sum = value, sum + value
+    counts = counts and math.type(value) == "integer"
+  end
+  if #shares == 0 then raise "split: give the shares of the parts, as in split { 0.7, 0.2, 0.1 }" end
+  if counts then
+    if sum > total then raise("split: the parts want %d samples, the set has %d", sum, total) end
+    for i = 1, #shares do shares[i] = total > 0 and shares[i] / total or 0 end
+  elseif sum > 1 + 1e-9 then
+    raise("split: the shares add up to %g, which is more than 1", sum)
+  end
+  return shares
+end
+
+--- Whole numbers close to shares[p] * total, which add up to the rounded sum of these. `behind[p]` says how much
+-- part p is short of its share from earlier calls; who is furthest behind gets what is left over.
+local function deal(shares, total, behind)
+  local sizes, given, sum = {}, 0, 0
+  for p, share in ipairs(shares) do
+    sizes[p] = math.floor(share * total + 1e-9)
+    behind[p] = behind[p] + share * total - sizes[p]
+    given, sum = given + sizes[p], sum + share
+  end
+  for _ = given + 1, math.floor(sum * total + 0.5) do
+    local most = 1
+    for p = 2, #shares do
+      if behind[p] > behind[most] + 1e-9 then most = p end
+    end
+    sizes[most], behind[most] = sizes[most] + 1, behind[most] - 1
+  end
+  return sizes
+end
+
+local function zeros(n)
+  local list = {}
+  for i = 1, n do list[i] = 0 end
+  return list
+end
+
+-- -- which part each sample goes to: functions of set and options that return a list of lists of samples ----------------
+
+local function empty_parts(n)
+  local parts = {}
+  for p = 1, n do parts[p] = {} end
+  return parts
+end
+
+--- Deals out `samples` in a random order; stream keeps the orders of several calls apart.
+local function deal_samples(samples, sizes, seed, stream, parts)
+  local order, at = core.shuffled(#samples, seed, stream), 0
+  for p, size in ipairs(sizes) do
+    for i = at + 1, at + size do table.insert(parts[p], samples[order[i]]) end
+    at = at + size
+  end
+end
+
+local function all_samples(set)
+  local samples = {}
+  for i = 1, #set do samples[i] = i end
+  return samples
+end
+
+local function random_parts(set, shares, options)
+  local parts = empty_parts(#shares)
+  deal_samples(all_samples(set), deal(shares, #set, zeros(#shares)), options.seed, 0, parts)
+  return parts
+end
+
+local function stratified_parts(set, shares, options)
+  local parts, of_class, behind = empty_parts(#shares), empty_parts(#set.classes), zeros(#shares)
+  for i, label in ipairs(set.label) do table.insert(of_class[label], i) end
+  for c, samples in ipairs(of_class) do
+    deal_samples(samples, deal(shares, #samples, behind), options.seed, c, parts)
+  end
+  return parts
+end
+
+local function column(set, name, operation)
+  local values = set.meta[name]
+  if values then return values end
+  local names = {}
+  for known in pairs(set.meta) do names[#names + 1] = known end
+  table.sort(names)
+  raise("%s: there is no column '%s'; the set has %s", operation, name,
+    #names > 0 and table.concat(names, ", ") or "no columns")
+end
+
+--- The groups of a column, in order of first appearance: { value =, samples = {...}, counts = {per class} }.
+local function groups_of(set, name, operation)
+  local values, groups, known = column(set, name, operation), {}, {}
+  for i, value in ipairs(values) do
+    local group = known[value]
+    if not group then
+      group = { value = value, samples = {}, counts = zeros(#set.classes) }
+      known[value] = group
+      groups[#groups + 1] = group
+    end
+    table.insert(group.samples, i)
+    group.counts[set.label[i]] = group.counts[set.label[i]] + 1
+  end
+  return groups
+end
+
+--- Large groups first, of about equal ones in a random order.
+local function order_groups(groups, seed)
+  local rank = {}
+  for place, g in ipairs(core.shuffled(#groups, seed, 0)) do rank[groups[g]] = place end
+  local function octave(group) return math.floor(math.log(#group.samples, 2)) end
+  table.sort(groups, function(a, b)
+    if octave(a) ~= octave(b) then return octave(a) > octave(b) end
+    return rank[a] < rank[b]
+  end)
+end
+
+--- How far counts are from what they should be, relative to it.
+local function distance(counts, wanted)
+  local sum = 0
+  for c, want in ipairs(wanted) do sum = sum + (counts[c] - want) ^ 2 / math.max(want, 1e-3) end
+  return sum
+end
+
+--- Adds (sign 1) a group to a part or takes it away (sign -1).
+local function put(part, group, sign)
+  for c, count in ipairs(group.counts) do
+    part.counts[c] = part.counts[c] + sign * count
+    if count > 0 then part.groups[c] = part.groups[c] + sign end
+  end
+end
+
+--- What adding (or taking) a group does to the part's distance.
+local function gain(part, group, sign)
+  local before = distance(part.counts, part.wanted)
+  put(part, group, sign)
+  local after = distance(part.counts, part.wanted)
+  put(part, group, -sign)
+  return after - before
+end
+
+--- Gives part p a group of class c that another part can spare: one that has others of each class in it. The best
+-- for the distances; false when there is none.
+local function bring_class(groups, parts, p, c)
+  local best, best_gain
+  for _, group in ipairs(groups) do
+    local from = parts[group.part]
+    local spare = group.part ~= p and group.counts[c] > 0
+    for k, count in ipairs(group.counts) do spare = spare and (count == 0 or from.groups[k] > 1) end
+    if spare then
+      local change = gain(parts[p], group, 1) + gain(from, group, -1)
+      if not best or change < best_gain then best, best_gain = group, change end
+    end
+  end
+  if not best then return false end
+  put(parts[best.part], best, -1)
+  put(parts[p], best, 1)
+  best.part = p
+  return true
+end
+
+--- Whole groups to parts: each in turn to the part that it brings closest to its share (of every class unless
+-- stratify = false); then every part gets a group of every class, as far as there are enough.
+local function group_parts(set, shares, options)
+  local groups, by_class = groups_of(set, options.group, "split"), options.stratify ~= false
+  if #groups < #shares then
+    raise("split: column '%s' has %d groups, %d parts are wanted", options.group, #groups, #shares)
+  end
+  local totals = by_class and set:counts() or { #set }
+  local parts = {}
+  for p, share in ipairs(shares) do
+    local wanted = {}
+    for c, total in ipairs(totals) do wanted[c] = share * total end
+    parts[p] = { counts = zeros(#totals), groups = zeros(#totals), wanted = wanted }
+  end
+  order_groups(groups, options.seed)
+  for _, group in ipairs(groups) do
+    if not by_class then group.counts = { #group.samples } end
+    local best, best_gain
+    for p, part in ipairs(parts) do
+      local change = gain(part, group, 1)
+      if not best or change < best_gain - 1e-12 then best, best_gain = p, change end
+    end
+    put(parts[best], group, 1)
+    group.part = best
+  end
+  for c = 1, #totals do
+    for p, part in ipairs(parts) do
+      if part.groups[c] == 0 and shares[p] > 0 then bring_class(groups, parts, p, c) end
+    end
+  end
+  local samples = empty_parts(#shares)
+  for _, group in ipairs(groups) do
+    local list = samples[group.part]
+    table.move(group.samples, 1, #group.samples, #list + 1, list)
+  end
+  for _, list in ipairs(samples) do table.sort(list) end
+  return samples
+end
+
+local usual_names = { "train", "training", "val", "valid", "validation", "dev", "test", "testing" }
+
+--- The parts that a column names: train, val, test first, others as they come.
+local function official_parts(set, options)
+  local groups, by_value, parts = groups_of(set, options.column, "split"), {}, {}
+  for _, group in ipairs(groups) do by_value[tostring(group.value):lower()] = group end
+  local function take(group)
+    if group and not group.taken then
+      group.taken = true
+      parts[#parts + 1] = group.samples
+    end
+  end
+  if options.parts then
+    for _, name in ipairs(options.parts) do
+      if not by_value[name:lower()] then raise("split: no sample has '%s' in column '%s'", name, options.column) end
+      take(by_value[name:lower()])
+    end
+    return parts
+  end
+  for _, name in ipairs(usual_names) do take(by_value[name]) end
+  for _, group in ipairs(groups) do take(group) end
+  return parts
+end
+
+-- -- methods of Set -------------------------------------------------------------------------------------------------
+
+local known_options = { seed = true, stratify = true, group = true, column = true, parts = true }
+
+local function check_options(options, operation)
+  if type(options) ~= "table" then raise("%s: a table is expected, got %s", operation, type(options)) end
+  for name in pairs(options) do
+    if type(name) == "string" and not known_options[name] then
+      raise("%s: unknown option '%s'; there are seed, stratify, group, column, parts", operation, name)
+    end
+  end
+  if options.seed and math.type(options.seed) ~= "integer" then raise("%s: seed must be a whole number", operation) end
+end
+
+--- The column that tells which samples belong together, whether the set names it or it has one of the usual names.
+local function known_group(set)
+  if set.group then return set.group end
+  for _, name in ipairs { "source", "group", "photograph", "roll" } do
+    if set.meta[name] then return name end
+  end
+end
+
+--- Says so when samples of one group are about to stand in several parts.
+local function warn_of_leak(set, parts, operation)
+  local name = known_group(set)
+  if not name then return end
+  local part_of, shared, groups = {}, {}, 0
+  for p, samples in ipairs(parts) do
+    for _, i in ipairs(samples) do
+      local value = set.meta[name][i]
+      if part_of[value] == nil then
+        part_of[value], groups = p, groups + 1
+      elseif part_of[value] ~= p then
+        shared[value] = true
+      end
+    end
+  end
+  local count = 0
+  for _ in pairs(shared) do count = count + 1 end
+  if count == 0 then return end
+  require("texres").warn(("%s: %d of %d groups in column '%s' stand in more than one part: figures on the other parts "
+    .. "will be too good. Use group = \"%s\""):format(operation, count, groups, name, name))
+end
+
+local function subsets(set, parts)
+  local sets = {}
+  for p, samples in ipairs(parts) do sets[p] = set:subset(samples) end
+  return sets
+end
+
+local function make_parts(set, shares, options)
+  local with_seed = setmetatable({ seed = options.seed or 0 }, { __index = options })
+  if options.group then return group_parts(set, shares, with_seed) end
+  if options.stratify then return stratified_parts(set, shares, with_seed) end
+  return random_parts(set, shares, with_seed)
+end
+
+--- Splits the set: shares (or counts) of the parts, in order; options seed, stratify (each class in the same
+-- proportion), group (a column whose groups stay whole; classes are balanced as far as whole groups allow, unless
+-- stratify = false), or column (the parts it names; parts = list of names in the order wanted). Returns one set per
+-- part; every sample of the set stands in one part when the shares add up to 1.
+function Set:split(options)
+  check_options(options, "split")
+  local parts
+  if options.column then
+    parts = official_parts(self, options)
+  else
+    parts = make_parts(self, read_shares(options, #self), options)
+  end
+  if not options.group then warn_of_leak(self, parts, "split") end
+  return table.unpack(subsets(self, parts))
+end
+
+local function join_others(parts, without)
+  local rest = {}
+  for p, samples in ipairs(parts) do
+    if p ~= without then table.move(samples, 1, #samples, #rest + 1, rest) end
+  end
+  table.sort(rest)
+  return rest
+end
+
+--- k-fold cross-validation: `folds { k, seed=, stratify=, group= }` returns a list of { train = set, test = set };
+-- every sample stands in one test part.
+function Set:folds(options)
+  check_options(options, "folds")
+  local k = options[1]
+  if math.type(k) ~= "integer" or k < 2 then raise("folds: the number of folds is %s: 2 or more is expected", k) end
+  local shares = {}
+  for p = 1, k do shares[p] = 1 / k end
+  local parts = make_parts(self, shares, options)
+  if not options.group then warn_of_leak(self, parts, "folds") end
+  local folds = {}
+  for p, samples in ipairs(parts) do
+    folds[p] = { train = self:subset(join_others(parts, p)), test = self:subset(samples) }
+  end
+  return folds
+end
+
+--- Leaves each group of a column out in turn: a list of { group = value, train = set, test = set }.
+function Set:leave_one_out(name)
+  local groups, parts, folds = groups_of(self, name or known_group(self), "leave_one_out"), {}, {}
+  for g, group in ipairs(groups) do parts[g] = group.samples end
+  for g, group in ipairs(groups) do
+    folds[g] = { group = group.value, train = self:subset(join_others(parts, g)), test = self:subset(group.samples) }
+  end
+  return folds
+end
+
+-- -- files ----------------------------------------------------------------------------------------------------------
+
+--- Writes which samples of this set stand in which part, as JSON: `set:save_split(path, { train = train, test = test
+-- })`; true, or nil and a message. The parts must have been made from this set.
+function Set:save_split(path, parts)
+  local place = {}
+  for i, position in ipairs(self.index) do place[position] = i end
+  local saved = { format = "texres split 1", count = #self, classes = self.classes, counts = self:counts(), parts = {} }
+  for name, part in pairs(parts) do
+    if part.source ~= self.source then raise("save_split: part '%s' was not made from this set", name) end
+    local samples = {}
+    for i, position in ipairs(part.index) do
+      samples[i] = place[position]
+      if not samples[i] then raise("save_split: part '%s' was not made from this set", name) end
+    end
+    saved.parts[name] = samples
+  end
+  local text, message = json.encode(saved)
+  if not text then return nil, message end
+  return files.write(path, text .. "\n")
+end
+
+local function check_saved(set, saved)
+  if type(saved) ~= "table" or saved.format ~= "texres split 1" or type(saved.parts) ~= "table" then
+    return "not a split that texres saved"
+  end
+  if saved.count ~= #set then return ("the split is one of %s samples, the set has %d"):format(saved.count, #set) end
+  local counts = set:counts()
+  for c, count in ipairs(counts) do
+    if type(saved.counts) ~= "table" or saved.counts[c] ~= count then
+      return "the split was made from another set: its classes have other counts"
+    end
+  end
+  for name, samples in pairs(saved.parts) do
+    if type(samples) ~= "table" then return ("part '%s' is not a list"):format(name) end
+    for _, i in ipairs(samples) do
+      if math.type(i) ~= "integer" or i < 1 or i > #set then
+        return ("part '%s' holds sample %s, the set has 1..%d"):format(name, i, #set)
+      end
+    end
+  end
+end
+
+--- Reads a split of this set: a table of sets by name; or nil and a message.
+function Set:load_split(path)
+  local text, message = files.read(path)
+  if not text then return nil, "load_split: " .. message end
+  local saved
+  saved, message = json.decode(text)
+  message = saved == nil and message or check_saved(self, saved)
+  if message then return nil, ("load_split: %s: %s"):format(path, message) end
+  local parts = {}
+  for name, samples in pairs(saved.parts) do parts[name] = self:subset(samples) end
+  return parts
+end
+
+return Set
