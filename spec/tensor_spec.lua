@@ -1,0 +1,240 @@
+--- The Tensor userdata: creation, properties, elements, changes in place, life, and what it says to nonsense.
+local support = require "spec.support"
+local tr = require "texres"
+
+--- The message that f(...) raises.
+local function message(f, ...)
+  local ok, text = pcall(f, ...)
+  assert.is_false(ok, "an error is expected")
+  return text
+end
+
+describe("creation", function()
+  it("reads nested tables of any depth and dtype", function()
+    local t = tr.tensor({ { { 1, 2 }, { 3, 4 } }, { { 5, 6 }, { 7, 8 } } }, { dtype = "i64" })
+    assert.same({ 2, 2, 2 }, t:shape())
+    assert.same({ { { 1, 2 }, { 3, 4 } }, { { 5, 6 }, { 7, 8 } } }, t:totable())
+    assert.equal("integer", math.type(t[2][1][2]:item()))
+    local number = tr.tensor(2.5, { dtype = "f64" })
+    assert.same({ 0, 2.5 }, { number:dim(), number:item() })
+    assert.same({ 0, 3 }, tr.zeros(0, 3):shape())
+    assert.same({}, tr.tensor({}):totable())
+  end)
+
+  it("keeps integers beyond 2^53 exact", function()
+    local t = tr.tensor({ 9007199254740993, math.mininteger }, { dtype = "i64" })
+    assert.same({ 9007199254740993, math.mininteger }, t:totable())
+    assert.equal(9007199254740995, (t + 2)[1]:item())
+  end)
+
+  it("copies a tensor, with another dtype on demand", function()
+    local a = tr.tensor { 1.5, 2 }
+    local b = tr.tensor(a, { dtype = "i64" })
+    a:zero()
+    assert.same({ 1, 2 }, b:totable())
+  end)
+
+  it("takes a shape as numbers or as a list, and options behind it", function()
+    for _, t in ipairs { tr.zeros(2, 3, { dtype = "f64" }), tr.zeros({ 2, 3 }, { dtype = "f64" }) } do
+      assert.same({ { 2, 3 }, "f64" }, { t:shape(), t.dtype })
+    end
+    assert.same({ 7, 7, 7 }, tr.full({ 3 }, 7):totable())
+    assert.same({ 1, 2, 3 }, tr.arange(3):totable())
+    assert.same({ 2, 4 }, tr.arange(2, 5, 2):totable())
+    assert.same({ { 1, 0, 0 }, { 0, 1, 0 } }, tr.eye(2, 3):totable())
+    assert.equal("u8", tr.zeros_like(tr.zeros(2), { dtype = "u8" }).dtype)
+    assert.is_true(tr.ones(2, { requires_grad = true }).requires_grad)
+  end)
+
+  it("refuses what is not a tensor", function()
+    assert.matches("ragged: 2 elements expected in dimension 2, got 1", message(tr.tensor, { { 1, 2 }, { 3 } }))
+    assert.matches("element 2 must be a number, got 'x'", message(tr.tensor, { 1, "x" }))
+    assert.matches("1.5 is not an integer", message(tr.tensor, { 1.5 }, { dtype = "i64" }))
+    assert.matches("256 does not fit u8", message(tr.tensor, { 256 }, { dtype = "u8" }))
+    assert.matches("dtype must be one of u8, i64, f32, f64, got 'f16'", message(tr.zeros, 2, { dtype = "f16" }))
+    assert.matches("zeros: .*size %-1", message(tr.zeros, -1))
+    assert.matches("zeros: a shape is expected", message(tr.zeros))
+    assert.matches("at most 8", message(tr.zeros, 1, 1, 1, 1, 1, 1, 1, 1, 1))
+    assert.matches("only f32 and f64", message(tr.ones, 2, { dtype = "i64", requires_grad = true }))
+    local nested = 1
+    for _ = 1, 100 do nested = { nested } end
+    assert.matches("nested deeper", message(tr.tensor, nested))
+  end)
+
+  it("checks huge sizes for overflow", function()
+    assert.matches("more than memory can address", message(tr.zeros, 2 ^ 40 // 1 | 0, 2 ^ 40 // 1 | 0))
+    assert.matches("memory", message(tr.zeros, 2 ^ 58 // 1 | 0))
+    assert.same({ 0, 2 ^ 40 // 1 | 0, 2 ^ 40 // 1 | 0 }, tr.zeros(0, 2 ^ 40 // 1 | 0, 2 ^ 40 // 1 | 0):shape())
+  end)
+end)
+
+describe("elements", function()
+  local t
+  before_each(function() t = tr.tensor { { 1, 2, 3 }, { 4, 5, 6 } } end)
+
+  it("are reached by position, negative from the end", function()
+    assert.equal(6, t[2][3]:item())
+    assert.same({ 4, 5, 6 }, t[-1]:totable())
+    assert.matches("index 3: the first dimension of {2,3} has positions 1..2", message(function() return t[3] end))
+    assert.matches("index 0", message(function() return t[0] end))
+    assert.matches("has no dimensions", message(function() return t[1][1][1] end))
+  end)
+
+  it("are changed by assignment, through views", function()
+    t[1] = 0
+    t[2][1] = 9
+    t[2]:slice(1, 2, 3):copy_from(tr.tensor { 7, 8 })
+    assert.same({ { 0, 0, 0 }, { 9, 7, 8 } }, t:totable())
+    t[-1] = tr.tensor { 1 }
+    assert.same({ 1, 1, 1 }, t[2]:totable())
+    assert.matches("{2}.*{3}", message(function() t[1] = tr.zeros(2) end))
+    assert.matches("must be a number, got 'x'", message(function() t[1] = "x" end))
+    assert.matches("no field 'name'", message(function() t.name = 1 end))
+  end)
+
+  it("convert between dtypes", function()
+    local u = tr.zeros(4, { dtype = "u8" })
+    u:copy_from(tr.tensor { -5, 3.9, 255, 1e9 })
+    assert.same({ 0, 3, 255, 255 }, u:totable())
+    local i = tr.zeros(3, { dtype = "i64" })
+    i:copy_from(tr.tensor { 0 / 0, math.huge, -math.huge })
+    assert.same({ 0, math.maxinteger, math.mininteger }, i:totable())
+  end)
+
+  it("are copied through any strides", function()
+    local a = tr.randn(3, 4, 5)
+    local b = tr.zeros(5, 3, 4)
+    b:permute(2, 3, 1):copy_from(a)
+    assert.is_true(tr.allclose(b, a:permute(3, 1, 2), 0))
+    local long = tr.zeros(2, 200000):copy_from(tr.arange(200000, { dtype = "f32" }))
+    assert.equal(200000, long[2][-1]:item())
+  end)
+
+  it("are told by item and the like only where that makes sense", function()
+    assert.matches("item: the tensor is {2,3}", message(t.item, t))
+    assert.matches("has no length", message(function() return #tr.tensor(1) end))
+    assert.matches("dimension 3", message(t.size, t, 3))
+    assert.same({ 2, 3 }, { t:size() })
+    assert.equal(nil, t.no_such_method)
+  end)
+end)
+
+describe("life", function()
+  it("ends with free, <close> and the collector; live_bytes returns to its start", function()
+    collectgarbage()
+    local before = tr.live_bytes()
+    local a = tr.zeros(1000)
+    assert.is_true(tr.live_bytes() >= before + 4000)
+    a:free()
+    a:free()
+    assert.equal(before, tr.live_bytes())
+    do
+      local b <close> = tr.zeros(1000)
+      assert.is_true(tr.live_bytes() > before and b ~= nil)
+    end
+    assert.equal(before, tr.live_bytes())
+    for _ = 1, 100 do tr.zeros(1000) end
+    collectgarbage()
+    assert.equal(before, tr.live_bytes())
+  end)
+
+  it("lets a view outlive what it was taken from", function()
+    local whole = tr.tensor { 1, 2, 3 }
+    local part = whole:slice(1, 2, 3)
+    whole:free()
+    assert.same({ 2, 3 }, part:totable())
+  end)
+
+  it("makes a closed tensor say so", function()
+    local t = tr.zeros(2)
+    t:free()
+    assert.equal("closed tensor", tostring(t))
+    for _, use in ipairs { function() return t + 1 end, function() return t[1] end, function() t[1] = 1 end,
+      function() return #t end, function() return t.dtype end, function() return t:sum() end,
+      function() return tr.cat({ t }, 1) end } do
+      assert.matches("closed", message(use))
+    end
+  end)
+
+  it("stays flat over many operations on tensors that are dropped", function()
+    local out = select(2, support.run_lua [[
+      local tr = require "texres"
+      local function resident()
+        for line in io.lines "/proc/self/status" do
+          local kb = line:match "VmRSS:%s+(%d+)"
+          if kb then return tonumber(kb) end
+        end
+      end
+      local x = tr.randn(64, 1024)
+      for _ = 1, 3000 do local _ = x * 2 + 1 end
+      local before = resident()
+      for _ = 1, 10000 do local _ = x * 2 + 1 end
+      print(resident() - before)
+    ]])
+    assert.is_true(assert(tonumber(out), out) < 16384, out .. " kB more after 20,000 operations")
+  end)
+end)
+
+describe("messages", function()
+  it("blame the user's line, not the library's", function()
+    local ok, out = support.run_lua [[
+      local tr = require "texres"
+      local f = tr.Function { forward = function() return tr.zeros(2) + tr.zeros(3) end, backward = print }
+      f(tr.zeros(1)) ]]
+    assert.is_false(ok)
+    assert.matches("%(command line%):2: add: shapes {2} and {3}", out)
+  end)
+
+  it("name unknown options and superfluous arguments", function()
+    local t = tr.zeros(2, 3)
+    assert.matches("sum: there is no option 'keep': options are .*keepdim", message(t.sum, t, 1, { keep = true }))
+    assert.matches("sum: keepdim must be true or false, got 1", message(t.sum, t, 1, 1))
+    assert.matches("sum: argument 4 is too many", message(t.sum, t, 1, true, 5))
+    assert.matches("add: .* must be a tensor, got a table", message(function() return t + {} end))
+    assert.matches("integer", message(t.select, t, 1, 1.5))
+  end)
+
+  it("stop an endless computation on Ctrl-C", function()
+    local ok, out = support.run { "timeout", "-s", "INT", "1", support.lua, "-e", [[
+      local tr = require "texres"
+      local a = tr.randn(3000, 3000)
+      while true do a = a:matmul(a):tanh() end ]] }
+    assert.is_false(ok)
+    assert.matches("interrupted!", out)
+  end)
+
+  it("leave calls of booleans an error, but for a tensor in parentheses on the line after an assert", function()
+    local x = tr.ones(2)
+    local yes = true
+    assert.equal(x, yes(x))
+    assert.matches("attempt to call a boolean", message(function() return yes(3) end))
+    assert.matches("attempt to call a boolean", message(function() return (not yes)(x) end))
+  end)
+end)
+
+describe("the system", function()
+  it("counts threads and tells the time", function()
+    local before = tr.num_threads()
+    tr.set_num_threads(3)
+    assert.equal(3, tr.num_threads())
+    tr.set_num_threads(before)
+    assert.matches("1..256", message(tr.set_num_threads, 0))
+    local t = tr.clock()
+    assert.is_true(tr.clock() >= t)
+  end)
+
+  it("repeats random numbers from a seed and from a state", function()
+    tr.manual_seed(5)
+    tr.randn(3)
+    local seed, stream = tr.rng_state()
+    local a = tr.randn(100)
+    tr.rng_state(seed, stream)
+    assert.is_true(tr.allclose(a, tr.randn(100), 0))
+  end)
+
+  it("refuses an instruction set that the machine lacks", function()
+    local ok, out = support.run_lua([[require "texres"]], { env = { TEXRES_ISA = "mmx" } })
+    assert.is_false(ok)
+    assert.matches("TEXRES_ISA is 'mmx': this machine can run ref", out)
+  end)
+end)
