@@ -1,0 +1,406 @@
+--- Modules: discovery, names, state, clones, containers, error paths, training.
+local tr = require "texres"
+local support = require "spec.support"
+local nn = tr.nn
+local F = nn.functional
+
+local function names(iterate, net)
+  local list = {}
+  for name in iterate(net) do list[#list + 1] = name end
+  return table.concat(list, " ")
+end
+
+-- This script's current line, as it stands in errors.
+local function here() return debug.getinfo(2, "S").short_src:gsub("%p", "%%%0") .. ":%d+: " end
+
+local function message_of(fn, ...)
+  local ok, message = pcall(fn, ...)
+  assert.is_false(ok)
+  return message
+end
+
+describe("a module", function()
+  it("finds parameters and buffers of a class in the order of assignment", function()
+    local Net = nn.Module "Net"
+    function Net:init(width)
+      self.stem = nn.Conv2d(1, width, 3)
+      self.norm = nn.BatchNorm(width)
+      self.stage = { nn.Linear(2, 3), { inner = nn.Linear(3, 4, { bias = false }) } }
+      self.alpha = nn.Parameter(tr.ones(width))
+      self.offset = tr.zeros(2)
+      self.depth = 3
+      self._cache = tr.zeros(9)
+    end
+    local net = Net(4)
+    assert.equal("stem.weight stem.bias norm.gamma norm.beta stage.1.weight stage.1.bias stage.2.inner.weight alpha",
+      names(net.named_parameters, net))
+    assert.equal("norm.running_mean norm.running_var offset", names(net.named_buffers, net))
+    assert.equal(" stem norm stage.1 stage.2.inner", names(net.named_modules, net))
+    assert.equal(4 * 9 + 4 + 8 + 9 + 12 + 4, net:num_parameters())
+  end)
+
+  it("is made from a table with forward", function()
+    local net = nn.Module {
+      b = nn.Linear(3, 2), a = nn.Linear(4, 3),
+      forward = function(self, x) return self.b(self.a(x)) end,
+    }
+    assert.equal("a.weight a.bias b.weight b.bias", names(net.named_parameters, net))
+    assert.same({ 5, 2 }, net(tr.randn(5, 4)):shape())
+    net.c = nn.Linear(1, 1)
+    assert.matches("b.bias c.weight c.bias$", names(net.named_parameters, net))
+  end)
+
+  it("keeps a frozen parameter a parameter", function()
+    local layer = nn.Linear(2, 2)
+    layer.weight.requires_grad = false
+    assert.equal("weight bias", names(layer.named_parameters, layer))
+    assert.equal("", names(layer.named_buffers, layer))
+  end)
+
+  it("counts shared parameters once", function()
+    local tied = nn.Linear(3, 3)
+    local net = nn.Sequential { tied, nn.ReLU(), tied }
+    assert.equal(12, net:num_parameters())
+    local twin = net:clone()
+    assert.equal(twin[1], twin[3])
+    assert.equal(12, twin:num_parameters())
+  end)
+
+  it("switches between training and evaluation everywhere", function()
+    local net = nn.Sequential { nn.Residual { nn.BatchNorm(2) }, nn.Dropout(0.5) }
+    net:eval()
+    for _, m in ipairs(net:modules()) do assert.is_false(m.training) end
+    local x = tr.randn(3, 2)
+    assert.is_true(tr.allclose(net(x), net(x), 0))
+    net:train()
+    for _, m in ipairs(net:modules()) do assert.is_true(m.training) end
+  end)
+
+  it("applies a function to children first", function()
+    local order = {}
+    local net = nn.Sequential { nn.ReLU(), nn.Sequential { nn.Identity() } }
+    assert.equal(net, net:apply(function(m) order[#order + 1] = getmetatable(m).__name end))
+    assert.same({ "Identity", "Sequential", "ReLU", "Sequential" }, order)
+  end)
+
+  it("clears gradients", function()
+    local layer = nn.Linear(2, 1)
+    layer(tr.ones(1, 2)):sum():backward()
+    assert.is_not_nil(layer.weight.grad)
+    layer:zero_grad()
+    assert.is_nil(layer.weight.grad)
+  end)
+
+  it("converts to f64", function()
+    local net = nn.Sequential { nn.Linear(2, 3), nn.BatchNorm(3) }
+    net:to "f64"
+    for _, t in pairs(net:state_dict()) do assert.equal("f64", t.dtype) end
+    for _, p in ipairs(net:parameters()) do assert.is_true(p.requires_grad) end
+    assert.equal("f64", net(tr.randn({ 4, 2 }, { dtype = "f64" })).dtype)
+  end)
+
+  it("prints its structure", function()
+    local text = tostring(nn.Sequential { nn.Conv2d(1, 8, 3, { padding = 1 }), nn.Residual { nn.ReLU() } })
+    assert.matches("1: Conv2d%(1, 8, 3, {padding=1}%)", text)
+    assert.matches("\n  2: Residual\n    1: ReLU%(%)", text)
+  end)
+
+  it("refuses what is no module", function()
+    assert.matches(here() .. "nn.Module: expected a table", message_of(function() nn.Module(3) end))
+    assert.matches("metatable", message_of(function() nn.Module(setmetatable({ forward = print }, {})) end))
+    assert.matches("Sequential: item 2 is a number", message_of(function() nn.Sequential { nn.ReLU(), 3 } end))
+  end)
+end)
+
+describe("state", function()
+  local function network()
+    return nn.Sequential { { conv = nn.Conv2d(1, 2, 3, { bias = false }) }, { norm = nn.BatchNorm(2) }, nn.ReLU() }
+  end
+
+  it("travels from one module to another", function()
+    local a, b = network(), network()
+    a(tr.randn(2, 5, 5, 1)) -- moves the running statistics
+    assert.is_false(tr.allclose(a.conv.weight, b.conv.weight))
+    assert.equal(b, b:load_state_dict(a:state_dict()))
+    for name, t in pairs(a:state_dict()) do assert.is_true(tr.allclose(t, b:state_dict()[name], 0), name) end
+    assert.is_false(a:state_dict()["conv.weight"].requires_grad)
+  end)
+
+  it("must fit: all that is wrong is listed", function()
+    local state = network():state_dict()
+    state["conv.weight"] = tr.zeros(1, 1, 1, 2)
+    state["norm.gamma"] = nil
+    state["norm.gama"] = tr.zeros(2)
+    local target = network()
+    local before = target.norm.beta:clone()
+    state["norm.beta"] = before + 1
+    local text = message_of(function() target:load_state_dict(state) end)
+    assert.matches(here() .. "load_state_dict: the state does not fit Sequential: ", text)
+    assert.matches("missing norm.gamma; unexpected norm.gama; ", text)
+    assert.matches("conv.weight is {3,3,1,2} here, {1,1,1,2} in the state", text, 1, true)
+    assert.is_true(tr.allclose(target.norm.beta, before, 0), "nothing is copied then")
+  end)
+
+  it("is saved and loaded as safetensors", function()
+    local path = support.folder() .. "/net.safetensors"
+    local a, b = network(), network()
+    assert.is_true(a:save(path, { note = "x" }))
+    assert.is_true(b:load(path))
+    assert.is_true(tr.allclose(a.conv.weight, b.conv.weight, 0))
+    local none, problem = nn.Linear(1, 1):load(path)
+    assert.is_nil(none)
+    assert.matches(path, problem, 1, true)
+    assert.matches("missing bias, weight", problem, 1, true)
+    none, problem = b:load(path .. "x")
+    assert.is_nil(none)
+    assert.matches(path .. "x", problem, 1, true)
+  end)
+
+  it("of a clone is its own", function()
+    local a = network()
+    local b = a:clone()
+    tr.no_grad(function() b.conv.weight:fill(7) end)
+    b.norm.running_mean:fill(3)
+    assert.is_false(tr.allclose(a.conv.weight, b.conv.weight))
+    assert.equal(0, a.norm.running_mean:sum():item())
+    assert.is_true(b.conv.weight.requires_grad)
+    b.extra = nn.ReLU()
+    assert.is_nil(rawget(a, "extra"))
+    assert.equal(4, #b:modules() - 1)
+    assert.equal(3, #a:modules() - 1)
+  end)
+end)
+
+describe("containers", function()
+  it("Sequential takes functions, named items and later changes", function()
+    local net = nn.Sequential { name = "small", { first = nn.Linear(2, 3) }, F.relu }
+    net[3] = nn.Linear(3, 1)
+    assert.equal(2, #net)
+    net:append(nn.Linear(3, 1), "last")
+    assert.equal(3, #net)
+    assert.same({ 4, 1 }, net(tr.randn(4, 2)):shape())
+    assert.equal("first.weight first.bias 3.weight 3.bias last.weight last.bias", names(net.named_parameters, net))
+  end)
+
+  it("Residual is body + shortcut", function()
+    local body = nn.Linear(3, 3)
+    local x = tr.randn(2, 3)
+    assert.is_true(tr.allclose(nn.Residual { body }(x), body(x) + x, 0))
+    local short = nn.Linear(3, 3)
+    assert.is_true(tr.allclose(nn.Residual { body, shortcut = short, activation = nn.ReLU() }(x),
+      F.relu(body(x) + short(x)), 0))
+  end)
+
+  it("Residual says which projection is missing", function()
+    local net = nn.Residual { nn.Conv2d(4, 8, 3, { stride = 2, padding = 1 }) }
+    local text = message_of(function() net(tr.zeros(1, 8, 8, 4)) end)
+    assert.matches("Residual: the body gives {1,4,4,8}, the shortcut {1,8,8,4}", text, 1, true)
+    assert.matches("shortcut = nn.Conv2d(4, 8, 1, {stride=2, bias=false})", text, 1, true)
+    net.shortcut = nn.Conv2d(4, 8, 1, { stride = 2, bias = false })
+    assert.same({ 1, 4, 4, 8 }, net(tr.zeros(1, 8, 8, 4)):shape())
+    text = message_of(function() nn.Residual { nn.Linear(3, 2) }(tr.zeros(1, 3)) end)
+    assert.matches("shortcut = nn.Linear(3, 2)", text, 1, true)
+  end)
+
+  it("Concat joins channels", function()
+    local a, b = nn.Conv2d(2, 3, 1), nn.Conv2d(2, 5, 1)
+    local x = tr.randn(1, 4, 4, 2)
+    local y = nn.Concat { a, b }(x)
+    assert.same({ 1, 4, 4, 8 }, y:shape())
+    assert.is_true(tr.allclose(y:slice(4, 4, 8), b(x), 0))
+  end)
+end)
+
+describe("errors", function()
+  it("say where in the network, and blame the user's line", function()
+    local net = nn.Sequential {
+      name = "resnet", { stem = nn.Identity() },
+      { stage2 = nn.Sequential { nn.Residual { { conv1 = nn.Conv2d(4, 16, 3) } } } },
+    }
+    local text = message_of(function() net(tr.zeros(8, 64, 64, 3)) end)
+    assert.matches("^" .. here() .. "in resnet.stage2%[1%].conv1: conv2d: ", text)
+    assert.matches("{8,64,64,3}", text, 1, true)
+    -- and the next call starts afresh
+    text = message_of(function() net.stage2(tr.zeros(8, 64, 64, 3)) end)
+    assert.matches("^" .. here() .. "in Sequential%[1%].conv1: ", text)
+  end)
+
+  it("in a user's forward point there", function()
+    local net = nn.Sequential { nn.Module { forward = function(_, x)
+      return x + tr.zeros(7)
+    end } }
+    local line = debug.getinfo(1, "l").currentline - 2
+    local text = message_of(function() net(tr.zeros(4)) end)
+    assert.matches(":" .. line .. ": in Sequential[1]: ", text, 1, true)
+  end)
+
+  it("that are no text pass unchanged", function()
+    local thrown = { code = 7 }
+    local net = nn.Sequential { function() error(thrown) end }
+    assert.equal(thrown, message_of(function() net(1) end))
+  end)
+
+  it("name wrong options and counts", function()
+    assert.matches(here() .. "Conv2d: no option strid; there are bias, dilation, groups, padding, stride",
+      message_of(function() nn.Conv2d(1, 2, 3, { strid = 2 }) end))
+    assert.matches("Conv2d: c_in is 0, wanted a whole number", message_of(function() nn.Conv2d(0, 2, 3) end))
+    assert.matches("Conv2d: 2 groups do not divide 3 input",
+      message_of(function() nn.Conv2d(3, 2, 3, { groups = 2 }) end))
+    assert.matches("Linear: n_out is nil", message_of(function() nn.Linear(3) end))
+    assert.matches("Dropout: p is 2", message_of(function() nn.Dropout(2) end))
+    assert.matches("Residual: no option short", message_of(function() nn.Residual { nn.ReLU(), short = nn.ReLU() } end))
+  end)
+end)
+
+describe("initialization", function()
+  before_each(function() tr.manual_seed(3) end)
+
+  local function deviation(t) return t:std():item() end
+
+  it("has the stated variances", function()
+    local w = tr.zeros(3, 3, 32, 64)
+    assert.near(math.sqrt(2 / (9 * 64)), deviation(nn.init.kaiming_normal(w)), 2e-3)
+    assert.near(math.sqrt(2 / (9 * 32)), deviation(nn.init.kaiming_normal(w, { mode = "fan_in" })), 2e-3)
+    assert.near(math.sqrt(2 / (9 * 32)), deviation(nn.init.kaiming_uniform(w)), 2e-3)
+    assert.near(math.sqrt(2 / (9 * 96)), deviation(nn.init.xavier_normal(w)), 2e-3)
+    assert.near(math.sqrt(2 / (9 * 96)), deviation(nn.init.xavier_uniform(w)), 2e-3)
+    assert.near(0.5, deviation(nn.init.normal(w, 3, 0.5)), 1e-2)
+    assert.near(3, w:mean():item(), 1e-2)
+    local lin = nn.Linear(100, 200).weight
+    assert.is_true(lin:abs():max():item() <= 0.1 and deviation(lin) > 0.05)
+  end)
+
+  it("fills parameters in place and returns them", function()
+    local layer = nn.Linear(3, 2)
+    local w = layer.weight
+    assert.equal(w, nn.init.constant(w, 2))
+    assert.equal(12, w:sum():item())
+    assert.equal(6, nn.init.ones(w):sum():item())
+    assert.equal(0, nn.init.zeros(w):sum():item())
+    assert.matches("kaiming_normal: a tensor of at least 2", message_of(nn.init.kaiming_normal, layer.bias))
+    assert.matches("mode is", message_of(nn.init.kaiming_normal, w, { mode = "fan" }))
+  end)
+end)
+
+describe("architecture as data", function()
+  it("rebuilds every built-in module", function()
+    local net = nn.Sequential {
+      name = "all",
+      { conv = nn.Conv2d(2, 4, { 3, 1 }, { padding = { 1, 1, 0, 0 }, groups = 2 }) },
+      nn.BatchNorm(4, { momentum = 0.2 }),
+      nn.LeakyReLU(0.2), nn.SiLU(), nn.GELU(), nn.Tanh(), nn.Sigmoid(),
+      nn.MaxPool2d(2), nn.AvgPool2d(2, { stride = 1, padding = 1, count_include_pad = false }),
+      nn.Concat { nn.Identity(), nn.Residual { nn.Conv2d(4, 4, 1), shortcut = nn.Identity(), activation = nn.ReLU() } },
+      nn.Dropout(0.1), nn.GlobalAvgPool(), nn.Flatten(), nn.Linear(8, 3, { bias = false }),
+    }
+    local json = require "texres.json"
+    local twin = nn.from_config(json.decode(json.encode(net:config())))
+    assert.equal(tostring(net), tostring(twin))
+    twin:load_state_dict(net:state_dict())
+    net:eval()
+    twin:eval()
+    local x = tr.randn(2, 8, 8, 2)
+    assert.is_true(tr.allclose(net(x), twin(x), 0))
+  end)
+
+  it("knows a user's class by its registered name", function()
+    local Net = nn.Module "SpecNet"
+    function Net:init(width, options)
+      self.fc = nn.Linear(width, options.out)
+    end
+    function Net:forward(x) return self.fc(x) end
+    assert.matches("SpecNet is not registered", message_of(function() Net(2, { out = 3 }):config() end))
+    nn.register("SpecNet", Net)
+    local twin = nn.from_config(nn.Sequential { Net(2, { out = 3 }) }:config())
+    assert.same({ 1, 3 }, twin(tr.ones(1, 2)):shape())
+  end)
+
+  it("refuses what is not data", function()
+    assert.matches("Lambda", message_of(function() nn.Sequential { F.relu }:config() end))
+    assert.matches("no module is registered as Nothing", message_of(nn.from_config, { module = "Nothing" }))
+    assert.matches("not the description", message_of(nn.from_config, 3))
+  end)
+end)
+
+describe("summary and profile", function()
+  local net = nn.Sequential {
+    { conv = nn.Conv2d(1, 8, 3, { padding = 1 }) }, nn.ReLU(), nn.Flatten(), nn.Linear(128, 2),
+  }
+
+  it("lists layers, shapes, parameters, multiply-adds", function()
+    local text = net:summary { 2, 4, 4, 1 }
+    assert.matches("conv%s+Conv2d%(1, 8, 3, {padding=1}%)%s+{2,4,4,8}%s+80%s+2,304", text)
+    assert.matches("4%s+Linear%(128, 2%)%s+{2,2}%s+258%s+512", text)
+    assert.matches("total%s+Sequential%s+338%s+2,816", text)
+    assert.is_true(net.training)
+    assert.matches("in Sequential.conv: conv2d", message_of(function() net:summary { 2, 4, 4, 3 } end))
+  end)
+
+  it("measures every layer forward and backward", function()
+    local x = tr.randn(2, 4, 4, 1)
+    local rows = net:profile(x, { backward = true, repeats = 2 })
+    assert.equal(4, #rows)
+    local share = 0
+    for _, row in ipairs(rows) do
+      assert.is_true(row.seconds > 0)
+      share = share + row.share
+    end
+    assert.near(1, share, 1e-9)
+    assert.is_true(rows[1].backward_seconds > 0 and rows[1].gflops > 0)
+    assert.matches("conv%s+Conv2d", tostring(rows))
+    assert.is_nil(net.conv.weight.grad)
+    assert.is_nil(net:profile(x)[1].backward_seconds)
+  end)
+end)
+
+describe("training", function()
+  local function small()
+    tr.manual_seed(5)
+    local net = nn.Sequential {
+      nn.Conv2d(1, 4, 3, { padding = 1, bias = false }), nn.BatchNorm(4), nn.ReLU(),
+      nn.Residual { nn.Conv2d(4, 4, 3, { padding = 1 }), nn.ReLU() }, nn.GlobalAvgPool(), nn.Linear(4, 3),
+    }
+    return net, tr.randn(6, 8, 8, 1), tr.tensor({ 1, 2, 3, 1, 2, 3 }, { dtype = "i64" })
+  end
+
+  local function step(net, optimizer, x, labels)
+    local loss = F.cross_entropy(net(x), labels)
+    optimizer:zero_grad()
+    loss:backward()
+    optimizer:step()
+    return loss:item()
+  end
+
+  it("gives the same bits with 1 and 2 threads", function()
+    local threads = tr.num_threads()
+    local function train(n)
+      tr.set_num_threads(n)
+      local net, x, labels = small()
+      local optimizer = tr.optim.AdamW(net:parameters(), { lr = 0.01 })
+      for _ = 1, 20 do step(net, optimizer, x, labels) end
+      return net:state_dict()
+    end
+    local a, b = train(1), train(2)
+    tr.set_num_threads(threads)
+    for name, t in pairs(a) do assert.is_true(tr.allclose(t, b[name], 0), name) end
+  end)
+
+  it("keeps memory flat over 1,000 steps", function()
+    local net, x, labels = small()
+    local optimizer = tr.optim.SGD(net:parameters(), { lr = 0.05, momentum = 0.9 })
+    local first
+    for _ = 1, 20 do first = first or step(net, optimizer, x, labels) end
+    local function settled()
+      collectgarbage()
+      collectgarbage()
+      return tr.live_bytes(), collectgarbage "count"
+    end
+    local bytes, lua = settled()
+    local last
+    for _ = 1, 1000 do last = step(net, optimizer, x, labels) end
+    local bytes_after, lua_after = settled()
+    assert.is_true(last < first)
+    assert.equal(bytes, bytes_after)
+    assert.is_true(lua_after < lua + 64, lua_after - lua)
+  end)
+end)

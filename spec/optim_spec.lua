@@ -1,0 +1,140 @@
+--- Optimizers against PyTorch's, groups, state, clipping, schedules.
+local tr = require "texres"
+local json = require "texres.json"
+local safetensors = require "texres.safetensors"
+local optim = tr.optim
+
+local function parameter(t)
+  local p = t:clone()
+  p.requires_grad = true
+  return p
+end
+
+describe("optimizers", function()
+  local want, metadata = assert(safetensors.load "spec/fixtures/optim.safetensors")
+  local cases = json.decode(metadata.cases)
+
+  local function run(params, optimizer, first, last)
+    for s = first, last do
+      for i, p in ipairs(params) do p.grad = want[("gradient.%d.%d"):format(s, i)] end
+      optimizer:step()
+    end
+  end
+
+  local function start() return { parameter(want["parameter.1"]), parameter(want["parameter.2"]) } end
+
+  for name, case in pairs(cases) do
+    it("equal PyTorch's to f32 rounding: " .. name, function()
+      local params = start()
+      run(params, optim[case[1]](params, case[2]), 1, 10)
+      for i, p in ipairs(params) do
+        assert.is_true(tr.allclose(p, want[("result.%s.%d"):format(name, i)], 2e-6, 1e-6), "parameter " .. i)
+      end
+    end)
+
+    it("go on exactly from a saved state: " .. name, function()
+      local whole, halves = start(), start()
+      run(whole, optim[case[1]](whole, case[2]), 1, 10)
+      local a = optim[case[1]](halves, case[2])
+      run(halves, a, 1, 4)
+      local saved = a:state_dict()
+      run({ parameter(halves[1]:detach()), parameter(halves[2]:detach()) }, a, 5, 5) -- the saved state is a copy
+      local resumed = { parameter(halves[1]:detach()), parameter(halves[2]:detach()) }
+      local b = optim[case[1]](resumed, { lr = 99 }):load_state_dict(saved)
+      run(resumed, b, 5, 10)
+      for i = 1, 2 do assert.is_true(tr.allclose(whole[i], resumed[i], 0), "parameter " .. i) end
+    end)
+  end
+
+  it("work in f64", function()
+    local p = tr.ones({ 3 }, { dtype = "f64", requires_grad = true })
+    local optimizer = optim.Adam({ p }, { lr = 0.1 })
+    for _ = 1, 200 do
+      optimizer:zero_grad()
+      (p * p):sum():backward()
+      optimizer:step()
+    end
+    assert.is_true(p:abs():max():item() < 1e-2)
+  end)
+
+  it("treat groups with their own options", function()
+    local a, b = parameter(tr.ones(2)), parameter(tr.ones(2))
+    local optimizer = optim.SGD({ { params = { a } }, { params = { b }, lr = 0.5 } }, { lr = 0.1 })
+    a.grad, b.grad = tr.ones(2), tr.ones(2)
+    optimizer:step()
+    assert.is_true(tr.allclose(a, tr.full({ 2 }, 0.9)) and tr.allclose(b, tr.full({ 2 }, 0.5)))
+    optimizer:set_lr(0.2)
+    assert.equal(1, optimizer.groups[2].lr)
+    assert.equal(0.2, optimizer:lr())
+    optimizer:zero_grad()
+    assert.is_nil(a.grad)
+    optimizer:step() -- without gradients nothing happens
+    assert.is_true(tr.allclose(b, tr.full({ 2 }, 0.5)))
+  end)
+
+  it("refuse nonsense", function()
+    local p = parameter(tr.ones(2))
+    for text, call in pairs {
+      ["Adam: no parameters"] = function() optim.Adam {} end,
+      ["Adam: expected a list of parameters"] = function() optim.Adam(3) end,
+      ["Adam: parameter 2 is given twice"] = function() optim.Adam { p, p } end,
+      ["Adam: parameter 1 is i64"] = function() optim.Adam { tr.zeros({ 1 }, { dtype = "i64" }) } end,
+      ["Adam: no option momentum; there are beta1"] = function() optim.Adam({ p }, { momentum = 1 }) end,
+      ["SGD: lr is %-1"] = function() optim.SGD({ p }, { lr = -1 }) end,
+      ["SGD: nesterov needs a momentum"] = function() optim.SGD({ p }, { nesterov = true }) end,
+      ["SGD: load_state_dict: the state is that of Adam"] = function()
+        optim.SGD({ p }):load_state_dict(optim.Adam({ p }):state_dict())
+      end,
+      ["SGD: load_state_dict: 1 parameters in group 1 here, 2"] = function()
+        optim.SGD({ p }):load_state_dict(optim.SGD({ p, tr.ones(1) }):state_dict())
+      end,
+    } do
+      local ok, message = pcall(call)
+      assert.is_false(ok)
+      assert.matches("optim_spec.lua:%d+: " .. text, message)
+    end
+  end)
+
+  it("clip the norm of all gradients together", function()
+    local a, b = parameter(tr.ones(1)), parameter(tr.ones(2))
+    a.grad, b.grad = tr.tensor { 3 }, tr.tensor { 0, 4 }
+    assert.near(5, optim.clip_grad_norm({ a, b }, 10), 1e-6)
+    assert.equal(3, a.grad:item())
+    assert.near(5, optim.clip_grad_norm({ a, b }, 1), 1e-6)
+    assert.is_true(tr.allclose(b.grad, tr.tensor { 0, 0.8 }, 1e-5))
+    assert.near(1, optim.clip_grad_norm({ a, b }, 1), 1e-5)
+  end)
+end)
+
+describe("schedules", function()
+  local schedule = optim.schedule
+
+  it("one_cycle equals PyTorch's OneCycleLR", function()
+    local _, metadata = safetensors.load "spec/fixtures/optim.safetensors"
+    local s = schedule.one_cycle { lr = 0.5 }
+    for step, rate in ipairs(json.decode(metadata.schedule)) do assert.near(rate, s:lr(step, 20), 1e-9) end
+  end)
+
+  it("step, cosine, constant, warmup", function()
+    local s = schedule.step { lr = 1, every = 2, gamma = 0.5 }
+    assert.same({ 1, 1, 0.5, 0.5, 0.25 }, { s:lr(1, 9), s:lr(2, 9), s:lr(3, 9), s:lr(4, 9), s:lr(5, 9) })
+    s = schedule.step { lr = 1, at = { 0.5 } }
+    assert.same({ 1, 0.1 }, { s:lr(5, 10), s:lr(6, 10) })
+    s = schedule.cosine { lr = 1, min = 0.2 }
+    assert.near(1, s:lr(1, 11), 1e-12)
+    assert.near(0.6, s:lr(6, 11), 1e-12)
+    assert.near(0.2, s:lr(11, 11), 1e-12)
+    s = schedule.constant { lr = 1, warmup = 3 }
+    assert.same({ 0.25, 0.5, 0.75, 1 }, { s:lr(1, 9), s:lr(2, 9), s:lr(3, 9), s:lr(4, 9) })
+    assert.near(1, schedule.cosine { lr = 1, warmup = 3 }:lr(4, 10), 1e-12)
+  end)
+
+  it("are made from a table", function()
+    assert.equal(0.3, schedule.make({ "constant" }, 0.3):lr(1, 1))
+    assert.equal(0.3, schedule.make(nil, 0.3):lr(1, 1))
+    local s = schedule.make { "cosine", lr = 1 }
+    assert.equal(s, schedule.make(s, 5))
+    assert.error_matches(function() schedule.make { "cosin" } end, "no schedule cosin; there are constant")
+    assert.error_matches(function() schedule.make({ "cosine", mini = 1 }, 1) end, "cosine: no option mini")
+  end)
+end)

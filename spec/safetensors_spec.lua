@@ -1,0 +1,228 @@
+--- safetensors files and checkpoints: round trips, a file of the Python package, hostile files, the classifier.
+local tr = require "texres"
+local support = require "spec.support"
+local safetensors = require "texres.safetensors"
+local checkpoint = require "texres.checkpoint"
+local nn = tr.nn
+
+local function file(header, data)
+  return support.write_file(os.tmpname(), string.pack("<s8", header) .. (data or ""))
+end
+
+describe("safetensors", function()
+  it("writes and reads every dtype, views and odd shapes", function()
+    local path = support.folder() .. "/all.safetensors"
+    local tensors = {
+      a = tr.randn(3, 5):transpose(1, 2), b = tr.randn({ 2 }, { dtype = "f64" }), scalar = tr.tensor(2.5),
+      c = tr.tensor({ 1, -2 ^ 53 | 0 }, { dtype = "i64" }), d = tr.tensor({ 0, 255, 7 }, { dtype = "u8" }),
+      empty = tr.zeros(0, 3), ["a.b \"quoted\""] = tr.ones(1),
+    }
+    assert.is_true(safetensors.save(path, tensors, { note = "x\ny" }))
+    local back, metadata = assert(safetensors.load(path))
+    assert.same({ note = "x\ny" }, metadata)
+    for name, t in pairs(tensors) do
+      assert.equal(t.dtype, back[name].dtype)
+      assert.same(t:shape(), back[name]:shape())
+      assert.is_true(tr.allclose(t, back[name], 0), name)
+    end
+    for name in pairs(back) do assert.is_not_nil(tensors[name]) end
+    local length = string.unpack("<I8", support.read_file(path))
+    assert.equal(0, length % 8)
+  end)
+
+  it("reads what the Python package writes", function()
+    local t, metadata = assert(safetensors.load "spec/fixtures/python.safetensors")
+    assert.same({ ["made by"] = "Python", quote = 'a "b" \u{e9}' }, metadata)
+    assert.same({ { 0, 0.25, 0.5 }, { 0.75, 1, 1.25 } }, t.f32:totable())
+    assert.same({ 1 / 3, -1e300 }, t.f64:totable())
+    assert.same({ { -1, 2 ^ 62 | 0 } }, t.i64:totable())
+    assert.same({ 0, 1, 255 }, t.u8:totable())
+    local half = t.f16:totable()
+    assert.equal("f32", t.f16.dtype)
+    assert.same({ 1.5, -2, 65504, 0x1p-24, math.huge, 0 }, half)
+    local brain = t.bf16:totable()
+    assert.same({ 1.5, -2 }, { brain[1], brain[2] })
+    assert.near(3e38, brain[3], 2e36)
+    assert.near(1e-40, brain[4], 1e-41)
+    assert.equal(2.5, t.scalar:item())
+    assert.same({ 0, 4 }, t.empty:shape())
+  end)
+
+  it("refuses damaged and hostile files with a message", function()
+    local f32 = '{"a":{"dtype":"F32","shape":[2],"data_offsets":[0,8]}}'
+    assert(safetensors.load(file(f32, ("\0"):rep(8))))
+    for text, path in pairs {
+      ["not a safetensors file"] = support.write_file(os.tmpname(), "abc"),
+      ["would be 18446744073709551615 bytes"] = support.write_file(os.tmpname(), ("\255"):rep(64)),
+      ["would be 1000000 bytes of 72"] = support.write_file(os.tmpname(), string.pack("<I8", 1000000) .. (" "):rep(64)),
+      ["damaged header"] = file "{\"a\":",
+      ["damaged header: not an object"] = file "31    ",
+      ["header is not an object"] = file "[1, 2]",
+      ["tensor a is not an object"] = file '{"a":1}',
+      ["elements of type C64"] = file('{"a":{"dtype":"C64","shape":[1],"data_offsets":[0,8]}}', ("\0"):rep(8)),
+      ["tensor a stands at bytes 0 to 8 of 4"] = file(f32, "abcd"),
+      ["8 bytes of data belong to no tensor"] = file(f32, ("\0"):rep(16)),
+      ["of shape {3} does not fill its 8 bytes"] =
+        file('{"a":{"dtype":"F32","shape":[3],"data_offsets":[0,8]}}', ("\0"):rep(8)),
+      ["of shape {4611686018427387904,4611686018427387904} does not fill its 0 bytes"] =
+        file '{"a":{"dtype":"F32","shape":[4611686018427387904,4611686018427387904],"data_offsets":[0,0]}}',
+      ["of shape {4611686018427387904,4} does not fill its 0 bytes"] =
+        file '{"a":{"dtype":"U8","shape":[4611686018427387904,4],"data_offsets":[0,0]}}',
+      ["a size that is not a whole number"] =
+        file('{"a":{"dtype":"F32","shape":[-2],"data_offsets":[0,8]}}', ("\0"):rep(8)),
+      ["tensor a has no data_offsets"] = file('{"a":{"dtype":"F32","shape":[2],"data_offsets":[8,-8]}}', ("\0"):rep(8)),
+      ["tensor b begins at byte 4, 8 was expected"] = file('{"a":{"dtype":"F32","shape":[2],"data_offsets":[0,8]},'
+        .. '"b":{"dtype":"F32","shape":[2],"data_offsets":[4,12]}}', ("\0"):rep(12)),
+      ["tensor b begins at byte 12, 8 was expected"] = file('{"a":{"dtype":"F32","shape":[2],"data_offsets":[0,8]},'
+        .. '"b":{"dtype":"F32","shape":[1],"data_offsets":[12,16]}}', ("\0"):rep(16)),
+      ["no shape of at most 8 dimensions"] =
+        file('{"a":{"dtype":"U8","shape":[1,1,1,1,1,1,1,1,1],"data_offsets":[0,1]}}', "x"),
+      ["the metadata are not strings"] = file '{"__metadata__":{"a":1}}',
+      ["nested too deeply"] = file(('{"a":'):rep(300000)),
+    } do
+      local none, message = safetensors.load(path)
+      assert.is_nil(none, text)
+      assert.matches(path, message, 1, true)
+      assert.matches(text, message, 1, true)
+      os.remove(path)
+    end
+    local none, message = safetensors.load "/nonexistent/x.safetensors"
+    assert.is_nil(none)
+    assert.matches("/nonexistent/x.safetensors", message, 1, true)
+    none, message = safetensors.load "/"
+    assert.is_nil(none)
+    assert.matches("^/", message)
+  end)
+
+  it("leaves the old file alone when writing fails", function()
+    local folder = support.folder()
+    local none, message = safetensors.save(folder .. "/no/x.safetensors", { a = tr.ones(1) })
+    assert.is_nil(none)
+    assert.matches(folder .. "/no/x.safetensors: cannot write: ", message, 1, true)
+    assert(os.execute("mkdir " .. folder .. "/taken")) -- a folder cannot be replaced by a file
+    none, message = safetensors.save(folder .. "/taken", { a = tr.ones(1) })
+    assert.is_nil(none)
+    assert.matches("cannot replace", message)
+    local ok, listing = support.run { "ls", folder }
+    assert.is_true(ok)
+    assert.equal("taken\n", listing)
+  end)
+
+  it("refuses to write what is no table of tensors", function()
+    assert.error_matches(function() safetensors.save("x", { a = 1 }) end, "a = number")
+    assert.error_matches(function() safetensors.save("x", {}, { a = 1 }) end, "metadata maps strings to strings")
+  end)
+end)
+
+describe("checkpoints", function()
+  local function network()
+    return nn.Sequential {
+      nn.Conv2d(1, 4, 3, { padding = 1 }), nn.BatchNorm(4), nn.ReLU(), nn.GlobalAvgPool(), nn.Linear(4, 3),
+    }
+  end
+
+  local function saved(contents)
+    local path = support.folder() .. "/c.safetensors"
+    assert(checkpoint.save(path, contents))
+    return path
+  end
+
+  it("hold the architecture, classes, normalization and more", function()
+    local net = network()
+    net(tr.randn(8, 6, 6, 1))
+    local path = saved {
+      model = net, classes = { "good", "hole", "cut" }, normalization = { mean = 0.1, std = { 0.25 } },
+      input = { 6, 6, 1 }, extra = { epoch = 3, rates = {} }, tensors = { ["optimizer.1"] = tr.ones(2) },
+    }
+    local back = assert(checkpoint.load(path))
+    assert.same({ "good", "hole", "cut" }, back.classes)
+    assert.equal(0.1, back.normalization.mean)
+    assert.same({ 6, 6, 1 }, back.input)
+    assert.equal(3, back.extra.epoch)
+    assert.same({ 1, 1 }, back.tensors["optimizer.1"]:totable())
+    assert.is_false(back.model.training)
+    local x = tr.randn(2, 6, 6, 1)
+    net:eval()
+    assert.is_true(tr.allclose(net(x), back.model(x), 0))
+    assert.is_true(network():load(path), "plain loading ignores what else is in the file")
+  end)
+
+  it("of an unregistered module are loaded into one", function()
+    local Own = nn.Module "Own"
+    function Own:init() self.fc = nn.Linear(2, 2) end
+    function Own:forward(x) return self.fc(x) end
+    local a, b = Own(), Own()
+    local path = saved { model = a }
+    local none, message = checkpoint.load(path)
+    assert.is_nil(none)
+    assert.matches("no architecture", message)
+    assert(checkpoint.load(path, b))
+    assert.is_true(tr.allclose(a.fc.weight, b.fc.weight, 0))
+  end)
+
+  it("that are none, or damaged, give a message", function()
+    local path = support.folder() .. "/x.safetensors"
+    assert(safetensors.save(path, { a = tr.ones(1) }))
+    local none, message = checkpoint.load(path)
+    assert.is_nil(none)
+    assert.matches("not a texres checkpoint", message)
+    for text, info in pairs {
+      ["damaged metadata"] = "{",
+      ["no module is registered as os.execute"] = '{"architecture":{"module":"os.execute"}}',
+      ["not the description"] = '{"architecture":3}',
+      ["missing bias"] = '{"architecture":{"module":"Linear","arguments":{"1":2,"2":2}}}',
+      ["bad argument of Linear"] = '{"architecture":{"module":"Linear","arguments":{"x":2}}}',
+      ["Linear: n_in is"] = '{"architecture":{"module":"Linear","arguments":[{"a":1}]}}',
+    } do
+      assert(safetensors.save(path, { a = tr.ones(1) }, { texres = info }))
+      none, message = checkpoint.load(path)
+      assert.is_nil(none)
+      assert.matches(path .. ": ", message, 1, true)
+      assert.matches(text, message, 1, true)
+    end
+    assert.error_matches(function() checkpoint.save(path, { model = 3 }) end, "expected a table with a `model`")
+    assert.error_matches(function() checkpoint.save(path, { model = network(), clases = {} }) end, "no field clases")
+  end)
+
+  describe("as a classifier", function()
+    local net = network()
+    local path = saved {
+      model = net, classes = { "good", "hole", "cut" }, normalization = { mean = { 0.5 }, std = 0.25 },
+      input = { 6, 5, 1 },
+    }
+    local clf = assert(tr.load(path))
+    local pixels = tr.randint(0, 255, { 3, 6, 5, 1 }, { dtype = "u8" })
+
+    it("answer for {H,W}, {H,W,C} and batches, integers and floats", function()
+      net:eval()
+      local float = pixels:to "f32" / 255
+      local want = tr.no_grad(function() return net((float - 0.5) / 0.25):softmax(-1) end)
+      local all = clf:predict(pixels)
+      assert.equal(3, #all)
+      for i, a in ipairs(all) do
+        local best = want[i]:argmax():item()
+        assert.equal(best, a.label)
+        assert.equal(({ "good", "hole", "cut" })[best], a.class)
+        assert.near(want[i][best]:item(), a.probability, 1e-5)
+        assert.equal(3, #a.probabilities)
+        assert.near(a.probability, clf:predict(pixels[i]).probability, 1e-5)
+        assert.near(a.probability, clf:predict(float[i]).probability, 1e-5)
+        assert.near(a.probability, clf:predict(float[i]:select(3, 1)).probability, 1e-5)
+      end
+    end)
+
+    it("refuse other images", function()
+      assert.error_matches(function() clf:predict(3) end, "predict: expected an image")
+      assert.error_matches(function() clf:predict(tr.zeros(6, 5, 3)) end, "{6,5,3}, the model wants 1 channels")
+      assert.error_matches(function() clf:predict(tr.zeros(7, 5, 1)) end, "{7,5,1}, the model was trained on {6,5,1}")
+      assert.error_matches(function() clf:predict(tr.zeros(7)) end, "images are {H,W}")
+      assert.is_not_nil(clf:predict(tr.zeros(7, 5, 1), { any_size = true }).class)
+    end)
+
+    it("say what is wrong with a file", function()
+      local none, message = tr.load "/nonexistent.safetensors"
+      assert.is_nil(none)
+      assert.matches("/nonexistent.safetensors", message, 1, true)
+    end)
+  end)
+end)
