@@ -20,7 +20,12 @@
   TX_OP(select) TX_OP(slice) TX_OP(reshape) TX_OP(view) TX_OP(flatten) TX_OP(squeeze) TX_OP(unsqueeze) \
   TX_OP(permute) TX_OP(transpose) TX_OP(expand) TX_OP(contiguous) TX_OP(clone) TX_OP(to) \
   /* picking, joining, ordering */ \
-  TX_OP(index_select) TX_OP(gather) TX_OP(masked_fill) TX_OP(cat) TX_OP(stack) TX_OP(sort) TX_OP(topk) TX_OP(one_hot)
+  TX_OP(index_select) TX_OP(gather) TX_OP(masked_fill) TX_OP(cat) TX_OP(stack) TX_OP(sort) TX_OP(topk) TX_OP(one_hot) \
+  /* layers */ \
+  TX_OP(linear) TX_OP(batch_norm) TX_OP(leaky_relu) TX_OP(silu) TX_OP(gelu) TX_OP(softmax) TX_OP(log_softmax) \
+  TX_OP(max_pool2d) TX_OP(avg_pool2d) TX_OP(global_avg_pool) TX_OP(dropout) \
+  /* losses */ \
+  TX_OP(cross_entropy) TX_OP(nll_loss) TX_OP(focal_loss) TX_OP(mse_loss)
 /* clang-format on */
 
 #define TX_OP(name) extern const tx_op tx_op_##name;

@@ -24,6 +24,15 @@ typedef struct tx_adam_factors {
   double decay, shrink; /* gradient += decay * p; p *= shrink */
 } tx_adam_factors;
 
+/* The functions that the kernels activate and activate_grad know. */
+typedef enum tx_activation {
+  TX_ACT_RELU,       /* max(x, 0) */
+  TX_ACT_LEAKY_RELU, /* x > 0 ? x : slope * x */
+  TX_ACT_SILU,       /* x / (1 + e^-x) */
+  TX_ACT_GELU,       /* x (1 + erf(x / sqrt 2)) / 2 */
+  TX_ACT_GELU_TANH   /* x (1 + tanh(sqrt(2 / pi) (x + 0.044715 x^3))) / 2 */
+} tx_activation;
+
 /* clang-format off */
 #define TX_KERNELS(TX_KERNEL) \
   /* y[i] = f(x[i]); x == y is allowed */ \
@@ -50,7 +59,44 @@ typedef struct tx_adam_factors {
   /* -- optimizer steps: parameter p, gradient, state; velocity may be NULL -------------------------------------- */ \
   TX_KERNEL(sgd_f32, void, (int64_t n, float *p, const float *gradient, float *velocity, const tx_sgd_factors *f)) \
   TX_KERNEL(adam_f32, void, (int64_t n, float *p, const float *gradient, float *mean, float *square, \
-                             const tx_adam_factors *f))
+                             const tx_adam_factors *f)) \
+  \
+  /* -- activation functions: y = f(x); dx = f'(x) * dy (for ReLU x may be y) ------------------------------------- */ \
+  TX_KERNEL(activate_f32, void, (tx_activation kind, int64_t n, float slope, const float *x, float *y)) \
+  TX_KERNEL(activate_grad_f32, void, (tx_activation kind, int64_t n, float slope, const float *x, const float *dy, \
+                                      float *dx)) \
+  \
+  /* -- rows of class scores: x is rows x n ------------------------------------------------------------------------ */ \
+  /* y = e^x / sum of the row's e^x, or its logarithm */ \
+  TX_KERNEL(softmax_f32, void, (int64_t rows, int64_t n, bool logarithm, const float *x, float *y)) \
+  /* dx = y (dy - sum of y dy), or with logarithm dx = dy - e^y sum of dy */ \
+  TX_KERNEL(softmax_grad_f32, void, (int64_t rows, int64_t n, bool logarithm, const float *y, const float *dy, \
+                                     float *dx)) \
+  /* highest[i] = max of row i, logsum[i] = log of the sum of e^(x - highest): log softmax is x - highest - logsum */ \
+  TX_KERNEL(log_sum_exp_f32, void, (int64_t rows, int64_t n, const float *x, float *highest, float *logsum)) \
+  /* y = factor[i] e^(x - highest[i] - logsum[i]): softmax, times a factor per row */ \
+  TX_KERNEL(scaled_softmax_f32, void, (int64_t rows, int64_t n, const float *x, const float *highest, \
+                                       const float *logsum, const float *factor, float *y)) \
+  /* sum of (a - b)^2 */ \
+  TX_KERNEL(squared_distance_f32, double, (int64_t n, const float *a, const float *b)) \
+  \
+  /* -- windows: `rows` x `columns` taps of c channels; x at the first tap, the next row of taps is row_step after -- */ \
+  /* y = the largest tap (a NaN wins), index = first + row * index_step + column of the first such tap */ \
+  TX_KERNEL(max_window_f32, void, (int64_t rows, int64_t columns, int64_t row_step, int64_t c, const float *x, \
+                                   int64_t first, int64_t index_step, float *y, uint16_t *index)) \
+  /* dx = sum of those dy whose index is first - row * index_step - column * column_step: of dy's windows over one pixel, */ \
+  /* those that have it as their largest */ \
+  TX_KERNEL(max_window_grad_f32, void, (int64_t rows, int64_t columns, int64_t row_step, int64_t c, const float *dy, \
+                                        const uint16_t *index, int64_t first, int64_t index_step, int64_t column_step, \
+                                        float *dx)) \
+  /* y (+)= factor * sum of the taps; added to y when `more` */ \
+  TX_KERNEL(sum_window_f32, void, (int64_t rows, int64_t columns, int64_t row_step, int64_t c, const float *x, \
+                                   float factor, bool more, float *y)) \
+  \
+  /* y[i] = x[i] * scale where the random word of element first + i is `threshold` or more, else 0. first is a multiple */ \
+  /* of 64; the word of element 64 g + 16 w + l is word w of tx_philox(seed, stream, 16 g + l) (base/rng.h) */ \
+  TX_KERNEL(dropout_f32, void, (int64_t n, int64_t first, uint64_t seed, uint64_t stream, uint32_t threshold, float scale, \
+                                const float *x, float *y))
 /* clang-format on */
 
 #endif

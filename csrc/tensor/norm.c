@@ -41,18 +41,6 @@ static void *at_out(const cutting *b, int64_t block, void *data) {
   return data == NULL ? NULL : (char *)data + (size_t)(block * b->size * b->c) * tx_dtype_size(b->dtype);
 }
 
-static double get(tx_dtype dtype, const void *data, int64_t i) {
-  return dtype == TX_F32 ? (double)((const float *)data)[i] : ((const double *)data)[i];
-}
-
-static void set(tx_dtype dtype, void *data, int64_t i, double value) {
-  if (dtype == TX_F32) {
-    ((float *)data)[i] = (float)value;
-  } else {
-    ((double *)data)[i] = value;
-  }
-}
-
 /* `arrays` arrays of c numbers each in one block of memory, or NULL. */
 static void *channel_arrays(int64_t arrays, int64_t c, size_t size) {
   size_t numbers, bytes;
@@ -124,9 +112,9 @@ tx_status tx_norm_moments(tx_dtype dtype, int64_t rows, int64_t c, const void *x
 
 void tx_norm_affine(const tx_norm *n, void *scale, void *shift) {
   for (int64_t j = 0; j < n->c; j++) {
-    double factor = get(n->dtype, n->gamma, j) * n->invstd[j];
-    set(n->dtype, scale, j, factor);
-    set(n->dtype, shift, j, get(n->dtype, n->beta, j) - n->mean[j] * factor);
+    double factor = tx_get_real(n->dtype, n->gamma, j) * n->invstd[j];
+    tx_set_real(n->dtype, scale, j, factor);
+    tx_set_real(n->dtype, shift, j, tx_get_real(n->dtype, n->beta, j) - n->mean[j] * factor);
   }
 }
 
@@ -212,23 +200,23 @@ static void join_sums(const backward_pass *p) {
 /* From here on product[j] is dgamma: the mean that the kernel used was rounded to dtype, which is put right. */
 static void finish_sums(const tx_norm *n, const backward_pass *p, void *dgamma, void *dbeta) {
   for (int64_t j = 0; j < n->c; j++) {
-    double rounding = get(n->dtype, p->mean, j) - n->mean[j];
+    double rounding = tx_get_real(n->dtype, p->mean, j) - n->mean[j];
     p->product[j] = (p->product[j] + rounding * p->sum[j]) * n->invstd[j];
-    if (dgamma != NULL) set(n->dtype, dgamma, j, p->product[j]);
-    if (dbeta != NULL) set(n->dtype, dbeta, j, p->sum[j]);
+    if (dgamma != NULL) tx_set_real(n->dtype, dgamma, j, p->product[j]);
+    if (dbeta != NULL) tx_set_real(n->dtype, dbeta, j, p->sum[j]);
   }
 }
 
 static void dx_factors(const tx_norm *n, const backward_pass *p, bool through, void *of_dz, void *of_x, void *constant) {
   for (int64_t j = 0; j < n->c; j++) {
-    double factor = get(n->dtype, n->gamma, j) * n->invstd[j], slope = 0, mean = 0;
+    double factor = tx_get_real(n->dtype, n->gamma, j) * n->invstd[j], slope = 0, mean = 0;
     if (through) {
       slope = -factor * n->invstd[j] * p->product[j] / (double)n->rows;
       mean = -factor * p->sum[j] / (double)n->rows;
     }
-    set(n->dtype, of_dz, j, factor);
-    set(n->dtype, of_x, j, slope);
-    set(n->dtype, constant, j, mean - slope * n->mean[j]);
+    tx_set_real(n->dtype, of_dz, j, factor);
+    tx_set_real(n->dtype, of_x, j, slope);
+    tx_set_real(n->dtype, constant, j, mean - slope * n->mean[j]);
   }
 }
 
@@ -246,7 +234,7 @@ tx_status tx_norm_backward(const tx_norm *n, const void *y, bool batch, const vo
     return TX_ENOMEM;
   }
   char *scale = factors, *shift = factors + step, *mean = factors + 2 * step;
-  for (int64_t j = 0; j < n->c; j++) set(n->dtype, mean, j, n->mean[j]);
+  for (int64_t j = 0; j < n->c; j++) tx_set_real(n->dtype, mean, j, n->mean[j]);
   p.mean = mean;
   if (n->relu && n->residual != NULL) {
     p.y = y;

@@ -108,6 +108,19 @@ static inline double *tx_f64(const tx_tensor *t) { return (double *)t->storage->
 static inline int64_t *tx_i64(const tx_tensor *t) { return (int64_t *)t->storage->data + t->offset; }
 static inline uint8_t *tx_u8(const tx_tensor *t) { return (uint8_t *)t->storage->data + t->offset; }
 
+/* Element i of f32 or f64 memory, read and written as a double. */
+static inline double tx_get_real(tx_dtype dtype, const void *data, int64_t i) {
+  return dtype == TX_F32 ? (double)((const float *)data)[i] : ((const double *)data)[i];
+}
+
+static inline void tx_set_real(tx_dtype dtype, void *data, int64_t i, double value) {
+  if (dtype == TX_F32) {
+    ((float *)data)[i] = (float)value;
+  } else {
+    ((double *)data)[i] = value;
+  }
+}
+
 /* Says that the contents were changed in place. */
 static inline void tx_touch(tx_tensor *t) { t->storage->version++; }
 

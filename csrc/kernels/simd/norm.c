@@ -106,23 +106,12 @@ void TX_SIMD_NAME(channel_square_f32)(int64_t rows, int64_t c, const float *x, c
 
 /* -- normalize --------------------------------------------------------------------------------------------------------- */
 
-/* Vector number j / VF of a row; n < VF: only its first n elements. */
-TX_INLINE vfloat load_part(const float *p, int64_t n) { return n < VF ? vf_load_n(p, n) : vf_load(p); }
-
-TX_INLINE void store_part(float *p, vfloat v, int64_t n) {
-  if (n < VF) {
-    vf_store_n(p, v, n);
-  } else {
-    vf_store(p, v);
-  }
-}
-
 TX_INLINE void apply_part(int64_t n, const float *x, const float *scale, const float *shift, const float *residual, bool relu,
                           float *y) {
-  vfloat z = vf_fma(load_part(x, n), load_part(scale, n), load_part(shift, n));
-  if (residual != NULL) z += load_part(residual, n);
+  vfloat z = vf_fma(vf_load_part(x, n), vf_load_part(scale, n), vf_load_part(shift, n));
+  if (residual != NULL) z += vf_load_part(residual, n);
   if (relu) z = vf_max(vf_set(0), z); /* in this order a NaN stays */
-  store_part(y, z, n);
+  vf_store_part(y, z, n);
 }
 
 TX_INLINE void apply_rows(int64_t rows, int64_t c, const float *x, const float *scale, const float *shift,
@@ -168,9 +157,9 @@ typedef enum gate { OPEN, BY_X, BY_Y } gate;
 /* dy where the gate lets it through; `y` is only loaded for BY_Y, the factors for BY_X. */
 TX_INLINE vfloat gated(gate by, int64_t n, vfloat x, const float *dy, const float *y, const float *scale,
                        const float *shift) {
-  vfloat dz = load_part(dy, n);
-  if (by == BY_X) dz = vf_select(vf_fma(x, load_part(scale, n), load_part(shift, n)) > 0.0f, dz, vf_set(0));
-  if (by == BY_Y) dz = vf_select(load_part(y, n) > 0.0f, dz, vf_set(0));
+  vfloat dz = vf_load_part(dy, n);
+  if (by == BY_X) dz = vf_select(vf_fma(x, vf_load_part(scale, n), vf_load_part(shift, n)) > 0.0f, dz, vf_set(0));
+  if (by == BY_Y) dz = vf_select(vf_load_part(y, n) > 0.0f, dz, vf_set(0));
   return dz;
 }
 
@@ -182,10 +171,10 @@ TX_INLINE void grad_sums_tile(gate by, int tile, int64_t last, int64_t rows, int
   for (int64_t i = 0; i < rows; i++) {
     for (int v = 0; v < tile; v++) {
       int64_t n = v == tile - 1 ? last : VF, j = v * VF, k = i * c + j;
-      vfloat value = load_part(x + k, n);
+      vfloat value = vf_load_part(x + k, n);
       vfloat dz = gated(by, n, value, dy + k, by == BY_Y ? y + k : NULL, by == BY_X ? scale + j : NULL,
                         by == BY_X ? shift + j : NULL);
-      vfloat p = dz * (value - load_part(mean + j, n));
+      vfloat p = dz * (value - vf_load_part(mean + j, n));
       acc[2 * v] += vd_low(dz);
       acc[2 * v + 1] += vd_high(dz);
       acc_product[2 * v] += vd_low(p);
@@ -252,12 +241,12 @@ void TX_SIMD_NAME(norm_grad_sums_f32)(int64_t rows, int64_t c, const float *x, c
 TX_INLINE void grad_part(gate by, int64_t n, const float *x, const float *dy, const float *y, const float *scale,
                          const float *shift, const float *of_dz, const float *of_x, const float *constant, float *dx,
                          float *dresidual) {
-  vfloat value = load_part(x, n), dz = gated(by, n, value, dy, y, scale, shift);
+  vfloat value = vf_load_part(x, n), dz = gated(by, n, value, dy, y, scale, shift);
   if (dx != NULL) {
-    vfloat rest = vf_fma(value, load_part(of_x, n), load_part(constant, n));
-    store_part(dx, vf_fma(dz, load_part(of_dz, n), rest), n);
+    vfloat rest = vf_fma(value, vf_load_part(of_x, n), vf_load_part(constant, n));
+    vf_store_part(dx, vf_fma(dz, vf_load_part(of_dz, n), rest), n);
   }
-  if (dresidual != NULL) store_part(dresidual, dz, n);
+  if (dresidual != NULL) vf_store_part(dresidual, dz, n);
 }
 
 TX_INLINE void grad_rows(gate by, int64_t rows, int64_t c, const float *x, const float *dy, const float *y,

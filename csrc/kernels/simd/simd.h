@@ -120,6 +120,24 @@ TX_INLINE vfloat vf_min(vfloat a, vfloat b) {
 #endif
 }
 
+/* 0, 1, 2 ... VF - 1. */
+TX_INLINE vint vi_lanes(void) {
+  vint v;
+  for (int i = 0; i < VF; i++) v[i] = i;
+  return v;
+}
+
+/* n elements, all or the first few of a vector: the last step of a loop. */
+TX_INLINE vfloat vf_load_part(const float *p, int64_t n) { return n < VF ? vf_load_n(p, n) : vf_load(p); }
+
+TX_INLINE void vf_store_part(float *p, vfloat v, int64_t n) {
+  if (n < VF) {
+    vf_store_n(p, v, n);
+  } else {
+    vf_store(p, v);
+  }
+}
+
 /* All elements added, in the order of a binary tree. */
 TX_INLINE float vf_sum(vfloat v) {
   float x[VF];

@@ -1,0 +1,64 @@
+/* activation.c - blocks of elements handed to the kernels activate and activate_grad. */
+#include "autograd/activation.h"
+
+#include "autograd/layer.h"
+#include "base/threads.h"
+#include "kernels/kernels.h"
+#include "kernels/plain.h"
+
+typedef struct pass {
+  tx_activation kind;
+  double slope;
+  int64_t count, size;
+  const tx_tensor *x, *dy; /* dy NULL: forward */
+  tx_tensor *out;
+} pass;
+
+static void run_block(void *context, int64_t block, int worker) {
+  (void)worker;
+  const pass *p = context;
+  int64_t first = block * p->size, n = p->count - first < p->size ? p->count - first : p->size;
+  float slope = (float)p->slope;
+  if (p->out->dtype == TX_F32 && p->dy == NULL) {
+    tx_kernels.activate_f32(p->kind, n, slope, tx_f32(p->x) + first, tx_f32(p->out) + first);
+  } else if (p->out->dtype == TX_F32) {
+    tx_kernels.activate_grad_f32(p->kind, n, slope, tx_f32(p->x) + first, tx_f32(p->dy) + first, tx_f32(p->out) + first);
+  } else if (p->dy == NULL) {
+    tx_activate_f64(p->kind, n, p->slope, tx_f64(p->x) + first, tx_f64(p->out) + first);
+  } else {
+    tx_activate_grad_f64(p->kind, n, p->slope, tx_f64(p->x) + first, tx_f64(p->dy) + first, tx_f64(p->out) + first);
+  }
+}
+
+static void run(pass *p) {
+  int64_t cost = p->kind == TX_ACT_RELU || p->kind == TX_ACT_LEAKY_RELU ? 1 : 4;
+  p->count = tx_numel(p->out);
+  p->size = tx_block_size(p->count, cost);
+  tx_parallel((p->count + p->size - 1) / p->size, run_block, p);
+}
+
+tx_status tx_activate(tx_call *call, tx_activation kind, double slope) {
+  tx_tensor *x;
+  TX_TRY(tx_want_float(call, 0));
+  TX_TRY(tx_contiguous(call->in[0], &x));
+  tx_status status = tx_empty_like(x, &call->out[0]);
+  if (status == TX_OK) {
+    pass p = {.kind = kind, .slope = slope, .x = x, .out = call->out[0]};
+    run(&p);
+    tx_save(call, 0, kind == TX_ACT_RELU ? call->out[0] : x);
+  }
+  tx_unref(x);
+  return status;
+}
+
+tx_status tx_activate_grad(tx_call *call, tx_activation kind, double slope) {
+  tx_tensor *dy;
+  TX_TRY(tx_contiguous(call->dout[0], &dy));
+  tx_status status = tx_empty_like(dy, &call->din[0]);
+  if (status == TX_OK) {
+    pass p = {.kind = kind, .slope = slope, .x = tx_saved(call, 0), .dy = dy, .out = call->din[0]};
+    run(&p);
+  }
+  tx_unref(dy);
+  return status;
+}

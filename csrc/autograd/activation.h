@@ -1,0 +1,13 @@
+/* activation.h - what relu, leaky_relu, silu and gelu share: one pass forward and one backward over all elements. */
+#ifndef TX_AUTOGRAD_ACTIVATION_H
+#define TX_AUTOGRAD_ACTIVATION_H
+
+#include "autograd/op.h"
+#include "kernels/list.h"
+
+/* out[0] = f(in[0]), kept for backward: x, or y where that is enough (ReLU). */
+tx_status tx_activate(tx_call *call, tx_activation kind, double slope);
+/* din[0] = f'(x) * dout[0]. */
+tx_status tx_activate_grad(tx_call *call, tx_activation kind, double slope);
+
+#endif

@@ -1,0 +1,14 @@
+/* dropout.c - reference kernels on dropout; in f32 and f64. */
+#include "base/rng.h"
+#include "kernels/plain.h"
+#include "kernels/ref/ref.h"
+
+#define REAL float
+#define NAME(name) tx_##name##_f32_ref
+#include "kernels/ref/dropout_body.h"
+#undef REAL
+#undef NAME
+
+#define REAL double
+#define NAME(name) tx_##name##_f64
+#include "kernels/ref/dropout_body.h"
