@@ -270,6 +270,14 @@ describe("initialization", function()
     assert.is_true(lin:abs():max():item() <= 0.1 and deviation(lin) > 0.05)
   end)
 
+  it("makes orthonormal rows or columns", function()
+    for _, shape in ipairs { { 3, 7 }, { 7, 3 }, { 2, 2, 2, 5 } } do
+      local w = nn.init.orthogonal(tr.zeros(shape), 2):reshape(-1, shape[#shape])
+      local small = w:size(1) < w:size(2) and w or w:transpose(1, 2)
+      assert.is_true(tr.allclose(small:matmul(small:transpose(1, 2)), tr.eye(small:size(1)) * 4, 1e-5, 1e-5))
+    end
+  end)
+
   it("fills parameters in place and returns them", function()
     local layer = nn.Linear(3, 2)
     local w = layer.weight

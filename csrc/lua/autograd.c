@@ -23,9 +23,16 @@ static int l_detach(lua_State *L) {
   return tx_return_tensor(L, status, out);
 }
 
+static bool is_callable(lua_State *L, int arg) {
+  if (lua_isfunction(L, arg)) return true;
+  if (luaL_getmetafield(L, arg, "__call") == LUA_TNIL) return false;
+  lua_pop(L, 1);
+  return true;
+}
+
 static int with_grad_mode(lua_State *L, bool enabled) {
   bool before = tx_grad_enabled();
-  if (!lua_isfunction(L, 1)) return tx_error(L, "%s: a function is expected", enabled ? "enable_grad" : "no_grad");
+  if (!is_callable(L, 1)) return tx_error(L, "%s: a function is expected", enabled ? "enable_grad" : "no_grad");
   tx_set_grad_enabled(enabled);
   int status = lua_pcall(L, lua_gettop(L) - 1, LUA_MULTRET, 0);
   tx_set_grad_enabled(before);

@@ -66,4 +66,23 @@ function initialize.xavier_uniform(t)
   return initialize.uniform(t, -bound, bound)
 end
 
+--- Orthonormal columns (or rows, whichever are fewer) of t seen as a matrix {everything else, last dimension}, times
+-- `gain` (1). Saxe, McClelland, Ganguli, 2014.
+function initialize.orthogonal(t, gain)
+  if t:dim() < 2 then raise("orthogonal: a tensor of at least 2 dimensions is needed, got %d", t:dim()) end
+  local columns = t:size(-1)
+  local rows = t:numel() // math.max(1, columns)
+  local vectors = {} -- the fewer ones, made orthonormal one after another (Gram, Schmidt)
+  for i = 1, math.min(rows, columns) do
+    local v = core.randn({ math.max(rows, columns) }, { dtype = "f64" })
+    for _ = 1, 2 do -- once more, against rounding
+      for _, u in ipairs(vectors) do v = v - u * (u * v):sum() end
+    end
+    vectors[i] = v / v:norm()
+  end
+  if #vectors == 0 then return t end
+  local matrix = core.stack(vectors, rows > columns and 2 or 1) * (gain or 1)
+  return core.no_grad(t.copy_from, t, matrix:reshape(t:shape()))
+end
+
 return initialize
