@@ -10,6 +10,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "kernels/gemm.h"
+
 /* What the optimizer steps multiply with; see tensor/optim.h for the rules they come from. */
 typedef struct tx_sgd_factors {
   double lr, decay;                /* decay is of the weights, added to the gradient */
@@ -96,7 +98,33 @@ typedef enum tx_activation {
   /* y[i] = x[i] * scale where the random word of element first + i is `threshold` or more, else 0. first is a multiple */ \
   /* of 64; the word of element 64 g + 16 w + l is word w of tx_philox(seed, stream, 16 g + l) (base/rng.h) */ \
   TX_KERNEL(dropout_f32, void, (int64_t n, int64_t first, uint64_t seed, uint64_t stream, uint32_t threshold, float scale, \
-                                const float *x, float *y))
+                                const float *x, float *y)) \
+  \
+  /* -- convolution: kernels/conv.h ---------------------------------------------------------------------------------- */ \
+  /* matrix product: kernels/gemm.h */ \
+  TX_KERNEL(gemm_panel,  int64_t, (void)) \
+  TX_KERNEL(gemm_f32,    void, (const tx_gemm *g)) \
+  /* x(s, j) = x[s * x_row + j * x_column], k by n, into panels of gemm_panel() columns, the last padded with zeros */ \
+  TX_KERNEL(pack_f32,    void, (int64_t k, int64_t n, const float *x, int64_t x_row, int64_t x_column, float *y)) \
+  /* does nothing but multiply-adds in registers; returns their number times two */ \
+  TX_KERNEL(fma_peak_f32, double, (int64_t rounds)) \
+  /* Winograd transforms of one tile, over `channels` adjacent channels: kernels/winograd.h. `pixel` points to the first \
+   * channel of each pixel of the tile, row by row; a NULL output pixel is not written. */ \
+  TX_KERNEL(wino_input_f32, void, (int64_t channels, const float *const *pixel, float *v, int64_t v_step)) \
+  TX_KERNEL(wino_output_f32, void, (int64_t channels, const float *m, int64_t m_step, float *const *pixel)) \
+  TX_KERNEL(wino_output_adjoint_f32, void, (int64_t channels, const float *const *pixel, float *m, int64_t m_step)) \
+  /* 9 weights at w[i * w_step + c] to 36 at u[i * u_step + c], and the adjoint back */ \
+  TX_KERNEL(wino_weight_f32, void, (int64_t channels, const float *w, int64_t w_step, float *u, int64_t u_step)) \
+  TX_KERNEL(wino_weight_adjoint_f32, void, (int64_t channels, const float *u, int64_t u_step, float *w, int64_t w_step)) \
+  /* y = x * scale + shift (+ residual), then max(0, .) when relu; scale, shift per column, NULL: 1, 0; y == x is allowed */ \
+  TX_KERNEL(epilogue_f32, void, (int64_t rows, int64_t columns, const float *x, const float *scale, const float *shift, \
+                                 const float *residual, int relu, float *y, int64_t row)) \
+  /* per column: the sum, and the sum of squares, of x - x[first row] */ \
+  TX_KERNEL(moments_f32, void, (int64_t rows, int64_t columns, const float *x, int64_t row, float *sum, float *square)) \
+  /* y[c] = sum over t < taps of x[t][c] * w[t * w_row + c]; and the gradient of w: dw[t * w_row + c] += x[t][c] * dy[c] */ \
+  TX_KERNEL(depthwise_f32, void, (int64_t channels, int64_t taps, const float *const *x, const float *w, int64_t w_row, float *y)) \
+  TX_KERNEL(depthwise_grad_f32, void, (int64_t channels, int64_t taps, const float *const *x, const float *dy, float *dw, int64_t w_row)) \
+
 /* clang-format on */
 
 #endif

@@ -1,0 +1,231 @@
+/* conv2d.c - 2-D convolution (cross-correlation): y[n,p,q,k] = sum of x[n, p*stride-top+r*dilation, ..., c] * w[r,s,c,k]
+ * (+ bias[k]). The gradients are those of kernels/conv.h; dbias is dy summed over n, p, q. */
+#include "autograd/conv2d.h"
+
+#include <inttypes.h>
+
+#include "autograd/list.h"
+
+/* -- checks -------------------------------------------------------------------------------------------------------------- */
+
+#define LARGEST ((int64_t)1 << 31) /* of any size or parameter, so that sums of products of two fit */
+
+static tx_status check_range(const char *operation, const char *name, int64_t value, int64_t least) {
+  if (value >= least && value <= LARGEST) return TX_OK;
+  return tx_fail(TX_EINVAL, "%s: %s %" PRId64 " is not within %" PRId64 "..%" PRId64, operation, name, value, least,
+                 LARGEST);
+}
+
+static tx_status check_params(const char *operation, const tx_conv2d_params *p) {
+  TX_TRY(check_range(operation, "groups", p->groups, 1));
+  for (int i = 0; i < 2; i++) {
+    TX_TRY(check_range(operation, "stride", p->stride[i], 1));
+    TX_TRY(check_range(operation, "dilation", p->dilation[i], 1));
+  }
+  if (p->padding.mode != TX_PAD_EXPLICIT) return TX_OK;
+  TX_TRY(check_range(operation, "padding", p->padding.top, 0));
+  TX_TRY(check_range(operation, "padding", p->padding.bottom, 0));
+  TX_TRY(check_range(operation, "padding", p->padding.left, 0));
+  return check_range(operation, "padding", p->padding.right, 0);
+}
+
+static tx_status check_inputs(const char *operation, const tx_tensor *x, const tx_tensor *w, const tx_tensor *bias,
+                              int64_t groups) {
+  if (x->dims != 4) {
+    return tx_fail(TX_EINVAL, "%s: input must be {N,H,W,C}, got %s", operation, tx_shape_of(x));
+  }
+  if (w->dims != 4) {
+    return tx_fail(TX_EINVAL, "%s: weight must be {R,S,C,K}, got %s", operation, tx_shape_of(w));
+  }
+  if (!tx_dtype_is_float(x->dtype) || x->dtype != w->dtype || (bias != NULL && bias->dtype != x->dtype)) {
+    return tx_fail(TX_EINVAL, "%s: input is %s, weight is %s%s%s: all must be f32, or all f64", operation,
+                   tx_dtype_name(x->dtype), tx_dtype_name(w->dtype), bias == NULL ? "" : ", bias is ",
+                   bias == NULL ? "" : tx_dtype_name(bias->dtype));
+  }
+  for (int i = 0; i < 4; i++) {
+    if (x->shape[i] > LARGEST || w->shape[i] > LARGEST) {
+      return tx_fail(TX_EINVAL, "%s: a size is above %" PRId64 " (input %s, weight %s)", operation, LARGEST,
+                     tx_shape_of(x), tx_shape_of(w));
+    }
+  }
+  const int64_t c = x->shape[3], k = w->shape[3];
+  if (groups == 1 && w->shape[2] != c) {
+    return tx_fail(TX_EINVAL, "%s: input has %" PRId64 " channels, weight wants %" PRId64 " (input %s, weight %s)",
+                   operation, c, w->shape[2], tx_shape_of(x), tx_shape_of(w));
+  }
+  if (c % groups != 0 || k % groups != 0) {
+    return tx_fail(TX_EINVAL,
+                   "%s: %" PRId64 " groups must divide the %" PRId64 " input and %" PRId64
+                   " output channels (input %s, weight %s)",
+                   operation, groups, c, k, tx_shape_of(x), tx_shape_of(w));
+  }
+  if (w->shape[2] != c / groups) {
+    return tx_fail(TX_EINVAL,
+                   "%s: input has %" PRId64 " channels in %" PRId64 " groups, weight wants %" PRId64
+                   " in each (input %s, weight %s)",
+                   operation, c, groups, w->shape[2], tx_shape_of(x), tx_shape_of(w));
+  }
+  if (bias != NULL && (bias->dims != 1 || bias->shape[0] != k)) {
+    return tx_fail(TX_EINVAL, "%s: bias must be {%" PRId64 "}, got %s (weight %s)", operation, k, tx_shape_of(bias),
+                   tx_shape_of(w));
+  }
+  return TX_OK;
+}
+
+/* Output size and leading padding along one axis. "same" is TensorFlow's rule: ceil(size / stride) outputs, and of an odd
+ * total the larger part after. */
+static int64_t output_size(int mode, int64_t size, int64_t kernel, int64_t stride, int64_t dilation, int64_t before,
+                           int64_t after, int64_t *leading) {
+  const int64_t reach = dilation * (kernel - 1) + 1;
+  if (mode == TX_PAD_SAME) {
+    const int64_t out = (size + stride - 1) / stride;
+    const int64_t total = (out - 1) * stride + reach - size;
+    *leading = total > 0 ? total / 2 : 0;
+    return out;
+  }
+  *leading = mode == TX_PAD_EXPLICIT ? before : 0;
+  const int64_t span = size + (mode == TX_PAD_EXPLICIT ? before + after : 0) - reach;
+  return span < 0 ? 0 : span / stride + 1;
+}
+
+tx_status tx_conv2d_shape(const char *operation, const tx_tensor *x, const tx_tensor *w, const tx_tensor *bias,
+                          const tx_conv2d_params *params, tx_conv_shape *shape) {
+  TX_TRY(check_params(operation, params));
+  TX_TRY(check_inputs(operation, x, w, bias, params->groups));
+  const tx_padding *pad = &params->padding;
+  tx_conv_shape v = {.n = x->shape[0],
+                     .h = x->shape[1],
+                     .w = x->shape[2],
+                     .c = x->shape[3],
+                     .r = w->shape[0],
+                     .s = w->shape[1],
+                     .k = w->shape[3],
+                     .stride = {params->stride[0], params->stride[1]},
+                     .dilation = {params->dilation[0], params->dilation[1]},
+                     .groups = params->groups};
+  v.p = output_size(pad->mode, v.h, v.r, v.stride[0], v.dilation[0], pad->top, pad->bottom, &v.top);
+  v.q = output_size(pad->mode, v.w, v.s, v.stride[1], v.dilation[1], pad->left, pad->right, &v.left);
+  if (v.p == 0 || v.q == 0) {
+    return tx_fail(TX_EINVAL, "%s: the kernel does not fit into the padded input (input %s, weight %s)", operation,
+                   tx_shape_of(x), tx_shape_of(w));
+  }
+  *shape = v;
+  return TX_OK;
+}
+
+/* -- on tensors ------------------------------------------------------------------------------------------------------------ */
+
+/* Contiguous versions of up to three tensors; all or nothing. NULL is passed through. */
+static tx_status make_contiguous(int count, tx_tensor *const *from, tx_tensor **to) {
+  for (int i = 0; i < count; i++) {
+    to[i] = NULL;
+    const tx_status status = from[i] == NULL ? TX_OK : tx_contiguous(from[i], &to[i]);
+    if (status == TX_OK) continue;
+    while (i-- > 0) tx_unref(to[i]);
+    return status;
+  }
+  return TX_OK;
+}
+
+static void add_bias(const tx_conv_shape *v, const double *bias, double *y) {
+  const int64_t pixels = v->n * v->p * v->q;
+  for (int64_t i = 0; i < pixels; i++) {
+    for (int64_t k = 0; k < v->k; k++) y[i * v->k + k] += bias[k];
+  }
+}
+
+tx_status tx_conv2d_forward(const tx_conv_shape *v, tx_tensor *x, tx_tensor *w, tx_tensor *bias,
+                            const tx_conv_epilogue *epilogue, tx_tensor **y) {
+  tx_tensor *whole[3];
+  TX_TRY(make_contiguous(3, (tx_tensor *[]){x, w, bias}, whole));
+  tx_status status = tx_empty(x->dtype, 4, (int64_t[]){v->n, v->p, v->q, v->k}, y);
+  if (status == TX_OK && x->dtype == TX_F64) {
+    tx_conv_forward_f64(v, tx_f64(whole[0]), tx_f64(whole[1]), tx_f64(*y));
+    if (bias != NULL) add_bias(v, tx_f64(whole[2]), tx_f64(*y));
+  } else if (status == TX_OK) {
+    tx_conv_epilogue e = epilogue != NULL ? *epilogue : (tx_conv_epilogue){0};
+    if (bias != NULL) e.shift = tx_f32(whole[2]);
+    status = tx_conv_forward_f32(v, tx_f32(whole[0]), tx_f32(whole[1]), &e, tx_f32(*y));
+    if (status != TX_OK) {
+      tx_unref(*y);
+      *y = NULL;
+    }
+  }
+  for (int i = 0; i < 3; i++) tx_unref(whole[i]);
+  return status;
+}
+
+static tx_status input_gradient(const tx_conv_shape *v, const tx_tensor *dy, const tx_tensor *w, tx_tensor **dx) {
+  TX_TRY(tx_empty(dy->dtype, 4, (int64_t[]){v->n, v->h, v->w, v->c}, dx));
+  if (dy->dtype == TX_F64) {
+    tx_conv_input_gradient_f64(v, tx_f64(dy), tx_f64(w), tx_f64(*dx));
+    return TX_OK;
+  }
+  return tx_conv_input_gradient_f32(v, tx_f32(dy), tx_f32(w), tx_f32(*dx));
+}
+
+static tx_status weight_gradient(const tx_conv_shape *v, const tx_tensor *x, const tx_tensor *dy, tx_tensor **dw) {
+  TX_TRY(tx_empty(dy->dtype, 4, (int64_t[]){v->r, v->s, v->c / v->groups, v->k}, dw));
+  if (dy->dtype == TX_F64) {
+    tx_conv_weight_gradient_f64(v, tx_f64(x), tx_f64(dy), tx_f64(*dw));
+    return TX_OK;
+  }
+  return tx_conv_weight_gradient_f32(v, tx_f32(x), tx_f32(dy), tx_f32(*dw));
+}
+
+tx_status tx_conv2d_backward(const tx_conv_shape *v, tx_tensor *x, tx_tensor *w, tx_tensor *dy, tx_tensor **dx,
+                             tx_tensor **dw, tx_tensor **dbias) {
+  tx_tensor *whole[3];
+  TX_TRY(make_contiguous(3, (tx_tensor *[]){dw != NULL ? x : NULL, dx != NULL ? w : NULL, dy}, whole));
+  tx_status status = TX_OK;
+  if (dx != NULL) status = input_gradient(v, whole[2], whole[1], dx);
+  if (dw != NULL && status == TX_OK) status = weight_gradient(v, whole[0], whole[2], dw);
+  if (dbias != NULL && status == TX_OK) status = tx_sum_to(whole[2], 1, &v->k, dbias);
+  for (int i = 0; i < 3; i++) tx_unref(whole[i]);
+  return status;
+}
+
+/* -- the function ------------------------------------------------------------------------------------------------------------ */
+
+static tx_status forward(tx_call *call) {
+  tx_conv_shape shape;
+  TX_TRY(tx_conv2d_shape(call->op->name, call->in[0], call->in[1], call->in[2], call->params, &shape));
+  TX_TRY(tx_conv2d_forward(&shape, call->in[0], call->in[1], call->in[2], NULL, &call->out[0]));
+  if (call->needs[1]) tx_save(call, 0, call->in[0]);
+  tx_save(call, 1, call->in[1]);
+  return TX_OK;
+}
+
+/* The shape again, from what the tape keeps of the inputs. */
+static tx_status shape_of_call(tx_call *call, tx_conv_shape *shape) {
+  const tx_meta *x = tx_input_meta(call, 0);
+  tx_tensor stand_in = {.dtype = x->dtype, .dims = x->dims};
+  for (int i = 0; i < x->dims; i++) stand_in.shape[i] = x->shape[i];
+  return tx_conv2d_shape(call->op->name, &stand_in, tx_saved(call, 1), NULL, call->params, shape);
+}
+
+static tx_status backward(tx_call *call) {
+  tx_conv_shape shape;
+  TX_TRY(shape_of_call(call, &shape));
+  return tx_conv2d_backward(&shape, tx_saved(call, 0), tx_saved(call, 1), call->dout[0],
+                            call->needs[0] ? &call->din[0] : NULL, call->needs[1] ? &call->din[1] : NULL,
+                            call->needs[2] ? &call->din[2] : NULL);
+}
+
+static const tx_param params[] = {TX_CONV2D_PARAMS, {0}};
+
+const tx_op tx_op_conv2d = {
+    .name = "conv2d",
+    .inputs = "x w bias?",
+    .outputs = 1,
+    .where = TX_AS_FUNCTIONAL,
+    .params_size = sizeof(tx_conv2d_params),
+    .params = params,
+    .forward = forward,
+    .backward = backward,
+    .doc =
+        "conv2d(x {N,H,W,C}, w {R,S,C/groups,K}, {bias={K}, stride=1, padding=0, dilation=1, groups=1}): {N,P,Q,K}, "
+        "the "
+        "sum over r, s, c of x[n, p*stride-top+r*dilation, q*stride-left+s*dilation, c] * w[r,s,c,k] (+ bias[k]); "
+        "padding is a number, {top,bottom,left,right}, \"same\" (TensorFlow's rule) or \"valid\".",
+};

@@ -1,0 +1,36 @@
+/* conv2d.h - what conv2d and the functions fused with it share: parameters, checks, dtype dispatch.
+ *
+ *     x {N,H,W,C}    w {R,S,C/groups,K}    bias {K}    y {N,P,Q,K}
+ *     P = floor((H + top + bottom - dilation*(R-1) - 1) / stride) + 1,   Q likewise
+ */
+#ifndef TX_AUTOGRAD_CONV2D_H
+#define TX_AUTOGRAD_CONV2D_H
+
+#include "autograd/op.h"
+#include "kernels/conv.h"
+
+typedef struct tx_conv2d_params {
+  int64_t stride[2];
+  tx_padding padding;
+  int64_t dilation[2];
+  int64_t groups;
+} tx_conv2d_params;
+
+/* Rows of an op's parameter list, for tx_conv2d_params. */
+#define TX_CONV2D_PARAMS                                                                                              \
+  TX_PARAM(tx_conv2d_params, stride, TX_PARAM_PAIR, "1"), TX_PARAM(tx_conv2d_params, padding, TX_PARAM_PADDING, "0"), \
+      TX_PARAM(tx_conv2d_params, dilation, TX_PARAM_PAIR, "1"), TX_PARAM(tx_conv2d_params, groups, TX_PARAM_INT, "1")
+
+/* Checks inputs and parameters and works out the shape; `operation` begins the messages. bias may be NULL. */
+tx_status tx_conv2d_shape(const char *operation, const tx_tensor *x, const tx_tensor *w, const tx_tensor *bias,
+                          const tx_conv2d_params *params, tx_conv_shape *shape);
+
+/* y = conv(x, w) (+ bias), without autograd; x, w and bias as checked above, any strides. `epilogue` (f32 only) may be
+ * NULL; its shift is taken from bias when that is given. */
+tx_status tx_conv2d_forward(const tx_conv_shape *shape, tx_tensor *x, tx_tensor *w, tx_tensor *bias,
+                            const tx_conv_epilogue *epilogue, tx_tensor **y);
+/* Gradients; NULL targets are left out. */
+tx_status tx_conv2d_backward(const tx_conv_shape *shape, tx_tensor *x, tx_tensor *w, tx_tensor *dy, tx_tensor **dx,
+                             tx_tensor **dw, tx_tensor **dbias);
+
+#endif

@@ -1,0 +1,70 @@
+/* conv.h - 2-D convolution on raw arrays: forward, gradient to the input, gradient to the weights.
+ *
+ *     x  {N,H,W,C}     w  {R,S,C/groups,K}     y  {N,P,Q,K}          all contiguous
+ *
+ *     y[n,p,q,k] = sum over r,s,c of  x[n, p*stride - pad + r*dilation, q*stride - pad + s*dilation, c] * w[r,s,c,k]
+ *
+ * where x is 0 outside its borders. Padding below and to the right follows from P and Q.
+ *
+ * For each pass a planner chooses an algorithm from the shape alone (tx_conv_choose says which and why):
+ *
+ *     winograd    3x3, stride 1: a quarter of the multiplications     conv_winograd.c, kernels/winograd.h
+ *     gemm        everything else: blocks of rows are gathered from   conv_gemm.c, kernels/gemm.h
+ *                 x and multiplied with packed weights
+ *     depthwise   one input and one output channel per group          conv_depthwise.c
+ *     naive       f64: the definition, seven loops                    conv_naive.c
+ *
+ * Work is cut into blocks by the shape alone, and partial sums are added in the order of the blocks: the same bits for any
+ * number of threads.
+ */
+#ifndef TX_KERNELS_CONV_H
+#define TX_KERNELS_CONV_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/status.h"
+
+typedef struct tx_conv_shape {
+  int64_t n, h, w, c; /* input */
+  int64_t r, s, k;    /* weights */
+  int64_t p, q;       /* output */
+  int64_t stride[2], dilation[2];
+  int64_t top, left; /* padding */
+  int64_t groups;
+} tx_conv_shape;
+
+typedef enum tx_conv_pass { TX_CONV_FORWARD = 0, TX_CONV_INPUT_GRADIENT, TX_CONV_WEIGHT_GRADIENT } tx_conv_pass;
+
+typedef enum tx_conv_algorithm { TX_CONV_NAIVE = 0, TX_CONV_GEMM, TX_CONV_WINOGRAD, TX_CONV_DEPTHWISE } tx_conv_algorithm;
+
+typedef struct tx_conv_plan {
+  tx_conv_algorithm algorithm;
+  const char *name; /* "winograd" */
+  char why[128];    /* "3x3 of stride 1: 4.0 times fewer multiplications" */
+} tx_conv_plan;
+
+tx_conv_plan tx_conv_choose(const tx_conv_shape *shape, tx_conv_pass pass);
+
+/* What else is done to y while it is in the cache. All parts may be absent. */
+typedef struct tx_conv_epilogue {
+  const float *scale, *shift; /* {K}: y * scale + shift; a bias is a shift */
+  const float *residual;      /* the shape of y: added after that */
+  bool relu;                  /* max(0, .) at the end */
+  double *mean, *variance;    /* {K}, out: of y before all of the above, over N, P and Q; the variance is the biased one */
+} tx_conv_epilogue;
+
+/* y = conv(x, w). epilogue may be NULL. */
+tx_status tx_conv_forward_f32(const tx_conv_shape *shape, const float *x, const float *w, const tx_conv_epilogue *epilogue,
+                              float *y);
+/* dx from dy; dx is overwritten. */
+tx_status tx_conv_input_gradient_f32(const tx_conv_shape *shape, const float *dy, const float *w, float *dx);
+/* dw from x and dy; dw is overwritten. */
+tx_status tx_conv_weight_gradient_f32(const tx_conv_shape *shape, const float *x, const float *dy, float *dw);
+
+/* The definition, in f64. */
+void tx_conv_forward_f64(const tx_conv_shape *shape, const double *x, const double *w, double *y);
+void tx_conv_input_gradient_f64(const tx_conv_shape *shape, const double *dy, const double *w, double *dx);
+void tx_conv_weight_gradient_f64(const tx_conv_shape *shape, const double *x, const double *dy, double *dw);
+
+#endif

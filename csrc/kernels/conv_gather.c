@@ -1,0 +1,50 @@
+/* conv_gather.c - copies the pixels that a block of output pixels looks at into rows of a matrix. */
+#include <string.h>
+
+#include "kernels/conv_internal.h"
+
+/* Taps from `t` on that read adjacent pixels, all channels of each: one copy. */
+static int64_t run_length(const tx_conv_gather *g, int64_t t, int64_t tap1) {
+  if (g->channels != g->pixel) return 1;
+  int64_t length = 1;
+  while (t + length < tap1 && g->offset_h[t + length] == g->offset_h[t] &&
+         g->offset_w[t + length] == g->offset_w[t] + length) {
+    length++;
+  }
+  return length;
+}
+
+/* A run of `length` taps that starts at pixel (h, w) of an image; outside the image is zero. */
+static void copy_run(const tx_conv_gather *g, const float *image, int64_t h, int64_t w, int64_t length, float *out) {
+  const int64_t before = h < 0 || h >= g->h ? length : tx_min_i64(length, tx_max_i64(0, -w));
+  const int64_t inside = tx_min_i64(length, tx_max_i64(before, g->w - w)) - before;
+  const int64_t after = length - before - inside;
+  if (before > 0) memset(out, 0, (size_t)(before * g->channels) * sizeof(float));
+  if (inside > 0) {
+    memcpy(out + before * g->channels, image + (h * g->w + w + before) * g->pixel + g->first,
+           (size_t)(inside * g->channels) * sizeof(float));
+  }
+  if (after > 0) memset(out + (length - after) * g->channels, 0, (size_t)(after * g->channels) * sizeof(float));
+}
+
+void tx_conv_gather_rows(const tx_conv_gather *g, int64_t point0, int64_t points, int64_t tap0, int64_t tap1, float *out,
+                         int64_t row) {
+  const int64_t per_image = g->rows * g->columns;
+  for (int64_t t = tap0; t < tap1;) {
+    const int64_t length = run_length(g, t, tap1);
+    int64_t n = point0 / per_image, i = point0 % per_image / g->columns, j = point0 % g->columns;
+    float *to = out + (t - tap0) * g->channels;
+    for (int64_t point = 0; point < points; point++, to += row) {
+      copy_run(g, g->x + n * g->h * g->w * g->pixel, i * g->step[0] + g->offset_h[t], j * g->step[1] + g->offset_w[t],
+               length, to);
+      if (++j == g->columns) {
+        j = 0;
+        if (++i == g->rows) {
+          i = 0;
+          n++;
+        }
+      }
+    }
+    t += length;
+  }
+}

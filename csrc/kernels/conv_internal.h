@@ -1,0 +1,63 @@
+/* conv_internal.h - what the files conv_*.c share. */
+#ifndef TX_KERNELS_CONV_INTERNAL_H
+#define TX_KERNELS_CONV_INTERNAL_H
+
+#include "kernels/conv.h"
+
+/* -- the algorithms ---------------------------------------------------------------------------------------------------- */
+
+/* A convolution's result is finished in pieces: runs of pixels ("rows", each of K numbers) that follow one another. */
+typedef struct tx_conv_finish {
+  const tx_conv_epilogue *epilogue; /* NULL: nothing to do */
+  int64_t k, pieces;
+  float *origin, *sum, *square; /* {pieces, K}: first row; sums of differences to it and of their squares */
+  int64_t *count;               /* {pieces}: rows; 0 while nothing was stored */
+} tx_conv_finish;
+
+/* Gets ready for `pieces` pieces. */
+tx_status tx_conv_finish_open(tx_conv_finish *finish, const tx_conv_epilogue *epilogue, int64_t pieces, int64_t k);
+/* Pixels [row0, row0 + rows) and filters [k0, k0 + columns) of y hold the raw sums: gathers statistics, applies the rest. */
+void tx_conv_finish_rows(const tx_conv_finish *finish, int64_t piece, float *y, int64_t row0, int64_t rows, int64_t k0,
+                         int64_t columns);
+/* Adds up the statistics in the order of the pieces; lets the memory go. */
+void tx_conv_finish_close(tx_conv_finish *finish);
+
+tx_status tx_conv_gemm_forward(const tx_conv_shape *shape, const float *x, const float *w, const tx_conv_epilogue *epilogue,
+                               float *y);
+tx_status tx_conv_gemm_input_gradient(const tx_conv_shape *shape, const float *dy, const float *w, float *dx);
+tx_status tx_conv_gemm_weight_gradient(const tx_conv_shape *shape, const float *x, const float *dy, float *dw);
+
+tx_status tx_conv_winograd_forward(const tx_conv_shape *shape, const float *x, const float *w,
+                                   const tx_conv_epilogue *epilogue, float *y);
+tx_status tx_conv_winograd_input_gradient(const tx_conv_shape *shape, const float *dy, const float *w, float *dx);
+tx_status tx_conv_winograd_weight_gradient(const tx_conv_shape *shape, const float *x, const float *dy, float *dw);
+
+tx_status tx_conv_depthwise_forward(const tx_conv_shape *shape, const float *x, const float *w,
+                                    const tx_conv_epilogue *epilogue, float *y);
+tx_status tx_conv_depthwise_input_gradient(const tx_conv_shape *shape, const float *dy, const float *w, float *dx);
+tx_status tx_conv_depthwise_weight_gradient(const tx_conv_shape *shape, const float *x, const float *dy, float *dw);
+
+/* -- gathering --------------------------------------------------------------------------------------------------------- */
+
+/* Reads a source image {n,h,w,pixel} on a grid: at grid point (i, j) tap t looks at source pixel
+ * (i * step[0] + offset_h[t], j * step[1] + offset_w[t]), channels first..first+channels-1, zeros outside. */
+typedef struct tx_conv_gather {
+  const float *x;
+  int64_t h, w, pixel; /* pixel: channels of the source */
+  int64_t first, channels;
+  int64_t rows, columns; /* of the grid, per image */
+  int64_t step[2];
+  int64_t taps;
+  const int64_t *offset_h, *offset_w; /* {taps} */
+} tx_conv_gather;
+
+/* The grid points [point0, point0 + points), counted over all images, taps [tap0, tap1) one after the other:
+ * out[point][tap][channel] with `row` numbers from point to point. */
+void tx_conv_gather_rows(const tx_conv_gather *gather, int64_t point0, int64_t points, int64_t tap0, int64_t tap1,
+                         float *out, int64_t row);
+
+static inline int64_t tx_ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
+static inline int64_t tx_min_i64(int64_t a, int64_t b) { return a < b ? a : b; }
+static inline int64_t tx_max_i64(int64_t a, int64_t b) { return a > b ? a : b; }
+
+#endif

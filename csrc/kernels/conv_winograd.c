@@ -1,0 +1,417 @@
+/* conv_winograd.c - 3x3 convolution of stride 1 by Winograd's F(4x4, 3x3): see kernels/winograd.h.
+ *
+ * Transformed tiles, per interpolation point i < 36:
+ *
+ *     V[i] {tiles, C}   input        U[i] {C, K}   weights, packed in panels       M[i] = V[i] U[i] {tiles, K}   products
+ *
+ * V and M never stand in memory as a whole. When all of U fits beside them in a core's second-level cache, a block of rows
+ * of tiles goes through all three steps on one core. When U is larger, each step is done by all cores for a larger chunk of
+ * tiles, so that each U[i] is read once per chunk. Which of the two, and the size of blocks, follows from the shape.
+ *
+ * A row of tiles is 4 rows of output pixels of one image (fewer at its lower edge), so a run of them is a run of pixels.
+ */
+#include <string.h>
+
+#include "base/memory.h"
+#include "base/threads.h"
+#include "kernels/conv_internal.h"
+#include "kernels/kernels.h"
+#include "kernels/winograd.h"
+
+enum {
+  IN = TX_WINO_IN,
+  OUT = TX_WINO_OUT,
+  POINTS = TX_WINO_POINTS,
+  PAD = 16,                  /* numbers between the matrices of two points: keeps them off the same cache sets */
+  SMALL_U = 160 * 1024,      /* floats of U that may stay in a core's second-level cache */
+  BLOCK_FLOATS = 160 * 1024, /* floats of V and M of a block beside it */
+  CHUNK_FLOATS = 2 << 20     /* floats of V and M of a chunk that all cores share, in the third-level cache */
+};
+
+/* A 3x3 convolution from a source with C channels to a result with K: forward as it stands, or the gradient to the input,
+ * where the roles are exchanged. */
+typedef struct geometry {
+  int64_t n, h, w, c; /* source */
+  int64_t p, q, k;    /* result */
+  int64_t top, left;
+  int64_t tiles_h, tiles_w; /* per image */
+} geometry;
+
+static geometry forward_geometry(const tx_conv_shape *v) {
+  return (geometry){v->n, v->h, v->w,    v->c,    v->p,
+                    v->q, v->k, v->top,  v->left, tx_ceil_div(v->p, OUT),
+                    tx_ceil_div(v->q, OUT)};
+}
+
+static geometry gradient_geometry(const tx_conv_shape *v) {
+  return (geometry){v->n, v->p, v->q,        v->k,        v->h,
+                    v->w, v->c, 2 - v->top,  2 - v->left, tx_ceil_div(v->h, OUT),
+                    tx_ceil_div(v->w, OUT)};
+}
+
+/* -- tiles --------------------------------------------------------------------------------------------------------------- */
+
+/* Position of a tile, counted over all images. */
+typedef struct position {
+  int64_t image, row, column; /* row, column: of its first output pixel */
+} position;
+
+static position tile_position(const geometry *g, int64_t tile) {
+  const int64_t tile_row = tile / g->tiles_w;
+  return (position){tile_row / g->tiles_h, tile_row % g->tiles_h * OUT, tile % g->tiles_w * OUT};
+}
+
+/* Where the size x size pixels from (row, column) of an image {h, w, channels} stand; `outside` for those that don't. */
+static void pixels_of(const float *image, int64_t h, int64_t w, int64_t channels, int64_t row, int64_t column, int size,
+                      const float *outside, const float **pixel) {
+  for (int i = 0; i < size; i++) {
+    for (int j = 0; j < size; j++, pixel++) {
+      const bool inside = row + i >= 0 && row + i < h && column + j >= 0 && column + j < w;
+      *pixel = inside ? image + ((row + i) * w + column + j) * channels : outside;
+    }
+  }
+}
+
+/* V of `tiles` tiles from `tile` on. */
+static void transform_input(const geometry *g, const float *x, const float *zeros, int64_t tile, int64_t tiles, float *v,
+                            int64_t v_step) {
+  for (int64_t t = 0; t < tiles; t++) {
+    const position at = tile_position(g, tile + t);
+    const float *pixel[IN * IN];
+    pixels_of(x + at.image * g->h * g->w * g->c, g->h, g->w, g->c, at.row - g->top, at.column - g->left, IN, zeros, pixel);
+    tx_kernels.wino_input_f32(g->c, pixel, v + t * g->c, v_step);
+  }
+}
+
+/* y of `tiles` tiles from `tile` on. */
+static void transform_output(const geometry *g, const float *m, int64_t m_step, int64_t tile, int64_t tiles, float *y) {
+  for (int64_t t = 0; t < tiles; t++) {
+    const position at = tile_position(g, tile + t);
+    float *pixel[OUT * OUT];
+    for (int i = 0; i < OUT * OUT; i++) {
+      const int64_t row = at.row + i / OUT, column = at.column + i % OUT;
+      pixel[i] = row < g->p && column < g->q ? y + ((at.image * g->p + row) * g->q + column) * g->k : NULL;
+    }
+    tx_kernels.wino_output_f32(g->k, m + t * g->k, m_step, pixel);
+  }
+}
+
+/* -- weights ------------------------------------------------------------------------------------------------------------- */
+
+typedef struct weight_transform {
+  const float *w; /* {3,3,C,K} of the geometry */
+  int64_t c, k, panels;
+  float *u; /* {36}{panels}{C}{panel columns} */
+} weight_transform;
+
+static void transform_weight_rows(void *context, int64_t c, int worker) {
+  (void)worker;
+  const weight_transform *t = context;
+  const int64_t panel = tx_kernels.gemm_panel(), u_step = t->panels * t->c * panel;
+  for (int64_t p = 0; p < t->panels; p++) {
+    float *u = t->u + (p * t->c + c) * panel;
+    const int64_t columns = tx_min_i64(panel, t->k - p * panel);
+    tx_kernels.wino_weight_f32(columns, t->w + c * t->k + p * panel, t->c * t->k, u, u_step);
+    for (int i = 0; i < POINTS && columns < panel; i++) {
+      memset(u + i * u_step + columns, 0, (size_t)(panel - columns) * sizeof(float));
+    }
+  }
+}
+
+static int64_t panels_of(int64_t k) { return tx_ceil_div(k, tx_kernels.gemm_panel()); }
+
+/* Floats of U. */
+static int64_t weight_floats(int64_t c, int64_t k) { return POINTS * panels_of(k) * c * tx_kernels.gemm_panel(); }
+
+static tx_status transform_weights(const float *w, int64_t c, int64_t k, float **u) {
+  *u = tx_alloc((size_t)weight_floats(c, k) * sizeof(float));
+  if (*u == NULL) return TX_ENOMEM;
+  weight_transform t = {w, c, k, panels_of(k), *u};
+  tx_parallel(c, transform_weight_rows, &t);
+  return TX_OK;
+}
+
+typedef struct turn_job {
+  const float *w;
+  int64_t c, k;
+  float *turned;
+} turn_job;
+
+/* turned[8 - tap] {K,C} = transpose of w[tap] {C,K}, in squares of 16. */
+static void turn_tap(void *context, int64_t tap, int worker) {
+  (void)worker;
+  enum { SQUARE = 16 };
+  const turn_job *j = context;
+  const float *from = j->w + tap * j->c * j->k;
+  float *to = j->turned + (8 - tap) * j->c * j->k;
+  for (int64_t c0 = 0; c0 < j->c; c0 += SQUARE) {
+    for (int64_t k0 = 0; k0 < j->k; k0 += SQUARE) {
+      const int64_t c1 = tx_min_i64(c0 + SQUARE, j->c), k1 = tx_min_i64(k0 + SQUARE, j->k);
+      for (int64_t k = k0; k < k1; k++) {
+        for (int64_t c = c0; c < c1; c++) to[k * j->c + c] = from[c * j->k + k];
+      }
+    }
+  }
+}
+
+/* -- forward and gradient to the input ------------------------------------------------------------------------------------- */
+
+typedef struct job {
+  geometry g;
+  const float *x, *u, *zeros;
+  float *y;
+  const tx_conv_finish *finish;
+  int64_t block_rows, blocks; /* rows of tiles per block; blocks of all images */
+  int64_t v_step, m_step;     /* floats from point to point */
+  float *v, *m;
+  int64_t chunk_block, chunk_blocks; /* the chunk in work: its first block and their number */
+} job;
+
+static int64_t tile_rows(const geometry *g) { return g->n * g->tiles_h; }
+
+/* First tile of a block; of the block after the last: the number of tiles. */
+static int64_t block_tile(const job *j, int64_t block) {
+  return tx_min_i64(block * j->block_rows, tile_rows(&j->g)) * j->g.tiles_w;
+}
+
+/* First output pixel of a block. */
+static int64_t block_pixel(const job *j, int64_t block) {
+  const int64_t row = tx_min_i64(block * j->block_rows, tile_rows(&j->g));
+  return (row / j->g.tiles_h * j->g.p + row % j->g.tiles_h * OUT) * j->g.q;
+}
+
+/* M[i] of `tiles` tiles for the panels [panel0, panel1). */
+static void multiply(const job *j, int64_t i, int64_t panel0, int64_t panel1, int64_t tiles, const float *v, float *m) {
+  const int64_t panel = tx_kernels.gemm_panel(), c = j->g.c, k = j->g.k;
+  const tx_gemm g = {.m = tiles,
+                     .n = tx_min_i64(panel1 * panel, k) - panel0 * panel,
+                     .k = c,
+                     .a = v + i * j->v_step,
+                     .a_row = c,
+                     .a_step = 1,
+                     .b = j->u + (i * panels_of(k) + panel0) * c * panel,
+                     .b_panel = c * panel,
+                     .b_step = panel,
+                     .c = m + i * j->m_step + panel0 * panel,
+                     .c_row = k};
+  tx_kernels.gemm_f32(&g);
+}
+
+static void finish_block(const job *j, int64_t block) {
+  if (j->finish == NULL) return;
+  const int64_t first = block_pixel(j, block);
+  tx_conv_finish_rows(j->finish, block, j->y, first, block_pixel(j, block + 1) - first, 0, j->g.k);
+}
+
+/* All three steps of one block on one core. */
+static void whole_block(void *context, int64_t block, int worker) {
+  const job *j = context;
+  const int64_t tile = block_tile(j, block), tiles = block_tile(j, block + 1) - tile;
+  float *v = j->v + worker * POINTS * (j->v_step + j->m_step), *m = v + POINTS * j->v_step;
+  transform_input(&j->g, j->x, j->zeros, tile, tiles, v, j->v_step);
+  for (int64_t i = 0; i < POINTS; i++) multiply(j, i, 0, panels_of(j->g.k), tiles, v, m);
+  transform_output(&j->g, m, j->m_step, tile, tiles, j->y);
+  finish_block(j, block);
+}
+
+static void chunk_input(void *context, int64_t b, int worker) {
+  (void)worker;
+  const job *j = context;
+  const int64_t tile0 = block_tile(j, j->chunk_block), tile = block_tile(j, j->chunk_block + b);
+  const int64_t tiles = block_tile(j, j->chunk_block + b + 1) - tile;
+  transform_input(&j->g, j->x, j->zeros, tile, tiles, j->v + (tile - tile0) * j->g.c, j->v_step);
+}
+
+/* Unit = (point, half of the panels). */
+static void chunk_multiply(void *context, int64_t unit, int worker) {
+  (void)worker;
+  const job *j = context;
+  const int64_t panels = panels_of(j->g.k), half = tx_ceil_div(panels, 2);
+  const int64_t first = unit % 2 * half, last = tx_min_i64(first + half, panels);
+  const int64_t tiles = block_tile(j, j->chunk_block + j->chunk_blocks) - block_tile(j, j->chunk_block);
+  if (first < last) multiply(j, unit / 2, first, last, tiles, j->v, j->m);
+}
+
+static void chunk_output(void *context, int64_t b, int worker) {
+  (void)worker;
+  const job *j = context;
+  const int64_t block = j->chunk_block + b;
+  const int64_t tile0 = block_tile(j, j->chunk_block), tile = block_tile(j, block);
+  transform_output(&j->g, j->m + (tile - tile0) * j->g.k, j->m_step, tile, block_tile(j, block + 1) - tile, j->y);
+  finish_block(j, block);
+}
+
+static bool keeps_u_in_cache(const geometry *g) { return POINTS * g->c * g->k <= SMALL_U; }
+
+/* Rows of tiles that fit into a budget of floats for V and M; at least one. */
+static int64_t rows_within(const geometry *g, int64_t floats) {
+  const int64_t rows = floats / (POINTS * (g->c + g->k) * g->tiles_w);
+  return tx_max_i64(1, tx_min_i64(rows, tile_rows(g)));
+}
+
+static void set_steps(job *j, int64_t tiles) {
+  j->v_step = tiles * j->g.c + PAD;
+  j->m_step = tiles * j->g.k + PAD;
+}
+
+/* Chooses blocks; returns the number of blocks per chunk, 0: each block is done on one core. */
+static int64_t plan_blocks(job *j) {
+  int64_t per_chunk = 0;
+  if (keeps_u_in_cache(&j->g)) {
+    j->block_rows = rows_within(&j->g, BLOCK_FLOATS);
+    set_steps(j, j->block_rows * j->g.tiles_w);
+  } else {
+    const int64_t chunk_rows = rows_within(&j->g, CHUNK_FLOATS);
+    j->block_rows = tx_max_i64(1, chunk_rows / 16);
+    per_chunk = tx_ceil_div(chunk_rows, j->block_rows);
+    set_steps(j, per_chunk * j->block_rows * j->g.tiles_w);
+  }
+  j->blocks = tx_ceil_div(tile_rows(&j->g), j->block_rows);
+  return per_chunk;
+}
+
+static void run_chunks(job *j, int64_t per_chunk) {
+  for (j->chunk_block = 0; j->chunk_block < j->blocks; j->chunk_block += per_chunk) {
+    j->chunk_blocks = tx_min_i64(per_chunk, j->blocks - j->chunk_block);
+    tx_parallel(j->chunk_blocks, chunk_input, j);
+    tx_parallel(POINTS * 2, chunk_multiply, j);
+    tx_parallel(j->chunk_blocks, chunk_output, j);
+  }
+}
+
+/* y = conv(x, w) with w {3,3,C,K} in the sense of the geometry. */
+static tx_status convolve(const geometry *g, const float *x, const float *w, const tx_conv_epilogue *epilogue, float *y) {
+  float *u = NULL;
+  tx_conv_finish finish;
+  job j = {.g = *g, .x = x, .y = y, .finish = &finish};
+  const int64_t per_chunk = plan_blocks(&j);
+  const int64_t workers = per_chunk == 0 ? tx_num_threads() : 1;
+  TX_TRY(transform_weights(w, g->c, g->k, &u));
+  const int64_t scratch = workers * POINTS * (j.v_step + j.m_step);
+  j.v = tx_alloc((size_t)(scratch + g->c) * sizeof(float));
+  tx_status status = j.v == NULL ? TX_ENOMEM : tx_conv_finish_open(&finish, epilogue, j.blocks, g->k);
+  if (status == TX_OK) {
+    float *zeros = j.v + scratch;
+    memset(zeros, 0, (size_t)g->c * sizeof(float));
+    j.zeros = zeros;
+    j.m = j.v + POINTS * j.v_step;
+    j.u = u;
+    if (per_chunk == 0) {
+      tx_parallel(j.blocks, whole_block, &j);
+    } else {
+      run_chunks(&j, per_chunk);
+    }
+    tx_conv_finish_close(&finish);
+  }
+  tx_dealloc(j.v);
+  tx_dealloc(u);
+  return status;
+}
+
+tx_status tx_conv_winograd_forward(const tx_conv_shape *v, const float *x, const float *w,
+                                   const tx_conv_epilogue *epilogue, float *y) {
+  const geometry g = forward_geometry(v);
+  return convolve(&g, x, w, epilogue, y);
+}
+
+tx_status tx_conv_winograd_input_gradient(const tx_conv_shape *v, const float *dy, const float *w, float *dx) {
+  const geometry g = gradient_geometry(v);
+  float *turned = tx_alloc((size_t)(9 * v->c * v->k) * sizeof(float));
+  if (turned == NULL) return TX_ENOMEM;
+  turn_job t = {w, v->c, v->k, turned};
+  tx_parallel(9, turn_tap, &t);
+  const tx_status status = convolve(&g, dy, turned, NULL, dx);
+  tx_dealloc(turned);
+  return status;
+}
+
+/* -- gradient to the weights ------------------------------------------------------------------------------------------------ */
+
+/* For a chunk of tiles: V {36}{tiles, C} and D = A dy A^T in panels {36}{panels}{tiles}{panel columns}; then
+ * dU[i] {C, K} += V[i]^T D[i], each point on its own core. */
+typedef struct gradient_job {
+  geometry g;
+  const float *x, *dy, *zeros;
+  int64_t tile, tiles, chunk_tiles; /* the chunk in work, and the largest */
+  int64_t v_step, d_step;
+  float *v, *d, *du, *dw;
+} gradient_job;
+
+enum { TILE_GROUP = 8, ROW_PARTS = 2 };
+
+static void transform_gradient(const gradient_job *j, int64_t t) {
+  const geometry *g = &j->g;
+  const int64_t panel = tx_kernels.gemm_panel();
+  const position at = tile_position(g, j->tile + t);
+  const float *pixel[OUT * OUT];
+  pixels_of(j->dy + at.image * g->p * g->q * g->k, g->p, g->q, g->k, at.row, at.column, OUT, j->zeros, pixel);
+  for (int64_t k = 0; k < g->k; k += panel) {
+    tx_kernels.wino_output_adjoint_f32(tx_min_i64(panel, g->k - k), pixel, j->d + k * j->chunk_tiles + t * panel, j->d_step);
+    for (int i = 0; i < OUT * OUT; i++) pixel[i] += panel;
+  }
+}
+
+static void gradient_tiles(void *context, int64_t group, int worker) {
+  (void)worker;
+  const gradient_job *j = context;
+  const int64_t first = group * TILE_GROUP, last = tx_min_i64(first + TILE_GROUP, j->tiles);
+  transform_input(&j->g, j->x, j->zeros, j->tile + first, last - first, j->v + first * j->g.c, j->v_step);
+  for (int64_t t = first; t < last; t++) transform_gradient(j, t);
+}
+
+static void gradient_multiply(void *context, int64_t unit, int worker) {
+  (void)worker;
+  const gradient_job *j = context;
+  const geometry *g = &j->g;
+  const int64_t i = unit / ROW_PARTS, part = tx_ceil_div(g->c, ROW_PARTS), panel = tx_kernels.gemm_panel();
+  const int64_t c0 = unit % ROW_PARTS * part, c1 = tx_min_i64(c0 + part, g->c);
+  if (c0 >= c1) return;
+  const tx_gemm m = {.m = c1 - c0,
+                     .n = g->k,
+                     .k = j->tiles,
+                     .a = j->v + i * j->v_step + c0,
+                     .a_row = 1,
+                     .a_step = g->c,
+                     .b = j->d + i * j->d_step,
+                     .b_panel = j->chunk_tiles * panel,
+                     .b_step = panel,
+                     .c = j->du + (i * g->c + c0) * g->k,
+                     .c_row = g->k,
+                     .accumulate = j->tile > 0};
+  tx_kernels.gemm_f32(&m);
+}
+
+static void gradient_weights(void *context, int64_t c, int worker) {
+  (void)worker;
+  const gradient_job *j = context;
+  const int64_t size = j->g.c * j->g.k;
+  tx_kernels.wino_weight_adjoint_f32(j->g.k, j->du + c * j->g.k, size, j->dw + c * j->g.k, size);
+}
+
+tx_status tx_conv_winograd_weight_gradient(const tx_conv_shape *v, const float *x, const float *dy, float *dw) {
+  gradient_job j = {.g = forward_geometry(v), .x = x, .dy = dy, .dw = dw};
+  const geometry *g = &j.g;
+  const int64_t tiles = tile_rows(g) * g->tiles_w, width = panels_of(g->k) * tx_kernels.gemm_panel();
+  j.chunk_tiles = tx_min_i64(tiles, tx_max_i64(64, 2 * CHUNK_FLOATS / (POINTS * (g->c + width))));
+  j.v_step = j.chunk_tiles * g->c + PAD;
+  j.d_step = j.chunk_tiles * width + PAD;
+  const int64_t widest = tx_max_i64(g->c, width);
+  j.v = tx_alloc((size_t)(POINTS * (j.v_step + j.d_step) + widest) * sizeof(float));
+  j.du = tx_alloc((size_t)(POINTS * g->c * g->k) * sizeof(float));
+  const bool ready = j.v != NULL && j.du != NULL;
+  if (ready) {
+    j.d = j.v + POINTS * j.v_step;
+    float *zeros = j.d + POINTS * j.d_step;
+    memset(zeros, 0, (size_t)widest * sizeof(float));
+    j.zeros = zeros;
+    for (j.tile = 0; j.tile < tiles; j.tile += j.chunk_tiles) {
+      j.tiles = tx_min_i64(j.chunk_tiles, tiles - j.tile);
+      tx_parallel(tx_ceil_div(j.tiles, TILE_GROUP), gradient_tiles, &j);
+      tx_parallel(POINTS * ROW_PARTS, gradient_multiply, &j);
+    }
+    tx_parallel(g->c, gradient_weights, &j);
+  }
+  tx_dealloc(j.v);
+  tx_dealloc(j.du);
+  return ready ? TX_OK : TX_ENOMEM;
+}
