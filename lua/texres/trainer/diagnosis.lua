@@ -14,7 +14,7 @@ end
 
 local function all_finite(values)
   for i = 1, values.n do
-    if nn_module.is_tensor(values[i]) and not is_finite(values[i]) then return false end
+    if core.is_tensor(values[i]) and not is_finite(values[i]) then return false end
   end
   return true
 end

@@ -56,6 +56,7 @@ function objective.loss(spec, train)
   local fn = choose("loss", name, LOSSES)
   if options.weight == "balanced" then options.weight = balanced(train) end
   if type(options.weight) == "table" then options.weight = core.tensor(options.weight) end
+  if next(options) == nil then return fn end
   return function(logits, labels) return fn(logits, labels, options) end
 end
 

@@ -1,0 +1,275 @@
+--- The trainer on a toy problem: what it learns, writes, resumes, and how it stops.
+local tr = require "texres"
+local json = require "texres.json"
+local support = require "spec.support"
+
+local nn, F = tr.nn, tr.nn.functional
+
+-- -- a toy set: 4x4 images, class 2 is brighter on the right ----------------------------------------------------------
+
+local Toy = {}
+Toy.__index = Toy
+Toy.__len = function(self) return #self.label end
+
+local function toy(count, seed)
+  tr.manual_seed(seed)
+  local images, label = tr.rand(count, 4, 4, 1), {}
+  for i = 1, count do
+    label[i] = i % 2 + 1
+    if label[i] == 2 then images[i]:slice(2, 3, 4):fill(1.5) end
+  end
+  return setmetatable({ all = images, label = label, classes = { "plain", "bright" } }, Toy)
+end
+
+function Toy:get(i) return self.all[i], self.label[i] end
+function Toy:statistics() return { mean = { self.all:mean():item() }, std = { self.all:std():item() } } end
+function Toy:counts()
+  local counts = { 0, 0 }
+  for _, label in ipairs(self.label) do counts[label] = counts[label] + 1 end
+  return counts
+end
+
+local Loader = {}
+Loader.__index = Loader
+Loader.__len = function(self) return math.ceil(#self.set / self.batch) end
+
+function Toy:loader(options)
+  self.options = options
+  return setmetatable({ set = self, batch = options.batch, mean = options.mean[1], std = options.std[1],
+    shuffle = options.shuffle }, Loader)
+end
+
+--- Batches in an order that depends on the epoch; `on_batch` of the set hears of each.
+function Loader:batches(epoch, first)
+  local set, n = self.set, #self.set
+  local k = (first or 1) - 1
+  return function()
+    if k * self.batch >= n then return nil end
+    local positions = {}
+    for i = k * self.batch + 1, math.min(n, (k + 1) * self.batch) do
+      positions[#positions + 1] = self.shuffle and (i * 7 + epoch * 3) % n + 1 or i
+    end
+    k = k + 1
+    if set.on_batch then set.on_batch(epoch, k) end
+    local labels = {}
+    for i, position in ipairs(positions) do labels[i] = set.label[position] end
+    local index = tr.tensor(positions, { dtype = "i64" })
+    return (set.all:index_select(1, index) - self.mean) / self.std, tr.tensor(labels, { dtype = "i64" })
+  end
+end
+
+local function model(seed)
+  tr.manual_seed(seed or 3)
+  return nn.Sequential {
+    nn.Flatten(), { hidden = nn.Linear(16, 8) }, nn.ReLU(), nn.Dropout(0.2), { out = nn.Linear(8, 2) },
+  }
+end
+
+local function options(changes)
+  local o = { model = model(), optimizer = { "adamw", lr = 0.02 }, epochs = 4, batch = 8, seed = 5, quiet = true }
+  for key, value in pairs(changes or {}) do o[key] = value end
+  return o
+end
+
+--- All parameters as one list of numbers: equal only when every bit is.
+local function weights(net)
+  local list = {}
+  for name, p in net:named_parameters() do list[name] = p:detach():flatten():totable() end
+  return list
+end
+
+-- ---------------------------------------------------------------------------------------------------------------------
+
+describe("Trainer", function()
+  it("learns, and leaves the model with the weights of the best epoch", function()
+    local trainer = tr.Trainer(options())
+    local val = toy(20, 2)
+    local history = trainer:fit(toy(60, 1), val)
+    assert.equal(4, #history)
+    assert.is_true(history[4].loss < history[1].loss)
+    local best = trainer.best
+    for _, entry in ipairs(history) do assert.is_true(entry.val_accuracy <= best.val_accuracy) end
+    local result = trainer:evaluate(val)
+    assert.equal(best.val_accuracy, result.accuracy)
+    assert.near(best.val_loss, result.loss, 1e-6)
+    assert.is_true(result.accuracy > 0.9)
+    assert.equal(2, result.confusion:size(1))
+    assert.is_false(trainer.model.training)
+  end)
+
+  it("normalizes by the training part alone, and augments and shuffles only it", function()
+    local train, val = toy(32, 1), toy(16, 2)
+    tr.Trainer(options { epochs = 1, augment = { "flip" } }):fit(train, val)
+    assert.same(train:statistics().mean, val.options.mean)
+    assert.same({ "flip" }, train.options.augment)
+    assert.is_true(train.options.shuffle)
+    assert.is_nil(val.options.augment)
+    assert.is_falsy(val.options.shuffle)
+  end)
+
+  it("writes checkpoints, metrics and a report", function()
+    local dir = support.folder() .. "/deep/run"
+    local trainer = tr.Trainer(options { dir = dir, epochs = 2, schedule = { "one_cycle" }, name = "toy" })
+    trainer:fit(toy(32, 1), toy(16, 2))
+    trainer:evaluate(toy(16, 3))
+    local lines = {}
+    for line in io.lines(dir .. "/metrics.jsonl") do lines[#lines + 1] = json.decode(line) end
+    assert.equal(2, #lines)
+    assert.equal(trainer.history[2].val_loss, lines[2].val_loss)
+    local html = support.read_file(dir .. "/report.html")
+    for _, text in ipairs { "toy: training report", "Validation", "Test accuracy", "one_cycle", "adamw", "bright" } do
+      assert.is_truthy(html:lower():find(text:lower(), 1, true), text)
+    end
+    local classifier = assert(tr.load(dir .. "/best.safetensors"))
+    local answer = classifier:predict((toy(16, 3):get(2)))
+    assert.equal("plain", answer.class)
+    assert.is_true(support.exists(dir .. "/last.safetensors"))
+  end)
+
+  it("gives the same weights for the same seed, others for another", function()
+    local function train(seed)
+      local trainer = tr.Trainer(options { seed = seed, epochs = 2 })
+      trainer:fit(toy(40, 1))
+      return weights(trainer.model)
+    end
+    assert.same(train(5), train(5))
+    assert.is_not.same(train(5), train(6))
+  end)
+
+  it("goes on after Ctrl-C with the same weights, bit for bit", function()
+    local whole = tr.Trainer(options { schedule = { "one_cycle" }, dir = support.folder() })
+    local val = toy(16, 2)
+    whole:fit(toy(40, 1), val)
+
+    for _, stop in ipairs { { 2, 3 }, { 1, 5 }, { 4, 1 } } do
+      local dir, set = support.folder(), toy(40, 1)
+      set.on_batch = function(epoch, batch)
+        if epoch == stop[1] and batch == stop[2] then io.popen("kill -INT $PPID"):close() end
+      end
+      local first = tr.Trainer(options { schedule = { "one_cycle" }, dir = dir })
+      first:fit(set, val)
+      assert.is_true(first.interrupted)
+      assert.is_true(#first.history < 4)
+
+      local second = tr.Trainer(options { schedule = { "one_cycle" }, dir = dir, resume = true, model = model(99) })
+      local history = second:fit(toy(40, 1), val)
+      assert.is_false(second.interrupted)
+      assert.same(weights(whole.model), weights(second.model))
+      for i, entry in ipairs(whole.history) do
+        assert.equal(entry.loss, history[i].loss)
+        assert.equal(entry.val_loss, history[i].val_loss)
+      end
+      assert.same(whole.validation.confusion:totable(), second.validation.confusion:totable())
+    end
+  end)
+
+  it("goes on from nothing at its beginning, and from a finished run at its end", function()
+    local dir = support.folder()
+    local first = tr.Trainer(options { dir = dir, resume = true, epochs = 2 })
+    assert.equal(2, #first:fit(toy(24, 1), toy(16, 2)))
+    local steps = 0
+    local set = toy(24, 1)
+    set.on_batch = function() steps = steps + 1 end
+    local second = tr.Trainer(options { dir = dir, resume = true, epochs = 2 })
+    assert.equal(2, #second:fit(set, toy(16, 2)))
+    assert.equal(0, steps)
+    assert.same(weights(first.model), weights(second.model))
+  end)
+
+  it("refuses to go on with something else", function()
+    local dir = support.folder()
+    tr.Trainer(options { dir = dir, epochs = 1 }):fit(toy(24, 1))
+    assert.error_matches(function()
+      tr.Trainer(options { dir = dir, epochs = 2, batch = 4, resume = true }):fit(toy(24, 1))
+    end, "can't resume: batch was 8 .* and is 4 here")
+    support.write_file(dir .. "/last.safetensors", "nonsense")
+    assert.error_matches(function()
+      tr.Trainer(options { dir = dir, epochs = 2, resume = true }):fit(toy(24, 1))
+    end, "can't resume: .*last.safetensors")
+  end)
+
+  it("stops when patience ends", function()
+    local trainer = tr.Trainer(options { epochs = 50, patience = 2, optimizer = { "sgd", lr = 0 } })
+    assert.equal(3, #trainer:fit(toy(24, 1), toy(16, 2)))
+  end)
+
+  it("stops at a loss that is not finite, and names the layer that made it", function()
+    local net = model()
+    tr.no_grad(function() net.out.weight:fill(3e38) end)
+    assert.error_matches(function() tr.Trainer(options { model = net }):fit(toy(24, 1)) end,
+      "Trainer: the loss is %a+ in epoch 1, batch 1 .*not finite is out %(Linear")
+  end)
+
+  it("names parameters that an update made infinite", function()
+    local trainer = tr.Trainer(options { optimizer = { "sgd", lr = 1e38 } })
+    assert.error_matches(function() trainer:fit(toy(24, 1)) end, "in epoch 1, batch %d+ .*The parameter hidden.weight is not finite since the step before")
+  end)
+
+  it("takes class weights, focal loss, a loss of the user's own, and clips gradients", function()
+    local set = toy(24, 1)
+    for _, loss in ipairs {
+      { "cross_entropy", weight = "balanced", label_smoothing = 0.1 }, { "cross_entropy", weight = { 1, 3 } },
+      { "focal_loss", gamma = 2 }, function(logits, labels) return F.cross_entropy(logits, labels) * 2 end,
+    } do
+      local history = tr.Trainer(options { loss = loss, epochs = 3, clip_grad_norm = 1 }):fit(set)
+      assert.is_true(history[3].loss < history[1].loss)
+    end
+  end)
+
+  it("mixes the losses of mixed images", function()
+    local objective = require "texres.trainer.objective"
+    local function loss(_, labels) return labels:to("f32"):mean() end
+    local ones, twos = tr.tensor({ 1, 1 }, { dtype = "i64" }), tr.tensor({ 2, 2 }, { dtype = "i64" })
+    assert.near(1.25, objective.mixed(loss, nil, ones, { labels = twos, lambda = 0.75 }):item(), 1e-6)
+  end)
+
+  it("says what is wrong with its options and sets", function()
+    local function fails(changes, pattern)
+      local ok, message = pcall(function() return (tr.Trainer(options(changes))) end)
+      assert.is_false(ok)
+      assert.matches("trainer_spec.lua:%d+: Trainer: " .. pattern, message)
+    end
+    fails({ epoch = 3 }, "there is no option epoch; options are augment, batch")
+    fails({ epochs = 0 }, "epochs must be an integer of at least 1, got 0")
+    fails({ batch = 2.5 }, "batch must be an integer")
+    fails({ optimizer = { "adamm" } }, "there is no optimizer adamm; there are adam, adamw, sgd")
+    fails({ resume = true }, "resume needs dir")
+    assert.error_matches(function() tr.Trainer {} end, "the option model is missing")
+    assert.error_matches(function() tr.Trainer(options()):fit(toy(0, 1)) end, "the training set is empty")
+    assert.error_matches(function() tr.Trainer(options { loss = "hinge" }):fit(toy(8, 1)) end, "there is no loss hinge")
+    local other = toy(8, 1)
+    other.classes = { "a", "b", "c" }
+    assert.error_matches(function() tr.Trainer(options()):fit(toy(8, 1), other) end,
+      "the validation set has 3 classes, the training set 2")
+  end)
+
+  it("gives the memory of its steps back", function()
+    local trainer, set = tr.Trainer(options { epochs = 3 }), toy(40, 1)
+    trainer:fit(set)
+    collectgarbage()
+    local before = tr.live_bytes()
+    trainer:fit(set)
+    collectgarbage()
+    assert.equal(before, (tr.live_bytes()))
+  end)
+end)
+
+describe("terminal", function()
+  local terminal = require "texres.terminal"
+
+  it("tells durations as people do", function()
+    assert.equal("8 s", terminal.duration(8.2))
+    assert.equal("3 min 05 s", terminal.duration(185))
+    assert.equal("2 h 07 min", terminal.duration(2 * 3600 + 7 * 60 + 20))
+  end)
+
+  it("writes plain lines where there is no terminal, and not too many", function()
+    local path = support.folder() .. "/log"
+    local file = io.open(path, "w")
+    local line = terminal.Progress(file)
+    for i = 1, 1000 do line:show("step " .. i) end
+    line:done "epoch 1"
+    file:close()
+    assert.equal("epoch 1\n", support.read_file(path))
+  end)
+end)
