@@ -39,10 +39,12 @@ if options.threads then tr.set_num_threads(options.threads) end
 tr.manual_seed(options.seed)
 
 -- data
-local file, column = (options.groups or ""):match "^(.*):(.-)$"
-local set = assert(tr.data.npy { images = options.images, labels = options.labels, classes = CLASSES, meta = file })
+local set = assert(tr.data.npy {
+  images = options.images, labels = options.labels, classes = CLASSES, groups = options.groups,
+})
+local share = options.split
 local train, val, test = set:split {
-  options.split[1], options.split[2], options.split[3], seed = options.seed, group = column, stratify = true,
+  share[1], share[2], share[3], seed = options.seed, stratify = true, group = set.group,
 }
 print(("%d images: %d to train, %d to validate, %d to test"):format(#set, #train, #val, #test))
 
