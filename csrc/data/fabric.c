@@ -7,15 +7,17 @@
 
 #include "base/memory.h"
 #include "base/threads.h"
+#include "data/blur.h"
 #include "data/fabric_parts.h"
 
-const char *const tx_defect_names[TX_DEFECT_COUNT + 1] = {"good", "color", "cut", "hole", "thread", "metal_contamination", NULL};
+const char *const tx_defect_names[TX_DEFECT_COUNT + 1] = {
+    "good", "color", "cut", "hole", "thread", "metal_contamination", NULL};
 const char *const tx_weave_names[TX_WEAVE_COUNT + 1] = {"plain", "twill", "satin", "knit", NULL};
 
 /* Streams of random numbers; the number of a cloth or of an image is mixed in. */
 enum { STREAM_CLOTH = 0xC107, STREAM_POSE, STREAM_HAIRS, STREAM_DEFECT, STREAM_NOISE };
 
-enum { BLUR_REACH = 3, LONGEST_SIDE = 1 << 15 };
+enum { LONGEST_SIDE = 1 << 15 };
 
 /* -- what is in the picture ------------------------------------------------------------------------------------------ */
 
@@ -26,23 +28,24 @@ static tx_cloth choose_cloth(const tx_fabric_options *o, int64_t source) {
   for (int w = 0; w < TX_WEAVE_COUNT; w++)
     if ((o->weaves & (1u << w)) != 0) possible[n++] = (tx_weave)w;
   tx_cloth c = {.weave = possible[source % n], .key = tx_rng_u32(&rng)};
-  float yarn = tx_rangef(&rng, o->yarn[0], o->yarn[1]), sun = tx_rangef(&rng, 0, 6.2831853), low = tx_rangef(&rng, 0.15, 0.5);
-  float albedo = tx_rangef(&rng, 0.46, 0.58);
+  float yarn = tx_rangef(&rng, o->yarn[0], o->yarn[1]), sun = tx_rangef(&rng, 0, 6.2831853),
+        low = tx_rangef(&rng, 0.15, 0.5);
+  float albedo = tx_rangef(&rng, 0.43, 0.5);
   c.pitch[0] = yarn;
   c.pitch[1] = yarn * tx_rangef(&rng, 0.78, 0.95);
   for (int d = 0; d < 2; d++) {
-    c.fill[d] = tx_rangef(&rng, 0.66, 0.78);
+    c.fill[d] = tx_rangef(&rng, 0.62, 0.74);
     c.albedo[d] = albedo * tx_rangef(&rng, 0.95, 1.05);
     c.twist[d] = tx_rangef(&rng, -0.3, 0.3);
   }
-  c.jitter = tx_rangef(&rng, 0.05, 0.1);
-  c.mottle = tx_rangef(&rng, 0.15, 0.28);
-  c.fibre = tx_rangef(&rng, 0.45, 0.75);
-  c.gap = tx_rangef(&rng, 0.07, 0.1);
+  c.jitter = tx_rangef(&rng, 0.06, 0.13);
+  c.mottle = tx_rangef(&rng, 0.12, 0.24);
+  c.fibre = tx_rangef(&rng, 0.4, 0.65);
+  c.gap = tx_rangef(&rng, 0.06, 0.09);
   c.sun[0] = low * cosf(sun);
   c.sun[1] = low * sinf(sun);
   c.sun[2] = sqrtf(1.0f - low * low);
-  c.blur = tx_rangef(&rng, 0.5, 0.8);
+  c.blur = tx_rangef(&rng, 0.42, 0.7);
   c.noise = tx_rangef(&rng, 0.004, 0.01);
   if (c.weave == TX_WEAVE_TWILL || c.weave == TX_WEAVE_SATIN) { /* denser cloths */
     for (int d = 0; d < 2; d++) c.fill[d] = tx_rangef(&rng, 0.82, 0.92);
@@ -90,60 +93,26 @@ static void light_scene(tx_canvas *canvas, tx_rng *rng) {
           level + dx * ((float)column - 0.5f * (float)canvas->width) + dy * ((float)row - 0.5f * (float)canvas->height);
 }
 
-static int64_t mirror(int64_t i, int64_t n) {
-  if (i < 0) i = -i;
-  if (i >= n) i = 2 * (n - 1) - i;
-  return i < 0 ? 0 : i;
-}
-
-static void blur_line(const float *from, float *to, int64_t n, int64_t step, const float tap[BLUR_REACH + 1]) {
-  for (int64_t i = 0; i < n; i++) {
-    float sum = tap[0] * from[i * step];
-    for (int64_t k = 1; k <= BLUR_REACH; k++) {
-      int64_t a = i - k, b = i + k;
-      if (a < 0 || b >= n) {
-        a = mirror(a, n);
-        b = mirror(b, n);
-      }
-      sum += tap[k] * (from[a * step] + from[b * step]);
-    }
-    to[i * step] = sum;
-  }
-}
-
-/* Blurs the picture; what the defect may have touched grows by the lens' reach. */
-static void defocus(tx_canvas *canvas, float deviation) {
-  float tap[BLUR_REACH + 1], sum = 0;
-  for (int k = 0; k <= BLUR_REACH; k++) {
-    tap[k] = expf(-0.5f * (float)(k * k) / (deviation * deviation));
-    sum += k == 0 ? tap[k] : 2.0f * tap[k];
-  }
-  for (int k = 0; k <= BLUR_REACH; k++) tap[k] /= sum;
-  for (int64_t row = 0; row < canvas->height; row++)
-    blur_line(canvas->light + row * canvas->width, canvas->side + row * canvas->width, canvas->width, 1, tap);
-  for (int64_t column = 0; column < canvas->width; column++)
-    blur_line(canvas->side + column, canvas->light + column, canvas->height, canvas->width, tap);
-}
-
-static void spread_line(const uint8_t *from, uint8_t *to, int64_t n, int64_t step) {
-  int64_t last = -BLUR_REACH - 1;
+static void spread_line(const uint8_t *from, uint8_t *to, int64_t n, int64_t step, int64_t reach) {
+  int64_t last = -reach - 1;
   for (int64_t i = 0; i < n; i++) {
     if (from[i * step] != 0) last = i;
-    to[i * step] = i - last <= BLUR_REACH;
+    to[i * step] = i - last <= reach;
   }
-  last = n + BLUR_REACH + 1;
+  last = n + reach + 1;
   for (int64_t i = n - 1; i >= 0; i--) {
     if (from[i * step] != 0) last = i;
-    if (last - i <= BLUR_REACH) to[i * step] = 1;
+    if (last - i <= reach) to[i * step] = 1;
   }
 }
 
-static void spread_mask(const tx_canvas *canvas, uint8_t *mask) {
+/* What the defect may have touched grows by the lens' reach. */
+static void spread_mask(const tx_canvas *canvas, int64_t reach, uint8_t *mask) {
   uint8_t *rows = (uint8_t *)canvas->side;
   for (int64_t row = 0; row < canvas->height; row++)
-    spread_line(canvas->mask + row * canvas->width, rows + row * canvas->width, canvas->width, 1);
+    spread_line(canvas->mask + row * canvas->width, rows + row * canvas->width, canvas->width, 1, reach);
   for (int64_t column = 0; column < canvas->width; column++)
-    spread_line(rows + column, mask + column, canvas->height, canvas->width);
+    spread_line(rows + column, mask + column, canvas->height, canvas->width, reach);
 }
 
 /* To 8 bits, with the sensor's noise: the sum of four bytes of one random word is close to a normal number. */
@@ -218,8 +187,8 @@ static void make_image(void *context, int64_t image, int worker) {
   paint_stray_fibres(&unmarked, &cloth, &rng);
   tx_paint_defect(&canvas, defect, &cloth, &pose, &record, &opening, &defect_rng);
   light_scene(&canvas, &rng);
-  if (j->masks != NULL) spread_mask(&canvas, j->masks + (size_t)image * pixels);
-  defocus(&canvas, cloth.blur);
+  if (j->masks != NULL) spread_mask(&canvas, tx_blur_reach((double)cloth.blur), j->masks + (size_t)image * pixels);
+  tx_blur(canvas.light, canvas.side, o->height, o->width, 1, (double)cloth.blur);
   expose(&canvas, cloth.noise, o->seed, tx_mix(STREAM_NOISE, (uint64_t)image), j->images + (size_t)image * pixels);
   j->records[image] = record;
 }
@@ -232,7 +201,8 @@ static tx_status check_range(const char *name, const double range[2], double low
 tx_status tx_fabric_check(const tx_fabric_options *o) {
   if (o->count < 1) return tx_fail(TX_EINVAL, "fabric: count is %" PRId64 ", 1 or more wanted", o->count);
   if (o->height < 8 || o->width < 8 || o->height > LONGEST_SIDE || o->width > LONGEST_SIDE)
-    return tx_fail(TX_EINVAL, "fabric: size {%" PRId64 ",%" PRId64 "} is not within 8..%d", o->height, o->width, LONGEST_SIDE);
+    return tx_fail(TX_EINVAL, "fabric: size {%" PRId64 ",%" PRId64 "} is not within 8..%d", o->height, o->width,
+                   LONGEST_SIDE);
   if (o->sources < 1) return tx_fail(TX_EINVAL, "fabric: sources is %" PRId64 ", 1 or more wanted", o->sources);
   if (o->n_classes < 1 || o->weaves == 0) return tx_fail(TX_EINVAL, "fabric: no class or no weave given");
   TX_TRY(check_range("severity", o->severity, 0, 1));

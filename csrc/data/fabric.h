@@ -65,6 +65,7 @@ typedef struct tx_fabric_record {
 tx_status tx_fabric_check(const tx_fabric_options *options);
 
 /* Fills images and masks (each u8, count*height*width; masks may be NULL) and records (count). */
-tx_status tx_fabric_generate(const tx_fabric_options *options, uint8_t *images, uint8_t *masks, tx_fabric_record *records);
+tx_status tx_fabric_generate(const tx_fabric_options *options, uint8_t *images, uint8_t *masks,
+                             tx_fabric_record *records);
 
 #endif

@@ -66,18 +66,20 @@ typedef struct surface {
   uint32_t key;
 } surface;
 
-static float cover(const surface *s) { return tx_smooth(-0.5f, 0.9f, s->half * (1.0f - fabsf(s->across))); }
+static float cover(const surface *s) { return tx_smooth(-0.4f, 0.6f, s->half * (1.0f - fabsf(s->across))); }
 static float relief(const surface *s) {
   float rest = 1.0f - s->across * s->across;
   return CRIMP * s->height + (rest > 0.0f ? sqrtf(rest) : rest);
 }
 
-/* Streaks of fibres: long along the yarn, about one and three pixels wide; 1 on average. */
+/* Fibres: streaks along the yarn, one to three pixels wide, that waver and cross at small angles; 1 on average. */
 static float fibres(const surface *s, float contrast) {
   float across = s->across * s->half + s->twist * s->along;
-  float fine = tx_fabric_noise(s->key, across * 0.85f, s->along * 0.11f);
-  float coarse = tx_fabric_noise(s->key + 1u, across * 0.36f, s->along * 0.045f);
-  return 1.0f + contrast * (1.5f * (fine - 0.5f) + 1.2f * (coarse - 0.5f));
+  float waver = tx_fabric_noise(s->key + 2u, across * 0.15f, s->along * 0.12f) - 0.5f;
+  across += 2.2f * waver;
+  float fine = tx_fabric_noise(s->key, across * 1.15f, s->along * 0.13f);
+  float coarse = tx_fabric_noise(s->key + 1u, across * 0.45f - 0.05f * s->along, s->along * 0.06f);
+  return 1.0f + contrast * (1.5f * (fine - 0.5f) + 0.8f * (coarse - 0.5f));
 }
 
 static float shade(const tx_cloth *cloth, const surface *s) {
@@ -88,8 +90,8 @@ static float shade(const tx_cloth *cloth, const surface *s) {
   float length = sqrtf(normal[0] * normal[0] + normal[1] * normal[1] + normal[2] * normal[2]);
   float facing = (normal[0] * cloth->sun[0] + normal[1] * cloth->sun[1] + normal[2] * cloth->sun[2]) / length;
   float light = 0.35f + 0.75f * (facing > 0.0f ? facing : 0.0f);
-  float open = 0.42f + 0.58f * tx_smooth(-0.9f, 0.7f, s->height + 0.35f * (1.0f - square)); /* sky seen from here */
-  float edge = 1.0f - 0.5f * square * square;
+  float open = 0.4f + 0.6f * tx_smooth(-1.0f, 0.45f, s->height + 0.35f * (1.0f - square)); /* sky seen from here */
+  float edge = 1.0f - 0.45f * square * square;
   return s->albedo * light * open * edge * fibres(s, cloth->fibre);
 }
 
@@ -97,19 +99,24 @@ static float shade(const tx_cloth *cloth, const surface *s) {
 
 static float warp_on_top(tx_weave weave, int32_t i, int32_t j) {
   switch (weave) {
-    case TX_WEAVE_TWILL: return ((i + j) & 3) < 2 ? 1.0f : -1.0f;
-    case TX_WEAVE_SATIN: return ((i * 2 + j) % 5 + 5) % 5 != 0 ? 1.0f : -1.0f;
-    default: return ((i + j) & 1) == 0 ? 1.0f : -1.0f;
+    case TX_WEAVE_TWILL:
+      return ((i + j) & 3) < 2 ? 1.0f : -1.0f;
+    case TX_WEAVE_SATIN:
+      return ((i * 2 + j) % 5 + 5) % 5 != 0 ? 1.0f : -1.0f;
+    default:
+      return ((i + j) & 1) == 0 ? 1.0f : -1.0f;
   }
 }
 
 /* Yarn `yarn` of one direction where it meets crossing yarn `at`: runs a little aside, a little thicker, a little darker. */
-static void place_yarn(const tx_cloth *cloth, int direction, int32_t yarn, int32_t at, float height, tx_crossing *crossing) {
+static void place_yarn(const tx_cloth *cloth, int direction, int32_t yarn, int32_t at, float height,
+                       tx_crossing *crossing) {
   uint32_t key = cloth->key + (uint32_t)direction * 16u;
   float pitch = cloth->pitch[direction];
   float shift = bell(key, yarn, 0) + 0.5f * bell(key + 1u, yarn, at);
   float width = bell(key + 2u, yarn, 0) + 0.8f * bell(key + 3u, yarn, at);
-  float tone = bell(key + 4u, yarn, 0) + 1.6f * (tx_fabric_noise(key + 5u, (float)yarn * 7.31f, (float)at * 0.31f) - 0.5f) +
+  float tone = bell(key + 4u, yarn, 0) +
+               1.6f * (tx_fabric_noise(key + 5u, (float)yarn * 7.31f, (float)at * 0.31f) - 0.5f) +
                0.6f * bell(key + 6u, yarn, at);
   crossing->position[direction] = ((float)yarn + cloth->jitter * shift) * pitch;
   crossing->half[direction] = 0.5f * cloth->fill[direction] * pitch * (1.0f + 1.6f * cloth->jitter * width) *
@@ -155,6 +162,11 @@ static surface nearest_yarn(const tx_cloth *cloth, const grid *g, int direction,
                      .direction = {direction == 0 ? 0.0f : 1.0f, direction == 0 ? 1.0f : 0.0f},
                      .key = cloth->key + 64u + (uint32_t)direction + (uint32_t)y * 8u};
   }
+  /* edges are ragged: each side has its own outline */
+  float ragged =
+      1.0f + 0.25f * (tx_fabric_noise(best.key + 3u, along * 0.17f, best.across < 0.0f ? 0.0f : 9.0f) - 0.5f);
+  best.half *= ragged;
+  best.across /= ragged;
   /* the shader counts `across` to the left of the direction */
   if (direction == 0) best.across = -best.across;
   return best;
@@ -247,8 +259,8 @@ static float through_opening(const tx_opening *opening, float *x, float *y) {
   if (distance >= opening->reach) return distance;
   float uneven = 1.0f;
   if (distance > 0.0f) {
-    float turn = 2.0f / distance;
-    uneven = 1.0f + 0.5f * (tx_fabric_noise(opening->key, a * turn, b * turn) - 0.5f) *
+    float turn = 1.4f / distance;
+    uneven = 1.0f + 0.4f * (tx_fabric_noise(opening->key, a * turn, b * turn) - 0.5f) *
                         tx_smooth(opening->reach, 1.3f, distance);
   }
   float radii = distance / uneven, rest = tx_clampf((opening->reach - radii) / (opening->reach - 1.0f), 0.0f, 1.0f);
@@ -266,7 +278,8 @@ static float through_opening(const tx_opening *opening, float *x, float *y) {
 static const double NARROWEST = 0.7;
 
 static int64_t crossings_across(const tx_fabric_options *options) {
-  double diagonal = sqrt((double)options->height * (double)options->height + (double)options->width * (double)options->width);
+  double diagonal =
+      sqrt((double)options->height * (double)options->height + (double)options->width * (double)options->width);
   return (int64_t)(diagonal / (NARROWEST * options->yarn[0])) + 2 * MARGIN + 2;
 }
 

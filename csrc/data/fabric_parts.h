@@ -13,9 +13,9 @@
 
 typedef struct tx_canvas {
   int64_t height, width;
-  float *light;         /* [height][width] the picture */
-  float *side, *along;  /* [height][width] scratch of tx_paint_strand: distance from its middle line, way along it */
-  uint8_t *mask;        /* [height][width] 1 where the defect painted; NULL: not wanted */
+  float *light;        /* [height][width] the picture */
+  float *side, *along; /* [height][width] scratch of tx_paint_strand: distance from its middle line, way along it */
+  uint8_t *mask;       /* [height][width] 1 where the defect painted; NULL: not wanted */
 } tx_canvas;
 
 /* What all images of one cloth have in common. Index 0 warp, 1 weft. */
@@ -56,7 +56,7 @@ typedef struct tx_strand {
   float shadow;  /* 0 none .. 1 black */
   float opacity; /* of the strand itself */
   float gloss;   /* 0: yarn; else metal: strength of bright edge and highlight */
-  bool square;   /* ends are cut off square */
+  float fray[2]; /* part of the length, from either end, within which its fibres end one by one */
   uint32_t key;
 } tx_strand;
 
@@ -79,7 +79,8 @@ static inline float tx_rangef(tx_rng *rng, double low, double high) { return (fl
 /* The cloth; `crossings` is scratch for tx_cloth_crossings(...) records. opening may be NULL. */
 typedef struct tx_crossing tx_crossing;
 size_t tx_cloth_scratch(const tx_fabric_options *options);
-void tx_paint_cloth(tx_canvas *canvas, const tx_cloth *cloth, const tx_pose *pose, const tx_opening *opening, void *scratch);
+void tx_paint_cloth(tx_canvas *canvas, const tx_cloth *cloth, const tx_pose *pose, const tx_opening *opening,
+                    void *scratch);
 void tx_paint_strand(tx_canvas *canvas, const tx_strand *strand);
 /* `opening` of a hole or cut, to be given to tx_paint_cloth; false when the defect has none. */
 bool tx_defect_opening(tx_defect defect, const tx_fabric_record *record, tx_rng *rng, tx_opening *opening);

@@ -23,6 +23,7 @@ int luaopen_texres_core(lua_State *L) {
   tx_lua_open_file(L);
   tx_lua_open_optim(L);
   tx_lua_open_fabric(L);
+  tx_lua_open_loader(L);
   tx_lua_open_npy(L);
   tx_lua_open_data(L);
   return 1;

@@ -20,7 +20,8 @@ static int check_name(lua_State *L, int at, const char *what, const char *const 
     luaL_addstring(&choices, names[i]);
   }
   luaL_pushresult(&choices);
-  return tx_error(L, "%s: unknown %s %s; the choices are %s", OPERATION, what, lua_tostring(L, -2), lua_tostring(L, -1));
+  return tx_error(L, "%s: unknown %s %s; the choices are %s", OPERATION, what, lua_tostring(L, -2),
+                  lua_tostring(L, -1));
 }
 
 /* Field `name`, a number or {low, high}, into a range. */
@@ -124,7 +125,7 @@ static int l_fabric(lua_State *L) {
       .sources = tx_option_int(L, 1, OPERATION, "sources", 1),
       .severity = {0.3, 1.0},
       .defect_size = {24, 52},
-      .yarn = {20, 26},
+      .yarn = {23, 28},
   };
   bool with_masks = tx_option_bool(L, 1, OPERATION, "masks", false);
   read_classes(L, &o);

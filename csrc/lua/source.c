@@ -81,7 +81,7 @@ static int l_gc(lua_State *L) {
   return 0;
 }
 
-static const luaL_Reg methods[] = {{"read", l_read},     {"__index", l_index}, {"__len", l_length},
+static const luaL_Reg methods[] = {{"read", l_read},           {"__index", l_index}, {"__len", l_length},
                                    {"__tostring", l_tostring}, {"__gc", l_gc},       {NULL, NULL}};
 
 static const luaL_Reg functions[] = {{"source", l_source}, {NULL, NULL}};

@@ -23,7 +23,7 @@ local presets = {
   sources = false, -- number of cloths; false: one per 100 images, 8 at least
   severity = { 0.3, 1 }, -- range within 0..1: how marked a defect is
   defect_size = { 24, 52 }, -- range in pixels: diameter or length
-  yarn = { 20, 26 }, -- range in pixels: distance from yarn to yarn
+  yarn = { 23, 28 }, -- range in pixels: distance from yarn to yarn
   masks = false,
 }
 

@@ -3,6 +3,7 @@
 
 local Set = require "texres.data.set"
 require "texres.data.split" -- adds methods to Set, as do the next
+require "texres.data.loader"
 local read = require "texres.data.read"
 
 local data = { Set = Set }

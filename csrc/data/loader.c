@@ -1,0 +1,410 @@
+/* loader.c - see loader.h. */
+#define _POSIX_C_SOURCE 200809L /* pthread_sigmask */
+#include "data/loader.h"
+
+#include <inttypes.h>
+#include <math.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/memory.h"
+
+enum { STREAM_ORDER = 0x10AD, PIECE = 16 }; /* samples that a worker takes at a time */
+
+/* -- the recipe ------------------------------------------------------------------------------------------------------ */
+
+tx_status tx_loader_check(tx_loader *loader) {
+  const tx_loader *l = loader;
+  if (l->batch < 1) return tx_fail(TX_EINVAL, "loader: batch is %" PRId64 ", 1 or more wanted", l->batch);
+  if (l->workers < 0 || l->workers > TX_MAX_WORKERS)
+    return tx_fail(TX_EINVAL, "loader: workers is %d: 0..%d are possible", l->workers, TX_MAX_WORKERS);
+  for (int64_t i = 0; i < l->count; i++) {
+    if (l->position[i] < 0 || l->position[i] >= l->source->count)
+      return tx_fail(TX_EINVAL, "loader: sample %" PRId64 " is image %" PRId64 ": the source has 1..%" PRId64, i + 1,
+                     l->position[i] + 1, l->source->count);
+    if (l->label[i] < 0 || l->label[i] >= l->classes)
+      return tx_fail(TX_EINVAL, "loader: label %" PRId64 " of sample %" PRId64 ": classes are 1..%" PRId64,
+                     l->label[i] + 1, i + 1, l->classes);
+  }
+  if (l->batch > l->count && l->count > 0 && !l->drop_last) loader->batch = l->count;
+  return TX_OK;
+}
+
+tx_loader *tx_loader_ref(tx_loader *loader) {
+  atomic_fetch_add(&loader->refs, 1);
+  return loader;
+}
+
+void tx_loader_unref(tx_loader *loader) {
+  if (loader == NULL || atomic_fetch_sub(&loader->refs, 1) != 1) return;
+  tx_source_unref(loader->source);
+  tx_dealloc(loader->position);
+  tx_dealloc(loader->label);
+  tx_dealloc(loader->weight);
+  tx_dealloc(loader->mean);
+  tx_dealloc(loader->inverse_std);
+  tx_dealloc(loader);
+}
+
+int64_t tx_loader_batches(const tx_loader *loader) {
+  int64_t whole = loader->count / loader->batch;
+  return loader->drop_last || loader->count % loader->batch == 0 ? whole : whole + 1;
+}
+
+/* -- the order of an epoch ------------------------------------------------------------------------------------------- */
+
+/* Samples sorted by class: those of class c stand at first[c] .. first[c + 1] - 1. */
+static void sort_by_class(const tx_loader *loader, int64_t *first, int64_t *sorted) {
+  memset(first, 0, (size_t)(loader->classes + 1) * sizeof *first);
+  for (int64_t i = 0; i < loader->count; i++) first[loader->label[i] + 1]++;
+  for (int64_t c = 0; c < loader->classes; c++) first[c + 1] += first[c];
+  for (int64_t i = loader->count - 1; i >= 0; i--) sorted[--first[loader->label[i] + 1]] = i;
+  /* each first[c + 1] has moved down to the start of class c */
+  memmove(first, first + 1, (size_t)loader->classes * sizeof *first);
+  first[loader->classes] = loader->count;
+}
+
+/* Rounds in which each class that has samples comes once, in random order. */
+static tx_status balanced_order(const tx_loader *loader, tx_rng *rng, int64_t *order) {
+  int64_t classes = loader->classes, present = 0, drawn = 0;
+  int64_t *first = tx_alloc((size_t)(3 * classes + 1 + loader->count) * sizeof *first);
+  if (first == NULL) return TX_ENOMEM;
+  int64_t *round = first + classes + 1, *used = round + classes, *sorted = used + classes;
+  sort_by_class(loader, first, sorted);
+  for (int64_t c = 0; c < classes; c++) {
+    used[c] = first[c];
+    if (first[c + 1] > first[c]) round[present++] = c;
+    tx_rng_shuffle(rng, sorted + first[c], first[c + 1] - first[c]);
+  }
+  while (drawn < loader->count) {
+    tx_rng_shuffle(rng, round, present);
+    for (int64_t k = 0; k < present && drawn < loader->count; k++) {
+      int64_t c = round[k];
+      if (used[c] == first[c + 1]) {
+        used[c] = first[c];
+        tx_rng_shuffle(rng, sorted + first[c], first[c + 1] - first[c]);
+      }
+      order[drawn++] = sorted[used[c]++];
+    }
+  }
+  tx_dealloc(first);
+  return TX_OK;
+}
+
+static tx_status weighted_order(const tx_loader *loader, tx_rng *rng, int64_t *order) {
+  double *sum = tx_alloc((size_t)loader->count * sizeof *sum), total = 0;
+  if (sum == NULL) return TX_ENOMEM;
+  for (int64_t i = 0; i < loader->count; i++) sum[i] = total += loader->weight[i];
+  for (int64_t k = 0; k < loader->count; k++) {
+    double at = tx_rng_range(rng, 0, total);
+    int64_t low = 0, high = loader->count - 1; /* the first sample whose running sum is above `at` */
+    while (low < high) {
+      int64_t middle = low + (high - low) / 2;
+      if (sum[middle] > at)
+        high = middle;
+      else
+        low = middle + 1;
+    }
+    order[k] = low;
+  }
+  tx_dealloc(sum);
+  return TX_OK;
+}
+
+tx_status tx_loader_order(const tx_loader *loader, uint64_t epoch, int64_t *order, int64_t *turn) {
+  tx_rng rng = tx_rng_make(loader->seed, tx_mix(STREAM_ORDER, epoch));
+  for (int64_t i = 0; i < loader->count; i++) order[i] = i;
+  if (loader->sampling == TX_SAMPLE_SHUFFLED) tx_rng_shuffle(&rng, order, loader->count);
+  if (loader->sampling == TX_SAMPLE_BALANCED) TX_TRY(balanced_order(loader, &rng, order));
+  if (loader->sampling == TX_SAMPLE_WEIGHTED) TX_TRY(weighted_order(loader, &rng, order));
+  int64_t *seen = tx_alloc_zero((size_t)loader->count * sizeof *seen);
+  if (seen == NULL) return TX_ENOMEM;
+  for (int64_t i = 0; i < loader->count; i++) turn[i] = seen[order[i]]++;
+  tx_dealloc(seen);
+  return TX_OK;
+}
+
+/* -- a pass ---------------------------------------------------------------------------------------------------------- */
+
+/* A place in the ring. Batch b uses slot b % slots. */
+typedef struct slot {
+  tx_tensor *images, *labels;
+  int64_t samples;
+  int64_t taken; /* samples that a worker has begun with */
+  int64_t done;  /* samples that are in place */
+} slot;
+
+struct tx_pass {
+  tx_loader *loader;
+  uint64_t epoch;
+  int64_t *order, *turn; /* [count] */
+  int64_t batches;
+  int64_t next;   /* batch that tx_pass_next hands out next */
+  int64_t opened; /* batches before this one have their slots prepared */
+  int slots;
+  slot *slot;
+  float *scratch; /* one image per worker */
+  int workers;
+  pthread_t thread[TX_MAX_WORKERS];
+
+  pthread_mutex_t lock; /* of what follows, of opened, and of the slots' counts */
+  pthread_cond_t work;  /* there is something to fill, or `stop` */
+  pthread_cond_t ready; /* a batch is complete, or `status` */
+  bool stop;
+  tx_status status; /* the first failure of a worker, with its message */
+  char message[TX_MESSAGE_SIZE];
+};
+
+static atomic_int threads_alive;
+
+int tx_loader_threads(void) { return atomic_load(&threads_alive); }
+
+static int64_t samples_of(const tx_loader *loader, int64_t batch) {
+  int64_t left = loader->count - batch * loader->batch;
+  return left < loader->batch ? left : loader->batch;
+}
+
+/* (pixel - mean) / std in place. */
+static void normalize(const tx_loader *loader, float *image) {
+  int64_t channels = loader->source->channels, pixels = loader->source->height * loader->source->width;
+  if (loader->mean == NULL) return;
+  if (channels == 1) {
+    float mean = loader->mean[0], inverse = loader->inverse_std[0];
+    for (int64_t i = 0; i < pixels; i++) image[i] = (image[i] - mean) * inverse;
+    return;
+  }
+  for (int64_t i = 0; i < pixels; i++, image += channels)
+    for (int64_t c = 0; c < channels; c++) image[c] = (image[c] - loader->mean[c]) * loader->inverse_std[c];
+}
+
+/* Puts sample number `at` of a batch in place. */
+static tx_status fill_sample(const tx_pass *pass, const slot *s, int64_t batch, int64_t at, float *scratch) {
+  const tx_loader *loader = pass->loader;
+  tx_source *source = loader->source;
+  int64_t place = batch * loader->batch + at, sample = pass->order[place];
+  float *image = tx_f32(s->images) + at * tx_source_pixels(source);
+  TX_TRY(tx_source_read(source, loader->position[sample], image));
+  tx_rng rng = tx_augment_rng(loader->seed, pass->epoch, (uint64_t)sample, (uint64_t)pass->turn[place]);
+  tx_augment_image(&loader->augment, rng, source->height, source->width, source->channels, image, scratch);
+  normalize(loader, image);
+  tx_i64(s->labels)[at] = loader->label[sample] + 1;
+  return TX_OK;
+}
+
+static tx_status fill_piece(const tx_pass *pass, const slot *s, int64_t batch, int64_t from, int64_t count,
+                            float *scratch) {
+  for (int64_t i = from; i < from + count; i++) TX_TRY(fill_sample(pass, s, batch, i, scratch));
+  return TX_OK;
+}
+
+/* Takes a piece of the earliest batch that has some left; false: nothing to do now. Called with the lock held. */
+static bool take_piece(tx_pass *pass, int64_t *batch, int64_t *from, int64_t *count) {
+  for (int64_t b = pass->next; b < pass->opened; b++) {
+    slot *s = &pass->slot[b % pass->slots];
+    if (s->taken == s->samples) continue;
+    *batch = b;
+    *from = s->taken;
+    *count = s->samples - s->taken < PIECE ? s->samples - s->taken : PIECE;
+    s->taken += *count;
+    return true;
+  }
+  return false;
+}
+
+static void note_failure(tx_pass *pass, tx_status status) {
+  if (pass->status != TX_OK) return;
+  pass->status = status;
+  snprintf(pass->message, sizeof pass->message, "%s", tx_message());
+}
+
+typedef struct worker {
+  tx_pass *pass;
+  float *scratch;
+} worker;
+
+static void *work(void *argument) {
+  worker me = *(worker *)argument;
+  tx_pass *pass = me.pass;
+  int64_t batch, from, count;
+  tx_dealloc(argument);
+  pthread_mutex_lock(&pass->lock);
+  while (!pass->stop && pass->status == TX_OK) {
+    if (!take_piece(pass, &batch, &from, &count)) {
+      pthread_cond_wait(&pass->work, &pass->lock);
+      continue;
+    }
+    slot *s = &pass->slot[batch % pass->slots];
+    pthread_mutex_unlock(&pass->lock);
+    tx_status status = fill_piece(pass, s, batch, from, count, me.scratch);
+    pthread_mutex_lock(&pass->lock);
+    s->done += count;
+    if (status != TX_OK) note_failure(pass, status);
+    if (s->done == s->samples || status != TX_OK) pthread_cond_signal(&pass->ready);
+  }
+  pthread_mutex_unlock(&pass->lock);
+  atomic_fetch_sub(&threads_alive, 1);
+  return NULL;
+}
+
+static void *one_scratch(const tx_pass *pass, int number) {
+  return pass->scratch + number * tx_source_pixels(pass->loader->source);
+}
+
+/* Signals such as Ctrl-C are for the thread that runs Lua. */
+static tx_status start_worker(tx_pass *pass) {
+  worker *w = tx_alloc(sizeof *w);
+  if (w == NULL) return TX_ENOMEM;
+  *w = (worker){.pass = pass, .scratch = one_scratch(pass, pass->workers)};
+  sigset_t all, before;
+  sigfillset(&all);
+  pthread_sigmask(SIG_SETMASK, &all, &before);
+  int failure = pthread_create(&pass->thread[pass->workers], NULL, work, w);
+  pthread_sigmask(SIG_SETMASK, &before, NULL);
+  if (failure != 0) {
+    tx_dealloc(w);
+    return tx_fail(TX_ENOMEM, "loader: thread %d can't be started: %s", pass->workers + 1, strerror(failure));
+  }
+  atomic_fetch_add(&threads_alive, 1);
+  pass->workers++;
+  return TX_OK;
+}
+
+/* Gives the slots that are free to the next batches. */
+static tx_status open_slots(tx_pass *pass) {
+  tx_loader *loader = pass->loader;
+  tx_source *source = loader->source;
+  while (pass->opened < pass->batches && pass->opened < pass->next + pass->slots) {
+    int64_t shape[] = {samples_of(loader, pass->opened), source->height, source->width, source->channels};
+    slot fresh = {.samples = shape[0]};
+    TX_TRY(tx_empty(TX_F32, 4, shape, &fresh.images));
+    tx_status status = tx_empty(TX_I64, 1, shape, &fresh.labels);
+    if (status != TX_OK) {
+      tx_unref(fresh.images);
+      return status;
+    }
+    pthread_mutex_lock(&pass->lock);
+    pass->slot[pass->opened % pass->slots] = fresh;
+    pass->opened++;
+    pthread_cond_broadcast(&pass->work);
+    pthread_mutex_unlock(&pass->lock);
+  }
+  return TX_OK;
+}
+
+static tx_status prepare(tx_pass *pass) {
+  tx_loader *loader = pass->loader;
+  int scratches = loader->workers > 0 ? loader->workers : 1;
+  pass->slots = loader->workers + 1;
+  size_t bytes;
+  TX_TRY(tx_size_mul((size_t)scratches * sizeof(float), (size_t)tx_source_pixels(loader->source), &bytes));
+  pass->scratch = tx_alloc(bytes);
+  pass->slot = tx_alloc_zero((size_t)pass->slots * sizeof *pass->slot);
+  pass->order = tx_alloc((size_t)loader->count * sizeof *pass->order);
+  pass->turn = tx_alloc((size_t)loader->count * sizeof *pass->turn);
+  if (pass->scratch == NULL || pass->slot == NULL || pass->order == NULL || pass->turn == NULL) return TX_ENOMEM;
+  TX_TRY(tx_loader_order(loader, pass->epoch, pass->order, pass->turn));
+  TX_TRY(open_slots(pass));
+  for (int i = 0; i < loader->workers && pass->next < pass->batches; i++) TX_TRY(start_worker(pass));
+  return TX_OK;
+}
+
+tx_status tx_pass_start(tx_loader *loader, uint64_t epoch, int64_t first, tx_pass **out) {
+  int64_t batches = tx_loader_batches(loader);
+  if (first < 0 || first > batches)
+    return tx_fail(TX_EINVAL, "loader: batch %" PRId64 ": an epoch has %" PRId64, first + 1, batches);
+  tx_pass *pass = tx_alloc_zero(sizeof *pass);
+  if (pass == NULL) return TX_ENOMEM;
+  pass->loader = tx_loader_ref(loader);
+  pass->epoch = epoch;
+  pass->batches = batches;
+  pass->next = pass->opened = first;
+  pthread_mutex_init(&pass->lock, NULL);
+  pthread_cond_init(&pass->work, NULL);
+  pthread_cond_init(&pass->ready, NULL);
+  tx_status status = prepare(pass);
+  if (status != TX_OK) {
+    tx_pass_stop(pass);
+    return status;
+  }
+  *out = pass;
+  return TX_OK;
+}
+
+/* Fills the batch on this thread. */
+static tx_status fill_here(tx_pass *pass, slot *s) {
+  TX_TRY(fill_piece(pass, s, pass->next, s->taken, s->samples - s->taken, pass->scratch));
+  s->taken = s->done = s->samples;
+  return TX_OK;
+}
+
+static tx_status wait_for(tx_pass *pass, slot *s) {
+  if (pass->workers == 0) return fill_here(pass, s);
+  pthread_mutex_lock(&pass->lock);
+  while (s->done < s->samples && pass->status == TX_OK) pthread_cond_wait(&pass->ready, &pass->lock);
+  tx_status status = pass->status;
+  pthread_mutex_unlock(&pass->lock);
+  return status == TX_OK ? TX_OK : tx_fail(status, "%s", pass->message);
+}
+
+/* Mixes the images of a batch that is complete, as the recipe asks. */
+static tx_status mix(const tx_pass *pass, tx_batch *batch) {
+  const tx_loader *loader = pass->loader;
+  tx_source *source = loader->source;
+  int64_t n = batch->images->shape[0];
+  tx_mix_plan plan = tx_augment_plan_mix(&loader->augment, loader->seed, pass->epoch, (uint64_t)pass->next, n,
+                                         source->height, source->width);
+  if (!plan.wanted) return TX_OK;
+  tx_tensor *scratch;
+  TX_TRY(tx_empty_like(batch->images, &scratch));
+  tx_status status = tx_empty_like(batch->labels, &batch->other_labels);
+  if (status == TX_OK) {
+    tx_augment_mix(&plan, n, source->height, source->width, source->channels, tx_f32(batch->images), tx_f32(scratch));
+    for (int64_t i = 0; i < n; i++) tx_i64(batch->other_labels)[i] = tx_i64(batch->labels)[(i + plan.shift) % n];
+    batch->lambda = plan.lambda;
+  }
+  tx_unref(scratch);
+  return status;
+}
+
+tx_status tx_pass_next(tx_pass *pass, tx_batch *batch, bool *end) {
+  *end = pass->next >= pass->batches;
+  if (*end) return TX_OK;
+  slot *s = &pass->slot[pass->next % pass->slots];
+  TX_TRY(wait_for(pass, s));
+  *batch = (tx_batch){.images = s->images, .labels = s->labels, .lambda = 1};
+  TX_TRY(mix(pass, batch));
+  s->images = s->labels = NULL;
+  pthread_mutex_lock(&pass->lock);
+  pass->next++;
+  pthread_mutex_unlock(&pass->lock);
+  tx_status status = open_slots(pass);
+  if (status == TX_OK) return TX_OK;
+  tx_unref(batch->images);
+  tx_unref(batch->labels);
+  tx_unref(batch->other_labels);
+  return status;
+}
+
+void tx_pass_stop(tx_pass *pass) {
+  if (pass == NULL) return;
+  pthread_mutex_lock(&pass->lock);
+  pass->stop = true;
+  pthread_cond_broadcast(&pass->work);
+  pthread_mutex_unlock(&pass->lock);
+  for (int i = 0; i < pass->workers; i++) pthread_join(pass->thread[i], NULL);
+  for (int i = 0; pass->slot != NULL && i < pass->slots; i++) {
+    tx_unref(pass->slot[i].images);
+    tx_unref(pass->slot[i].labels);
+  }
+  pthread_cond_destroy(&pass->ready);
+  pthread_cond_destroy(&pass->work);
+  pthread_mutex_destroy(&pass->lock);
+  tx_dealloc(pass->slot);
+  tx_dealloc(pass->scratch);
+  tx_dealloc(pass->order);
+  tx_dealloc(pass->turn);
+  tx_loader_unref(pass->loader);
+  tx_dealloc(pass);
+}

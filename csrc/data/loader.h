@@ -1,0 +1,81 @@
+/* loader.h - batches of images, decoded, augmented and normalized ahead of their use by worker threads.
+ *
+ * A loader is the recipe: which images of a source, their labels, how they are shuffled, changed, normalized. A pass is one
+ * run through an epoch:
+ *
+ *     order of the epoch   7 2 5 | 0 6 1 | 4 3          from (seed, epoch)
+ *     batch                  0   |   1   |  2           each {n,H,W,C} f32 and n labels
+ *     ring of slots        [ 1 being filled ] [ 2 being filled ] [ free ]
+ *
+ * Workers fill slots in pieces of a few samples; tx_pass_next hands the batches out in order. There are never more than
+ * `workers + 1` batches under way, and the memory of each that is let go is used again. With no workers, the calling thread
+ * does the same work when it asks for a batch. Everything a batch holds is a function of (seed, epoch, batch) and the
+ * recipe: the same bits for any number of workers.
+ *
+ * Workers read images, and nothing else, from what the recipe points to: it must outlive the passes (a pass keeps a
+ * reference to the loader).
+ */
+#ifndef TX_DATA_LOADER_H
+#define TX_DATA_LOADER_H
+
+#include "data/augment.h"
+#include "data/source.h"
+
+enum { TX_MAX_WORKERS = 64 };
+
+typedef enum tx_sampling {
+  TX_SAMPLE_IN_ORDER = 0,
+  TX_SAMPLE_SHUFFLED, /* every sample once */
+  TX_SAMPLE_BALANCED, /* classes in equal numbers; the samples of each shuffled, used again when they run out */
+  TX_SAMPLE_WEIGHTED  /* as many draws as samples, with replacement, in proportion to the weights */
+} tx_sampling;
+
+typedef struct tx_loader {
+  tx_source *source; /* owned, as are the arrays */
+  int64_t count;     /* samples */
+  int64_t *position; /* [count] in the source, 0-based */
+  int64_t *label;    /* [count] 0-based */
+  double *weight;    /* [count] for TX_SAMPLE_WEIGHTED, else NULL */
+  int64_t classes;
+  tx_sampling sampling;
+  int64_t batch;
+  bool drop_last; /* leave out the last batch when it is short */
+  uint64_t seed;
+  tx_augment augment;
+  float *mean, *inverse_std; /* [channels] or NULL: value = (pixel - mean) * inverse_std */
+  int workers;
+  atomic_int refs;
+} tx_loader;
+
+/* Whether the fields of a new loader make sense; a batch larger than the set is cut down to it. A loader is a block of
+ * tx_alloc whose refs were set to 1 by who made it, as are its arrays. */
+tx_status tx_loader_check(tx_loader *loader);
+tx_loader *tx_loader_ref(tx_loader *loader);
+void tx_loader_unref(tx_loader *loader); /* NULL is ignored */
+
+int64_t tx_loader_batches(const tx_loader *loader);
+
+/* The samples of an epoch in order: order and turn have room for loader->count; turn tells the repeated draws of a sample
+ * apart, 0 for the first. */
+tx_status tx_loader_order(const tx_loader *loader, uint64_t epoch, int64_t *order, int64_t *turn);
+
+typedef struct tx_pass tx_pass;
+
+typedef struct tx_batch {
+  tx_tensor *images;       /* f32 {n,H,W,C} */
+  tx_tensor *labels;       /* i64 {n}, 1-based */
+  tx_tensor *other_labels; /* i64 {n} of the images mixed in; NULL: nothing was mixed */
+  double lambda;           /* share of `labels` */
+} tx_batch;
+
+/* Starts at batch `first` (0-based) of an epoch. */
+tx_status tx_pass_start(tx_loader *loader, uint64_t epoch, int64_t first, tx_pass **out);
+/* The next batch (new references), waiting for it if need be; *end after the last one. */
+tx_status tx_pass_next(tx_pass *pass, tx_batch *batch, bool *end);
+/* Stops the workers, waits for them, frees the pass; NULL is ignored. */
+void tx_pass_stop(tx_pass *pass);
+
+/* Worker threads alive in this process: for tests. */
+int tx_loader_threads(void);
+
+#endif

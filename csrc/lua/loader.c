@@ -1,0 +1,422 @@
+/* loader.c - Augment, Loader and Pass: csrc/data/{augment,loader}.h as Lua sees them.
+ *
+ * lua/texres/data/loader.lua gives these their public face (set:loader, loader:batches).
+ */
+#include <limits.h>
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/memory.h"
+#include "data/loader.h"
+#include "lua/source.h"
+
+#define AUGMENT_TYPE "texres.Augment"
+#define LOADER_TYPE "texres.Loader"
+#define PASS_TYPE "texres.Pass"
+
+/* -- Augment: a list of transforms ----------------------------------------------------------------------------------- */
+
+/* Raises "augment: unknown <what> '<given>'; the choices are <names>", names being on top of the stack. */
+static int unknown(lua_State *L, const char *what, const char *given) {
+  return tx_error(L, "augment: unknown %s '%s'; the choices are %s", what, given, lua_tostring(L, -1));
+}
+
+static tx_transform_kind check_kind(lua_State *L, int at) {
+  if (lua_type(L, at) != LUA_TSTRING)
+    tx_error(L, "augment: a transform's name is expected, such as \"flip\" or {\"rotate\", degrees = 15}, got %s",
+             tx_describe(L, at));
+  const char *name = lua_tostring(L, at);
+  for (int kind = 0; kind < TX_TRANSFORM_COUNT; kind++)
+    if (strcmp(tx_transforms[kind].name, name) == 0) return (tx_transform_kind)kind;
+  luaL_Buffer choices;
+  luaL_buffinit(L, &choices);
+  for (int kind = 0; kind < TX_TRANSFORM_COUNT; kind++) {
+    if (kind > 0) luaL_addstring(&choices, ", ");
+    luaL_addstring(&choices, tx_transforms[kind].name);
+  }
+  luaL_pushresult(&choices);
+  unknown(L, "transform", name);
+  return TX_FLIP;
+}
+
+/* Where a transform keeps the parameter `name`, and its bounds; raises with the choices when it has none such. */
+static double *find_param(lua_State *L, tx_transform *t, const char *name, double *low, double *high) {
+  const tx_transform_info *info = &tx_transforms[t->kind];
+  *low = 0;
+  *high = 1;
+  if (strcmp(name, "p") == 0) return &t->p;
+  for (int i = 0; i < TX_TRANSFORM_PARAMS && info->param[i].name != NULL; i++) {
+    if (strcmp(info->param[i].name, name) != 0) continue;
+    *low = info->param[i].low;
+    *high = info->param[i].high;
+    return &t->value[i];
+  }
+  char what[64];
+  snprintf(what, sizeof what, "parameter of %s", info->name);
+  luaL_Buffer choices;
+  luaL_buffinit(L, &choices);
+  for (int i = 0; i < TX_TRANSFORM_PARAMS && info->param[i].name != NULL; i++) {
+    luaL_addstring(&choices, info->param[i].name);
+    luaL_addstring(&choices, ", ");
+  }
+  luaL_addstring(&choices, "p");
+  luaL_pushresult(&choices);
+  unknown(L, what, name);
+  return NULL;
+}
+
+/* Sets parameter `name` from the value on top of the stack (true and false count as 1 and 0). */
+static void set_param(lua_State *L, tx_transform *t, const char *name) {
+  const char *transform = tx_transforms[t->kind].name;
+  double low, high, *param = find_param(L, t, name, &low, &high);
+  double value = lua_isboolean(L, -1) ? (double)lua_toboolean(L, -1) : (double)NAN;
+  if (lua_type(L, -1) == LUA_TNUMBER) value = lua_tonumber(L, -1);
+  if (!(value >= low && value <= high))
+    tx_error(L, "augment: %s: %s must be a number within %g..%g, got %s", transform, name, low, high,
+             tx_describe(L, lua_gettop(L)));
+  *param = value;
+}
+
+/* {"rotate", degrees = 15} or {"rotate", 15}, at `at`. */
+static tx_transform read_transform_table(lua_State *L, int at) {
+  lua_geti(L, at, 1);
+  tx_transform t = tx_transform_make(check_kind(L, lua_gettop(L)));
+  lua_pop(L, 1);
+  const tx_transform_info *info = &tx_transforms[t.kind];
+  for (lua_pushnil(L); lua_next(L, at) != 0; lua_pop(L, 1)) {
+    if (lua_type(L, -2) == LUA_TSTRING) {
+      set_param(L, &t, lua_tostring(L, -2));
+    } else if (lua_isinteger(L, -2) && lua_tointeger(L, -2) == 2 && info->param[0].name != NULL) {
+      set_param(L, &t, info->param[0].name);
+    } else if (!lua_isinteger(L, -2) || lua_tointeger(L, -2) != 1) {
+      tx_error(L, "augment: %s takes %s, others by name", info->name,
+               info->param[0].name != NULL ? "its name and one value" : "its name only");
+    }
+  }
+  return t;
+}
+
+static void read_augment(lua_State *L, int arg, tx_augment *augment) {
+  if (!lua_istable(L, arg)) tx_error(L, "augment: a list of transforms is expected, got %s", tx_describe(L, arg));
+  lua_Integer n = luaL_len(L, arg);
+  if (n > TX_MAX_TRANSFORMS) tx_error(L, "augment: at most %d transforms are possible", TX_MAX_TRANSFORMS);
+  for (lua_Integer i = 1; i <= n; i++) {
+    int at = (lua_geti(L, arg, i), lua_gettop(L));
+    if (lua_istable(L, at)) {
+      augment->step[augment->count++] = read_transform_table(L, at);
+    } else {
+      augment->step[augment->count++] = tx_transform_make(check_kind(L, at));
+    }
+    lua_pop(L, 1);
+  }
+}
+
+/* texres.augment(list) -> Augment. */
+static int l_augment(lua_State *L) {
+  tx_augment *augment = lua_newuserdatauv(L, sizeof *augment, 0);
+  augment->count = 0;
+  luaL_setmetatable(L, AUGMENT_TYPE);
+  read_augment(L, 1, augment);
+  return 1;
+}
+
+/* The images of `t` at 1, as f32 {N,H,W,C}; pushes the copy. */
+static tx_tensor *push_f32_copy(lua_State *L, const tx_tensor *t) {
+  tx_tensor *copy;
+  if (t->dims != 4 || !tx_dtype_is_float(t->dtype))
+    tx_error(L, "augment: images f32 {N,H,W,C} wanted, got %s %s", tx_dtype_name(t->dtype), tx_shape_of(t));
+  tx_status status = tx_empty(TX_F32, 4, t->shape, &copy);
+  if (status != TX_OK) tx_raise(L, status);
+  tx_push_tensor(L, copy);
+  status = tx_copy(copy, t);
+  if (status != TX_OK) tx_raise(L, status);
+  return copy;
+}
+
+/* Mixes images as batch number `batch`; pushes the mix {shift =, lambda =} or nil. */
+static tx_status push_mix(lua_State *L, const tx_augment *augment, uint64_t seed, uint64_t epoch, tx_tensor *images) {
+  const int64_t *s = images->shape;
+  tx_mix_plan plan = tx_augment_plan_mix(augment, seed, epoch, 0, s[0], s[1], s[2]);
+  if (!plan.wanted) {
+    lua_pushnil(L);
+    return TX_OK;
+  }
+  tx_tensor *scratch;
+  TX_TRY(tx_empty_like(images, &scratch));
+  tx_augment_mix(&plan, s[0], s[1], s[2], s[3], tx_f32(images), tx_f32(scratch));
+  tx_unref(scratch);
+  lua_createtable(L, 0, 2);
+  lua_pushinteger(L, (lua_Integer)plan.shift);
+  lua_setfield(L, -2, "shift");
+  lua_pushnumber(L, plan.lambda);
+  lua_setfield(L, -2, "lambda");
+  return TX_OK;
+}
+
+/* augment:apply(images, {seed = 0, epoch = 1}) -> new images f32 {N,H,W,C}; image i is treated as sample i. With mixup
+ * or cutmix also {shift =, lambda =}: image i was mixed with image (i + shift) modulo N, of which 1 - lambda is seen. */
+static int l_augment_apply(lua_State *L) {
+  const tx_augment *augment = luaL_checkudata(L, 1, AUGMENT_TYPE);
+  const tx_tensor *given = tx_check_tensor(L, 2);
+  uint64_t seed = (uint64_t)tx_option_int(L, 3, "augment", "seed", 0);
+  uint64_t epoch = (uint64_t)tx_option_int(L, 3, "augment", "epoch", 1);
+  tx_tensor *images = push_f32_copy(L, given);
+  const int64_t *s = images->shape, size = s[1] * s[2] * s[3];
+  float *scratch = tx_alloc((size_t)size * sizeof *scratch);
+  if (scratch == NULL) return tx_raise(L, TX_ENOMEM);
+  for (int64_t i = 0; i < s[0]; i++)
+    tx_augment_image(augment, tx_augment_rng(seed, epoch, (uint64_t)i, 0), s[1], s[2], s[3], tx_f32(images) + i * size,
+                     scratch);
+  tx_dealloc(scratch);
+  tx_status status = push_mix(L, augment, seed, epoch, images);
+  return status == TX_OK ? 2 : tx_raise(L, status);
+}
+
+/* -- Loader: the recipe ---------------------------------------------------------------------------------------------- */
+
+static int l_loader_gc(lua_State *L) {
+  tx_loader **handle = luaL_checkudata(L, 1, LOADER_TYPE);
+  tx_loader_unref(*handle);
+  *handle = NULL;
+  return 0;
+}
+
+static tx_loader *check_loader(lua_State *L, int arg) {
+  tx_loader **handle = luaL_checkudata(L, arg, LOADER_TYPE);
+  return *handle;
+}
+
+static void *alloc_or_raise(lua_State *L, int64_t count, size_t size) {
+  void *block = tx_alloc((size_t)count * size);
+  if (block == NULL) tx_raise(L, TX_ENOMEM);
+  return block;
+}
+
+/* Reads a list of `count` integers from 1 into a 0-based array. */
+static void read_integers(lua_State *L, int arg, const char *name, int64_t count, int64_t *to) {
+  if (!lua_istable(L, arg) || luaL_len(L, arg) != count)
+    tx_error(L, "loader: %s must be a list of %lld integers, got %s", name, (long long)count, tx_describe(L, arg));
+  for (int64_t i = 0; i < count; i++) {
+    lua_geti(L, arg, i + 1);
+    to[i] = tx_check_int(L, lua_gettop(L), "loader", name) - 1;
+    lua_pop(L, 1);
+  }
+}
+
+/* Reads field `name` of the options at `arg`, a list of `count` numbers; false when absent. */
+static bool push_numbers(lua_State *L, int arg, const char *name, int64_t count) {
+  if (lua_getfield(L, arg, name) == LUA_TNIL) {
+    lua_pop(L, 1);
+    return false;
+  }
+  if (!lua_istable(L, -1) || luaL_len(L, -1) != count)
+    tx_error(L, "loader: %s must be a list of %lld numbers, got %s", name, (long long)count,
+             tx_describe(L, lua_gettop(L)));
+  return true;
+}
+
+static double number_at(lua_State *L, const char *name, int64_t i) {
+  lua_geti(L, -1, i + 1);
+  double value = tx_check_number(L, lua_gettop(L), "loader", name);
+  lua_pop(L, 1);
+  return value;
+}
+
+static void read_normalization(lua_State *L, int arg, tx_loader *loader) {
+  int64_t channels = loader->source->channels;
+  bool has_mean = push_numbers(L, arg, "mean", channels);
+  if (has_mean) lua_pop(L, 1);
+  bool has_std = push_numbers(L, arg, "std", channels);
+  if (has_std) lua_pop(L, 1);
+  if (!has_mean && !has_std) return;
+  loader->mean = alloc_or_raise(L, channels, sizeof(float));
+  loader->inverse_std = alloc_or_raise(L, channels, sizeof(float));
+  for (int64_t c = 0; c < channels; c++) {
+    loader->mean[c] = 0;
+    loader->inverse_std[c] = 1;
+  }
+  if (has_mean) {
+    push_numbers(L, arg, "mean", channels);
+    for (int64_t c = 0; c < channels; c++) loader->mean[c] = (float)number_at(L, "mean", c);
+    lua_pop(L, 1);
+  }
+  if (!has_std) return;
+  push_numbers(L, arg, "std", channels);
+  for (int64_t c = 0; c < channels; c++) {
+    double std = number_at(L, "std", c);
+    if (!(std > 0)) tx_error(L, "loader: std of channel %d is %g, it must be positive", (int)c + 1, std);
+    loader->inverse_std[c] = (float)(1 / std);
+  }
+  lua_pop(L, 1);
+}
+
+static void read_weights(lua_State *L, int arg, tx_loader *loader) {
+  if (!push_numbers(L, arg, "weights", loader->count)) return;
+  loader->weight = alloc_or_raise(L, loader->count, sizeof(double));
+  loader->sampling = TX_SAMPLE_WEIGHTED;
+  double total = 0;
+  for (int64_t i = 0; i < loader->count; i++) {
+    double weight = number_at(L, "weights", i);
+    if (!(weight >= 0) || isinf(weight))
+      tx_error(L, "loader: weight of sample %lld is %g, it must not be negative", (long long)i + 1, weight);
+    loader->weight[i] = weight;
+    total += weight;
+  }
+  if (!(total > 0)) tx_error(L, "loader: all weights are 0");
+  lua_pop(L, 1);
+}
+
+static void read_loader_options(lua_State *L, int arg, tx_loader *loader) {
+  loader->batch = tx_option_int(L, arg, "loader", "batch", 32);
+  loader->classes = tx_option_int(L, arg, "loader", "classes", 0);
+  loader->drop_last = tx_option_bool(L, arg, "loader", "drop_last", false);
+  loader->seed = (uint64_t)tx_option_int(L, arg, "loader", "seed", 0);
+  int64_t workers = tx_option_int(L, arg, "loader", "workers", 2);
+  loader->workers = workers < 0 || workers > INT_MAX ? -1 : (int)workers; /* tx_loader_check refuses it */
+  if (tx_option_bool(L, arg, "loader", "shuffle", false)) loader->sampling = TX_SAMPLE_SHUFFLED;
+  if (tx_option_bool(L, arg, "loader", "balanced", false)) loader->sampling = TX_SAMPLE_BALANCED;
+  if (lua_getfield(L, arg, "augment") != LUA_TNIL) {
+    const tx_augment *augment = luaL_checkudata(L, lua_gettop(L), AUGMENT_TYPE);
+    loader->augment = *augment;
+  }
+  lua_pop(L, 1);
+  read_normalization(L, arg, loader);
+  read_weights(L, arg, loader);
+}
+
+/* texres.loader(source, positions, labels, {classes=, batch=, shuffle=, balanced=, weights=, drop_last=, seed=, augment=,
+ * mean=, std=, workers=}) -> Loader. */
+static int l_loader(lua_State *L) {
+  tx_source *source = tx_check_source(L, 1);
+  if (!lua_istable(L, 2)) tx_error(L, "loader: positions must be a list, got %s", tx_describe(L, 2));
+  luaL_checktype(L, 4, LUA_TTABLE);
+  tx_loader **handle = lua_newuserdatauv(L, sizeof *handle, 0); /* owns the arrays from the start */
+  *handle = NULL;
+  luaL_setmetatable(L, LOADER_TYPE);
+  tx_loader *recipe = tx_alloc_zero(sizeof *recipe);
+  if (recipe == NULL) return tx_raise(L, TX_ENOMEM);
+  atomic_init(&recipe->refs, 1);
+  *handle = recipe;
+  recipe->source = tx_source_ref(source);
+  recipe->count = luaL_len(L, 2);
+  recipe->position = alloc_or_raise(L, recipe->count, sizeof(int64_t));
+  recipe->label = alloc_or_raise(L, recipe->count, sizeof(int64_t));
+  read_integers(L, 2, "positions", recipe->count, recipe->position);
+  read_integers(L, 3, "labels", recipe->count, recipe->label);
+  read_loader_options(L, 4, recipe);
+  tx_status status = tx_loader_check(recipe);
+  return status == TX_OK ? 1 : tx_raise(L, status);
+}
+
+static int l_loader_length(lua_State *L) {
+  lua_pushinteger(L, (lua_Integer)tx_loader_batches(check_loader(L, 1)));
+  return 1;
+}
+
+/* loader:order(epoch) -> list of the epoch's samples, from 1. */
+static int l_loader_order(lua_State *L) {
+  const tx_loader *loader = check_loader(L, 1);
+  uint64_t epoch = (uint64_t)tx_check_int(L, 2, "loader", "epoch");
+  int64_t *order = lua_newuserdatauv(L, (size_t)(2 * loader->count) * sizeof *order, 0);
+  tx_status status = tx_loader_order(loader, epoch, order, order + loader->count);
+  if (status != TX_OK) return tx_raise(L, status);
+  lua_createtable(L, (int)loader->count, 0);
+  for (int64_t i = 0; i < loader->count; i++) {
+    lua_pushinteger(L, (lua_Integer)order[i] + 1);
+    lua_seti(L, -2, i + 1);
+  }
+  return 1;
+}
+
+/* -- Pass: one epoch under way --------------------------------------------------------------------------------------- */
+
+/* loader:start(epoch, first) -> Pass, which begins with batch `first` (from 1). */
+static int l_loader_start(lua_State *L) {
+  tx_loader *loader = check_loader(L, 1);
+  uint64_t epoch = (uint64_t)tx_check_int(L, 2, "loader", "epoch");
+  int64_t first = tx_check_int(L, 3, "loader", "first");
+  tx_pass **handle = lua_newuserdatauv(L, sizeof *handle, 0);
+  *handle = NULL;
+  luaL_setmetatable(L, PASS_TYPE);
+  tx_status status = tx_pass_start(loader, epoch, first - 1, handle);
+  return status == TX_OK ? 1 : tx_raise(L, status);
+}
+
+/* Three handles are pushed closed before the batch is asked for, so that no batch is lost when memory for them runs out.
+ *
+ * pass:next() -> images f32 {n,H,W,C}, labels i64 {n}, mix ({labels = i64 {n}, lambda = number}) or nil; nothing at the
+ * end. An image that can't be decoded raises. */
+static int l_pass_next(lua_State *L) {
+  tx_pass **handle = luaL_checkudata(L, 1, PASS_TYPE);
+  if (*handle == NULL) return 0;
+  lua_settop(L, 1);
+  tx_tensor **images = tx_new_handle(L), **labels = tx_new_handle(L);
+  lua_createtable(L, 0, 2);
+  tx_tensor **other = tx_new_handle(L);
+  lua_setfield(L, 4, "labels");
+  tx_batch batch;
+  bool end;
+  tx_status status = tx_pass_next(*handle, &batch, &end);
+  if (status == TX_EWORLD) return tx_error(L, "%s", tx_message());
+  if (status != TX_OK) return tx_raise(L, status);
+  if (end) return 0;
+  *images = batch.images;
+  *labels = batch.labels;
+  *other = batch.other_labels;
+  tx_pace_collector(L);
+  if (batch.other_labels == NULL) {
+    lua_pushnil(L);
+    lua_replace(L, 4);
+    return 3;
+  }
+  lua_pushnumber(L, batch.lambda);
+  lua_setfield(L, 4, "lambda");
+  return 3;
+}
+
+/* pass:stop(), __close, __gc: stops the workers and waits for them. */
+static int l_pass_stop(lua_State *L) {
+  tx_pass **handle = luaL_checkudata(L, 1, PASS_TYPE);
+  tx_pass *pass = *handle;
+  *handle = NULL;
+  tx_pass_stop(pass);
+  return 0;
+}
+
+/* texres.loader_threads() -> worker threads alive in this process. */
+static int l_loader_threads(lua_State *L) {
+  lua_pushinteger(L, tx_loader_threads());
+  return 1;
+}
+
+/* -- tables ---------------------------------------------------------------------------------------------------------- */
+
+static const luaL_Reg augment_methods[] = {{"apply", l_augment_apply}, {NULL, NULL}};
+
+static const luaL_Reg loader_methods[] = {{"start", l_loader_start},
+                                          {"order", l_loader_order},
+                                          {"__len", l_loader_length},
+                                          {"__gc", l_loader_gc},
+                                          {NULL, NULL}};
+
+static const luaL_Reg pass_methods[] = {
+    {"next", l_pass_next}, {"stop", l_pass_stop}, {"__gc", l_pass_stop}, {"__close", l_pass_stop}, {NULL, NULL}};
+
+static const luaL_Reg functions[] = {
+    {"augment", l_augment}, {"loader", l_loader}, {"loader_threads", l_loader_threads}, {NULL, NULL}};
+
+static void make_type(lua_State *L, const char *name, const luaL_Reg *methods) {
+  luaL_newmetatable(L, name);
+  luaL_setfuncs(L, methods, 0);
+  lua_pushvalue(L, -1);
+  lua_setfield(L, -2, "__index");
+  lua_pop(L, 1);
+}
+
+void tx_lua_open_loader(lua_State *L) {
+  make_type(L, AUGMENT_TYPE, augment_methods);
+  make_type(L, LOADER_TYPE, loader_methods);
+  make_type(L, PASS_TYPE, pass_methods);
+  luaL_setfuncs(L, functions, 0);
+}

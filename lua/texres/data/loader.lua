@@ -1,0 +1,126 @@
+--- Batches of a data set, made ahead of their use by worker threads.
+--
+--     local loader = set:loader { batch = 128, shuffle = true, seed = 1, augment = { "flip", "rotate90" } }
+--     for epoch = 1, 10 do
+--       for images, labels, mix in loader:batches(epoch) do ... end
+--     end
+--
+-- `images` is f32 {n,H,W,C}, `labels` i64 {n} from 1. With mixup or cutmix, `mix` is { labels =, lambda = }: images show
+-- `labels` to the share lambda, else `mix.labels`; it is nil for a batch that wasn't mixed. A batch is a function of the
+-- options, the epoch and its number, so that the number of workers changes nothing. Leaving the loop in any way stops the
+-- workers.
+-- @module texres.data.loader
+
+local core = require "texres.core"
+local raise = require "texres.raise"
+local Set = require "texres.data.set"
+
+local presets = {
+  batch = 32, -- images per batch
+  shuffle = false, -- another order in each epoch
+  balanced = false, -- every class equally often; those of small ones come several times
+  weights = false, -- draw with replacement: a list with a weight per sample, or per class
+  drop_last = false, -- leave out a short last batch
+  seed = 0,
+  epoch = 1, -- of batches() without an argument
+  augment = false, -- a list, see texres.data.augment
+  mean = false, -- number or list per channel: (pixel - mean) / std
+  std = false,
+  workers = 2, -- threads; 0: batches are made when they are asked for
+}
+
+local Loader = {}
+Loader.__index = Loader
+
+local function check_names(options)
+  local names = {}
+  for name in pairs(presets) do names[#names + 1] = name end
+  table.sort(names)
+  for name in pairs(options) do
+    if presets[name] == nil then
+      raise("loader: unknown option '%s'; the choices are %s", name, table.concat(names, ", "))
+    end
+  end
+end
+
+--- A list from a number, a list or a tensor {n}.
+local function as_list(value, length)
+  if core.is_tensor(value) then return value:totable() end
+  if type(value) ~= "number" then return value end
+  local list = {}
+  for i = 1, length do list[i] = value end
+  return list
+end
+
+--- One weight per sample, from those or from one per class.
+local function sample_weights(set, weights)
+  weights = as_list(weights)
+  if type(weights) ~= "table" then raise("loader: weights must be a list, got %s", type(weights)) end
+  if #weights == #set then return weights end
+  if #weights ~= #set.classes then
+    raise("loader: %d weights for %d samples of %d classes", #weights, #set, #set.classes)
+  end
+  local list = {}
+  for i, label in ipairs(set.label) do list[i] = weights[label] end
+  return list
+end
+
+--- Makes a loader of this set.
+-- @tparam[opt] table options batch, shuffle, balanced, weights, drop_last, seed, epoch, augment, mean, std, workers
+-- @treturn Loader
+function Set:loader(options)
+  options = options or {}
+  check_names(options)
+  local function option(name)
+    if options[name] == nil then return presets[name] end
+    return options[name]
+  end
+  local augment, channels = option "augment", self.source.channels
+  if type(augment) == "table" then augment = core.augment(augment) end
+  local handle = core.loader(self.source, self.index, self.label, {
+    classes = #self.classes, batch = option "batch", shuffle = option "shuffle", balanced = option "balanced",
+    weights = option "weights" and sample_weights(self, option "weights") or nil, drop_last = option "drop_last",
+    seed = option "seed", augment = augment or nil, workers = option "workers",
+    mean = option "mean" and as_list(option "mean", channels) or nil,
+    std = option "std" and as_list(option "std", channels) or nil,
+  })
+  return setmetatable({ handle = handle, epoch = option "epoch", batch = 0 }, Loader)
+end
+
+--- Batches per epoch.
+function Loader:__len() return #self.handle end
+
+--- The samples of an epoch in their order: a list of positions in the set.
+function Loader:order(epoch) return self.handle:order(epoch or self.epoch) end
+
+--- For a loop over the batches of an epoch, from its batch `first` on (both from 1). Without arguments: goes on from where
+-- the last loop stopped, which is the next epoch after one that came to its end.
+function Loader:batches(epoch, first)
+  if epoch then self.epoch, self.batch = epoch, (first or 1) - 1 end
+  if not epoch and self.batch >= #self and #self > 0 then self.epoch, self.batch = self.epoch + 1, 0 end
+  local pass = self.handle:start(self.epoch, self.batch + 1)
+  local at, batch = self.epoch, self.batch
+  local function next_batch()
+    local images, labels, mix = pass:next()
+    if images then
+      batch = batch + 1
+      self.epoch, self.batch = at, batch
+    end
+    return images, labels, mix
+  end
+  return next_batch, nil, nil, pass
+end
+
+--- Where the loader stands: the epoch and the number of batches that were handed out.
+function Loader:state_dict() return { epoch = self.epoch, batch = self.batch } end
+
+--- Takes up that position again: the next `batches()` goes on there.
+function Loader:load_state_dict(state)
+  if math.type(state.epoch) ~= "integer" or math.type(state.batch) ~= "integer" or state.batch < 0
+    or state.batch > #self then
+    raise("loader: the state is epoch %s, batch %s: an epoch has %d batches", state.epoch, state.batch, #self)
+  end
+  self.epoch, self.batch = state.epoch, state.batch
+end
+
+return Loader
