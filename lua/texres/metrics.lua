@@ -111,12 +111,12 @@ function Result:__tostring()
   local width = longest(self.classes, #"truth \\ prediction" - 3)
   local out = { ("accuracy %.1f %% of %d images, loss %.4f"):format(100 * self.accuracy, self.images, self.loss), "" }
   local function row(name, values, support)
-    out[#out + 1] = ("%s  %9.3f  %6.3f  %5.3f  %6s"):format(pad(name, width + 3), values.precision, values.recall,
+    out[#out + 1] = ("%s  %9.3f  %6.3f  %5.3f  %6d"):format(pad(name, width + 3), values.precision, values.recall,
       values.f1, support)
   end
   out[#out + 1] = ("%s  precision  recall     F1  images"):format(pad("class", width + 3))
   for c, values in ipairs(self.per_class) do row(("%2d "):format(c) .. self.classes[c], values, values.support) end
-  row("   mean", self.macro, "")
+  row("   mean", self.macro, self.images)
 
   local counts, digits = self.confusion:totable(), #tostring(#self.classes)
   for _, line in ipairs(counts) do
