@@ -38,7 +38,19 @@ typedef enum tx_activation {
 /* clang-format off */
 #define TX_KERNELS(TX_KERNEL) \
   /* y[i] = f(x[i]); x == y is allowed */ \
-  TX_KERNEL(exp_f32,     void, (int64_t n, const float *x, float *y)) \
+  TX_KERNEL(exp_f32, void, (int64_t n, const float *x, float *y)) \
+  TX_KERNEL(log_f32, void, (int64_t n, const float *x, float *y)) \
+  TX_KERNEL(tanh_f32, void, (int64_t n, const float *x, float *y)) \
+  TX_KERNEL(sigmoid_f32, void, (int64_t n, const float *x, float *y)) \
+  TX_KERNEL(erf_f32, void, (int64_t n, const float *x, float *y)) \
+  \
+  /* -- rows x n, one result per row; NULL centres are zeros ------------------------------------------------------- */ \
+  /* sum of x; of (x - centre)^2; of e^(x - centre); the largest and the smallest x (a NaN wins), n >= 1 */ \
+  TX_KERNEL(sum_rows_f32, void, (int64_t rows, int64_t n, const float *x, double *sum)) \
+  TX_KERNEL(square_rows_f32, void, (int64_t rows, int64_t n, const float *x, const double *centre, double *sum)) \
+  TX_KERNEL(exp_rows_f32, void, (int64_t rows, int64_t n, const float *x, const double *centre, double *sum)) \
+  TX_KERNEL(max_rows_f32, void, (int64_t rows, int64_t n, const float *x, double *most)) \
+  TX_KERNEL(min_rows_f32, void, (int64_t rows, int64_t n, const float *x, double *least)) \
   \
   /* -- channels: x, y, dy ... are rows x c, one row after the other; other arrays have c elements ---------------- */ \
   /* sum[j] = sum over rows of x[., j] */ \

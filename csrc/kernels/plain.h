@@ -42,4 +42,10 @@ void tx_sum_window_f64(int64_t rows, int64_t columns, int64_t row_step, int64_t 
 void tx_dropout_f64(int64_t n, int64_t first, uint64_t seed, uint64_t stream, uint32_t threshold, double scale,
                     const double *x, double *y);
 
+void tx_sum_rows_f64(int64_t rows, int64_t n, const double *x, double *sum);
+void tx_square_rows_f64(int64_t rows, int64_t n, const double *x, const double *centre, double *sum);
+void tx_exp_rows_f64(int64_t rows, int64_t n, const double *x, const double *centre, double *sum);
+void tx_max_rows_f64(int64_t rows, int64_t n, const double *x, double *most);
+void tx_min_rows_f64(int64_t rows, int64_t n, const double *x, double *least);
+
 #endif

@@ -15,6 +15,8 @@
 
 #include "base/memory.h"
 #include "base/threads.h"
+#include "kernels/kernels.h"
+#include "kernels/plain.h"
 #include "tensor/math.h"
 
 enum {
@@ -30,22 +32,46 @@ typedef union acc {
   double f;
   int64_t i;
 } acc;
+_Static_assert(sizeof(acc) == sizeof(double), "an array of accumulators is an array of doubles");
 
 /* Takes rows x cols elements into a[0..cols-1]; centre is NULL for zeros. */
 typedef void accumulate_fn(int64_t rows, int64_t cols, const void *data, int64_t ld, const acc *centre, acc *a);
+/* a[i] = the reduction of row i, of n contiguous elements. */
+typedef void rows_fn(int64_t rows, int64_t n, const void *data, const acc *centre, acc *a);
 typedef void combine_fn(int64_t n, acc *a, const acc *b);
 
-#define ACCUMULATE(kind, dtype, type, family, expression)                                                       \
+/* The loop over a single column keeps its accumulator in a register. */
+#define ACCUMULATE(kind, dtype, type, family, expression)                                                           \
   static void kind##_##dtype(int64_t rows, int64_t cols, const void *data, int64_t ld, const acc *centre, acc *a) { \
-    for (int64_t r = 0; r < rows; r++) {                                                                        \
-      const type *row = (const type *)data + r * ld;                                                            \
-      for (int64_t j = 0; j < cols; j++) {                                                                      \
-        const family##_acc x = row[j], c = centre != NULL ? centre[j].family : 0, so_far = a[j].family;         \
-        (void)c;                                                                                                \
-        a[j].family = expression;                                                                               \
-      }                                                                                                         \
-    }                                                                                                           \
+    (void)centre;                                                                                                   \
+    const type *row = data;                                                                                         \
+    if (cols == 1 && ld == 1) {                                                                                     \
+      const family##_acc c = CENTRE(kind, family, 0);                                                               \
+      family##_acc so_far = a[0].family;                                                                            \
+      (void)c;                                                                                                      \
+      for (int64_t r = 0; r < rows; r++) {                                                                          \
+        const family##_acc x = row[r];                                                                              \
+        so_far = expression;                                                                                        \
+      }                                                                                                             \
+      a[0].family = so_far;                                                                                         \
+      return;                                                                                                       \
+    }                                                                                                               \
+    for (int64_t r = 0; r < rows; r++, row += ld) {                                                                 \
+      for (int64_t j = 0; j < cols; j++) {                                                                          \
+        const family##_acc x = row[j], c = CENTRE(kind, family, j), so_far = a[j].family;                           \
+        (void)c;                                                                                                    \
+        a[j].family = expression;                                                                                   \
+      }                                                                                                             \
+    }                                                                                                               \
   }
+#define CENTRE(kind, family, j) USES_CENTRE_##kind(family, j)
+#define USES_CENTRE_sum(family, j) 0
+#define USES_CENTRE_prod(family, j) 0
+#define USES_CENTRE_max(family, j) 0
+#define USES_CENTRE_min(family, j) 0
+#define USES_CENTRE_sqdev(family, j) (centre != NULL ? centre[j].family : 0)
+#define USES_CENTRE_sumexp(family, j) (centre != NULL ? centre[j].family : 0)
+
 #define COMBINE(kind, family, expression)                                \
   static void kind##_combine_##family(int64_t n, acc *a, const acc *b) { \
     for (int64_t j = 0; j < n; j++) {                                    \
@@ -57,8 +83,8 @@ typedef void combine_fn(int64_t n, acc *a, const acc *b);
 typedef double f_acc;
 typedef int64_t i_acc;
 
-#define LARGER_FLOAT (x > so_far || x != x ? x : so_far) /* NaN wins */
-#define SMALLER_FLOAT (x < so_far || x != x ? x : so_far)
+#define LARGER_FLOAT ((x > so_far) | (x != x) ? x : so_far) /* NaN wins */
+#define SMALLER_FLOAT ((x < so_far) | (x != x) ? x : so_far)
 #define WRAPPED(op) ((int64_t)((uint64_t)so_far op(uint64_t) x))
 
 #define FLOAT_KINDS(dtype, type)                                        \
@@ -88,17 +114,67 @@ COMBINE(prod, i, WRAPPED(*))
 COMBINE(max, i, x > so_far ? x : so_far)
 COMBINE(min, i, x < so_far ? x : so_far)
 
+/* f32 sums of whole rows of columns have kernels, too. */
+static void columns_sum_f32(int64_t rows, int64_t cols, const void *data, int64_t ld, const acc *centre, acc *a) {
+  if (ld == cols) {
+    tx_kernels.channel_sum_f32(rows, cols, data, &a->f);
+  } else {
+    sum_f32(rows, cols, data, ld, centre, a);
+  }
+}
+
+static void columns_sqdev_f32(int64_t rows, int64_t cols, const void *data, int64_t ld, const acc *centre, acc *a) {
+  if (ld == cols) {
+    double sum[PANEL];
+    for (int64_t j = 0; j < cols; j++) sum[j] = centre != NULL ? centre[j].f * (double)rows : 0; /* it wants sums */
+    tx_kernels.channel_square_f32(rows, cols, data, sum, &a->f);
+  } else {
+    sqdev_f32(rows, cols, data, ld, centre, a);
+  }
+}
+
 static accumulate_fn *const accumulate[KINDS][TX_DTYPE_COUNT] = {
-    [SUM] = {sum_u8, sum_i64, sum_f32, sum_f64},
+    [SUM] = {sum_u8, sum_i64, columns_sum_f32, sum_f64},
     [PROD] = {prod_u8, prod_i64, prod_f32, prod_f64},
     [MAX] = {max_u8, max_i64, max_f32, max_f64},
     [MIN] = {min_u8, min_i64, min_f32, min_f64},
-    [SQDEV] = {NULL, NULL, sqdev_f32, sqdev_f64},
+    [SQDEV] = {NULL, NULL, columns_sqdev_f32, sqdev_f64},
     [SUMEXP] = {NULL, NULL, sumexp_f32, sumexp_f64},
 };
 static combine_fn *const combine[KINDS][2] = {
     [SUM] = {sum_combine_i, sum_combine_f}, [PROD] = {prod_combine_i, prod_combine_f}, [MAX] = {max_combine_i, max_combine_f},
     [MIN] = {min_combine_i, min_combine_f}, [SQDEV] = {NULL, sum_combine_f},           [SUMEXP] = {NULL, sum_combine_f},
+};
+
+/* The kernels of csrc/kernels for rows of floats. */
+#define ROWS(dtype, kernel)                                                                                        \
+  static void rows_sum_##dtype(int64_t rows, int64_t n, const void *data, const acc *centre, acc *a) {             \
+    (void)centre;                                                                                                  \
+    kernel(sum_rows, dtype)(rows, n, data, &a->f);                                                                  \
+  }                                                                                                                \
+  static void rows_max_##dtype(int64_t rows, int64_t n, const void *data, const acc *centre, acc *a) {             \
+    (void)centre;                                                                                                  \
+    kernel(max_rows, dtype)(rows, n, data, &a->f);                                                                  \
+  }                                                                                                                \
+  static void rows_min_##dtype(int64_t rows, int64_t n, const void *data, const acc *centre, acc *a) {             \
+    (void)centre;                                                                                                  \
+    kernel(min_rows, dtype)(rows, n, data, &a->f);                                                                  \
+  }                                                                                                                \
+  static void rows_sqdev_##dtype(int64_t rows, int64_t n, const void *data, const acc *centre, acc *a) {           \
+    kernel(square_rows, dtype)(rows, n, data, centre != NULL ? &centre->f : NULL, &a->f);                           \
+  }                                                                                                                \
+  static void rows_sumexp_##dtype(int64_t rows, int64_t n, const void *data, const acc *centre, acc *a) {          \
+    kernel(exp_rows, dtype)(rows, n, data, centre != NULL ? &centre->f : NULL, &a->f);                              \
+  }
+#define DISPATCHED(name, dtype) tx_kernels.name##_##dtype
+#define PLAIN(name, dtype) tx_##name##_##dtype
+ROWS(f32, DISPATCHED)
+ROWS(f64, PLAIN)
+
+static rows_fn *const rowwise[KINDS][TX_DTYPE_COUNT] = {
+    [SUM] = {NULL, NULL, rows_sum_f32, rows_sum_f64},       [PROD] = {NULL},
+    [MAX] = {NULL, NULL, rows_max_f32, rows_max_f64},       [MIN] = {NULL, NULL, rows_min_f32, rows_min_f64},
+    [SQDEV] = {NULL, NULL, rows_sqdev_f32, rows_sqdev_f64}, [SUMEXP] = {NULL, NULL, rows_sumexp_f32, rows_sumexp_f64},
 };
 
 static acc identity(kind k, bool is_float) {
@@ -161,6 +237,7 @@ static tx_status arrange(const tx_tensor *t, uint32_t mask, block3 *b) {
 typedef struct pass {
   const block3 *b;
   accumulate_fn *fn;
+  rows_fn *rows; /* instead of fn where inner is 1; may be NULL */
   acc start;
   const acc *centre; /* [outer][inner], or NULL */
   acc *partial;      /* [outer][segments][inner] */
@@ -173,9 +250,14 @@ static void run_unit(const pass *p, int64_t unit) {
   int64_t col = panel * p->panel, cols = b->inner - col < p->panel ? b->inner - col : p->panel;
   int64_t row = segment * p->segment, rows = b->reduce - row < p->segment ? b->reduce - row : p->segment;
   acc *a = p->partial + (o * p->segments + segment) * b->inner + col;
-  for (int64_t j = 0; j < cols; j++) a[j] = p->start;
   const char *x = (const char *)tx_data(b->t) + ((o * b->reduce + row) * b->inner + col) * (int64_t)tx_dtype_size(b->t->dtype);
-  p->fn(rows, cols, x, b->inner, p->centre != NULL ? p->centre + o * b->inner + col : NULL, a);
+  const acc *centre = p->centre != NULL ? p->centre + o * b->inner + col : NULL;
+  if (p->rows != NULL && rows > 0) {
+    p->rows(1, rows, x, centre, a);
+    return;
+  }
+  for (int64_t j = 0; j < cols; j++) a[j] = p->start;
+  p->fn(rows, cols, x, b->inner, centre, a);
 }
 
 static void run_block(void *context, int64_t block, int worker) {
@@ -183,6 +265,12 @@ static void run_block(void *context, int64_t block, int worker) {
   const pass *p = context;
   int64_t first = block * p->units_per_block, end = first + p->units_per_block;
   if (end > p->units) end = p->units;
+  const block3 *b = p->b;
+  if (p->rows != NULL && p->segments == 1 && b->reduce > 0) { /* a unit is a row: all of the block at once */
+    const char *x = (const char *)tx_data(b->t) + first * b->reduce * (int64_t)tx_dtype_size(b->t->dtype);
+    p->rows(end - first, b->reduce, x, p->centre != NULL ? p->centre + first : NULL, p->partial + first);
+    return;
+  }
   for (int64_t unit = first; unit < end; unit++) run_unit(p, unit);
 }
 
@@ -190,6 +278,7 @@ static void run_block(void *context, int64_t block, int worker) {
 static tx_status run_pass(const block3 *b, kind k, const acc *centre, acc **result) {
   bool is_float = tx_dtype_is_float(b->t->dtype);
   pass p = {.b = b, .fn = accumulate[k][b->t->dtype], .start = identity(k, is_float), .centre = centre};
+  if (b->inner == 1) p.rows = rowwise[k][b->t->dtype];
   p.panel = b->inner < PANEL ? b->inner : PANEL;
   if (p.panel < 1) p.panel = 1;
   p.panels = (b->inner + p.panel - 1) / p.panel;

@@ -4,6 +4,7 @@
  */
 #include <math.h>
 
+#include "kernels/kernels.h"
 #include "tensor/loop.h"
 #include "tensor/math.h"
 
@@ -18,20 +19,22 @@
     }                                                                         \
   }
 
+/* The dispatched kernel of the same name. */
+#define KERNEL_BODY(op)                                                    \
+  static void op##_f32(const void *context, int64_t n, void *const *at) {  \
+    (void)context;                                                         \
+    tx_kernels.op##_f32(n, at[1], at[0]);                                  \
+  }
+
 #define FLOAT_BODIES(dtype, type, suffix)                              \
   BODY(neg, dtype, type, -x)                                           \
-  BODY(exp, dtype, type, exp##suffix(x))                               \
-  BODY(log, dtype, type, log##suffix(x))                               \
   BODY(sqrt, dtype, type, sqrt##suffix(x))                             \
   BODY(abs, dtype, type, fabs##suffix(x))                              \
   BODY(sign, dtype, type, x > 0 ? 1 : x < 0 ? -1 : x)                  \
-  BODY(tanh, dtype, type, tanh##suffix(x))                             \
-  BODY(sigmoid, dtype, type, 1 / (1 + exp##suffix(-x)))                \
   BODY(floor, dtype, type, floor##suffix(x))                           \
   BODY(ceil, dtype, type, ceil##suffix(x))                             \
   BODY(round, dtype, type, rint##suffix(x))                            \
-  BODY(relu, dtype, type, (x > 0) | (x != x) ? x : 0)                  \
-  BODY(erf, dtype, type, erf##suffix(x))
+  BODY(relu, dtype, type, (x > 0) | (x != x) ? x : 0)
 
 #define INTEGER_BODIES(dtype, type)                                    \
   BODY(neg, dtype, type, 0 - (uint64_t)x)                              \
@@ -40,6 +43,16 @@
 
 FLOAT_BODIES(f32, float, f)
 FLOAT_BODIES(f64, double, )
+KERNEL_BODY(exp)
+KERNEL_BODY(log)
+KERNEL_BODY(tanh)
+KERNEL_BODY(sigmoid)
+KERNEL_BODY(erf)
+BODY(exp, f64, double, exp(x))
+BODY(log, f64, double, log(x))
+BODY(tanh, f64, double, tanh(x))
+BODY(sigmoid, f64, double, 1 / (1 + exp(-x)))
+BODY(erf, f64, double, erf(x))
 INTEGER_BODIES(u8, uint8_t)
 INTEGER_BODIES(i64, int64_t)
 BODY(abs, i64, int64_t, x < 0 ? 0 - (uint64_t)x : (uint64_t)x)

@@ -3,6 +3,13 @@
 
 #include "kernels/ref/ref.h"
 
-void tx_exp_f32_ref(int64_t n, const float *x, float *y) {
-  for (int64_t i = 0; i < n; i++) y[i] = expf(x[i]);
-}
+#define UNARY(f, expression)                                 \
+  void tx_##f##_f32_ref(int64_t n, const float *x, float *y) { \
+    for (int64_t i = 0; i < n; i++) y[i] = expression;       \
+  }
+
+UNARY(exp, expf(x[i]))
+UNARY(log, logf(x[i]))
+UNARY(tanh, tanhf(x[i]))
+UNARY(sigmoid, 1 / (1 + expf(-x[i])))
+UNARY(erf, erff(x[i]))
