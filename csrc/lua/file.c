@@ -20,7 +20,7 @@ typedef struct stored_type {
 } stored_type;
 
 static const stored_type stored_types[] = {
-    {"F32", TX_F32, 4}, {"F64", TX_F64, 8},  {"I64", TX_I64, 8},
+    {"F32", TX_F32, 4}, {"F64", TX_F64, 8}, {"I64", TX_I64, 8},
     {"U8", TX_U8, 1},   {"F16", TX_F32, 2}, {"BF16", TX_F32, 2},
 };
 
@@ -75,7 +75,8 @@ static tx_piece check_piece(lua_State *L, int index) {
     if (!tx_is_contiguous(t)) tx_error(L, "write_file: a tensor %s is not contiguous", tx_shape_of(t));
     return (tx_piece){tx_data(t), (size_t)tx_numel(t) * tx_dtype_size(t->dtype)};
   }
-  if (lua_type(L, index) != LUA_TSTRING) tx_error(L, "write_file: expected strings and tensors, got %s", tx_describe(L, index));
+  if (lua_type(L, index) != LUA_TSTRING)
+    tx_error(L, "write_file: expected strings and tensors, got %s", tx_describe(L, index));
   size_t bytes;
   const char *text = lua_tolstring(L, index, &bytes);
   return (tx_piece){text, bytes};
