@@ -109,13 +109,14 @@ static float metal_light(const tx_strand *s, float across, float part) {
   return sheen * rim + s->gloss * (0.3f * edge + 0.6f * glint);
 }
 
-static void cast_shadow(tx_canvas *canvas, const tx_strand *s, box area, float length) {
+static void cast_shadow(tx_canvas *canvas, const tx_strand *s, box area, float reach, float length) {
   for (int64_t row = area.top; row < area.bottom; row++)
     for (int64_t column = area.left; column < area.right; column++) {
       int64_t from_row = row - SHADOW_Y, from_column = column - SHADOW_X;
       if (from_row < area.top || from_row >= area.bottom || from_column < area.left || from_column >= area.right)
         continue;
       int64_t from = from_row * canvas->width + from_column, at = row * canvas->width + column;
+      if (fabsf(canvas->side[from]) >= reach) continue; /* not traced */
       float half = s->half[0] + (s->half[1] - s->half[0]) * canvas->along[from] / length;
       float part = canvas->along[from] / length;
       float dark = s->shadow * tx_smooth(0.0f, fmaxf(s->fray[0], 0.05f), part) *
@@ -131,10 +132,11 @@ void tx_paint_strand(tx_canvas *canvas, const tx_strand *s) {
   float widest = fmaxf(s->half[0], s->half[1]), reach = widest + 4.0f, length;
   box area = strand_box(canvas, s, reach + 3.0f);
   trace_strand(canvas, s, area, reach, &length);
-  if (s->shadow > 0.0f) cast_shadow(canvas, s, area, length);
+  if (s->shadow > 0.0f) cast_shadow(canvas, s, area, reach, length);
   for (int64_t row = area.top; row < area.bottom; row++)
     for (int64_t column = area.left; column < area.right; column++) {
       int64_t at = row * canvas->width + column;
+      if (fabsf(canvas->side[at]) >= reach) continue;
       float part = canvas->along[at] / length, half = s->half[0] + (s->half[1] - s->half[0]) * part;
       float cover = s->opacity * tx_smooth(-0.5f, 0.7f, half - fabsf(canvas->side[at]));
       if (cover <= 0.0f) continue;
@@ -206,7 +208,7 @@ bool tx_defect_opening(tx_defect defect, const tx_fabric_record *r, tx_rng *rng,
   if (defect != TX_DEFECT_HOLE && defect != TX_DEFECT_CUT) return false;
   bool cut = defect == TX_DEFECT_CUT;
   float turn = tx_rangef(rng, 0, TURN), half = 0.5f * (float)r->size;
-  float wide = cut ? half * (0.12f + 0.22f * (float)r->severity) : half * (0.3f + 0.45f * (float)r->severity);
+  float wide = cut ? half * (0.06f + 0.32f * (float)r->severity) : half * (0.3f + 0.45f * (float)r->severity);
   *opening = (tx_opening){.x = (float)r->col,
                           .y = (float)r->row,
                           .cosine = cosf(turn),
@@ -241,9 +243,9 @@ static void paint_ends(tx_canvas *canvas, const tx_cloth *cloth, const tx_openin
 static void paint_cut(tx_canvas *canvas, const tx_cloth *cloth, const tx_fabric_record *r, const tx_opening *o,
                       tx_rng *rng) {
   float length = o->radius[0], pitch = cloth->pitch[0];
-  int ends = 3 + (int)(3.0f * length / pitch);
+  int ends = 2 + (int)((1.0f + 2.2f * (float)r->severity) * length / pitch);
   paint_ends(canvas, cloth, o, rng, ends, (0.6f + 0.5f * (float)r->severity) * pitch);
-  int hairs = (int)((10.0f + 36.0f * (float)r->severity) * length / 20.0f);
+  int hairs = (int)((4.0f + 40.0f * (float)r->severity) * length / 20.0f);
   for (int i = 0; i < hairs; i++) {
     float a = tx_rangef(rng, -1.1, 1.1) * length;
     paint_hairs(canvas, rng, 1, o->x + a * o->cosine, o->y + a * o->sine, o->radius[1] * 1.4f + 4.0f, 18.0f,

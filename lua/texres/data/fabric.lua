@@ -11,6 +11,7 @@
 
 local core = require "texres.core"
 local Set = require "texres.data.set"
+local raise = require "texres.raise"
 
 local class_names, weave_names = core.fabric_choices()
 
@@ -33,7 +34,7 @@ local function check_names(options)
   table.sort(names)
   for name in pairs(options) do
     if presets[name] == nil then
-      error(("fabric: unknown option '%s'; the choices are %s"):format(name, table.concat(names, ", ")), 3)
+      raise("fabric: unknown option '%s'; the choices are %s", name, table.concat(names, ", "))
     end
   end
 end

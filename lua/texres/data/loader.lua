@@ -5,10 +5,10 @@
 --       for images, labels, mix in loader:batches(epoch) do ... end
 --     end
 --
--- `images` is f32 {n,H,W,C}, `labels` i64 {n} from 1. With mixup or cutmix, `mix` is { labels =, lambda = }: images show
--- `labels` to the share lambda, else `mix.labels`; it is nil for a batch that wasn't mixed. A batch is a function of the
--- options, the epoch and its number, so that the number of workers changes nothing. Leaving the loop in any way stops the
--- workers.
+-- `images` is f32 {n,H,W,C}, `labels` i64 {n} from 1. With mixup or cutmix, `mix` is { labels =, lambda = }: images
+-- show `labels` to the share lambda, else `mix.labels`; it is nil for a batch that wasn't mixed. A batch is a function
+-- of the options, the epoch and its number, so that the number of workers changes nothing. Leaving the loop in any way
+-- stops the workers.
 -- @module texres.data.loader
 
 local core = require "texres.core"
@@ -93,8 +93,8 @@ function Loader:__len() return #self.handle end
 --- The samples of an epoch in their order: a list of positions in the set.
 function Loader:order(epoch) return self.handle:order(epoch or self.epoch) end
 
---- For a loop over the batches of an epoch, from its batch `first` on (both from 1). Without arguments: goes on from where
--- the last loop stopped, which is the next epoch after one that came to its end.
+--- For a loop over the batches of an epoch, from its batch `first` on (both from 1). Without arguments: goes on from
+-- where the last loop stopped, which is the next epoch after one that came to its end.
 function Loader:batches(epoch, first)
   if epoch then self.epoch, self.batch = epoch, (first or 1) - 1 end
   if not epoch and self.batch >= #self and #self > 0 then self.epoch, self.batch = self.epoch + 1, 0 end

@@ -1,0 +1,274 @@
+--- The loader: what the batches hold, in which order, for any number of workers; how it stops.
+local tr = require "texres"
+
+local Set = tr.data.Set
+
+--- n images 4x3x2 whose pixels say which sample they belong to; labels 1 2 3 1 2 3 ...
+local function numbered(n)
+  local images, labels = tr.zeros(n, 4, 3, 2), {}
+  for i = 1, n do
+    images[i]:fill(i)
+    labels[i] = (i - 1) % 3 + 1
+  end
+  return Set.new { source = tr.source(images), labels = labels, classes = { "a", "b", "c" } }
+end
+
+--- Runs an epoch; returns the samples' numbers in order and the sizes of the batches, after checking the labels.
+local function run(loader, epoch, first)
+  local numbers, sizes = {}, {}
+  for images, labels in loader:batches(epoch, first) do
+    sizes[#sizes + 1] = images:size(1)
+    for i = 1, images:size(1) do
+      local number = math.tointeger(images[i]:min():item())
+      assert.are.equal(number, images[i]:max():item())
+      assert.are.equal((number - 1) % 3 + 1, labels[i]:item())
+      numbers[#numbers + 1] = number
+    end
+  end
+  return numbers, sizes
+end
+
+local function sorted(list)
+  local copy = table.move(list, 1, #list, 1, {})
+  table.sort(copy)
+  return copy
+end
+
+local function count_up(n)
+  local list = {}
+  for i = 1, n do list[i] = i end
+  return list
+end
+
+local function cleared_threads()
+  collectgarbage()
+  collectgarbage()
+  return tr.loader_threads()
+end
+
+describe("loader", function()
+  it("hands out every sample once, in order, the last batch short", function()
+    local loader = numbered(50):loader { batch = 16 }
+    assert.are.equal(4, #loader)
+    local numbers, sizes = run(loader, 1)
+    assert.are.same(count_up(50), numbers)
+    assert.are.same({ 16, 16, 16, 2 }, sizes)
+  end)
+
+  it("leaves out the short batch when asked to", function()
+    local loader = numbered(50):loader { batch = 16, drop_last = true }
+    assert.are.equal(3, #loader)
+    assert.are.same({ 16, 16, 16 }, select(2, run(loader, 1)))
+    assert.are.equal(0, #numbered(5):loader { batch = 16, drop_last = true })
+  end)
+
+  it("makes a batch of the whole set when the set is smaller", function()
+    assert.are.same({ 5 }, select(2, run(numbered(5):loader { batch = 16 }, 1)))
+  end)
+
+  it("runs over an empty set", function()
+    local empty = numbered(5):subset {}
+    assert.are.same({}, run(empty:loader { batch = 4 }, 1))
+  end)
+
+  it("gives images and labels of the documented types and shapes", function()
+    for images, labels, mix in numbered(5):loader { batch = 3 }:batches() do
+      assert.are.equal("f32", images.dtype)
+      assert.are.equal("i64", labels.dtype)
+      assert.are.same({ 4, 3, 2 }, { images:size(2), images:size(3), images:size(4) })
+      assert.are.equal(images:size(1), labels:size(1))
+      assert.is_nil(mix)
+    end
+  end)
+
+  it("shuffles by seed and epoch", function()
+    local set = numbered(100)
+    local a = run(set:loader { shuffle = true, seed = 1 }, 1)
+    assert.are.same(count_up(100), sorted(a))
+    assert.are_not.same(count_up(100), a)
+    assert.are.same(a, run(set:loader { shuffle = true, seed = 1, batch = 7, workers = 0 }, 1))
+    assert.are_not.same(a, run(set:loader { shuffle = true, seed = 1 }, 2))
+    assert.are_not.same(a, run(set:loader { shuffle = true, seed = 2 }, 1))
+    assert.are.same(a, set:loader { shuffle = true, seed = 1 }:order(1))
+  end)
+
+  it("reads the samples of a subset", function()
+    local half = numbered(20):filter(function(_, _, i) return i % 2 == 0 end)
+    assert.are.same({ 2, 4, 6, 8, 10, 12, 14, 16, 18, 20 }, run(half:loader { batch = 4 }, 1))
+  end)
+
+  it("balances the classes", function()
+    local set = numbered(60):filter(function(label, _, i) return label ~= 2 or i <= 12 end) -- 20 a, 4 b, 20 c
+    local numbers = run(set:loader { balanced = true, seed = 3 }, 1)
+    assert.are.equal(#set, #numbers)
+    local counts, times = { 0, 0, 0 }, {}
+    for _, number in ipairs(numbers) do
+      local class = (number - 1) % 3 + 1
+      counts[class] = counts[class] + 1
+      times[number] = (times[number] or 0) + 1
+    end
+    for class = 1, 3 do assert.is_true(math.abs(counts[class] - #set / 3) <= 1, counts[class]) end
+    for number, n in pairs(times) do -- b is used up and begun again, a and c are not used twice
+      if (number - 1) % 3 + 1 == 2 then assert.is_true(n >= 3) else assert.are.equal(1, n) end
+    end
+  end)
+
+  it("draws by weight, per sample or per class", function()
+    local set, weights = numbered(900), {}
+    for i = 1, 900 do weights[i] = i <= 450 and 0 or i % 2 == 0 and 3 or 1 end
+    local even, odd = 0, 0
+    for _, number in ipairs(run(set:loader { weights = weights, seed = 1 }, 1)) do
+      assert.is_true(number > 450)
+      if number % 2 == 0 then even = even + 1 else odd = odd + 1 end
+    end
+    assert.are.equal(900, even + odd)
+    assert.is_true(even / odd > 2.3 and even / odd < 3.9, even / odd)
+    for _, number in ipairs(run(set:loader { weights = { 0, 1, 0 } }, 1)) do
+      assert.are.equal(2, (number - 1) % 3 + 1)
+    end
+  end)
+
+  it("augments the repeated draws of a sample differently", function()
+    local set = numbered(8)
+    local seen = {}
+    for images in set:loader { weights = { 1, 0, 0 }, augment = { { "brightness", 0.9 } }, batch = 8 }:batches(1) do
+      for i = 1, 8 do seen[images[i]:mean():item()] = true end
+    end
+    local n = 0
+    for _ in pairs(seen) do n = n + 1 end
+    assert.are.equal(8, n)
+  end)
+
+  it("normalizes per channel", function()
+    local set = numbered(6)
+    for images in set:loader { batch = 6, mean = { 1, 2 }, std = { 2, 4 } }:batches() do
+      assert.near((5 - 1) / 2, images[5][1][1][1]:item(), 1e-6)
+      assert.near((5 - 2) / 4, images[5][1][1][2]:item(), 1e-6)
+    end
+    for images in set:loader { batch = 6, mean = 3 }:batches() do assert.are.equal(2, images[5][1][1][2]:item()) end
+  end)
+
+  it("reads u8, f64 and strided images as f32", function()
+    local bytes = tr.tensor({ { { 0, 51 }, { 102, 255 } } }, { dtype = "u8" })
+    local doubles = tr.tensor({ { { 0.1, 0.2, 0.3 }, { 0.4, 0.5, 0.6 } } }, { dtype = "f64" })
+    local function first(source)
+      local loader = Set.new({ source = source, labels = { 1 }, classes = { "a" } }):loader { batch = 1, workers = 0 }
+      return (loader:batches())()
+    end
+    assert.is_true(tr.allclose(first(tr.source(bytes)), tr.tensor { { { { 0 }, { 0.2 } }, { { 0.4 }, { 1 } } } }, 1e-6))
+    local turned = first(tr.source(doubles:transpose(2, 3)))
+    assert.is_true(tr.allclose(turned:reshape(3, 2), tr.tensor { { 0.1, 0.4 }, { 0.2, 0.5 }, { 0.3, 0.6 } }, 1e-6))
+  end)
+
+  it("makes the same batches with 0, 1, 2 and 8 workers", function()
+    local set = tr.data.fabric { count = 150, size = 24, seed = 9 }
+    local augment = {
+      "flip", "rotate90", { "rotate", 20 }, { "shift", 2 }, { "scale", 0.2 }, { "crop", 3 }, { "brightness", 0.2 },
+      { "contrast", 0.2 }, { "gamma", 0.2 }, "noise", "blur", { "cutout", 6, p = 0.5 }, { "mixup", p = 0.7 }, "cutmix",
+    }
+    local function batches(workers)
+      local loader = set:loader { batch = 40, shuffle = true, seed = 4, augment = augment, mean = 0.35, std = 0.14,
+        workers = workers }
+      local list = {}
+      for images, labels, mix in loader:batches(3) do list[#list + 1] = { images, labels, mix } end
+      return list
+    end
+    local reference, mixed = batches(0), 0
+    for _, workers in ipairs { 1, 2, 8 } do
+      for i, batch in ipairs(batches(workers)) do
+        local images, labels, mix = table.unpack(reference[i], 1, 3)
+        assert.is_true(tr.allclose(images, batch[1], 0))
+        assert.is_true(tr.allclose(labels, batch[2], 0))
+        assert.are.equal(mix and mix.lambda, batch[3] and batch[3].lambda)
+        if mix then
+          assert.is_true(tr.allclose(mix.labels, batch[3].labels, 0))
+          mixed = mixed + 1
+        end
+      end
+    end
+    assert.is_true(mixed > 0)
+  end)
+
+  it("keeps a batch that the loop has gone past", function()
+    local kept = {}
+    for images in numbered(40):loader { batch = 4, workers = 2 }:batches() do kept[#kept + 1] = images end
+    for i, images in ipairs(kept) do assert.are.equal(4 * i, images[4]:max():item()) end
+  end)
+
+  it("goes on in the middle of an epoch", function()
+    local set = numbered(50)
+    local function make() return set:loader { batch = 8, shuffle = true, seed = 6, augment = { { "crop", 1 } } } end
+    local whole = run(make(), 2)
+    local rest = run(make(), 2, 4)
+    assert.are.same({ table.unpack(whole, 25) }, rest)
+
+    local stopped, taken = make(), 0
+    for _ in stopped:batches(2) do
+      taken = taken + 1
+      if taken == 3 then break end
+    end
+    assert.are.same({ epoch = 2, batch = 3 }, stopped:state_dict())
+    local resumed = make()
+    resumed:load_state_dict(stopped:state_dict())
+    assert.are.same(rest, run(resumed))
+    assert.are.same({ epoch = 2, batch = 7 }, resumed:state_dict())
+    assert.are.same(run(make(), 3), run(resumed)) -- then comes the next epoch
+  end)
+
+  it("stops its threads after the loop, a break, an error, a return, and when it is collected", function()
+    assert.are.equal(0, cleared_threads())
+    local loader = numbered(200):loader { batch = 4, workers = 5 }
+    for _ in loader:batches() do assert.is_true(tr.loader_threads() > 0) end
+    assert.are.equal(0, tr.loader_threads())
+    for _, labels in loader:batches(1) do
+      if labels then break end
+    end
+    assert.are.equal(0, tr.loader_threads())
+    pcall(function() for _ in loader:batches(1) do error "stop" end end)
+    assert.are.equal(0, tr.loader_threads())
+    local function leave()
+      for images in loader:batches(1) do
+        if images:size(1) == 4 then return images end
+      end
+    end
+    assert.are.equal(4, leave():size(1))
+    assert.are.equal(0, tr.loader_threads())
+    local step = loader:batches(1)
+    step()
+    assert.are.equal(5, tr.loader_threads())
+    step = nil -- luacheck: ignore
+    assert.are.equal(0, cleared_threads())
+  end)
+
+  it("holds memory that doesn't grow", function()
+    local set = tr.data.fabric { count = 256, size = 64, seed = 1 }
+    local loader = set:loader { batch = 64, shuffle = true, workers = 2 }
+    local function epochs(n)
+      for epoch = 1, n do
+        for images in loader:batches(epoch) do images:free() end
+      end
+      collectgarbage()
+      return (tr.live_bytes())
+    end
+    local before = epochs(1)
+    assert.are.equal(before, epochs(20))
+  end)
+
+  it("says what is wrong with the options", function()
+    local set = numbered(6)
+    local function message(options) return select(2, pcall(set.loader, set, options)) end
+    assert.matches("loader_spec.lua:%d+: loader: unknown option 'bacth'; the choices are augment",
+      message { bacth = 3 })
+    assert.matches("batch is 0", message { batch = 0 })
+    assert.matches("workers is 65: 0..64 are possible", message { workers = 65 })
+    assert.matches("std of channel 1 is 0", message { std = 0 })
+    assert.matches("mean must be a list of 2 numbers", message { mean = { 1, 2, 3 } })
+    assert.matches("4 weights for 6 samples of 3 classes", message { weights = { 1, 1, 1, 1 } })
+    assert.matches("all weights are 0", message { weights = { 0, 0, 0 } })
+    assert.matches("weight of sample 1 is %-1", message { weights = { -1, 1, 1 } })
+    assert.matches("batch 9: an epoch has 2", select(2, pcall(function()
+      return set:loader { batch = 3 }:batches(1, 9)
+    end)))
+    assert.has_error(function() set:loader {}:load_state_dict { epoch = 1, batch = 50 } end)
+  end)
+end)
