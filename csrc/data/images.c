@@ -96,7 +96,11 @@ tx_status tx_images_read(tx_source *source, const int64_t *index, int64_t n, tx_
   return gather_tensor(source, index, n, TX_F32, out);
 }
 
-static tx_dtype kept_as(const tx_source *source) { return source->dtype == TX_U8 ? TX_U8 : TX_F32; }
+/* u8 where that holds all: pixels that are n/255. */
+static tx_dtype kept_as(const tx_source *source) {
+  bool bytes = source->dtype == TX_U8 && (source->base == NULL || source->scale == 1.0f / 255.0f);
+  return bytes ? TX_U8 : TX_F32;
+}
 
 tx_status tx_images_cache(tx_source *source, const int64_t *index, int64_t n, tx_tensor **out) {
   return gather_tensor(source, index, n, kept_as(source), out);

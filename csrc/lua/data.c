@@ -7,6 +7,8 @@
 #include "base/rng.h"
 #include "data/csv.h"
 #include "data/file.h"
+#include "data/hdf5.h"
+#include "data/image.h"
 #include "data/images.h"
 #include "data/npy.h"
 
@@ -125,6 +127,117 @@ static int l_concat_sources(lua_State *L) {
   return return_source(L, status, source);
 }
 
+/* -- image files ------------------------------------------------------------------------------------------------------- */
+
+enum { SIZE_MAX_WANTED = 65535 };
+
+static int64_t check_size(lua_State *L, int at, const char *operation) {
+  int64_t size = tx_check_int(L, at, operation, "size");
+  if (size < 1 || size > SIZE_MAX_WANTED) {
+    tx_error(L, "%s: size %lld: 1..%d is possible", operation, (long long)size, SIZE_MAX_WANTED);
+  }
+  return size;
+}
+
+/* {channels = 1 or 3, size = n or {height, width}} at `arg` */
+static tx_image_options check_image_options(lua_State *L, int arg, const char *operation) {
+  tx_image_options o = {.channels = tx_option_int(L, arg, operation, "channels", 0)};
+  if (o.channels != 0 && o.channels != 1 && o.channels != 3) {
+    tx_error(L, "%s: channels is %lld: 1 or 3 is possible", operation, (long long)o.channels);
+  }
+  int type = lua_istable(L, arg) ? lua_getfield(L, arg, "size") : LUA_TNIL, top = lua_gettop(L);
+  if (type == LUA_TTABLE) {
+    lua_geti(L, top, 1);
+    lua_geti(L, top, 2);
+    o.height = check_size(L, top + 1, operation);
+    o.width = check_size(L, top + 2, operation);
+  } else if (type != LUA_TNIL) {
+    o.height = o.width = check_size(L, top, operation);
+  }
+  return o;
+}
+
+/* load_image(path, {channels=, size=}) -> u8 {H,W,C}, of 16 bits f32 in 0..1 | nil, message */
+static int l_load_image(lua_State *L) {
+  const char *path = luaL_checkstring(L, 1);
+  tx_image_options options = check_image_options(L, 2, "load_image");
+  tx_tensor *image = NULL;
+  tx_status status = tx_load_image("load_image", path, &options, &image);
+  return tx_return_tensor(L, status, image);
+}
+
+/* write_png(path, image) -> true | nil, message; image u8 or float (0..1) {H,W} or {H,W,C} */
+static int l_write_png(lua_State *L) {
+  const char *path = luaL_checkstring(L, 1);
+  return return_true(L, tx_write_png(path, tx_check_tensor(L, 2)));
+}
+
+/* image_source({path, ...}, {channels=, size=}) -> source of files that are decoded when they are read | nil, message */
+static int l_image_source(lua_State *L) {
+  luaL_checktype(L, 1, LUA_TTABLE);
+  tx_image_options options = check_image_options(L, 2, "data.folder");
+  int64_t count = (int64_t)luaL_len(L, 1);
+  const char **paths = lua_newuserdatauv(L, (size_t)(count > 0 ? count : 1) * sizeof *paths, 0);
+  for (int64_t i = 0; i < count; i++) {
+    if (lua_geti(L, 1, i + 1) != LUA_TSTRING) tx_error(L, "data.folder: path %lld is not a string", (long long)i + 1);
+    paths[i] = lua_tostring(L, -1); /* the list keeps it alive */
+    lua_pop(L, 1);
+  }
+  tx_source *source = NULL;
+  tx_watch_interrupt(L);
+  tx_status status = tx_image_source(paths, count, &options, &source);
+  return return_source(L, status, source);
+}
+
+/* -- HDF5 -------------------------------------------------------------------------------------------------------------- */
+
+#define HDF5_TYPE "texres.hdf5"
+
+static int l_close_hdf5(lua_State *L) {
+  tx_hdf5_list_free(luaL_checkudata(L, 1, HDF5_TYPE));
+  return 0;
+}
+
+/* hdf5_datasets(path) -> list of {path = "/color/20", dtype = "u8", [1..dims] = sizes} | nil, message */
+static int l_hdf5_datasets(lua_State *L) {
+  const char *path = luaL_checkstring(L, 1);
+  tx_hdf5_list *list = lua_newuserdatauv(L, sizeof *list, 0);
+  memset(list, 0, sizeof *list);
+  luaL_setmetatable(L, HDF5_TYPE);
+  lua_toclose(L, -1);
+  tx_status status = tx_hdf5_list_datasets(path, list);
+  if (status != TX_OK) return tx_raise(L, status);
+  lua_createtable(L, (int)list->count, 0);
+  for (int64_t i = 0; i < list->count; i++) {
+    const tx_hdf5_dataset *d = &list->dataset[i];
+    lua_createtable(L, d->dims, 2);
+    lua_pushstring(L, d->path);
+    lua_setfield(L, -2, "path");
+    lua_pushstring(L, tx_dtype_name(d->dtype));
+    lua_setfield(L, -2, "dtype");
+    for (int k = 0; k < d->dims; k++) {
+      lua_pushinteger(L, (lua_Integer)d->shape[k]);
+      lua_seti(L, -2, k + 1);
+    }
+    lua_seti(L, -2, i + 1);
+  }
+  return 1;
+}
+
+/* load_hdf5(path, dataset) -> tensor | nil, message */
+static int l_load_hdf5(lua_State *L) {
+  tx_tensor *t = NULL;
+  tx_status status = tx_hdf5_load(luaL_checkstring(L, 1), luaL_checkstring(L, 2), &t);
+  return tx_return_tensor(L, status, t);
+}
+
+/* hdf5_source(path, dataset, scale) -> source that reads images from the file one by one | nil, message */
+static int l_hdf5_source(lua_State *L) {
+  tx_source *source = NULL;
+  tx_status status = tx_hdf5_source(luaL_checkstring(L, 1), luaL_checkstring(L, 2), luaL_optnumber(L, 3, 0), &source);
+  return return_source(L, status, source);
+}
+
 /* -- text, folders, shuffling ------------------------------------------------------------------------------------------ */
 
 #define CSV_TYPE "texres.csv"
@@ -203,14 +316,17 @@ static int l_shuffled(lua_State *L) {
 
 /* -- tables ------------------------------------------------------------------------------------------------------------ */
 
-static const luaL_Reg functions[] = {{"npy_source", l_npy_source}, {"concat_sources", l_concat_sources},
-                                     {"read_csv", l_read_csv},     {"list_folder", l_list_folder},
-                                     {"shuffled", l_shuffled},     {NULL, NULL}};
+static const luaL_Reg functions[] = {
+    {"npy_source", l_npy_source},         {"image_source", l_image_source},   {"hdf5_source", l_hdf5_source},
+    {"concat_sources", l_concat_sources}, {"hdf5_datasets", l_hdf5_datasets}, {"load_hdf5", l_load_hdf5},
+    {"load_image", l_load_image},         {"write_png", l_write_png},         {"read_csv", l_read_csv},
+    {"list_folder", l_list_folder},       {"shuffled", l_shuffled},           {NULL, NULL}};
 
 static const luaL_Reg source_methods[] = {
     {"images", l_images}, {"cache", l_cache}, {"statistics", l_statistics}, {"save_npy", l_save_npy}, {NULL, NULL}};
 
 static const luaL_Reg csv_meta[] = {{"__gc", l_close_csv}, {"__close", l_close_csv}, {NULL, NULL}};
+static const luaL_Reg hdf5_meta[] = {{"__gc", l_close_hdf5}, {"__close", l_close_hdf5}, {NULL, NULL}};
 static const luaL_Reg folder_meta[] = {{"__gc", l_close_folder}, {"__close", l_close_folder}, {NULL, NULL}};
 
 static void new_type(lua_State *L, const char *name, const luaL_Reg *meta) {
@@ -222,6 +338,7 @@ static void new_type(lua_State *L, const char *name, const luaL_Reg *meta) {
 void tx_lua_open_data(lua_State *L) {
   new_type(L, CSV_TYPE, csv_meta);
   new_type(L, FOLDER_TYPE, folder_meta);
+  new_type(L, HDF5_TYPE, hdf5_meta);
   luaL_getmetatable(L, TX_SOURCE_TYPE); /* more methods for what source.c has opened */
   luaL_setfuncs(L, source_methods, 0);
   lua_pop(L, 1);

@@ -64,7 +64,7 @@ local function zeros(n)
   return list
 end
 
--- -- which part each sample goes to: functions of set and options that return a list of lists of samples ----------------
+-- -- which part each sample goes to: a list of lists of samples -------------------------------------------------------
 
 local function empty_parts(n)
   local parts = {}

@@ -1,0 +1,321 @@
+/* hdf5.c - see hdf5.h. */
+#include "data/hdf5.h"
+
+#ifndef TX_HAVE_HDF5
+
+static tx_status fail_absent(const char *path) {
+  return tx_fail(
+      TX_EWORLD,
+      "hdf5: %s: this texres was built without HDF5; install its development files (libhdf5-dev) and run make", path);
+}
+
+bool tx_hdf5_available(void) { return false; }
+
+tx_status tx_hdf5_list_datasets(const char *path, tx_hdf5_list *list) {
+  *list = (tx_hdf5_list){NULL, 0};
+  return fail_absent(path);
+}
+
+void tx_hdf5_list_free(tx_hdf5_list *list) { (void)list; }
+
+tx_status tx_hdf5_load(const char *path, const char *dataset, tx_tensor **out) {
+  (void)dataset;
+  (void)out;
+  return fail_absent(path);
+}
+
+tx_status tx_hdf5_source(const char *path, const char *dataset, double scale, tx_source **out) {
+  (void)dataset;
+  (void)scale;
+  (void)out;
+  return fail_absent(path);
+}
+
+#else
+
+#include <hdf5.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/memory.h"
+#include "data/file.h"
+
+enum { DEPTH_MAX = 16, DATASETS_MAX = 100000, PATH_MAX_LENGTH = 4096 };
+
+bool tx_hdf5_available(void) { return true; }
+
+/* -- the library's lock and its messages ------------------------------------------------------------------------------- */
+
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+static H5E_auto2_t messages;
+static void *messages_data;
+
+/* Between these two the library belongs to this thread and prints nothing. */
+static void enter(void) {
+  pthread_mutex_lock(&lock);
+  H5Eget_auto2(H5E_DEFAULT, &messages, &messages_data);
+  H5Eset_auto2(H5E_DEFAULT, NULL, NULL);
+}
+
+static void leave(void) {
+  H5Eset_auto2(H5E_DEFAULT, messages, messages_data);
+  pthread_mutex_unlock(&lock);
+}
+
+static tx_status open_file(const char *path, hid_t *file) {
+  tx_file probe; /* says better than the library why a file can't be opened */
+  TX_TRY(tx_file_map("hdf5", path, TX_FILE_READ, &probe));
+  tx_file_unmap(&probe);
+  *file = H5Fopen(path, H5F_ACC_RDONLY, H5P_DEFAULT);
+  return *file >= 0 ? TX_OK : tx_fail(TX_EWORLD, "hdf5: %s: not an HDF5 file, or damaged", path);
+}
+
+/* -- describing a dataset ---------------------------------------------------------------------------------------------- */
+
+static bool describe_type(hid_t dataset, tx_dtype *dtype) {
+  hid_t type = H5Dget_type(dataset);
+  if (type < 0) return false;
+  H5T_class_t class = H5Tget_class(type);
+  size_t size = H5Tget_size(type);
+  if (class == H5T_FLOAT) {
+    *dtype = size > 4 ? TX_F64 : TX_F32;
+  } else {
+    *dtype = size == 1 && H5Tget_sign(type) == H5T_SGN_NONE ? TX_U8 : TX_I64;
+  }
+  H5Tclose(type);
+  return class == H5T_FLOAT || class == H5T_INTEGER;
+}
+
+static bool describe_shape(hid_t dataset, tx_hdf5_dataset *d) {
+  hid_t space = H5Dget_space(dataset);
+  if (space < 0) return false;
+  hsize_t shape[H5S_MAX_RANK];
+  int dims = H5Sget_simple_extent_ndims(space);
+  bool ok = dims >= 0 && dims <= TX_MAX_DIMS && H5Sget_simple_extent_dims(space, shape, NULL) == dims &&
+            H5Sget_simple_extent_type(space) != H5S_NULL;
+  for (int i = 0; ok && i < dims; i++) {
+    ok = shape[i] <= INT64_MAX;
+    d->shape[i] = (int64_t)shape[i];
+  }
+  d->dims = dims;
+  H5Sclose(space);
+  return ok;
+}
+
+static bool describe(hid_t dataset, tx_hdf5_dataset *d) {
+  return describe_type(dataset, &d->dtype) && describe_shape(dataset, d);
+}
+
+static hid_t memory_type(tx_dtype dtype) {
+  switch (dtype) {
+    case TX_U8:
+      return H5T_NATIVE_UINT8;
+    case TX_I64:
+      return H5T_NATIVE_INT64;
+    case TX_F32:
+      return H5T_NATIVE_FLOAT;
+    default:
+      return H5T_NATIVE_DOUBLE;
+  }
+}
+
+/* -- listing ----------------------------------------------------------------------------------------------------------- */
+
+static tx_status add_dataset(tx_hdf5_list *list, hid_t object, const char *path) {
+  tx_hdf5_dataset found = {0};
+  if (!describe(object, &found)) return TX_OK; /* text, records, too many dimensions: not ours */
+  if (list->count == DATASETS_MAX) return tx_fail(TX_EWORLD, "more than %d datasets", DATASETS_MAX);
+  if ((list->count & (list->count - 1)) == 0) { /* full at every power of two */
+    size_t room = list->count == 0 ? 1 : (size_t)list->count * 2;
+    tx_hdf5_dataset *grown = realloc(list->dataset, room * sizeof *grown);
+    if (grown == NULL) return tx_fail(TX_ENOMEM, "not enough memory");
+    list->dataset = grown;
+  }
+  found.path = malloc(strlen(path) + 1);
+  if (found.path == NULL) return tx_fail(TX_ENOMEM, "not enough memory");
+  strcpy(found.path, path);
+  list->dataset[list->count++] = found;
+  return TX_OK;
+}
+
+/* Appends the name of a group's member to the path, which has `length` bytes; false when it becomes too long. */
+static bool append_name(hid_t group, hsize_t member, char *path, size_t length) {
+  ssize_t size = H5Lget_name_by_idx(group, ".", H5_INDEX_NAME, H5_ITER_INC, member, NULL, 0, H5P_DEFAULT);
+  if (size <= 0 || length + (size_t)size + 2 > PATH_MAX_LENGTH) return false;
+  path[length] = '/';
+  return H5Lget_name_by_idx(group, ".", H5_INDEX_NAME, H5_ITER_INC, member, path + length + 1, (size_t)size + 1,
+                            H5P_DEFAULT) == size;
+}
+
+static tx_status walk(hid_t group, char *path, int depth, tx_hdf5_list *list) {
+  H5G_info_t info;
+  if (depth > DEPTH_MAX) return tx_fail(TX_EWORLD, "groups are nested more than %d deep", DEPTH_MAX);
+  if (H5Gget_info(group, &info) < 0) return tx_fail(TX_EWORLD, "group %s is damaged", path);
+  size_t length = strlen(path);
+  tx_status status = TX_OK;
+  for (hsize_t i = 0; i < info.nlinks && status == TX_OK; i++) {
+    if (!append_name(group, i, path, length)) return tx_fail(TX_EWORLD, "group %.*s is damaged", (int)length, path);
+    hid_t object = H5Oopen(group, path + length + 1, H5P_DEFAULT);
+    if (object >= 0) { /* else a link to nowhere */
+      H5I_type_t type = H5Iget_type(object);
+      if (type == H5I_DATASET) status = add_dataset(list, object, path);
+      if (type == H5I_GROUP) status = walk(object, path, depth + 1, list);
+      H5Oclose(object);
+    }
+  }
+  path[length] = '\0';
+  return status;
+}
+
+tx_status tx_hdf5_list_datasets(const char *path, tx_hdf5_list *list) {
+  char *name = calloc(1, PATH_MAX_LENGTH);
+  *list = (tx_hdf5_list){NULL, 0};
+  if (name == NULL) return tx_fail(TX_ENOMEM, "hdf5: not enough memory");
+  enter();
+  hid_t file;
+  tx_status status = open_file(path, &file);
+  if (status == TX_OK) {
+    status = walk(file, name, 0, list);
+    H5Fclose(file);
+    if (status != TX_OK) tx_fail_at(status, "hdf5", path);
+  }
+  leave();
+  free(name);
+  if (status != TX_OK) tx_hdf5_list_free(list);
+  return status;
+}
+
+void tx_hdf5_list_free(tx_hdf5_list *list) {
+  for (int64_t i = 0; i < list->count; i++) free(list->dataset[i].path);
+  free(list->dataset);
+  *list = (tx_hdf5_list){NULL, 0};
+}
+
+/* -- reading ----------------------------------------------------------------------------------------------------------- */
+
+/* Opens a dataset of numbers; messages without the path of the file. */
+static tx_status open_dataset(hid_t file, const char *name, hid_t *dataset, tx_hdf5_dataset *d) {
+  *dataset = H5Dopen2(file, name, H5P_DEFAULT);
+  if (*dataset < 0) return tx_fail(TX_EWORLD, "there is no dataset '%s'", name);
+  if (describe(*dataset, d)) return TX_OK;
+  H5Dclose(*dataset);
+  return tx_fail(TX_EWORLD, "dataset '%s' does not hold numbers in at most %d dimensions", name, TX_MAX_DIMS);
+}
+
+static tx_status load_dataset(hid_t file, const char *name, tx_tensor **out) {
+  hid_t dataset;
+  tx_hdf5_dataset d = {0};
+  TX_TRY(open_dataset(file, name, &dataset, &d));
+  tx_status status = TX_OK;
+  if (tx_empty(d.dtype, d.dims, d.shape, out) != TX_OK) {
+    char shape[TX_SHAPE_TEXT];
+    status = tx_fail(TX_EWORLD, "dataset '%s' %s is larger than memory", name, tx_shape_text(d.dims, d.shape, shape));
+  } else if (H5Dread(dataset, memory_type(d.dtype), H5S_ALL, H5S_ALL, H5P_DEFAULT, tx_data(*out)) < 0) {
+    tx_unref(*out);
+    status = tx_fail(TX_EWORLD, "dataset '%s' can't be read: damaged, or packed with an unknown filter", name);
+  }
+  H5Dclose(dataset);
+  return status;
+}
+
+tx_status tx_hdf5_load(const char *path, const char *dataset, tx_tensor **out) {
+  enter();
+  hid_t file;
+  tx_status status = open_file(path, &file);
+  if (status == TX_OK) {
+    status = load_dataset(file, dataset, out);
+    H5Fclose(file);
+    if (status != TX_OK) tx_fail_at(status, "hdf5", path);
+  }
+  leave();
+  return status;
+}
+
+/* -- images one by one ------------------------------------------------------------------------------------------------- */
+
+typedef struct hdf5_images {
+  hid_t file, dataset;
+  tx_hdf5_dataset d;
+  int64_t values;
+  float scale;
+  char path[];
+} hdf5_images;
+
+static void release_images(void *owner) {
+  hdf5_images *images = owner;
+  enter();
+  H5Dclose(images->dataset);
+  H5Fclose(images->file);
+  leave();
+  tx_dealloc(images);
+}
+
+static tx_status read_image(void *owner, int64_t index, float *pixels) {
+  const hdf5_images *images = owner;
+  hsize_t start[TX_MAX_DIMS] = {(hsize_t)index}, count[TX_MAX_DIMS] = {1};
+  for (int i = 1; i < images->d.dims; i++) count[i] = (hsize_t)images->d.shape[i];
+  enter();
+  hid_t space = H5Dget_space(images->dataset), memory = H5Screate_simple(images->d.dims, count, NULL);
+  bool ok = space >= 0 && memory >= 0 && H5Sselect_hyperslab(space, H5S_SELECT_SET, start, NULL, count, NULL) >= 0 &&
+            H5Dread(images->dataset, H5T_NATIVE_FLOAT, memory, space, H5P_DEFAULT, pixels) >= 0;
+  if (space >= 0) H5Sclose(space);
+  if (memory >= 0) H5Sclose(memory);
+  leave();
+  if (!ok) return tx_fail(TX_EWORLD, "hdf5: %s: an image can't be read: the file is damaged", images->path);
+  for (int64_t i = 0; i < images->values; i++) pixels[i] *= images->scale;
+  return TX_OK;
+}
+
+/* Opens what the source keeps and describes it. */
+static tx_status open_images(hdf5_images *images, const char *name, double scale, tx_source *source) {
+  TX_TRY(open_file(images->path, &images->file));
+  tx_status status = open_dataset(images->file, name, &images->dataset, &images->d);
+  const tx_hdf5_dataset *d = &images->d;
+  if (status == TX_OK &&
+      ((d->dims != 3 && d->dims != 4) || d->shape[1] < 1 || d->shape[2] < 1 || (d->dims == 4 && d->shape[3] < 1))) {
+    char shape[TX_SHAPE_TEXT];
+    H5Dclose(images->dataset);
+    status = tx_fail(TX_EWORLD, "images {N,H,W} or {N,H,W,C} wanted, dataset '%s' is %s", name,
+                     tx_shape_text(d->dims, d->shape, shape));
+  }
+  int64_t numel;
+  if (status == TX_OK && tx_shape_numel("shape", d->dims, d->shape, &numel) != TX_OK) {
+    H5Dclose(images->dataset);
+    status = tx_fail(TX_EWORLD, "dataset '%s' is larger than memory can address", name);
+  }
+  if (status != TX_OK) {
+    H5Fclose(images->file);
+    return tx_fail_at(status, "hdf5", images->path);
+  }
+  bool is_float = tx_dtype_is_float(d->dtype);
+  images->scale = scale != 0 ? (float)scale : is_float ? 1.0f : 1.0f / 255.0f;
+  *source = (tx_source){.count = d->shape[0], .height = d->shape[1], .width = d->shape[2]};
+  source->channels = d->dims == 4 ? d->shape[3] : 1;
+  source->dtype = d->dtype == TX_U8 && scale == 0 ? TX_U8 : TX_F32;
+  source->read = read_image;
+  source->release = release_images;
+  source->owner = images;
+  images->values = source->height * source->width * source->channels;
+  return TX_OK;
+}
+
+tx_status tx_hdf5_source(const char *path, const char *dataset, double scale, tx_source **out) {
+  size_t length = strlen(path) + 1;
+  hdf5_images *images = tx_alloc_zero(sizeof *images + length);
+  if (images == NULL) return TX_ENOMEM;
+  memcpy(images->path, path, length);
+  tx_source source;
+  enter();
+  tx_status status = open_images(images, dataset, scale, &source);
+  leave();
+  if (status != TX_OK) {
+    tx_dealloc(images);
+    return status;
+  }
+  status = tx_source_new(&source, out);
+  if (status != TX_OK) release_images(images);
+  return status;
+}
+
+#endif

@@ -1,0 +1,40 @@
+/* hdf5.h - datasets of HDF5 files, through libhdf5 when it was there at build time (TX_HAVE_HDF5).
+ *
+ *     train64.h5    /images  u8 {1200,64,64,1}, chunked, gzip
+ *     nested.h5     /color/20  u8 {152,64,64}      group = class, dataset = angle
+ *
+ * Integers of one byte without sign are u8, other integers i64, floats f32 or f64. Without the library every function
+ * fails, saying so. libhdf5 is not safe to call from several threads: all calls are made under one lock.
+ */
+#ifndef TX_DATA_HDF5_H
+#define TX_DATA_HDF5_H
+
+#include "data/source.h"
+#include "tensor/tensor.h"
+
+typedef struct tx_hdf5_dataset {
+  char *path; /* "/color/20" */
+  tx_dtype dtype;
+  int dims;
+  int64_t shape[TX_MAX_DIMS];
+} tx_hdf5_dataset;
+
+typedef struct tx_hdf5_list {
+  tx_hdf5_dataset *dataset;
+  int64_t count;
+} tx_hdf5_list;
+
+bool tx_hdf5_available(void);
+
+/* All numeric datasets of a file, groups entered in order of name. */
+tx_status tx_hdf5_list_datasets(const char *path, tx_hdf5_list *list);
+void tx_hdf5_list_free(tx_hdf5_list *list);
+
+/* A whole dataset. */
+tx_status tx_hdf5_load(const char *path, const char *dataset, tx_tensor **out);
+
+/* The images {N,H,W} or {N,H,W,C} of a dataset, read from the file one by one: for sets larger than memory. Integers are
+ * multiplied by `scale` (0: 1/255; of floats: 1). */
+tx_status tx_hdf5_source(const char *path, const char *dataset, double scale, tx_source **out);
+
+#endif

@@ -1,0 +1,372 @@
+/* image.c - decoding, converting and writing images; sources of image files. */
+#include "data/image.h"
+
+#include <inttypes.h>
+#include <math.h>
+#include <stb/stb_image.h>
+#include <stb/stb_image_resize.h>
+#include <stb/stb_image_write.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/memory.h"
+#include "base/threads.h"
+#include "data/file.h"
+#include "data/images.h"
+
+enum { PIXELS_MAX = 1 << 27 }; /* of one image: hostile headers declare far more than the file holds */
+
+/* -- PGM and PPM ------------------------------------------------------------------------------------------------------- */
+
+/*     P5 <width> <height> <maximum><one white space><samples>        # a comment may stand before any number
+ * P2, P3: gray, RGB as text; P5, P6: binary, two bytes, high one first, when the maximum is above 255. */
+typedef struct pnm {
+  const uint8_t *at, *end;
+  bool text;
+  int64_t height, width, channels, maximum;
+} pnm;
+
+static bool is_pnm(const uint8_t *bytes, size_t size) {
+  return size > 2 && bytes[0] == 'P' && (bytes[1] == '2' || bytes[1] == '3' || bytes[1] == '5' || bytes[1] == '6');
+}
+
+static bool is_space(uint8_t c) { return c == ' ' || (c >= '\t' && c <= '\r'); }
+
+/* The next number, 0..65535 x 65536; -1 when there is none. */
+static int64_t pnm_number(pnm *p) {
+  while (p->at < p->end && (is_space(*p->at) || *p->at == '#')) {
+    if (*p->at == '#') {
+      while (p->at < p->end && *p->at != '\n') p->at++;
+    } else {
+      p->at++;
+    }
+  }
+  if (p->at == p->end || *p->at < '0' || *p->at > '9') return -1;
+  int64_t value = 0;
+  for (; p->at < p->end && *p->at >= '0' && *p->at <= '9'; p->at++) {
+    value = value * 10 + (*p->at - '0');
+    if (value > UINT32_MAX) return -1;
+  }
+  return value;
+}
+
+static tx_status pnm_header(const uint8_t *bytes, size_t size, pnm *p) {
+  *p = (pnm){.at = bytes + 2, .end = bytes + size, .text = bytes[1] < '5'};
+  p->channels = bytes[1] == '3' || bytes[1] == '6' ? 3 : 1;
+  p->width = pnm_number(p);
+  p->height = pnm_number(p);
+  p->maximum = pnm_number(p);
+  if (p->width < 1 || p->height < 1 || p->maximum < 1 || p->maximum > 65535) {
+    return tx_fail(TX_EWORLD, "the header of the PNM image is damaged");
+  }
+  if (p->at < p->end) p->at++; /* the one white space */
+  return TX_OK;
+}
+
+static int64_t pnm_sample(pnm *p, int bytes) {
+  if (p->text) return pnm_number(p);
+  int64_t value = p->at[0];
+  if (bytes == 2) value = value << 8 | p->at[1];
+  p->at += bytes;
+  return value;
+}
+
+static tx_status pnm_decode(pnm *p, tx_tensor **out) {
+  int bytes = p->maximum > 255 ? 2 : 1;
+  int64_t samples = p->height * p->width * p->channels;
+  if ((int64_t)(p->end - p->at) < (p->text ? samples : samples * bytes)) return tx_fail(TX_EWORLD, "truncated");
+  int64_t shape[3] = {p->height, p->width, p->channels};
+  TX_TRY(tx_empty(bytes == 2 ? TX_F32 : TX_U8, 3, shape, out));
+  for (int64_t i = 0; i < samples; i++) {
+    int64_t value = pnm_sample(p, bytes);
+    if (value < 0 || value > p->maximum) {
+      tx_unref(*out);
+      return tx_fail(TX_EWORLD, value < 0 ? "truncated" : "a sample is above the maximum");
+    }
+    if (bytes == 2) {
+      tx_f32(*out)[i] = (float)value / (float)p->maximum;
+    } else {
+      tx_u8(*out)[i] = (uint8_t)((value * 255 + p->maximum / 2) / p->maximum);
+    }
+  }
+  return TX_OK;
+}
+
+/* -- decoding ---------------------------------------------------------------------------------------------------------- */
+
+static tx_status fail_stb(void) {
+  const char *reason = stbi_failure_reason();
+  if (reason == NULL || strstr(reason, "unknown image type") != NULL) {
+    return tx_fail(TX_EWORLD, "not a PNG, JPEG, BMP, TGA, PGM or PPM image");
+  }
+  return tx_fail(TX_EWORLD, "the image is damaged (%s)", reason);
+}
+
+tx_status tx_image_read_info(const uint8_t *bytes, size_t size, tx_image_info *info) {
+  if (size == 0) return tx_fail(TX_EWORLD, "the file is empty");
+  if (size > INT32_MAX) return tx_fail(TX_EWORLD, "larger than 2 GiB");
+  if (is_pnm(bytes, size)) {
+    pnm p;
+    TX_TRY(pnm_header(bytes, size, &p));
+    *info = (tx_image_info){p.height, p.width, p.channels, p.maximum > 255 ? 16 : 8};
+  } else {
+    int width, height, channels;
+    if (!stbi_info_from_memory(bytes, (int)size, &width, &height, &channels)) return fail_stb();
+    *info = (tx_image_info){height, width, channels < 3 ? 1 : 3, stbi_is_16_bit_from_memory(bytes, (int)size) ? 16 : 8};
+  }
+  if (info->width < 1 || info->height < 1) return tx_fail(TX_EWORLD, "an image of no pixels");
+  if (info->width > PIXELS_MAX / info->height) {
+    return tx_fail(TX_EWORLD, "an image of %" PRId64 " x %" PRId64 " pixels: at most %d are read", info->height,
+                   info->width, PIXELS_MAX);
+  }
+  return TX_OK;
+}
+
+static tx_status stb_decode(const uint8_t *bytes, size_t size, const tx_image_info *info, tx_tensor **out) {
+  int width, height, found, channels = (int)info->channels;
+  void *pixels = info->bits == 16
+                     ? (void *)stbi_load_16_from_memory(bytes, (int)size, &width, &height, &found, channels)
+                     : (void *)stbi_load_from_memory(bytes, (int)size, &width, &height, &found, channels);
+  if (pixels == NULL) return fail_stb();
+  int64_t shape[3] = {height, width, channels}, samples = shape[0] * shape[1] * shape[2];
+  tx_status status = tx_empty(info->bits == 16 ? TX_F32 : TX_U8, 3, shape, out);
+  if (status == TX_OK && info->bits == 8) memcpy(tx_u8(*out), pixels, (size_t)samples);
+  for (int64_t i = 0; i < samples && status == TX_OK && info->bits == 16; i++) {
+    tx_f32(*out)[i] = (float)((const uint16_t *)pixels)[i] / 65535.0f;
+  }
+  stbi_image_free(pixels);
+  return status;
+}
+
+/* -- converting -------------------------------------------------------------------------------------------------------- */
+
+/* Replaces *image by one with the wanted channels. */
+static tx_status set_channels(tx_tensor **image, int64_t channels) {
+  tx_tensor *from = *image, *to;
+  if (channels == 0 || from->shape[2] == channels) return TX_OK;
+  int64_t shape[3] = {from->shape[0], from->shape[1], channels}, pixels = shape[0] * shape[1];
+  TX_TRY(tx_empty(from->dtype, 3, shape, &to));
+  for (int64_t i = 0; i < pixels; i++) {
+    if (channels == 3) {
+      for (int64_t c = 0; c < 3; c++) {
+        if (from->dtype == TX_U8) {
+          tx_u8(to)[3 * i + c] = tx_u8(from)[i];
+        } else {
+          tx_f32(to)[3 * i + c] = tx_f32(from)[i];
+        }
+      }
+    } else if (from->dtype == TX_U8) {
+      const uint8_t *rgb = tx_u8(from) + 3 * i;
+      tx_u8(to)[i] = (uint8_t)((299 * rgb[0] + 587 * rgb[1] + 114 * rgb[2] + 500) / 1000);
+    } else {
+      const float *rgb = tx_f32(from) + 3 * i;
+      tx_f32(to)[i] = 0.299f * rgb[0] + 0.587f * rgb[1] + 0.114f * rgb[2];
+    }
+  }
+  tx_unref(from);
+  *image = to;
+  return TX_OK;
+}
+
+/* Replaces *image by one of the wanted size. */
+static tx_status set_size(tx_tensor **image, int64_t height, int64_t width) {
+  tx_tensor *from = *image, *to;
+  if (height == 0 || (from->shape[0] == height && from->shape[1] == width)) return TX_OK;
+  int64_t shape[3] = {height, width, from->shape[2]};
+  TX_TRY(tx_empty(from->dtype, 3, shape, &to));
+  int h = (int)from->shape[0], w = (int)from->shape[1], c = (int)from->shape[2], done;
+  if (from->dtype == TX_U8) {
+    done = stbir_resize_uint8(tx_u8(from), w, h, 0, tx_u8(to), (int)width, (int)height, 0, c);
+  } else {
+    done = stbir_resize_float(tx_f32(from), w, h, 0, tx_f32(to), (int)width, (int)height, 0, c);
+  }
+  if (!done) {
+    tx_unref(to);
+    return tx_fail(TX_ENOMEM, "not enough memory to resize an image");
+  }
+  tx_unref(from);
+  *image = to;
+  return TX_OK;
+}
+
+tx_status tx_image_decode(const uint8_t *bytes, size_t size, const tx_image_options *options, tx_tensor **out) {
+  tx_image_info info;
+  TX_TRY(tx_image_read_info(bytes, size, &info));
+  if (is_pnm(bytes, size)) {
+    pnm p;
+    TX_TRY(pnm_header(bytes, size, &p));
+    TX_TRY(pnm_decode(&p, out));
+  } else {
+    TX_TRY(stb_decode(bytes, size, &info, out));
+  }
+  tx_status status = set_channels(out, options->channels);
+  if (status == TX_OK) status = set_size(out, options->height, options->width);
+  if (status != TX_OK) tx_unref(*out);
+  return status;
+}
+
+/* -- files ------------------------------------------------------------------------------------------------------------- */
+
+tx_status tx_load_image(const char *operation, const char *path, const tx_image_options *options, tx_tensor **out) {
+  tx_file file;
+  TX_TRY(tx_file_map(operation, path, TX_FILE_READ, &file));
+  tx_status status = tx_image_decode(file.data, file.bytes, options, out);
+  tx_file_unmap(&file);
+  return status == TX_OK ? TX_OK : tx_fail_at(status, operation, path);
+}
+
+static void put_bytes(void *writer, void *data, int bytes) { tx_writer_put(writer, data, (size_t)bytes); }
+
+static uint8_t to_byte(double value) { return value >= 1 ? 255 : value > 0 ? (uint8_t)(value * 255 + 0.5) : 0; }
+
+/* A contiguous u8 copy; floats are clamped to 0..1 and scaled. */
+static tx_status to_bytes(const tx_tensor *image, tx_tensor **out) {
+  tx_tensor *alias, *dense;
+  TX_TRY(tx_alias(image, &alias));
+  tx_status status = tx_contiguous(alias, &dense);
+  tx_unref(alias);
+  if (status != TX_OK) return status;
+  if (dense->dtype == TX_U8) {
+    *out = dense;
+    return TX_OK;
+  }
+  status = tx_empty(TX_U8, dense->dims, dense->shape, out);
+  int64_t n = tx_numel(dense);
+  for (int64_t i = 0; i < n && status == TX_OK; i++) {
+    tx_u8(*out)[i] = to_byte(dense->dtype == TX_F32 ? (double)tx_f32(dense)[i] : tx_f64(dense)[i]);
+  }
+  tx_unref(dense);
+  return status;
+}
+
+tx_status tx_write_png(const char *path, const tx_tensor *image) {
+  int64_t channels = image->dims == 3 ? image->shape[2] : 1;
+  bool fits = (image->dims == 2 || image->dims == 3) && channels >= 1 && channels <= 4 && image->shape[0] > 0 &&
+              image->shape[1] > 0 && image->shape[0] <= PIXELS_MAX / image->shape[1];
+  if (!fits || image->dtype == TX_I64) {
+    return tx_fail(TX_EINVAL, "write_png: an image u8 or float {H,W} or {H,W,C} with 1 to 4 channels wanted, got %s %s",
+                   tx_dtype_name(image->dtype), tx_shape_of(image));
+  }
+  tx_tensor *bytes;
+  TX_TRY(to_bytes(image, &bytes));
+  tx_writer *writer;
+  tx_status status = tx_writer_open("write_png", path, &writer);
+  if (status == TX_OK) {
+    int h = (int)image->shape[0], w = (int)image->shape[1], c = (int)channels;
+    if (stbi_write_png_to_func(put_bytes, writer, w, h, c, tx_u8(bytes), w * c)) {
+      status = tx_writer_commit(writer);
+    } else {
+      tx_writer_abandon(writer);
+      status = tx_fail(TX_ENOMEM, "write_png: not enough memory");
+    }
+  }
+  tx_unref(bytes);
+  return status;
+}
+
+/* -- sources ----------------------------------------------------------------------------------------------------------- */
+
+/* What a source of image files keeps; the paths' text follows. */
+typedef struct image_files {
+  int64_t count, values; /* values: of an image */
+  tx_image_options options;
+  tx_image_info *info; /* while the source is being made */
+  tx_failure failure;
+  char **path;
+} image_files;
+
+static void release_files(void *owner) {
+  image_files *files = owner;
+  for (int64_t i = 0; i < files->count && files->path != NULL; i++) free(files->path[i]);
+  free(files->path);
+  free(files->info);
+  tx_dealloc(files);
+}
+
+static tx_status read_file(void *owner, int64_t index, float *pixels) {
+  const image_files *files = owner;
+  tx_tensor *image;
+  TX_TRY(tx_load_image("data.folder", files->path[index], &files->options, &image));
+  tx_status status = TX_OK;
+  if (tx_numel(image) != files->values) {
+    status = tx_fail(TX_EWORLD, "data.folder: %s: the file has changed: the image is %s now", files->path[index],
+                     tx_shape_of(image));
+  } else if (image->dtype == TX_U8) {
+    for (int64_t i = 0; i < files->values; i++) pixels[i] = (float)tx_u8(image)[i] * (1.0f / 255.0f);
+  } else {
+    memcpy(pixels, tx_f32(image), (size_t)files->values * sizeof *pixels);
+  }
+  tx_unref(image);
+  return status;
+}
+
+static void read_info_block(void *context, int64_t i, int worker) {
+  (void)worker;
+  image_files *files = context;
+  tx_file file;
+  tx_status status = tx_file_map("data.folder", files->path[i], TX_FILE_READ, &file);
+  if (status == TX_OK) {
+    status = tx_image_read_info(file.data, file.bytes, &files->info[i]);
+    tx_file_unmap(&file);
+    if (status != TX_OK) tx_fail_at(status, "data.folder", files->path[i]);
+  }
+  if (status != TX_OK) tx_failure_note(&files->failure, i, status);
+}
+
+/* Size, channels and type that all images will have. */
+static tx_status agree(image_files *files, tx_source *source) {
+  tx_image_options *o = &files->options;
+  int64_t richest = 1;
+  source->dtype = TX_U8;
+  for (int64_t i = 0; i < files->count; i++) {
+    const tx_image_info *info = &files->info[i], *first = &files->info[0];
+    if (o->height == 0 && (info->height != first->height || info->width != first->width)) {
+      return tx_fail(TX_EWORLD,
+                     "data.folder: %s is %" PRId64 "x%" PRId64 ", %s is %" PRId64 "x%" PRId64
+                     ": give size = {height, width} to resize them",
+                     files->path[i], info->height, info->width, files->path[0], first->height, first->width);
+    }
+    if (info->channels > richest) richest = info->channels;
+    if (info->bits == 16) source->dtype = TX_F32;
+  }
+  if (o->channels == 0) o->channels = richest;
+  source->channels = o->channels;
+  source->height = o->height != 0 ? o->height : files->info[0].height;
+  source->width = o->height != 0 ? o->width : files->info[0].width;
+  files->values = source->height * source->width * source->channels;
+  return TX_OK;
+}
+
+static tx_status copy_paths(image_files *files, const char *const *paths) {
+  files->path = calloc((size_t)files->count, sizeof *files->path);
+  files->info = calloc((size_t)files->count, sizeof *files->info);
+  if (files->path == NULL || files->info == NULL) return tx_fail(TX_ENOMEM, "data.folder: not enough memory");
+  for (int64_t i = 0; i < files->count; i++) {
+    size_t bytes = strlen(paths[i]) + 1;
+    files->path[i] = malloc(bytes);
+    if (files->path[i] == NULL) return tx_fail(TX_ENOMEM, "data.folder: not enough memory");
+    memcpy(files->path[i], paths[i], bytes);
+  }
+  return TX_OK;
+}
+
+tx_status tx_image_source(const char *const *paths, int64_t count, const tx_image_options *options, tx_source **out) {
+  if (count == 0) return tx_fail(TX_EWORLD, "data.folder: no images");
+  image_files *files = tx_alloc_zero(sizeof *files);
+  if (files == NULL) return TX_ENOMEM;
+  files->count = count;
+  files->options = *options;
+  tx_failure_init(&files->failure);
+  tx_source source = {.count = count, .read = read_file, .release = release_files, .owner = files};
+  tx_status status = copy_paths(files, paths);
+  if (status == TX_OK) {
+    tx_parallel(count, read_info_block, files);
+    status = tx_failure_status(&files->failure);
+  }
+  if (status == TX_OK && !tx_interrupted()) status = agree(files, &source);
+  free(files->info);
+  files->info = NULL;
+  if (status == TX_OK) status = tx_source_new(&source, out);
+  if (status != TX_OK) release_files(files);
+  return status;
+}

@@ -1,0 +1,26 @@
+/* stb.c - the one place where the stb libraries are compiled: decoding, resizing and writing of images, in memory only.
+ *
+ * PNM is read by image.c (stb_image knows neither its 16-bit byte order nor maxima below 255). An assertion must not end
+ * the process: they are compiled in for fuzzing only.
+ */
+#define STBI_ONLY_PNG
+#define STBI_ONLY_JPEG
+#define STBI_ONLY_BMP
+#define STBI_ONLY_TGA
+#define STBI_NO_STDIO
+#define STBI_WRITE_NO_STDIO
+#define STBI_MAX_DIMENSIONS 65536
+#ifndef TX_FUZZING
+#define STBI_ASSERT(condition) ((void)sizeof(condition))
+#define STBIW_ASSERT(condition) ((void)sizeof(condition))
+#define STBIR_ASSERT(condition) ((void)sizeof(condition))
+#endif
+
+#define STB_IMAGE_IMPLEMENTATION
+#include <stb/stb_image.h>
+
+#define STB_IMAGE_WRITE_IMPLEMENTATION
+#include <stb/stb_image_write.h>
+
+#define STB_IMAGE_RESIZE_IMPLEMENTATION
+#include <stb/stb_image_resize.h>
