@@ -198,7 +198,7 @@ static int l_close_hdf5(lua_State *L) {
   return 0;
 }
 
-/* hdf5_datasets(path) -> list of {path = "/color/20", dtype = "u8", [1..dims] = sizes} | nil, message */
+/* hdf5_datasets(path) -> list of {name = "/color/20", dtype = "u8", shape = {...}} | nil, message */
 static int l_hdf5_datasets(lua_State *L) {
   const char *path = luaL_checkstring(L, 1);
   tx_hdf5_list *list = lua_newuserdatauv(L, sizeof *list, 0);
@@ -210,15 +210,17 @@ static int l_hdf5_datasets(lua_State *L) {
   lua_createtable(L, (int)list->count, 0);
   for (int64_t i = 0; i < list->count; i++) {
     const tx_hdf5_dataset *d = &list->dataset[i];
-    lua_createtable(L, d->dims, 2);
+    lua_createtable(L, 0, 3);
     lua_pushstring(L, d->path);
-    lua_setfield(L, -2, "path");
+    lua_setfield(L, -2, "name");
     lua_pushstring(L, tx_dtype_name(d->dtype));
     lua_setfield(L, -2, "dtype");
+    lua_createtable(L, d->dims, 0);
     for (int k = 0; k < d->dims; k++) {
       lua_pushinteger(L, (lua_Integer)d->shape[k]);
       lua_seti(L, -2, k + 1);
     }
+    lua_setfield(L, -2, "shape");
     lua_seti(L, -2, i + 1);
   }
   return 1;

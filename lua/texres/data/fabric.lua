@@ -1,12 +1,13 @@
---- Synthetic textile: close-ups of woven or knitted cloth with defects, made in C, the same bytes for the same options.
+--- Synthetic textile: close-ups of woven or knitted cloth with defects, made in C, the same bytes for the same
+-- options.
 --
 --     local set = texres.data.fabric { count = 1200, size = 64, seed = 1 }
 --     local photographs = texres.data.fabric { count = 6, size = { 768, 1024 }, weave = "mixture", masks = true }
 --
 -- Classes take turns, so do the eight angles 0, 20, ..., 140 degrees, so do the cloths (`sources`): every class is as
--- frequent as the others. `set.meta` has the columns angle, source, weave and, NaN where there is no defect, severity,
--- size, row, col (pixels). With `masks = true`, `set.masks` is a source of masks, 1 where the defect may have changed a
--- pixel.
+-- frequent as the others. `set.meta` has the columns angle, source, weave and, NaN where there is no defect,
+-- severity, size, row, col (pixels). With `masks = true`, `set.masks` is a source of masks, 1 where the defect may
+-- have changed a pixel.
 -- @module texres.data.fabric
 
 local core = require "texres.core"

@@ -2,17 +2,24 @@
 -- @module texres.data
 
 local Set = require "texres.data.set"
-require "texres.data.split" -- adds methods to Set, as do the next
+require "texres.data.split" -- adds methods to Set, as does the next
 require "texres.data.loader"
-local read = require "texres.data.read"
-
-local data = { Set = Set }
-for name, reader in pairs(read) do data[name] = reader end
+local arrays = require "texres.data.arrays"
+local pictures = require "texres.data.pictures"
 
 --- Members that are loaded when they are first used.
 local parts = { fabric = "texres.data.fabric", loader = "texres.data.loader", augment = "texres.data.augment" }
 
-return setmetatable(data, {
+return setmetatable({
+  Set = Set,
+  open = require "texres.data.open",
+  npy = arrays.npy,
+  npz = arrays.npz,
+  hdf5 = arrays.hdf5,
+  tensors = arrays.tensors,
+  folder = pictures.folder,
+  csv = pictures.csv,
+}, {
   __index = function(self, name)
     if not parts[name] then return nil end
     rawset(self, name, require(parts[name]))

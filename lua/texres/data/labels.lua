@@ -21,12 +21,13 @@ end
 local function find_values(meta, column, where)
   local name = column or columns.find(meta, label_columns) or columns.find(meta, name_columns)
   if name and meta[name] then return meta[name] end
-  return nil, where .. (column and (": there is no column '%s'"):format(column) or ": no column holds labels")
+  return nil, column and ("%s: there is no column '%s'"):format(where, column)
+    or where .. ": no labels found: name a file or a column with `labels`"
 end
 
 --- The values as found, the base they count from, and where they were found (for messages); or nil and a message.
 -- Columns of a CSV file are added to `meta`.
-local function find(from, meta)
+local function find(from, meta, origin)
   if type(from) == "string" then
     local path, column = columns.split_name(from)
     if path:lower():find "%.npy$" then
@@ -52,8 +53,8 @@ local function find(from, meta)
     return values, values and 1 or message, "labels"
   end
   if from then return from, 1, "labels" end
-  local values, message = find_values(meta, nil, "the metadata")
-  return values, values and 0 or message, "the metadata"
+  local values, message = find_values(meta, nil, origin)
+  return values, values and 0 or message, origin
 end
 
 --- Names to labels; classes nil: all names, sorted.
@@ -107,9 +108,10 @@ end
 -- which a file held; a list or tensor of the user; or nil: a column of `meta`
 -- @param meta columns, to which those of a CSV file are added
 -- @param classes list of names, or nil
+-- @param origin where the images come from, for messages
 -- @return labels, classes | nil, message
-return function(from, count, meta, classes)
-  local values, base, where = find(from, meta)
+return function(from, count, meta, classes, origin)
+  local values, base, where = find(from, meta, origin)
   if not values then return nil, "data: " .. base end
   if #values ~= count then return nil, ("data: %s: %d labels for %d images"):format(where, #values, count) end
   local labels, other
