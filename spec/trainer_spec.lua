@@ -202,7 +202,8 @@ describe("Trainer", function()
 
   it("names parameters that an update made infinite", function()
     local trainer = tr.Trainer(options { optimizer = { "sgd", lr = 1e300 } })
-    assert.error_matches(function() trainer:fit(toy(24, 1)) end, "in epoch 1, batch %d+ .*The parameter hidden.weight is not finite since the step before")
+    assert.error_matches(function() trainer:fit(toy(24, 1)) end,
+      "in epoch 1, batch %d+ .*The parameter hidden.weight is not finite since the step before")
   end)
 
   it("takes class weights, focal loss, a loss of the user's own, and clips gradients", function()
