@@ -1,4 +1,4 @@
-/* clamp.c - y = min(max(x, low), high); dx = dy where low <= x <= high, else 0. */
+/* clamp.c - y = min(max(x, low), high); dx = dy where low < x < high, else 0 (as PyTorch). */
 #include <math.h>
 
 #include "autograd/formula.h"
@@ -25,8 +25,8 @@ static tx_status backward(tx_call *call) {
   const params *p = call->params;
   tx_formula f = tx_formula_begin(call);
   tx_tensor *x = tx_saved(call, 0);
-  tx_tensor *above = tx_f_binary(&f, TX_GE, x, tx_f_number(&f, p->min));
-  tx_tensor *below = tx_f_binary(&f, TX_LE, x, tx_f_number(&f, p->max));
+  tx_tensor *above = tx_f_binary(&f, TX_GT, x, tx_f_number(&f, p->min));
+  tx_tensor *below = tx_f_binary(&f, TX_LT, x, tx_f_number(&f, p->max));
   tx_f_gradient(&f, 0, tx_f_where(&f, tx_f_mul(&f, above, below), call->dout[0], tx_f_number(&f, 0)));
   return tx_formula_end(&f);
 }

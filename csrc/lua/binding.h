@@ -41,7 +41,7 @@ int tx_return_tensor(lua_State *L, tx_status status, tx_tensor *t);
 tx_tensor *tx_check_tensor(lua_State *L, int arg);
 /* The same, NULL when it is not a tensor; raises when closed. */
 tx_tensor *tx_test_tensor(lua_State *L, int arg);
-/* Lets the collector run when tensors hold much more memory than after its last full run (it sees only the handles). */
+/* Lets the collector know of the memory behind handles, of which it sees nothing; to be called once per result. */
 void tx_pace_collector(lua_State *L);
 
 /* -- arguments ------------------------------------------------------------------------------------------------------- */

@@ -310,16 +310,25 @@ static int read_inputs(lua_State *L, const tx_op *op, int last, int options, inp
 
 /* -- the call -------------------------------------------------------------------------------------------------------- */
 
-static bool is_options(lua_State *L, int arg) {
+/* An empty table may be a list of nothing. */
+static bool takes_a_list(const tx_op *op) {
+  for (const tx_param *p = op->params; p != NULL && p->name != NULL; p++) {
+    if (p->kind == TX_PARAM_DIMS || p->kind == TX_PARAM_INTS) return true;
+  }
+  return false;
+}
+
+static bool is_options(lua_State *L, const tx_op *op, int arg) {
   if (arg < 1 || !lua_istable(L, arg)) return false;
   lua_pushnil(L);
-  bool named = false;
+  bool named = false, empty = true;
   while (!named && lua_next(L, arg)) {
     named = lua_type(L, -2) == LUA_TSTRING;
+    empty = false;
     lua_pop(L, 1);
   }
   if (named) lua_pop(L, 1); /* the key */
-  return named;
+  return named || (empty && !takes_a_list(op));
 }
 
 static void check_option_names(lua_State *L, const tx_op *op, int options) {
@@ -373,7 +382,9 @@ static int l_call(lua_State *L) {
   alignas(max_align_t) char params[MAX_PARAMS_SIZE];
   inputs in = {0};
   int last = lua_gettop(L);
-  int options = is_options(L, last) && !(last == 1 && (op->where & TX_INPUT_LIST)) ? last : 0;
+  while (last > 1 && lua_isnil(L, last)) last--; /* nothing was given there */
+  lua_settop(L, last);
+  int options = is_options(L, op, last) && !(last == 1 && (op->where & TX_INPUT_LIST)) ? last : 0;
   luaL_checkstack(L, TX_MAX_INPUTS + 8, op->name);
   int arg = read_inputs(L, op, last, options, &in);
   if (options != 0) check_option_names(L, op, options);

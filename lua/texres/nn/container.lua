@@ -42,13 +42,10 @@ function Container:init(items)
     local name, value = named_item(items[i])
     self:append(value or items[i], name)
   end
-  for key, value in pairs(items) do
-    if key == "name" then
-      rawset(self, "name", value)
-    elseif type(key) == "string" then
-      if not self:accept(key, value) then
-        raise("%s: no option %s (an item with a name is written { %s = module })", kind, key, key)
-      end
+  rawset(self, "name", items.name)
+  for _, key in ipairs(module.sorted_keys(items)) do -- the order of parameters must not depend on chance
+    if type(key) == "string" and key ~= "name" and not self:accept(key, items[key]) then
+      raise("%s: no option %s (an item with a name is written { %s = module })", kind, key, key)
     end
   end
 end

@@ -554,6 +554,7 @@ return {
   Parameter = parameter,
   register = register,
   adopt = adopt,
+  sorted_keys = sorted_keys,
   watch = watch,
   is_module = is_module,
   shape_text = shape_text,

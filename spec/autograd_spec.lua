@@ -1,0 +1,337 @@
+--- The tape: csrc/autograd/{call,tape}.c, csrc/lua/autograd.c, lua/texres/function.lua
+local tr = require "texres"
+
+local function leaf(values, dtype)
+  local t = tr.tensor(values, { dtype = dtype or "f64" })
+  t.requires_grad = true
+  return t
+end
+
+describe("backward", function()
+  it("follows the chain rule", function()
+    local x = leaf { 0.5, -1 }
+    local y = (x * x * 3 + x):exp():sum()
+    y:backward()
+    for i, v in ipairs { 0.5, -1 } do
+      local expected = math.exp(3 * v * v + v) * (6 * v + 1)
+      assert.is_true(math.abs(x.grad[i]:item() - expected) < 1e-12)
+    end
+  end)
+
+  it("adds up what arrives by several ways", function()
+    local x = leaf { 2 }
+    local a = x * 3
+    local y = a * a + a + x -- a is used three times, x twice: a diamond
+    y:sum():backward()
+    assert.equal(2 * 9 * 2 + 3 + 1, x.grad:item())
+  end)
+
+  it("computes every node once in a ladder of diamonds", function()
+    local x = leaf { 1 }
+    local y = x
+    for _ = 1, 60 do y = y + y end -- 2^60 paths
+    y:sum():backward()
+    assert.equal(2.0 ^ 60, x.grad:item())
+  end)
+
+  it("adds to the gradient that is there, until it is taken away", function()
+    local x = leaf { 1, 2 }
+    x:mul(2):sum():backward()
+    x:mul(3):sum():backward()
+    assert.same({ 5, 5 }, x.grad:totable())
+    x.grad = nil
+    x:mul(3):sum():backward()
+    assert.same({ 3, 3 }, x.grad:totable())
+  end)
+
+  it("takes a gradient to start from", function()
+    local x = leaf { 1, 2, 3 }
+    x:mul(x):backward(tr.tensor({ 1, 10, 100 }, { dtype = "f64" }))
+    assert.same({ 2, 40, 600 }, x.grad:totable())
+    assert.error_matches(function() (x * x):backward() end,
+      "backward: the tensor is {3}: give a gradient of that shape")
+    assert.error_matches(function() (x * x):backward(tr.ones(2)) end, "backward: the gradient is {2}, the tensor {3}")
+  end)
+
+  it("starts at a leaf, too", function()
+    local x = leaf(3)
+    x:backward()
+    assert.equal(1, x.grad:item())
+  end)
+
+  it("reaches only what requires a gradient", function()
+    local x, c = leaf { 1 }, tr.tensor({ 5 }, { dtype = "f64" })
+    local y = x * c
+    assert.is_true(y.requires_grad)
+    assert.is_false((c * 2).requires_grad)
+    y:sum():backward()
+    assert.is_nil(c.grad)
+    assert.equal(5, x.grad:item())
+    assert.error_matches(function() (c * 2):sum():backward() end,
+      "backward: this tensor {} does not depend on any tensor that requires a gradient")
+  end)
+
+  it("frees the graph: a second one says so", function()
+    local x = leaf { 1 }
+    local shared = x * 2
+    local y = (shared * 3):sum()
+    y:backward()
+    assert.error_matches(function() y:backward() end, "backward: the graph .* was already used .*sum.* is freed")
+    assert.error_matches(function() (shared + 1):sum():backward() end, "backward: the graph .* was already used .*mul")
+    assert.equal(6, x.grad:item())
+  end)
+
+  it("lets two graphs share a leaf", function()
+    local x = leaf { 1 }
+    local y, z = (x * 2):sum(), (x * 5):sum()
+    y:backward()
+    z:backward()
+    assert.equal(7, x.grad:item())
+  end)
+
+  it("walks a chain of 10,000 nodes and lets it go without recursion", function()
+    local x = leaf { 1 }
+    local y = x
+    for _ = 1, 10000 do y = y + 1 end
+    y:sum():backward()
+    assert.equal(1, x.grad:item())
+    local z = x
+    for _ = 1, 10000 do z = z * 1 end
+    z:free() -- never walked: only freed
+    collectgarbage()
+  end)
+
+  it("keeps gradients apart from what they were copied from", function()
+    local a, b = leaf { 1 }, leaf { 1 }
+    local dy = tr.ones(1, { dtype = "f64" })
+    local y = a + b
+    y:backward(dy)
+    tr.no_grad(function() a.grad:fill(9) end)
+    assert.equal(1, b.grad:item())
+    assert.equal(1, dy:item())
+  end)
+
+  it("materializes gradients that are expanded numbers", function()
+    local x = leaf { 1, 2, 3 }
+    x:sum():backward()
+    tr.no_grad(function() x.grad[1] = 5 end)
+    assert.same({ 5, 1, 1 }, x.grad:totable())
+  end)
+
+  it("goes through views of one tensor", function()
+    local x = leaf { { 1, 2 }, { 3, 4 } }
+    local y = x[1] * x:transpose(1, 2)[2] + x:view(4):slice(1, 1, 2)
+    y:sum():backward()
+    -- x[1] = {1,2}, column 2 = {2,4}; plus the first row
+    assert.same({ { 2 + 1, 4 + 1 + 1 }, { 0, 2 } }, x.grad:totable())
+  end)
+end)
+
+describe("requires_grad", function()
+  it("is set on leaves of float dtype only", function()
+    local x = tr.ones(2, { requires_grad = true })
+    assert.is_true(x.requires_grad)
+    assert.is_true(x.is_leaf)
+    assert.is_nil(x.operation)
+    local y = x * 2
+    assert.is_false(y.is_leaf)
+    assert.equal("mul", y.operation)
+    assert.error(function() tr.ones(2, { dtype = "i64" }).requires_grad = true end)
+    assert.error(function() y.requires_grad = false end)
+  end)
+
+  it("is not handed on inside no_grad", function()
+    local x = leaf { 1 }
+    local inside = tr.no_grad(function()
+      assert.is_false(tr.grad_enabled())
+      assert.is_true(tr.enable_grad(function() return (x * 2).requires_grad end))
+      return x * 2
+    end)
+    assert.is_false(inside.requires_grad)
+    assert.is_true(tr.grad_enabled())
+    assert.is_false(pcall(tr.no_grad, error))
+    assert.is_true(tr.grad_enabled(), "an error inside no_grad ends it")
+    assert.same({ 1, 2 }, { tr.no_grad(function(...) return ... end, 1, 2) })
+  end)
+
+  it("ends at detach, which shares memory", function()
+    local x = leaf { 1, 2 }
+    local y = (x * 2):detach()
+    assert.is_false(y.requires_grad)
+    local z = x:detach()
+    tr.no_grad(function() z:fill(7) end)
+    assert.same({ 7, 7 }, x:totable())
+  end)
+end)
+
+describe("a change in place", function()
+  it("of a tensor saved for backward is named at backward", function()
+    local x, w = leaf { 1, 2 }, tr.tensor({ 3, 4 }, { dtype = "f64" })
+    local y = (x * w):sum()
+    w:fill(0)
+    assert.error_matches(function() y:backward() end, "mul: a tensor {2} saved for backward was changed in place")
+  end)
+
+  it("through a view counts, too", function()
+    local x, w = leaf { 1, 2 }, tr.tensor({ 3, 4 }, { dtype = "f64" })
+    local y = (x * w):sum()
+    w:slice(1, 1, 1):fill(0)
+    assert.error_matches(function() y:backward() end, "mul: a tensor {2} saved for backward was changed in place")
+  end)
+
+  it("of what was not saved is none of its business", function()
+    local x, c = leaf { 1, 2 }, tr.tensor({ 3, 4 }, { dtype = "f64" })
+    local y = (x + c):sum()
+    c:fill(0)
+    y:backward()
+    assert.same({ 1, 1 }, x.grad:totable())
+  end)
+
+  it("is refused on tensors of the graph outside no_grad", function()
+    local x = leaf { 1, 2 }
+    assert.error_matches(function() x:fill(0) end,
+      "fill: this tensor {2} is changed in place, but it requires a gradient")
+    assert.error_matches(function() x[1] = 0 end, "requires a gradient")
+    assert.error_matches(function() (x * 2):zero() end, "was computed from one that requires a gradient")
+    tr.no_grad(function() x:fill(4) end)
+    assert.same({ 4, 4 }, x:totable())
+  end)
+end)
+
+describe("texres.Function", function()
+  local square = tr.Function {
+    forward = function(ctx, t)
+      ctx:save(t)
+      return t * t
+    end,
+    backward = function(ctx, dy)
+      local t = ctx:saved()
+      return dy * t * 2
+    end,
+  }
+
+  it("is part of the graph", function()
+    local x = leaf { 3, -1 }
+    local y = square(x * 2)
+    assert.equal("texres.Function", y.operation)
+    y:sum():backward()
+    assert.same({ 24, -8 }, x.grad:totable())
+    assert.is_true(tr.gradcheck(square, { leaf { 1.5, 2 } }))
+  end)
+
+  it("takes several inputs, plain arguments and gives several results", function()
+    local both = tr.Function {
+      forward = function(ctx, a, b, factor)
+        ctx.factor = factor
+        ctx:save(a, b)
+        return a * b * factor, a + b
+      end,
+      backward = function(ctx, dproduct, dsum)
+        local a, b = ctx:saved()
+        local da = dproduct and dproduct * b * ctx.factor
+        local db = dproduct and dproduct * a * ctx.factor
+        if dsum then da, db = da and da + dsum or dsum, db and db + dsum or dsum end
+        return da, db, nil
+      end,
+    }
+    local a, b = leaf { 1, 2 }, leaf { 3, 4 }
+    assert.is_true(tr.gradcheck(function(p, q) return both(p, q, 5) end, { a, b }))
+    local _, s = both(a, b, 5)
+    s:sum():backward()
+    assert.same({ 1, 1 }, b.grad:totable())
+  end)
+
+  it("finds a wrong gradient by gradcheck", function()
+    local wrong = tr.Function {
+      forward = function(_, t) return t * t end,
+      backward = function(_, dy) return dy end,
+    }
+    local ok, report = tr.gradcheck(wrong, { leaf { 1.5 } })
+    assert.is_false(ok)
+    assert.matches("texres.Function: 1 of 1 elements differ, worst at input 1 element {1}: analytic .*, numeric ",
+      report)
+  end)
+
+  it("reports errors of its backward and gradients that do not fit", function()
+    local broken = tr.Function {
+      forward = function(_, t) return t * 1 end,
+      backward = function() error "out of yarn" end,
+    }
+    local y = broken(leaf { 1 })
+    assert.error_matches(function() y:sum():backward() end, "texres.Function: .*out of yarn")
+    local short = tr.Function {
+      forward = function(_, t) return t * 1 end,
+      backward = function(_, dy) return dy:slice(1, 1, 1) end,
+    }
+    y = short(leaf { 1, 2 })
+    assert.error_matches(function() y:sum():backward() end,
+      "texres.Function: backward gave a gradient f64 {1} for input 1")
+    local text = tr.Function { forward = function(_, t) return t * 1 end, backward = function() return "x" end }
+    y = text(leaf { 1 })
+    assert.error_matches(function() y:sum():backward() end, "texres.Function: ")
+  end)
+
+  it("notices that a tensor it saved was changed in place", function()
+    local t = tr.tensor({ 2 }, { dtype = "f64" })
+    local f = tr.Function {
+      forward = function(ctx, x)
+        ctx:save(t)
+        return x * t
+      end,
+      backward = function(ctx, dy) return dy * ctx:saved() end,
+    }
+    local y = f(leaf { 1 })
+    t:fill(5)
+    assert.error_matches(function() y:sum():backward() end, "saved tensor 1 was changed in place")
+  end)
+
+  it("asks for what it needs", function()
+    assert.error_matches(function() tr.Function { forward = print } end, "forward = function, backward = function")
+    local f = tr.Function { forward = function() return 1 end, backward = function() end }
+    assert.error_matches(function() f(leaf { 1 }) end, "texres.Function: forward must return tensors, got 1")
+  end)
+
+  it("may hand its input through", function()
+    local x = leaf { 2 }
+    local f = tr.Function { forward = function(_, t) return t end, backward = function(_, dy) return dy * 10 end }
+    f(x):sum():backward()
+    assert.equal(10, x.grad:item())
+  end)
+end)
+
+describe("gradcheck", function()
+  it("says which element is worst", function()
+    local ok, report = tr.gradcheck(tr.mul, { leaf { 1, 2 }, leaf { 3, 4 } })
+    assert.is_true(ok)
+    assert.matches("^gradcheck: mul: 4 elements agree, worst at input %d element {%d}: analytic .*, numeric ", report)
+  end)
+  it("checks in f64 whatever the dtype, and leaves inputs alone", function()
+    local x, labels = tr.tensor { 1, 2 }, tr.tensor({ 2, 1 }, { dtype = "i64" })
+    assert.is_true(tr.gradcheck(function(t, i)
+      assert.equal("f64", t.dtype)
+      return t:index_select(1, i)
+    end, { x, labels }))
+    assert.is_false(x.requires_grad)
+    assert.same({ 1, 2 }, x:totable())
+  end)
+  it("leaves the random numbers alone, and repeats those of the function", function()
+    tr.manual_seed(3)
+    local first = tr.rand(3):totable()
+    tr.manual_seed(3)
+    assert.is_true(tr.gradcheck(function(t) return t * tr.rand(2, { dtype = "f64" }) end, { leaf { 1, 2 } }))
+    tr.manual_seed(3)
+    assert.same(first, tr.rand(3):totable())
+  end)
+  it("finds NaN, missing and wrong gradients", function()
+    assert.is_false(tr.gradcheck(tr.log, { leaf { -1 } }))
+    assert.is_false(tr.gradcheck(function(x) return x:detach() * 2 end, { leaf { 1 } }))
+    assert.is_false(tr.gradcheck(function(x) return x * x:detach() end, { leaf { 1 } }))
+  end)
+  it("says what it was not given", function()
+    assert.error_matches(function() tr.gradcheck(tr.exp, { tr.zeros(2, { dtype = "i64" }) }) end,
+      "gradcheck: none of the inputs is a float tensor")
+    assert.error_matches(function() tr.gradcheck(tr.exp) end, "gradcheck: a function and a list of inputs")
+    assert.error_matches(function() tr.gradcheck(function() return 1 end, { leaf { 1 } }) end,
+      "gradcheck: the function returned no float tensor")
+  end)
+end)

@@ -1,0 +1,111 @@
+--- Memory: what is dropped is given back, and long loops stay flat.
+local tr = require "texres"
+
+--- Live bytes after everything that is garbage was collected.
+local function live()
+  collectgarbage()
+  collectgarbage()
+  return (tr.live_bytes())
+end
+
+--- Resident kilobytes of this process; nil where /proc is absent, or where AddressSanitizer holds freed memory back.
+local function resident()
+  if os.getenv "ASAN_OPTIONS" then return nil end
+  local file = io.open "/proc/self/status"
+  if not file then return nil end
+  local kb = file:read("a"):match "VmRSS:%s*(%d+)"
+  file:close()
+  return tonumber(kb)
+end
+
+describe("memory", function()
+  it("returns to its start after 100,000 operations on small tensors", function()
+    local x = tr.rand(8, 8)
+    local start, before = live(), nil
+    for i = 1, 100000 do
+      local y = x + 1
+      if i % 2 == 0 then y = (y * x):slice(1, 2, 5) end
+      if i % 10 == 0 then y:sum(1, true):max() end
+      if i == 20000 then before = resident() end
+    end
+    local after = resident()
+    assert.equal(start, live())
+    if before then assert.is_true(after - before < 4096, ("resident memory grew by %d kB"):format(after - before)) end
+  end)
+
+  it("stays bounded while large tensors are dropped, without a call to the collector", function()
+    local start = live()
+    tr.trim_memory()
+    local x = tr.rand(1000, 1000)
+    for _ = 1, 500 do local _ = x * 2 end -- 2 GB in all
+    local _, peak = tr.live_bytes()
+    assert.is_true(peak - start < 256 * 2 ^ 20, peak - start)
+    x = nil -- luacheck: ignore
+    assert.equal(start, live())
+  end)
+
+  it("returns to its start after graphs that were walked, and graphs that were not", function()
+    local w = tr.rand(16, 16, { requires_grad = true })
+    local x = tr.rand(4, 16)
+    local start = live()
+    for i = 1, 3000 do
+      local loss = (x:matmul(w):tanh():pow(2)):mean()
+      if i % 3 ~= 0 then loss:backward() end
+    end
+    w.grad = nil
+    assert.equal(start, live())
+  end)
+
+  it("returns to its start after errors", function()
+    local a, b = tr.rand(2, 3), tr.rand(4)
+    local w = tr.rand(3, { requires_grad = true })
+    local start = live()
+    for _ = 1, 2000 do
+      pcall(function() return a + b end)
+      pcall(function() return a:reshape(7) end)
+      pcall(function() return tr.cat { a, b } end)
+      pcall(function() (w * w):backward() end)
+      pcall(function() return tr.tensor { 1, 2, "x" } end)
+    end
+    assert.equal(start, live())
+  end)
+
+  it("is given back by free, by <close> and by the collector", function()
+    local start = live()
+    local t = tr.zeros(1000, 1000)
+    local held = tr.live_bytes()
+    assert.is_true(held - start >= 4000000)
+    t:free()
+    assert.is_true(tr.live_bytes() < held - 3999999)
+    assert.error_matches(function() return t + 1 end, "the tensor was closed")
+    assert.error_matches(function() return t:sum() end, "the tensor was closed")
+    assert.error_matches(function() return t.dtype end, "the tensor was closed")
+    t:free() -- a second time is fine
+    do
+      local scoped <close> = tr.zeros(1000, 1000)
+      assert.is_true(tr.live_bytes() - start >= 4000000)
+      assert.equal(1000, #scoped)
+    end
+    assert.is_true(tr.live_bytes() - start < 4000000)
+    assert.equal(start, live())
+  end)
+
+  it("keeps what a view shows after its tensor was freed", function()
+    local t = tr.ones(100)
+    local view = t:slice(1, 3, 5)
+    t:free()
+    assert.same({ 1, 1, 1 }, view:totable())
+  end)
+
+  it("refuses sizes that overflow or that nobody has", function()
+    for _, shape in ipairs { { 1 << 62, 4 }, { 1 << 31, 1 << 31, 1 << 31 }, { math.maxinteger } } do
+      assert.error_matches(function() return tr.zeros(shape) end, "zeros: .*more than memory can address")
+    end
+    assert.error_matches(function() return tr.zeros(1 << 50) end, "zeros: ")
+    assert.error_matches(function() return tr.zeros(2, -1) end, "zeros: .*size %-1 in dimension 2 is negative")
+    assert.error_matches(function() return tr.ones(1):expand(1 << 62, 1 << 62) end,
+      "expand: .*more than memory can address")
+    assert.error_matches(function() return tr.ones(1):expand(1 << 55):contiguous() end, "contiguous: ")
+    assert.error_matches(function() return tr.ones(1):expand(1 << 55) + 1 end, "add: ")
+  end)
+end)
