@@ -3,9 +3,8 @@
 
 static const float sqrt_half = 0.707106781f, sqrt_2_over_pi = 0.797884561f, gelu_cubic = 0.044715f;
 
-TX_INLINE vfloat gelu_inner(vfloat x) {
-  return sqrt_2_over_pi * vf_fma(gelu_cubic * x, x * x, x);
-}
+/* Twice the argument of tanh in gelu's approximation: (1 + tanh(u)) / 2 is the logistic function of 2 u. */
+TX_INLINE vfloat gelu_inner(vfloat x) { return 2.0f * sqrt_2_over_pi * vf_fma(gelu_cubic * x, x * x, x); }
 
 TX_INLINE vfloat value(tx_activation kind, vfloat slope, vfloat x) {
   switch (kind) {
@@ -13,7 +12,7 @@ TX_INLINE vfloat value(tx_activation kind, vfloat slope, vfloat x) {
     case TX_ACT_LEAKY_RELU: return vf_select(x > 0.0f, x, slope * x);
     case TX_ACT_SILU: return x * vf_logistic(x);
     case TX_ACT_GELU: return 0.5f * x * (1.0f + vf_erf(x * sqrt_half));
-    case TX_ACT_GELU_TANH: return 0.5f * x * (1.0f + vf_tanh(gelu_inner(x)));
+    case TX_ACT_GELU_TANH: return x * vf_logistic(gelu_inner(x));
   }
   return x;
 }
@@ -31,8 +30,10 @@ TX_INLINE vfloat gradient(tx_activation kind, vfloat slope, vfloat x, vfloat dy)
       return dy * vf_fma(x, density, 0.5f + 0.5f * vf_erf(x * sqrt_half));
     }
     case TX_ACT_GELU_TANH: {
-      vfloat t = vf_tanh(gelu_inner(x)), inner_slope = sqrt_2_over_pi * vf_fma(3.0f * gelu_cubic * x, x, vf_set(1));
-      return dy * (0.5f * (1.0f + t) + 0.5f * x * (1.0f - t * t) * inner_slope);
+      vfloat u = gelu_inner(x), e = vf_exp(-vf_max(u, -u)), r = 1.0f / (1.0f + e);
+      vfloat s = vf_select(u < 0.0f, e * r, r); /* and s (1 - s) is e r^2, without cancellation */
+      vfloat slope_of_u = 2.0f * sqrt_2_over_pi * vf_fma(3.0f * gelu_cubic * x, x, vf_set(1));
+      return dy * vf_fma(x * slope_of_u, e * r * r, s);
     }
   }
   return dy;
