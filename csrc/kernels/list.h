@@ -107,8 +107,12 @@ typedef enum tx_activation {
   TX_KERNEL(sum_window_f32, void, (int64_t rows, int64_t columns, int64_t row_step, int64_t c, const float *x, \
                                    float factor, bool more, float *y)) \
   \
-  /* y[i] = x[i] * scale where the random word of element first + i is `threshold` or more, else 0. first is a multiple */ \
-  /* of 64; the word of element 64 g + 16 w + l is word w of tx_philox(seed, stream, 16 g + l) (base/rng.h) */ \
+  /* -- random numbers: n and first are multiples of 64 ------------------------------------------------------------ */ \
+  /* word[i] is the one of element first + i; of element 64 g + 16 w + l: word w of tx_philox(seed, stream, 16 g + l) */ \
+  TX_KERNEL(random_words, void, (int64_t n, int64_t first, uint64_t seed, uint64_t stream, uint32_t *word)) \
+  /* y[i] and y[i + 16] (i % 32 < 16) are normal deviates of word[i] and word[i + 16]: Box and Muller's */ \
+  TX_KERNEL(normal_f32, void, (int64_t n, const uint32_t *word, float mean, float deviation, float *y)) \
+  /* y[i] = x[i] * scale where the random word of element first + i is `threshold` or more, else 0; any n */ \
   TX_KERNEL(dropout_f32, void, (int64_t n, int64_t first, uint64_t seed, uint64_t stream, uint32_t threshold, float scale, \
                                 const float *x, float *y)) \
   \
