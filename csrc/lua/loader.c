@@ -112,8 +112,10 @@ static void read_augment(lua_State *L, int arg, tx_augment *augment) {
   }
 }
 
-/* texres.augment(list) -> Augment. */
+/* texres.augment(list) -> Augment; what is one already is handed back. */
 static int l_augment(lua_State *L) {
+  lua_settop(L, 1);
+  if (luaL_testudata(L, 1, AUGMENT_TYPE) != NULL) return 1;
   tx_augment *augment = lua_newuserdatauv(L, sizeof *augment, 0);
   augment->count = 0;
   luaL_setmetatable(L, AUGMENT_TYPE);

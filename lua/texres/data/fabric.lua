@@ -12,7 +12,7 @@
 
 local core = require "texres.core"
 local Set = require "texres.data.set"
-local raise = require "texres.raise"
+local complete = require "texres.data.options"
 
 local class_names, weave_names = core.fabric_choices()
 
@@ -29,38 +29,21 @@ local presets = {
   masks = false,
 }
 
-local function check_names(options)
-  local names = {}
-  for name in pairs(presets) do names[#names + 1] = name end
-  table.sort(names)
-  for name in pairs(options) do
-    if presets[name] == nil then
-      raise("fabric: unknown option '%s'; the choices are %s", name, table.concat(names, ", "))
-    end
-  end
-end
-
 --- Makes a set of synthetic fabric images {N,H,W,1}.
 -- @tparam[opt] table options count, size, seed, classes, weave, sources, severity, defect_size, yarn, masks
 -- @treturn Set
 return function(options)
-  options = options or {}
-  check_names(options)
-  local function option(name)
-    if options[name] == nil then return presets[name] end
-    return options[name]
-  end
-  local count, size, weave, classes = option "count", option "size", option "weave", option "classes"
-  local height, width = size, size
-  if type(size) == "table" then height, width = size[1], size[2] end
+  local o = complete("fabric", presets, options)
+  local height, width = o.size, o.size
+  if type(o.size) == "table" then height, width = o.size[1], o.size[2] end
   local images, labels, meta, masks = core.fabric {
-    count = count, height = height, width = width, seed = option "seed", classes = classes,
-    weave = weave == "mixture" and weave_names or weave,
-    sources = option "sources" or math.max(8, (tonumber(count) or 0) // 100),
-    severity = option "severity", defect_size = option "defect_size", yarn = option "yarn", masks = option "masks",
+    count = o.count, height = height, width = width, seed = o.seed, classes = o.classes,
+    weave = o.weave == "mixture" and weave_names or o.weave,
+    sources = o.sources or math.max(8, (tonumber(o.count) or 0) // 100),
+    severity = o.severity, defect_size = o.defect_size, yarn = o.yarn, masks = o.masks,
   }
   return Set.new {
-    source = core.source(images), labels = labels, classes = table.move(classes, 1, #classes, 1, {}), meta = meta,
-    masks = masks and core.source(masks),
+    source = core.source(images), labels = labels, classes = table.move(o.classes, 1, #o.classes, 1, {}), meta = meta,
+    masks = masks and core.source(masks), origin = "synthetic fabric, seed " .. o.seed,
   }
 end

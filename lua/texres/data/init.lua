@@ -2,8 +2,9 @@
 -- @module texres.data
 
 local Set = require "texres.data.set"
-require "texres.data.split" -- adds methods to Set, as does the next
+require "texres.data.split" -- adds methods to Set, as do the next
 require "texres.data.loader"
+require "texres.data.sheet"
 local arrays = require "texres.data.arrays"
 local pictures = require "texres.data.pictures"
 

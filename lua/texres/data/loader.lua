@@ -14,6 +14,7 @@
 local core = require "texres.core"
 local raise = require "texres.raise"
 local Set = require "texres.data.set"
+local complete = require "texres.data.options"
 
 local presets = {
   batch = 32, -- images per batch
@@ -31,17 +32,6 @@ local presets = {
 
 local Loader = {}
 Loader.__index = Loader
-
-local function check_names(options)
-  local names = {}
-  for name in pairs(presets) do names[#names + 1] = name end
-  table.sort(names)
-  for name in pairs(options) do
-    if presets[name] == nil then
-      raise("loader: unknown option '%s'; the choices are %s", name, table.concat(names, ", "))
-    end
-  end
-end
 
 --- A list from a number, a list or a tensor {n}.
 local function as_list(value, length)
@@ -69,22 +59,14 @@ end
 -- @tparam[opt] table options batch, shuffle, balanced, weights, drop_last, seed, epoch, augment, mean, std, workers
 -- @treturn Loader
 function Set:loader(options)
-  options = options or {}
-  check_names(options)
-  local function option(name)
-    if options[name] == nil then return presets[name] end
-    return options[name]
-  end
-  local augment, channels = option "augment", self.source.channels
-  if type(augment) == "table" then augment = core.augment(augment) end
+  local o, channels = complete("loader", presets, options), self.source.channels
   local handle = core.loader(self.source, self.index, self.label, {
-    classes = #self.classes, batch = option "batch", shuffle = option "shuffle", balanced = option "balanced",
-    weights = option "weights" and sample_weights(self, option "weights") or nil, drop_last = option "drop_last",
-    seed = option "seed", augment = augment or nil, workers = option "workers",
-    mean = option "mean" and as_list(option "mean", channels) or nil,
-    std = option "std" and as_list(option "std", channels) or nil,
+    classes = #self.classes, batch = o.batch, shuffle = o.shuffle, balanced = o.balanced,
+    weights = o.weights and sample_weights(self, o.weights) or nil, drop_last = o.drop_last, seed = o.seed,
+    augment = o.augment and core.augment(o.augment) or nil, workers = o.workers,
+    mean = o.mean and as_list(o.mean, channels) or nil, std = o.std and as_list(o.std, channels) or nil,
   })
-  return setmetatable({ handle = handle, epoch = option "epoch", batch = 0 }, Loader)
+  return setmetatable({ handle = handle, epoch = o.epoch, batch = 0 }, Loader)
 end
 
 --- Batches per epoch.
