@@ -202,6 +202,33 @@ describe("containers", function()
     assert.matches("shortcut = nn.Linear(3, 2)", text, 1, true)
   end)
 
+  it("do batch norm, sum and ReLU in one pass with the same results", function()
+    local function build()
+      tr.manual_seed(9)
+      return nn.Sequential {
+        nn.Linear(3, 5), nn.BatchNorm(5), nn.ReLU(),
+        nn.Residual {
+          nn.Linear(5, 5), nn.BatchNorm(5), nn.ReLU(), nn.Linear(5, 5), nn.BatchNorm(5), activation = nn.ReLU(),
+        },
+        nn.Residual { nn.Linear(5, 5), nn.BatchNorm(5) }, nn.BatchNorm(5),
+      }:to "f64"
+    end
+    local fused, plain = build(), build()
+    local x = tr.randn({ 7, 3 }, { dtype = "f64" })
+    local y = fused(x)
+    local z = require("texres.nn.module").watch(function() end, function() return plain(x) end)
+    assert.is_true(tr.allclose(y, z, 1e-12, 1e-12))
+    y:pow(2):sum():backward()
+    z:pow(2):sum():backward()
+    local wanted = plain:parameters()
+    for i, p in ipairs(fused:parameters()) do assert.is_true(tr.allclose(p.grad, wanted[i].grad, 1e-9, 1e-9), i) end
+    local state = fused:state_dict()
+    for name, t in pairs(plain:state_dict()) do assert.is_true(tr.allclose(state[name], t, 1e-12), name) end
+    assert(tr.gradcheck(function(t) return (fused(t) ^ 2):sum() end, { x }))
+    fused[3] = nn.Module { forward = function(_, t) return t * 2 end } -- called, though it stands where ReLU stood
+    assert.is_false(tr.allclose(fused(x), y))
+  end)
+
   it("Concat joins channels", function()
     local a, b = nn.Conv2d(2, 3, 1), nn.Conv2d(2, 5, 1)
     local x = tr.randn(1, 4, 4, 2)

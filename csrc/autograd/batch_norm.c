@@ -1,5 +1,5 @@
-/* batch_norm.c - y = (x - mean) * gamma / sqrt(var + eps) + beta, per channel (the last dimension). The passes over the data
- * stand in tensor/norm.c. */
+/* batch_norm.c - y = (x - mean) * gamma / sqrt(var + eps) + beta, per channel (the last dimension); on request with a
+ * residual added and ReLU applied in the same pass. The passes over the data stand in tensor/norm.c. */
 #include <math.h>
 
 #include "autograd/layer.h"
@@ -7,11 +7,17 @@
 #include "base/memory.h"
 #include "tensor/norm.h"
 
-enum { X, GAMMA, BETA, RUNNING_MEAN, RUNNING_VAR };
-enum { SAVED_X, SAVED_GAMMA, SAVED_STATISTICS }; /* statistics: f64 {2,C}, mean and 1 / sqrt(var + eps) */
+enum { X, GAMMA, BETA, RUNNING_MEAN, RUNNING_VAR, RESIDUAL };
+enum {
+  SAVED_X,
+  SAVED_GAMMA,
+  SAVED_BETA,
+  SAVED_STATISTICS,
+  SAVED_Y
+}; /* statistics: f64 {2,C}, mean and 1 / sqrt(var + eps) */
 
 typedef struct params {
-  bool training;
+  bool training, relu;
   double momentum, eps;
 } params;
 
@@ -26,6 +32,11 @@ static tx_status check(const tx_call *call) {
   }
   if ((call->in[RUNNING_MEAN] == NULL) != (call->in[RUNNING_VAR] == NULL)) {
     return tx_fail(TX_EINVAL, "batch_norm: running_mean and running_var come together: one of them is missing");
+  }
+  const tx_tensor *residual = call->in[RESIDUAL];
+  if (residual != NULL && (!tx_same_shape(x, residual) || x->dtype != residual->dtype)) {
+    return tx_fail(TX_EINVAL, "batch_norm: residual is %s %s, x is %s %s: they must be alike",
+                   tx_dtype_name(residual->dtype), tx_shape_of(residual), tx_dtype_name(x->dtype), tx_shape_of(x));
   }
   const params *p = call->params;
   if (!p->training && call->in[RUNNING_MEAN] == NULL) {
@@ -87,42 +98,57 @@ static tx_status gather(tx_call *call, const tx_tensor *x, int64_t rows, tx_tens
   return TX_OK;
 }
 
-static tx_norm describe(const tx_tensor *x, const tx_tensor *gamma, const void *beta, const tx_tensor *statistics) {
+/* The contiguous tensors of one call. */
+typedef struct tensors {
+  tx_tensor *x, *gamma, *beta, *statistics, *residual; /* residual may be NULL */
+} tensors;
+
+static void *data_of(const tx_tensor *t) { return t != NULL ? tx_data(t) : NULL; }
+
+static tx_norm describe(const params *p, const tensors *t) {
+  const tx_tensor *x = t->x;
   int64_t c = x->shape[x->dims - 1];
   return (tx_norm){.dtype = x->dtype,
                    .rows = rows_of(x),
                    .c = c,
                    .x = tx_data(x),
-                   .gamma = tx_data(gamma),
-                   .beta = beta,
-                   .mean = tx_f64(statistics),
-                   .invstd = tx_f64(statistics) + c};
+                   .gamma = tx_data(t->gamma),
+                   .beta = tx_data(t->beta),
+                   .mean = tx_f64(t->statistics),
+                   .invstd = tx_f64(t->statistics) + c,
+                   .residual = data_of(t->residual),
+                   .relu = p->relu};
 }
 
-static tx_status normalize(tx_call *call, tx_tensor *x, tx_tensor *gamma, tx_tensor *beta, tx_tensor *statistics) {
-  TX_TRY(gather(call, x, rows_of(x), statistics));
-  TX_TRY(tx_empty_like(x, &call->out[0]));
-  tx_norm n = describe(x, gamma, tx_data(beta), statistics);
+static tx_status normalize(tx_call *call, const tensors *t) {
+  const params *p = call->params;
+  TX_TRY(gather(call, t->x, rows_of(t->x), t->statistics));
+  TX_TRY(tx_empty_like(t->x, &call->out[0]));
+  tx_norm n = describe(p, t);
   TX_TRY(tx_norm_forward(&n, tx_data(call->out[0])));
-  tx_save(call, SAVED_X, x);
-  tx_save(call, SAVED_GAMMA, gamma);
-  tx_save(call, SAVED_STATISTICS, statistics);
+  tx_save(call, SAVED_X, t->x);
+  tx_save(call, SAVED_GAMMA, t->gamma);
+  tx_save(call, SAVED_BETA, t->beta);
+  tx_save(call, SAVED_STATISTICS, t->statistics);
+  if (p->relu && t->residual != NULL) tx_save(call, SAVED_Y, call->out[0]); /* else its sign follows from x */
   return TX_OK;
 }
 
 static tx_status forward(tx_call *call) {
   TX_TRY(check(call));
-  tx_tensor *x = NULL, *gamma = NULL, *beta = NULL, *statistics = NULL;
+  tensors t = {0};
   int64_t shape[2] = {2, call->in[GAMMA]->shape[0]};
-  tx_status status = tx_contiguous(call->in[X], &x);
-  if (status == TX_OK) status = tx_contiguous(call->in[GAMMA], &gamma);
-  if (status == TX_OK) status = tx_contiguous(call->in[BETA], &beta);
-  if (status == TX_OK) status = tx_empty(TX_F64, 2, shape, &statistics);
-  if (status == TX_OK) status = normalize(call, x, gamma, beta, statistics);
-  tx_unref(x);
-  tx_unref(gamma);
-  tx_unref(beta);
-  tx_unref(statistics);
+  tx_status status = tx_contiguous(call->in[X], &t.x);
+  if (status == TX_OK) status = tx_contiguous(call->in[GAMMA], &t.gamma);
+  if (status == TX_OK) status = tx_contiguous(call->in[BETA], &t.beta);
+  if (status == TX_OK) status = tx_empty(TX_F64, 2, shape, &t.statistics);
+  if (status == TX_OK && call->in[RESIDUAL] != NULL) status = tx_contiguous(call->in[RESIDUAL], &t.residual);
+  if (status == TX_OK) status = normalize(call, &t);
+  tx_unref(t.x);
+  tx_unref(t.gamma);
+  tx_unref(t.beta);
+  tx_unref(t.statistics);
+  tx_unref(t.residual);
   return status;
 }
 
@@ -130,18 +156,21 @@ static tx_status wanted(const tx_call *call, int input, const tx_tensor *like) {
   return call->needs[input] ? tx_empty_like(like, &call->din[input]) : TX_OK;
 }
 
-static void *data_of(const tx_tensor *t) { return t != NULL ? tx_data(t) : NULL; }
-
 static tx_status backward(tx_call *call) {
-  tx_tensor *x = tx_saved(call, SAVED_X), *gamma = tx_saved(call, SAVED_GAMMA), *dy;
   const params *p = call->params;
-  TX_TRY(wanted(call, X, x));
-  TX_TRY(wanted(call, GAMMA, gamma));
-  TX_TRY(wanted(call, BETA, gamma));
+  tensors t = {tx_saved(call, SAVED_X), tx_saved(call, SAVED_GAMMA), tx_saved(call, SAVED_BETA),
+               tx_saved(call, SAVED_STATISTICS), NULL};
+  tx_tensor *y = tx_saved(call, SAVED_Y), *dy;
+  TX_TRY(wanted(call, X, t.x));
+  TX_TRY(wanted(call, GAMMA, t.gamma));
+  TX_TRY(wanted(call, BETA, t.gamma));
+  TX_TRY(wanted(call, RESIDUAL, t.x));
   TX_TRY(tx_contiguous(call->dout[0], &dy));
-  tx_norm n = describe(x, gamma, NULL, tx_saved(call, SAVED_STATISTICS));
-  tx_status status = tx_norm_backward(&n, NULL, p->training, tx_data(dy), data_of(call->din[X]), NULL,
-                                      data_of(call->din[GAMMA]), data_of(call->din[BETA]));
+  tx_norm n = describe(p, &t);
+  n.residual = data_of(y); /* all that backward wants to know is whether there was one */
+  tx_status status =
+      tx_norm_backward(&n, data_of(y), p->training, tx_data(dy), data_of(call->din[X]), data_of(call->din[RESIDUAL]),
+                       data_of(call->din[GAMMA]), data_of(call->din[BETA]));
   tx_unref(dy);
   return status;
 }
@@ -149,18 +178,23 @@ static tx_status backward(tx_call *call) {
 static const tx_param parameters[] = {TX_PARAM(params, training, TX_PARAM_BOOL, "false"),
                                       TX_PARAM(params, momentum, TX_PARAM_NUMBER, "0.1"),
                                       TX_PARAM(params, eps, TX_PARAM_NUMBER, "1e-5"),
+                                      TX_PARAM(params, relu, TX_PARAM_BOOL, "false"),
                                       {NULL}};
 
 const tx_op tx_op_batch_norm = {
     .name = "batch_norm",
-    .inputs = "x gamma beta running_mean? running_var?",
+    .inputs = "x gamma beta running_mean? running_var? residual?",
     .outputs = 1,
     .where = TX_AS_FUNCTIONAL,
     .params_size = sizeof(params),
     .params = parameters,
     .forward = forward,
     .backward = backward,
-    .doc = "batch_norm(x, gamma, beta, {running_mean=, running_var=, training=false, momentum=0.1, eps=1e-5}): normalizes "
-           "every channel of x {N,...,C} by the mean and variance of the batch (training: the running tensors then follow "
-           "them, the variance unbiased) or by the running ones, times gamma {C} plus beta {C}.",
+    .doc =
+        "batch_norm(x, gamma, beta, {running_mean=, running_var=, training=false, momentum=0.1, eps=1e-5, "
+        "residual=, relu=false}): normalizes "
+        "every channel of x {N,...,C} by the mean and variance of the batch (training: the running tensors then follow "
+        "them, the variance unbiased) or by the running ones, times gamma {C} plus beta {C}; then adds the residual "
+        "(same "
+        "shape as x) and takes max(y, 0), in the same pass.",
 };

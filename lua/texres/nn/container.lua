@@ -3,10 +3,14 @@
 -- Items are modules, tables with `forward`, or plain functions, and are found as [1], [2], ... An item in braces with
 -- a name is found under that name instead: nn.Sequential { { conv1 = nn.Conv2d(3, 64, 7) }, nn.ReLU() }. A `name` for
 -- the whole appears in errors and summaries.
+--
+-- Batch norm, the sum of a Residual and ReLU are done in one pass over memory where they follow each other.
 
 local core = require "texres.core"
 local raise = require "texres.raise"
 local module = require "texres.nn.module"
+local BatchNorm = require("texres.nn.norm").BatchNorm
+local ReLU = require("texres.nn.activation").ReLU
 local Module, is_module = module.Module, module.is_module
 
 --- A module around a plain function without parameters.
@@ -90,12 +94,28 @@ function Container:describe()
   return name and ("%s %s"):format(getmetatable(self).__name, name) or getmetatable(self).__name
 end
 
+-- Whether m is of just this class, with nothing of its own in the place of forward.
+local function is_plain(m, class)
+  return m ~= nil and getmetatable(m) == class and rawget(m, "forward") == nil
+end
+
+-- Passes x through the items number 1 to `last`.
+local function chain(self, x, last)
+  local items, i, fuse = self._items, 1, not module.is_watched()
+  while i <= last do
+    local m = self[items[i]]
+    local relu = fuse and i < last and is_plain(m, BatchNorm) and is_plain(self[items[i + 1]], ReLU)
+    if relu then x = m(x, true) else x = m(x) end
+    i = i + (relu and 2 or 1)
+  end
+  return x
+end
+
 --- Sequential{ a, b, ... }: the output of one item is the input of the next.
 local Sequential = module.register("Sequential", Module("Sequential", Container))
 
 function Sequential:forward(x)
-  for _, key in ipairs(self._items) do x = self[key](x) end
-  return x
+  return chain(self, x, #self._items)
 end
 
 --- Residual{ body..., shortcut = module, activation = module }: activation(body(x) + shortcut(x)).
@@ -131,12 +151,15 @@ local function check_shapes(self, body, shortcut)
 end
 
 function Residual:forward(x)
-  local body, shortcut = x, rawget(self, "shortcut")
-  for _, key in ipairs(self._items) do body = self[key](body) end
+  local shortcut, activation = rawget(self, "shortcut"), rawget(self, "activation")
+  local last = #self._items
+  local norm, relu = self[self._items[last]], is_plain(activation, ReLU)
+  local fuse = not module.is_watched() and is_plain(norm, BatchNorm) and (relu or not activation)
+  local body = chain(self, x, fuse and last - 1 or last)
   local aside = shortcut and shortcut(x) or x
   check_shapes(self, body, aside)
+  if fuse then return norm(body, relu, aside) end
   local sum = body + aside
-  local activation = rawget(self, "activation")
   return activation and activation(sum) or sum
 end
 

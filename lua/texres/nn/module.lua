@@ -173,6 +173,9 @@ local function watch(fn, body)
   return table.unpack(results, 2, results.n)
 end
 
+--- Whether someone watches: then every module is to be called by itself.
+local function is_watched() return watcher ~= nil end
+
 -- Construction -------------------------------------------------------------------------------------------------------
 
 local function enrol_new(self, key, value)
@@ -556,6 +559,7 @@ return {
   adopt = adopt,
   sorted_keys = sorted_keys,
   watch = watch,
+  is_watched = is_watched,
   is_module = is_module,
   shape_text = shape_text,
   tensor_bytes = tensor_bytes,

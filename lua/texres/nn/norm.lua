@@ -22,10 +22,11 @@ function BatchNorm:init(channels, options)
   self.running_var = core.ones(channels)
 end
 
-function BatchNorm:forward(x)
+-- `residual` and `relu` are given by containers that found them to follow: then all of it is one pass over memory.
+function BatchNorm:forward(x, relu, residual)
   return F.batch_norm(x, self.gamma, self.beta, {
     running_mean = self.running_mean, running_var = self.running_var, training = self.training,
-    momentum = self.momentum, eps = self.eps,
+    momentum = self.momentum, eps = self.eps, relu = relu, residual = residual,
   })
 end
 
