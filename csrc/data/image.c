@@ -94,12 +94,18 @@ static tx_status pnm_decode(pnm *p, tx_tensor **out) {
 
 /* -- decoding ---------------------------------------------------------------------------------------------------------- */
 
-static tx_status fail_stb(void) {
-  const char *reason = stbi_failure_reason();
-  if (reason == NULL || strstr(reason, "unknown image type") != NULL) {
-    return tx_fail(TX_EWORLD, "not a PNG, JPEG, BMP, TGA, PGM or PPM image");
-  }
-  return tx_fail(TX_EWORLD, "the image is damaged (%s)", reason);
+/* The kind of image by its first bytes; NULL for TGA, which has no magic word. */
+static const char *kind_of(const uint8_t *bytes, size_t size) {
+  if (size >= 8 && memcmp(bytes, "\x89PNG\r\n\x1a\n", 8) == 0) return "PNG";
+  if (size >= 3 && memcmp(bytes, "\xff\xd8\xff", 3) == 0) return "JPEG";
+  if (size >= 2 && memcmp(bytes, "BM", 2) == 0) return "BMP";
+  return NULL;
+}
+
+static tx_status fail_stb(const uint8_t *bytes, size_t size, const char *reason) {
+  const char *kind = kind_of(bytes, size);
+  if (kind == NULL) return tx_fail(TX_EWORLD, "not a PNG, JPEG, BMP, TGA, PGM or PPM image, or damaged");
+  return tx_fail(TX_EWORLD, "the %s image is %s", kind, reason);
 }
 
 tx_status tx_image_read_info(const uint8_t *bytes, size_t size, tx_image_info *info) {
@@ -111,7 +117,9 @@ tx_status tx_image_read_info(const uint8_t *bytes, size_t size, tx_image_info *i
     *info = (tx_image_info){p.height, p.width, p.channels, p.maximum > 255 ? 16 : 8};
   } else {
     int width, height, channels;
-    if (!stbi_info_from_memory(bytes, (int)size, &width, &height, &channels)) return fail_stb();
+    if (!stbi_info_from_memory(bytes, (int)size, &width, &height, &channels)) {
+      return fail_stb(bytes, size, "damaged in its header, or too large");
+    }
     *info = (tx_image_info){height, width, channels < 3 ? 1 : 3, stbi_is_16_bit_from_memory(bytes, (int)size) ? 16 : 8};
   }
   if (info->width < 1 || info->height < 1) return tx_fail(TX_EWORLD, "an image of no pixels");
@@ -127,7 +135,7 @@ static tx_status stb_decode(const uint8_t *bytes, size_t size, const tx_image_in
   void *pixels = info->bits == 16
                      ? (void *)stbi_load_16_from_memory(bytes, (int)size, &width, &height, &found, channels)
                      : (void *)stbi_load_from_memory(bytes, (int)size, &width, &height, &found, channels);
-  if (pixels == NULL) return fail_stb();
+  if (pixels == NULL) return fail_stb(bytes, size, "damaged or truncated");
   int64_t shape[3] = {height, width, channels}, samples = shape[0] * shape[1] * shape[2];
   tx_status status = tx_empty(info->bits == 16 ? TX_F32 : TX_U8, 3, shape, out);
   if (status == TX_OK && info->bits == 8) memcpy(tx_u8(*out), pixels, (size_t)samples);

@@ -100,7 +100,7 @@ static tx_status read_descr(const char *descr, tx_npy *npy) {
   const char *at = descr;
   char order = '=';
   if (*at != '\0' && strchr("<>=|", *at) != NULL) order = *at++;
-  char kind = *at != '\0' ? *at++ : '?';
+  char kind = *at != '\0' ? *at++ : '\0';
   long item = strtol(at, NULL, 10);
   bool digits = *at != '\0' && strspn(at, "0123456789") == strlen(at);
   if (kind == '?' && *at == '\0') { /* '?' alone is bool */

@@ -98,7 +98,7 @@ function arrays.npz(options)
   return make.set(source, from, options, ("%s (%s)"):format(path, images.name))
 end
 
--- -- HDF5 --------------------------------------------------------------------------------------------------------------
+-- -- HDF5 ------------------------------------------------------------------------------------------------------------
 
 --- A dataset as a source: in memory, or read image by image when it is large.
 local function dataset_source(options, dataset)

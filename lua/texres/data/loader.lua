@@ -6,9 +6,9 @@
 --     end
 --
 -- `images` is f32 {n,H,W,C}, `labels` i64 {n} from 1. With mixup or cutmix, `mix` is { labels =, lambda = }: images
--- show `labels` to the share lambda, else `mix.labels`; it is nil for a batch that wasn't mixed. A batch is a function
--- of the options, the epoch and its number, so that the number of workers changes nothing. Leaving the loop in any way
--- stops the workers.
+-- show `labels` to the share lambda, else `mix.labels`; it is nil for a batch that wasn't mixed. A batch is a
+-- function of the options, the epoch and its number, so that the number of workers changes nothing. Leaving the loop
+-- in any way stops the workers.
 -- @module texres.data.loader
 
 local core = require "texres.core"

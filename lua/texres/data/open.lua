@@ -108,7 +108,9 @@ local function open_folder(path, options)
       sets[#sets + 1] = full
     end
   end
-  if #sets > 1 then return nil, ("data: %s holds several sets: open one of %s"):format(path, table.concat(sets, ", ")) end
+  if #sets > 1 then
+    return nil, ("data: %s holds several sets: open one of %s"):format(path, table.concat(sets, ", "))
+  end
   if #sets == 0 and #folders == 0 and #tables == 1 then sets = tables end
   if #sets == 0 then return pictures.folder(merge({ path = path }, options)) end
   local _, _, suffix = parts_of(sets[1])
