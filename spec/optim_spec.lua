@@ -73,6 +73,11 @@ describe("optimizers", function()
     assert.is_true(tr.allclose(b, tr.full({ 2 }, 0.5)))
   end)
 
+  it("take a module for its parameters", function()
+    local net = tr.nn.Sequential { tr.nn.Linear(2, 2), tr.nn.Linear(2, 1) }
+    assert.equal(4, #optim.Adam(net):parameters())
+  end)
+
   it("refuse nonsense", function()
     local p = parameter(tr.ones(2))
     for text, call in pairs {
@@ -83,6 +88,7 @@ describe("optimizers", function()
       ["Adam: no option momentum; there are beta1"] = function() optim.Adam({ p }, { momentum = 1 }) end,
       ["SGD: lr is %-1"] = function() optim.SGD({ p }, { lr = -1 }) end,
       ["SGD: nesterov needs a momentum"] = function() optim.SGD({ p }, { nesterov = true }) end,
+      ["clip_grad_norm: max is nil"] = function() optim.clip_grad_norm({ p }) end,
       ["SGD: load_state_dict: the state is that of Adam"] = function()
         optim.SGD({ p }):load_state_dict(optim.Adam({ p }):state_dict())
       end,

@@ -110,6 +110,8 @@ describe("safetensors", function()
 
   it("refuses to write what is no table of tensors", function()
     assert.error_matches(function() safetensors.save("x", { a = 1 }) end, "a = number")
+    assert.error_matches(function() safetensors.save(nil, {}) end, "save: the path is a string")
+    assert.error_matches(function() tr.load() end, "load: the path is a string, got nil")
     assert.error_matches(function() safetensors.save("x", {}, { a = 1 }) end, "metadata maps strings to strings")
   end)
 end)

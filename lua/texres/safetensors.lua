@@ -10,6 +10,7 @@
 local core = require "texres.core"
 local json = require "texres.json"
 local raise = require "texres.raise"
+local check = require "texres.nn.check"
 local module = require "texres.nn.module"
 
 local safetensors = {}
@@ -53,6 +54,7 @@ local function as_list(t) return setmetatable(t, { __jsontype = "array" }) end
 --- Writes a table of tensors (f32, f64, i64, u8), and `metadata`, a table of strings (optional). The file is written
 -- whole or not at all. True, or nil and a message.
 function safetensors.save(path, tensors, metadata)
+  check.path("save", path)
   local header = { __metadata__ = check_metadata(metadata) }
   local keys, pieces, offset = { "__metadata__" }, { "" }, 0
   for _, name in ipairs(file_order(tensors)) do
@@ -163,6 +165,7 @@ end
 --- Reads a file: a table from names to tensors, and the metadata, a table of strings. F16 and BF16 become f32. A file
 -- that is missing, damaged or hostile gives nil and a message.
 function safetensors.load(path)
+  check.path("load", path)
   local function fail(problem) return nil, ("%s: %s"):format(path, problem) end
   local text, data_start, size = read_header(path)
   if not text then return nil, data_start:find(path, 1, true) and data_start or ("%s: %s"):format(path, data_start) end

@@ -21,6 +21,12 @@ function check.number(where, what, value, low, high)
   return value
 end
 
+--- `value` as the path of a file.
+function check.path(where, value)
+  if type(value) ~= "string" then raise("%s: the path is a string, got %s", where, type(value)) end
+  return value
+end
+
 --- The options table with defaults filled in; an unknown name is an error that lists the known ones. `presets` maps
 -- every known name to its default, false where there is none.
 function check.options(where, options, presets)

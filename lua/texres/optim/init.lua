@@ -1,6 +1,7 @@
 --- Optimizers, learning rate schedules, gradient clipping.
 
 local core = require "texres.core"
+local check = require "texres.nn.check"
 local adam = require "texres.optim.adam"
 
 local optim = {
@@ -13,6 +14,7 @@ local optim = {
 --- Scales the gradients of a list of parameters so that their norm, taken together, is at most `max`. Returns the norm
 -- before.
 function optim.clip_grad_norm(parameters, max)
+  check.number("clip_grad_norm", "max", max, 0, math.huge)
   local norm = core.optimizer.gradient_norm(parameters)
   if norm > max then core.optimizer.scale_gradients(parameters, max / (norm + 1e-6)) end
   return norm

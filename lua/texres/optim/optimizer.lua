@@ -1,6 +1,6 @@
 --- What all optimizers share: parameter groups, state, zero_grad.
 --
---     optim.Adam(net:parameters(), { lr = 1e-3 })
+--     optim.Adam(net:parameters(), { lr = 1e-3 })       -- or the module itself
 --     optim.SGD({ { params = trunk:parameters() }, { params = head:parameters(), lr = 0.1 } }, { lr = 0.01 })
 --
 -- `groups` is a list of tables with `params` and the options of that group; change optimizer.groups[1].lr at any time,
@@ -10,6 +10,7 @@
 local core = require "texres.core"
 local raise = require "texres.raise"
 local check = require "texres.nn.check"
+local module = require "texres.nn.module"
 local is_tensor = core.is_tensor
 
 local Optimizer = {}
@@ -20,6 +21,7 @@ local function as_groups(params, name)
   if type(params) ~= "table" then
     raise("%s: expected a list of parameters or of groups, got %s", name, type(params))
   end
+  if module.is_module(params) then return { { params = params:parameters() } } end
   if params.params then return { params } end
   if params[1] ~= nil and not is_tensor(params[1]) then return params end
   return { { params = params } }
