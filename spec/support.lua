@@ -53,7 +53,7 @@ end
 
 local function quote(word) return "'" .. word:gsub("'", "'\\''") .. "'" end
 
---- Runs a program and waits for it: run({"lua5.4", "examples/x.lua"}, {env = {OMP_NUM_THREADS = 1}}).
+--- Runs a program and waits for it: run({"lua5.4", "examples/x.lua"}, {env = {TEXRES_NUM_THREADS = 1}}).
 -- Returns whether it ended with status 0, what it wrote to stdout and stderr together, and the status.
 function support.run(words, options)
   local parts = { "env" }
