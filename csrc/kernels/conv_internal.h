@@ -27,6 +27,8 @@ tx_status tx_conv_gemm_forward(const tx_conv_shape *shape, const float *x, const
 tx_status tx_conv_gemm_input_gradient(const tx_conv_shape *shape, const float *dy, const float *w, float *dx);
 tx_status tx_conv_gemm_weight_gradient(const tx_conv_shape *shape, const float *x, const float *dy, float *dw);
 
+/* 3x3, stride 1 or 2 (the same along both axes), no dilation, one group; stride 2 takes padding up to 2. */
+int64_t tx_conv_winograd_tiles(const tx_conv_shape *shape, tx_conv_pass pass);
 tx_status tx_conv_winograd_forward(const tx_conv_shape *shape, const float *x, const float *w,
                                    const tx_conv_epilogue *epilogue, float *y);
 tx_status tx_conv_winograd_input_gradient(const tx_conv_shape *shape, const float *dy, const float *w, float *dx);

@@ -11,24 +11,28 @@
 #include <string.h>
 
 #include "kernels/conv_internal.h"
-#include "kernels/winograd.h"
 
 enum {
   MOST_CHANNELS = 2048, /* of the sum, for Winograd's error */
-  TILE_COST = 80        /* of transforming a tile, per channel of either side, in multiply-adds of one number */
+  TILE_COST = 2         /* of transforming one number of a tile, per channel of either side, in multiply-adds */
 };
 
-/* Multiply-adds, or what takes as long, of both ways; `n` images of p x q results from c to k channels. */
-static double direct_cost(double pixels, double c, double k) { return pixels * 9 * c * (k + 8); }
-
-static double winograd_cost(double tiles, double c, double k) {
-  const double weights = 36 * c * k * 16; /* reading a transformed weight takes as long as 16 multiply-adds */
-  return tiles * 36 * c * k + tiles * TILE_COST * (c + k) + weights;
+static bool winograd_applies(const tx_conv_shape *v) {
+  return v->r == 3 && v->s == 3 && v->stride[0] == v->stride[1] && v->stride[0] <= 2 && v->dilation[0] == 1 &&
+         v->dilation[1] == 1 && v->groups == 1 && v->top <= 2 && v->left <= 2 && v->c <= MOST_CHANNELS &&
+         v->k <= MOST_CHANNELS;
 }
 
-static bool winograd_applies(const tx_conv_shape *v) {
-  return v->r == 3 && v->s == 3 && v->stride[0] == 1 && v->stride[1] == 1 && v->dilation[0] == 1 && v->dilation[1] == 1 &&
-         v->groups == 1 && v->c <= MOST_CHANNELS && v->k <= MOST_CHANNELS;
+/* Multiply-adds of the direct method, or what takes as long. */
+static double direct_cost(const tx_conv_shape *v) {
+  return (double)(v->n * v->p * v->q) * 9 * (double)v->c * (double)(v->k + 8);
+}
+
+static double winograd_cost(const tx_conv_shape *v, tx_conv_pass pass) {
+  const double numbers = v->stride[0] == 1 ? 36 : 81, tiles = (double)tx_conv_winograd_tiles(v, pass);
+  const double c = (double)v->c, k = (double)v->k;
+  const double weights = 36 * c * k * 16; /* reading a transformed weight takes as long as 16 multiply-adds */
+  return tiles * numbers * (c * k + TILE_COST * (c + k)) + weights;
 }
 
 tx_conv_plan tx_conv_choose(const tx_conv_shape *v, tx_conv_pass pass) {
@@ -38,20 +42,15 @@ tx_conv_plan tx_conv_choose(const tx_conv_shape *v, tx_conv_pass pass) {
     plan.algorithm = TX_CONV_DEPTHWISE;
     plan.name = "depthwise";
   } else if (winograd_applies(v)) {
-    const bool to_input = pass == TX_CONV_INPUT_GRADIENT;
-    const int64_t rows = to_input ? v->h : v->p, columns = to_input ? v->w : v->q;
-    const double tiles = (double)(v->n * tx_ceil_div(rows, TX_WINO_OUT) * tx_ceil_div(columns, TX_WINO_OUT));
-    const double direct = direct_cost((double)(v->n * v->p * v->q), (double)v->c, (double)v->k);
-    const double winograd = winograd_cost(tiles, (double)v->c, (double)v->k);
+    const double direct = direct_cost(v), winograd = winograd_cost(v, pass);
+    snprintf(plan.why, sizeof plan.why, "3x3 of stride %d: winograd takes %.2f of the direct method's work",
+             (int)v->stride[0], winograd / direct);
     if (winograd < direct) {
-      snprintf(plan.why, sizeof plan.why, "3x3 of stride 1: %.1f times less work", direct / winograd);
       plan.algorithm = TX_CONV_WINOGRAD;
       plan.name = "winograd";
-    } else {
-      snprintf(plan.why, sizeof plan.why, "3x3 of stride 1, but transforms would take %.1f times as long", winograd / direct);
     }
   } else {
-    snprintf(plan.why, sizeof plan.why, v->groups > 1 ? "groups" : "not a 3x3 of stride 1");
+    snprintf(plan.why, sizeof plan.why, v->groups > 1 ? "groups" : "not a 3x3 of stride 1 or 2");
   }
   return plan;
 }

@@ -1,14 +1,14 @@
-/* conv_winograd.c - 3x3 convolution of stride 1 by Winograd's F(4x4, 3x3): see kernels/winograd.h.
+/* conv_winograd.c - 3x3 convolution of stride 1 or 2 by Winograd's method: see kernels/winograd.h.
  *
- * Transformed tiles, per interpolation point i < 36:
+ * Transformed tiles, per number i of a tile (36 or 81 of them):
  *
- *     V[i] {tiles, C}   input        U[i] {C, K}   weights, packed in panels       M[i] = V[i] U[i] {tiles, K}   products
+ *     V[i] {tiles, C}   input        U[u(i)] {C, K}   weights, packed in panels       M[i] = V[i] U[u(i)] {tiles, K}   products
  *
  * V and M never stand in memory as a whole. When all of U fits beside them in a core's second-level cache, a block of rows
  * of tiles goes through all three steps on one core. When U is larger, each step is done by all cores for a larger chunk of
- * tiles, so that each U[i] is read once per chunk. Which of the two, and the size of blocks, follows from the shape.
+ * tiles, so that each U is read once per chunk. Which of the two, and the size of blocks, follows from the shape.
  *
- * A row of tiles is 4 rows of output pixels of one image (fewer at its lower edge), so a run of them is a run of pixels.
+ * A row of tiles makes some rows of pixels of one image (fewer at its edges), so a run of them is a run of pixels.
  */
 #include <string.h>
 
@@ -19,55 +19,137 @@
 #include "kernels/winograd.h"
 
 enum {
-  IN = TX_WINO_IN,
-  OUT = TX_WINO_OUT,
-  POINTS = TX_WINO_POINTS,
-  PAD = 16,                  /* numbers between the matrices of two points: keeps them off the same cache sets */
+  MOST_PIXELS = 81,          /* of a tile, on either side */
+  PAD = 16,                  /* floats between the matrices of two numbers: keeps them off the same cache sets */
   SMALL_U = 160 * 1024,      /* floats of U that may stay in a core's second-level cache */
   BLOCK_FLOATS = 160 * 1024, /* floats of V and M of a block beside it */
   CHUNK_FLOATS = 2 << 20     /* floats of V and M of a chunk that all cores share, in the third-level cache */
 };
 
-/* A 3x3 convolution from a source with C channels to a result with K: forward as it stands, or the gradient to the input,
- * where the roles are exchanged. */
+/* -- shapes -------------------------------------------------------------------------------------------------------------- */
+
+/* One of the transforms, from a source with C channels to a result with K. */
 typedef struct geometry {
-  int64_t n, h, w, c; /* source */
-  int64_t p, q, k;    /* result */
-  int64_t top, left;
+  int64_t n, h, w, c;       /* source */
+  int64_t p, q, k;          /* result */
+  int side;                 /* numbers per axis of a tile: 6 or 9 */
+  int in, out;              /* source and result pixels per axis of a tile */
+  int in_step;              /* source pixels from tile to tile; result: out */
+  int64_t in_h, in_w;       /* first source pixel of the first tile */
+  int64_t out_h, out_w;     /* its first result pixel */
   int64_t tiles_h, tiles_w; /* per image */
+  void (*input)(int64_t, const float *const *, float *, int64_t);
+  void (*output)(int64_t, const float *, int64_t, float *const *);
+  void (*output_adjoint)(int64_t, const float *const *, float *, int64_t); /* forward only */
+  void (*weight)(int64_t, const float *, int64_t, float *, int64_t);
+  void (*weight_adjoint)(int64_t, const float *, int64_t, float *, int64_t);
 } geometry;
 
-static geometry forward_geometry(const tx_conv_shape *v) {
-  return (geometry){v->n, v->h, v->w,    v->c,    v->p,
-                    v->q, v->k, v->top,  v->left, tx_ceil_div(v->p, OUT),
-                    tx_ceil_div(v->q, OUT)};
+static void set_tiles(geometry *g) {
+  g->tiles_h = tx_ceil_div(g->p - g->out_h, g->out);
+  g->tiles_w = tx_ceil_div(g->q - g->out_w, g->out);
 }
 
-static geometry gradient_geometry(const tx_conv_shape *v) {
-  return (geometry){v->n, v->p, v->q,        v->k,        v->h,
-                    v->w, v->c, 2 - v->top,  2 - v->left, tx_ceil_div(v->h, OUT),
-                    tx_ceil_div(v->w, OUT)};
+/* From x to y. */
+static geometry forward_geometry(const tx_conv_shape *v) {
+  geometry g = {.n = v->n, .h = v->h, .w = v->w, .c = v->c, .p = v->p, .q = v->q, .k = v->k};
+  g.in_h = -v->top;
+  g.in_w = -v->left;
+  g.out = 4;
+  if (v->stride[0] == 1) {
+    g.side = 6;
+    g.in = 6;
+    g.in_step = 4;
+    g.input = tx_kernels.wino_input_f32;
+    g.output = tx_kernels.wino_output_f32;
+    g.output_adjoint = tx_kernels.wino_output_adjoint_f32;
+    g.weight = tx_kernels.wino_weight_f32;
+    g.weight_adjoint = tx_kernels.wino_weight_adjoint_f32;
+  } else {
+    g.side = 9;
+    g.in = 9;
+    g.in_step = 8;
+    g.input = tx_kernels.wino2_input_f32;
+    g.output = tx_kernels.wino2_output_f32;
+    g.output_adjoint = tx_kernels.wino2_output_adjoint_f32;
+    g.weight = tx_kernels.wino2_weight_f32;
+    g.weight_adjoint = tx_kernels.wino2_weight_adjoint_f32;
+  }
+  set_tiles(&g);
+  return g;
+}
+
+/* With stride 2 a tile of dx begins at a pixel h with h + pad odd; pixel 1 - pad is one, and belongs to dy's pixel 0. */
+static void start_backward(int64_t pad, int64_t *out, int64_t *in) {
+  const bool before = pad == 0; /* pixel 0 stands before it */
+  *out = 1 - pad - (before ? 8 : 0);
+  *in = before ? -4 : 0;
+}
+
+/* From dy to dx; weights turned by 180 degrees and transposed. */
+static geometry backward_geometry(const tx_conv_shape *v) {
+  geometry g = {.n = v->n, .h = v->p, .w = v->q, .c = v->k, .p = v->h, .q = v->w, .k = v->c};
+  if (v->stride[0] == 1) {
+    g.in_h = v->top - 2;
+    g.in_w = v->left - 2;
+    g.side = 6;
+    g.in = 6;
+    g.out = 4;
+    g.input = tx_kernels.wino_input_f32;
+    g.output = tx_kernels.wino_output_f32;
+    g.weight = tx_kernels.wino_weight_f32;
+  } else {
+    start_backward(v->top, &g.out_h, &g.in_h);
+    start_backward(v->left, &g.out_w, &g.in_w);
+    g.side = 9;
+    g.in = 5;
+    g.out = 8;
+    g.input = tx_kernels.wino2_back_input_f32;
+    g.output = tx_kernels.wino2_back_output_f32;
+    g.weight = tx_kernels.wino2_weight_f32;
+  }
+  g.in_step = 4;
+  set_tiles(&g);
+  return g;
+}
+
+static int64_t numbers(const geometry *g) { return (int64_t)g->side * g->side; }
+static int64_t tile_rows(const geometry *g) { return g->n * g->tiles_h; }
+
+int64_t tx_conv_winograd_tiles(const tx_conv_shape *v, tx_conv_pass pass) {
+  const geometry g = pass == TX_CONV_INPUT_GRADIENT ? backward_geometry(v) : forward_geometry(v);
+  return tile_rows(&g) * g.tiles_w;
+}
+
+/* The numbers that meet matrix u of U: rows [i0, i1) by columns [j0, j1) of a tile's square of numbers. */
+typedef struct square {
+  int i0, i1, j0, j1;
+} square;
+
+static square numbers_of(const geometry *g, int64_t u) {
+  const int i = (int)u / 6, j = (int)u % 6;
+  return (square){i, i < 5 ? i + 1 : g->side, j, j < 5 ? j + 1 : g->side};
 }
 
 /* -- tiles --------------------------------------------------------------------------------------------------------------- */
 
-/* Position of a tile, counted over all images. */
+/* A tile, counted over all images: its image, its row and column of tiles. */
 typedef struct position {
-  int64_t image, row, column; /* row, column: of its first output pixel */
+  int64_t image, row, column;
 } position;
 
 static position tile_position(const geometry *g, int64_t tile) {
   const int64_t tile_row = tile / g->tiles_w;
-  return (position){tile_row / g->tiles_h, tile_row % g->tiles_h * OUT, tile % g->tiles_w * OUT};
+  return (position){tile_row / g->tiles_h, tile_row % g->tiles_h, tile % g->tiles_w};
 }
 
 /* Where the size x size pixels from (row, column) of an image {h, w, channels} stand; `outside` for those that don't. */
 static void pixels_of(const float *image, int64_t h, int64_t w, int64_t channels, int64_t row, int64_t column, int size,
                       const float *outside, const float **pixel) {
   for (int i = 0; i < size; i++) {
+    const bool inside = row + i >= 0 && row + i < h;
     for (int j = 0; j < size; j++, pixel++) {
-      const bool inside = row + i >= 0 && row + i < h && column + j >= 0 && column + j < w;
-      *pixel = inside ? image + ((row + i) * w + column + j) * channels : outside;
+      *pixel = inside && column + j >= 0 && column + j < w ? image + ((row + i) * w + column + j) * channels : outside;
     }
   }
 }
@@ -77,9 +159,10 @@ static void transform_input(const geometry *g, const float *x, const float *zero
                             int64_t v_step) {
   for (int64_t t = 0; t < tiles; t++) {
     const position at = tile_position(g, tile + t);
-    const float *pixel[IN * IN];
-    pixels_of(x + at.image * g->h * g->w * g->c, g->h, g->w, g->c, at.row - g->top, at.column - g->left, IN, zeros, pixel);
-    tx_kernels.wino_input_f32(g->c, pixel, v + t * g->c, v_step);
+    const float *pixel[MOST_PIXELS];
+    pixels_of(x + at.image * g->h * g->w * g->c, g->h, g->w, g->c, at.row * g->in_step + g->in_h,
+              at.column * g->in_step + g->in_w, g->in, zeros, pixel);
+    g->input(g->c, pixel, v + t * g->c, v_step);
   }
 }
 
@@ -87,47 +170,46 @@ static void transform_input(const geometry *g, const float *x, const float *zero
 static void transform_output(const geometry *g, const float *m, int64_t m_step, int64_t tile, int64_t tiles, float *y) {
   for (int64_t t = 0; t < tiles; t++) {
     const position at = tile_position(g, tile + t);
-    float *pixel[OUT * OUT];
-    for (int i = 0; i < OUT * OUT; i++) {
-      const int64_t row = at.row + i / OUT, column = at.column + i % OUT;
-      pixel[i] = row < g->p && column < g->q ? y + ((at.image * g->p + row) * g->q + column) * g->k : NULL;
+    float *pixel[MOST_PIXELS];
+    for (int i = 0; i < g->out * g->out; i++) {
+      const int64_t row = at.row * g->out + g->out_h + i / g->out, column = at.column * g->out + g->out_w + i % g->out;
+      const bool inside = row >= 0 && row < g->p && column >= 0 && column < g->q;
+      pixel[i] = inside ? y + ((at.image * g->p + row) * g->q + column) * g->k : NULL;
     }
-    tx_kernels.wino_output_f32(g->k, m + t * g->k, m_step, pixel);
+    g->output(g->k, m + t * g->k, m_step, pixel);
   }
 }
 
 /* -- weights ------------------------------------------------------------------------------------------------------------- */
 
+static int64_t panels_of(int64_t k) { return tx_ceil_div(k, tx_kernels.gemm_panel()); }
+
 typedef struct weight_transform {
+  const geometry *g;
   const float *w; /* {3,3,C,K} of the geometry */
-  int64_t c, k, panels;
-  float *u; /* {36}{panels}{C}{panel columns} */
+  float *u;       /* {36}{panels}{C}{panel columns} */
 } weight_transform;
 
 static void transform_weight_rows(void *context, int64_t c, int worker) {
   (void)worker;
   const weight_transform *t = context;
-  const int64_t panel = tx_kernels.gemm_panel(), u_step = t->panels * t->c * panel;
-  for (int64_t p = 0; p < t->panels; p++) {
-    float *u = t->u + (p * t->c + c) * panel;
-    const int64_t columns = tx_min_i64(panel, t->k - p * panel);
-    tx_kernels.wino_weight_f32(columns, t->w + c * t->k + p * panel, t->c * t->k, u, u_step);
-    for (int i = 0; i < POINTS && columns < panel; i++) {
+  const geometry *g = t->g;
+  const int64_t panel = tx_kernels.gemm_panel(), panels = panels_of(g->k), u_step = panels * g->c * panel;
+  for (int64_t p = 0; p < panels; p++) {
+    float *u = t->u + (p * g->c + c) * panel;
+    const int64_t columns = tx_min_i64(panel, g->k - p * panel);
+    g->weight(columns, t->w + c * g->k + p * panel, g->c * g->k, u, u_step);
+    for (int i = 0; i < TX_WINO_WEIGHTS && columns < panel; i++) {
       memset(u + i * u_step + columns, 0, (size_t)(panel - columns) * sizeof(float));
     }
   }
 }
 
-static int64_t panels_of(int64_t k) { return tx_ceil_div(k, tx_kernels.gemm_panel()); }
-
-/* Floats of U. */
-static int64_t weight_floats(int64_t c, int64_t k) { return POINTS * panels_of(k) * c * tx_kernels.gemm_panel(); }
-
-static tx_status transform_weights(const float *w, int64_t c, int64_t k, float **u) {
-  *u = tx_alloc((size_t)weight_floats(c, k) * sizeof(float));
+static tx_status transform_weights(const geometry *g, const float *w, float **u) {
+  *u = tx_alloc((size_t)(TX_WINO_WEIGHTS * panels_of(g->k) * g->c * tx_kernels.gemm_panel()) * sizeof(float));
   if (*u == NULL) return TX_ENOMEM;
-  weight_transform t = {w, c, k, panels_of(k), *u};
-  tx_parallel(c, transform_weight_rows, &t);
+  weight_transform t = {g, w, *u};
+  tx_parallel(g->c, transform_weight_rows, &t);
   return TX_OK;
 }
 
@@ -162,43 +244,47 @@ typedef struct job {
   float *y;
   const tx_conv_finish *finish;
   int64_t block_rows, blocks; /* rows of tiles per block; blocks of all images */
-  int64_t v_step, m_step;     /* floats from point to point */
+  int64_t v_step, m_step;     /* floats from number to number */
   float *v, *m;
   int64_t chunk_block, chunk_blocks; /* the chunk in work: its first block and their number */
 } job;
-
-static int64_t tile_rows(const geometry *g) { return g->n * g->tiles_h; }
 
 /* First tile of a block; of the block after the last: the number of tiles. */
 static int64_t block_tile(const job *j, int64_t block) {
   return tx_min_i64(block * j->block_rows, tile_rows(&j->g)) * j->g.tiles_w;
 }
 
-/* First output pixel of a block. */
+/* First result pixel of a block. */
 static int64_t block_pixel(const job *j, int64_t block) {
-  const int64_t row = tx_min_i64(block * j->block_rows, tile_rows(&j->g));
-  return (row / j->g.tiles_h * j->g.p + row % j->g.tiles_h * OUT) * j->g.q;
+  const geometry *g = &j->g;
+  const int64_t row = tx_min_i64(block * j->block_rows, tile_rows(g));
+  return (row / g->tiles_h * g->p + tx_max_i64(0, row % g->tiles_h * g->out + g->out_h)) * g->q;
 }
 
-/* M[i] of `tiles` tiles for the panels [panel0, panel1). */
-static void multiply(const job *j, int64_t i, int64_t panel0, int64_t panel1, int64_t tiles, const float *v, float *m) {
+/* M of `tiles` tiles for the numbers that meet matrix u of U, panels [panel0, panel1). */
+static void multiply(const job *j, int64_t u, int64_t panel0, int64_t panel1, int64_t tiles, const float *v, float *m) {
   const int64_t panel = tx_kernels.gemm_panel(), c = j->g.c, k = j->g.k;
-  const tx_gemm g = {.m = tiles,
-                     .n = tx_min_i64(panel1 * panel, k) - panel0 * panel,
-                     .k = c,
-                     .a = v + i * j->v_step,
-                     .a_row = c,
-                     .a_step = 1,
-                     .b = j->u + (i * panels_of(k) + panel0) * c * panel,
-                     .b_panel = c * panel,
-                     .b_step = panel,
-                     .c = m + i * j->m_step + panel0 * panel,
-                     .c_row = k};
-  tx_kernels.gemm_f32(&g);
+  const square s = numbers_of(&j->g, u);
+  tx_gemm g = {.m = tiles,
+               .n = tx_min_i64(panel1 * panel, k) - panel0 * panel,
+               .k = c,
+               .a_row = c,
+               .a_step = 1,
+               .b = j->u + (u * panels_of(k) + panel0) * c * panel,
+               .b_panel = c * panel,
+               .b_step = panel,
+               .c_row = k};
+  for (int row = s.i0; row < s.i1; row++) {
+    for (int column = s.j0; column < s.j1; column++) {
+      const int64_t i = row * j->g.side + column;
+      g.a = v + i * j->v_step;
+      g.c = m + i * j->m_step + panel0 * panel;
+      tx_kernels.gemm_f32(&g);
+    }
+  }
 }
 
 static void finish_block(const job *j, int64_t block) {
-  if (j->finish == NULL) return;
   const int64_t first = block_pixel(j, block);
   tx_conv_finish_rows(j->finish, block, j->y, first, block_pixel(j, block + 1) - first, 0, j->g.k);
 }
@@ -207,9 +293,9 @@ static void finish_block(const job *j, int64_t block) {
 static void whole_block(void *context, int64_t block, int worker) {
   const job *j = context;
   const int64_t tile = block_tile(j, block), tiles = block_tile(j, block + 1) - tile;
-  float *v = j->v + worker * POINTS * (j->v_step + j->m_step), *m = v + POINTS * j->v_step;
+  float *v = j->v + worker * numbers(&j->g) * (j->v_step + j->m_step), *m = v + numbers(&j->g) * j->v_step;
   transform_input(&j->g, j->x, j->zeros, tile, tiles, v, j->v_step);
-  for (int64_t i = 0; i < POINTS; i++) multiply(j, i, 0, panels_of(j->g.k), tiles, v, m);
+  for (int64_t u = 0; u < TX_WINO_WEIGHTS; u++) multiply(j, u, 0, panels_of(j->g.k), tiles, v, m);
   transform_output(&j->g, m, j->m_step, tile, tiles, j->y);
   finish_block(j, block);
 }
@@ -222,14 +308,14 @@ static void chunk_input(void *context, int64_t b, int worker) {
   transform_input(&j->g, j->x, j->zeros, tile, tiles, j->v + (tile - tile0) * j->g.c, j->v_step);
 }
 
-/* Unit = (point, half of the panels). */
+/* Unit = (matrix of U, half of its panels). */
 static void chunk_multiply(void *context, int64_t unit, int worker) {
   (void)worker;
   const job *j = context;
   const int64_t panels = panels_of(j->g.k), half = tx_ceil_div(panels, 2);
   const int64_t first = unit % 2 * half, last = tx_min_i64(first + half, panels);
   const int64_t tiles = block_tile(j, j->chunk_block + j->chunk_blocks) - block_tile(j, j->chunk_block);
-  if (first < last) multiply(j, unit / 2, first, last, tiles, j->v, j->m);
+  if (first < last) multiply(j, TX_WINO_WEIGHTS - 1 - unit / 2, first, last, tiles, j->v, j->m); /* the largest first */
 }
 
 static void chunk_output(void *context, int64_t b, int worker) {
@@ -241,11 +327,9 @@ static void chunk_output(void *context, int64_t b, int worker) {
   finish_block(j, block);
 }
 
-static bool keeps_u_in_cache(const geometry *g) { return POINTS * g->c * g->k <= SMALL_U; }
-
 /* Rows of tiles that fit into a budget of floats for V and M; at least one. */
 static int64_t rows_within(const geometry *g, int64_t floats) {
-  const int64_t rows = floats / (POINTS * (g->c + g->k) * g->tiles_w);
+  const int64_t rows = floats / (numbers(g) * (g->c + g->k) * g->tiles_w);
   return tx_max_i64(1, tx_min_i64(rows, tile_rows(g)));
 }
 
@@ -257,7 +341,7 @@ static void set_steps(job *j, int64_t tiles) {
 /* Chooses blocks; returns the number of blocks per chunk, 0: each block is done on one core. */
 static int64_t plan_blocks(job *j) {
   int64_t per_chunk = 0;
-  if (keeps_u_in_cache(&j->g)) {
+  if (TX_WINO_WEIGHTS * j->g.c * j->g.k <= SMALL_U) {
     j->block_rows = rows_within(&j->g, BLOCK_FLOATS);
     set_steps(j, j->block_rows * j->g.tiles_w);
   } else {
@@ -274,7 +358,7 @@ static void run_chunks(job *j, int64_t per_chunk) {
   for (j->chunk_block = 0; j->chunk_block < j->blocks; j->chunk_block += per_chunk) {
     j->chunk_blocks = tx_min_i64(per_chunk, j->blocks - j->chunk_block);
     tx_parallel(j->chunk_blocks, chunk_input, j);
-    tx_parallel(POINTS * 2, chunk_multiply, j);
+    tx_parallel(TX_WINO_WEIGHTS * 2, chunk_multiply, j);
     tx_parallel(j->chunk_blocks, chunk_output, j);
   }
 }
@@ -286,15 +370,15 @@ static tx_status convolve(const geometry *g, const float *x, const float *w, con
   job j = {.g = *g, .x = x, .y = y, .finish = &finish};
   const int64_t per_chunk = plan_blocks(&j);
   const int64_t workers = per_chunk == 0 ? tx_num_threads() : 1;
-  TX_TRY(transform_weights(w, g->c, g->k, &u));
-  const int64_t scratch = workers * POINTS * (j.v_step + j.m_step);
+  TX_TRY(transform_weights(g, w, &u));
+  const int64_t scratch = workers * numbers(g) * (j.v_step + j.m_step);
   j.v = tx_alloc((size_t)(scratch + g->c) * sizeof(float));
   tx_status status = j.v == NULL ? TX_ENOMEM : tx_conv_finish_open(&finish, epilogue, j.blocks, g->k);
   if (status == TX_OK) {
     float *zeros = j.v + scratch;
     memset(zeros, 0, (size_t)g->c * sizeof(float));
     j.zeros = zeros;
-    j.m = j.v + POINTS * j.v_step;
+    j.m = j.v + numbers(g) * j.v_step;
     j.u = u;
     if (per_chunk == 0) {
       tx_parallel(j.blocks, whole_block, &j);
@@ -315,7 +399,7 @@ tx_status tx_conv_winograd_forward(const tx_conv_shape *v, const float *x, const
 }
 
 tx_status tx_conv_winograd_input_gradient(const tx_conv_shape *v, const float *dy, const float *w, float *dx) {
-  const geometry g = gradient_geometry(v);
+  const geometry g = backward_geometry(v);
   float *turned = tx_alloc((size_t)(9 * v->c * v->k) * sizeof(float));
   if (turned == NULL) return TX_ENOMEM;
   turn_job t = {w, v->c, v->k, turned};
@@ -327,8 +411,8 @@ tx_status tx_conv_winograd_input_gradient(const tx_conv_shape *v, const float *d
 
 /* -- gradient to the weights ------------------------------------------------------------------------------------------------ */
 
-/* For a chunk of tiles: V {36}{tiles, C} and D = A dy A^T in panels {36}{panels}{tiles}{panel columns}; then
- * dU[i] {C, K} += V[i]^T D[i], each point on its own core. */
+/* For a chunk of tiles: V {tiles, C} and D = A dy A^T in panels {panels}{tiles}{panel columns}, per number; then
+ * dU[u] {C, K} += V[i]^T D[i] for the numbers i that meet u, each u on its own core. */
 typedef struct gradient_job {
   geometry g;
   const float *x, *dy, *zeros;
@@ -343,11 +427,12 @@ static void transform_gradient(const gradient_job *j, int64_t t) {
   const geometry *g = &j->g;
   const int64_t panel = tx_kernels.gemm_panel();
   const position at = tile_position(g, j->tile + t);
-  const float *pixel[OUT * OUT];
-  pixels_of(j->dy + at.image * g->p * g->q * g->k, g->p, g->q, g->k, at.row, at.column, OUT, j->zeros, pixel);
+  const float *pixel[MOST_PIXELS];
+  pixels_of(j->dy + at.image * g->p * g->q * g->k, g->p, g->q, g->k, at.row * g->out, at.column * g->out, g->out, j->zeros,
+            pixel);
   for (int64_t k = 0; k < g->k; k += panel) {
-    tx_kernels.wino_output_adjoint_f32(tx_min_i64(panel, g->k - k), pixel, j->d + k * j->chunk_tiles + t * panel, j->d_step);
-    for (int i = 0; i < OUT * OUT; i++) pixel[i] += panel;
+    g->output_adjoint(tx_min_i64(panel, g->k - k), pixel, j->d + k * j->chunk_tiles + t * panel, j->d_step);
+    for (int i = 0; i < g->out * g->out; i++) pixel[i] += panel;
   }
 }
 
@@ -363,51 +448,58 @@ static void gradient_multiply(void *context, int64_t unit, int worker) {
   (void)worker;
   const gradient_job *j = context;
   const geometry *g = &j->g;
-  const int64_t i = unit / ROW_PARTS, part = tx_ceil_div(g->c, ROW_PARTS), panel = tx_kernels.gemm_panel();
-  const int64_t c0 = unit % ROW_PARTS * part, c1 = tx_min_i64(c0 + part, g->c);
+  const int64_t u = TX_WINO_WEIGHTS - 1 - unit / ROW_PARTS, part = tx_ceil_div(g->c, ROW_PARTS);
+  const int64_t c0 = unit % ROW_PARTS * part, c1 = tx_min_i64(c0 + part, g->c), panel = tx_kernels.gemm_panel();
   if (c0 >= c1) return;
-  const tx_gemm m = {.m = c1 - c0,
-                     .n = g->k,
-                     .k = j->tiles,
-                     .a = j->v + i * j->v_step + c0,
-                     .a_row = 1,
-                     .a_step = g->c,
-                     .b = j->d + i * j->d_step,
-                     .b_panel = j->chunk_tiles * panel,
-                     .b_step = panel,
-                     .c = j->du + (i * g->c + c0) * g->k,
-                     .c_row = g->k,
-                     .accumulate = j->tile > 0};
-  tx_kernels.gemm_f32(&m);
+  const square s = numbers_of(g, u);
+  tx_gemm m = {.m = c1 - c0,
+               .n = g->k,
+               .k = j->tiles,
+               .a_row = 1,
+               .a_step = g->c,
+               .b_panel = j->chunk_tiles * panel,
+               .b_step = panel,
+               .c = j->du + (u * g->c + c0) * g->k,
+               .c_row = g->k,
+               .accumulate = j->tile > 0};
+  for (int row = s.i0; row < s.i1; row++) {
+    for (int column = s.j0; column < s.j1; column++) {
+      const int64_t i = row * g->side + column;
+      m.a = j->v + i * j->v_step + c0;
+      m.b = j->d + i * j->d_step;
+      tx_kernels.gemm_f32(&m);
+      m.accumulate = true;
+    }
+  }
 }
 
 static void gradient_weights(void *context, int64_t c, int worker) {
   (void)worker;
   const gradient_job *j = context;
   const int64_t size = j->g.c * j->g.k;
-  tx_kernels.wino_weight_adjoint_f32(j->g.k, j->du + c * j->g.k, size, j->dw + c * j->g.k, size);
+  j->g.weight_adjoint(j->g.k, j->du + c * j->g.k, size, j->dw + c * j->g.k, size);
 }
 
 tx_status tx_conv_winograd_weight_gradient(const tx_conv_shape *v, const float *x, const float *dy, float *dw) {
   gradient_job j = {.g = forward_geometry(v), .x = x, .dy = dy, .dw = dw};
   const geometry *g = &j.g;
   const int64_t tiles = tile_rows(g) * g->tiles_w, width = panels_of(g->k) * tx_kernels.gemm_panel();
-  j.chunk_tiles = tx_min_i64(tiles, tx_max_i64(64, 2 * CHUNK_FLOATS / (POINTS * (g->c + width))));
+  j.chunk_tiles = tx_min_i64(tiles, tx_max_i64(64, 2 * CHUNK_FLOATS / (numbers(g) * (g->c + width))));
   j.v_step = j.chunk_tiles * g->c + PAD;
   j.d_step = j.chunk_tiles * width + PAD;
   const int64_t widest = tx_max_i64(g->c, width);
-  j.v = tx_alloc((size_t)(POINTS * (j.v_step + j.d_step) + widest) * sizeof(float));
-  j.du = tx_alloc((size_t)(POINTS * g->c * g->k) * sizeof(float));
+  j.v = tx_alloc((size_t)(numbers(g) * (j.v_step + j.d_step) + widest) * sizeof(float));
+  j.du = tx_alloc((size_t)(TX_WINO_WEIGHTS * g->c * g->k) * sizeof(float));
   const bool ready = j.v != NULL && j.du != NULL;
   if (ready) {
-    j.d = j.v + POINTS * j.v_step;
-    float *zeros = j.d + POINTS * j.d_step;
+    j.d = j.v + numbers(g) * j.v_step;
+    float *zeros = j.d + numbers(g) * j.d_step;
     memset(zeros, 0, (size_t)widest * sizeof(float));
     j.zeros = zeros;
     for (j.tile = 0; j.tile < tiles; j.tile += j.chunk_tiles) {
       j.tiles = tx_min_i64(j.chunk_tiles, tiles - j.tile);
       tx_parallel(tx_ceil_div(j.tiles, TILE_GROUP), gradient_tiles, &j);
-      tx_parallel(POINTS * ROW_PARTS, gradient_multiply, &j);
+      tx_parallel(TX_WINO_WEIGHTS * ROW_PARTS, gradient_multiply, &j);
     }
     tx_parallel(g->c, gradient_weights, &j);
   }

@@ -125,21 +125,32 @@ typedef enum tx_activation {
   /* does nothing but multiply-adds in registers; returns their number times two */ \
   TX_KERNEL(fma_peak_f32, double, (int64_t rounds)) \
   /* Winograd transforms of one tile, over `channels` adjacent channels: kernels/winograd.h. `pixel` points to the first \
-   * channel of each pixel of the tile, row by row; a NULL output pixel is not written. */ \
+   * channel of each pixel of the tile, row by row; a NULL output pixel is not written. Stride 1: 6x6 pixels to 36 numbers, \
+   * 36 to 4x4, 4x4 to 36; 9 weights at w[i * w_step + c] to 36 at u[i * u_step + c], and the adjoint back. */ \
   TX_KERNEL(wino_input_f32, void, (int64_t channels, const float *const *pixel, float *v, int64_t v_step)) \
   TX_KERNEL(wino_output_f32, void, (int64_t channels, const float *m, int64_t m_step, float *const *pixel)) \
   TX_KERNEL(wino_output_adjoint_f32, void, (int64_t channels, const float *const *pixel, float *m, int64_t m_step)) \
-  /* 9 weights at w[i * w_step + c] to 36 at u[i * u_step + c], and the adjoint back */ \
   TX_KERNEL(wino_weight_f32, void, (int64_t channels, const float *w, int64_t w_step, float *u, int64_t u_step)) \
   TX_KERNEL(wino_weight_adjoint_f32, void, (int64_t channels, const float *u, int64_t u_step, float *w, int64_t w_step)) \
+  /* the same for stride 2: 9x9 pixels to 81 numbers, 81 to 4x4, 4x4 to 81; of the gradient to the input: 5x5 pixels to 81 \
+   * numbers, 81 to 8x8 */ \
+  TX_KERNEL(wino2_input_f32, void, (int64_t channels, const float *const *pixel, float *v, int64_t v_step)) \
+  TX_KERNEL(wino2_output_f32, void, (int64_t channels, const float *m, int64_t m_step, float *const *pixel)) \
+  TX_KERNEL(wino2_output_adjoint_f32, void, (int64_t channels, const float *const *pixel, float *m, int64_t m_step)) \
+  TX_KERNEL(wino2_back_input_f32, void, (int64_t channels, const float *const *pixel, float *v, int64_t v_step)) \
+  TX_KERNEL(wino2_back_output_f32, void, (int64_t channels, const float *m, int64_t m_step, float *const *pixel)) \
+  TX_KERNEL(wino2_weight_f32, void, (int64_t channels, const float *w, int64_t w_step, float *u, int64_t u_step)) \
+  TX_KERNEL(wino2_weight_adjoint_f32, void, (int64_t channels, const float *u, int64_t u_step, float *w, int64_t w_step)) \
   /* y = x * scale + shift (+ residual), then max(0, .) when relu; scale, shift per column, NULL: 1, 0; y == x is allowed */ \
   TX_KERNEL(epilogue_f32, void, (int64_t rows, int64_t columns, const float *x, const float *scale, const float *shift, \
                                  const float *residual, int relu, float *y, int64_t row)) \
   /* per column: the sum, and the sum of squares, of x - x[first row] */ \
   TX_KERNEL(moments_f32, void, (int64_t rows, int64_t columns, const float *x, int64_t row, float *sum, float *square)) \
   /* y[c] = sum over t < taps of x[t][c] * w[t * w_row + c]; and the gradient of w: dw[t * w_row + c] += x[t][c] * dy[c] */ \
-  TX_KERNEL(depthwise_f32, void, (int64_t channels, int64_t taps, const float *const *x, const float *w, int64_t w_row, float *y)) \
-  TX_KERNEL(depthwise_grad_f32, void, (int64_t channels, int64_t taps, const float *const *x, const float *dy, float *dw, int64_t w_row)) \
+  TX_KERNEL(depthwise_f32, void, (int64_t channels, int64_t taps, const float *const *x, const float *w, int64_t w_row, \
+                                  float *y)) \
+  TX_KERNEL(depthwise_grad_f32, void, (int64_t channels, int64_t taps, const float *const *x, const float *dy, float *dw, \
+                                       int64_t w_row)) \
 
 /* clang-format on */
 

@@ -5,87 +5,204 @@
 
 #include "kernels/ref/ref.h"
 
+/* A matrix of a 1-D transform, up to 9 x 9; transposed: its adjoint. */
+typedef struct matrix {
+  int rows, columns;
+  float at[9][9];
+} matrix;
+
+static matrix transposed(const matrix *m) {
+  matrix t = {.rows = m->columns, .columns = m->rows};
+  for (int i = 0; i < t.rows; i++) {
+    for (int j = 0; j < t.columns; j++) t.at[i][j] = m->at[j][i];
+  }
+  return t;
+}
+
+/* -- stride 1 ------------------------------------------------------------------------------------------------------------ */
+
 #define A TX_WINO_A
 #define B TX_WINO_B
-#define A2 TX_WINO_A2
-#define B2 TX_WINO_B2
+#define A2 (A * A)
+#define B2 (B * B)
+#define OF_A (1 / (2 * A2 * (A2 - B2)))
+#define OF_B (1 / (2 * B2 * (B2 - A2)))
 
-static const float input_matrix[6][6] = {
-    {A2 * B2, 0, -A2 - B2, 0, 1, 0}, {0, -A * B2, -B2, A, 1, 0}, {0, A * B2, -B2, -A, 1, 0},
-    {0, -B *A2, -A2, B, 1, 0},       {0, B *A2, -A2, -B, 1, 0},  {0, A2 *B2, 0, -A2 - B2, 0, 1},
-};
-static const float output_matrix[4][6] = {
-    {1, 1, 1, 1, 1, 0}, {0, A, -A, B, -B, 0}, {0, A2, A2, B2, B2, 0}, {0, A *A2, -A *A2, B *B2, -B *B2, 1}};
-static const float weight_matrix[6][3] = {
-    {1 / (A2 * B2), 0, 0},
-    {1 / (2 * A2 * (A2 - B2)), A / (2 * A2 * (A2 - B2)), A2 / (2 * A2 * (A2 - B2))},
-    {1 / (2 * A2 * (A2 - B2)), -A / (2 * A2 * (A2 - B2)), A2 / (2 * A2 * (A2 - B2))},
-    {1 / (2 * B2 * (B2 - A2)), B / (2 * B2 * (B2 - A2)), B2 / (2 * B2 * (B2 - A2))},
-    {1 / (2 * B2 * (B2 - A2)), -B / (2 * B2 * (B2 - A2)), B2 / (2 * B2 * (B2 - A2))},
-    {0, 0, 1},
-};
+/* clang-format off */
+static const matrix input = {6, 6, {
+  {A2 * B2,       0, -A2 - B2,        0, 1, 0},
+  {0,       -A * B2,      -B2,        A, 1, 0},
+  {0,        A * B2,      -B2,       -A, 1, 0},
+  {0,       -B * A2,      -A2,        B, 1, 0},
+  {0,        B * A2,      -A2,       -B, 1, 0},
+  {0,       A2 * B2,        0, -A2 - B2, 0, 1}}};
 
-/* y = M x M^T, where x is n by n, M is m by n, or n by m and used transposed. */
-static void sandwich(int m, int n, const float *matrix, int row, int column, const float *x, float *y) {
-  float half[6][6];
-  for (int i = 0; i < m; i++) {
-    for (int j = 0; j < n; j++) {
+static const matrix output = {4, 6, {
+  {1,      1,       1,      1,       1, 0},
+  {0,      A,      -A,      B,      -B, 0},
+  {0,     A2,      A2,     B2,      B2, 0},
+  {0, A * A2, -A * A2, B * B2, -B * B2, 1}}};
+
+static const matrix weight = {6, 3, {
+  {1 / (A2 * B2), 0, 0},
+  {OF_A,  A * OF_A, A2 * OF_A},
+  {OF_A, -A * OF_A, A2 * OF_A},
+  {OF_B,  B * OF_B, B2 * OF_B},
+  {OF_B, -B * OF_B, B2 * OF_B},
+  {0, 0, 1}}};
+/* clang-format on */
+
+#undef A
+#undef B
+#undef OF_A
+#undef OF_B
+
+/* -- stride 2 ------------------------------------------------------------------------------------------------------------ */
+
+#define A TX_WINO2_A
+#define B TX_WINO2_B
+#define OF_A (1 / (2 * A * (A2 - B2)))
+#define OF_B (1 / (2 * B * (B2 - A2)))
+
+/* clang-format off */
+static const matrix input2 = {9, 9, {
+  {-A * B2, 0, -B2, 0,        A, 0,  1, 0, 0},
+  { A * B2, 0, -B2, 0,       -A, 0,  1, 0, 0},
+  {-B * A2, 0, -A2, 0,        B, 0,  1, 0, 0},
+  { B * A2, 0, -A2, 0,       -B, 0,  1, 0, 0},
+  {A2 * B2, 0,   0, 0, -A2 - B2, 0,  0, 0, 1},
+  {0, 1}, {0, 0, 0, 1}, {0, 0, 0, 0, 0, 1}, {0, 0, 0, 0, 0, 0, 0, 1}}};
+
+static const matrix output2 = {4, 9, {
+  {     1,       1,      1,       1, 0, 1, 0, 0, 0},
+  {     A,      -A,      B,      -B, 0, 0, 1, 0, 0},
+  {    A2,      A2,     B2,      B2, 0, 0, 0, 1, 0},
+  {A * A2, -A * A2, B * B2, -B * B2, 1, 0, 0, 0, 1}}};
+
+static const matrix back_input2 = {9, 5, {
+  {-A * B2, -B2,        A, 1, 0},
+  { A * B2, -B2,       -A, 1, 0},
+  {-B * A2, -A2,        B, 1, 0},
+  { B * A2, -A2,       -B, 1, 0},
+  {A2 * B2,   0, -A2 - B2, 0, 1},
+  {1}, {0, 1}, {0, 0, 1}, {0, 0, 0, 1}}};
+
+static const matrix back_output2 = {8, 9, {
+  {0, 0, 0, 0, 0, 1, 0, 0, 0},
+  {     1,       1,      1,       1, 0, 0, 0, 0, 0},
+  {0, 0, 0, 0, 0, 0, 1, 0, 0},
+  {     A,      -A,      B,      -B, 0, 0, 0, 0, 0},
+  {0, 0, 0, 0, 0, 0, 0, 1, 0},
+  {    A2,      A2,     B2,      B2, 0, 0, 0, 0, 0},
+  {0, 0, 0, 0, 0, 0, 0, 0, 1},
+  {A * A2, -A * A2, B * B2, -B * B2, 1, 0, 0, 0, 0}}};
+
+static const matrix weight2 = {6, 3, {
+  { OF_A, 0, A * OF_A},
+  {-OF_A, 0, A * OF_A},
+  { OF_B, 0, B * OF_B},
+  {-OF_B, 0, B * OF_B},
+  {0, 0, 1},
+  {0, 1, 0}}};
+/* clang-format on */
+
+/* -- kernels ------------------------------------------------------------------------------------------------------------- */
+
+/* y = M x M^T */
+static void sandwich(const matrix *m, const float *x, float *y) {
+  float half[9][9];
+  for (int i = 0; i < m->rows; i++) {
+    for (int j = 0; j < m->columns; j++) {
       half[i][j] = 0;
-      for (int l = 0; l < n; l++) half[i][j] += matrix[i * row + l * column] * x[l * n + j];
+      for (int l = 0; l < m->columns; l++) half[i][j] += m->at[i][l] * x[l * m->columns + j];
     }
   }
-  for (int i = 0; i < m; i++) {
-    for (int j = 0; j < m; j++) {
+  for (int i = 0; i < m->rows; i++) {
+    for (int j = 0; j < m->rows; j++) {
       float sum = 0;
-      for (int l = 0; l < n; l++) sum += half[i][l] * matrix[j * row + l * column];
-      y[i * m + j] = sum;
+      for (int l = 0; l < m->columns; l++) sum += half[i][l] * m->at[j][l];
+      y[i * m->rows + j] = sum;
     }
   }
 }
 
-void tx_wino_input_f32_ref(int64_t channels, const float *const *pixel, float *v, int64_t v_step) {
+static void from_pixels(const matrix *m, int64_t channels, const float *const *pixel, float *v, int64_t v_step) {
   for (int64_t c = 0; c < channels; c++) {
-    float x[36], y[36];
-    for (int i = 0; i < 36; i++) x[i] = pixel[i][c];
-    sandwich(6, 6, input_matrix[0], 6, 1, x, y);
-    for (int i = 0; i < 36; i++) v[i * v_step + c] = y[i];
+    float x[81], y[81];
+    for (int i = 0; i < m->columns * m->columns; i++) x[i] = pixel[i][c];
+    sandwich(m, x, y);
+    for (int i = 0; i < m->rows * m->rows; i++) v[i * v_step + c] = y[i];
   }
 }
 
-void tx_wino_output_f32_ref(int64_t channels, const float *m, int64_t m_step, float *const *pixel) {
+static void to_pixels(const matrix *m, int64_t channels, const float *v, int64_t v_step, float *const *pixel) {
   for (int64_t c = 0; c < channels; c++) {
-    float x[36], y[16];
-    for (int i = 0; i < 36; i++) x[i] = m[i * m_step + c];
-    sandwich(4, 6, output_matrix[0], 6, 1, x, y);
-    for (int i = 0; i < 16; i++) {
+    float x[81], y[81];
+    for (int i = 0; i < m->columns * m->columns; i++) x[i] = v[i * v_step + c];
+    sandwich(m, x, y);
+    for (int i = 0; i < m->rows * m->rows; i++) {
       if (pixel[i] != NULL) pixel[i][c] = y[i];
     }
   }
 }
 
-void tx_wino_output_adjoint_f32_ref(int64_t channels, const float *const *pixel, float *m, int64_t m_step) {
+static void between(const matrix *m, int64_t channels, const float *from, int64_t from_step, float *to, int64_t to_step) {
   for (int64_t c = 0; c < channels; c++) {
-    float x[16], y[36];
-    for (int i = 0; i < 16; i++) x[i] = pixel[i][c];
-    sandwich(6, 4, output_matrix[0], 1, 6, x, y);
-    for (int i = 0; i < 36; i++) m[i * m_step + c] = y[i];
+    float x[81], y[81];
+    for (int i = 0; i < m->columns * m->columns; i++) x[i] = from[i * from_step + c];
+    sandwich(m, x, y);
+    for (int i = 0; i < m->rows * m->rows; i++) to[i * to_step + c] = y[i];
   }
+}
+
+void tx_wino_input_f32_ref(int64_t channels, const float *const *pixel, float *v, int64_t v_step) {
+  from_pixels(&input, channels, pixel, v, v_step);
+}
+
+void tx_wino_output_f32_ref(int64_t channels, const float *m, int64_t m_step, float *const *pixel) {
+  to_pixels(&output, channels, m, m_step, pixel);
+}
+
+void tx_wino_output_adjoint_f32_ref(int64_t channels, const float *const *pixel, float *m, int64_t m_step) {
+  const matrix adjoint = transposed(&output);
+  from_pixels(&adjoint, channels, pixel, m, m_step);
 }
 
 void tx_wino_weight_f32_ref(int64_t channels, const float *w, int64_t w_step, float *u, int64_t u_step) {
-  for (int64_t c = 0; c < channels; c++) {
-    float x[9], y[36];
-    for (int i = 0; i < 9; i++) x[i] = w[i * w_step + c];
-    sandwich(6, 3, weight_matrix[0], 3, 1, x, y);
-    for (int i = 0; i < 36; i++) u[i * u_step + c] = y[i];
-  }
+  between(&weight, channels, w, w_step, u, u_step);
 }
 
 void tx_wino_weight_adjoint_f32_ref(int64_t channels, const float *u, int64_t u_step, float *w, int64_t w_step) {
-  for (int64_t c = 0; c < channels; c++) {
-    float x[36], y[9];
-    for (int i = 0; i < 36; i++) x[i] = u[i * u_step + c];
-    sandwich(3, 6, weight_matrix[0], 1, 3, x, y);
-    for (int i = 0; i < 9; i++) w[i * w_step + c] = y[i];
-  }
+  const matrix adjoint = transposed(&weight);
+  between(&adjoint, channels, u, u_step, w, w_step);
+}
+
+void tx_wino2_input_f32_ref(int64_t channels, const float *const *pixel, float *v, int64_t v_step) {
+  from_pixels(&input2, channels, pixel, v, v_step);
+}
+
+void tx_wino2_output_f32_ref(int64_t channels, const float *m, int64_t m_step, float *const *pixel) {
+  to_pixels(&output2, channels, m, m_step, pixel);
+}
+
+void tx_wino2_output_adjoint_f32_ref(int64_t channels, const float *const *pixel, float *m, int64_t m_step) {
+  const matrix adjoint = transposed(&output2);
+  from_pixels(&adjoint, channels, pixel, m, m_step);
+}
+
+void tx_wino2_back_input_f32_ref(int64_t channels, const float *const *pixel, float *v, int64_t v_step) {
+  from_pixels(&back_input2, channels, pixel, v, v_step);
+}
+
+void tx_wino2_back_output_f32_ref(int64_t channels, const float *m, int64_t m_step, float *const *pixel) {
+  to_pixels(&back_output2, channels, m, m_step, pixel);
+}
+
+void tx_wino2_weight_f32_ref(int64_t channels, const float *w, int64_t w_step, float *u, int64_t u_step) {
+  between(&weight2, channels, w, w_step, u, u_step);
+}
+
+void tx_wino2_weight_adjoint_f32_ref(int64_t channels, const float *u, int64_t u_step, float *w, int64_t w_step) {
+  const matrix adjoint = transposed(&weight2);
+  between(&adjoint, channels, u, u_step, w, w_step);
 }

@@ -1,34 +1,39 @@
 /* winograd.c - the transforms of kernels/winograd.h on vectors of channels.
  *
- * Each transform is 1-D transforms over the columns, kept in a small array on the stack, then over the rows. The 1-D
+ * Each 2-D transform is 1-D transforms over the columns, kept in a small array on the stack, then over the rows. The 1-D
  * forms share the even and odd parts of the points +-a and +-b.
  */
 #include "kernels/winograd.h"
 
+#include <stddef.h>
+
 #include "kernels/simd/simd.h"
+
+/* -- stride 1: 1-D forms ------------------------------------------------------------------------------------------------- */
 
 #define A TX_WINO_A
 #define B TX_WINO_B
-#define A2 TX_WINO_A2
-#define B2 TX_WINO_B2
+#define A2 (A * A)
+#define B2 (B * B)
+#define OF_0 (1 / (A2 * B2))
+#define OF_A (1 / (2 * A2 * (A2 - B2)))
+#define OF_B (1 / (2 * B2 * (B2 - A2)))
 
-enum { IN = TX_WINO_IN, OUT = TX_WINO_OUT };
+/* The values at +a and -a from their even and odd parts; `a` scales the odd one. */
+TX_INLINE void plus_minus(vfloat even, float a, vfloat odd, vfloat *plus, vfloat *minus) {
+  *plus = vf_fma(vf_set(a), odd, even);
+  *minus = vf_fnma(vf_set(a), odd, even);
+}
 
-/* y = B^T x */
-TX_INLINE void input_1d(const vfloat x[IN], vfloat y[IN]) {
+TX_INLINE void input_1d(const vfloat *x, vfloat *y) {
   const vfloat a2 = vf_set(A2), b2 = vf_set(B2), sum = vf_set(A2 + B2), product = vf_set(A2 * B2);
-  const vfloat even_a = vf_fnma(b2, x[2], x[4]), odd_a = vf_fnma(b2, x[1], x[3]);
-  const vfloat even_b = vf_fnma(a2, x[2], x[4]), odd_b = vf_fnma(a2, x[1], x[3]);
   y[0] = vf_fma(product, x[0], vf_fnma(sum, x[2], x[4]));
-  y[1] = vf_fma(vf_set(A), odd_a, even_a);
-  y[2] = vf_fnma(vf_set(A), odd_a, even_a);
-  y[3] = vf_fma(vf_set(B), odd_b, even_b);
-  y[4] = vf_fnma(vf_set(B), odd_b, even_b);
+  plus_minus(vf_fnma(b2, x[2], x[4]), A, vf_fnma(b2, x[1], x[3]), &y[1], &y[2]);
+  plus_minus(vf_fnma(a2, x[2], x[4]), B, vf_fnma(a2, x[1], x[3]), &y[3], &y[4]);
   y[5] = vf_fma(product, x[1], vf_fnma(sum, x[3], x[5]));
 }
 
-/* y = A^T x */
-TX_INLINE void output_1d(const vfloat x[IN], vfloat y[OUT]) {
+TX_INLINE void output_1d(const vfloat *x, vfloat *y) {
   const vfloat even_a = x[1] + x[2], odd_a = x[1] - x[2], even_b = x[3] + x[4], odd_b = x[3] - x[4];
   y[0] = x[0] + even_a + even_b;
   y[1] = vf_fma(vf_set(A), odd_a, vf_set(B) * odd_b);
@@ -36,126 +41,229 @@ TX_INLINE void output_1d(const vfloat x[IN], vfloat y[OUT]) {
   y[3] = vf_fma(vf_set(A * A2), odd_a, vf_fma(vf_set(B * B2), odd_b, x[5]));
 }
 
-/* y = A x */
-TX_INLINE void output_adjoint_1d(const vfloat x[OUT], vfloat y[IN]) {
-  const vfloat even_a = vf_fma(vf_set(A2), x[2], x[0]), odd_a = vf_set(A) * vf_fma(vf_set(A2), x[3], x[1]);
-  const vfloat even_b = vf_fma(vf_set(B2), x[2], x[0]), odd_b = vf_set(B) * vf_fma(vf_set(B2), x[3], x[1]);
+TX_INLINE void output_adjoint_1d(const vfloat *x, vfloat *y) {
   y[0] = x[0];
-  y[1] = even_a + odd_a;
-  y[2] = even_a - odd_a;
-  y[3] = even_b + odd_b;
-  y[4] = even_b - odd_b;
+  plus_minus(vf_fma(vf_set(A2), x[2], x[0]), A, vf_fma(vf_set(A2), x[3], x[1]), &y[1], &y[2]);
+  plus_minus(vf_fma(vf_set(B2), x[2], x[0]), B, vf_fma(vf_set(B2), x[3], x[1]), &y[3], &y[4]);
   y[5] = x[3];
 }
 
-#define SCALE_0 (1 / (A2 * B2))
-#define SCALE_A (1 / (2 * A2 * (A2 - B2)))
-#define SCALE_B (1 / (2 * B2 * (B2 - A2)))
-
-/* y = G x */
-TX_INLINE void weight_1d(const vfloat x[3], vfloat y[IN]) {
-  const vfloat even_a = vf_set(SCALE_A) * vf_fma(vf_set(A2), x[2], x[0]), odd_a = vf_set(SCALE_A * A) * x[1];
-  const vfloat even_b = vf_set(SCALE_B) * vf_fma(vf_set(B2), x[2], x[0]), odd_b = vf_set(SCALE_B * B) * x[1];
-  y[0] = vf_set(SCALE_0) * x[0];
-  y[1] = even_a + odd_a;
-  y[2] = even_a - odd_a;
-  y[3] = even_b + odd_b;
-  y[4] = even_b - odd_b;
+TX_INLINE void weight_1d(const vfloat *x, vfloat *y) {
+  y[0] = vf_set(OF_0) * x[0];
+  plus_minus(vf_set(OF_A) * vf_fma(vf_set(A2), x[2], x[0]), OF_A * A, x[1], &y[1], &y[2]);
+  plus_minus(vf_set(OF_B) * vf_fma(vf_set(B2), x[2], x[0]), OF_B * B, x[1], &y[3], &y[4]);
   y[5] = x[2];
 }
 
-/* y = G^T x */
-TX_INLINE void weight_adjoint_1d(const vfloat x[IN], vfloat y[3]) {
-  const vfloat even_a = vf_set(SCALE_A) * (x[1] + x[2]), odd_a = vf_set(SCALE_A) * (x[1] - x[2]);
-  const vfloat even_b = vf_set(SCALE_B) * (x[3] + x[4]), odd_b = vf_set(SCALE_B) * (x[3] - x[4]);
-  y[0] = vf_fma(vf_set(SCALE_0), x[0], even_a + even_b);
+TX_INLINE void weight_adjoint_1d(const vfloat *x, vfloat *y) {
+  const vfloat even_a = vf_set(OF_A) * (x[1] + x[2]), odd_a = vf_set(OF_A) * (x[1] - x[2]);
+  const vfloat even_b = vf_set(OF_B) * (x[3] + x[4]), odd_b = vf_set(OF_B) * (x[3] - x[4]);
+  y[0] = vf_fma(vf_set(OF_0), x[0], even_a + even_b);
   y[1] = vf_fma(vf_set(A), odd_a, vf_set(B) * odd_b);
   y[2] = vf_fma(vf_set(A2), even_a, vf_fma(vf_set(B2), even_b, x[5]));
 }
 
-/* y = M x M^T for an n by n x and an m by n M that `transform` multiplies with; reads with load(i * n + j), writes with
- * store(i * m + j, value). */
-#define SANDWICH(m, n, transform, load, store)                  \
-  do {                                                          \
-    vfloat half[n][m];                                          \
-    _Pragma("GCC unroll 6") for (int j = 0; j < (n); j++) {     \
-      vfloat column[n];                                         \
-      _Pragma("GCC unroll 6") for (int i = 0; i < (n); i++) {   \
-        column[i] = load(i * (n) + j);                          \
-      }                                                         \
-      transform(column, half[j]);                               \
-    }                                                           \
-    _Pragma("GCC unroll 6") for (int i = 0; i < (m); i++) {     \
-      vfloat row[n], y[m];                                      \
-      _Pragma("GCC unroll 6") for (int j = 0; j < (n); j++) {   \
-        row[j] = half[j][i];                                    \
-      }                                                         \
-      transform(row, y);                                        \
-      _Pragma("GCC unroll 6") for (int j = 0; j < (m); j++) {   \
-        store(i *(m) + j, y[j]);                                \
-      }                                                         \
-    }                                                           \
-  } while (0)
+#undef A
+#undef B
+#undef OF_0
+#undef OF_A
+#undef OF_B
 
-/* Runs a transform over the channels: whole vectors first, then the rest with partial loads and stores. */
-#define OVER_CHANNELS(channels, m, n, transform)                                       \
-  do {                                                                                 \
-    int64_t c = 0;                                                                     \
-    for (; c + VF <= (channels); c += VF) SANDWICH(m, n, transform, LOAD, STORE);      \
-    const int64_t left = (channels)-c;                                                 \
-    if (left > 0) SANDWICH(m, n, transform, LOAD_LEFT, STORE_LEFT);                    \
-  } while (0)
+/* -- stride 2: 1-D forms ------------------------------------------------------------------------------------------------- */
 
-void TX_SIMD_NAME(wino_input_f32)(int64_t channels, const float *const *pixel, float *v, int64_t v_step) {
-#define LOAD(i) vf_load(pixel[i] + c)
-#define LOAD_LEFT(i) vf_load_n(pixel[i] + c, left)
-#define STORE(i, y) vf_store(v + (i)*v_step + c, y)
-#define STORE_LEFT(i, y) vf_store_n(v + (i)*v_step + c, y, left)
-  OVER_CHANNELS(channels, IN, IN, input_1d);
-#undef STORE
-#undef STORE_LEFT
+#define A TX_WINO2_A
+#define B TX_WINO2_B
+#define OF_A (1 / (2 * A * (A2 - B2)))
+#define OF_B (1 / (2 * B * (B2 - A2)))
+
+/* F(4, 2) of five samples. */
+TX_INLINE void five_1d(vfloat x0, vfloat x1, vfloat x2, vfloat x3, vfloat x4, vfloat *y) {
+  const vfloat a2 = vf_set(A2), b2 = vf_set(B2);
+  plus_minus(vf_fnma(b2, x1, x3), A, vf_fnma(b2, x0, x2), &y[0], &y[1]);
+  plus_minus(vf_fnma(a2, x1, x3), B, vf_fnma(a2, x0, x2), &y[2], &y[3]);
+  y[4] = vf_fma(vf_set(A2 * B2), x0, vf_fnma(vf_set(A2 + B2), x2, x4));
 }
 
-void TX_SIMD_NAME(wino_output_adjoint_f32)(int64_t channels, const float *const *pixel, float *m, int64_t m_step) {
-#define STORE(i, y) vf_store(m + (i)*m_step + c, y)
-#define STORE_LEFT(i, y) vf_store_n(m + (i)*m_step + c, y, left)
-  OVER_CHANNELS(channels, IN, OUT, output_adjoint_1d);
-#undef LOAD
-#undef LOAD_LEFT
-#undef STORE
-#undef STORE_LEFT
+/* The four outputs of F(4, 2); each plus `more`. */
+TX_INLINE void four_1d(const vfloat *x, const vfloat *more, vfloat *y) {
+  const vfloat even_a = x[0] + x[1], odd_a = x[0] - x[1], even_b = x[2] + x[3], odd_b = x[2] - x[3];
+  y[0] = even_a + even_b + more[0];
+  y[1] = vf_fma(vf_set(A), odd_a, vf_fma(vf_set(B), odd_b, more[1]));
+  y[2] = vf_fma(vf_set(A2), even_a, vf_fma(vf_set(B2), even_b, more[2]));
+  y[3] = vf_fma(vf_set(A * A2), odd_a, vf_fma(vf_set(B * B2), odd_b, x[4] + more[3]));
+}
+
+TX_INLINE void input2_1d(const vfloat *x, vfloat *y) {
+  five_1d(x[0], x[2], x[4], x[6], x[8], y);
+  y[5] = x[1];
+  y[6] = x[3];
+  y[7] = x[5];
+  y[8] = x[7];
+}
+
+TX_INLINE void output2_1d(const vfloat *x, vfloat *y) { four_1d(x, x + 5, y); }
+
+TX_INLINE void output2_adjoint_1d(const vfloat *x, vfloat *y) {
+  plus_minus(vf_fma(vf_set(A2), x[2], x[0]), A, vf_fma(vf_set(A2), x[3], x[1]), &y[0], &y[1]);
+  plus_minus(vf_fma(vf_set(B2), x[2], x[0]), B, vf_fma(vf_set(B2), x[3], x[1]), &y[2], &y[3]);
+  y[4] = x[3];
+  y[5] = x[0];
+  y[6] = x[1];
+  y[7] = x[2];
+  y[8] = x[3];
+}
+
+TX_INLINE void back_input2_1d(const vfloat *x, vfloat *y) {
+  five_1d(x[0], x[1], x[2], x[3], x[4], y);
+  y[5] = x[0];
+  y[6] = x[1];
+  y[7] = x[2];
+  y[8] = x[3];
+}
+
+TX_INLINE void back_output2_1d(const vfloat *x, vfloat *y) {
+  const vfloat nothing[4] = {{0}};
+  vfloat between[4];
+  four_1d(x, nothing, between);
+#pragma GCC unroll 4
+  for (int i = 0; i < 4; i++) {
+    y[2 * i] = x[5 + i];
+    y[2 * i + 1] = between[i];
+  }
+}
+
+TX_INLINE void weight2_1d(const vfloat *x, vfloat *y) {
+  const vfloat a = vf_set(OF_A) * x[0], b = vf_set(OF_B) * x[0];
+  y[0] = vf_fma(vf_set(A * OF_A), x[2], a);
+  y[1] = vf_fma(vf_set(A * OF_A), x[2], -a);
+  y[2] = vf_fma(vf_set(B * OF_B), x[2], b);
+  y[3] = vf_fma(vf_set(B * OF_B), x[2], -b);
+  y[4] = x[2];
+  y[5] = x[1];
+}
+
+TX_INLINE void weight2_adjoint_1d(const vfloat *x, vfloat *y) {
+  y[0] = vf_fma(vf_set(OF_A), x[0] - x[1], vf_set(OF_B) * (x[2] - x[3]));
+  y[1] = x[5];
+  y[2] = vf_fma(vf_set(A * OF_A), x[0] + x[1], vf_fma(vf_set(B * OF_B), x[2] + x[3], x[4]));
+}
+
+/* -- 2-D ----------------------------------------------------------------------------------------------------------------- */
+
+typedef void form_1d(const vfloat *x, vfloat *y);
+
+/* y {m,m} = M x M^T for an {n,n} x, where `form` multiplies with the m by n matrix M. */
+TX_INLINE void sandwich(int m, int n, form_1d *form, const vfloat *x, vfloat *y) {
+  vfloat half[9][9], column[9];
+#pragma GCC unroll 9
+  for (int j = 0; j < n; j++) {
+#pragma GCC unroll 9
+    for (int i = 0; i < n; i++) column[i] = x[i * n + j];
+    form(column, half[j]);
+  }
+#pragma GCC unroll 9
+  for (int i = 0; i < m; i++) {
+#pragma GCC unroll 9
+    for (int j = 0; j < n; j++) column[j] = half[j][i];
+    form(column, y + i * m);
+  }
+}
+
+/* VF channels (or `left` fewer) from pixels to numbers `step` apart. */
+TX_INLINE void from_pixels(int m, int n, form_1d *form, int64_t channels, const float *const *pixel, float *v, int64_t step) {
+  vfloat x[81], y[81];
+  for (int64_t c = 0; c < channels; c += VF) {
+    const int64_t left = channels - c;
+    if (left >= VF) {
+#pragma GCC unroll 81
+      for (int i = 0; i < n * n; i++) x[i] = vf_load(pixel[i] + c);
+      sandwich(m, n, form, x, y);
+#pragma GCC unroll 81
+      for (int i = 0; i < m * m; i++) vf_store(v + i * step + c, y[i]);
+    } else {
+      for (int i = 0; i < n * n; i++) x[i] = vf_load_n(pixel[i] + c, left);
+      sandwich(m, n, form, x, y);
+      for (int i = 0; i < m * m; i++) vf_store_n(v + i * step + c, y[i], left);
+    }
+  }
+}
+
+TX_INLINE void to_pixels(int m, int n, form_1d *form, int64_t channels, const float *v, int64_t step, float *const *pixel) {
+  vfloat x[81], y[81];
+  for (int64_t c = 0; c < channels; c += VF) {
+    const int64_t left = channels - c;
+    if (left >= VF) {
+#pragma GCC unroll 81
+      for (int i = 0; i < n * n; i++) x[i] = vf_load(v + i * step + c);
+      sandwich(m, n, form, x, y);
+#pragma GCC unroll 81
+      for (int i = 0; i < m * m; i++) {
+        if (pixel[i] != NULL) vf_store(pixel[i] + c, y[i]);
+      }
+    } else {
+      for (int i = 0; i < n * n; i++) x[i] = vf_load_n(v + i * step + c, left);
+      sandwich(m, n, form, x, y);
+      for (int i = 0; i < m * m; i++) {
+        if (pixel[i] != NULL) vf_store_n(pixel[i] + c, y[i], left);
+      }
+    }
+  }
+}
+
+/* Between two arrays of numbers. */
+TX_INLINE void between(int m, int n, form_1d *form, int64_t channels, const float *from, int64_t from_step, float *to,
+                       int64_t to_step) {
+  const float *pixel[36];
+  for (int i = 0; i < n * n; i++) pixel[i] = from + i * from_step;
+  from_pixels(m, n, form, channels, pixel, to, to_step);
+}
+
+/* -- kernels ------------------------------------------------------------------------------------------------------------- */
+
+void TX_SIMD_NAME(wino_input_f32)(int64_t channels, const float *const *pixel, float *v, int64_t v_step) {
+  from_pixels(6, 6, input_1d, channels, pixel, v, v_step);
 }
 
 void TX_SIMD_NAME(wino_output_f32)(int64_t channels, const float *m, int64_t m_step, float *const *pixel) {
-#define LOAD(i) vf_load(m + (i)*m_step + c)
-#define LOAD_LEFT(i) vf_load_n(m + (i)*m_step + c, left)
-#define STORE(i, y) \
-  if (pixel[i] != NULL) vf_store(pixel[i] + c, y)
-#define STORE_LEFT(i, y) \
-  if (pixel[i] != NULL) vf_store_n(pixel[i] + c, y, left)
-  OVER_CHANNELS(channels, OUT, IN, output_1d);
-#undef LOAD
-#undef LOAD_LEFT
-#undef STORE
-#undef STORE_LEFT
+  to_pixels(4, 6, output_1d, channels, m, m_step, pixel);
+}
+
+void TX_SIMD_NAME(wino_output_adjoint_f32)(int64_t channels, const float *const *pixel, float *m, int64_t m_step) {
+  from_pixels(6, 4, output_adjoint_1d, channels, pixel, m, m_step);
 }
 
 void TX_SIMD_NAME(wino_weight_f32)(int64_t channels, const float *w, int64_t w_step, float *u, int64_t u_step) {
-#define LOAD(i) vf_load(w + (i)*w_step + c)
-#define LOAD_LEFT(i) vf_load_n(w + (i)*w_step + c, left)
-#define STORE(i, y) vf_store(u + (i)*u_step + c, y)
-#define STORE_LEFT(i, y) vf_store_n(u + (i)*u_step + c, y, left)
-  OVER_CHANNELS(channels, IN, 3, weight_1d);
-#undef LOAD
-#undef LOAD_LEFT
-#undef STORE
-#undef STORE_LEFT
+  between(6, 3, weight_1d, channels, w, w_step, u, u_step);
 }
 
 void TX_SIMD_NAME(wino_weight_adjoint_f32)(int64_t channels, const float *u, int64_t u_step, float *w, int64_t w_step) {
-#define LOAD(i) vf_load(u + (i)*u_step + c)
-#define LOAD_LEFT(i) vf_load_n(u + (i)*u_step + c, left)
-#define STORE(i, y) vf_store(w + (i)*w_step + c, y)
-#define STORE_LEFT(i, y) vf_store_n(w + (i)*w_step + c, y, left)
-  OVER_CHANNELS(channels, 3, IN, weight_adjoint_1d);
+  between(3, 6, weight_adjoint_1d, channels, u, u_step, w, w_step);
+}
+
+void TX_SIMD_NAME(wino2_input_f32)(int64_t channels, const float *const *pixel, float *v, int64_t v_step) {
+  from_pixels(9, 9, input2_1d, channels, pixel, v, v_step);
+}
+
+void TX_SIMD_NAME(wino2_output_f32)(int64_t channels, const float *m, int64_t m_step, float *const *pixel) {
+  to_pixels(4, 9, output2_1d, channels, m, m_step, pixel);
+}
+
+void TX_SIMD_NAME(wino2_output_adjoint_f32)(int64_t channels, const float *const *pixel, float *m, int64_t m_step) {
+  from_pixels(9, 4, output2_adjoint_1d, channels, pixel, m, m_step);
+}
+
+void TX_SIMD_NAME(wino2_back_input_f32)(int64_t channels, const float *const *pixel, float *v, int64_t v_step) {
+  from_pixels(9, 5, back_input2_1d, channels, pixel, v, v_step);
+}
+
+void TX_SIMD_NAME(wino2_back_output_f32)(int64_t channels, const float *m, int64_t m_step, float *const *pixel) {
+  to_pixels(8, 9, back_output2_1d, channels, m, m_step, pixel);
+}
+
+void TX_SIMD_NAME(wino2_weight_f32)(int64_t channels, const float *w, int64_t w_step, float *u, int64_t u_step) {
+  between(6, 3, weight2_1d, channels, w, w_step, u, u_step);
+}
+
+void TX_SIMD_NAME(wino2_weight_adjoint_f32)(int64_t channels, const float *u, int64_t u_step, float *w, int64_t w_step) {
+  between(3, 6, weight2_adjoint_1d, channels, u, u_step, w, w_step);
 }
