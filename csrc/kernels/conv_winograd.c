@@ -4,9 +4,11 @@
  *
  *     V[i] {tiles, C}   input        U[u(i)] {C, K}   weights, packed in panels       M[i] = V[i] U[u(i)] {tiles, K}   products
  *
- * V and M never stand in memory as a whole. When all of U fits beside them in a core's second-level cache, a block of rows
- * of tiles goes through all three steps on one core. When U is larger, each step is done by all cores for a larger chunk of
- * tiles, so that each U is read once per chunk. Which of the two, and the size of blocks, follows from the shape.
+ * V and M never stand in memory as a whole. A block of tiles goes through all three steps on one core: V of the block is made
+ * and stays in the core's second-level cache, then for some filters at a time M is made and turned into output. While the
+ * matrix products run, the next block's input is brought into the cache. When there are few tiles, or so many weights that
+ * they would have to be read from memory for every block, each step is done by all cores for a larger chunk of tiles
+ * instead. Which of the two, and the size of blocks, follows from the shape.
  *
  * A row of tiles makes some rows of pixels of one image (fewer at its edges), so a run of them is a run of pixels.
  */
@@ -19,11 +21,16 @@
 #include "kernels/winograd.h"
 
 enum {
-  MOST_PIXELS = 81,          /* of a tile, on either side */
-  PAD = 16,                  /* floats between the matrices of two numbers: keeps them off the same cache sets */
-  SMALL_U = 160 * 1024,      /* floats of U that may stay in a core's second-level cache */
-  BLOCK_FLOATS = 160 * 1024, /* floats of V and M of a block beside it */
-  CHUNK_FLOATS = 2 << 20     /* floats of V and M of a chunk that all cores share, in the third-level cache */
+  MOST_PIXELS = 81,        /* of a tile, on either side */
+  PAD = 16,                /* floats between the matrices of two numbers: keeps them off the same cache sets */
+  V_FLOATS = 76 * 1024,    /* of a block, unless it has too few tiles; */
+  M_FLOATS = 72 * 1024,    /* of its filters in work: with a stream of U both stay in a core's second-level cache */
+  MOST_V = 144 * 1024,     /* of a block of few tiles */
+  GOOD_TILES = 12,         /* in a block: fewer make slow matrix products, */
+  LEAST_TILES = 6,         /* and still fewer very slow ones */
+  LEAST_BLOCKS = 8,        /* fewer are not worth sharing out */
+  MOST_U = 4 << 20,        /* floats of U that stay in the third-level cache */
+  CHUNK_FLOATS = 1 << 19   /* of V and M of a chunk, at least */
 };
 
 /* -- shapes -------------------------------------------------------------------------------------------------------------- */
@@ -154,29 +161,47 @@ static void pixels_of(const float *image, int64_t h, int64_t w, int64_t channels
   }
 }
 
-/* V of `tiles` tiles from `tile` on. */
-static void transform_input(const geometry *g, const float *x, const float *zeros, int64_t tile, int64_t tiles, float *v,
-                            int64_t v_step) {
-  for (int64_t t = 0; t < tiles; t++) {
-    const position at = tile_position(g, tile + t);
-    const float *pixel[MOST_PIXELS];
-    pixels_of(x + at.image * g->h * g->w * g->c, g->h, g->w, g->c, at.row * g->in_step + g->in_h,
-              at.column * g->in_step + g->in_w, g->in, zeros, pixel);
-    g->input(g->c, pixel, v + t * g->c, v_step);
+/* The source pixels of a tile. */
+static void source_pixels(const geometry *g, const float *x, const float *zeros, int64_t tile, const float **pixel) {
+  const position at = tile_position(g, tile);
+  pixels_of(x + at.image * g->h * g->w * g->c, g->h, g->w, g->c, at.row * g->in_step + g->in_h,
+            at.column * g->in_step + g->in_w, g->in, zeros, pixel);
+}
+
+/* Asks for `count` pixels, all channels, to be brought into the cache: the transforms jump from pixel to pixel, which the
+ * CPU does not foresee. */
+static void prefetch_pixels(const float *const *pixel, int count, int64_t channels) {
+  for (int i = 0; i < count; i++) {
+    for (int64_t c = 0; c < channels; c += 16) __builtin_prefetch(pixel[i] + c);
   }
 }
 
-/* y of `tiles` tiles from `tile` on. */
-static void transform_output(const geometry *g, const float *m, int64_t m_step, int64_t tile, int64_t tiles, float *y) {
+/* V of `tiles` tiles from `tile` on. */
+static void transform_input(const geometry *g, const float *x, const float *zeros, int64_t tile, int64_t tiles, float *v,
+                            int64_t v_step) {
+  const float *pixels[2][MOST_PIXELS];
+  source_pixels(g, x, zeros, tile, pixels[0]);
+  for (int64_t t = 0; t < tiles; t++) {
+    if (t + 1 < tiles) {
+      source_pixels(g, x, zeros, tile + t + 1, pixels[(t + 1) % 2]);
+      prefetch_pixels(pixels[(t + 1) % 2], g->in * g->in, g->c);
+    }
+    g->input(g->c, pixels[t % 2], v + t * g->c, v_step);
+  }
+}
+
+/* Filters [k0, k0 + columns) of y of `tiles` tiles from `tile` on; m has m_row floats per tile. */
+static void transform_output(const geometry *g, const float *m, int64_t m_step, int64_t m_row, int64_t tile, int64_t tiles,
+                             int64_t k0, int64_t columns, float *y) {
   for (int64_t t = 0; t < tiles; t++) {
     const position at = tile_position(g, tile + t);
     float *pixel[MOST_PIXELS];
     for (int i = 0; i < g->out * g->out; i++) {
       const int64_t row = at.row * g->out + g->out_h + i / g->out, column = at.column * g->out + g->out_w + i % g->out;
       const bool inside = row >= 0 && row < g->p && column >= 0 && column < g->q;
-      pixel[i] = inside ? y + ((at.image * g->p + row) * g->q + column) * g->k : NULL;
+      pixel[i] = inside ? y + ((at.image * g->p + row) * g->q + column) * g->k + k0 : NULL;
     }
-    g->output(g->k, m + t * g->k, m_step, pixel);
+    g->output(columns, m + t * m_row, m_step, pixel);
   }
 }
 
@@ -244,8 +269,10 @@ typedef struct job {
   float *y;
   const tx_conv_finish *finish;
   int64_t block_rows, blocks; /* rows of tiles per block; blocks of all images */
+  int64_t columns;            /* filters in work at a time: whole panels, or K */
   int64_t v_step, m_step;     /* floats from number to number */
   float *v, *m;
+  int64_t per_chunk;                 /* blocks per chunk; 0: each block is done on one core */
   int64_t chunk_block, chunk_blocks; /* the chunk in work: its first block and their number */
 } job;
 
@@ -261,43 +288,78 @@ static int64_t block_pixel(const job *j, int64_t block) {
   return (row / g->tiles_h * g->p + tx_max_i64(0, row % g->tiles_h * g->out + g->out_h)) * g->q;
 }
 
-/* M of `tiles` tiles for the numbers that meet matrix u of U, panels [panel0, panel1). */
-static void multiply(const job *j, int64_t u, int64_t panel0, int64_t panel1, int64_t tiles, const float *v, float *m) {
-  const int64_t panel = tx_kernels.gemm_panel(), c = j->g.c, k = j->g.k;
+/* A stretch of memory. */
+typedef struct stretch {
+  const char *at;
+  int64_t bytes;
+} stretch;
+
+/* The source pixels of a block (about: its neighbours' rows are left out). */
+static stretch block_source(const job *j, int64_t block) {
+  const geometry *g = &j->g;
+  const double rows = (double)(g->n * g->h) / (double)tile_rows(g); /* source rows per row of tiles */
+  const int64_t first = (int64_t)(rows * (double)tx_min_i64(block * j->block_rows, tile_rows(g)));
+  const int64_t last = (int64_t)(rows * (double)tx_min_i64((block + 1) * j->block_rows, tile_rows(g)));
+  const int64_t row = g->w * g->c * (int64_t)sizeof(float);
+  return (stretch){(const char *)j->x + first * row, (last - first) * row};
+}
+
+/* Part `i` of `parts` of a stretch. */
+static stretch part_of(stretch s, int64_t i, int64_t parts) {
+  const int64_t first = s.bytes * i / parts, last = s.bytes * (i + 1) / parts;
+  return (stretch){s.at + first, last - first};
+}
+
+/* M of `tiles` tiles for the numbers that meet matrix u of U and the filters [k0, k0 + columns). */
+static void multiply(const job *j, int64_t u, int64_t k0, int64_t columns, int64_t tiles, const float *v, float *m,
+                     int64_t m_row, stretch soon) {
+  const int64_t panel = tx_kernels.gemm_panel(), c = j->g.c;
   const square s = numbers_of(&j->g, u);
   tx_gemm g = {.m = tiles,
-               .n = tx_min_i64(panel1 * panel, k) - panel0 * panel,
+               .n = columns,
                .k = c,
                .a_row = c,
                .a_step = 1,
-               .b = j->u + (u * panels_of(k) + panel0) * c * panel,
+               .b = j->u + u * panels_of(j->g.k) * c * panel + k0 * c,
                .b_panel = c * panel,
                .b_step = panel,
-               .c_row = k};
+               .c_row = m_row,
+               .soon = soon.at,
+               .soon_bytes = soon.bytes};
   for (int row = s.i0; row < s.i1; row++) {
     for (int column = s.j0; column < s.j1; column++) {
       const int64_t i = row * j->g.side + column;
       g.a = v + i * j->v_step;
-      g.c = m + i * j->m_step + panel0 * panel;
+      g.c = m + i * j->m_step;
       tx_kernels.gemm_f32(&g);
+      g.soon = NULL;
     }
   }
 }
 
-static void finish_block(const job *j, int64_t block) {
+static void finish_block(const job *j, int64_t block, int64_t k0, int64_t columns) {
   const int64_t first = block_pixel(j, block);
-  tx_conv_finish_rows(j->finish, block, j->y, first, block_pixel(j, block + 1) - first, 0, j->g.k);
+  tx_conv_finish_rows(j->finish, block, j->y, first, block_pixel(j, block + 1) - first, k0, columns);
 }
 
 /* All three steps of one block on one core. */
 static void whole_block(void *context, int64_t block, int worker) {
   const job *j = context;
+  const geometry *g = &j->g;
   const int64_t tile = block_tile(j, block), tiles = block_tile(j, block + 1) - tile;
-  float *v = j->v + worker * numbers(&j->g) * (j->v_step + j->m_step), *m = v + numbers(&j->g) * j->v_step;
-  transform_input(&j->g, j->x, j->zeros, tile, tiles, v, j->v_step);
-  for (int64_t u = 0; u < TX_WINO_WEIGHTS; u++) multiply(j, u, 0, panels_of(j->g.k), tiles, v, m);
-  transform_output(&j->g, m, j->m_step, tile, tiles, j->y);
-  finish_block(j, block);
+  const stretch next = block_source(j, block + tx_num_threads());
+  const int64_t calls = tx_ceil_div(g->k, j->columns) * TX_WINO_WEIGHTS;
+  float *v = j->v + worker * numbers(g) * (j->v_step + j->m_step), *m = v + numbers(g) * j->v_step;
+  transform_input(g, j->x, j->zeros, tile, tiles, v, j->v_step);
+  int64_t call = 0;
+  for (int64_t k0 = 0; k0 < g->k; k0 += j->columns) {
+    const int64_t columns = tx_min_i64(j->columns, g->k - k0);
+    for (int64_t u = 0; u < TX_WINO_WEIGHTS; u++) {
+      multiply(j, u, k0, columns, tiles, v, m, j->columns, part_of(next, call++, calls));
+    }
+    transform_output(g, m, j->m_step, j->columns, tile, tiles, k0, columns, j->y);
+    finish_block(j, block, k0, columns);
+  }
 }
 
 static void chunk_input(void *context, int64_t b, int worker) {
@@ -312,10 +374,11 @@ static void chunk_input(void *context, int64_t b, int worker) {
 static void chunk_multiply(void *context, int64_t unit, int worker) {
   (void)worker;
   const job *j = context;
-  const int64_t panels = panels_of(j->g.k), half = tx_ceil_div(panels, 2);
-  const int64_t first = unit % 2 * half, last = tx_min_i64(first + half, panels);
+  const int64_t panel = tx_kernels.gemm_panel(), half = tx_ceil_div(panels_of(j->g.k), 2) * panel;
+  const int64_t k0 = unit % 2 * half, columns = tx_min_i64(half, j->g.k - k0);
   const int64_t tiles = block_tile(j, j->chunk_block + j->chunk_blocks) - block_tile(j, j->chunk_block);
-  if (first < last) multiply(j, TX_WINO_WEIGHTS - 1 - unit / 2, first, last, tiles, j->v, j->m); /* the largest first */
+  const int64_t u = TX_WINO_WEIGHTS - 1 - unit / 2; /* with stride 2 the last one meets most numbers */
+  if (columns > 0) multiply(j, u, k0, columns, tiles, j->v, j->m + k0, j->g.k, (stretch){NULL, 0});
 }
 
 static void chunk_output(void *context, int64_t b, int worker) {
@@ -323,40 +386,43 @@ static void chunk_output(void *context, int64_t b, int worker) {
   const job *j = context;
   const int64_t block = j->chunk_block + b;
   const int64_t tile0 = block_tile(j, j->chunk_block), tile = block_tile(j, block);
-  transform_output(&j->g, j->m + (tile - tile0) * j->g.k, j->m_step, tile, block_tile(j, block + 1) - tile, j->y);
-  finish_block(j, block);
+  transform_output(&j->g, j->m + (tile - tile0) * j->g.k, j->m_step, j->g.k, tile, block_tile(j, block + 1) - tile, 0,
+                   j->g.k, j->y);
+  finish_block(j, block, 0, j->g.k);
 }
 
-/* Rows of tiles that fit into a budget of floats for V and M; at least one. */
-static int64_t rows_within(const geometry *g, int64_t floats) {
-  const int64_t rows = floats / (numbers(g) * (g->c + g->k) * g->tiles_w);
-  return tx_max_i64(1, tx_min_i64(rows, tile_rows(g)));
+/* Rows of tiles of which each takes `floats` per tile, within a budget; at least one. */
+static int64_t rows_within(const geometry *g, int64_t floats, int64_t budget) {
+  return tx_max_i64(1, tx_min_i64(budget / (floats * g->tiles_w), tile_rows(g)));
 }
 
-static void set_steps(job *j, int64_t tiles) {
-  j->v_step = tiles * j->g.c + PAD;
-  j->m_step = tiles * j->g.k + PAD;
-}
-
-/* Chooses blocks; returns the number of blocks per chunk, 0: each block is done on one core. */
-static int64_t plan_blocks(job *j) {
-  int64_t per_chunk = 0;
-  if (TX_WINO_WEIGHTS * j->g.c * j->g.k <= SMALL_U) {
-    j->block_rows = rows_within(&j->g, BLOCK_FLOATS);
-    set_steps(j, j->block_rows * j->g.tiles_w);
+/* Chooses blocks and the way they are done. */
+static void plan_blocks(job *j) {
+  const geometry *g = &j->g;
+  const int64_t panel = tx_kernels.gemm_panel(), u_floats = TX_WINO_WEIGHTS * g->c * g->k;
+  j->block_rows = rows_within(g, numbers(g) * g->c, V_FLOATS);
+  if (j->block_rows * g->tiles_w < GOOD_TILES) j->block_rows = rows_within(g, numbers(g) * g->c, MOST_V);
+  j->blocks = tx_ceil_div(tile_rows(g), j->block_rows);
+  int64_t tiles = j->block_rows * g->tiles_w;
+  if (j->blocks >= LEAST_BLOCKS && u_floats <= MOST_U && tiles >= LEAST_TILES) {
+    const int64_t panels = tx_max_i64(1, M_FLOATS / (numbers(g) * tiles * panel));
+    j->columns = tx_min_i64(panels * panel, g->k);
   } else {
-    const int64_t chunk_rows = rows_within(&j->g, CHUNK_FLOATS);
+    const int64_t budget = tx_max_i64(CHUNK_FLOATS, tx_min_i64(u_floats, MOST_U));
+    const int64_t chunk_rows = rows_within(g, numbers(g) * (g->c + g->k), budget);
     j->block_rows = tx_max_i64(1, chunk_rows / 16);
-    per_chunk = tx_ceil_div(chunk_rows, j->block_rows);
-    set_steps(j, per_chunk * j->block_rows * j->g.tiles_w);
+    j->blocks = tx_ceil_div(tile_rows(g), j->block_rows);
+    j->per_chunk = tx_ceil_div(chunk_rows, j->block_rows);
+    j->columns = g->k;
+    tiles = j->per_chunk * j->block_rows * g->tiles_w;
   }
-  j->blocks = tx_ceil_div(tile_rows(&j->g), j->block_rows);
-  return per_chunk;
+  j->v_step = tiles * g->c + PAD;
+  j->m_step = tiles * j->columns + PAD;
 }
 
-static void run_chunks(job *j, int64_t per_chunk) {
-  for (j->chunk_block = 0; j->chunk_block < j->blocks; j->chunk_block += per_chunk) {
-    j->chunk_blocks = tx_min_i64(per_chunk, j->blocks - j->chunk_block);
+static void run_chunks(job *j) {
+  for (j->chunk_block = 0; j->chunk_block < j->blocks; j->chunk_block += j->per_chunk) {
+    j->chunk_blocks = tx_min_i64(j->per_chunk, j->blocks - j->chunk_block);
     tx_parallel(j->chunk_blocks, chunk_input, j);
     tx_parallel(TX_WINO_WEIGHTS * 2, chunk_multiply, j);
     tx_parallel(j->chunk_blocks, chunk_output, j);
@@ -368,8 +434,8 @@ static tx_status convolve(const geometry *g, const float *x, const float *w, con
   float *u = NULL;
   tx_conv_finish finish;
   job j = {.g = *g, .x = x, .y = y, .finish = &finish};
-  const int64_t per_chunk = plan_blocks(&j);
-  const int64_t workers = per_chunk == 0 ? tx_num_threads() : 1;
+  plan_blocks(&j);
+  const int64_t workers = j.per_chunk == 0 ? tx_num_threads() : 1;
   TX_TRY(transform_weights(g, w, &u));
   const int64_t scratch = workers * numbers(g) * (j.v_step + j.m_step);
   j.v = tx_alloc((size_t)(scratch + g->c) * sizeof(float));
@@ -380,10 +446,10 @@ static tx_status convolve(const geometry *g, const float *x, const float *w, con
     j.zeros = zeros;
     j.m = j.v + numbers(g) * j.v_step;
     j.u = u;
-    if (per_chunk == 0) {
+    if (j.per_chunk == 0) {
       tx_parallel(j.blocks, whole_block, &j);
     } else {
-      run_chunks(&j, per_chunk);
+      run_chunks(&j);
     }
     tx_conv_finish_close(&finish);
   }
@@ -484,7 +550,7 @@ tx_status tx_conv_winograd_weight_gradient(const tx_conv_shape *v, const float *
   gradient_job j = {.g = forward_geometry(v), .x = x, .dy = dy, .dw = dw};
   const geometry *g = &j.g;
   const int64_t tiles = tile_rows(g) * g->tiles_w, width = panels_of(g->k) * tx_kernels.gemm_panel();
-  j.chunk_tiles = tx_min_i64(tiles, tx_max_i64(64, 2 * CHUNK_FLOATS / (numbers(g) * (g->c + width))));
+  j.chunk_tiles = tx_min_i64(tiles, tx_max_i64(64, CHUNK_FLOATS * 2 / (numbers(g) * (g->c + width))));
   j.v_step = j.chunk_tiles * g->c + PAD;
   j.d_step = j.chunk_tiles * width + PAD;
   const int64_t widest = tx_max_i64(g->c, width);

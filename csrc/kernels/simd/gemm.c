@@ -15,16 +15,18 @@ enum { ROWS = 6 };
 #else
 enum { ROWS = 8 };
 #endif
-enum { PANEL = 2 * VF };
+enum { PANEL = 2 * VF, LINE = 64 };
 
 int64_t TX_SIMD_NAME(gemm_panel)(void) { return PANEL; }
 
 /* c[rows][columns] of one tile; rows and vectors are constants, columns <= vectors * VF. Rows of a are addressed in
- * threes from one pointer: [p], [p + row], [p + 2 row] is what the CPU's addressing can say. */
-TX_INLINE void tile(int rows, int vectors, const tx_gemm *g, const float *a, const float *b, float *c, int64_t columns) {
+ * threes from one pointer: [p], [p + row], [p + 2 row] is what the CPU's addressing can say. Each step prefetches a line
+ * from `soon` on, unless that is NULL. */
+TX_INLINE void tile(int rows, int vectors, const tx_gemm *g, const float *a, const float *b, float *c, int64_t columns,
+                    const char *soon) {
   vfloat sum[ROWS][2];
   const float *group[(ROWS + 2) / 3];
-  const int64_t row = g->a_row, a_step = g->a_step, b_step = g->b_step;
+  const int64_t row = g->a_row, a_step = g->a_step, b_step = g->b_step, soon_step = soon == NULL ? 0 : LINE;
 #pragma GCC unroll 16
   for (int i = 0; i < rows; i++) {
 #pragma GCC unroll 2
@@ -35,6 +37,8 @@ TX_INLINE void tile(int rows, int vectors, const tx_gemm *g, const float *a, con
     vfloat b0 = vf_load(b), b1 = vf_set(0);
     if (vectors == 2) b1 = vf_load(b + VF);
     b += b_step;
+    __builtin_prefetch(soon, 0, 2);
+    soon += soon_step;
 #pragma GCC unroll 16
     for (int i = 0; i < rows; i++) {
       vfloat x = vf_set(group[i / 3][i % 3 * row]);
@@ -64,15 +68,14 @@ TX_INLINE void tile(int rows, int vectors, const tx_gemm *g, const float *a, con
   }
 }
 
-typedef void tile_fn(const tx_gemm *g, const float *a, const float *b, float *c, int64_t columns);
+typedef void tile_fn(const tx_gemm *g, const float *a, const float *b, float *c, int64_t columns, const char *soon);
 
-#define TILE(rows)                                                                                            \
-  static void tile_##rows##_1(const tx_gemm *g, const float *a, const float *b, float *c, int64_t columns) { \
-    tile(rows, 1, g, a, b, c, columns);                                                                       \
-  }                                                                                                           \
-  static void tile_##rows##_2(const tx_gemm *g, const float *a, const float *b, float *c, int64_t columns) { \
-    tile(rows, 2, g, a, b, c, columns);                                                                       \
+#define TILE_OF(rows, vectors)                                                                                 \
+  static void tile_##rows##_##vectors(const tx_gemm *g, const float *a, const float *b, float *c, int64_t columns, \
+                                      const char *soon) {                                                      \
+    tile(rows, vectors, g, a, b, c, columns, soon);                                                            \
   }
+#define TILE(rows) TILE_OF(rows, 1) TILE_OF(rows, 2)
 #define ENTRY(rows) {tile_##rows##_1, tile_##rows##_2}
 
 /* clang-format off */
@@ -95,13 +98,16 @@ static tile_fn *const tiles[ROWS][2] = {
 
 void TX_SIMD_NAME(gemm_f32)(const tx_gemm *g) {
   const int64_t tile_count = (g->m + ROWS - 1) / ROWS;
+  const char *soon = g->soon, *end = soon == NULL ? NULL : soon + g->soon_bytes;
   for (int64_t j = 0; j < g->n; j += PANEL) {
     const float *b = g->b + j / PANEL * g->b_panel;
     const int64_t columns = g->n - j < PANEL ? g->n - j : PANEL;
     int64_t i = 0;
     for (int64_t t = 0; t < tile_count; t++) {
       const int64_t rows = (g->m - i) / (tile_count - t);
-      tiles[rows - 1][columns > VF](g, g->a + i * g->a_row, b, g->c + i * g->c_row + j, columns);
+      tiles[rows - 1][columns > VF](g, g->a + i * g->a_row, b, g->c + i * g->c_row + j, columns,
+                                       soon < end ? soon : NULL);
+      soon += g->k * LINE;
       i += rows;
     }
   }
