@@ -1,5 +1,6 @@
 --- The loader: what the batches hold, in which order, for any number of workers; how it stops.
 local tr = require "texres"
+local support = require "spec.support"
 
 local Set = tr.data.Set
 
@@ -158,6 +159,40 @@ describe("loader", function()
     assert.is_true(tr.allclose(first(tr.source(bytes)), tr.tensor { { { { 0 }, { 0.2 } }, { { 0.4 }, { 1 } } } }, 1e-6))
     local turned = first(tr.source(doubles:transpose(2, 3)))
     assert.is_true(tr.allclose(turned:reshape(3, 2), tr.tensor { { 0.1, 0.4 }, { 0.2, 0.5 }, { 0.3, 0.6 } }, 1e-6))
+  end)
+
+  it("reads images of every dtype out of a mapped file", function()
+    local path, set = support.folder() .. "/X.npy", tr.data.fabric { count = 30, size = 16, seed = 2 }
+    local images = set:images()
+    for _, dtype in ipairs { "f32", "f64", "u8" } do
+      assert(tr.save_npy(path, dtype == "u8" and (images * 255):round():to "u8" or images:to(dtype)))
+      local labels = {}
+      for i = 1, 30 do labels[i] = 0 end
+      assert(tr.save_npy(path .. ".labels.npy", tr.tensor(labels, { dtype = "i64" })))
+      local mapped = assert(tr.data.npy { images = path, labels = path .. ".labels.npy", classes = { "a" } })
+      for batch in mapped:loader { batch = 30, workers = 2 }:batches() do
+        assert.is_true(tr.allclose(batch, images, 1e-6), dtype)
+      end
+    end
+  end)
+
+  it("raises, with the reason, when an image can't be read, and leaves no threads", function()
+    local folder = support.folder()
+    local path = folder .. "/X.npy"
+    assert(tr.save_npy(path, tr.rand(64, 32, 32, 1)))
+    assert(tr.save_npy(folder .. "/Y.npy", tr.zeros({ 64 }, { dtype = "i64" })))
+    local set = assert(tr.data.npy { images = path, labels = folder .. "/Y.npy", classes = { "a" } })
+    support.write_file(path, support.read_file(path):sub(1, 100000))
+    for workers = 0, 2 do
+      local batches = 0
+      local ok, message = pcall(function()
+        for _ in set:loader { batch = 8, workers = workers }:batches() do batches = batches + 1 end
+      end)
+      assert.is_false(ok)
+      assert.matches("the file has become shorter", message)
+      assert.is_true(batches <= 3)
+    end
+    assert.are.equal(0, cleared_threads())
   end)
 
   it("makes the same batches with 0, 1, 2 and 8 workers", function()

@@ -44,6 +44,8 @@ tx_status tx_file_map(const char *operation, const char *path, tx_file_use use, 
     } else {
       file->data = pages;
       file->bytes = (size_t)info.st_size;
+      file->descriptor = fd;
+      return TX_OK;
     }
   }
   close(fd);
@@ -51,7 +53,10 @@ tx_status tx_file_map(const char *operation, const char *path, tx_file_use use, 
 }
 
 void tx_file_unmap(tx_file *file) {
-  if (file->data != NULL) munmap(file->data, file->bytes);
+  if (file->data != NULL) {
+    munmap(file->data, file->bytes);
+    close(file->descriptor);
+  }
   file->data = NULL;
   file->bytes = 0;
 }

@@ -25,6 +25,7 @@ typedef enum tx_file_use {
 typedef struct tx_file {
   uint8_t *data; /* page-aligned; NULL when the file is empty */
   size_t bytes;
+  int descriptor; /* open as long as the file is mapped; meaningless without data */
 } tx_file;
 
 /* Maps a regular file. It must not be shortened by others while it is mapped. */

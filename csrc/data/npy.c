@@ -375,7 +375,7 @@ static tx_status wrap_file(const tx_npy *npy, tx_file *file, tx_tensor **out) {
     tx_dealloc(owner);
     return status;
   }
-  *file = (tx_file){NULL, 0};
+  *file = (tx_file){.data = NULL};
   return as_declared(npy, stored, out);
 }
 
@@ -539,6 +539,7 @@ static tx_status describe_images(npy_images *images, double scale, tx_source *so
   source->base = elements;
   source->map = images->file.data;
   source->mapped = images->file.bytes;
+  source->descriptor = images->file.descriptor;
   int64_t stride = npy->item;
   for (int i = 0; i < 4; i++) {
     int d = npy->fortran ? i : 3 - i;

@@ -1,15 +1,16 @@
 /* source.c - reading one image out of memory, a mapped file, or a decoder. */
-#define _DEFAULT_SOURCE /* madvise */
+#define _DEFAULT_SOURCE /* madvise, pread */
 #include "data/source.h"
 
+#include <errno.h>
 #include <inttypes.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <unistd.h>
 
 #include "base/memory.h"
 
-/* Pages of a mapping are given back after this many bytes of images were read. The kernel maps neighbours of a touched
- * page too (16 pages), so the resident size may reach a few times this. */
+/* Pages of a mapping are given back after this many bytes of images were picked from it. */
 enum { RESIDENT_LIMIT = 16 << 20 };
 
 tx_status tx_source_new(const tx_source *description, tx_source **out) {
@@ -104,13 +105,58 @@ typedef void read_row_fn(const char *from, const tx_source *source, float *to);
 static read_row_fn *const read_row[TX_DTYPE_COUNT] = {
     [TX_U8] = read_row_uint8_t, [TX_I64] = read_row_int64_t, [TX_F32] = read_row_float, [TX_F64] = read_row_double};
 
+/* Picks an image from memory that starts at `image`. */
+static void read_rows(const tx_source *source, const char *image, float *pixels) {
+  for (int64_t y = 0; y < source->height; y++)
+    read_row[source->dtype](image + y * source->stride[1], source, pixels + y * source->width * source->channels);
+}
+
+/* Whether an image is one run of bytes, in order. */
+static bool is_dense(const tx_source *source) {
+  int64_t size = (int64_t)tx_dtype_size(source->dtype);
+  return source->stride[3] == size && source->stride[2] == size * source->channels &&
+         source->stride[1] == size * source->channels * source->width;
+}
+
+/* Reads bytes of the mapped file. */
+static tx_status read_bytes(const tx_source *source, int64_t offset, char *to, size_t bytes) {
+  size_t got = 0;
+  while (got < bytes) {
+    ssize_t n = pread(source->descriptor, to + got, bytes - got, (off_t)(offset + (int64_t)got));
+    if (n < 0 && errno == EINTR) continue;
+    if (n <= 0) {
+      const char *reason = n < 0 ? strerror(errno) : "the file has become shorter";
+      return tx_fail(TX_EWORLD, "source: an image can't be read: %s", reason);
+    }
+    got += (size_t)n;
+  }
+  return TX_OK;
+}
+
+/* Reads a dense image from the mapped file: floats straight to where they are wanted, others through a buffer. */
+static tx_status read_from_file(const tx_source *source, int64_t offset, float *pixels) {
+  char small[1 << 14];
+  size_t bytes = (size_t)tx_source_pixels(source) * tx_dtype_size(source->dtype);
+  if (source->dtype == TX_F32 && source->scale == 1.0f) return read_bytes(source, offset, (char *)pixels, bytes);
+  char *raw = bytes <= sizeof small ? small : tx_alloc(bytes);
+  if (raw == NULL) return TX_ENOMEM;
+  tx_status status = read_bytes(source, offset, raw, bytes);
+  if (status == TX_OK) read_rows(source, raw, pixels);
+  if (raw != small) tx_dealloc(raw);
+  return status;
+}
+
 tx_status tx_source_read(tx_source *source, int64_t index, float *pixels) {
   if (index < 0 || index >= source->count)
     return tx_fail(TX_EINVAL, "source: image %" PRId64 " of %" PRId64, index + 1, source->count);
   if (source->base == NULL) return source->read(source->owner, index, pixels);
   const char *image = (const char *)source->base + index * source->stride[0];
-  for (int64_t y = 0; y < source->height; y++)
-    read_row[source->dtype](image + y * source->stride[1], source, pixels + y * source->width * source->channels);
-  if (source->mapped != 0) account_mapped(source, (size_t)tx_source_pixels(source) * tx_dtype_size(source->dtype));
+  if (source->mapped == 0) {
+    read_rows(source, image, pixels);
+    return TX_OK;
+  }
+  if (is_dense(source)) return read_from_file(source, image - (const char *)source->map, pixels);
+  read_rows(source, image, pixels);
+  account_mapped(source, (size_t)tx_source_pixels(source) * tx_dtype_size(source->dtype));
   return TX_OK;
 }

@@ -11,9 +11,10 @@
  * Pixels are handed out as f32 {H,W,C}: stored value * scale, where scale maps the full range of an integer type to 0..1
  * (1/255 for u8) and is 1 for floats.
  *
- * Every function may be called from any thread; `read` must be able to run on several threads at once. A file must be
- * mapped read-only: while images are read its pages are given back every so often (`mapped` says how many bytes), so that
- * the resident size of the process stays bounded, however large the file is.
+ * Every function may be called from any thread; `read` must be able to run on several threads at once. The images of a
+ * mapped file are read from the file, past the mapping (which would make everything resident that was ever touched, and up
+ * to 2 MiB for each touch). Only where an image is not one run of bytes is it picked from the mapping, whose pages are then
+ * given back every so often. Either way the resident size stays bounded, however large the file is.
  */
 #ifndef TX_DATA_SOURCE_H
 #define TX_DATA_SOURCE_H
@@ -27,8 +28,9 @@ typedef struct tx_source {
 
   const void *base; /* strided: pixel 0 of image 0 */
   int64_t stride[4];
-  size_t mapped; /* bytes of the mapped file, 0: ordinary memory */
-  void *map;     /* page-aligned start of the mapping */
+  size_t mapped;  /* bytes of the mapped file, 0: ordinary memory */
+  void *map;      /* page-aligned start of the mapping, which must be read-only */
+  int descriptor; /* of the mapped file, open as long as the source lives */
 
   /* decoded: writes height*width*channels values to `pixels`; on failure the message names the file */
   tx_status (*read)(void *owner, int64_t index, float *pixels);
