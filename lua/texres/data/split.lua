@@ -19,7 +19,7 @@ local Set = require "texres.data.set"
 
 -- -- sizes ----------------------------------------------------------------------------------------------------------
 
---- The shares at the front of the options as fractions of `total`; whole numbers from 1 on are counts of samples.
+--- The shares at the front of the options as fractions of `total`; whole numbers that add up to more than 1 are counts.
 local function read_shares(options, total)
   local shares, sum, counts = {}, 0, #options > 0
   for i, value in ipairs(options) do
@@ -30,7 +30,7 @@ local function read_shares(options, total)
     counts = counts and math.type(value) == "integer"
   end
   if #shares == 0 then raise "split: give the shares of the parts, as in split { 0.7, 0.2, 0.1 }" end
-  if counts then
+  if counts and sum > 1 then
     if sum > total then raise("split: the parts want %d samples, the set has %d", sum, total) end
     for i = 1, #shares do shares[i] = total > 0 and shares[i] / total or 0 end
   elseif sum > 1 + 1e-9 then
@@ -347,7 +347,9 @@ end
 
 --- Leaves each group of a column out in turn: a list of { group = value, train = set, test = set }.
 function Set:leave_one_out(name)
-  local groups, parts, folds = groups_of(self, name or known_group(self), "leave_one_out"), {}, {}
+  name = name or known_group(self)
+  if not name then raise "leave_one_out: name the column that says which samples belong together" end
+  local groups, parts, folds = groups_of(self, name, "leave_one_out"), {}, {}
   for g, group in ipairs(groups) do parts[g] = group.samples end
   for g, group in ipairs(groups) do
     folds[g] = { group = group.value, train = self:subset(join_others(parts, g)), test = self:subset(group.samples) }

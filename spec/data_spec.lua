@@ -1,0 +1,190 @@
+--- Data sets: looking at samples, making sets of sets, statistics, saving.
+local tr = require "texres"
+local support = require "spec.support"
+
+--- Ten u8 images 2x3x1, image i filled with i (pixels 10 i), labels 1 2 3 1 2 3 ..., columns angle and roll.
+local function tiny()
+  local images, labels, angle, roll = {}, {}, {}, {}
+  for i = 1, 10 do
+    images[i] = { { { i * 10 }, { i * 10 }, { i * 10 } }, { { i * 10 }, { i * 10 }, { i * 10 } } }
+    labels[i], angle[i], roll[i] = (i - 1) % 3 + 1, i * 20, i <= 5 and "a" or "b"
+  end
+  return tr.data.tensors {
+    images = tr.tensor(images, { dtype = "u8" }), labels = labels, classes = { "good", "cut", "hole" },
+    meta = { angle = angle, roll = roll }, groups = "roll",
+  }
+end
+
+--- Which images of `tiny` a set holds.
+local function content(set)
+  local list = {}
+  for i = 1, #set do list[i] = math.floor(set:get(i):mean():item() * 25.5 + 0.5) end
+  return list
+end
+
+describe("a set", function()
+  it("hands out image, label and metadata", function()
+    local set = tiny()
+    assert.equal(10, #set)
+    local image, label, row = set:get(4)
+    assert.equal("f32", image.dtype)
+    assert.same({ 2, 3, 1 }, image:shape())
+    assert.near(40 / 255, image[2][3]:item(), 1e-7)
+    assert.equal(1, label)
+    assert.same({ angle = 80, roll = "a" }, row)
+    assert.equal(1, select(2, set:get(-1)))
+    for _, i in ipairs { 0, 11, -11, 1.5, "x" } do
+      local ok, message = pcall(function() set:get(i) end)
+      assert.is_false(ok)
+      assert.matches("data_spec.lua:%d+: get: sample .*: the set has 1..10", message)
+    end
+  end)
+
+  it("gathers batches and labels", function()
+    local set = tiny()
+    assert.same({ 10, 2, 3, 1 }, set:images():shape())
+    assert.near(70 / 255, set:images { 3, 7, 7 }[2][1][1]:item(), 1e-7)
+    assert.same({ 3, 2, 3, 1 }, set:images(2, 4):shape())
+    assert.near(40 / 255, set:images(2, 4)[3][1][1]:item(), 1e-7)
+    assert.near(20 / 255, set:images(2)[1][1][1]:item(), 1e-7)
+    assert.same({ 0, 2, 3, 1 }, set:images({}):shape())
+    assert.same({ 1, 2, 3, 1, 2, 3, 1, 2, 3, 1 }, set:labels():totable())
+    assert.equal("i64", set:labels().dtype)
+    assert.same({ 4, 3, 3 }, set:counts())
+    assert.error_matches(function() set:images(5, 11) end, "samples 5..11: the set has 1..10")
+  end)
+
+  it("says what it holds", function()
+    assert.equal("10 images 2x3x1 u8, 3 classes", tostring(tiny()))
+    local text = tiny():describe()
+    for _, part in ipairs { "1 good +4", "2 cut +3", "columns +angle, roll", "group +roll", "mean +0.2157", "std +0.11" } do
+      assert.matches(part, text)
+    end
+    assert.matches("0 images", tiny():subset({}):describe())
+  end)
+
+  it("measures mean and standard deviation per channel", function()
+    local pixels = tr.rand(7, 5, 4, 3)
+    local set = tr.data.tensors { images = pixels, labels = { 1, 1, 1, 1, 1, 1, 1 }, classes = { "x" } }
+    local statistics = set:statistics()
+    for c = 1, 3 do
+      local channel = pixels:select(4, c):to "f64"
+      assert.near(channel:mean():item(), statistics.mean[c], 1e-12)
+      assert.near(math.sqrt(channel:flatten():var(1, { correction = 0 }):item()), statistics.std[c], 1e-12)
+    end
+    assert.error_matches(function() set:subset({}):statistics() end, "the set is empty")
+  end)
+
+  it("measures the same bits with any number of threads", function()
+    local before, labels = tr.num_threads(), {}
+    for i = 1, 100 do labels[i] = 1 end
+    local set = tr.data.tensors { images = tr.rand(100, 9, 7, 2), labels = labels, classes = { "x" } }
+    tr.set_num_threads(1)
+    local alone = set:statistics()
+    for _, threads in ipairs { 2, 3, 8 } do
+      tr.set_num_threads(threads)
+      assert.same(alone, set:statistics())
+    end
+    tr.set_num_threads(before)
+  end)
+end)
+
+describe("a set made of a set", function()
+  it("is a subset, in any order", function()
+    local set = tiny():subset { 9, 2, 2 }
+    assert.same({ 9, 2, 2 }, content(set))
+    assert.same({ 3, 2, 2 }, set.label)
+    assert.same({ 180, 40, 40 }, set.meta.angle)
+    assert.equal("roll", set.group)
+    assert.same({ 2 }, content(set:subset(tr.tensor({ 2 }, { dtype = "i64" }))))
+    assert.error_matches(function() tiny():subset { 11 } end, "subset: sample 11: the set has 1..10")
+    assert.error_matches(function() tiny():subset { 0 } end, "subset: sample 0")
+  end)
+
+  it("is filtered by label, metadata, position", function()
+    assert.same({ 2, 5, 8 }, content(tiny():filter(function(label) return label == 2 end)))
+    assert.same({ 1, 2, 3, 4, 5 }, content(tiny():filter(function(_, row) return row.roll == "a" end)))
+    assert.same({ 10 }, content(tiny():filter(function(_, _, i) return i > 9 end)))
+    assert.equal(0, #tiny():filter(function() return false end))
+  end)
+
+  it("has changed images, and labels", function()
+    local set = tiny():map(function(image, label, row)
+      if row.angle == 20 then return image:slice(2, 1, 2) * 2, 3 end
+      return image:slice(2, 1, 2), label
+    end)
+    assert.same({ 10, 2, 2, 1 }, set:images():shape())
+    assert.same({ 2, 2, 3, 4, 5, 6, 7, 8, 9, 10 }, content(set))
+    assert.same({ 3, 2, 3, 1, 2, 3, 1, 2, 3, 1 }, set.label)
+    assert.same(tiny().meta, set.meta)
+    assert.same({ 10, 2, 3, 1 }, tiny():map(function(image) return image:select(3, 1) end):images():shape())
+    assert.error_matches(function() tiny():map(function() return 3 end) end, "map: the function must return a tensor")
+  end)
+
+  it("joins sets of equal classes", function()
+    local all = tiny():subset({ 1, 2 }):concat(tiny():subset { 10 }, tiny():subset({ 3 }))
+    assert.same({ 1, 2, 10, 3 }, content(all))
+    assert.same({ 1, 2, 1, 3 }, all.label)
+    assert.same({ "a", "a", "b", "a" }, all.meta.roll)
+    local other = tr.data.tensors { images = tr.zeros(1, 2, 3, 1), labels = { 1 }, classes = { "good", "cut", "hole" },
+      meta = { camera = { "left" } } }
+    all = tiny():concat(other)
+    assert.equal(11, #all)
+    assert.equal("f32", all.source.dtype)
+    assert.same({ false, "left" }, { all.meta.camera[10], all.meta.camera[11] })
+    assert.same({ 200, false }, { all.meta.angle[10], all.meta.angle[11] })
+    assert.error_matches(function() tiny():concat(tiny():relabel { cut = "defect" }) end,
+      "concat: the classes of set 2 are good, defect, hole, of set 1 good, cut, hole")
+    local wide = tr.data.tensors { images = tr.zeros(1, 2, 4, 1), labels = { 1 }, classes = { "good", "cut", "hole" } }
+    assert.error_matches(function() tiny():concat(wide) end, "{2,3,1} in set 1, {2,4,1} in set 2")
+  end)
+
+  it("has other classes", function()
+    local two = tiny():relabel { good = "good", ["*"] = "defect" }
+    assert.same({ "good", "defect" }, two.classes)
+    assert.same({ 1, 2, 2, 1, 2, 2, 1, 2, 2, 1 }, two.label)
+    assert.same({ "good", "tear" }, tiny():relabel({ cut = "tear", hole = "tear" }).classes)
+    local by_roll = tiny():relabel(function(name, row) return row.roll .. "/" .. name end)
+    assert.same({ "a/good", "a/cut", "a/hole", "b/hole", "b/good", "b/cut" }, by_roll.classes)
+    assert.equal(4, by_roll.label[6])
+  end)
+
+  it("is decoded once into memory", function()
+    local set = tiny():subset({ 3, 1 }):cache()
+    assert.equal("u8", set.source.dtype)
+    assert.same({ 3, 1 }, content(set))
+    assert.equal(2, #set.source)
+    assert.equal("f32", tr.data.tensors({ images = tr.rand(2, 3, 3, 1), labels = { 1, 1 } }):cache().source.dtype)
+  end)
+
+  it("is saved as .npy and read again", function()
+    local folder = support.folder()
+    local X, Y = folder .. "/X.npy", folder .. "/Y.npy"
+    assert.is_true(tiny():subset({ 7, 2, 9 }):save_npy(X, Y))
+    assert.equal("u8", tr.load_npy(X).dtype)
+    assert.same({ 0, 1, 2 }, tr.load_npy(Y):totable())
+    local back = assert(tr.data.open(folder))
+    assert.same({ 7, 2, 9 }, content(back))
+    assert.same({ 1, 2, 3 }, back.label)
+    local ok, message = tiny():save_npy(folder .. "/none/X.npy")
+    assert.is_nil(ok)
+    assert.matches("none/X.npy", message, 1, true)
+  end)
+
+  it("is checked when it is made", function()
+    local images = tr.zeros(2, 3, 3, 1)
+    for reason, fields in pairs {
+      ["1 labels for 2 images"] = { labels = { 1 }, classes = { "a" } },
+      ["label 2 of sample 1: classes are 1..1"] = { labels = { 2, 1 }, classes = { "a" } },
+      ["label 0 of sample 2"] = { labels = { 1, 0 }, classes = { "a" } },
+      ["column 'c' has 1 values for 2 images"] = { labels = { 1, 1 }, classes = { "a" }, meta = { c = { 1 } } },
+      ["there is no column 'g' to group by"] = { labels = { 1, 1 }, classes = { "a" }, group = "g" },
+    } do
+      fields.source = tr.source(images)
+      local ok, message = pcall(function() tr.data.Set.new(fields) end)
+      assert.is_false(ok)
+      assert.matches(reason, message, 1, true)
+      assert.matches("data_spec.lua", message, 1, true)
+    end
+  end)
+end)
