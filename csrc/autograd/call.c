@@ -52,13 +52,6 @@ static tx_status record(tx_call *call) {
   return TX_OK;
 }
 
-/* Every message begins with the operation that the user called; those from deeper down may not. */
-static void name_operation(const tx_op *op, tx_status status) {
-  size_t length = strlen(op->name);
-  bool named = strncmp(tx_message(), op->name, length) == 0 && tx_message()[length] == ':';
-  if (!named) tx_fail_in(status, op->name);
-}
-
 tx_status tx_call_op(const tx_op *op, int n_in, tx_tensor *const *in, const void *params, tx_tensor **out) {
   bool few[TX_MAX_INPUTS] = {false};
   tx_call call = {.op = op, .n_in = n_in, .in = (tx_tensor **)in, .params = params, .needs = few};
@@ -75,7 +68,7 @@ tx_status tx_call_op(const tx_op *op, int n_in, tx_tensor *const *in, const void
   tx_status status = op->forward(&call);
   if (status == TX_OK) status = unalias(&call);
   if (status == TX_OK && call.recording) status = record(&call);
-  if (status != TX_OK) name_operation(op, status);
+  if (status != TX_OK) tx_fail_by(status, op->name);
   for (int o = 0; o < op->outputs; o++) {
     if (status == TX_OK) {
       out[o] = call.out[o];

@@ -2,6 +2,7 @@
 #include "base/status.h"
 
 #include <stdarg.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -21,6 +22,12 @@ tx_status tx_fail_in(tx_status code, const char *prefix) {
   char text[TX_MESSAGE_SIZE];
   memcpy(text, message, sizeof text);
   return tx_fail(code, "%s: %s", prefix, text);
+}
+
+tx_status tx_fail_by(tx_status code, const char *operation) {
+  size_t length = strlen(operation);
+  bool named = strncmp(message, operation, length) == 0 && message[length] == ':';
+  return named ? code : tx_fail_in(code, operation);
 }
 
 const char *tx_message(void) { return message; }

@@ -32,6 +32,9 @@ tx_status tx_fail(tx_status code, const char *format, ...) TX_PRINTF(2, 3);
 /* Puts "prefix: " before the message of this thread; returns `code`. */
 tx_status tx_fail_in(tx_status code, const char *prefix);
 
+/* The same, unless the message begins with it: for the name of the operation that the user called. */
+tx_status tx_fail_by(tx_status code, const char *operation);
+
 /* The last message of this thread; "" when none was stored. */
 const char *tx_message(void);
 

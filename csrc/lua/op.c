@@ -310,12 +310,12 @@ static int read_inputs(lua_State *L, const tx_op *op, int last, int options, inp
 
 /* -- the call -------------------------------------------------------------------------------------------------------- */
 
-/* An empty table may be a list of nothing. */
-static bool takes_a_list(const tx_op *op) {
+/* Whether an empty table is taken for options: not where it may be a list of nothing, nor where there is no option. */
+static bool empty_is_options(const tx_op *op) {
   for (const tx_param *p = op->params; p != NULL && p->name != NULL; p++) {
-    if (p->kind == TX_PARAM_DIMS || p->kind == TX_PARAM_INTS) return true;
+    if (p->kind == TX_PARAM_DIMS || p->kind == TX_PARAM_INTS) return false;
   }
-  return false;
+  return op->params != NULL || strchr(op->inputs, '?') != NULL;
 }
 
 static bool is_options(lua_State *L, const tx_op *op, int arg) {
@@ -328,7 +328,7 @@ static bool is_options(lua_State *L, const tx_op *op, int arg) {
     lua_pop(L, 1);
   }
   if (named) lua_pop(L, 1); /* the key */
-  return named || (empty && !takes_a_list(op));
+  return named || (empty && empty_is_options(op));
 }
 
 static void check_option_names(lua_State *L, const tx_op *op, int options) {

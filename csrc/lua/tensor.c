@@ -81,7 +81,7 @@ static void set_requires_grad(lua_State *L, tx_tensor *t, bool wanted) {
 
 /* Raises when a failed call left the handle closed; applies { requires_grad = true }; returns the handle. */
 static int finish(lua_State *L, tx_status status, const char *operation, int options) {
-  if (status != TX_OK) return tx_raise(L, status);
+  if (status != TX_OK) return tx_raise(L, tx_fail_by(status, operation));
   tx_tensor *t = tx_check_tensor(L, -1);
   bool given = options < lua_gettop(L); /* else the handle itself stands there */
   if (given && tx_option_bool(L, options, operation, "requires_grad", false)) set_requires_grad(L, t, true);
@@ -131,7 +131,6 @@ static int create(lua_State *L, const char *operation, tx_dtype preset, fill_fn 
   tx_tensor **handle = tx_new_handle(L);
   tx_status status = tx_empty(dtype, dims, shape, handle);
   if (status == TX_OK) status = fill(L, *handle, options);
-  if (status != TX_OK) tx_fail_in(status, operation);
   return finish(L, status, operation, options);
 }
 
@@ -142,7 +141,6 @@ static int create_like(lua_State *L, const char *operation, fill_fn *fill, int o
   tx_tensor **handle = tx_new_handle(L);
   tx_status status = tx_empty(dtype, like->dims, like->shape, handle);
   if (status == TX_OK) status = fill(L, *handle, options);
-  if (status != TX_OK) tx_fail_in(status, operation);
   return finish(L, status, operation, options);
 }
 
@@ -372,10 +370,15 @@ static int l_is_tensor(lua_State *L) {
   return 1;
 }
 
+static double opt_number(lua_State *L, int arg, const char *operation, const char *name, double preset) {
+  return lua_isnoneornil(L, arg) ? preset : tx_check_number(L, arg, operation, name);
+}
+
 /* texres.allclose(a, b, [rtol = 1e-5], [atol = 1e-8]): |a - b| <= atol + rtol |b|; rtol 0 alone asks for equality. */
 static int l_allclose(lua_State *L) {
   tx_tensor *a = tx_check_tensor(L, 1), *b = tx_check_tensor(L, 2);
-  double rtol = luaL_optnumber(L, 3, 1e-5), atol = luaL_optnumber(L, 4, rtol == 0 ? 0 : 1e-8);
+  double rtol = opt_number(L, 3, "allclose", "rtol", 1e-5);
+  double atol = opt_number(L, 4, "allclose", "atol", rtol == 0 ? 0 : 1e-8);
   bool close;
   tx_status status = tx_allclose(a, b, rtol, atol, false, &close);
   if (status != TX_OK) return tx_raise(L, status);
@@ -409,22 +412,19 @@ static int l_tostring(lua_State *L) {
 /* -- changes in place ------------------------------------------------------------------------------------------------ */
 
 /* t:fill(value) -> t */
-static int l_fill(lua_State *L) {
+static int fill(lua_State *L, const char *operation, double value) {
   tx_tensor *t = tx_check_tensor(L, 1);
-  double value = tx_check_number(L, 2, "fill", "the value");
-  tx_status status = tx_writable("fill", t);
+  tx_status status = tx_writable(operation, t);
   if (status == TX_OK) status = tx_fill(t, value);
   if (status != TX_OK) return tx_raise(L, status);
   lua_settop(L, 1);
   return 1;
 }
 
+static int l_fill(lua_State *L) { return fill(L, "fill", tx_check_number(L, 2, "fill", "the value")); }
+
 /* t:zero() -> t */
-static int l_zero(lua_State *L) {
-  lua_settop(L, 1);
-  lua_pushinteger(L, 0);
-  return l_fill(L);
-}
+static int l_zero(lua_State *L) { return fill(L, "zero", 0); }
 
 static tx_status copy_into(const char *operation, tx_tensor *dst, const tx_tensor *src) {
   if (tx_grad_enabled() && src->requires_grad) {
@@ -449,7 +449,7 @@ static int l_copy_from(lua_State *L) {
 /* In-place random fills: t:uniform(low, high), t:normal(mean, std) -> t */
 static int l_uniform(lua_State *L) {
   tx_tensor *t = tx_check_tensor(L, 1);
-  double low = luaL_optnumber(L, 2, 0), high = luaL_optnumber(L, 3, 1);
+  double low = opt_number(L, 2, "uniform", "low", 0), high = opt_number(L, 3, "uniform", "high", 1);
   tx_status status = tx_writable("uniform", t);
   if (status == TX_OK) status = tx_fill_uniform(t, tx_next_key(), low, high);
   if (status != TX_OK) return tx_raise(L, status);
@@ -459,7 +459,7 @@ static int l_uniform(lua_State *L) {
 
 static int l_normal(lua_State *L) {
   tx_tensor *t = tx_check_tensor(L, 1);
-  double mean = luaL_optnumber(L, 2, 0), deviation = luaL_optnumber(L, 3, 1);
+  double mean = opt_number(L, 2, "normal", "mean", 0), deviation = opt_number(L, 3, "normal", "std", 1);
   tx_status status = tx_writable("normal", t);
   if (status == TX_OK) status = tx_fill_normal(t, tx_next_key(), mean, deviation);
   if (status != TX_OK) return tx_raise(L, status);

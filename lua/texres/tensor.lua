@@ -7,6 +7,7 @@ local raise = require "texres.raise"
 local tensor = {}
 
 local function check_dim(operation, t, dim)
+  if not core.is_tensor(t) then raise("%s: a tensor is expected, got %s", operation, tostring(t)) end
   local dims = t:dim()
   local d = dim or 1
   if math.type(d) ~= "integer" or d == 0 or d > dims or d < -dims then
