@@ -155,7 +155,7 @@ describe("batch_norm", function()
     assert.matches("batch_norm: gamma is {4}, but there are 3 channels .*x {2,4,4,3}",
       message(x, tr.ones(4), one, { training = true }))
     local training = { training = true }
-    assert.matches("batch_norm: x {1,3} has one value per channel", message(tr.ones(1, 3), one, one, training))
+    assert.matches("batch_norm: {1,3} has one value per channel", message(tr.ones(1, 3), one, one, training))
     assert.matches("batch_norm: without training=true, running_mean and running_var are needed", message(x, one, one))
     assert.matches("batch_norm: x is u8 {2,3}", message(tr.zeros({ 2, 3 }, { dtype = "u8" }), one, one, training))
     assert.matches("batch_norm: x is {3}", message(one, one, one, { training = true }))

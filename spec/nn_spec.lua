@@ -1,6 +1,7 @@
 --- Modules: discovery, names, state, clones, containers, error paths, training.
 local tr = require "texres"
 local support = require "spec.support"
+local module = require "texres.nn.module"
 local nn = tr.nn
 local F = nn.functional
 
@@ -202,31 +203,105 @@ describe("containers", function()
     assert.matches("shortcut = nn.Linear(3, 2)", text, 1, true)
   end)
 
-  it("do batch norm, sum and ReLU in one pass with the same results", function()
-    local function build()
-      tr.manual_seed(9)
-      return nn.Sequential {
-        nn.Linear(3, 5), nn.BatchNorm(5), nn.ReLU(),
-        nn.Residual {
-          nn.Linear(5, 5), nn.BatchNorm(5), nn.ReLU(), nn.Linear(5, 5), nn.BatchNorm(5), activation = nn.ReLU(),
-        },
-        nn.Residual { nn.Linear(5, 5), nn.BatchNorm(5) }, nn.BatchNorm(5),
-      }:to "f64"
+  -- The same network twice: once as it runs, once with every module called by itself.
+  local function compare(build, x, relative)
+    tr.manual_seed(9)
+    local fused = build()
+    for _, m in ipairs(fused:modules()) do
+      if m.running_var then
+        m.gamma:detach():uniform(0.5, 1.5)
+        m.beta:detach():normal()
+      end
     end
-    local fused, plain = build(), build()
-    local x = tr.randn({ 7, 3 }, { dtype = "f64" })
-    local y = fused(x)
-    local z = require("texres.nn.module").watch(function() end, function() return plain(x) end)
-    assert.is_true(tr.allclose(y, z, 1e-12, 1e-12))
-    y:pow(2):sum():backward()
-    z:pow(2):sum():backward()
-    local wanted = plain:parameters()
-    for i, p in ipairs(fused:parameters()) do assert.is_true(tr.allclose(p.grad, wanted[i].grad, 1e-9, 1e-9), i) end
-    local state = fused:state_dict()
-    for name, t in pairs(plain:state_dict()) do assert.is_true(tr.allclose(state[name], t, 1e-12), name) end
-    assert(tr.gradcheck(function(t) return (fused(t) ^ 2):sum() end, { x }))
-    fused[3] = nn.Module { forward = function(_, t) return t * 2 end } -- called, though it stands where ReLU stood
-    assert.is_false(tr.allclose(fused(x), y))
+    local plain = fused:clone()
+    for _, training in ipairs { true, false } do
+      fused:train(training)
+      plain:train(training)
+      local y = fused(x)
+      local z = module.watch(function() end, function() return plain(x) end)
+      assert.is_true(tr.allclose(y, z, relative, relative))
+      local silent = tr.no_grad(fused, x)
+      if not training then assert.is_true(tr.allclose(silent, z, relative, relative)) end
+      y:pow(2):mean():backward()
+      z:pow(2):mean():backward()
+      local wanted = plain:parameters()
+      for i, p in ipairs(fused:parameters()) do
+        local scale = wanted[i].grad:abs():max():item() + 1
+        assert.is_true(tr.allclose(p.grad, wanted[i].grad, relative, 10 * relative * scale), i)
+      end
+      if training then tr.no_grad(plain, x) end -- as the silent call above: running statistics have moved twice
+      local state = fused:state_dict()
+      for name, t in pairs(plain:state_dict()) do
+        assert.is_true(tr.allclose(state[name], t, relative, relative), name)
+      end
+    end
+    return fused
+  end
+
+  local function dense()
+    return nn.Sequential {
+      nn.Linear(3, 5), nn.BatchNorm(5), nn.ReLU(),
+      nn.Residual {
+        nn.Linear(5, 5), nn.BatchNorm(5), nn.ReLU(), nn.Linear(5, 5), nn.BatchNorm(5), activation = nn.ReLU(),
+      },
+      nn.Residual { nn.Linear(5, 5), nn.BatchNorm(5) }, nn.BatchNorm(5),
+    }
+  end
+
+  local function images()
+    local function conv(c, k, stride) return nn.Conv2d(c, k, 3, { stride = stride, padding = 1, bias = false }) end
+    return nn.Sequential {
+      conv(3, 4, 1), nn.BatchNorm(4), nn.ReLU(),
+      nn.Residual {
+        conv(4, 8, 2), nn.BatchNorm(8), nn.ReLU(), conv(8, 8, 1), nn.BatchNorm(8),
+        shortcut = nn.Sequential { nn.Conv2d(4, 8, 1, { stride = 2, bias = false }), nn.BatchNorm(8) },
+        activation = nn.ReLU(),
+      },
+      nn.Residual { conv(8, 8, 1), nn.BatchNorm(8) },
+      nn.Residual { conv(8, 8, 1), nn.BatchNorm(8), nn.ReLU() },
+      nn.Residual { conv(8, 8, 1), nn.BatchNorm(8), activation = nn.Tanh() },
+      nn.Conv2d(8, 8, 1), nn.BatchNorm(8),
+    }
+  end
+
+  it("do convolution, batch norm, sum and ReLU together with the same results", function()
+    compare(function() return dense():to "f64" end, tr.randn({ 7, 3 }, { dtype = "f64" }), 1e-10)
+    compare(function() return images():to "f64" end, tr.randn({ 2, 5, 6, 3 }, { dtype = "f64" }), 1e-10)
+    compare(images, tr.randn(4, 9, 10, 3), 1e-4)
+  end)
+
+  it("have the gradient of what they do together", function()
+    local x = tr.randn({ 2, 4, 3, 3 }, { dtype = "f64" })
+    for _, training in ipairs { true, false } do
+      local net = images():to("f64"):train(training)
+      assert(tr.gradcheck(function(t) return (net(t) ^ 2):mean() end, { x }))
+    end
+  end)
+
+  it("call a module that stands where ReLU or BatchNorm stood", function()
+    local net = images()
+    local x = tr.randn(2, 5, 6, 3)
+    local y = net(x)
+    net[3] = nn.Module { forward = function(_, t) return t * 2 end }
+    assert.is_false(tr.allclose(net(x), y))
+    local calls = 0
+    rawset(net[2], "forward", function(_, t)
+      calls = calls + 1
+      return t
+    end)
+    net(x)
+    assert.equal(1, calls)
+  end)
+
+  it("Conv2d knows the shape of its output", function()
+    local x = tr.zeros(2, 11, 8, 2)
+    for _, options in ipairs {
+      {}, { stride = 2 }, { stride = { 2, 3 }, padding = 1 }, { padding = { 1, 2, 0, 3 } },
+      { padding = "same", stride = 2 }, { padding = "valid", dilation = 2 }, { padding = "same", dilation = { 1, 2 } },
+    } do
+      local conv = nn.Conv2d(2, 3, { 3, 2 }, options)
+      assert.same(conv(x):shape(), conv:output_shape(x:shape()))
+    end
   end)
 
   it("Concat joins channels", function()

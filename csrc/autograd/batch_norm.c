@@ -1,54 +1,68 @@
 /* batch_norm.c - y = (x - mean) * gamma / sqrt(var + eps) + beta, per channel (the last dimension); on request with a
  * residual added and ReLU applied in the same pass. The passes over the data stand in tensor/norm.c. */
+#include "autograd/batch_norm.h"
+
 #include <math.h>
 
 #include "autograd/layer.h"
 #include "autograd/list.h"
 #include "base/memory.h"
-#include "tensor/norm.h"
 
-enum { X, GAMMA, BETA, RUNNING_MEAN, RUNNING_VAR, RESIDUAL };
-enum {
-  SAVED_X,
-  SAVED_GAMMA,
-  SAVED_BETA,
-  SAVED_STATISTICS,
-  SAVED_Y
-}; /* statistics: f64 {2,C}, mean and 1 / sqrt(var + eps) */
+enum { X, GAMMA };                                      /* inputs; the others follow gamma */
+enum { BETA = 1, RUNNING_MEAN, RUNNING_VAR, RESIDUAL }; /* places after gamma */
+enum { SAVED_X, SAVED_GAMMA, SAVED_BETA, SAVED_STATISTICS, SAVED_Y };
 
-typedef struct params {
-  bool training, relu;
-  double momentum, eps;
-} params;
+/* -- shared with conv2d_batch_norm ----------------------------------------------------------------------------------- */
 
-static tx_status check(const tx_call *call) {
-  const tx_tensor *x = call->in[X];
-  TX_TRY(tx_want_float(call, X));
-  if (x->dims < 2) {
-    return tx_fail(TX_EINVAL, "batch_norm: x is %s: {N,C} or {N,...,C} is needed", tx_shape_of(x));
+static tx_status check_residual(const tx_call *call, int input, int dims, const int64_t *shape) {
+  const tx_tensor *residual = call->in[input];
+  if (residual == NULL) return TX_OK;
+  bool same = residual->dims == dims;
+  for (int d = 0; same && d < dims; d++) same = residual->shape[d] == shape[d];
+  if (same) return tx_want_dtype_of(call, input, X);
+  char text[TX_SHAPE_TEXT];
+  return tx_fail(TX_EINVAL, "%s: residual is %s, the normalized tensor %s: they must be alike", call->op->name,
+                 tx_shape_of(residual), tx_shape_text(dims, shape, text));
+}
+
+tx_status tx_batch_norm_check(const tx_call *call, int at, const tx_batch_norm_params *p, int dims,
+                              const int64_t *shape, const char *counted) {
+  const char *name = call->op->name;
+  for (int i = at; i <= at + RUNNING_VAR; i++) TX_TRY(tx_want_vector(call, i, X, shape[dims - 1], counted));
+  if ((call->in[at + RUNNING_MEAN] == NULL) != (call->in[at + RUNNING_VAR] == NULL)) {
+    return tx_fail(TX_EINVAL, "%s: running_mean and running_var come together: one of them is missing", name);
   }
-  for (int i = GAMMA; i <= RUNNING_VAR; i++) {
-    TX_TRY(tx_want_vector(call, i, X, x->shape[x->dims - 1], "channels in the last dimension of x"));
+  TX_TRY(check_residual(call, at + RESIDUAL, dims, shape));
+  if (!p->training && call->in[at + RUNNING_MEAN] == NULL) {
+    return tx_fail(TX_EINVAL, "%s: without training=true, running_mean and running_var are needed", name);
   }
-  if ((call->in[RUNNING_MEAN] == NULL) != (call->in[RUNNING_VAR] == NULL)) {
-    return tx_fail(TX_EINVAL, "batch_norm: running_mean and running_var come together: one of them is missing");
-  }
-  const tx_tensor *residual = call->in[RESIDUAL];
-  if (residual != NULL && (!tx_same_shape(x, residual) || x->dtype != residual->dtype)) {
-    return tx_fail(TX_EINVAL, "batch_norm: residual is %s %s, x is %s %s: they must be alike",
-                   tx_dtype_name(residual->dtype), tx_shape_of(residual), tx_dtype_name(x->dtype), tx_shape_of(x));
-  }
-  const params *p = call->params;
-  if (!p->training && call->in[RUNNING_MEAN] == NULL) {
-    return tx_fail(TX_EINVAL, "batch_norm: without training=true, running_mean and running_var are needed");
+  int64_t rows = 1;
+  for (int d = 0; d < dims - 1; d++) rows *= shape[d];
+  if (p->training && rows == 1) {
+    char text[TX_SHAPE_TEXT];
+    return tx_fail(TX_EINVAL,
+                   "%s: %s has one value per channel: its variance is undefined in training; use a larger batch, or "
+                   "evaluation mode",
+                   name, tx_shape_text(dims, shape, text));
   }
   return TX_OK;
 }
 
-static int64_t rows_of(const tx_tensor *x) {
-  int64_t rows = 1;
-  for (int d = 0; d < x->dims - 1; d++) rows *= x->shape[d];
-  return rows;
+tx_status tx_batch_norm_take(const tx_call *call, int at, tx_batch_norm *t) {
+  *t = (tx_batch_norm){0};
+  int64_t shape[2] = {2, call->in[at]->shape[0]};
+  TX_TRY(tx_contiguous(call->in[at], &t->gamma));
+  TX_TRY(tx_contiguous(call->in[at + BETA], &t->beta));
+  TX_TRY(tx_empty(TX_F64, 2, shape, &t->statistics));
+  return call->in[at + RESIDUAL] != NULL ? tx_contiguous(call->in[at + RESIDUAL], &t->residual) : TX_OK;
+}
+
+void tx_batch_norm_release(tx_batch_norm *t) {
+  tx_unref(t->x);
+  tx_unref(t->gamma);
+  tx_unref(t->beta);
+  tx_unref(t->statistics);
+  tx_unref(t->residual);
 }
 
 /* running = (1 - momentum) * running + momentum * value. */
@@ -58,60 +72,46 @@ static void follow(tx_tensor *running, double momentum, int64_t j, double value)
   tx_set_real(running->dtype, data, at, (1 - momentum) * tx_get_real(running->dtype, data, at) + momentum * value);
 }
 
-static tx_status batch_statistics(tx_call *call, const tx_tensor *x, int64_t rows, double *mean, double *variance) {
-  const params *p = call->params;
-  int64_t c = x->shape[x->dims - 1];
-  if (rows == 1) {
-    return tx_fail(TX_EINVAL,
-                   "batch_norm: x %s has one value per channel: its variance is undefined in training; use a larger "
-                   "batch, or evaluation mode",
-                   tx_shape_of(x));
-  }
-  TX_TRY(tx_norm_moments(x->dtype, rows, c, tx_data(x), mean, variance));
-  tx_tensor *running_mean = call->in[RUNNING_MEAN], *running_var = call->in[RUNNING_VAR];
-  if (running_mean == NULL) return TX_OK;
+static void move_running(tx_tensor *running_mean, tx_tensor *running_var, double momentum, int64_t rows, int64_t c,
+                         const double *mean, const double *variance) {
   double unbiased = (double)rows / (double)(rows - 1);
   for (int64_t j = 0; j < c; j++) {
-    follow(running_mean, p->momentum, j, mean[j]);
-    follow(running_var, p->momentum, j, variance[j] * unbiased);
+    follow(running_mean, momentum, j, mean[j]);
+    follow(running_var, momentum, j, variance[j] * unbiased);
   }
   tx_touch(running_mean);
   tx_touch(running_var);
-  return TX_OK;
 }
 
-/* Fills statistics {2,C} from the batch or from the running tensors. */
-static tx_status gather(tx_call *call, const tx_tensor *x, int64_t rows, tx_tensor *statistics) {
-  const params *p = call->params;
-  int64_t c = x->shape[x->dims - 1];
-  double *mean = tx_f64(statistics), *invstd = mean + c;
+void tx_batch_norm_settle(const tx_call *call, int at, const tx_batch_norm_params *p, int64_t rows, tx_batch_norm *t) {
+  tx_tensor *m = call->in[at + RUNNING_MEAN], *v = call->in[at + RUNNING_VAR];
+  int64_t c = t->gamma->shape[0];
+  double *mean = tx_f64(t->statistics), *invstd = mean + c;
   if (p->training && rows > 0) {
-    TX_TRY(batch_statistics(call, x, rows, mean, invstd));
+    if (m != NULL) move_running(m, v, p->momentum, rows, c, mean, invstd);
   } else {
-    const tx_tensor *m = call->in[RUNNING_MEAN], *v = call->in[RUNNING_VAR];
     for (int64_t j = 0; j < c; j++) {
       mean[j] = m != NULL ? tx_get_real(m->dtype, tx_data(m), j * m->strides[0]) : 0;
       invstd[j] = v != NULL ? tx_get_real(v->dtype, tx_data(v), j * v->strides[0]) : 0;
     }
   }
   for (int64_t j = 0; j < c; j++) invstd[j] = 1 / sqrt(invstd[j] + p->eps);
-  return TX_OK;
 }
 
-/* The contiguous tensors of one call. */
-typedef struct tensors {
-  tx_tensor *x, *gamma, *beta, *statistics, *residual; /* residual may be NULL */
-} tensors;
+static int64_t rows_of(const tx_tensor *x) {
+  int64_t rows = 1;
+  for (int d = 0; d < x->dims - 1; d++) rows *= x->shape[d];
+  return rows;
+}
 
 static void *data_of(const tx_tensor *t) { return t != NULL ? tx_data(t) : NULL; }
 
-static tx_norm describe(const params *p, const tensors *t) {
-  const tx_tensor *x = t->x;
-  int64_t c = x->shape[x->dims - 1];
-  return (tx_norm){.dtype = x->dtype,
-                   .rows = rows_of(x),
+tx_norm tx_batch_norm_describe(const tx_batch_norm_params *p, const tx_batch_norm *t) {
+  int64_t c = t->gamma->shape[0];
+  return (tx_norm){.dtype = t->gamma->dtype,
+                   .rows = t->x != NULL ? rows_of(t->x) : 0,
                    .c = c,
-                   .x = tx_data(x),
+                   .x = data_of(t->x),
                    .gamma = tx_data(t->gamma),
                    .beta = tx_data(t->beta),
                    .mean = tx_f64(t->statistics),
@@ -120,11 +120,25 @@ static tx_norm describe(const params *p, const tensors *t) {
                    .relu = p->relu};
 }
 
-static tx_status normalize(tx_call *call, const tensors *t) {
-  const params *p = call->params;
-  TX_TRY(gather(call, t->x, rows_of(t->x), t->statistics));
+/* -- the function ---------------------------------------------------------------------------------------------------- */
+
+static tx_status check(const tx_call *call) {
+  const tx_tensor *x = call->in[X];
+  TX_TRY(tx_want_float(call, X));
+  if (x->dims < 2) {
+    return tx_fail(TX_EINVAL, "batch_norm: x is %s: {N,C} or {N,...,C} is needed", tx_shape_of(x));
+  }
+  return tx_batch_norm_check(call, GAMMA, call->params, x->dims, x->shape, "channels in the last dimension of x");
+}
+
+static tx_status normalize(tx_call *call, tx_batch_norm *t) {
+  const tx_batch_norm_params *p = call->params;
+  int64_t rows = rows_of(t->x), c = t->gamma->shape[0];
+  double *mean = tx_f64(t->statistics);
+  if (p->training && rows > 0) TX_TRY(tx_norm_moments(t->x->dtype, rows, c, tx_data(t->x), mean, mean + c));
+  tx_batch_norm_settle(call, GAMMA, p, rows, t);
   TX_TRY(tx_empty_like(t->x, &call->out[0]));
-  tx_norm n = describe(p, t);
+  tx_norm n = tx_batch_norm_describe(p, t);
   TX_TRY(tx_norm_forward(&n, tx_data(call->out[0])));
   tx_save(call, SAVED_X, t->x);
   tx_save(call, SAVED_GAMMA, t->gamma);
@@ -136,19 +150,11 @@ static tx_status normalize(tx_call *call, const tensors *t) {
 
 static tx_status forward(tx_call *call) {
   TX_TRY(check(call));
-  tensors t = {0};
-  int64_t shape[2] = {2, call->in[GAMMA]->shape[0]};
-  tx_status status = tx_contiguous(call->in[X], &t.x);
-  if (status == TX_OK) status = tx_contiguous(call->in[GAMMA], &t.gamma);
-  if (status == TX_OK) status = tx_contiguous(call->in[BETA], &t.beta);
-  if (status == TX_OK) status = tx_empty(TX_F64, 2, shape, &t.statistics);
-  if (status == TX_OK && call->in[RESIDUAL] != NULL) status = tx_contiguous(call->in[RESIDUAL], &t.residual);
+  tx_batch_norm t;
+  tx_status status = tx_batch_norm_take(call, GAMMA, &t);
+  if (status == TX_OK) status = tx_contiguous(call->in[X], &t.x);
   if (status == TX_OK) status = normalize(call, &t);
-  tx_unref(t.x);
-  tx_unref(t.gamma);
-  tx_unref(t.beta);
-  tx_unref(t.statistics);
-  tx_unref(t.residual);
+  tx_batch_norm_release(&t);
   return status;
 }
 
@@ -157,36 +163,32 @@ static tx_status wanted(const tx_call *call, int input, const tx_tensor *like) {
 }
 
 static tx_status backward(tx_call *call) {
-  const params *p = call->params;
-  tensors t = {tx_saved(call, SAVED_X), tx_saved(call, SAVED_GAMMA), tx_saved(call, SAVED_BETA),
-               tx_saved(call, SAVED_STATISTICS), NULL};
+  const tx_batch_norm_params *p = call->params;
+  tx_batch_norm t = {tx_saved(call, SAVED_X), tx_saved(call, SAVED_GAMMA), tx_saved(call, SAVED_BETA),
+                     tx_saved(call, SAVED_STATISTICS), NULL};
   tx_tensor *y = tx_saved(call, SAVED_Y), *dy;
   TX_TRY(wanted(call, X, t.x));
   TX_TRY(wanted(call, GAMMA, t.gamma));
-  TX_TRY(wanted(call, BETA, t.gamma));
-  TX_TRY(wanted(call, RESIDUAL, t.x));
+  TX_TRY(wanted(call, GAMMA + BETA, t.gamma));
+  TX_TRY(wanted(call, GAMMA + RESIDUAL, t.x));
   TX_TRY(tx_contiguous(call->dout[0], &dy));
-  tx_norm n = describe(p, &t);
+  tx_norm n = tx_batch_norm_describe(p, &t);
   n.residual = data_of(y); /* all that backward wants to know is whether there was one */
-  tx_status status =
-      tx_norm_backward(&n, data_of(y), p->training, tx_data(dy), data_of(call->din[X]), data_of(call->din[RESIDUAL]),
-                       data_of(call->din[GAMMA]), data_of(call->din[BETA]));
+  tx_status status = tx_norm_backward(&n, data_of(y), p->training, tx_data(dy), data_of(call->din[X]),
+                                      data_of(call->din[GAMMA + RESIDUAL]), data_of(call->din[GAMMA]),
+                                      data_of(call->din[GAMMA + BETA]));
   tx_unref(dy);
   return status;
 }
 
-static const tx_param parameters[] = {TX_PARAM(params, training, TX_PARAM_BOOL, "false"),
-                                      TX_PARAM(params, momentum, TX_PARAM_NUMBER, "0.1"),
-                                      TX_PARAM(params, eps, TX_PARAM_NUMBER, "1e-5"),
-                                      TX_PARAM(params, relu, TX_PARAM_BOOL, "false"),
-                                      {NULL}};
+static const tx_param parameters[] = {TX_BATCH_NORM_PARAMS(0), {NULL}};
 
 const tx_op tx_op_batch_norm = {
     .name = "batch_norm",
     .inputs = "x gamma beta running_mean? running_var? residual?",
     .outputs = 1,
     .where = TX_AS_FUNCTIONAL,
-    .params_size = sizeof(params),
+    .params_size = sizeof(tx_batch_norm_params),
     .params = parameters,
     .forward = forward,
     .backward = backward,

@@ -196,17 +196,17 @@ static tx_status forward(tx_call *call) {
   return TX_OK;
 }
 
-/* The shape again, from what the tape keeps of the inputs. */
-static tx_status shape_of_call(tx_call *call, tx_conv_shape *shape) {
+tx_status tx_conv2d_call_shape(tx_call *call, const tx_tensor *w, const tx_conv2d_params *params,
+                               tx_conv_shape *shape) {
   const tx_meta *x = tx_input_meta(call, 0);
   tx_tensor stand_in = {.dtype = x->dtype, .dims = x->dims};
   for (int i = 0; i < x->dims; i++) stand_in.shape[i] = x->shape[i];
-  return tx_conv2d_shape(call->op->name, &stand_in, tx_saved(call, 1), NULL, call->params, shape);
+  return tx_conv2d_shape(call->op->name, &stand_in, w, NULL, params, shape);
 }
 
 static tx_status backward(tx_call *call) {
   tx_conv_shape shape;
-  TX_TRY(shape_of_call(call, &shape));
+  TX_TRY(tx_conv2d_call_shape(call, tx_saved(call, 1), call->params, &shape));
   return tx_conv2d_backward(&shape, tx_saved(call, 0), tx_saved(call, 1), call->dout[0],
                             call->needs[0] ? &call->din[0] : NULL, call->needs[1] ? &call->din[1] : NULL,
                             call->needs[2] ? &call->din[2] : NULL);

@@ -25,6 +25,9 @@ typedef struct tx_conv2d_params {
 tx_status tx_conv2d_shape(const char *operation, const tx_tensor *x, const tx_tensor *w, const tx_tensor *bias,
                           const tx_conv2d_params *params, tx_conv_shape *shape);
 
+/* The shape again in backward, from what the tape keeps of x (input 0) and from the saved w. */
+tx_status tx_conv2d_call_shape(tx_call *call, const tx_tensor *w, const tx_conv2d_params *params, tx_conv_shape *shape);
+
 /* y = conv(x, w) (+ bias), without autograd; x, w and bias as checked above, any strides. `epilogue` (f32 only) may be
  * NULL; its shift is taken from bias when that is given. */
 tx_status tx_conv2d_forward(const tx_conv_shape *shape, tx_tensor *x, tx_tensor *w, tx_tensor *bias,

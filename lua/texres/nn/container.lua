@@ -4,11 +4,13 @@
 -- a name is found under that name instead: nn.Sequential { { conv1 = nn.Conv2d(3, 64, 7) }, nn.ReLU() }. A `name` for
 -- the whole appears in errors and summaries.
 --
--- Batch norm, the sum of a Residual and ReLU are done in one pass over memory where they follow each other.
+-- Convolution, batch norm, the sum of a Residual and ReLU are done together where they follow each other, with fewer
+-- passes over memory; the modules stay what they are.
 
 local core = require "texres.core"
 local raise = require "texres.raise"
 local module = require "texres.nn.module"
+local Conv2d = require("texres.nn.conv").Conv2d
 local BatchNorm = require("texres.nn.norm").BatchNorm
 local ReLU = require("texres.nn.activation").ReLU
 local Module, is_module = module.Module, module.is_module
@@ -99,14 +101,37 @@ local function is_plain(m, class)
   return m ~= nil and getmetatable(m) == class and rawget(m, "forward") == nil
 end
 
--- Passes x through the items number 1 to `last`.
-local function chain(self, x, last)
-  local items, i, fuse = self._items, 1, not module.is_watched()
+-- What is done in one pass over memory from item number i on: [Conv2d without bias,] BatchNorm[, ReLU], or else one
+-- item by itself. Returns a table {conv=, norm=, relu=} or {item=}, and the number of the item that follows.
+local function pass(self, i)
+  local items = self._items
+  local conv, norm = nil, self[items[i]]
+  if not module.is_watched() then
+    if is_plain(norm, Conv2d) and not rawget(norm, "bias") then conv, norm = norm, self[items[i + 1]] end
+    if is_plain(norm, BatchNorm) then
+      local next_item = i + (conv and 2 or 1)
+      local relu = is_plain(self[items[next_item]], ReLU)
+      return { conv = conv, norm = norm, relu = relu }, next_item + (relu and 1 or 0)
+    end
+  end
+  return { item = self[items[i]] }, i + 1
+end
+
+local function run(step, x, residual)
+  if step.conv then return step.conv(x, step.norm, step.relu, residual) end
+  if step.norm then return step.norm(x, step.relu, residual) end
+  return step.item(x)
+end
+
+-- Passes x through the items; a last pass that a residual can be added in is left to the caller when `leave` is true.
+-- Returns the result, and that pass.
+local function chain(self, x, leave)
+  local i, last = 1, #self._items
   while i <= last do
-    local m = self[items[i]]
-    local relu = fuse and i < last and is_plain(m, BatchNorm) and is_plain(self[items[i + 1]], ReLU)
-    if relu then x = m(x, true) else x = m(x) end
-    i = i + (relu and 2 or 1)
+    local step
+    step, i = pass(self, i)
+    if leave and i > last and step.norm and not step.relu then return x, step end
+    x = run(step, x)
   end
   return x
 end
@@ -115,7 +140,7 @@ end
 local Sequential = module.register("Sequential", Module("Sequential", Container))
 
 function Sequential:forward(x)
-  return chain(self, x, #self._items)
+  return (chain(self, x))
 end
 
 --- Residual{ body..., shortcut = module, activation = module }: activation(body(x) + shortcut(x)).
@@ -139,8 +164,7 @@ local function projection(from, to)
   return ("nn.Linear(%d, %d)"):format(from[#from], to[#to])
 end
 
-local function check_shapes(self, body, shortcut)
-  local b, s = body:shape(), shortcut:shape()
+local function check_shapes(self, b, s)
   local btext, stext = module.shape_text(b), module.shape_text(s)
   if btext == stext then return end
   local advice = ""
@@ -152,13 +176,14 @@ end
 
 function Residual:forward(x)
   local shortcut, activation = rawget(self, "shortcut"), rawget(self, "activation")
-  local last = #self._items
-  local norm, relu = self[self._items[last]], is_plain(activation, ReLU)
-  local fuse = not module.is_watched() and is_plain(norm, BatchNorm) and (relu or not activation)
-  local body = chain(self, x, fuse and last - 1 or last)
+  local relu = is_plain(activation, ReLU)
+  local body, step = chain(self, x, relu or not activation)
   local aside = shortcut and shortcut(x) or x
-  check_shapes(self, body, aside)
-  if fuse then return norm(body, relu, aside) end
+  check_shapes(self, step and step.conv and step.conv:output_shape(body:shape()) or body:shape(), aside:shape())
+  if step then
+    step.relu = relu
+    return run(step, body, aside)
+  end
   local sum = body + aside
   return activation and activation(sum) or sum
 end

@@ -28,11 +28,52 @@ function Conv2d:init(c_in, c_out, kernel, options)
   self.stride, self.padding, self.dilation, self.groups = options.stride, options.padding, options.dilation, groups
 end
 
-function Conv2d:forward(x)
+-- `norm`, `relu` and `residual` are given by containers that found them to follow: a BatchNorm, true for ReLU, a
+-- tensor.
+function Conv2d:forward(x, norm, relu, residual)
+  if norm then return self:normalized(x, norm, relu, residual) end
   return F.conv2d(x, self.weight, {
     bias = rawget(self, "bias"), stride = self.stride, padding = self.padding, dilation = self.dilation,
     groups = self.groups,
   })
+end
+
+function Conv2d:normalized(x, norm, relu, residual)
+  return F.conv2d_batch_norm(x, self.weight, norm.gamma, norm.beta, {
+    stride = self.stride, padding = self.padding, dilation = self.dilation, groups = self.groups,
+    running_mean = norm.running_mean, running_var = norm.running_var, training = norm.training,
+    momentum = norm.momentum, eps = norm.eps, relu = relu, residual = residual,
+  })
+end
+
+local function pair(value)
+  if type(value) == "table" then return value[1], value[2] end
+  return value, value
+end
+
+-- Output positions along one side.
+local function positions(size, kernel, stride, dilation, padding)
+  if padding == "same" then return (size + stride - 1) // stride end
+  return (size + padding - dilation * (kernel - 1) - 1) // stride + 1
+end
+
+--- The shape {N,P,Q,K} of the output for an input of this shape.
+function Conv2d:output_shape(shape)
+  local stride_h, stride_w = pair(self.stride)
+  local dilation_h, dilation_w = pair(self.dilation)
+  local pad_h, pad_w = self.padding, self.padding
+  if type(pad_h) == "number" then
+    pad_h, pad_w = 2 * pad_h, 2 * pad_w
+  elseif type(pad_h) == "table" then
+    pad_h, pad_w = pad_h[1] + pad_h[2], pad_h[3] + pad_h[4]
+  elseif pad_h == "valid" then
+    pad_h, pad_w = 0, 0
+  end
+  local rows, columns, _, k = self.weight:size()
+  return {
+    shape[1], positions(shape[2], rows, stride_h, dilation_h, pad_h),
+    positions(shape[3], columns, stride_w, dilation_w, pad_w), k,
+  }
 end
 
 function Conv2d:multiply_adds(_, output)

@@ -1,0 +1,43 @@
+/* batch_norm.h - what batch_norm and the functions fused with it share: parameters, checks, statistics.
+ *
+ * The inputs  gamma beta running_mean? running_var? residual?  stand next to each other in a call, gamma at position `at`.
+ */
+#ifndef TX_AUTOGRAD_BATCH_NORM_H
+#define TX_AUTOGRAD_BATCH_NORM_H
+
+#include "autograd/op.h"
+#include "tensor/norm.h"
+
+typedef struct tx_batch_norm_params {
+  bool training, relu;
+  double momentum, eps;
+} tx_batch_norm_params;
+
+/* Rows of an op's parameter list, for a tx_batch_norm_params that begins at byte `base` of its parameter struct. */
+#define TX_BATCH_NORM_PARAMS(base)                                                                   \
+  {"training", TX_PARAM_BOOL, (base) + offsetof(tx_batch_norm_params, training), "false", NULL},     \
+      {"momentum", TX_PARAM_NUMBER, (base) + offsetof(tx_batch_norm_params, momentum), "0.1", NULL}, \
+      {"eps", TX_PARAM_NUMBER, (base) + offsetof(tx_batch_norm_params, eps), "1e-5", NULL}, {        \
+    "relu", TX_PARAM_BOOL, (base) + offsetof(tx_batch_norm_params, relu), "false", NULL              \
+  }
+
+/* The tensors of one normalization, contiguous and owned; x {...,C} is what is normalized, statistics f64 {2,C} hold the
+ * mean and 1 / sqrt(var + eps). residual may be NULL. */
+typedef struct tx_batch_norm {
+  tx_tensor *x, *gamma, *beta, *statistics, *residual;
+} tx_batch_norm;
+
+/* Checks the inputs from gamma on for a tensor {shape} that is normalized; `counted` says what its channels are. */
+tx_status tx_batch_norm_check(const tx_call *call, int at, const tx_batch_norm_params *params, int dims,
+                              const int64_t *shape, const char *counted);
+/* Fills t from the inputs (x stays NULL) and makes room for statistics. On failure, too, t is to be released. */
+tx_status tx_batch_norm_take(const tx_call *call, int at, tx_batch_norm *t);
+void tx_batch_norm_release(tx_batch_norm *t);
+/* statistics hold mean and variance of the batch (training with rows > 0): moves the running tensors towards them; else
+ * they are filled from the running ones. Then turns the variance into 1 / sqrt(var + eps). */
+void tx_batch_norm_settle(const tx_call *call, int at, const tx_batch_norm_params *params, int64_t rows,
+                          tx_batch_norm *t);
+/* The normalization of t->x for the passes of tensor/norm.h; valid as long as t. */
+tx_norm tx_batch_norm_describe(const tx_batch_norm_params *params, const tx_batch_norm *t);
+
+#endif

@@ -1,0 +1,143 @@
+/* conv2d_batch_norm.c - y = relu(batch_norm(conv2d(x, w)) + residual) with fewer passes over memory.
+ *
+ *     z = conv2d(x, w)                                          {N,P,Q,K}
+ *     y = (z - mean) * gamma / sqrt(var + eps) + beta [+ residual], then max(y, 0) on request
+ *
+ * In training the convolution gathers mean and variance of z while it writes z, and one more pass makes y. In evaluation,
+ * when nothing is recorded, the normalization is a factor and a shift per filter that the convolution applies itself:
+ * z is never stored.
+ */
+#include "autograd/batch_norm.h"
+#include "autograd/conv2d.h"
+#include "autograd/list.h"
+
+enum { X, W, GAMMA, BETA, RUNNING_MEAN, RUNNING_VAR, RESIDUAL };
+enum { SAVED_X, SAVED_W, SAVED_Z, SAVED_GAMMA, SAVED_BETA, SAVED_STATISTICS, SAVED_Y };
+
+typedef struct params {
+  tx_conv2d_params conv; /* first: its parameter rows count from the start of the struct */
+  tx_batch_norm_params norm;
+} params;
+
+/* y in one pass: y = z * scale + shift. */
+static tx_status fold(tx_call *call, const tx_conv_shape *shape, const tx_batch_norm *t) {
+  const params *p = call->params;
+  tx_tensor *factors; /* {2,K}: scale, shift */
+  TX_TRY(tx_empty(TX_F32, 2, (int64_t[]){2, shape->k}, &factors));
+  float *scale = tx_f32(factors), *shift = scale + shape->k;
+  tx_norm n = tx_batch_norm_describe(&p->norm, t);
+  tx_norm_affine(&n, scale, shift);
+  tx_conv_epilogue epilogue = {
+      .scale = scale, .shift = shift, .residual = t->residual ? tx_f32(t->residual) : NULL, .relu = p->norm.relu};
+  tx_status status = tx_conv2d_forward(shape, call->in[X], call->in[W], NULL, &epilogue, &call->out[0]);
+  tx_unref(factors);
+  return status;
+}
+
+/* z into t->x, and the statistics. */
+static tx_status convolve(tx_call *call, const tx_conv_shape *shape, tx_batch_norm *t) {
+  const params *p = call->params;
+  int64_t rows = shape->n * shape->p * shape->q;
+  double *mean = tx_f64(t->statistics), *variance = mean + shape->k;
+  bool measure = p->norm.training && rows > 0, single = call->in[X]->dtype == TX_F32;
+  tx_conv_epilogue epilogue = {.mean = mean, .variance = variance};
+  TX_TRY(tx_conv2d_forward(shape, call->in[X], call->in[W], NULL, measure && single ? &epilogue : NULL, &t->x));
+  if (measure && !single) TX_TRY(tx_norm_moments(TX_F64, rows, shape->k, tx_data(t->x), mean, variance));
+  tx_batch_norm_settle(call, GAMMA, &p->norm, rows, t);
+  return TX_OK;
+}
+
+static tx_status normalize(tx_call *call, const tx_batch_norm *t) {
+  const params *p = call->params;
+  if (!call->recording) {
+    call->out[0] = tx_ref(t->x); /* nobody will ask for z */
+  } else {
+    TX_TRY(tx_empty_like(t->x, &call->out[0]));
+  }
+  tx_norm n = tx_batch_norm_describe(&p->norm, t);
+  TX_TRY(tx_norm_forward(&n, tx_data(call->out[0])));
+  if (call->needs[W]) tx_save(call, SAVED_X, call->in[X]);
+  tx_save(call, SAVED_W, call->in[W]);
+  tx_save(call, SAVED_Z, t->x);
+  tx_save(call, SAVED_GAMMA, t->gamma);
+  tx_save(call, SAVED_BETA, t->beta);
+  tx_save(call, SAVED_STATISTICS, t->statistics);
+  if (p->norm.relu && t->residual != NULL) tx_save(call, SAVED_Y, call->out[0]);
+  return TX_OK;
+}
+
+static tx_status forward(tx_call *call) {
+  const params *p = call->params;
+  tx_conv_shape shape;
+  TX_TRY(tx_conv2d_shape("conv2d", call->in[X], call->in[W], NULL, &p->conv, &shape));
+  TX_TRY(tx_batch_norm_check(call, GAMMA, &p->norm, 4, (int64_t[]){shape.n, shape.p, shape.q, shape.k}, "filters"));
+  tx_batch_norm t;
+  tx_status status = tx_batch_norm_take(call, GAMMA, &t);
+  if (status == TX_OK && !p->norm.training && !call->recording && call->in[X]->dtype == TX_F32) {
+    tx_batch_norm_settle(call, GAMMA, &p->norm, 0, &t);
+    status = fold(call, &shape, &t);
+  } else if (status == TX_OK) {
+    status = convolve(call, &shape, &t);
+    if (status == TX_OK) status = normalize(call, &t);
+  }
+  tx_batch_norm_release(&t);
+  return status;
+}
+
+static tx_status wanted(const tx_call *call, int input, const tx_tensor *like) {
+  return call->needs[input] ? tx_empty_like(like, &call->din[input]) : TX_OK;
+}
+
+static void *data_of(const tx_tensor *t) { return t != NULL ? tx_data(t) : NULL; }
+
+/* Gradients of everything but x and w; dz is written when it is there. */
+static tx_status norm_backward(tx_call *call, tx_tensor *dz) {
+  const params *p = call->params;
+  tx_batch_norm t = {tx_saved(call, SAVED_Z), tx_saved(call, SAVED_GAMMA), tx_saved(call, SAVED_BETA),
+                     tx_saved(call, SAVED_STATISTICS), NULL};
+  tx_tensor *y = tx_saved(call, SAVED_Y), *dy;
+  TX_TRY(wanted(call, GAMMA, t.gamma));
+  TX_TRY(wanted(call, BETA, t.gamma));
+  TX_TRY(wanted(call, RESIDUAL, t.x));
+  TX_TRY(tx_contiguous(call->dout[0], &dy));
+  tx_norm n = tx_batch_norm_describe(&p->norm, &t);
+  n.residual = data_of(y); /* all that backward wants to know is whether there was one */
+  tx_status status =
+      tx_norm_backward(&n, data_of(y), p->norm.training, tx_data(dy), data_of(dz), data_of(call->din[RESIDUAL]),
+                       data_of(call->din[GAMMA]), data_of(call->din[BETA]));
+  tx_unref(dy);
+  return status;
+}
+
+static tx_status backward(tx_call *call) {
+  const params *p = call->params;
+  bool through = call->needs[X] || call->needs[W];
+  tx_tensor *w = tx_saved(call, SAVED_W), *dz = NULL;
+  tx_conv_shape shape;
+  TX_TRY(tx_conv2d_call_shape(call, w, &p->conv, &shape));
+  if (through) TX_TRY(tx_empty_like(tx_saved(call, SAVED_Z), &dz));
+  tx_status status = norm_backward(call, dz);
+  if (status == TX_OK && through) {
+    status = tx_conv2d_backward(&shape, tx_saved(call, SAVED_X), w, dz, call->needs[X] ? &call->din[X] : NULL,
+                                call->needs[W] ? &call->din[W] : NULL, NULL);
+  }
+  tx_unref(dz);
+  return status;
+}
+
+static const tx_param parameters[] = {TX_CONV2D_PARAMS, TX_BATCH_NORM_PARAMS(offsetof(params, norm)), {NULL}};
+
+const tx_op tx_op_conv2d_batch_norm = {
+    .name = "conv2d_batch_norm",
+    .inputs = "x w gamma beta running_mean? running_var? residual?",
+    .outputs = 1,
+    .where = TX_AS_FUNCTIONAL,
+    .params_size = sizeof(params),
+    .params = parameters,
+    .forward = forward,
+    .backward = backward,
+    .doc =
+        "conv2d_batch_norm(x, w, gamma, beta, {options of conv2d and batch_norm}): batch_norm(conv2d(x, w), gamma, "
+        "beta) "
+        "with the residual and ReLU of batch_norm, in fewer passes over memory.",
+};
