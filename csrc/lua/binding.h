@@ -41,6 +41,8 @@ int tx_return_tensor(lua_State *L, tx_status status, tx_tensor *t);
 tx_tensor *tx_check_tensor(lua_State *L, int arg);
 /* The same, NULL when it is not a tensor; raises when closed. */
 tx_tensor *tx_test_tensor(lua_State *L, int arg);
+/* Makes a leaf require a gradient, or not; raises for integers and for computed tensors. */
+void tx_set_requires_grad(lua_State *L, tx_tensor *t, bool wanted);
 /* Lets the collector know of the memory behind handles, of which it sees nothing; to be called once per result. */
 void tx_pace_collector(lua_State *L);
 
@@ -64,6 +66,7 @@ const char *tx_describe(lua_State *L, int arg);
 
 /* -- concepts (listed in core.c) ------------------------------------------------------------------------------------- */
 
+void tx_lua_open_create(lua_State *L);
 void tx_lua_open_tensor(lua_State *L);
 void tx_lua_open_ops(lua_State *L);
 void tx_lua_open_autograd(lua_State *L);

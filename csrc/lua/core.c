@@ -15,6 +15,7 @@ int luaopen_texres_core(lua_State *L) {
   if (status != TX_OK) return tx_raise(L, status);
   lua_newtable(L);
   tx_lua_open_tensor(L); /* first: creates `methods`, which the others add to */
+  tx_lua_open_create(L);
   tx_lua_open_ops(L);
   tx_lua_open_autograd(L);
   tx_lua_open_system(L);

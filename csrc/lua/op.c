@@ -319,7 +319,7 @@ static bool empty_is_options(const tx_op *op) {
 }
 
 static bool is_options(lua_State *L, const tx_op *op, int arg) {
-  if (arg < 1 || !lua_istable(L, arg)) return false;
+  if (arg < 1 || !lua_istable(L, arg) || (op->params == NULL && strchr(op->inputs, '?') == NULL)) return false;
   lua_pushnil(L);
   bool named = false, empty = true;
   while (!named && lua_next(L, arg)) {
