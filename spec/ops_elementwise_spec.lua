@@ -235,6 +235,14 @@ describe("a function of two operands", function()
     assert.same({ 1, 2 }, b.grad:totable())
   end)
 
+  it("has the gradient of powers with a number above", function()
+    local x = naive.tensor(naive.random({ 6 }, 4, 0.5, 2))
+    for _, p in ipairs { 0, 1, 2, 3, 0.5, -1, -2.5 } do
+      assert_gradients(function(t) return t ^ p end, { x })
+      if p == math.floor(p) then assert_gradients(function(t) return t ^ p end, { -x }) end
+    end
+  end)
+
   it("shares the gradient of maximum and minimum between equals", function()
     for _, name in ipairs { "maximum", "minimum" } do
       local a, b = tr.tensor { 2 }, tr.tensor { 2 }
