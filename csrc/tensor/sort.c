@@ -88,11 +88,28 @@ static const record *merge_sort(record *from, record *to, int64_t n) {
   return from;
 }
 
+/* The first `keep` of n records in order. Candidates gather in a buffer that is sorted and cut whenever it holds twice as
+ * many; what does not come before the last of those kept is passed over. */
+static const record *first_of(record *from, record *to, int64_t n, int64_t keep) {
+  int64_t room = 2 * keep, held = 0;
+  bool full = false;
+  for (int64_t i = 0; i < n; i++) {
+    if (full && from[i].key >= from[keep - 1].key) continue;
+    from[held++] = from[i];
+    if (held < room) continue;
+    const record *sorted = merge_sort(from, to, held);
+    if (sorted != from) memcpy(from, sorted, (size_t)keep * sizeof *from);
+    held = keep;
+    full = true;
+  }
+  return merge_sort(from, to, held);
+}
+
 static void sort_line(const job *j, int64_t line, record *records) {
   int64_t o = line / j->inner, i = line % j->inner;
   int64_t from = o * j->n * j->inner + i, to = o * j->keep * j->inner + i;
   load_keys(j, from, records);
-  const record *sorted = merge_sort(records, records + j->n, j->n);
+  const record *sorted = first_of(records, records + j->n, j->n, j->keep);
   size_t size = tx_dtype_size(j->in->dtype);
   for (int64_t k = 0; k < j->keep; k++, to += j->inner) {
     if (j->indices != NULL) tx_i64(j->indices)[to] = sorted[k].position + 1;
@@ -121,7 +138,8 @@ static tx_status run(job *j) {
   return TX_OK;
 }
 
-static tx_status sort_first(const tx_tensor *t, int64_t keep, int dim, bool descending, tx_tensor **values, tx_tensor **indices) {
+static tx_status sort_first(const tx_tensor *t, int64_t keep, int dim, bool descending, tx_tensor **values,
+                            tx_tensor **indices) {
   tx_tensor *in, *v = NULL, *p = NULL;
   int64_t shape[TX_MAX_DIMS];
   memcpy(shape, t->shape, sizeof shape);
@@ -156,8 +174,8 @@ tx_status tx_sort(const tx_tensor *t, int dim, bool descending, tx_tensor **valu
 tx_status tx_topk(const tx_tensor *t, int64_t k, int dim, bool largest, tx_tensor **values, tx_tensor **indices) {
   int64_t n = t->dims > 0 ? t->shape[dim] : 1;
   if (k < 0 || k > n) {
-    return tx_fail(TX_EINVAL, "topk: k is %lld, dimension %d of %s has %lld elements", (long long)k, dim + 1, tx_shape_of(t),
-                   (long long)n);
+    return tx_fail(TX_EINVAL, "topk: k is %lld, dimension %d of %s has %lld elements", (long long)k, dim + 1,
+                   tx_shape_of(t), (long long)n);
   }
   return sort_first(t, k, dim, largest, values, indices);
 }

@@ -20,25 +20,25 @@
   }
 
 /* The dispatched kernel of the same name. */
-#define KERNEL_BODY(op)                                                    \
-  static void op##_f32(const void *context, int64_t n, void *const *at) {  \
-    (void)context;                                                         \
-    tx_kernels.op##_f32(n, at[1], at[0]);                                  \
+#define KERNEL_BODY(op)                                                   \
+  static void op##_f32(const void *context, int64_t n, void *const *at) { \
+    (void)context;                                                        \
+    tx_kernels.op##_f32(n, at[1], at[0]);                                 \
   }
 
-#define FLOAT_BODIES(dtype, type, suffix)                              \
-  BODY(neg, dtype, type, -x)                                           \
-  BODY(sqrt, dtype, type, sqrt##suffix(x))                             \
-  BODY(abs, dtype, type, fabs##suffix(x))                              \
-  BODY(sign, dtype, type, x > 0 ? 1 : x < 0 ? -1 : x)                  \
-  BODY(floor, dtype, type, floor##suffix(x))                           \
-  BODY(ceil, dtype, type, ceil##suffix(x))                             \
-  BODY(round, dtype, type, rint##suffix(x))                            \
+#define FLOAT_BODIES(dtype, type, suffix)             \
+  BODY(neg, dtype, type, -x)                          \
+  BODY(sqrt, dtype, type, sqrt##suffix(x))            \
+  BODY(abs, dtype, type, fabs##suffix(x))             \
+  BODY(sign, dtype, type, x > 0 ? 1 : x < 0 ? -1 : x) \
+  BODY(floor, dtype, type, floor##suffix(x))          \
+  BODY(ceil, dtype, type, ceil##suffix(x))            \
+  BODY(round, dtype, type, rint##suffix(x))           \
   BODY(relu, dtype, type, (x > 0) | (x != x) ? x : 0)
 
-#define INTEGER_BODIES(dtype, type)                                    \
-  BODY(neg, dtype, type, 0 - (uint64_t)x)                              \
-  BODY(relu, dtype, type, x > 0 ? x : 0)                               \
+#define INTEGER_BODIES(dtype, type)       \
+  BODY(neg, dtype, type, 0 - (uint64_t)x) \
+  BODY(relu, dtype, type, x > 0 ? x : 0)  \
   BODY(same, dtype, type, x)
 
 FLOAT_BODIES(f32, float, f)
@@ -59,8 +59,10 @@ BODY(abs, i64, int64_t, x < 0 ? 0 - (uint64_t)x : (uint64_t)x)
 BODY(sign, u8, uint8_t, x > 0)
 BODY(sign, i64, int64_t, (x > 0) - (x < 0))
 
-#define INTEGER_ROW(op) {op##_u8, op##_i64, op##_f32, op##_f64}
-#define FLOAT_ROW(op) {NULL, NULL, op##_f32, op##_f64}
+#define INTEGER_ROW(op) \
+  { op##_u8, op##_i64, op##_f32, op##_f64 }
+#define FLOAT_ROW(op) \
+  { NULL, NULL, op##_f32, op##_f64 }
 
 static tx_loop_body *const bodies[][TX_DTYPE_COUNT] = {
     [TX_NEG] = INTEGER_ROW(neg),
@@ -95,18 +97,18 @@ tx_status tx_unary(tx_unary_op op, const tx_tensor *t, tx_tensor **out) {
 /* -- clamp ------------------------------------------------------------------------------------------------------------- */
 
 /* Limits in the type of the elements; NaN stays. */
-#define CLAMP(dtype, type)                                                      \
-  typedef struct range_##dtype {                                                \
-    type low, high;                                                             \
-  } range_##dtype;                                                              \
-  static void clamp_##dtype(const void *context, int64_t n, void *const *at) {  \
-    const range_##dtype range = *(const range_##dtype *)context;                \
-    const type *a = at[1];                                                      \
-    type *y = at[0];                                                            \
-    _Pragma("omp simd") for (int64_t i = 0; i < n; i++) {                       \
-      type x = a[i] < range.low ? range.low : a[i];                             \
-      y[i] = x > range.high ? range.high : x;                                   \
-    }                                                                           \
+#define CLAMP(dtype, type)                                                     \
+  typedef struct range_##dtype {                                               \
+    type low, high;                                                            \
+  } range_##dtype;                                                             \
+  static void clamp_##dtype(const void *context, int64_t n, void *const *at) { \
+    const range_##dtype range = *(const range_##dtype *)context;               \
+    const type *a = at[1];                                                     \
+    type *y = at[0];                                                           \
+    _Pragma("omp simd") for (int64_t i = 0; i < n; i++) {                      \
+      type x = a[i] < range.low ? range.low : a[i];                            \
+      y[i] = x > range.high ? range.high : x;                                  \
+    }                                                                          \
   }
 CLAMP(u8, uint8_t)
 CLAMP(i64, int64_t)
@@ -127,12 +129,14 @@ tx_status tx_clamp(const tx_tensor *t, double low, double high, tx_tensor **out)
   const tx_dtype as[] = {t->dtype, t->dtype};
   switch (t->dtype) {
     case TX_U8: {
-      range_u8 range = {(uint8_t)integer_limit(ceil(low), 0, UINT8_MAX), (uint8_t)integer_limit(floor(high), 0, UINT8_MAX)};
+      range_u8 range = {(uint8_t)integer_limit(ceil(low), 0, UINT8_MAX),
+                        (uint8_t)integer_limit(floor(high), 0, UINT8_MAX)};
       tx_loop(2, operand, as, clamp_u8, &range, 1);
       break;
     }
     case TX_I64: {
-      range_i64 range = {integer_limit(ceil(low), INT64_MIN, INT64_MAX), integer_limit(floor(high), INT64_MIN, INT64_MAX)};
+      range_i64 range = {integer_limit(ceil(low), INT64_MIN, INT64_MAX),
+                         integer_limit(floor(high), INT64_MIN, INT64_MAX)};
       tx_loop(2, operand, as, clamp_i64, &range, 1);
       break;
     }
@@ -151,13 +155,17 @@ tx_status tx_clamp(const tx_tensor *t, double low, double high, tx_tensor **out)
 
 /* -- where ------------------------------------------------------------------------------------------------------------- */
 
-#define WHERE(dtype, type)                                                                                          \
-  static void where_##dtype(const void *context, int64_t n, void *const *at) {                                      \
-    (void)context;                                                                                                  \
-    const uint8_t *condition = at[1];                                                                               \
-    const type *a = at[2], *b = at[3];                                                                              \
-    type *y = at[0];                                                                                                \
-    _Pragma("omp simd") for (int64_t i = 0; i < n; i++) y[i] = condition[i] != 0 ? a[i] : b[i];                     \
+/* Both operands are read before the choice: then it is a blend, not a branch. */
+#define WHERE(dtype, type)                                                     \
+  static void where_##dtype(const void *context, int64_t n, void *const *at) { \
+    (void)context;                                                             \
+    const uint8_t *condition = at[1];                                          \
+    const type *a = at[2], *b = at[3];                                         \
+    type *y = at[0];                                                           \
+    _Pragma("omp simd") for (int64_t i = 0; i < n; i++) {                      \
+      const type yes = a[i], no = b[i];                                        \
+      y[i] = condition[i] != 0 ? yes : no;                                     \
+    }                                                                          \
   }
 WHERE(u8, uint8_t)
 WHERE(i64, int64_t)
