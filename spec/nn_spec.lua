@@ -199,6 +199,8 @@ describe("containers", function()
     assert.matches("shortcut = nn.Conv2d(4, 8, 1, {stride=2, bias=false})", text, 1, true)
     net.shortcut = nn.Conv2d(4, 8, 1, { stride = 2, bias = false })
     assert.same({ 1, 4, 4, 8 }, net(tr.zeros(1, 8, 8, 4)):shape())
+    text = message_of(function() nn.Residual { nn.Conv2d(4, 4, 3) }(tr.zeros(1, 8, 8, 4)) end)
+    assert.matches("gives {1,6,6,4}, the shortcut {1,8,8,4}; do the body's convolutions lack padding?", text, 1, true)
     text = message_of(function() nn.Residual { nn.Linear(3, 2) }(tr.zeros(1, 3)) end)
     assert.matches("shortcut = nn.Linear(3, 2)", text, 1, true)
   end)
@@ -260,6 +262,8 @@ describe("containers", function()
       nn.Residual { conv(8, 8, 1), nn.BatchNorm(8) },
       nn.Residual { conv(8, 8, 1), nn.BatchNorm(8), nn.ReLU() },
       nn.Residual { conv(8, 8, 1), nn.BatchNorm(8), activation = nn.Tanh() },
+      nn.Residual { nn.Conv2d(8, 8, 1), nn.ReLU(), nn.Identity(), nn.Conv2d(8, 8, 3, { padding = 1 }), nn.Identity() },
+      nn.Residual { nn.Conv2d(8, 8, 1, { bias = false }), activation = nn.ReLU() },
       nn.Conv2d(8, 8, 1), nn.BatchNorm(8),
     }
   end
@@ -276,6 +280,34 @@ describe("containers", function()
       local net = images():to("f64"):train(training)
       assert(tr.gradcheck(function(t) return (net(t) ^ 2):mean() end, { x }))
     end
+  end)
+
+  it("fold batch norm for inference", function()
+    local function outputs(net, x)
+      local y = tr.no_grad(net:eval(), x)
+      return y, tr.no_grad(net:clone():fuse(), x)
+    end
+    for _, case in ipairs { { images(), tr.randn(4, 9, 10, 3) }, { dense(), tr.randn(5, 3) } } do
+      local net, x = table.unpack(case)
+      for _ = 1, 3 do net(x) end
+      local y, z = outputs(net, x)
+      assert.is_true(tr.allclose(y, z, 1e-4, 1e-4))
+      local before = net:num_parameters()
+      local fused = net:clone():fuse()
+      assert.equal(before, net:num_parameters(), "the original is as it was")
+      assert.is_false(fused.training)
+      local norms = 0
+      for _, m in ipairs(fused:modules()) do norms = norms + (m.running_var and 1 or 0) end
+      assert.equal(x:dim() == 2 and 1 or 0, norms) -- the last of dense() follows a Residual
+      local twin = nn.from_config(fused:config()):eval()
+      twin:load_state_dict(fused:state_dict())
+      assert.is_true(tr.allclose(tr.no_grad(twin, x), z, 0))
+    end
+    local tied = nn.Linear(2, 2)
+    local net = nn.Sequential { tied, nn.BatchNorm(2), tied, nn.BatchNorm(2) }
+    net(tr.randn(5, 2))
+    local y, z = outputs(net, tr.randn(5, 2))
+    assert.is_true(tr.allclose(y, z, 0), "a layer in two places is left alone")
   end)
 
   it("call a module that stands where ReLU or BatchNorm stood", function()

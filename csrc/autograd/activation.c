@@ -22,7 +22,8 @@ static void run_block(void *context, int64_t block, int worker) {
   if (p->out->dtype == TX_F32 && p->dy == NULL) {
     tx_kernels.activate_f32(p->kind, n, slope, tx_f32(p->x) + first, tx_f32(p->out) + first);
   } else if (p->out->dtype == TX_F32) {
-    tx_kernels.activate_grad_f32(p->kind, n, slope, tx_f32(p->x) + first, tx_f32(p->dy) + first, tx_f32(p->out) + first);
+    tx_kernels.activate_grad_f32(p->kind, n, slope, tx_f32(p->x) + first, tx_f32(p->dy) + first,
+                                 tx_f32(p->out) + first);
   } else if (p->dy == NULL) {
     tx_activate_f64(p->kind, n, p->slope, tx_f64(p->x) + first, tx_f64(p->out) + first);
   } else {
@@ -51,14 +52,19 @@ tx_status tx_activate(tx_call *call, tx_activation kind, double slope) {
   return status;
 }
 
-tx_status tx_activate_grad(tx_call *call, tx_activation kind, double slope) {
-  tx_tensor *dy;
-  TX_TRY(tx_contiguous(call->dout[0], &dy));
-  tx_status status = tx_empty_like(dy, &call->din[0]);
+tx_status tx_activation_gradient(tx_activation kind, double slope, const tx_tensor *kept, tx_tensor *dy,
+                                 tx_tensor **dx) {
+  tx_tensor *whole;
+  TX_TRY(tx_contiguous(dy, &whole));
+  tx_status status = tx_empty_like(whole, dx);
   if (status == TX_OK) {
-    pass p = {.kind = kind, .slope = slope, .x = tx_saved(call, 0), .dy = dy, .out = call->din[0]};
+    pass p = {.kind = kind, .slope = slope, .x = kept, .dy = whole, .out = *dx};
     run(&p);
   }
-  tx_unref(dy);
+  tx_unref(whole);
   return status;
+}
+
+tx_status tx_activate_grad(tx_call *call, tx_activation kind, double slope) {
+  return tx_activation_gradient(kind, slope, tx_saved(call, 0), call->dout[0], &call->din[0]);
 }

@@ -4,6 +4,8 @@
 
 #include <inttypes.h>
 
+#include "autograd/activation.h"
+#include "autograd/layer.h"
 #include "autograd/list.h"
 
 /* -- checks -------------------------------------------------------------------------------------------------------------- */
@@ -187,12 +189,59 @@ tx_status tx_conv2d_backward(const tx_conv_shape *v, tx_tensor *x, tx_tensor *w,
 
 /* -- the function ------------------------------------------------------------------------------------------------------------ */
 
+enum { X, W, BIAS, RESIDUAL };
+enum { SAVED_X, SAVED_W, SAVED_Y };
+
+typedef struct arguments {
+  tx_conv2d_params conv; /* first: its parameter rows count from the start of the struct */
+  bool relu;
+} arguments;
+
+static tx_status check_residual(const tx_call *call, const tx_conv_shape *v) {
+  const tx_tensor *residual = call->in[RESIDUAL];
+  if (residual == NULL) return TX_OK;
+  const int64_t *size = residual->shape;
+  if (residual->dims == 4 && size[0] == v->n && size[1] == v->p && size[2] == v->q && size[3] == v->k) {
+    return tx_want_dtype_of(call, RESIDUAL, X);
+  }
+  char text[TX_SHAPE_TEXT];
+  return tx_fail(TX_EINVAL, "conv2d: residual is %s, the output %s: they must be alike", tx_shape_of(residual),
+                 tx_shape_text(4, (int64_t[]){v->n, v->p, v->q, v->k}, text));
+}
+
+/* y = max(y + residual, 0); residual may be NULL. */
+static void finish_f64(int64_t n, const double *residual, bool relu, double *y) {
+  for (int64_t i = 0; i < n; i++) {
+    if (residual != NULL) y[i] += residual[i];
+    if (relu && y[i] < 0) y[i] = 0;
+  }
+}
+
+static tx_status convolve(tx_call *call, const tx_conv_shape *shape, const tx_tensor *residual) {
+  const arguments *p = call->params;
+  bool single = call->in[X]->dtype == TX_F32;
+  tx_conv_epilogue epilogue = {.relu = p->relu};
+  if (single && residual != NULL) epilogue.residual = tx_f32(residual);
+  TX_TRY(tx_conv2d_forward(shape, call->in[X], call->in[W], call->in[BIAS], single ? &epilogue : NULL, &call->out[0]));
+  if (!single) {
+    finish_f64(tx_numel(call->out[0]), residual ? tx_f64(residual) : NULL, p->relu, tx_f64(call->out[0]));
+  }
+  return TX_OK;
+}
+
 static tx_status forward(tx_call *call) {
+  const arguments *p = call->params;
   tx_conv_shape shape;
-  TX_TRY(tx_conv2d_shape(call->op->name, call->in[0], call->in[1], call->in[2], call->params, &shape));
-  TX_TRY(tx_conv2d_forward(&shape, call->in[0], call->in[1], call->in[2], NULL, &call->out[0]));
-  if (call->needs[1]) tx_save(call, 0, call->in[0]);
-  tx_save(call, 1, call->in[1]);
+  tx_tensor *residual = NULL;
+  TX_TRY(tx_conv2d_shape(call->op->name, call->in[X], call->in[W], call->in[BIAS], &p->conv, &shape));
+  TX_TRY(check_residual(call, &shape));
+  if (call->in[RESIDUAL] != NULL) TX_TRY(tx_contiguous(call->in[RESIDUAL], &residual));
+  tx_status status = convolve(call, &shape, residual);
+  tx_unref(residual);
+  TX_TRY(status);
+  if (call->needs[W]) tx_save(call, SAVED_X, call->in[X]);
+  tx_save(call, SAVED_W, call->in[W]);
+  if (p->relu) tx_save(call, SAVED_Y, call->out[0]);
   return TX_OK;
 }
 
@@ -205,27 +254,37 @@ tx_status tx_conv2d_call_shape(tx_call *call, const tx_tensor *w, const tx_conv2
 }
 
 static tx_status backward(tx_call *call) {
+  const arguments *p = call->params;
+  tx_tensor *w = tx_saved(call, SAVED_W), *dz = tx_ref(call->dout[0]); /* the gradient before ReLU */
   tx_conv_shape shape;
-  TX_TRY(tx_conv2d_call_shape(call, tx_saved(call, 1), call->params, &shape));
-  return tx_conv2d_backward(&shape, tx_saved(call, 0), tx_saved(call, 1), call->dout[0],
-                            call->needs[0] ? &call->din[0] : NULL, call->needs[1] ? &call->din[1] : NULL,
-                            call->needs[2] ? &call->din[2] : NULL);
+  if (p->relu) {
+    tx_unref(dz);
+    TX_TRY(tx_activation_gradient(TX_ACT_RELU, 0, tx_saved(call, SAVED_Y), call->dout[0], &dz));
+  }
+  tx_status status = tx_conv2d_call_shape(call, w, &p->conv, &shape);
+  if (status == TX_OK) {
+    status = tx_conv2d_backward(&shape, tx_saved(call, SAVED_X), w, dz, call->needs[X] ? &call->din[X] : NULL,
+                                call->needs[W] ? &call->din[W] : NULL, call->needs[BIAS] ? &call->din[BIAS] : NULL);
+  }
+  if (status == TX_OK && call->needs[RESIDUAL]) call->din[RESIDUAL] = tx_ref(dz);
+  tx_unref(dz);
+  return status;
 }
 
-static const tx_param params[] = {TX_CONV2D_PARAMS, {0}};
+static const tx_param parameters[] = {TX_CONV2D_PARAMS, TX_PARAM(arguments, relu, TX_PARAM_BOOL, "false"), {0}};
 
 const tx_op tx_op_conv2d = {
     .name = "conv2d",
-    .inputs = "x w bias?",
+    .inputs = "x w bias? residual?",
     .outputs = 1,
     .where = TX_AS_FUNCTIONAL,
-    .params_size = sizeof(tx_conv2d_params),
-    .params = params,
+    .params_size = sizeof(arguments),
+    .params = parameters,
     .forward = forward,
     .backward = backward,
     .doc =
-        "conv2d(x {N,H,W,C}, w {R,S,C/groups,K}, {bias={K}, stride=1, padding=0, dilation=1, groups=1}): {N,P,Q,K}, "
-        "the "
-        "sum over r, s, c of x[n, p*stride-top+r*dilation, q*stride-left+s*dilation, c] * w[r,s,c,k] (+ bias[k]); "
-        "padding is a number, {top,bottom,left,right}, \"same\" (TensorFlow's rule) or \"valid\".",
+        "conv2d(x {N,H,W,C}, w {R,S,C/groups,K}, {bias={K}, stride=1, padding=0, dilation=1, groups=1, residual=, "
+        "relu=false}): {N,P,Q,K}, the sum over r, s, c of x[n, p*stride-top+r*dilation, q*stride-left+s*dilation, c] * "
+        "w[r,s,c,k] (+ bias[k]); padding is a number, {top,bottom,left,right}, \"same\" (TensorFlow's rule) or "
+        "\"valid\". Then adds the residual {N,P,Q,K} and takes max(y, 0), in the same pass.",
 };

@@ -12,8 +12,9 @@ local raise = require "texres.raise"
 local module = require "texres.nn.module"
 local Conv2d = require("texres.nn.conv").Conv2d
 local BatchNorm = require("texres.nn.norm").BatchNorm
+local Identity = require("texres.nn.shape").Identity
 local ReLU = require("texres.nn.activation").ReLU
-local Module, is_module = module.Module, module.is_module
+local Module, is_module, is_plain = module.Module, module.is_module, module.is_plain
 
 --- A module around a plain function without parameters.
 local Lambda = module.register("Lambda", Module "Lambda")
@@ -96,25 +97,31 @@ function Container:describe()
   return name and ("%s %s"):format(getmetatable(self).__name, name) or getmetatable(self).__name
 end
 
--- Whether m is of just this class, with nothing of its own in the place of forward.
-local function is_plain(m, class)
-  return m ~= nil and getmetatable(m) == class and rawget(m, "forward") == nil
+-- The number of the first item from i on that is no Identity.
+local function skip(self, i)
+  while is_plain(self[self._items[i]], Identity) do i = i + 1 end
+  return i
 end
 
--- What is done in one pass over memory from item number i on: [Conv2d without bias,] BatchNorm[, ReLU], or else one
--- item by itself. Returns a table {conv=, norm=, relu=} or {item=}, and the number of the item that follows.
+-- What is done in one pass over memory from item number i on: Conv2d, BatchNorm, ReLU, of which the later may be
+-- missing and the first too, or one item of another kind. Returns a table {conv=, norm=, relu=} or {item=}, and the
+-- number of the item that follows.
 local function pass(self, i)
   local items = self._items
-  local conv, norm = nil, self[items[i]]
-  if not module.is_watched() then
-    if is_plain(norm, Conv2d) and not rawget(norm, "bias") then conv, norm = norm, self[items[i + 1]] end
-    if is_plain(norm, BatchNorm) then
-      local next_item = i + (conv and 2 or 1)
-      local relu = is_plain(self[items[next_item]], ReLU)
-      return { conv = conv, norm = norm, relu = relu }, next_item + (relu and 1 or 0)
-    end
+  local item = self[items[i]]
+  if module.is_watched() then return { item = item }, i + 1 end
+  local step = {}
+  if is_plain(item, Conv2d) then
+    step.conv, i = item, skip(self, i + 1)
+    item = self[items[i]]
   end
-  return { item = self[items[i]] }, i + 1
+  if is_plain(item, BatchNorm) and not (step.conv and rawget(step.conv, "bias")) then
+    step.norm, i = item, skip(self, i + 1)
+    item = self[items[i]]
+  end
+  if not step.conv and not step.norm then return { item = item }, i + 1 end
+  step.relu = is_plain(item, ReLU)
+  return step, step.relu and i + 1 or i
 end
 
 local function run(step, x, residual)
@@ -130,7 +137,7 @@ local function chain(self, x, leave)
   while i <= last do
     local step
     step, i = pass(self, i)
-    if leave and i > last and step.norm and not step.relu then return x, step end
+    if leave and i > last and not step.item and not step.relu then return x, step end
     x = run(step, x)
   end
   return x
@@ -155,23 +162,22 @@ function Residual:accept(key, value)
   return true
 end
 
--- The module that would bring a shortcut from shape `from` to shape `to`, as a user would type it.
-local function projection(from, to)
-  if #from == 4 and #to == 4 and to[2] > 0 then
-    local stride = math.max(1, (from[2] + to[2] - 1) // to[2])
-    return ("nn.Conv2d(%d, %d, 1, {stride=%d, bias=false})"):format(from[4], to[4], stride)
+-- What would bring a shortcut from shape `from` to shape `to`, as a user would type it.
+local function advice(from, to)
+  if #from ~= #to or #from < 2 or to[2] == 0 then return "" end
+  if #from ~= 4 then return ("; add a projection: shortcut = nn.Linear(%d, %d)"):format(from[#from], to[#to]) end
+  local stride = math.max(1, (from[2] + to[2] // 2) // to[2])
+  for side = 2, 3 do
+    if (from[side] + stride - 1) // stride ~= to[side] then return "; do the body's convolutions lack padding?" end
   end
-  return ("nn.Linear(%d, %d)"):format(from[#from], to[#to])
+  return ("; add a projection: shortcut = nn.Conv2d(%d, %d, 1, {stride=%d, bias=false})"):format(from[4], to[4], stride)
 end
 
-local function check_shapes(self, b, s)
-  local btext, stext = module.shape_text(b), module.shape_text(s)
+local function check_shapes(self, body, aside)
+  local btext, stext = module.shape_text(body), module.shape_text(aside)
   if btext == stext then return end
-  local advice = ""
-  if not rawget(self, "shortcut") and #b > 0 and #s > 0 then
-    advice = ("; add a projection: shortcut = %s"):format(projection(s, b))
-  end
-  raise("Residual: the body gives %s, the shortcut %s%s", btext, stext, advice)
+  raise("Residual: the body gives %s, the shortcut %s%s", btext, stext,
+    rawget(self, "shortcut") and "" or advice(aside, body))
 end
 
 function Residual:forward(x)
@@ -179,7 +185,9 @@ function Residual:forward(x)
   local relu = is_plain(activation, ReLU)
   local body, step = chain(self, x, relu or not activation)
   local aside = shortcut and shortcut(x) or x
-  check_shapes(self, step and step.conv and step.conv:output_shape(body:shape()) or body:shape(), aside:shape())
+  local shape = body:shape()
+  if step and step.conv then shape = step.conv:output_shape(shape) end
+  if shape then check_shapes(self, shape, aside:shape()) end -- else the convolution says what is wrong
   if step then
     step.relu = relu
     return run(step, body, aside)

@@ -34,7 +34,7 @@ function Conv2d:forward(x, norm, relu, residual)
   if norm then return self:normalized(x, norm, relu, residual) end
   return F.conv2d(x, self.weight, {
     bias = rawget(self, "bias"), stride = self.stride, padding = self.padding, dilation = self.dilation,
-    groups = self.groups,
+    groups = self.groups, relu = relu, residual = residual,
   })
 end
 
@@ -57,8 +57,9 @@ local function positions(size, kernel, stride, dilation, padding)
   return (size + padding - dilation * (kernel - 1) - 1) // stride + 1
 end
 
---- The shape {N,P,Q,K} of the output for an input of this shape.
+--- The shape {N,P,Q,K} of the output for an input of this shape; nil for an input that does not fit the layer.
 function Conv2d:output_shape(shape)
+  if #shape ~= 4 or shape[4] ~= self.weight:size(3) * self.groups then return nil end
   local stride_h, stride_w = pair(self.stride)
   local dilation_h, dilation_w = pair(self.dilation)
   local pad_h, pad_w = self.padding, self.padding

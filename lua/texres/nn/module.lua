@@ -30,6 +30,11 @@ local function is_module(value)
   return type(meta) == "table" and rawget(meta, "_module") == true
 end
 
+-- Whether m is of just this class, with nothing of its own in the place of forward.
+local function is_plain(m, class)
+  return m ~= nil and getmetatable(m) == class and rawget(m, "forward") == nil
+end
+
 local function is_private(key)
   return type(key) == "string" and key:byte() == 95 -- "_"
 end
@@ -546,6 +551,10 @@ end
 --- Multiply-adds of one call, for summary and profile; 0 where they don't count.
 function Module:multiply_adds() return 0 end -- luacheck: no unused args
 
+--- Folds batch norm into the layers before it, in place, for inference; puts the module into evaluation mode. Returns
+-- self. See texres.nn.fuse.
+function Module:fuse() return require("texres.nn.fuse")(self) end
+
 --- A table of the layers for an input of this shape: output shapes, parameters, multiply-adds, memory. Returns text.
 function Module:summary(shape) return require("texres.nn.summary")(self, shape) end
 
@@ -561,6 +570,7 @@ return {
   watch = watch,
   is_watched = is_watched,
   is_module = is_module,
+  is_plain = is_plain,
   shape_text = shape_text,
   tensor_bytes = tensor_bytes,
 }
