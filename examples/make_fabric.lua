@@ -7,12 +7,15 @@ local tr = require "texres"
 
 local parser = require "argparse" ("make_fabric.lua", "Writes synthetic fabric images as X.npy and Y.npy.")
 parser:option("--out", "Folder for the files."):default "fabric"
-parser:option("--count", "Number of images."):convert(math.tointeger):default "3000"
+parser:option("--count", "Number of images."):convert(math.tointeger):default "4000"
+parser:option("--cloths", "Number of pieces of cloth that they show."):convert(math.tointeger):default "400"
 parser:option("--size", "Height and width in pixels."):convert(math.tointeger):default "64"
 parser:option("--seed", "Same seed, same bytes."):convert(math.tointeger):default "1"
 local options = parser:parse()
 
-local set = tr.data.fabric { count = options.count, size = options.size, seed = options.seed }
+local set = tr.data.fabric {
+  count = options.count, size = options.size, seed = options.seed, sources = options.cloths,
+}
 assert(tr.process.make_folder(options.out))
 assert(set:save_npy(options.out .. "/X.npy", options.out .. "/Y.npy"))
 local index = assert(io.open(options.out .. "/index.csv", "w"))
