@@ -6,7 +6,7 @@
  *
  * V and M never stand in memory as a whole. A block of tiles goes through all three steps on one core: V of the block is made
  * and stays in the core's second-level cache, then for some filters at a time M is made and turned into output. While the
- * matrix products run, the next block's input is brought into the cache. When there are few tiles, or so many weights that
+ * matrix products run, the next block's input and the place of this one's output are brought into the cache. When there are few tiles, or so many weights that
  * they would have to be read from memory for every block, each step is done by all cores for a larger chunk of tiles
  * instead. Which of the two, and the size of blocks, follows from the shape.
  *
@@ -294,14 +294,11 @@ typedef struct stretch {
   int64_t bytes;
 } stretch;
 
-/* The source pixels of a block (about: its neighbours' rows are left out). */
-static stretch block_source(const job *j, int64_t block) {
-  const geometry *g = &j->g;
-  const double rows = (double)(g->n * g->h) / (double)tile_rows(g); /* source rows per row of tiles */
-  const int64_t first = (int64_t)(rows * (double)tx_min_i64(block * j->block_rows, tile_rows(g)));
-  const int64_t last = (int64_t)(rows * (double)tx_min_i64((block + 1) * j->block_rows, tile_rows(g)));
-  const int64_t row = g->w * g->c * (int64_t)sizeof(float);
-  return (stretch){(const char *)j->x + first * row, (last - first) * row};
+/* The part of a whole array that belongs to rows of tiles [first, last) of all: about, as rows at the edges are shared. */
+static stretch stretch_of(const float *array, int64_t floats, const geometry *g, int64_t first, int64_t last) {
+  const double per_row = (double)floats * sizeof(float) / (double)tile_rows(g);
+  const int64_t from = (int64_t)(per_row * (double)tx_min_i64(first, tile_rows(g)));
+  return (stretch){(const char *)array + from, (int64_t)(per_row * (double)tx_min_i64(last, tile_rows(g))) - from};
 }
 
 /* Part `i` of `parts` of a stretch. */
@@ -347,15 +344,17 @@ static void whole_block(void *context, int64_t block, int worker) {
   const job *j = context;
   const geometry *g = &j->g;
   const int64_t tile = block_tile(j, block), tiles = block_tile(j, block + 1) - tile;
-  const stretch next = block_source(j, block + tx_num_threads());
-  const int64_t calls = tx_ceil_div(g->k, j->columns) * TX_WINO_WEIGHTS;
+  const int64_t row0 = block * j->block_rows, ahead = row0 + tx_num_threads() * j->block_rows;
+  const stretch next = stretch_of(j->x, g->n * g->h * g->w * g->c, g, ahead, ahead + j->block_rows);
+  const stretch here = stretch_of(j->y, g->n * g->p * g->q * g->k, g, row0, row0 + j->block_rows);
   float *v = j->v + worker * numbers(g) * (j->v_step + j->m_step), *m = v + numbers(g) * j->v_step;
   transform_input(g, j->x, j->zeros, tile, tiles, v, j->v_step);
-  int64_t call = 0;
   for (int64_t k0 = 0; k0 < g->k; k0 += j->columns) {
     const int64_t columns = tx_min_i64(j->columns, g->k - k0);
-    for (int64_t u = 0; u < TX_WINO_WEIGHTS; u++) {
-      multiply(j, u, k0, columns, tiles, v, m, j->columns, part_of(next, call++, calls));
+    for (int64_t u = 0; u < TX_WINO_WEIGHTS; u++) { /* meanwhile: room for y before the first output, then the next input */
+      const int64_t i = u / 2, half = TX_WINO_WEIGHTS / 2;
+      const stretch soon = k0 > 0 ? (stretch){NULL, 0} : part_of(u % 2 == 0 ? here : next, i, half);
+      multiply(j, u, k0, columns, tiles, v, m, j->columns, soon);
     }
     transform_output(g, m, j->m_step, j->columns, tile, tiles, k0, columns, j->y);
     finish_block(j, block, k0, columns);
@@ -510,6 +509,15 @@ static void gradient_tiles(void *context, int64_t group, int worker) {
   for (int64_t t = first; t < last; t++) transform_gradient(j, t);
 }
 
+/* What one unit of the products brings into the cache for the next chunk: even ones x, odd ones dy. */
+static stretch gradient_source(const gradient_job *j, int64_t unit) {
+  const geometry *g = &j->g;
+  const int64_t first = (j->tile + j->tiles) / g->tiles_w, last = (j->tile + j->tiles + j->chunk_tiles) / g->tiles_w;
+  const stretch x = stretch_of(j->x, g->n * g->h * g->w * g->c, g, first, last);
+  const stretch dy = stretch_of(j->dy, g->n * g->p * g->q * g->k, g, first, last);
+  return part_of(unit % 2 == 0 ? x : dy, unit / 2, TX_WINO_WEIGHTS * ROW_PARTS / 2);
+}
+
 static void gradient_multiply(void *context, int64_t unit, int worker) {
   (void)worker;
   const gradient_job *j = context;
@@ -528,6 +536,9 @@ static void gradient_multiply(void *context, int64_t unit, int worker) {
                .c = j->du + (u * g->c + c0) * g->k,
                .c_row = g->k,
                .accumulate = j->tile > 0};
+  const stretch next = gradient_source(j, unit);
+  m.soon = next.at;
+  m.soon_bytes = next.bytes;
   for (int row = s.i0; row < s.i1; row++) {
     for (int column = s.j0; column < s.j1; column++) {
       const int64_t i = row * g->side + column;
@@ -535,6 +546,7 @@ static void gradient_multiply(void *context, int64_t unit, int worker) {
       m.b = j->d + i * j->d_step;
       tx_kernels.gemm_f32(&m);
       m.accumulate = true;
+      m.soon = NULL;
     }
   }
 }
