@@ -37,7 +37,12 @@ typedef struct tx_conv_shape {
 
 typedef enum tx_conv_pass { TX_CONV_FORWARD = 0, TX_CONV_INPUT_GRADIENT, TX_CONV_WEIGHT_GRADIENT } tx_conv_pass;
 
-typedef enum tx_conv_algorithm { TX_CONV_NAIVE = 0, TX_CONV_GEMM, TX_CONV_WINOGRAD, TX_CONV_DEPTHWISE } tx_conv_algorithm;
+typedef enum tx_conv_algorithm {
+  TX_CONV_NAIVE = 0,
+  TX_CONV_GEMM,
+  TX_CONV_WINOGRAD,
+  TX_CONV_DEPTHWISE
+} tx_conv_algorithm;
 
 typedef struct tx_conv_plan {
   tx_conv_algorithm algorithm;
@@ -52,12 +57,12 @@ typedef struct tx_conv_epilogue {
   const float *scale, *shift; /* {K}: y * scale + shift; a bias is a shift */
   const float *residual;      /* the shape of y: added after that */
   bool relu;                  /* max(0, .) at the end */
-  double *mean, *variance;    /* {K}, out: of y before all of the above, over N, P and Q; the variance is the biased one */
+  double *mean, *variance; /* {K}, out: of y before all of the above, over N, P and Q; the variance is the biased one */
 } tx_conv_epilogue;
 
 /* y = conv(x, w). epilogue may be NULL. */
-tx_status tx_conv_forward_f32(const tx_conv_shape *shape, const float *x, const float *w, const tx_conv_epilogue *epilogue,
-                              float *y);
+tx_status tx_conv_forward_f32(const tx_conv_shape *shape, const float *x, const float *w,
+                              const tx_conv_epilogue *epilogue, float *y);
 /* dx from dy; dx is overwritten. */
 tx_status tx_conv_input_gradient_f32(const tx_conv_shape *shape, const float *dy, const float *w, float *dx);
 /* dw from x and dy; dw is overwritten. */

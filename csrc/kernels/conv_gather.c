@@ -27,8 +27,8 @@ static void copy_run(const tx_conv_gather *g, const float *image, int64_t h, int
   if (after > 0) memset(out + (length - after) * g->channels, 0, (size_t)(after * g->channels) * sizeof(float));
 }
 
-void tx_conv_gather_rows(const tx_conv_gather *g, int64_t point0, int64_t points, int64_t tap0, int64_t tap1, float *out,
-                         int64_t row) {
+void tx_conv_gather_rows(const tx_conv_gather *g, int64_t point0, int64_t points, int64_t tap0, int64_t tap1,
+                         float *out, int64_t row) {
   const int64_t per_image = g->rows * g->columns;
   for (int64_t t = tap0; t < tap1;) {
     const int64_t length = run_length(g, t, tap1);

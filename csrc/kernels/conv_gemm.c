@@ -18,10 +18,10 @@
 #include "kernels/kernels.h"
 
 enum {
-  BLOCK_ROWS = 112,           /* 8 tiles of 14 */
-  BLOCK_FLOATS = 72 * 1024,   /* of a gathered block: 288 KiB */
-  PARTIALS = 16,              /* partial sums of a weight gradient, at most */
-  PARTIAL_FLOATS = 8 << 20    /* and their size together */
+  BLOCK_ROWS = 112,         /* 8 tiles of 14 */
+  BLOCK_FLOATS = 72 * 1024, /* of a gathered block: 288 KiB */
+  PARTIALS = 16,            /* partial sums of a weight gradient, at most */
+  PARTIAL_FLOATS = 8 << 20  /* and their size together */
 };
 
 /* -- a list of taps ------------------------------------------------------------------------------------------------------ */
@@ -80,7 +80,8 @@ typedef struct product {
 
 /* One chunk of the sum for one group: gathers it and adds its product to c. */
 static void multiply_chunk(const product *p, int64_t group, int64_t point0, int64_t points, int64_t tap0, int64_t tap1,
-                           int64_t channel0, int64_t channels, int64_t column0, int64_t columns, float *gathered, float *c) {
+                           int64_t channel0, int64_t channels, int64_t column0, int64_t columns, float *gathered,
+                           float *c) {
   const int64_t depth = p->gather.taps * p->gather.channels, width = panel_columns(p->k);
   const float *a;
   int64_t a_row;

@@ -22,8 +22,8 @@ void tx_conv_finish_rows(const tx_conv_finish *finish, int64_t piece, float *y, 
 /* Adds up the statistics in the order of the pieces; lets the memory go. */
 void tx_conv_finish_close(tx_conv_finish *finish);
 
-tx_status tx_conv_gemm_forward(const tx_conv_shape *shape, const float *x, const float *w, const tx_conv_epilogue *epilogue,
-                               float *y);
+tx_status tx_conv_gemm_forward(const tx_conv_shape *shape, const float *x, const float *w,
+                               const tx_conv_epilogue *epilogue, float *y);
 tx_status tx_conv_gemm_input_gradient(const tx_conv_shape *shape, const float *dy, const float *w, float *dx);
 tx_status tx_conv_gemm_weight_gradient(const tx_conv_shape *shape, const float *x, const float *dy, float *dw);
 

@@ -57,7 +57,8 @@ tx_conv_plan tx_conv_choose(const tx_conv_shape *v, tx_conv_pass pass) {
 
 /* Whether there is nothing to add up; then the result is zero. */
 static bool is_empty(const tx_conv_shape *v) {
-  return v->n == 0 || v->p == 0 || v->q == 0 || v->c == 0 || v->k == 0 || v->h == 0 || v->w == 0 || v->r == 0 || v->s == 0;
+  return v->n == 0 || v->p == 0 || v->q == 0 || v->c == 0 || v->k == 0 || v->h == 0 || v->w == 0 || v->r == 0 ||
+         v->s == 0;
 }
 
 static void clear(float *data, int64_t count) { memset(data, 0, (size_t)count * sizeof(float)); }

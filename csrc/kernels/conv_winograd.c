@@ -21,16 +21,16 @@
 #include "kernels/winograd.h"
 
 enum {
-  MOST_PIXELS = 81,        /* of a tile, on either side */
-  PAD = 16,                /* floats between the matrices of two numbers: keeps them off the same cache sets */
-  V_FLOATS = 76 * 1024,    /* of a block, unless it has too few tiles; */
-  M_FLOATS = 72 * 1024,    /* of its filters in work: with a stream of U both stay in a core's second-level cache */
-  MOST_V = 144 * 1024,     /* of a block of few tiles */
-  GOOD_TILES = 12,         /* in a block: fewer make slow matrix products, */
-  LEAST_TILES = 6,         /* and still fewer very slow ones */
-  LEAST_BLOCKS = 8,        /* fewer are not worth sharing out */
-  MOST_U = 4 << 20,        /* floats of U that stay in the third-level cache */
-  CHUNK_FLOATS = 1 << 19   /* of V and M of a chunk, at least */
+  MOST_PIXELS = 81,      /* of a tile, on either side */
+  PAD = 16,              /* floats between the matrices of two numbers: keeps them off the same cache sets */
+  V_FLOATS = 76 * 1024,  /* of a block, unless it has too few tiles; */
+  M_FLOATS = 72 * 1024,  /* of its filters in work: with a stream of U both stay in a core's second-level cache */
+  MOST_V = 144 * 1024,   /* of a block of few tiles */
+  GOOD_TILES = 12,       /* in a block: fewer make slow matrix products, */
+  LEAST_TILES = 6,       /* and still fewer very slow ones */
+  LEAST_BLOCKS = 8,      /* fewer are not worth sharing out */
+  MOST_U = 4 << 20,      /* floats of U that stay in the third-level cache */
+  CHUNK_FLOATS = 1 << 19 /* of V and M of a chunk, at least */
 };
 
 /* -- shapes -------------------------------------------------------------------------------------------------------------- */
@@ -177,8 +177,8 @@ static void prefetch_pixels(const float *const *pixel, int count, int64_t channe
 }
 
 /* V of `tiles` tiles from `tile` on. */
-static void transform_input(const geometry *g, const float *x, const float *zeros, int64_t tile, int64_t tiles, float *v,
-                            int64_t v_step) {
+static void transform_input(const geometry *g, const float *x, const float *zeros, int64_t tile, int64_t tiles,
+                            float *v, int64_t v_step) {
   const float *pixels[2][MOST_PIXELS];
   source_pixels(g, x, zeros, tile, pixels[0]);
   for (int64_t t = 0; t < tiles; t++) {
@@ -191,8 +191,8 @@ static void transform_input(const geometry *g, const float *x, const float *zero
 }
 
 /* Filters [k0, k0 + columns) of y of `tiles` tiles from `tile` on; m has m_row floats per tile. */
-static void transform_output(const geometry *g, const float *m, int64_t m_step, int64_t m_row, int64_t tile, int64_t tiles,
-                             int64_t k0, int64_t columns, float *y) {
+static void transform_output(const geometry *g, const float *m, int64_t m_step, int64_t m_row, int64_t tile,
+                             int64_t tiles, int64_t k0, int64_t columns, float *y) {
   for (int64_t t = 0; t < tiles; t++) {
     const position at = tile_position(g, tile + t);
     float *pixel[MOST_PIXELS];
@@ -351,7 +351,8 @@ static void whole_block(void *context, int64_t block, int worker) {
   transform_input(g, j->x, j->zeros, tile, tiles, v, j->v_step);
   for (int64_t k0 = 0; k0 < g->k; k0 += j->columns) {
     const int64_t columns = tx_min_i64(j->columns, g->k - k0);
-    for (int64_t u = 0; u < TX_WINO_WEIGHTS; u++) { /* meanwhile: room for y before the first output, then the next input */
+    for (int64_t u = 0; u < TX_WINO_WEIGHTS;
+         u++) { /* meanwhile: room for y before the first output, then the next input */
       const int64_t i = u / 2, half = TX_WINO_WEIGHTS / 2;
       const stretch soon = k0 > 0 ? (stretch){NULL, 0} : part_of(u % 2 == 0 ? here : next, i, half);
       multiply(j, u, k0, columns, tiles, v, m, j->columns, soon);
@@ -429,7 +430,8 @@ static void run_chunks(job *j) {
 }
 
 /* y = conv(x, w) with w {3,3,C,K} in the sense of the geometry. */
-static tx_status convolve(const geometry *g, const float *x, const float *w, const tx_conv_epilogue *epilogue, float *y) {
+static tx_status convolve(const geometry *g, const float *x, const float *w, const tx_conv_epilogue *epilogue,
+                          float *y) {
   float *u = NULL;
   tx_conv_finish finish;
   job j = {.g = *g, .x = x, .y = y, .finish = &finish};
@@ -493,8 +495,8 @@ static void transform_gradient(const gradient_job *j, int64_t t) {
   const int64_t panel = tx_kernels.gemm_panel();
   const position at = tile_position(g, j->tile + t);
   const float *pixel[MOST_PIXELS];
-  pixels_of(j->dy + at.image * g->p * g->q * g->k, g->p, g->q, g->k, at.row * g->out, at.column * g->out, g->out, j->zeros,
-            pixel);
+  pixels_of(j->dy + at.image * g->p * g->q * g->k, g->p, g->q, g->k, at.row * g->out, at.column * g->out, g->out,
+            j->zeros, pixel);
   for (int64_t k = 0; k < g->k; k += panel) {
     g->output_adjoint(tx_min_i64(panel, g->k - k), pixel, j->d + k * j->chunk_tiles + t * panel, j->d_step);
     for (int i = 0; i < g->out * g->out; i++) pixel[i] += panel;

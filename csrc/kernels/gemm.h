@@ -28,7 +28,8 @@ typedef struct tx_gemm {
   float *c;
   int64_t c_row;
   bool accumulate;
-  const void *soon; /* memory that will be needed soon after: brought into the cache along the way, as far as it fits in */
+  const void
+      *soon; /* memory that will be needed soon after: brought into the cache along the way, as far as it fits in */
   int64_t soon_bytes;
 } tx_gemm;
 

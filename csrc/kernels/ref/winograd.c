@@ -146,7 +146,8 @@ static void to_pixels(const matrix *m, int64_t channels, const float *v, int64_t
   }
 }
 
-static void between(const matrix *m, int64_t channels, const float *from, int64_t from_step, float *to, int64_t to_step) {
+static void between(const matrix *m, int64_t channels, const float *from, int64_t from_step, float *to,
+                    int64_t to_step) {
   for (int64_t c = 0; c < channels; c++) {
     float x[81], y[81];
     for (int i = 0; i < m->columns * m->columns; i++) x[i] = from[i * from_step + c];

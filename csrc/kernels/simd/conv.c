@@ -29,7 +29,8 @@ void TX_SIMD_NAME(epilogue_f32)(int64_t rows, int64_t columns, const float *x, c
 }
 
 /* The columns of `vectors` (a constant) vectors, `left` of them from x on. */
-TX_INLINE void moments(int vectors, int64_t rows, const float *x, int64_t left, int64_t row, float *sum, float *square) {
+TX_INLINE void moments(int vectors, int64_t rows, const float *x, int64_t left, int64_t row, float *sum,
+                       float *square) {
   vfloat origin[4], s[4], q[4];
 #pragma GCC unroll 4
   for (int v = 0; v < vectors; v++) {

@@ -70,13 +70,14 @@ TX_INLINE void tile(int rows, int vectors, const tx_gemm *g, const float *a, con
 
 typedef void tile_fn(const tx_gemm *g, const float *a, const float *b, float *c, int64_t columns, const char *soon);
 
-#define TILE_OF(rows, vectors)                                                                                 \
+#define TILE_OF(rows, vectors)                                                                                     \
   static void tile_##rows##_##vectors(const tx_gemm *g, const float *a, const float *b, float *c, int64_t columns, \
-                                      const char *soon) {                                                      \
-    tile(rows, vectors, g, a, b, c, columns, soon);                                                            \
+                                      const char *soon) {                                                          \
+    tile(rows, vectors, g, a, b, c, columns, soon);                                                                \
   }
 #define TILE(rows) TILE_OF(rows, 1) TILE_OF(rows, 2)
-#define ENTRY(rows) {tile_##rows##_1, tile_##rows##_2}
+#define ENTRY(rows) \
+  { tile_##rows##_1, tile_##rows##_2 }
 
 /* clang-format off */
 TILE(1) TILE(2) TILE(3) TILE(4) TILE(5) TILE(6)
@@ -106,7 +107,7 @@ void TX_SIMD_NAME(gemm_f32)(const tx_gemm *g) {
     for (int64_t t = 0; t < tile_count; t++) {
       const int64_t rows = (g->m - i) / (tile_count - t);
       tiles[rows - 1][columns > VF](g, g->a + i * g->a_row, b, g->c + i * g->c_row + j, columns,
-                                       soon < end ? soon : NULL);
+                                    soon < end ? soon : NULL);
       soon += g->k * LINE;
       i += rows;
     }

@@ -170,7 +170,8 @@ TX_INLINE void sandwich(int m, int n, form_1d *form, const vfloat *x, vfloat *y)
 }
 
 /* VF channels (or `left` fewer) from pixels to numbers `step` apart. */
-TX_INLINE void from_pixels(int m, int n, form_1d *form, int64_t channels, const float *const *pixel, float *v, int64_t step) {
+TX_INLINE void from_pixels(int m, int n, form_1d *form, int64_t channels, const float *const *pixel, float *v,
+                           int64_t step) {
   vfloat x[81], y[81];
   for (int64_t c = 0; c < channels; c += VF) {
     const int64_t left = channels - c;
@@ -188,7 +189,8 @@ TX_INLINE void from_pixels(int m, int n, form_1d *form, int64_t channels, const 
   }
 }
 
-TX_INLINE void to_pixels(int m, int n, form_1d *form, int64_t channels, const float *v, int64_t step, float *const *pixel) {
+TX_INLINE void to_pixels(int m, int n, form_1d *form, int64_t channels, const float *v, int64_t step,
+                         float *const *pixel) {
   vfloat x[81], y[81];
   for (int64_t c = 0; c < channels; c += VF) {
     const int64_t left = channels - c;
@@ -264,6 +266,7 @@ void TX_SIMD_NAME(wino2_weight_f32)(int64_t channels, const float *w, int64_t w_
   between(6, 3, weight2_1d, channels, w, w_step, u, u_step);
 }
 
-void TX_SIMD_NAME(wino2_weight_adjoint_f32)(int64_t channels, const float *u, int64_t u_step, float *w, int64_t w_step) {
+void TX_SIMD_NAME(wino2_weight_adjoint_f32)(int64_t channels, const float *u, int64_t u_step, float *w,
+                                            int64_t w_step) {
   between(3, 6, weight2_adjoint_1d, channels, u, u_step, w, w_step);
 }
