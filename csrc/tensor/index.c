@@ -16,8 +16,8 @@ static tx_status positions(const char *operation, const tx_tensor *index, int di
   int64_t n = tx_numel(*out), *p = tx_i64(*out);
   for (int64_t i = 0; i < n && status == TX_OK; i++) {
     if (p[i] == 0 || p[i] > size || p[i] < -size) {
-      status = tx_fail(TX_EINVAL, "%s: index %lld at position %lld: dimension %d has size %lld", operation, (long long)p[i],
-                       (long long)i + 1, dim + 1, (long long)size);
+      status = tx_fail(TX_EINVAL, "%s: index %lld at position %lld: dimension %d has size %lld", operation,
+                       (long long)p[i], (long long)i + 1, dim + 1, (long long)size);
     }
     p[i] = p[i] > 0 ? p[i] - 1 : p[i] + size;
   }
@@ -95,8 +95,15 @@ tx_status tx_index_select(const char *operation, const tx_tensor *t, int dim, co
     shape[dim] = tx_numel(position);
     status = tx_empty(t->dtype, t->dims, shape, out);
     if (status == TX_OK && tx_numel(*out) > 0) {
-      rows r = {t->dtype, tx_data(whole), tx_data(*out), tx_i64(position), product(t->shape, 0, dim), t->shape[dim],
-                shape[dim], product(t->shape, dim + 1, t->dims), 0};
+      rows r = {t->dtype,
+                tx_data(whole),
+                tx_data(*out),
+                tx_i64(position),
+                product(t->shape, 0, dim),
+                t->shape[dim],
+                shape[dim],
+                product(t->shape, dim + 1, t->dims),
+                0};
       r.per_block = tx_block_size(r.outer * r.count, r.inner);
       tx_parallel((r.outer * r.count + r.per_block - 1) / r.per_block, select_block, &r);
     }
@@ -110,8 +117,10 @@ tx_status tx_index_select(const char *operation, const tx_tensor *t, int dim, co
 static void add_block(void *context, int64_t block, int worker) {
   (void)worker;
   const rows *r = context;
-  int64_t blocks = (r->inner + r->per_block - 1) / r->per_block, o = block / blocks, column = block % blocks * r->per_block;
-  int64_t n = r->inner - column < r->per_block ? r->inner - column : r->per_block, size = (int64_t)tx_dtype_size(r->dtype);
+  int64_t blocks = (r->inner + r->per_block - 1) / r->per_block, o = block / blocks,
+          column = block % blocks * r->per_block;
+  int64_t n = r->inner - column < r->per_block ? r->inner - column : r->per_block,
+          size = (int64_t)tx_dtype_size(r->dtype);
   for (int64_t i = 0; i < r->count; i++) {
     char *to = r->whole + ((o * r->size + r->position[i]) * r->inner + column) * size;
     add_run(r->dtype, n, to, r->picked + ((o * r->count + i) * r->inner + column) * size);
@@ -121,8 +130,15 @@ static void add_block(void *context, int64_t block, int worker) {
 /* Contiguous dst, src of its dtype. */
 static void add_rows(tx_tensor *dst, int dim, const tx_tensor *position, const tx_tensor *src) {
   if (tx_numel(src) == 0) return;
-  rows r = {dst->dtype, tx_data(dst), tx_data(src), tx_i64(position), product(dst->shape, 0, dim), dst->shape[dim],
-            tx_numel(position), product(dst->shape, dim + 1, dst->dims), 0};
+  rows r = {dst->dtype,
+            tx_data(dst),
+            tx_data(src),
+            tx_i64(position),
+            product(dst->shape, 0, dim),
+            dst->shape[dim],
+            tx_numel(position),
+            product(dst->shape, dim + 1, dst->dims),
+            0};
   r.per_block = tx_block_size(r.inner, r.count);
   tx_parallel(r.outer * ((r.inner + r.per_block - 1) / r.per_block), add_block, &r);
 }
@@ -152,8 +168,8 @@ tx_status tx_index_add(const char *operation, tx_tensor *dst, int dim, const tx_
   bool fits = src->dims == dst->dims && index->dims <= 1;
   for (int d = 0; d < dst->dims && fits; d++) fits = src->shape[d] == (d == dim ? tx_numel(index) : dst->shape[d]);
   if (!fits) {
-    return tx_fail(TX_EINVAL, "%s: %s does not fit into %s along dimension %d with %lld indices", operation, tx_shape_of(src),
-                   tx_shape_of(dst), dim + 1, (long long)tx_numel(index));
+    return tx_fail(TX_EINVAL, "%s: %s does not fit into %s along dimension %d with %lld indices", operation,
+                   tx_shape_of(src), tx_shape_of(dst), dim + 1, (long long)tx_numel(index));
   }
   tx_tensor *position;
   TX_TRY(positions(operation, index, dim, dst->shape[dim], &position));
@@ -169,6 +185,40 @@ tx_status tx_index_add(const char *operation, tx_tensor *dst, int dim, const tx_
 
 /* -- lines: gather and scatter_add ------------------------------------------------------------------------------------- */
 
+/* picked[i] = whole[position[i]], or whole[position[i]] += picked[i], for n positions; steps in elements: `step` from one
+ * position to the next, `stride` from one element of the line of `whole` to the next. */
+typedef void line_fn(int64_t n, const int64_t *position, int64_t step, void *whole, int64_t stride, void *picked);
+
+#define PICK(dtype, type)                                                                                 \
+  static void pick_##dtype(int64_t n, const int64_t *position, int64_t step, void *whole, int64_t stride, \
+                           void *picked) {                                                                \
+    const type *x = whole;                                                                                \
+    type *y = picked;                                                                                     \
+    for (int64_t i = 0; i < n; i++) y[i * step] = x[position[i * step] * stride];                         \
+  }
+PICK(u8, uint8_t)
+PICK(i64, int64_t)
+PICK(f32, float)
+PICK(f64, double)
+
+#define ADD(dtype, type, wide)                                                                           \
+  static void add_##dtype(int64_t n, const int64_t *position, int64_t step, void *whole, int64_t stride, \
+                          void *picked) {                                                                \
+    type *y = whole;                                                                                     \
+    const type *x = picked;                                                                              \
+    for (int64_t i = 0; i < n; i++) {                                                                    \
+      type *at = y + position[i * step] * stride;                                                        \
+      *at = (type)((wide)*at + (wide)x[i * step]); /* integers wrap */                                   \
+    }                                                                                                    \
+  }
+ADD(u8, uint8_t, uint64_t)
+ADD(i64, int64_t, uint64_t)
+ADD(f32, float, float)
+ADD(f64, double, double)
+
+static line_fn *const pick[TX_DTYPE_COUNT] = {pick_u8, pick_i64, pick_f32, pick_f64};
+static line_fn *const add[TX_DTYPE_COUNT] = {add_u8, add_i64, add_f32, add_f64};
+
 /* Lines run along `dim` of the index, all other coordinates fixed; two lines never touch the same element of `whole`. */
 typedef struct lines {
   const tx_tensor *whole;    /* picked from or added to; any strides */
@@ -176,26 +226,19 @@ typedef struct lines {
   char *picked;              /* contiguous, shape of position */
   int dim;
   int64_t count, length, inner, per_block;
-  bool add;
+  line_fn *fn;
 } lines;
 
 static void run_line(const lines *l, int64_t line) {
   const tx_tensor *p = l->position, *w = l->whole;
-  size_t size = tx_dtype_size(w->dtype);
-  int64_t at = line / l->inner * l->length * l->inner + line % l->inner, rest = at, offset = 0;
+  int64_t size = (int64_t)tx_dtype_size(w->dtype);
+  int64_t first = line / l->inner * l->length * l->inner + line % l->inner, rest = first, offset = 0;
   for (int d = p->dims - 1; d >= 0; d--) { /* coordinate along dim is 0 */
     offset += rest % p->shape[d] * w->strides[d];
     rest /= p->shape[d];
   }
-  for (int64_t i = 0; i < l->length; i++, at += l->inner) {
-    char *whole = (char *)tx_data(w) + (size_t)(offset + tx_i64(p)[at] * w->strides[l->dim]) * size;
-    char *picked = l->picked + (size_t)at * size;
-    if (l->add) {
-      add_run(w->dtype, 1, whole, picked);
-    } else {
-      memcpy(picked, whole, size);
-    }
-  }
+  l->fn(l->length, tx_i64(p) + first, l->inner, (char *)tx_data(w) + offset * size, w->strides[l->dim],
+        l->picked + first * size);
 }
 
 static void lines_block(void *context, int64_t block, int worker) {
@@ -205,9 +248,10 @@ static void lines_block(void *context, int64_t block, int worker) {
   for (int64_t line = first; line < end && line < l->count; line++) run_line(l, line);
 }
 
-static void run_lines(const tx_tensor *whole, int dim, const tx_tensor *position, const tx_tensor *picked, bool add) {
+static void run_lines(const tx_tensor *whole, int dim, const tx_tensor *position, const tx_tensor *picked,
+                      line_fn *const *fn) {
   if (tx_numel(position) == 0) return;
-  lines l = {.whole = whole, .position = position, .picked = tx_data(picked), .dim = dim, .add = add};
+  lines l = {.whole = whole, .position = position, .picked = tx_data(picked), .dim = dim, .fn = fn[whole->dtype]};
   l.length = position->shape[dim];
   l.inner = product(position->shape, dim + 1, position->dims);
   l.count = tx_numel(position) / l.length;
@@ -229,7 +273,7 @@ tx_status tx_gather(const char *operation, const tx_tensor *t, int dim, const tx
   tx_tensor *position;
   TX_TRY(positions(operation, index, dim, t->shape[dim], &position));
   tx_status status = tx_empty(t->dtype, index->dims, index->shape, out);
-  if (status == TX_OK) run_lines(t, dim, position, *out, false);
+  if (status == TX_OK) run_lines(t, dim, position, *out, pick);
   tx_unref(position);
   return status;
 }
@@ -237,14 +281,15 @@ tx_status tx_gather(const char *operation, const tx_tensor *t, int dim, const tx
 tx_status tx_scatter_add(const char *operation, tx_tensor *dst, int dim, const tx_tensor *index, const tx_tensor *src) {
   TX_TRY(check_lines(operation, dst, dim, index));
   if (!tx_same_shape(index, src)) {
-    return tx_fail(TX_EINVAL, "%s: index %s and source %s differ in shape", operation, tx_shape_of(index), tx_shape_of(src));
+    return tx_fail(TX_EINVAL, "%s: index %s and source %s differ in shape", operation, tx_shape_of(index),
+                   tx_shape_of(src));
   }
   tx_tensor *position;
   TX_TRY(positions(operation, index, dim, dst->shape[dim], &position));
   addends a;
   tx_status status = prepare_addends(dst, src, &a);
   if (status == TX_OK) {
-    run_lines(a.dst, dim, position, a.src, true);
+    run_lines(a.dst, dim, position, a.src, add);
     status = finish_addends(dst, &a);
   }
   tx_unref(position);
@@ -350,7 +395,8 @@ static tx_status largest_label(const tx_tensor *labels, int64_t *largest) {
 
 tx_status tx_one_hot(const tx_tensor *labels, int64_t classes, tx_dtype dtype, tx_tensor **out) {
   if (tx_dtype_is_float(labels->dtype) || labels->dims == TX_MAX_DIMS) {
-    return tx_fail(TX_EINVAL, "one_hot: labels %s are %s; i64 is wanted", tx_shape_of(labels), tx_dtype_name(labels->dtype));
+    return tx_fail(TX_EINVAL, "one_hot: labels %s are %s; i64 is wanted", tx_shape_of(labels),
+                   tx_dtype_name(labels->dtype));
   }
   if (classes == 0) TX_TRY(largest_label(labels, &classes));
   tx_tensor *label;
