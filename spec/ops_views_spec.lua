@@ -170,6 +170,29 @@ describe("reshape and its relatives", function()
   end)
 end)
 
+describe("a copy", function()
+  it("of transposed memory is right at sizes around its tiles, in every dtype", function()
+    for _, from in ipairs { "u8", "i64", "f32", "f64" } do
+      for _, rows in ipairs { 1, 3, 15, 16, 17, 33 } do
+        for _, columns in ipairs { 2, 15, 16, 31, 32, 49 } do
+          local plain = naive.build({ 2, rows, columns }, function(i) return (i[1] * 97 + i[2] * 31 + i[3]) % 251 end)
+          local t = naive.tensor(plain, from)
+          local turned = naive.build({ columns, rows, 2 }, function(i) return naive.get(plain, { i[3], i[2], i[1] }) end)
+          naive.check(t:transpose(1, 3):contiguous(), turned, 0)
+          naive.check(t:transpose(1, 3):to "f64", turned, 0)
+          local swapped = naive.build({ 2, columns, rows }, function(i)
+            return naive.get(plain, { i[1], i[3], i[2] })
+          end)
+          naive.check(t:transpose(2, 3):to "f32", swapped, 0)
+          local target = tr.zeros(2, rows, columns, { dtype = from })
+          target:transpose(2, 3):copy_from(t:transpose(2, 3):contiguous())
+          naive.check(target, plain, 0)
+        end
+      end
+    end
+  end)
+end)
+
 describe("to", function()
   it("converts between all dtypes", function()
     local values = { 0, 1, 2.75, 200 }

@@ -1,7 +1,9 @@
 /* copy.c - copies and fills between any strides and dtypes.
  *
  * A copy is first reduced to as few dimensions as the strides of both sides allow; what remains is a block of rows that
- * run along the innermost dimension. Rows are spread over the threads.
+ * run along the innermost dimension. Rows are spread over the threads. Where neighbours of the destination are far apart
+ * in the source and the other way round (a transpose), rows are cut short and walked in square tiles, so that every cache
+ * line that is touched is used up.
  */
 #include "base/threads.h"
 #include "tensor/convert.h"
@@ -95,6 +97,61 @@ static void copy_rows(void *context, int64_t block, int worker) {
   }
 }
 
+enum { TILE = 16 };
+
+/* The same for a transpose: strips of TILE rows, walked TILE elements at a time. The last two dimensions are the plane. */
+static void copy_tiles(void *context, int64_t block, int worker) {
+  (void)worker;
+  const plan *p = context;
+  int last = p->dims - 1, cross = p->dims - 2;
+  int64_t n = p->shape[last], strips = (p->shape[cross] + TILE - 1) / TILE;
+  int64_t first = block * p->rows_per_block, end = first + p->rows_per_block;
+  for (int64_t r = first; r < end && r < p->row_count; r++) {
+    int64_t row = r % strips * TILE, rest = r / strips, s = row * p->ss[cross], d = row * p->ds[cross];
+    for (int k = cross - 1; k >= 0; k--) {
+      int64_t i = rest % p->shape[k];
+      rest /= p->shape[k];
+      s += i * p->ss[k];
+      d += i * p->ds[k];
+    }
+    int64_t rows_here = p->shape[cross] - row < TILE ? p->shape[cross] - row : TILE;
+    for (int64_t at = 0; at < n; at += TILE) {
+      for (int64_t i = 0; i < rows_here; i++) {
+        const char *from = p->src + (s + i * p->ss[cross] + at * p->ss[last]) * (int64_t)p->src_size;
+        char *to = p->dst + (d + i * p->ds[cross] + at * p->ds[last]) * (int64_t)p->dst_size;
+        p->row(n - at < TILE ? n - at : TILE, from, p->ss[last], to, p->ds[last]);
+      }
+    }
+  }
+}
+
+static void exchange(plan *p, int a, int b) {
+  int64_t shape = p->shape[a], ss = p->ss[a], ds = p->ds[a];
+  p->shape[a] = p->shape[b];
+  p->ss[a] = p->ss[b];
+  p->ds[a] = p->ds[b];
+  p->shape[b] = shape;
+  p->ss[b] = ss;
+  p->ds[b] = ds;
+}
+
+/* Whether the copy is a transpose: then the dimension along which the source is contiguous comes next to the innermost. A
+ * short innermost dimension (color channels) is rather exchanged with it: long rows of other strides do. */
+static bool is_transpose(plan *p) {
+  int last = p->dims - 1;
+  if (p->dims < 2 || p->ss[last] == 1 || p->ss[last] == 0) return false;
+  for (int k = 0; k < last; k++) {
+    if (p->ss[k] != 1 || p->shape[k] < TILE) continue;
+    if (p->shape[last] < TILE) {
+      exchange(p, k, last);
+      return false;
+    }
+    exchange(p, k, last - 1);
+    return true;
+  }
+  return false;
+}
+
 /* Leaves out sizes of 1 and joins neighbours that both sides walk as one. */
 static void collapse(plan *p, const tx_tensor *dst, const int64_t *src_strides) {
   p->dims = 0;
@@ -119,11 +176,17 @@ static void collapse(plan *p, const tx_tensor *dst, const int64_t *src_strides) 
 
 static void run(plan *p) {
   enum { LONG_ROW = 65536 };
+  bool tiles = is_transpose(p);
   int64_t n = p->shape[p->dims - 1];
   p->row_count = 1;
   for (int d = 0; d < p->dims - 1; d++) p->row_count *= p->shape[d];
   p->pieces = (n + LONG_ROW - 1) / LONG_ROW;
-  if (p->pieces > 1) {
+  if (tiles) {
+    int64_t across = p->shape[p->dims - 2];
+    p->row_count = p->row_count / across * ((across + TILE - 1) / TILE);
+    p->rows_per_block = tx_block_size(p->row_count, TILE * n);
+    tx_parallel((p->row_count + p->rows_per_block - 1) / p->rows_per_block, copy_tiles, p);
+  } else if (p->pieces > 1) {
     p->rows_per_block = 1;
     tx_parallel(p->row_count * p->pieces, copy_rows, p);
   } else {
