@@ -27,8 +27,8 @@ static int64_t at(int64_t n, int64_t row, int64_t column, int64_t rows, int64_t 
 }
 
 /* to (+)= factor * the sum of rows x columns pixels of `from`, whose image is `width` wide. */
-static void sum_window(const pass *job, int64_t rows, int64_t columns, int64_t width, int64_t from, double factor, bool more,
-                       int64_t to) {
+static void sum_window(const pass *job, int64_t rows, int64_t columns, int64_t width, int64_t from, double factor,
+                       bool more, int64_t to) {
   int64_t c = job->w.c;
   if (job->to->dtype == TX_F32) {
     tx_kernels.sum_window_f32(rows, columns, width * c, c, tx_f32(job->from) + from, (float)factor, more,
@@ -140,6 +140,8 @@ const tx_op tx_op_avg_pool2d = {
     .params = parameters,
     .forward = forward,
     .backward = backward,
-    .doc = "avg_pool2d(x, k, {stride=k, padding=0, count_include_pad=true}): the mean of every window of k x k pixels, per "
-           "channel; x {N,H,W,C} -> {N,P,Q,C} with P = (H + top + bottom - k) / stride + 1 rounded down.",
+    .doc =
+        "avg_pool2d(x, k, {stride=k, padding=0, count_include_pad=true}): the mean of every window of k x k pixels, "
+        "per "
+        "channel; x {N,H,W,C} -> {N,P,Q,C} with P = (H + top + bottom - k) / stride + 1 rounded down.",
 };

@@ -47,7 +47,8 @@ static tx_status check_shapes(const tx_call *call) {
   const char *name = call->op->name;
   TX_TRY(tx_want_float(call, SCORES));
   if (x->dims < 1 || x->shape[x->dims - 1] == 0) {
-    return tx_fail(TX_EINVAL, "%s: scores are %s: {N,C} or {N,...,C} with at least one class is needed", name, tx_shape_of(x));
+    return tx_fail(TX_EINVAL, "%s: scores are %s: {N,C} or {N,...,C} with at least one class is needed", name,
+                   tx_shape_of(x));
   }
   if (tx_dtype_is_float(labels->dtype)) {
     return tx_fail(TX_EINVAL, "%s: labels are %s: class numbers must be i64", name, tx_dtype_name(labels->dtype));
@@ -237,7 +238,8 @@ tx_status tx_class_loss_backward(tx_call *call, const tx_class_loss *loss) {
   p.normalizers = tx_saved(call, SAVED_NORMALIZERS);
   p.scale = loss->reduction == TX_REDUCTION_MEAN ? 1 / divisor(&p) : 1;
   /* without normalizers only the labels' elements are written */
-  tx_status status = p.normalizers != NULL ? tx_empty_like(p.scores, &p.gradient) : tx_zeros_like(p.scores, &p.gradient);
+  tx_status status =
+      p.normalizers != NULL ? tx_empty_like(p.scores, &p.gradient) : tx_zeros_like(p.scores, &p.gradient);
   if (status == TX_OK && p.normalizers != NULL) status = tx_empty(p.dtype, 1, &p.rows, &p.factors);
   if (status == TX_OK) status = tx_contiguous(call->dout[0], &dout);
   if (status == TX_OK) {

@@ -22,10 +22,10 @@ enum { TX_REDUCTION_NONE, TX_REDUCTION_MEAN, TX_REDUCTION_SUM }; /* positions in
 #define TX_REDUCTION_CHOICES "none mean sum"
 
 typedef struct tx_class_loss {
-  bool normalized;      /* scores are log p already */
-  bool focal;           /* the second formula; its mean divides by the number of rows */
+  bool normalized; /* scores are log p already */
+  bool focal;      /* the second formula; its mean divides by the number of rows */
   double gamma;
-  double smoothing;     /* s */
+  double smoothing; /* s */
   int reduction;
   int64_t ignore_index; /* INT64_MIN: none */
 } tx_class_loss;

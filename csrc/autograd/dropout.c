@@ -37,7 +37,8 @@ static void run_block(void *context, int64_t block, int worker) {
     tx_kernels.dropout_f32(n, first, p->seed, p->stream, p->threshold, (float)p->scale, tx_f32(p->from) + first,
                            tx_f32(p->to) + first);
   } else {
-    tx_dropout_f64(n, first, p->seed, p->stream, p->threshold, p->scale, tx_f64(p->from) + first, tx_f64(p->to) + first);
+    tx_dropout_f64(n, first, p->seed, p->stream, p->threshold, p->scale, tx_f64(p->from) + first,
+                   tx_f64(p->to) + first);
   }
 }
 
@@ -99,6 +100,7 @@ const tx_op tx_op_dropout = {
     .params = parameters,
     .forward = forward,
     .backward = backward,
-    .doc = "dropout(x, p=0.5, {training=true}): every element is zero with probability p, else divided by 1 - p; without "
-           "training x itself; any shape.",
+    .doc =
+        "dropout(x, p=0.5, {training=true}): every element is zero with probability p, else divided by 1 - p; without "
+        "training x itself; any shape.",
 };

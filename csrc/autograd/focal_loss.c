@@ -10,8 +10,7 @@ typedef struct params {
 
 static tx_class_loss loss_of(const tx_call *call) {
   const params *p = call->params;
-  return (tx_class_loss){
-      .focal = true, .gamma = p->gamma, .reduction = p->reduction, .ignore_index = p->ignore_index};
+  return (tx_class_loss){.focal = true, .gamma = p->gamma, .reduction = p->reduction, .ignore_index = p->ignore_index};
 }
 
 static tx_status forward(tx_call *call) {
@@ -39,7 +38,10 @@ const tx_op tx_op_focal_loss = {
     .params = parameters,
     .forward = forward,
     .backward = backward,
-    .doc = "focal_loss(logits, labels, {gamma=2, alpha=, reduction=\"mean\", ignore_index=}): alpha[y] * (1 - p[y])^gamma * "
-           "-log p[y] with p = softmax(logits), for logits {N,...,C}, labels {N,...} from 1 to C and alpha {C}; the mean is "
-           "over the rows.",
+    .doc =
+        "focal_loss(logits, labels, {gamma=2, alpha=, reduction=\"mean\", ignore_index=}): alpha[y] * (1 - p[y])^gamma "
+        "* "
+        "-log p[y] with p = softmax(logits), for logits {N,...,C}, labels {N,...} from 1 to C and alpha {C}; the mean "
+        "is "
+        "over the rows.",
 };

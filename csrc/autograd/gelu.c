@@ -30,6 +30,7 @@ const tx_op tx_op_gelu = {
     .params = parameters,
     .forward = forward,
     .backward = backward,
-    .doc = "gelu(x, {approximate=\"none\"}): x times the normal distribution at x, elementwise; \"tanh\" uses the usual "
-           "approximation; any shape.",
+    .doc =
+        "gelu(x, {approximate=\"none\"}): x times the normal distribution at x, elementwise; \"tanh\" uses the usual "
+        "approximation; any shape.",
 };

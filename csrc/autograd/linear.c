@@ -7,8 +7,8 @@
 enum { X, W, B };
 
 /* C = op(A) op(B) (+ C when `more`), row-major and dense: m x k times k x n. */
-static void multiply(tx_dtype dtype, bool ta, bool tb, int64_t m, int64_t n, int64_t k, const void *a, const void *b, bool more,
-                     void *c) {
+static void multiply(tx_dtype dtype, bool ta, bool tb, int64_t m, int64_t n, int64_t k, const void *a, const void *b,
+                     bool more, void *c) {
   int64_t lda = ta ? m : k, ldb = tb ? k : n;
   if (m == 0 || n == 0) return;
   if (dtype == TX_F32) {

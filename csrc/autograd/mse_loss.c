@@ -138,6 +138,7 @@ const tx_op tx_op_mse_loss = {
     .params = parameters,
     .forward = forward,
     .backward = backward,
-    .doc = "mse_loss(x, target, {reduction=\"mean\"}): the mean of (x - target)^2, its sum, or (\"none\") the squares "
-           "themselves; both of the same shape.",
+    .doc =
+        "mse_loss(x, target, {reduction=\"mean\"}): the mean of (x - target)^2, its sum, or (\"none\") the squares "
+        "themselves; both of the same shape.",
 };

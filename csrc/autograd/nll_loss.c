@@ -35,6 +35,8 @@ const tx_op tx_op_nll_loss = {
     .params = parameters,
     .forward = forward,
     .backward = backward,
-    .doc = "nll_loss(log_probabilities, labels, {weight=, reduction=\"mean\", ignore_index=}): minus the label's entry, for "
-           "log probabilities {N,...,C} and labels {N,...} from 1 to C; the mean is weighted by weight {C}.",
+    .doc =
+        "nll_loss(log_probabilities, labels, {weight=, reduction=\"mean\", ignore_index=}): minus the label's entry, "
+        "for "
+        "log probabilities {N,...,C} and labels {N,...} from 1 to C; the mean is weighted by weight {C}.",
 };

@@ -30,7 +30,8 @@ static tx_status check(const char *operation, const tx_window_params *params, co
   for (int i = 0; i < 2; i++) {
     if (params->size[i] < 1 || params->size[i] > most || stride[i] < 1 || stride[i] > most) {
       return tx_fail(TX_EINVAL, "%s: window {%lld,%lld}, stride {%lld,%lld}: sizes from 1 on are needed", operation,
-                     (long long)params->size[0], (long long)params->size[1], (long long)stride[0], (long long)stride[1]);
+                     (long long)params->size[0], (long long)params->size[1], (long long)stride[0],
+                     (long long)stride[1]);
     }
   }
   const tx_padding *pad = &params->padding;
@@ -38,12 +39,15 @@ static tx_status check(const char *operation, const tx_window_params *params, co
   bool fits = pad->top >= 0 && pad->bottom >= 0 && pad->left >= 0 && pad->right >= 0 && pad->top < params->size[0] &&
               pad->bottom < params->size[0] && pad->left < params->size[1] && pad->right < params->size[1];
   if (fits) return TX_OK;
-  return tx_fail(TX_EINVAL, "%s: padding {%lld,%lld,%lld,%lld} does not fit window {%lld,%lld}: 0 or more, less than the "
-                 "window, is needed", operation, (long long)pad->top, (long long)pad->bottom, (long long)pad->left,
-                 (long long)pad->right, (long long)params->size[0], (long long)params->size[1]);
+  return tx_fail(TX_EINVAL,
+                 "%s: padding {%lld,%lld,%lld,%lld} does not fit window {%lld,%lld}: 0 or more, less than the "
+                 "window, is needed",
+                 operation, (long long)pad->top, (long long)pad->bottom, (long long)pad->left, (long long)pad->right,
+                 (long long)params->size[0], (long long)params->size[1]);
 }
 
-tx_status tx_window_make(const char *operation, const tx_window_params *params, const int64_t shape[4], tx_window *window) {
+tx_status tx_window_make(const char *operation, const tx_window_params *params, const int64_t shape[4],
+                         tx_window *window) {
   int64_t stride[2];
   for (int i = 0; i < 2; i++) stride[i] = params->stride[i] == INT64_MIN ? params->size[i] : params->stride[i];
   TX_TRY(check(operation, params, stride));
@@ -54,9 +58,18 @@ tx_status tx_window_make(const char *operation, const tx_window_params *params, 
     return tx_fail(TX_EINVAL, "%s: window {%lld,%lld} is larger than the image with its padding (x %s)", operation,
                    (long long)params->size[0], (long long)params->size[1], tx_shape_text(4, shape, text));
   }
-  *window = (tx_window){.n = shape[0], .h = shape[1], .w = shape[2], .c = shape[3], .p = rows.count, .q = columns.count,
-                        .r = params->size[0], .s = params->size[1], .stride_p = stride[0], .stride_q = stride[1],
-                        .top = rows.before, .left = columns.before};
+  *window = (tx_window){.n = shape[0],
+                        .h = shape[1],
+                        .w = shape[2],
+                        .c = shape[3],
+                        .p = rows.count,
+                        .q = columns.count,
+                        .r = params->size[0],
+                        .s = params->size[1],
+                        .stride_p = stride[0],
+                        .stride_q = stride[1],
+                        .top = rows.before,
+                        .left = columns.before};
   return TX_OK;
 }
 

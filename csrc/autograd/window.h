@@ -17,17 +17,19 @@ typedef struct tx_window_params {
   tx_padding padding;
 } tx_window_params;
 
-#define TX_WINDOW_PARAMS(type, member)                                      \
-  {"k", TX_PARAM_PAIR, offsetof(type, member.size), NULL, NULL},            \
-      {"stride", TX_PARAM_PAIR, offsetof(type, member.stride), "none", NULL}, \
-      {"padding", TX_PARAM_PADDING, offsetof(type, member.padding), "0", NULL}
+#define TX_WINDOW_PARAMS(type, member)                                          \
+  {"k", TX_PARAM_PAIR, offsetof(type, member.size), NULL, NULL},                \
+      {"stride", TX_PARAM_PAIR, offsetof(type, member.stride), "none", NULL}, { \
+    "padding", TX_PARAM_PADDING, offsetof(type, member.padding), "0", NULL      \
+  }
 
 typedef struct tx_window {
   int64_t n, h, w, c, p, q, r, s, stride_p, stride_q, top, left;
 } tx_window;
 
 /* The windows over images {N,H,W,C}; fails naming the operation and the shapes. */
-tx_status tx_window_make(const char *operation, const tx_window_params *params, const int64_t shape[4], tx_window *window);
+tx_status tx_window_make(const char *operation, const tx_window_params *params, const int64_t shape[4],
+                         tx_window *window);
 
 /* A range of rows or columns: [first, first + count). */
 typedef struct tx_span {

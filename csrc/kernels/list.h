@@ -150,7 +150,7 @@ typedef enum tx_activation {
   TX_KERNEL(depthwise_f32, void, (int64_t channels, int64_t taps, const float *const *x, const float *w, int64_t w_row, \
                                   float *y)) \
   TX_KERNEL(depthwise_grad_f32, void, (int64_t channels, int64_t taps, const float *const *x, const float *dy, float *dw, \
-                                       int64_t w_row)) \
+                                       int64_t w_row))
 
 /* clang-format on */
 

@@ -14,8 +14,8 @@ void tx_channel_sum_f64(int64_t rows, int64_t c, const double *x, double *sum);
 void tx_channel_square_f64(int64_t rows, int64_t c, const double *x, const double *sum, double *square);
 void tx_norm_apply_f64(int64_t rows, int64_t c, const double *x, const double *scale, const double *shift,
                        const double *residual, bool relu, double *y);
-void tx_norm_grad_sums_f64(int64_t rows, int64_t c, const double *x, const double *mean, const double *dy, const double *y,
-                           const double *scale, const double *shift, double *sum, double *product);
+void tx_norm_grad_sums_f64(int64_t rows, int64_t c, const double *x, const double *mean, const double *dy,
+                           const double *y, const double *scale, const double *shift, double *sum, double *product);
 void tx_norm_grad_f64(int64_t rows, int64_t c, const double *x, const double *dy, const double *y, const double *scale,
                       const double *shift, const double *of_dz, const double *of_x, const double *constant, double *dx,
                       double *dresidual);
@@ -37,8 +37,8 @@ void tx_max_window_f64(int64_t rows, int64_t columns, int64_t row_step, int64_t 
                        int64_t index_step, double *y, uint16_t *index);
 void tx_max_window_grad_f64(int64_t rows, int64_t columns, int64_t row_step, int64_t c, const double *dy,
                             const uint16_t *index, int64_t first, int64_t index_step, int64_t column_step, double *dx);
-void tx_sum_window_f64(int64_t rows, int64_t columns, int64_t row_step, int64_t c, const double *x, double factor, bool more,
-                       double *y);
+void tx_sum_window_f64(int64_t rows, int64_t columns, int64_t row_step, int64_t c, const double *x, double factor,
+                       bool more, double *y);
 void tx_dropout_f64(int64_t n, int64_t first, uint64_t seed, uint64_t stream, uint32_t threshold, double scale,
                     const double *x, double *y);
 

@@ -22,33 +22,33 @@
     }                                                                         \
   }
 
-#define FLOAT_BODIES(dtype, type, suffix)                            \
-  BODY(add, dtype, type, type, x + z)                                \
-  BODY(sub, dtype, type, type, x - z)                                \
-  BODY(mul, dtype, type, type, x *z)                                 \
-  BODY(div, dtype, type, type, x / z)                                \
-  BODY(pow, dtype, type, type, pow##suffix(x, z))                    \
-  BODY(maximum, dtype, type, type, (x > z) | (x != x) ? x : z)       \
-  BODY(minimum, dtype, type, type, (x < z) | (x != x) ? x : z)       \
-  BODY(mod, dtype, type, type, float_mod_##dtype(x, z))              \
-  BODY(idiv, dtype, type, type, floor##suffix(x / z))                \
+#define FLOAT_BODIES(dtype, type, suffix)                      \
+  BODY(add, dtype, type, type, x + z)                          \
+  BODY(sub, dtype, type, type, x - z)                          \
+  BODY(mul, dtype, type, type, x *z)                           \
+  BODY(div, dtype, type, type, x / z)                          \
+  BODY(pow, dtype, type, type, pow##suffix(x, z))              \
+  BODY(maximum, dtype, type, type, (x > z) | (x != x) ? x : z) \
+  BODY(minimum, dtype, type, type, (x < z) | (x != x) ? x : z) \
+  BODY(mod, dtype, type, type, float_mod_##dtype(x, z))        \
+  BODY(idiv, dtype, type, type, floor##suffix(x / z))          \
   COMPARE_BODIES(dtype, type)
 
-#define COMPARE_BODIES(dtype, type)        \
-  BODY(eq, dtype, type, uint8_t, x == z)   \
-  BODY(ne, dtype, type, uint8_t, x != z)   \
-  BODY(lt, dtype, type, uint8_t, x < z)    \
-  BODY(le, dtype, type, uint8_t, x <= z)   \
-  BODY(gt, dtype, type, uint8_t, x > z)    \
+#define COMPARE_BODIES(dtype, type)      \
+  BODY(eq, dtype, type, uint8_t, x == z) \
+  BODY(ne, dtype, type, uint8_t, x != z) \
+  BODY(lt, dtype, type, uint8_t, x < z)  \
+  BODY(le, dtype, type, uint8_t, x <= z) \
+  BODY(gt, dtype, type, uint8_t, x > z)  \
   BODY(ge, dtype, type, uint8_t, x >= z)
 
-#define INTEGER_BODIES(dtype, type)                                              \
-  BODY(add, dtype, type, type, (uint64_t)x + (uint64_t)z)                        \
-  BODY(sub, dtype, type, type, (uint64_t)x - (uint64_t)z)                        \
-  BODY(mul, dtype, type, type, (uint64_t)x *(uint64_t)z)                         \
-  BODY(maximum, dtype, type, type, x > z ? x : z)                                \
-  BODY(minimum, dtype, type, type, x < z ? x : z)                                \
-  BODY(mod, dtype, type, type, integer_mod(x, z))                                \
+#define INTEGER_BODIES(dtype, type)                       \
+  BODY(add, dtype, type, type, (uint64_t)x + (uint64_t)z) \
+  BODY(sub, dtype, type, type, (uint64_t)x - (uint64_t)z) \
+  BODY(mul, dtype, type, type, (uint64_t)x *(uint64_t)z)  \
+  BODY(maximum, dtype, type, type, x > z ? x : z)         \
+  BODY(minimum, dtype, type, type, x < z ? x : z)         \
+  BODY(mod, dtype, type, type, integer_mod(x, z))         \
   BODY(idiv, dtype, type, type, integer_idiv(x, z))
 
 /* As lua_Number % lua_Number: the result has the sign of the divisor. */
@@ -78,26 +78,19 @@ INTEGER_BODIES(u8, uint8_t)
 INTEGER_BODIES(i64, int64_t)
 COMPARE_BODIES(i64, int64_t)
 
-#define INTEGER_ROW(op) {op##_u8, op##_i64, op##_f32, op##_f64}
-#define FLOAT_ROW(op) {NULL, NULL, op##_f32, op##_f64}
-#define COMPARE_ROW(op) {NULL, op##_i64, op##_f32, op##_f64}
+#define INTEGER_ROW(op) \
+  { op##_u8, op##_i64, op##_f32, op##_f64 }
+#define FLOAT_ROW(op) \
+  { NULL, NULL, op##_f32, op##_f64 }
+#define COMPARE_ROW(op) \
+  { NULL, op##_i64, op##_f32, op##_f64 }
 
 static tx_loop_body *const bodies[][TX_DTYPE_COUNT] = {
-    [TX_ADD] = INTEGER_ROW(add),
-    [TX_SUB] = INTEGER_ROW(sub),
-    [TX_MUL] = INTEGER_ROW(mul),
-    [TX_DIV] = FLOAT_ROW(div),
-    [TX_POW] = FLOAT_ROW(pow),
-    [TX_MAXIMUM] = INTEGER_ROW(maximum),
-    [TX_MINIMUM] = INTEGER_ROW(minimum),
-    [TX_MOD] = INTEGER_ROW(mod),
-    [TX_IDIV] = INTEGER_ROW(idiv),
-    [TX_EQ] = COMPARE_ROW(eq),
-    [TX_NE] = COMPARE_ROW(ne),
-    [TX_LT] = COMPARE_ROW(lt),
-    [TX_LE] = COMPARE_ROW(le),
-    [TX_GT] = COMPARE_ROW(gt),
-    [TX_GE] = COMPARE_ROW(ge),
+    [TX_ADD] = INTEGER_ROW(add),         [TX_SUB] = INTEGER_ROW(sub), [TX_MUL] = INTEGER_ROW(mul),
+    [TX_DIV] = FLOAT_ROW(div),           [TX_POW] = FLOAT_ROW(pow),   [TX_MAXIMUM] = INTEGER_ROW(maximum),
+    [TX_MINIMUM] = INTEGER_ROW(minimum), [TX_MOD] = INTEGER_ROW(mod), [TX_IDIV] = INTEGER_ROW(idiv),
+    [TX_EQ] = COMPARE_ROW(eq),           [TX_NE] = COMPARE_ROW(ne),   [TX_LT] = COMPARE_ROW(lt),
+    [TX_LE] = COMPARE_ROW(le),           [TX_GT] = COMPARE_ROW(gt),   [TX_GE] = COMPARE_ROW(ge),
 };
 
 static bool is_comparison(tx_binary_op op) { return op >= TX_EQ; }
@@ -161,8 +154,8 @@ tx_status tx_binary_into(const char *operation, tx_binary_op op, tx_tensor *dst,
   }
   tx_dtype dtype = working_dtype(op, dst, src);
   if (tx_dtype_is_float(dtype) && !tx_dtype_is_float(dst->dtype)) {
-    return tx_fail(TX_EINVAL, "%s: the result is %s and cannot be kept in a tensor of %s", operation, tx_dtype_name(dtype),
-                   tx_dtype_name(dst->dtype));
+    return tx_fail(TX_EINVAL, "%s: the result is %s and cannot be kept in a tensor of %s", operation,
+                   tx_dtype_name(dtype), tx_dtype_name(dst->dtype));
   }
   TX_TRY(check_divisor(operation, op, dtype, src));
   tx_tensor *apart = NULL;

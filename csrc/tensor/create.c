@@ -52,16 +52,16 @@ typedef struct scan {
   int64_t n, inner, lines, lines_per_block;
 } scan;
 
-#define SCAN(dtype, type, sum_type, out_type)                                 \
-  static void scan_##dtype(const scan *s, int64_t line) {                     \
-    int64_t at = line / s->inner * s->n * s->inner + line % s->inner;         \
-    const type *x = (const type *)tx_data(s->in) + at;                        \
-    out_type *y = (out_type *)tx_data(s->out) + at;                           \
-    sum_type sum = 0;                                                         \
-    for (int64_t i = 0; i < s->n; i++) {                                      \
-      sum += (sum_type)x[i * s->inner];                                       \
-      y[i * s->inner] = (out_type)sum;                                        \
-    }                                                                         \
+#define SCAN(dtype, type, sum_type, out_type)                         \
+  static void scan_##dtype(const scan *s, int64_t line) {             \
+    int64_t at = line / s->inner * s->n * s->inner + line % s->inner; \
+    const type *x = (const type *)tx_data(s->in) + at;                \
+    out_type *y = (out_type *)tx_data(s->out) + at;                   \
+    sum_type sum = 0;                                                 \
+    for (int64_t i = 0; i < s->n; i++) {                              \
+      sum += (sum_type)x[i * s->inner];                               \
+      y[i * s->inner] = (out_type)sum;                                \
+    }                                                                 \
   }
 SCAN(u8, uint8_t, uint64_t, int64_t)
 SCAN(i64, int64_t, uint64_t, int64_t)

@@ -114,20 +114,21 @@ static void multiply(int64_t count, product *products) {
   t.row_tiles = (first->m + t.tile_rows - 1) / t.tile_rows;
   t.column_tiles = (first->n + t.tile_columns - 1) / t.tile_columns;
   t.tiles = count * t.row_tiles * t.column_tiles;
-  int64_t rows = first->m < t.tile_rows ? first->m : t.tile_rows, columns = first->n < t.tile_columns ? first->n : t.tile_columns;
+  int64_t rows = first->m < t.tile_rows ? first->m : t.tile_rows,
+          columns = first->n < t.tile_columns ? first->n : t.tile_columns;
   t.tiles_per_block = tx_block_size(t.tiles, rows * columns * (first->k / 16 + 1)); /* 16 multiplications go at once */
   tx_parallel((t.tiles + t.tiles_per_block - 1) / t.tiles_per_block, multiply_block, &t);
 }
 
-void tx_gemm_f32(bool ta, bool tb, int64_t m, int64_t n, int64_t k, float alpha, const float *a, int64_t lda, const float *b,
-                 int64_t ldb, float beta, float *c, int64_t ldc) {
-  product p = {TX_F32,          ta,          tb,  m,   n,  k, (double)alpha, (double)beta, (const char *)a, (const char *)b,
-               (char *)c, lda, ldb, ldc};
+void tx_gemm_f32(bool ta, bool tb, int64_t m, int64_t n, int64_t k, float alpha, const float *a, int64_t lda,
+                 const float *b, int64_t ldb, float beta, float *c, int64_t ldc) {
+  product p = {TX_F32,          ta,        tb,  m,   n,  k, (double)alpha, (double)beta, (const char *)a,
+               (const char *)b, (char *)c, lda, ldb, ldc};
   multiply(1, &p);
 }
 
-void tx_gemm_f64(bool ta, bool tb, int64_t m, int64_t n, int64_t k, double alpha, const double *a, int64_t lda, const double *b,
-                 int64_t ldb, double beta, double *c, int64_t ldc) {
+void tx_gemm_f64(bool ta, bool tb, int64_t m, int64_t n, int64_t k, double alpha, const double *a, int64_t lda,
+                 const double *b, int64_t ldb, double beta, double *c, int64_t ldc) {
   product p = {TX_F64, ta, tb, m, n, k, alpha, beta, (const char *)a, (const char *)b, (char *)c, lda, ldb, ldc};
   multiply(1, &p);
 }
@@ -177,7 +178,8 @@ static tx_status prepare(const tx_tensor *t, tx_dtype dtype, bool vector_is_row,
 }
 
 /* The shape of the result with both operands as matrices: batch dimensions broadcast, then rows and columns. */
-static tx_status result_shape(const char *operation, const tx_tensor *a, const tx_tensor *b, int *dims, int64_t *shape) {
+static tx_status result_shape(const char *operation, const tx_tensor *a, const tx_tensor *b, int *dims,
+                              int64_t *shape) {
   tx_tensor batch_a = *a, batch_b = *b; /* only their shapes are looked at */
   batch_a.dims -= 2;
   batch_b.dims -= 2;
@@ -202,7 +204,8 @@ static int64_t batch_offset(const tx_tensor *t, const tx_tensor *out, int64_t in
   return offset;
 }
 
-static tx_status fill_products(const tx_tensor *a, const tx_tensor *b, const tx_tensor *out, int64_t count, product *products) {
+static tx_status fill_products(const tx_tensor *a, const tx_tensor *b, const tx_tensor *out, int64_t count,
+                               product *products) {
   size_t size = tx_dtype_size(out->dtype);
   product p = {.dtype = out->dtype, .alpha = 1, .beta = 0};
   p.m = out->shape[out->dims - 2];
@@ -269,8 +272,8 @@ tx_status tx_matmul(const char *operation, const tx_tensor *a, const tx_tensor *
                    tx_shape_of(b));
   }
   if (!tx_dtype_is_float(a->dtype) || !tx_dtype_is_float(b->dtype)) {
-    return tx_fail(TX_EINVAL, "%s: %s and %s: only f32 and f64 can be multiplied; convert with t:to(\"f32\")", operation,
-                   tx_dtype_name(a->dtype), tx_dtype_name(b->dtype));
+    return tx_fail(TX_EINVAL, "%s: %s and %s: only f32 and f64 can be multiplied; convert with t:to(\"f32\")",
+                   operation, tx_dtype_name(a->dtype), tx_dtype_name(b->dtype));
   }
   tx_dtype dtype = tx_promote(a, b);
   tx_tensor *left, *right;

@@ -10,7 +10,7 @@
 #include "tensor/convert.h"
 
 enum {
-  CHUNK = 512,  /* elements packed at a time: four operands of 8 bytes stay in the first-level cache */
+  CHUNK = 512,   /* elements packed at a time: four operands of 8 bytes stay in the first-level cache */
   LONG_ROW = 256 /* rows at least this long are worth a call of the body each */
 };
 
@@ -187,7 +187,8 @@ void tx_loop(int count, const tx_tensor *const *operand, const tx_dtype *as, tx_
   }
   l.chunk = row < CHUNK ? CHUNK / row * row : CHUNK;
   if (row > CHUNK) { /* a chunk is part of a row: only a constant repeats */
-    for (int i = 0; i < count; i++) l.operand[i].periodic = l.operand[i].periodic && l.operand[i].strides[l.dims - 1] == 0;
+    for (int i = 0; i < count; i++)
+      l.operand[i].periodic = l.operand[i].periodic && l.operand[i].strides[l.dims - 1] == 0;
   }
   int64_t block = tx_block_size(l.total, cost);
   l.block = (block + l.chunk - 1) / l.chunk * l.chunk;

@@ -44,7 +44,8 @@ static void *at_out(const cutting *b, int64_t block, void *data) {
 /* `arrays` arrays of c numbers each in one block of memory, or NULL. */
 static void *channel_arrays(int64_t arrays, int64_t c, size_t size) {
   size_t numbers, bytes;
-  if (tx_size_mul((size_t)arrays, (size_t)c, &numbers) != TX_OK || tx_size_mul(numbers, size, &bytes) != TX_OK) return NULL;
+  if (tx_size_mul((size_t)arrays, (size_t)c, &numbers) != TX_OK || tx_size_mul(numbers, size, &bytes) != TX_OK)
+    return NULL;
   return tx_alloc(bytes);
 }
 
@@ -72,8 +73,8 @@ static void moments_block(void *context, int64_t block, int worker) {
   }
 }
 
-void tx_norm_join(int64_t blocks, int64_t c, const int64_t *count, const double *sum, const double *square, double *mean,
-                  double *variance) {
+void tx_norm_join(int64_t blocks, int64_t c, const int64_t *count, const double *sum, const double *square,
+                  double *mean, double *variance) {
   int64_t rows = 0;
   for (int64_t j = 0; j < c; j++) mean[j] = variance[j] = 0;
   for (int64_t b = 0; b < blocks; b++) {
@@ -154,9 +155,9 @@ tx_status tx_norm_forward(const tx_norm *n, void *y) {
 typedef struct backward_pass {
   cutting b;
   const void *x, *dy;
-  const void *y, *scale, *shift; /* ReLU's gate: y > 0, or x * scale + shift > 0; all NULL: open */
-  const void *mean;              /* [c], in dtype */
-  double *sum, *product;         /* [blocks * c] of dz, of dz * (x - mean) */
+  const void *y, *scale, *shift;       /* ReLU's gate: y > 0, or x * scale + shift > 0; all NULL: open */
+  const void *mean;                    /* [c], in dtype */
+  double *sum, *product;               /* [blocks * c] of dz, of dz * (x - mean) */
   const void *of_dz, *of_x, *constant; /* [c]: dx = of_dz * dz + of_x * x + constant */
   void *dx, *dresidual;
 } backward_pass;
@@ -207,7 +208,8 @@ static void finish_sums(const tx_norm *n, const backward_pass *p, void *dgamma, 
   }
 }
 
-static void dx_factors(const tx_norm *n, const backward_pass *p, bool through, void *of_dz, void *of_x, void *constant) {
+static void dx_factors(const tx_norm *n, const backward_pass *p, bool through, void *of_dz, void *of_x,
+                       void *constant) {
   for (int64_t j = 0; j < n->c; j++) {
     double factor = tx_get_real(n->dtype, n->gamma, j) * n->invstd[j], slope = 0, mean = 0;
     if (through) {

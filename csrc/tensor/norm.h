@@ -15,7 +15,7 @@
 
 /* One normalization; pointers are borrowed. */
 typedef struct tx_norm {
-  tx_dtype dtype;   /* f32 or f64: of x, gamma, beta, residual, y and of the gradients */
+  tx_dtype dtype; /* f32 or f64: of x, gamma, beta, residual, y and of the gradients */
   int64_t rows, c;
   const void *x;
   const void *gamma, *beta;    /* [c] */
@@ -31,8 +31,8 @@ tx_status tx_norm_moments(tx_dtype dtype, int64_t rows, int64_t c, const void *x
 /* Joins the sums and the squared deviations from the block's mean of `blocks` blocks, block b having count[b] rows:
  * sum[b * c + channel], square[b * c + channel]. For whoever gathers them while writing x (a convolution's epilogue, with
  * the kernels channel_sum and channel_square). */
-void tx_norm_join(int64_t blocks, int64_t c, const int64_t *count, const double *sum, const double *square, double *mean,
-                  double *variance);
+void tx_norm_join(int64_t blocks, int64_t c, const int64_t *count, const double *sum, const double *square,
+                  double *mean, double *variance);
 
 /* z = x * scale + shift: the same normalization as two factors per channel, in n->dtype. */
 void tx_norm_affine(const tx_norm *n, void *scale, void *shift);

@@ -52,7 +52,8 @@ static tx_status check_row(const char *operation, int64_t number, const row *r) 
   for (int i = 0; i < COLUMNS; i++) {
     const tx_tensor *t = r->column[i];
     if (t == NULL) continue;
-    bool fits = tx_same_shape(p, t) && p->dtype == t->dtype && tx_dtype_is_float(t->dtype) && (i == 1 || tx_is_contiguous(t));
+    bool fits =
+        tx_same_shape(p, t) && p->dtype == t->dtype && tx_dtype_is_float(t->dtype) && (i == 1 || tx_is_contiguous(t));
     if (fits) continue;
     return tx_fail(TX_EINVAL, "%s: parameter %lld is %s of %s, its %s is %s of %s%s", operation, (long long)number + 1,
                    tx_shape_of(p), tx_dtype_name(p->dtype), i == 1 ? "gradient" : "state", tx_shape_of(t),
@@ -76,7 +77,8 @@ static tx_status run(const char *operation, int64_t count, row *rows, update_fn 
     piece *p = s.pieces;
     for (int64_t i = 0; i < count; i++) {
       int64_t n = tx_numel(rows[i].column[0]);
-      for (int64_t first = 0; first < n; first += PIECE) *p++ = (piece){i, first, n - first < PIECE ? n - first : PIECE};
+      for (int64_t first = 0; first < n; first += PIECE)
+        *p++ = (piece){i, first, n - first < PIECE ? n - first : PIECE};
       for (int c = 0; c < COLUMNS; c++) {
         if (c != 1 && rows[i].column[c] != NULL) tx_touch(rows[i].column[c]);
       }
@@ -136,7 +138,8 @@ tx_status tx_adam_step(int count, const tx_adam_row *rows, const tx_adam_options
   if (used == NULL) return TX_ENOMEM;
   int64_t n = 0;
   for (int i = 0; i < count; i++) {
-    if (rows[i].gradient != NULL) used[n++] = (row){{rows[i].parameter, rows[i].gradient, rows[i].mean, rows[i].square}};
+    if (rows[i].gradient != NULL)
+      used[n++] = (row){{rows[i].parameter, rows[i].gradient, rows[i].mean, rows[i].square}};
   }
   tx_status status = run("adam_step", n, used, adam_update, &f);
   tx_dealloc(used);

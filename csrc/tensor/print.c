@@ -59,7 +59,7 @@ static void new_line(text *s, int indent) {
 
 /* How numbers are written. */
 typedef struct format {
-  bool scientific, whole; /* whole: all numbers are integers, "2." */
+  bool scientific, whole;   /* whole: all numbers are integers, "2." */
   double largest, smallest; /* magnitudes other than zero; what the two flags are decided by */
   int width;
 } format;

@@ -102,17 +102,17 @@ typedef struct chance {
   double value;
 } chance;
 
-#define BERNOULLI(dtype, type)                                                                                     \
-  static void bernoulli_##dtype(const void *parameters, int64_t n, const uint32_t *word, void *elements) {         \
-    const chance *p = parameters;                                                                                  \
-    const type value = (type)p->value;                                                                             \
-    type *y = elements;                                                                                            \
-    if (p->below > UINT32_MAX) { /* always */                                                                      \
-      for (int64_t i = 0; i < n; i++) y[i] = value;                                                                \
-      return;                                                                                                      \
-    }                                                                                                              \
-    const uint32_t below = (uint32_t)p->below;                                                                     \
-    for (int64_t i = 0; i < n; i++) y[i] = word[i] < below ? value : 0;                                            \
+#define BERNOULLI(dtype, type)                                                                             \
+  static void bernoulli_##dtype(const void *parameters, int64_t n, const uint32_t *word, void *elements) { \
+    const chance *p = parameters;                                                                          \
+    const type value = (type)p->value;                                                                     \
+    type *y = elements;                                                                                    \
+    if (p->below > UINT32_MAX) { /* always */                                                              \
+      for (int64_t i = 0; i < n; i++) y[i] = value;                                                        \
+      return;                                                                                              \
+    }                                                                                                      \
+    const uint32_t below = (uint32_t)p->below;                                                             \
+    for (int64_t i = 0; i < n; i++) y[i] = word[i] < below ? value : 0;                                    \
   }
 BERNOULLI(f32, float)
 BERNOULLI(f64, double)
@@ -173,7 +173,8 @@ tx_status tx_fill_normal(tx_tensor *t, tx_key key, double mean, double deviation
 }
 
 /* Fills a tensor of another dtype by way of one that `draw` writes to. */
-static tx_status run_as(tx_dtype dtype, tx_tensor *t, tx_key key, draw_fn *draw, const void *parameters, int64_t words) {
+static tx_status run_as(tx_dtype dtype, tx_tensor *t, tx_key key, draw_fn *draw, const void *parameters,
+                        int64_t words) {
   if (t->dtype == dtype) return run(t, key, draw, parameters, words);
   tx_tensor *drawn;
   TX_TRY(tx_empty(dtype, t->dims, t->shape, &drawn));

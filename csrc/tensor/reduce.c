@@ -25,7 +25,15 @@ enum {
 };
 
 /* What is accumulated; the reductions of math.h are made of these. */
-typedef enum kind { SUM, PROD, MAX, MIN, SQDEV /* sum of (x - centre)^2 */, SUMEXP /* sum of e^(x - centre) */, KINDS } kind;
+typedef enum kind {
+  SUM,
+  PROD,
+  MAX,
+  MIN,
+  SQDEV /* sum of (x - centre)^2 */,
+  SUMEXP /* sum of e^(x - centre) */,
+  KINDS
+} kind;
 
 /* One accumulator; a union of the two families, so that all functions below look alike. */
 typedef union acc {
@@ -87,18 +95,18 @@ typedef int64_t i_acc;
 #define SMALLER_FLOAT ((x < so_far) | (x != x) ? x : so_far)
 #define WRAPPED(op) ((int64_t)((uint64_t)so_far op(uint64_t) x))
 
-#define FLOAT_KINDS(dtype, type)                                        \
-  ACCUMULATE(sum, dtype, type, f, so_far + x)                           \
-  ACCUMULATE(prod, dtype, type, f, so_far *x)                           \
-  ACCUMULATE(max, dtype, type, f, LARGER_FLOAT)                         \
-  ACCUMULATE(min, dtype, type, f, SMALLER_FLOAT)                        \
-  ACCUMULATE(sqdev, dtype, type, f, so_far + (x - c) * (x - c))         \
+#define FLOAT_KINDS(dtype, type)                                \
+  ACCUMULATE(sum, dtype, type, f, so_far + x)                   \
+  ACCUMULATE(prod, dtype, type, f, so_far *x)                   \
+  ACCUMULATE(max, dtype, type, f, LARGER_FLOAT)                 \
+  ACCUMULATE(min, dtype, type, f, SMALLER_FLOAT)                \
+  ACCUMULATE(sqdev, dtype, type, f, so_far + (x - c) * (x - c)) \
   ACCUMULATE(sumexp, dtype, type, f, so_far + exp(x - c))
 
-#define INTEGER_KINDS(dtype, type)                                \
-  ACCUMULATE(sum, dtype, type, i, WRAPPED(+))                     \
-  ACCUMULATE(prod, dtype, type, i, WRAPPED(*))                    \
-  ACCUMULATE(max, dtype, type, i, x > so_far ? x : so_far)        \
+#define INTEGER_KINDS(dtype, type)                         \
+  ACCUMULATE(sum, dtype, type, i, WRAPPED(+))              \
+  ACCUMULATE(prod, dtype, type, i, WRAPPED(*))             \
+  ACCUMULATE(max, dtype, type, i, x > so_far ? x : so_far) \
   ACCUMULATE(min, dtype, type, i, x < so_far ? x : so_far)
 
 FLOAT_KINDS(f32, float)
@@ -134,37 +142,35 @@ static void columns_sqdev_f32(int64_t rows, int64_t cols, const void *data, int6
 }
 
 static accumulate_fn *const accumulate[KINDS][TX_DTYPE_COUNT] = {
-    [SUM] = {sum_u8, sum_i64, columns_sum_f32, sum_f64},
-    [PROD] = {prod_u8, prod_i64, prod_f32, prod_f64},
-    [MAX] = {max_u8, max_i64, max_f32, max_f64},
-    [MIN] = {min_u8, min_i64, min_f32, min_f64},
-    [SQDEV] = {NULL, NULL, columns_sqdev_f32, sqdev_f64},
-    [SUMEXP] = {NULL, NULL, sumexp_f32, sumexp_f64},
+    [SUM] = {sum_u8, sum_i64, columns_sum_f32, sum_f64},  [PROD] = {prod_u8, prod_i64, prod_f32, prod_f64},
+    [MAX] = {max_u8, max_i64, max_f32, max_f64},          [MIN] = {min_u8, min_i64, min_f32, min_f64},
+    [SQDEV] = {NULL, NULL, columns_sqdev_f32, sqdev_f64}, [SUMEXP] = {NULL, NULL, sumexp_f32, sumexp_f64},
 };
 static combine_fn *const combine[KINDS][2] = {
-    [SUM] = {sum_combine_i, sum_combine_f}, [PROD] = {prod_combine_i, prod_combine_f}, [MAX] = {max_combine_i, max_combine_f},
-    [MIN] = {min_combine_i, min_combine_f}, [SQDEV] = {NULL, sum_combine_f},           [SUMEXP] = {NULL, sum_combine_f},
+    [SUM] = {sum_combine_i, sum_combine_f}, [PROD] = {prod_combine_i, prod_combine_f},
+    [MAX] = {max_combine_i, max_combine_f}, [MIN] = {min_combine_i, min_combine_f},
+    [SQDEV] = {NULL, sum_combine_f},        [SUMEXP] = {NULL, sum_combine_f},
 };
 
 /* The kernels of csrc/kernels for rows of floats. */
-#define ROWS(dtype, kernel)                                                                                        \
-  static void rows_sum_##dtype(int64_t rows, int64_t n, const void *data, const acc *centre, acc *a) {             \
-    (void)centre;                                                                                                  \
-    kernel(sum_rows, dtype)(rows, n, data, &a->f);                                                                  \
-  }                                                                                                                \
-  static void rows_max_##dtype(int64_t rows, int64_t n, const void *data, const acc *centre, acc *a) {             \
-    (void)centre;                                                                                                  \
-    kernel(max_rows, dtype)(rows, n, data, &a->f);                                                                  \
-  }                                                                                                                \
-  static void rows_min_##dtype(int64_t rows, int64_t n, const void *data, const acc *centre, acc *a) {             \
-    (void)centre;                                                                                                  \
-    kernel(min_rows, dtype)(rows, n, data, &a->f);                                                                  \
-  }                                                                                                                \
-  static void rows_sqdev_##dtype(int64_t rows, int64_t n, const void *data, const acc *centre, acc *a) {           \
-    kernel(square_rows, dtype)(rows, n, data, centre != NULL ? &centre->f : NULL, &a->f);                           \
-  }                                                                                                                \
-  static void rows_sumexp_##dtype(int64_t rows, int64_t n, const void *data, const acc *centre, acc *a) {          \
-    kernel(exp_rows, dtype)(rows, n, data, centre != NULL ? &centre->f : NULL, &a->f);                              \
+#define ROWS(dtype, kernel)                                                                               \
+  static void rows_sum_##dtype(int64_t rows, int64_t n, const void *data, const acc *centre, acc *a) {    \
+    (void)centre;                                                                                         \
+    kernel(sum_rows, dtype)(rows, n, data, &a->f);                                                        \
+  }                                                                                                       \
+  static void rows_max_##dtype(int64_t rows, int64_t n, const void *data, const acc *centre, acc *a) {    \
+    (void)centre;                                                                                         \
+    kernel(max_rows, dtype)(rows, n, data, &a->f);                                                        \
+  }                                                                                                       \
+  static void rows_min_##dtype(int64_t rows, int64_t n, const void *data, const acc *centre, acc *a) {    \
+    (void)centre;                                                                                         \
+    kernel(min_rows, dtype)(rows, n, data, &a->f);                                                        \
+  }                                                                                                       \
+  static void rows_sqdev_##dtype(int64_t rows, int64_t n, const void *data, const acc *centre, acc *a) {  \
+    kernel(square_rows, dtype)(rows, n, data, centre != NULL ? &centre->f : NULL, &a->f);                 \
+  }                                                                                                       \
+  static void rows_sumexp_##dtype(int64_t rows, int64_t n, const void *data, const acc *centre, acc *a) { \
+    kernel(exp_rows, dtype)(rows, n, data, centre != NULL ? &centre->f : NULL, &a->f);                    \
   }
 #define DISPATCHED(name, dtype) tx_kernels.name##_##dtype
 #define PLAIN(name, dtype) tx_##name##_##dtype
@@ -250,7 +256,8 @@ static void run_unit(const pass *p, int64_t unit) {
   int64_t col = panel * p->panel, cols = b->inner - col < p->panel ? b->inner - col : p->panel;
   int64_t row = segment * p->segment, rows = b->reduce - row < p->segment ? b->reduce - row : p->segment;
   acc *a = p->partial + (o * p->segments + segment) * b->inner + col;
-  const char *x = (const char *)tx_data(b->t) + ((o * b->reduce + row) * b->inner + col) * (int64_t)tx_dtype_size(b->t->dtype);
+  const char *x =
+      (const char *)tx_data(b->t) + ((o * b->reduce + row) * b->inner + col) * (int64_t)tx_dtype_size(b->t->dtype);
   const acc *centre = p->centre != NULL ? p->centre + o * b->inner + col : NULL;
   if (p->rows != NULL && rows > 0) {
     p->rows(1, rows, x, centre, a);
@@ -307,20 +314,20 @@ typedef struct search {
   int64_t per_block; /* outer indices */
 } search;
 
-#define FIND(dtype, type, family, equal)                                                               \
-  static void find_##dtype(const search *s, int64_t o) {                                               \
-    const block3 *b = s->b;                                                                            \
-    const type *data = (const type *)tx_data(b->t) + o * b->reduce * b->inner;                         \
-    for (int64_t j = 0; j < b->inner; j++) {                                                           \
-      const family##_acc w = s->wanted[o * b->inner + j].family;                                       \
-      int64_t r = 0;                                                                                   \
-      while (r < b->reduce - 1) {                                                                      \
-        const family##_acc x = data[r * b->inner + j];                                                 \
-        if (equal) break;                                                                              \
-        r++;                                                                                           \
-      }                                                                                                \
-      s->found[o * b->inner + j] = r + 1;                                                              \
-    }                                                                                                  \
+#define FIND(dtype, type, family, equal)                                       \
+  static void find_##dtype(const search *s, int64_t o) {                       \
+    const block3 *b = s->b;                                                    \
+    const type *data = (const type *)tx_data(b->t) + o * b->reduce * b->inner; \
+    for (int64_t j = 0; j < b->inner; j++) {                                   \
+      const family##_acc w = s->wanted[o * b->inner + j].family;               \
+      int64_t r = 0;                                                           \
+      while (r < b->reduce - 1) {                                              \
+        const family##_acc x = data[r * b->inner + j];                         \
+        if (equal) break;                                                      \
+        r++;                                                                   \
+      }                                                                        \
+      s->found[o * b->inner + j] = r + 1;                                      \
+    }                                                                          \
   }
 FIND(u8, uint8_t, i, x == w)
 FIND(i64, int64_t, i, x == w)
@@ -475,8 +482,8 @@ static int result_shape(const tx_tensor *t, uint32_t mask, bool keepdim, int64_t
   return dims;
 }
 
-tx_status tx_reduce(const char *operation, tx_reduce_op op, const tx_tensor *t, uint32_t mask, bool keepdim, double correction,
-                    tx_tensor **out) {
+tx_status tx_reduce(const char *operation, tx_reduce_op op, const tx_tensor *t, uint32_t mask, bool keepdim,
+                    double correction, tx_tensor **out) {
   block3 b;
   tx_tensor *wide = NULL; /* of integers whose result is no integer: as f64 */
   if (!tx_dtype_is_float(t->dtype) && !keeps_integers(op)) {

@@ -12,11 +12,16 @@ static double gelu_inner_slope(double x) { return sqrt_2_over_pi * (1 + 3 * 0.04
 
 static double value(tx_activation kind, double slope, double x) {
   switch (kind) {
-    case TX_ACT_RELU: return x < 0 ? 0 : x;
-    case TX_ACT_LEAKY_RELU: return x > 0 ? x : slope * x;
-    case TX_ACT_SILU: return x / (1 + exp(-x));
-    case TX_ACT_GELU: return 0.5 * x * (1 + erf(x * sqrt_half));
-    case TX_ACT_GELU_TANH: return 0.5 * x * (1 + tanh(gelu_inner(x)));
+    case TX_ACT_RELU:
+      return x < 0 ? 0 : x;
+    case TX_ACT_LEAKY_RELU:
+      return x > 0 ? x : slope * x;
+    case TX_ACT_SILU:
+      return x / (1 + exp(-x));
+    case TX_ACT_GELU:
+      return 0.5 * x * (1 + erf(x * sqrt_half));
+    case TX_ACT_GELU_TANH:
+      return 0.5 * x * (1 + tanh(gelu_inner(x)));
   }
   return x;
 }
@@ -24,8 +29,10 @@ static double value(tx_activation kind, double slope, double x) {
 /* f'(x) * dy. */
 static double gradient(tx_activation kind, double slope, double x, double dy) {
   switch (kind) {
-    case TX_ACT_RELU: return x > 0 ? dy : 0;
-    case TX_ACT_LEAKY_RELU: return x > 0 ? dy : slope * dy;
+    case TX_ACT_RELU:
+      return x > 0 ? dy : 0;
+    case TX_ACT_LEAKY_RELU:
+      return x > 0 ? dy : slope * dy;
     case TX_ACT_SILU: {
       double s = 1 / (1 + exp(-x));
       return dy * s * (1 + x * (1 - s));

@@ -1,7 +1,7 @@
 /* dropout_body.h - the text of kernels/ref/dropout.c for one type: REAL is float or double, NAME(x) the function's name. */
 
-void NAME(dropout)(int64_t n, int64_t first, uint64_t seed, uint64_t stream, uint32_t threshold, REAL scale, const REAL *x,
-                   REAL *y) {
+void NAME(dropout)(int64_t n, int64_t first, uint64_t seed, uint64_t stream, uint32_t threshold, REAL scale,
+                   const REAL *x, REAL *y) {
   for (int64_t group = 0; group * 64 < n; group++) {
     for (int64_t lane = 0; lane < 16; lane++) {
       uint32_t word[4];

@@ -3,9 +3,9 @@
 
 #include "kernels/ref/ref.h"
 
-#define UNARY(f, expression)                                 \
+#define UNARY(f, expression)                                   \
   void tx_##f##_f32_ref(int64_t n, const float *x, float *y) { \
-    for (int64_t i = 0; i < n; i++) y[i] = expression;       \
+    for (int64_t i = 0; i < n; i++) y[i] = expression;         \
   }
 
 UNARY(exp, expf(x[i]))

@@ -17,8 +17,8 @@ void NAME(channel_square)(int64_t rows, int64_t c, const REAL *x, const double *
   }
 }
 
-void NAME(norm_apply)(int64_t rows, int64_t c, const REAL *x, const REAL *scale, const REAL *shift, const REAL *residual,
-                      bool relu, REAL *y) {
+void NAME(norm_apply)(int64_t rows, int64_t c, const REAL *x, const REAL *scale, const REAL *shift,
+                      const REAL *residual, bool relu, REAL *y) {
   for (int64_t i = 0; i < rows; i++) {
     for (int64_t j = 0; j < c; j++) {
       REAL z = x[i * c + j] * scale[j] + shift[j];

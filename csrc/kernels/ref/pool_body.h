@@ -18,8 +18,8 @@ void NAME(max_window)(int64_t rows, int64_t columns, int64_t row_step, int64_t c
   }
 }
 
-void NAME(max_window_grad)(int64_t rows, int64_t columns, int64_t row_step, int64_t c, const REAL *dy, const uint16_t *index,
-                           int64_t first, int64_t index_step, int64_t column_step, REAL *dx) {
+void NAME(max_window_grad)(int64_t rows, int64_t columns, int64_t row_step, int64_t c, const REAL *dy,
+                           const uint16_t *index, int64_t first, int64_t index_step, int64_t column_step, REAL *dx) {
   for (int64_t j = 0; j < c; j++) dx[j] = 0;
   for (int64_t r = 0; r < rows; r++) {
     for (int64_t s = 0; s < columns; s++) {

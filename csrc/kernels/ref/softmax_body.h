@@ -38,8 +38,8 @@ void NAME(log_sum_exp)(int64_t rows, int64_t n, const REAL *x, REAL *highest, RE
   for (int64_t i = 0; i < rows; i++) logsum[i] = (REAL)log(NAME(row_sum)(n, x + i * n, &highest[i]));
 }
 
-void NAME(scaled_softmax)(int64_t rows, int64_t n, const REAL *x, const REAL *highest, const REAL *logsum, const REAL *factor,
-                          REAL *y) {
+void NAME(scaled_softmax)(int64_t rows, int64_t n, const REAL *x, const REAL *highest, const REAL *logsum,
+                          const REAL *factor, REAL *y) {
   for (int64_t i = 0; i < rows; i++) {
     for (int64_t j = 0; j < n; j++) {
       y[i * n + j] = (REAL)((double)factor[i] * exp((double)(x[i * n + j] - highest[i]) - (double)logsum[i]));

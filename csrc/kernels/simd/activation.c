@@ -8,19 +8,26 @@ TX_INLINE vfloat gelu_inner(vfloat x) { return 2.0f * sqrt_2_over_pi * vf_fma(ge
 
 TX_INLINE vfloat value(tx_activation kind, vfloat slope, vfloat x) {
   switch (kind) {
-    case TX_ACT_RELU: return vf_max(vf_set(0), x); /* in this order a NaN stays */
-    case TX_ACT_LEAKY_RELU: return vf_select(x > 0.0f, x, slope * x);
-    case TX_ACT_SILU: return x * vf_logistic(x);
-    case TX_ACT_GELU: return 0.5f * x * (1.0f + vf_erf(x * sqrt_half));
-    case TX_ACT_GELU_TANH: return x * vf_logistic(gelu_inner(x));
+    case TX_ACT_RELU:
+      return vf_max(vf_set(0), x); /* in this order a NaN stays */
+    case TX_ACT_LEAKY_RELU:
+      return vf_select(x > 0.0f, x, slope * x);
+    case TX_ACT_SILU:
+      return x * vf_logistic(x);
+    case TX_ACT_GELU:
+      return 0.5f * x * (1.0f + vf_erf(x * sqrt_half));
+    case TX_ACT_GELU_TANH:
+      return x * vf_logistic(gelu_inner(x));
   }
   return x;
 }
 
 TX_INLINE vfloat gradient(tx_activation kind, vfloat slope, vfloat x, vfloat dy) {
   switch (kind) {
-    case TX_ACT_RELU: return vf_select(x > 0.0f, dy, vf_set(0));
-    case TX_ACT_LEAKY_RELU: return vf_select(x > 0.0f, dy, slope * dy);
+    case TX_ACT_RELU:
+      return vf_select(x > 0.0f, dy, vf_set(0));
+    case TX_ACT_LEAKY_RELU:
+      return vf_select(x > 0.0f, dy, slope * dy);
     case TX_ACT_SILU: {
       vfloat s = vf_logistic(x);
       return dy * s * vf_fma(x, 1.0f - s, vf_set(1));
@@ -56,20 +63,41 @@ TX_INLINE void activate_grad(tx_activation kind, int64_t n, float slope, const f
 /* The loops once for each function. */
 void TX_SIMD_NAME(activate_f32)(tx_activation kind, int64_t n, float slope, const float *x, float *y) {
   switch (kind) {
-    case TX_ACT_RELU: activate(TX_ACT_RELU, n, slope, x, y); break;
-    case TX_ACT_LEAKY_RELU: activate(TX_ACT_LEAKY_RELU, n, slope, x, y); break;
-    case TX_ACT_SILU: activate(TX_ACT_SILU, n, slope, x, y); break;
-    case TX_ACT_GELU: activate(TX_ACT_GELU, n, slope, x, y); break;
-    case TX_ACT_GELU_TANH: activate(TX_ACT_GELU_TANH, n, slope, x, y); break;
+    case TX_ACT_RELU:
+      activate(TX_ACT_RELU, n, slope, x, y);
+      break;
+    case TX_ACT_LEAKY_RELU:
+      activate(TX_ACT_LEAKY_RELU, n, slope, x, y);
+      break;
+    case TX_ACT_SILU:
+      activate(TX_ACT_SILU, n, slope, x, y);
+      break;
+    case TX_ACT_GELU:
+      activate(TX_ACT_GELU, n, slope, x, y);
+      break;
+    case TX_ACT_GELU_TANH:
+      activate(TX_ACT_GELU_TANH, n, slope, x, y);
+      break;
   }
 }
 
-void TX_SIMD_NAME(activate_grad_f32)(tx_activation kind, int64_t n, float slope, const float *x, const float *dy, float *dx) {
+void TX_SIMD_NAME(activate_grad_f32)(tx_activation kind, int64_t n, float slope, const float *x, const float *dy,
+                                     float *dx) {
   switch (kind) {
-    case TX_ACT_RELU: activate_grad(TX_ACT_RELU, n, slope, x, dy, dx); break;
-    case TX_ACT_LEAKY_RELU: activate_grad(TX_ACT_LEAKY_RELU, n, slope, x, dy, dx); break;
-    case TX_ACT_SILU: activate_grad(TX_ACT_SILU, n, slope, x, dy, dx); break;
-    case TX_ACT_GELU: activate_grad(TX_ACT_GELU, n, slope, x, dy, dx); break;
-    case TX_ACT_GELU_TANH: activate_grad(TX_ACT_GELU_TANH, n, slope, x, dy, dx); break;
+    case TX_ACT_RELU:
+      activate_grad(TX_ACT_RELU, n, slope, x, dy, dx);
+      break;
+    case TX_ACT_LEAKY_RELU:
+      activate_grad(TX_ACT_LEAKY_RELU, n, slope, x, dy, dx);
+      break;
+    case TX_ACT_SILU:
+      activate_grad(TX_ACT_SILU, n, slope, x, dy, dx);
+      break;
+    case TX_ACT_GELU:
+      activate_grad(TX_ACT_GELU, n, slope, x, dy, dx);
+      break;
+    case TX_ACT_GELU_TANH:
+      activate_grad(TX_ACT_GELU_TANH, n, slope, x, dy, dx);
+      break;
   }
 }

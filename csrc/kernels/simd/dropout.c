@@ -1,8 +1,8 @@
 /* dropout.c - elements left out at random, and the others scaled. */
 #include "kernels/simd/philox.h"
 
-void TX_SIMD_NAME(dropout_f32)(int64_t n, int64_t first, uint64_t seed, uint64_t stream, uint32_t threshold, float scale,
-                               const float *x, float *y) {
+void TX_SIMD_NAME(dropout_f32)(int64_t n, int64_t first, uint64_t seed, uint64_t stream, uint32_t threshold,
+                               float scale, const float *x, float *y) {
   for (int64_t group = 0; group < n; group += 64) {
     for (int64_t lane = 0; lane < 16; lane += VF) {
       vword word[4];

@@ -1,11 +1,11 @@
 /* elementwise.c - y[i] = f(x[i]) on vectors; the functions themselves stand in vmath.h. */
 #include "kernels/simd/vmath.h"
 
-#define UNARY(name, f)                                                    \
-  void TX_SIMD_NAME(name##_f32)(int64_t n, const float *x, float *y) {    \
-    int64_t i = 0;                                                        \
-    for (; i + VF <= n; i += VF) vf_store(y + i, f(vf_load(x + i)));      \
-    if (i < n) vf_store_n(y + i, f(vf_load_n(x + i, n - i)), n - i);      \
+#define UNARY(name, f)                                                 \
+  void TX_SIMD_NAME(name##_f32)(int64_t n, const float *x, float *y) { \
+    int64_t i = 0;                                                     \
+    for (; i + VF <= n; i += VF) vf_store(y + i, f(vf_load(x + i)));   \
+    if (i < n) vf_store_n(y + i, f(vf_load_n(x + i, n - i)), n - i);   \
   }
 
 UNARY(exp, vf_exp)

@@ -35,41 +35,28 @@ static int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
 
 /* -- sums -------------------------------------------------------------------------------------------------------------- */
 
-/* Adds the sums of a tile of vectors next to each other to sum[]; the last vector of the row may be `last` < VF wide. With
- * `mean`: the sums of squared distances from it. */
-TX_INLINE void sum_tile(int tile, int64_t last, int64_t rows, int64_t c, const float *x, const double *mean, double *sum) {
-  vdouble acc[8], middle[8];
-  double row[8 * VD] = {0};
-  int64_t width = (tile - 1) * VF + last;
-  if (mean != NULL) memcpy(row, mean, (size_t)width * sizeof(double));
-  for (int v = 0; v < 2 * tile; v++) {
-    acc[v] = (vdouble){0};
-    middle[v] = vd_load(row + v * VD);
-  }
-  for (int64_t i = 0; i < rows; i++) {
-    for (int v = 0; v < tile; v++) {
-      const float *at = x + i * c + v * VF;
-      vfloat value = v == tile - 1 && last < VF ? vf_load_n(at, last) : vf_load(at);
+/* Adds the first `width` channels of rows that stand c apart to sum[], or with `mean` their squared distances from it. Row
+ * by row, as memory has them: the sums wait in the first-level cache. */
+TX_INLINE void sum_rows(int64_t rows, int64_t c, int64_t width, const float *x, const double *mean, double *sum) {
+  for (int64_t i = 0; i < rows; i++, x += c) {
+    int64_t j = 0;
+    for (; j + VF <= width; j += VF) {
+      vfloat value = vf_load(x + j);
       vdouble low = vd_low(value), high = vd_high(value);
       if (mean != NULL) {
-        low -= middle[2 * v];
-        high -= middle[2 * v + 1];
+        low -= vd_load(mean + j);
+        high -= vd_load(mean + j + VD);
         low *= low;
         high *= high;
       }
-      acc[2 * v] += low;
-      acc[2 * v + 1] += high;
+      vd_store(sum + j, vd_load(sum + j) + low);
+      vd_store(sum + j + VD, vd_load(sum + j + VD) + high);
+    }
+    for (; j < width; j++) {
+      double value = (double)x[j], apart = mean != NULL ? value - mean[j] : 0;
+      sum[j] += mean != NULL ? apart * apart : value;
     }
   }
-  for (int v = 0; v < 2 * tile; v++) vd_store(row + v * VD, acc[v]);
-  for (int64_t j = 0; j < width; j++) sum[j] += row[j];
-}
-
-/* The first `width` channels of rows that stand c apart. */
-TX_INLINE void sum_rows(int64_t rows, int64_t c, int64_t width, const float *x, const double *mean, double *sum) {
-  int64_t j = 0;
-  for (; j + 4 * VF <= width; j += 4 * VF) sum_tile(4, VF, rows, c, x + j, mean != NULL ? mean + j : NULL, sum + j);
-  for (; j < width; j += VF) sum_tile(1, least(width - j, VF), rows, c, x + j, mean != NULL ? mean + j : NULL, sum + j);
 }
 
 void TX_SIMD_NAME(channel_sum_f32)(int64_t rows, int64_t c, const float *x, double *sum) {
@@ -106,8 +93,8 @@ void TX_SIMD_NAME(channel_square_f32)(int64_t rows, int64_t c, const float *x, c
 
 /* -- normalize --------------------------------------------------------------------------------------------------------- */
 
-TX_INLINE void apply_part(int64_t n, const float *x, const float *scale, const float *shift, const float *residual, bool relu,
-                          float *y) {
+TX_INLINE void apply_part(int64_t n, const float *x, const float *scale, const float *shift, const float *residual,
+                          bool relu, float *y) {
   vfloat z = vf_fma(vf_load_part(x, n), vf_load_part(scale, n), vf_load_part(shift, n));
   if (residual != NULL) z += vf_load_part(residual, n);
   if (relu) z = vf_max(vf_set(0), z); /* in this order a NaN stays */
@@ -122,13 +109,14 @@ TX_INLINE void apply_rows(int64_t rows, int64_t c, const float *x, const float *
     for (; j + VF <= c; j += VF) {
       apply_part(VF, x + i * c + j, scale + j, shift + j, also != NULL ? also + j : NULL, relu, y + i * c + j);
     }
-    if (j < c) apply_part(c - j, x + i * c + j, scale + j, shift + j, also != NULL ? also + j : NULL, relu, y + i * c + j);
+    if (j < c)
+      apply_part(c - j, x + i * c + j, scale + j, shift + j, also != NULL ? also + j : NULL, relu, y + i * c + j);
   }
 }
 
 /* The loops once for each combination, so that they hold no branches. */
-static void apply(int64_t rows, int64_t c, const float *x, const float *scale, const float *shift, const float *residual,
-                  bool relu, float *y) {
+static void apply(int64_t rows, int64_t c, const float *x, const float *scale, const float *shift,
+                  const float *residual, bool relu, float *y) {
   if (residual == NULL && !relu) apply_rows(rows, c, x, scale, shift, NULL, false, y);
   if (residual == NULL && relu) apply_rows(rows, c, x, scale, shift, NULL, true, y);
   if (residual != NULL && !relu) apply_rows(rows, c, x, scale, shift, residual, false, y);
@@ -158,50 +146,56 @@ typedef enum gate { OPEN, BY_X, BY_Y } gate;
 TX_INLINE vfloat gated(gate by, int64_t n, vfloat x, const float *dy, const float *y, const float *scale,
                        const float *shift) {
   vfloat dz = vf_load_part(dy, n);
+  if (by != OPEN) dz = vf_loaded(dz);
   if (by == BY_X) dz = vf_select(vf_fma(x, vf_load_part(scale, n), vf_load_part(shift, n)) > 0.0f, dz, vf_set(0));
   if (by == BY_Y) dz = vf_select(vf_load_part(y, n) > 0.0f, dz, vf_set(0));
   return dz;
 }
 
-TX_INLINE void grad_sums_tile(gate by, int tile, int64_t last, int64_t rows, int64_t c, const float *x, const float *mean,
-                              const float *dy, const float *y, const float *scale, const float *shift, double *sum,
-                              double *product) {
-  vdouble acc[4], acc_product[4];
-  for (int v = 0; v < 2 * tile; v++) acc[v] = acc_product[v] = (vdouble){0};
+enum { GROUP = 8 }; /* rows that are added up in f32 before they join the sums in f64 */
+
+/* One vector of one row, added to s[] and p[]. */
+TX_INLINE void grad_sums_part(gate by, int64_t n, const float *x, const float *mean, const float *dy, const float *y,
+                              const float *scale, const float *shift, float *s, float *p) {
+  vfloat value = vf_load_part(x, n), dz = gated(by, n, value, dy, y, scale, shift);
+  vf_store_part(s, vf_load_part(s, n) + dz, n);
+  vf_store_part(p, vf_fma(dz, value - vf_load_part(mean, n), vf_load_part(p, n)), n);
+}
+
+/* Up to WIDEST channels of a few rows that stand c apart. */
+TX_INLINE void grad_sums_group(gate by, int64_t rows, int64_t c, int64_t width, const float *x, const float *mean,
+                               const float *dy, const float *y, const float *scale, const float *shift, double *sum,
+                               double *product) {
+  float s[WIDEST], p[WIDEST];
+  memset(s, 0, (size_t)width * sizeof s[0]);
+  memset(p, 0, (size_t)width * sizeof p[0]);
   for (int64_t i = 0; i < rows; i++) {
-    for (int v = 0; v < tile; v++) {
-      int64_t n = v == tile - 1 ? last : VF, j = v * VF, k = i * c + j;
-      vfloat value = vf_load_part(x + k, n);
-      vfloat dz = gated(by, n, value, dy + k, by == BY_Y ? y + k : NULL, by == BY_X ? scale + j : NULL,
-                        by == BY_X ? shift + j : NULL);
-      vfloat p = dz * (value - vf_load_part(mean + j, n));
-      acc[2 * v] += vd_low(dz);
-      acc[2 * v + 1] += vd_high(dz);
-      acc_product[2 * v] += vd_low(p);
-      acc_product[2 * v + 1] += vd_high(p);
+    for (int64_t j = 0; j < width; j += VF) {
+      int64_t k = i * c + j;
+      const float *gate_y = by == BY_Y ? y + k : NULL, *gate_scale = by == BY_X ? scale + j : NULL,
+                  *gate_shift = by == BY_X ? shift + j : NULL;
+      if (j + VF <= width) {
+        grad_sums_part(by, VF, x + k, mean + j, dy + k, gate_y, gate_scale, gate_shift, s + j, p + j);
+      } else {
+        grad_sums_part(by, width - j, x + k, mean + j, dy + k, gate_y, gate_scale, gate_shift, s + j, p + j);
+      }
     }
   }
-  double row[2][4 * VD];
-  for (int v = 0; v < 2 * tile; v++) {
-    vd_store(row[0] + v * VD, acc[v]);
-    vd_store(row[1] + v * VD, acc_product[v]);
-  }
-  for (int64_t j = 0; j < (tile - 1) * VF + last; j++) {
-    sum[j] += row[0][j];
-    product[j] += row[1][j];
+  for (int64_t j = 0; j < width; j++) {
+    sum[j] += (double)s[j];
+    product[j] += (double)p[j];
   }
 }
 
 TX_INLINE void grad_sums_rows(gate by, int64_t rows, int64_t c, const float *x, const float *mean, const float *dy,
                               const float *y, const float *scale, const float *shift, double *sum, double *product) {
-  int64_t j = 0;
-  for (; j + 2 * VF <= c; j += 2 * VF) {
-    grad_sums_tile(by, 2, VF, rows, c, x + j, mean + j, dy + j, by == BY_Y ? y + j : NULL, by == BY_X ? scale + j : NULL,
-                   by == BY_X ? shift + j : NULL, sum + j, product + j);
-  }
-  for (; j < c; j += VF) {
-    grad_sums_tile(by, 1, least(c - j, VF), rows, c, x + j, mean + j, dy + j, by == BY_Y ? y + j : NULL,
-                   by == BY_X ? scale + j : NULL, by == BY_X ? shift + j : NULL, sum + j, product + j);
+  for (int64_t first = 0; first < rows; first += GROUP) {
+    for (int64_t j = 0; j < c; j += WIDEST) {
+      int64_t k = first * c + j;
+      grad_sums_group(by, least(rows - first, GROUP), c, least(c - j, WIDEST), x + k, mean + j, dy + k,
+                      by == BY_Y ? y + k : NULL, by == BY_X ? scale + j : NULL, by == BY_X ? shift + j : NULL, sum + j,
+                      product + j);
+    }
   }
 }
 
@@ -261,7 +255,8 @@ TX_INLINE void grad_rows(gate by, int64_t rows, int64_t c, const float *x, const
       if (j + VF <= c) {
         grad_part(by, VF, x + k, dy + k, gate_y, gate_scale, gate_shift, of_dz + j, of_x + j, constant + j, to, also);
       } else {
-        grad_part(by, c - j, x + k, dy + k, gate_y, gate_scale, gate_shift, of_dz + j, of_x + j, constant + j, to, also);
+        grad_part(by, c - j, x + k, dy + k, gate_y, gate_scale, gate_shift, of_dz + j, of_x + j, constant + j, to,
+                  also);
       }
     }
   }
@@ -287,7 +282,8 @@ void TX_SIMD_NAME(norm_grad_f32)(int64_t rows, int64_t c, const float *x, const 
     float wide[5][WIDEST];
     int64_t done = folded * fold * c;
     grad(folded, fold * c, x, dy, y, repeat(fold, c, scale, wide[0]), repeat(fold, c, shift, wide[1]),
-         repeat(fold, c, of_dz, wide[2]), repeat(fold, c, of_x, wide[3]), repeat(fold, c, constant, wide[4]), dx, dresidual);
+         repeat(fold, c, of_dz, wide[2]), repeat(fold, c, of_x, wide[3]), repeat(fold, c, constant, wide[4]), dx,
+         dresidual);
     x += done;
     dy += done;
     if (y != NULL) y += done;

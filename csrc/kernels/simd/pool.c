@@ -16,8 +16,8 @@ TX_INLINE void store_index(uint16_t *p, vint v, int64_t n) {
 
 TX_INLINE vint vi_select(vint condition, vint a, vint b) { return (a & condition) | (b & ~condition); }
 
-TX_INLINE void max_part(int64_t n, int64_t rows, int64_t columns, int64_t row_step, int64_t c, const float *x, int64_t first,
-                        int64_t index_step, float *y, uint16_t *index) {
+TX_INLINE void max_part(int64_t n, int64_t rows, int64_t columns, int64_t row_step, int64_t c, const float *x,
+                        int64_t first, int64_t index_step, float *y, uint16_t *index) {
   vfloat most = vf_load_part(x, n);
   vint at = vi_set((int32_t)first);
   for (int64_t r = 0; r < rows; r++) {
@@ -32,8 +32,8 @@ TX_INLINE void max_part(int64_t n, int64_t rows, int64_t columns, int64_t row_st
   store_index(index, at, n);
 }
 
-void TX_SIMD_NAME(max_window_f32)(int64_t rows, int64_t columns, int64_t row_step, int64_t c, const float *x, int64_t first,
-                                  int64_t index_step, float *y, uint16_t *index) {
+void TX_SIMD_NAME(max_window_f32)(int64_t rows, int64_t columns, int64_t row_step, int64_t c, const float *x,
+                                  int64_t first, int64_t index_step, float *y, uint16_t *index) {
   int64_t j = 0;
   for (; j + VF <= c; j += VF) max_part(VF, rows, columns, row_step, c, x + j, first, index_step, y + j, index + j);
   if (j < c) max_part(c - j, rows, columns, row_step, c, x + j, first, index_step, y + j, index + j);
@@ -59,11 +59,12 @@ void TX_SIMD_NAME(max_window_grad_f32)(int64_t rows, int64_t columns, int64_t ro
   for (; j + VF <= c; j += VF) {
     max_grad_part(VF, rows, columns, row_step, c, dy + j, index + j, first, index_step, column_step, dx + j);
   }
-  if (j < c) max_grad_part(c - j, rows, columns, row_step, c, dy + j, index + j, first, index_step, column_step, dx + j);
+  if (j < c)
+    max_grad_part(c - j, rows, columns, row_step, c, dy + j, index + j, first, index_step, column_step, dx + j);
 }
 
-TX_INLINE void sum_part(int64_t n, int64_t rows, int64_t columns, int64_t row_step, int64_t c, const float *x, float factor,
-                        bool more, float *y) {
+TX_INLINE void sum_part(int64_t n, int64_t rows, int64_t columns, int64_t row_step, int64_t c, const float *x,
+                        float factor, bool more, float *y) {
   vfloat sum = vf_set(0);
   for (int64_t r = 0; r < rows; r++) {
     for (int64_t s = 0; s < columns; s++) sum += vf_load_part(x + r * row_step + s * c, n);
@@ -73,8 +74,8 @@ TX_INLINE void sum_part(int64_t n, int64_t rows, int64_t columns, int64_t row_st
   vf_store_part(y, sum, n);
 }
 
-void TX_SIMD_NAME(sum_window_f32)(int64_t rows, int64_t columns, int64_t row_step, int64_t c, const float *x, float factor,
-                                  bool more, float *y) {
+void TX_SIMD_NAME(sum_window_f32)(int64_t rows, int64_t columns, int64_t row_step, int64_t c, const float *x,
+                                  float factor, bool more, float *y) {
   int64_t j = 0;
   for (; j + VF <= c; j += VF) sum_part(VF, rows, columns, row_step, c, x + j, factor, more, y + j);
   if (j < c) sum_part(c - j, rows, columns, row_step, c, x + j, factor, more, y + j);

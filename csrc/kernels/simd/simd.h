@@ -138,6 +138,17 @@ TX_INLINE void vf_store_part(float *p, vfloat v, int64_t n) {
   }
 }
 
+/* v, loaded by now: keeps the compiler from turning a load and a select into a masked load, which must wait for its mask
+ * and for which the CPU does not run ahead. */
+TX_INLINE vfloat vf_loaded(vfloat v) {
+#if defined(__AVX2__)
+  __asm__("" : "+v"(v));
+#elif defined(__ARM_NEON)
+  __asm__("" : "+w"(v));
+#endif
+  return v;
+}
+
 /* All elements added, in the order of a binary tree. */
 TX_INLINE float vf_sum(vfloat v) {
   float x[VF];

@@ -42,7 +42,8 @@ void TX_SIMD_NAME(softmax_f32)(int64_t rows, int64_t n, bool logarithm, const fl
   }
 }
 
-void TX_SIMD_NAME(softmax_grad_f32)(int64_t rows, int64_t n, bool logarithm, const float *y, const float *dy, float *dx) {
+void TX_SIMD_NAME(softmax_grad_f32)(int64_t rows, int64_t n, bool logarithm, const float *y, const float *dy,
+                                    float *dx) {
   for (int64_t i = 0; i < rows; i++, y += n, dy += n, dx += n) {
     vfloat products = vf_set(0);
     for (int64_t j = 0; j < n; j += VF) {
@@ -64,8 +65,8 @@ void TX_SIMD_NAME(log_sum_exp_f32)(int64_t rows, int64_t n, const float *x, floa
   }
 }
 
-void TX_SIMD_NAME(scaled_softmax_f32)(int64_t rows, int64_t n, const float *x, const float *highest, const float *logsum,
-                                      const float *factor, float *y) {
+void TX_SIMD_NAME(scaled_softmax_f32)(int64_t rows, int64_t n, const float *x, const float *highest,
+                                      const float *logsum, const float *factor, float *y) {
   for (int64_t i = 0; i < rows; i++, x += n, y += n) {
     for (int64_t j = 0; j < n; j += VF) {
       vfloat e = vf_exp(vf_load_part(x + j, n - j) - highest[i] - logsum[i]);

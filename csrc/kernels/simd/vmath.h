@@ -50,8 +50,9 @@ TX_INLINE vfloat vf_exp(vfloat x) {
 /* log x = n log 2 + log(1 + f) with x = 2^n (1 + f), f in [sqrt(1/2) - 1, sqrt(2) - 1];
  * log(1 + f) = f - f^2 / 2 + f^3 p(f). */
 TX_INLINE vfloat vf_log(vfloat x) {
-  static const float c[] = {6.915368066e-02f, -1.178980768e-01f, 1.187297629e-01f, -1.238434847e-01f, 1.421865809e-01f,
-                            -1.666925082e-01f, 2.000222661e-01f, -2.499998660e-01f, 3.333331044e-01f};
+  static const float c[] = {6.915368066e-02f,  -1.178980768e-01f, 1.187297629e-01f,
+                            -1.238434847e-01f, 1.421865809e-01f,  -1.666925082e-01f,
+                            2.000222661e-01f,  -2.499998660e-01f, 3.333331044e-01f};
   vint exponent = (vf_bits(x) - 0x3f3504f3) >> 23; /* the bits of sqrt(1/2) */
   vfloat f = vi_as_float(vf_bits(x) - (exponent << 23)) - 1.0f, n = vi_to_float(exponent), square = f * f;
   vfloat r = square * f * vf_polynomial(f, 9, c);
@@ -65,7 +66,8 @@ TX_INLINE vfloat vf_log(vfloat x) {
 
 /* |x| < 0.63: x + x^3 p(x^2), else 1 - 2 / (e^2x + 1). */
 TX_INLINE vfloat vf_tanh(vfloat x) {
-  static const float c[] = {-5.660780474e-03f, 2.060199917e-02f, -5.372922705e-02f, 1.333132892e-01f, -3.333327831e-01f};
+  static const float c[] = {-5.660780474e-03f, 2.060199917e-02f, -5.372922705e-02f, 1.333132892e-01f,
+                            -3.333327831e-01f};
   vfloat magnitude = vf_abs(x), square = x * x;
   vfloat near = vf_fma(square * x, vf_polynomial(square, 5, c), x);
   vfloat far = 1.0f - 2.0f / (vf_exp(magnitude + magnitude) + 1.0f);
@@ -79,7 +81,7 @@ TX_INLINE vfloat vf_erf(vfloat x) {
   static const float p[] = {8.344876687e-05f, -8.137354919e-04f, 5.200627014e-03f, -2.685926785e-02f,
                             1.128369389e-01f, -3.761263369e-01f, 1.283791666e-01f};
   static const float q[] = {1.123146562e-05f, -3.228053936e-04f, 3.642465024e-03f, -2.376207506e-02f,
-                            1.062368911e-01f, 6.351513086e-01f, 1.286484921e-01f};
+                            1.062368911e-01f, 6.351513086e-01f,  1.286484921e-01f};
   vfloat magnitude = vf_abs(x), t = vf_min(vf_set(4.0f), magnitude);
   vfloat near = vf_fma(x, vf_polynomial(x * x, 7, p), x);
   vfloat far = 1.0f - vf_exp(-vf_fma(t, vf_polynomial(t, 7, q), t));
