@@ -116,6 +116,10 @@ typedef enum tx_activation {
   TX_KERNEL(dropout_f32, void, (int64_t n, int64_t first, uint64_t seed, uint64_t stream, uint32_t threshold, float scale, \
                                 const float *x, float *y)) \
   \
+  /* found[k] = the positions, in order, of words that differ from `wanted` in at most `bits` bits; how many. n < 2^31; \
+   * found has room for n */ \
+  TX_KERNEL(near_u64, int64_t, (int64_t n, const uint64_t *words, uint64_t wanted, int bits, int32_t *found)) \
+  \
   /* -- convolution: kernels/conv.h ---------------------------------------------------------------------------------- */ \
   /* matrix product: kernels/gemm.h */ \
   TX_KERNEL(gemm_panel,  int64_t, (void)) \

@@ -4,9 +4,11 @@
 #include <inttypes.h>
 #include <string.h>
 
+#include "base/memory.h"
 #include "base/rng.h"
 #include "data/csv.h"
 #include "data/file.h"
+#include "data/hash.h"
 #include "data/hdf5.h"
 #include "data/image.h"
 #include "data/images.h"
@@ -125,6 +127,80 @@ static int l_concat_sources(lua_State *L) {
   tx_source *source = NULL;
   tx_status status = tx_source_concat(parts, count, &source);
   return return_source(L, status, source);
+}
+
+/* -- looks ------------------------------------------------------------------------------------------------------------- */
+
+static void push_column(lua_State *L, const tx_look *looks, int64_t n, size_t offset, const char *name) {
+  lua_createtable(L, (int)n, 0);
+  for (int64_t i = 0; i < n; i++) {
+    float value;
+    memcpy(&value, (const char *)&looks[i] + offset, sizeof value);
+    lua_pushnumber(L, value);
+    lua_seti(L, -2, i + 1);
+  }
+  lua_setfield(L, -2, name);
+}
+
+/* Pushes a table of columns: exact (16 bytes of text), mean, std, low, high, dark, bright. */
+static void push_looks(lua_State *L, const tx_look *looks, int64_t n) {
+  lua_createtable(L, 0, 7);
+  lua_createtable(L, (int)n, 0);
+  for (int64_t i = 0; i < n; i++) {
+    lua_pushlstring(L, (const char *)looks[i].exact, sizeof looks[i].exact);
+    lua_seti(L, -2, i + 1);
+  }
+  lua_setfield(L, -2, "exact");
+  push_column(L, looks, n, offsetof(tx_look, mean), "mean");
+  push_column(L, looks, n, offsetof(tx_look, std), "std");
+  push_column(L, looks, n, offsetof(tx_look, low), "low");
+  push_column(L, looks, n, offsetof(tx_look, high), "high");
+  push_column(L, looks, n, offsetof(tx_look, dark), "dark");
+  push_column(L, looks, n, offsetof(tx_look, bright), "bright");
+}
+
+/* Pushes a list of {first =, second =, similarity =, turn =}, positions from 1. */
+static void push_pairs(lua_State *L, const tx_near *pairs, int64_t count) {
+  lua_createtable(L, (int)count, 0);
+  for (int64_t i = 0; i < count; i++) {
+    lua_createtable(L, 0, 4);
+    lua_pushinteger(L, (lua_Integer)pairs[i].first + 1);
+    lua_setfield(L, -2, "first");
+    lua_pushinteger(L, (lua_Integer)pairs[i].second + 1);
+    lua_setfield(L, -2, "second");
+    lua_pushnumber(L, pairs[i].similarity);
+    lua_setfield(L, -2, "similarity");
+    lua_pushinteger(L, pairs[i].turn);
+    lua_setfield(L, -2, "turn");
+    lua_seti(L, -2, i + 1);
+  }
+}
+
+/* source:looks(positions, bits, similarity) -> columns, pairs that look alike | nil, message; positions in the pairs are
+ * those in the list */
+static int l_looks(lua_State *L) {
+  tx_source *source = tx_check_source(L, 1);
+  int bits = (int)luaL_checkinteger(L, 3);
+  double similarity = luaL_checknumber(L, 4);
+  int64_t n;
+  const int64_t *positions = check_positions(L, 2, "audit", source, &n);
+  luaL_argcheck(L, n <= INT32_MAX, 2, "too many images");
+  tx_look *looks = lua_newuserdatauv(L, (size_t)(n > 0 ? n : 1) * sizeof *looks, 0);
+  tx_watch_interrupt(L);
+  tx_status status = tx_look_at(source, positions, n, looks);
+  if (status != TX_OK) return tx_raise(L, status);
+  tx_check_interrupt(L);
+  tx_near *pairs;
+  int64_t count;
+  status = tx_look_alikes(looks, n, bits, similarity, &pairs, &count);
+  if (status != TX_OK) return tx_raise(L, status);
+  tx_near *kept = lua_newuserdatauv(L, (size_t)(count > 0 ? count : 1) * sizeof *kept, 0);
+  memcpy(kept, pairs, (size_t)count * sizeof *kept);
+  tx_dealloc(pairs);
+  tx_check_interrupt(L);
+  push_looks(L, looks, n);
+  push_pairs(L, kept, count);
+  return 2;
 }
 
 /* -- image files ------------------------------------------------------------------------------------------------------- */
@@ -324,8 +400,8 @@ static const luaL_Reg functions[] = {
     {"load_image", l_load_image},         {"write_png", l_write_png},         {"read_csv", l_read_csv},
     {"list_folder", l_list_folder},       {"shuffled", l_shuffled},           {NULL, NULL}};
 
-static const luaL_Reg source_methods[] = {
-    {"images", l_images}, {"cache", l_cache}, {"statistics", l_statistics}, {"save_npy", l_save_npy}, {NULL, NULL}};
+static const luaL_Reg source_methods[] = {{"images", l_images},     {"cache", l_cache}, {"statistics", l_statistics},
+                                          {"save_npy", l_save_npy}, {"looks", l_looks}, {NULL, NULL}};
 
 static const luaL_Reg csv_meta[] = {{"__gc", l_close_csv}, {"__close", l_close_csv}, {NULL, NULL}};
 static const luaL_Reg hdf5_meta[] = {{"__gc", l_close_hdf5}, {"__close", l_close_hdf5}, {NULL, NULL}};

@@ -3,6 +3,7 @@
 
 local Set = require "texres.data.set"
 require "texres.data.split" -- adds methods to Set, as do the next
+require "texres.data.audit"
 require "texres.data.loader"
 require "texres.data.sheet"
 local arrays = require "texres.data.arrays"

@@ -1,0 +1,42 @@
+/* hash.h - what images look like, in short: to find duplicates, near duplicates, constant and saturated images.
+ *
+ * The look of an image is made of its pixels as f32 (data/source.h), channels averaged for all but the exact hash:
+ *
+ *     exact      128-bit hash of the pixels: equal for equal images
+ *     thumb      the image averaged down to 16 x 16, mean 0, length 1; their scalar product is the correlation of two images
+ *     sign[t]    of the image after t quarter turns: which of the 63 lowest cosine waves of the thumb are positive. Alike
+ *                images differ in few bits (J. Zauner, "Implementation and benchmarking of perceptual image hash
+ *                functions", 2010)
+ */
+#ifndef TX_DATA_HASH_H
+#define TX_DATA_HASH_H
+
+#include "data/source.h"
+
+enum { TX_THUMB = 16 };
+
+typedef struct tx_look {
+  uint64_t exact[2];
+  uint64_t sign[4];
+  float thumb[TX_THUMB * TX_THUMB];
+  float mean, std, low, high; /* of all pixels */
+  float dark, bright;         /* share of pixels <= 0 and >= 1 */
+} tx_look;
+
+/* Two images of which the first, after `turn` quarter turns counterclockwise, is similar to the second. */
+typedef struct tx_near {
+  int64_t first, second; /* first < second */
+  float similarity;      /* correlation of the thumbs */
+  int turn;
+} tx_near;
+
+/* The looks of the images at n positions of a source. */
+tx_status tx_look_at(tx_source *source, const int64_t *index, int64_t n, tx_look *looks);
+
+/* The pairs whose signs differ in at most `bits` bits and whose similarity is `similarity` at least, in order of first and
+ * second; of each first the TX_NEAR_MAX most similar. Images without contrast are left out: all of them are alike.
+ * *pairs is for tx_dealloc. n < 2^31. */
+enum { TX_NEAR_MAX = 16 };
+tx_status tx_look_alikes(const tx_look *looks, int64_t n, int bits, double similarity, tx_near **pairs, int64_t *count);
+
+#endif
