@@ -310,6 +310,44 @@ describe("containers", function()
     assert.is_true(tr.allclose(y, z, 0), "a layer in two places is left alone")
   end)
 
+  it("give activations back at once, but only their own", function()
+    local x = tr.randn(4, 32, 32, 3)
+    local net = images() -- its activations: 2 of 64 kB, 16 of 32 kB
+    collectgarbage()
+    collectgarbage "stop"
+    local before = tr.live_bytes()
+    local y = net(x)
+    y:sum():backward()
+    y:free()
+    local left = tr.live_bytes() - before
+    collectgarbage "restart"
+    assert.is_true(left < 30000, left .. " bytes wait for the collector")
+
+    local seen = {}
+    local function spy(t)
+      seen[#seen + 1] = t
+      return t
+    end
+    net = nn.Sequential {
+      spy, nn.ReLU(), spy, nn.Identity(), nn.Residual { nn.Identity(), spy, nn.Tanh() }, nn.Tanh(), spy,
+    }
+    y = net(x)
+    for i, t in ipairs(seen) do assert.equal(x:numel(), t:numel(), i) end
+    assert.equal(seen[1], x)
+    assert.equal(seen[4], y)
+    local identity = nn.Residual { nn.Identity(), shortcut = nn.Identity() }
+    assert.is_true(tr.allclose(identity(x), x * 2, 0))
+    assert.equal(x:numel(), x:numel())
+    local Own = nn.Module("Own", nn.ReLU) -- keeps its input
+    function Own:forward(t)
+      self._kept = t
+      return F.relu(t)
+    end
+    net = nn.Sequential { nn.Tanh(), Own(), nn.Tanh() }
+    net(x)
+    assert.equal(x:numel(), net[2]._kept:numel())
+  end)
+
   it("call a module that stands where ReLU or BatchNorm stood", function()
     local net = images()
     local x = tr.randn(2, 5, 6, 3)

@@ -9,11 +9,13 @@ local activation = {}
 for name, fn in pairs { ReLU = "relu", Sigmoid = "sigmoid", Tanh = "tanh", SiLU = "silu", GELU = "gelu" } do
   local class = module.register(name, module.Module(name))
   function class:forward(x) return F[fn](x) end -- luacheck: no self
+  class.keeps_nothing = true
   activation[name] = class
 end
 
 --- LeakyReLU(slope=0.01): x where positive, else slope x.
 local LeakyReLU = module.register("LeakyReLU", module.Module "LeakyReLU")
+LeakyReLU.keeps_nothing = true
 activation.LeakyReLU = LeakyReLU
 
 function LeakyReLU:init(slope) self.slope = check.number("LeakyReLU", "slope", slope or 0.01, -1e3, 1e3) end

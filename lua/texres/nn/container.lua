@@ -15,6 +15,7 @@ local BatchNorm = require("texres.nn.norm").BatchNorm
 local Identity = require("texres.nn.shape").Identity
 local ReLU = require("texres.nn.activation").ReLU
 local Module, is_module, is_plain = module.Module, module.is_module, module.is_plain
+local keeps_nothing = module.keeps_nothing
 
 --- A module around a plain function without parameters.
 local Lambda = module.register("Lambda", Module "Lambda")
@@ -119,9 +120,9 @@ local function pass(self, i)
     step.norm, i = item, skip(self, i + 1)
     item = self[items[i]]
   end
-  if not step.conv and not step.norm then return { item = item }, i + 1 end
+  if not step.conv and not step.norm then return { item = item }, skip(self, i + 1) end
   step.relu = is_plain(item, ReLU)
-  return step, step.relu and i + 1 or i
+  return step, step.relu and skip(self, i + 1) or i
 end
 
 local function run(step, x, residual)
@@ -131,20 +132,39 @@ local function run(step, x, residual)
 end
 
 -- Passes x through the items; a last pass that a residual can be added in is left to the caller when `leave` is true.
--- Returns the result, and that pass.
+-- Returns the result, whether it is a tensor that only the caller knows, and that pass. What lies between two items is
+-- given back as soon as it was used, not when the collector comes: a network's activations are most of its memory.
 local function chain(self, x, leave)
-  local i, last = 1, #self._items
+  local last, own, watched = #self._items, false, module.is_watched()
+  local i = watched and 1 or skip(self, 1)
   while i <= last do
     local step
     step, i = pass(self, i)
-    if leave and i > last and not step.item and not step.relu then return x, step end
-    x = run(step, x)
+    if leave and i > last and not step.item and not step.relu then return x, own, step end
+    local input, own_input = x, own
+    own = not watched and (not step.item or keeps_nothing(step.item))
+    x = run(step, input)
+    if own_input and own then input:free() end
   end
-  return x
+  return x, own
+end
+
+-- For keeps_nothing: all items do, and there is more than Identity.
+local function items_keep_nothing(self)
+  local new = false
+  for _, key in ipairs(self._items) do
+    if keeps_nothing(self[key]) then
+      new = true
+    elseif not is_plain(self[key], Identity) then
+      return false
+    end
+  end
+  return new
 end
 
 --- Sequential{ a, b, ... }: the output of one item is the input of the next.
 local Sequential = module.register("Sequential", Module("Sequential", Container))
+Sequential.keeps_nothing = items_keep_nothing
 
 function Sequential:forward(x)
   return (chain(self, x))
@@ -180,20 +200,38 @@ local function check_shapes(self, body, aside)
     rawget(self, "shortcut") and "" or advice(aside, body))
 end
 
+-- Gives t back when m, which made it or got it, surely did not keep it.
+local function let_go(t, m)
+  if not module.is_watched() and keeps_nothing(m) then t:free() end
+end
+
+function Residual.keeps_nothing(self)
+  local shortcut, activation = rawget(self, "shortcut"), rawget(self, "activation")
+  return items_keep_nothing(self) and (not shortcut or keeps_nothing(shortcut))
+    and (not activation or keeps_nothing(activation))
+end
+
 function Residual:forward(x)
   local shortcut, activation = rawget(self, "shortcut"), rawget(self, "activation")
   local relu = is_plain(activation, ReLU)
-  local body, step = chain(self, x, relu or not activation)
+  local body, own_body, step = chain(self, x, relu or not activation)
   local aside = shortcut and shortcut(x) or x
   local shape = body:shape()
   if step and step.conv then shape = step.conv:output_shape(shape) end
   if shape then check_shapes(self, shape, aside:shape()) end -- else the convolution says what is wrong
+  local sum
   if step then
     step.relu = relu
-    return run(step, body, aside)
+    sum = run(step, body, aside)
+  else
+    sum = body + aside
   end
-  local sum = body + aside
-  return activation and activation(sum) or sum
+  if own_body then body:free() end
+  if shortcut then let_go(aside, shortcut) end
+  if not activation or (step and relu) then return sum end
+  local result = activation(sum)
+  let_go(sum, activation)
+  return result
 end
 
 function Residual:constructor_arguments()

@@ -13,6 +13,7 @@ local module = require "texres.nn.module"
 -- {rows, columns}; padding: a number, {top, bottom, left, right}, "same" or "valid". The weight starts He-normal (fan
 -- out), the bias at zero.
 local Conv2d = module.register("Conv2d", module.Module "Conv2d")
+Conv2d.keeps_nothing = true
 
 function Conv2d:init(c_in, c_out, kernel, options)
   c_in, c_out = check.count("Conv2d", "c_in", c_in), check.count("Conv2d", "c_out", c_out)

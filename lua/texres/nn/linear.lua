@@ -10,6 +10,7 @@ local module = require "texres.nn.module"
 --
 -- Both start uniform in +-1/sqrt(n_in).
 local Linear = module.register("Linear", module.Module "Linear")
+Linear.keeps_nothing = true
 
 function Linear:init(n_in, n_out, options)
   n_in, n_out = check.count("Linear", "n_in", n_in), check.count("Linear", "n_out", n_out)

@@ -35,6 +35,16 @@ local function is_plain(m, class)
   return m ~= nil and getmetatable(m) == class and rawget(m, "forward") == nil
 end
 
+-- Whether m surely returns another tensor than its input, and keeps no reference to that: then a container may give the
+-- input's memory back at once. Classes say so by `keeps_nothing`, true or a function of the object; derived classes and
+-- objects with a forward of their own are not trusted.
+local function keeps_nothing(m)
+  if rawget(m, "forward") then return false end
+  local says = rawget(getmetatable(m), "keeps_nothing")
+  if type(says) == "function" then return says(m) end
+  return says == true
+end
+
 local function is_private(key)
   return type(key) == "string" and key:byte() == 95 -- "_"
 end
@@ -571,6 +581,7 @@ return {
   is_watched = is_watched,
   is_module = is_module,
   is_plain = is_plain,
+  keeps_nothing = keeps_nothing,
   shape_text = shape_text,
   tensor_bytes = tensor_bytes,
 }

@@ -10,6 +10,7 @@ local module = require "texres.nn.module"
 -- The last dimension of x holds the channels: {N,H,W,C} or {N,C}. In training the statistics are those of the batch,
 -- and running ones are kept (variance unbiased); in evaluation the running ones are used. Ioffe, Szegedy, 2015.
 local BatchNorm = module.register("BatchNorm", module.Module "BatchNorm")
+BatchNorm.keeps_nothing = true
 
 function BatchNorm:init(channels, options)
   channels = check.count("BatchNorm", "channels", channels)

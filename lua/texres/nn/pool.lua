@@ -6,6 +6,7 @@ local module = require "texres.nn.module"
 
 --- MaxPool2d(kernel, {stride=kernel, padding=0}).
 local MaxPool2d = module.register("MaxPool2d", module.Module "MaxPool2d")
+MaxPool2d.keeps_nothing = true
 
 function MaxPool2d:init(kernel, options)
   options = check.options("MaxPool2d", options, { stride = kernel, padding = 0 })
@@ -18,6 +19,7 @@ end
 
 --- AvgPool2d(kernel, {stride=kernel, padding=0, count_include_pad=true}).
 local AvgPool2d = module.register("AvgPool2d", module.Module "AvgPool2d")
+AvgPool2d.keeps_nothing = true
 
 function AvgPool2d:init(kernel, options)
   options = check.options("AvgPool2d", options, { stride = kernel, padding = 0, count_include_pad = true })
@@ -33,6 +35,7 @@ end
 
 --- GlobalAvgPool(): {N,H,W,C} to {N,C}, the mean of every channel.
 local GlobalAvgPool = module.register("GlobalAvgPool", module.Module "GlobalAvgPool")
+GlobalAvgPool.keeps_nothing = true
 
 function GlobalAvgPool:forward(x) return F.global_avg_pool(x) end -- luacheck: no self
 

@@ -6,6 +6,7 @@ local module = require "texres.nn.module"
 
 --- Flatten(): {N,...} to {N, product of the rest}.
 local Flatten = module.register("Flatten", module.Module "Flatten")
+Flatten.keeps_nothing = true
 
 function Flatten:forward(x) return F.flatten(x, 2) end -- luacheck: no self
 
@@ -16,6 +17,7 @@ function Identity:forward(x) return x end -- luacheck: no self
 
 --- Dropout(p=0.5): in training sets elements to zero with probability p and scales the others by 1/(1-p).
 local Dropout = module.register("Dropout", module.Module "Dropout")
+Dropout.keeps_nothing = true
 
 function Dropout:init(p) self.p = check.number("Dropout", "p", p or 0.5, 0, 1) end
 
