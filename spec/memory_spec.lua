@@ -56,6 +56,31 @@ describe("memory", function()
     assert.equal(start, live())
   end)
 
+  it("stays flat over 1,000 training steps", function()
+    local nn, F = tr.nn, tr.nn.functional
+    local net = nn.Sequential {
+      nn.Conv2d(1, 8, 3, { padding = 1, bias = false }), nn.BatchNorm(8), nn.ReLU(),
+      nn.Residual { nn.Conv2d(8, 8, 3, { padding = 1, bias = false }), nn.BatchNorm(8), nn.ReLU() },
+      nn.MaxPool2d(2), nn.GlobalAvgPool(), nn.Linear(8, 3),
+    }
+    local x, labels = tr.rand(4, 8, 8, 1), tr.tensor({ 1, 2, 3, 1 }, { dtype = "i64" })
+    local optimizer = tr.optim.Adam(net:parameters(), { lr = 1e-3 })
+    local function steps(n)
+      for _ = 1, n do
+        local loss = F.cross_entropy(net(x), labels)
+        optimizer:zero_grad()
+        loss:backward()
+        optimizer:step()
+      end
+    end
+    steps(100) -- optimizer state, caches
+    local start, before = live(), resident()
+    steps(1000)
+    local after = resident()
+    assert.equal(start, live())
+    if before then assert.is_true(after - before < 4096, ("resident memory grew by %d kB"):format(after - before)) end
+  end)
+
   it("returns to its start after errors", function()
     local a, b = tr.rand(2, 3), tr.rand(4)
     local w = tr.rand(3, { requires_grad = true })

@@ -15,7 +15,11 @@ void tx_save(tx_call *call, int slot, tx_tensor *t) {
   tx_node *node = call->node;
   if (node == NULL || t == NULL) return;
   /* An alias: a node that owned its own output would never be freed. */
-  if (tx_alias(t, &node->saved[slot]) == TX_OK) node->version[slot] = t->storage->version;
+  if (tx_alias(t, &node->saved[slot]) == TX_OK) {
+    node->version[slot] = t->storage->version;
+  } else {
+    node->incomplete = true;
+  }
 }
 
 tx_tensor *tx_saved(tx_call *call, int slot) { return call->node->saved[slot]; }
@@ -39,6 +43,7 @@ static tx_status unalias(tx_call *call) {
 
 static tx_status record(tx_call *call) {
   tx_node *node = call->node;
+  if (node->incomplete) return TX_ENOMEM;
   node->op = call->op;
   node->n_out = call->op->outputs;
   if (call->op->params_size > 0) {

@@ -32,6 +32,7 @@ typedef struct tx_node {
   tx_tensor *dout[TX_MAX_OUTPUTS]; /* gradients that have arrived during backward */
   bool queued;                     /* stands in the queue of the running backward */
   bool freed;                      /* backward has passed and let everything go */
+  bool incomplete;                 /* memory ran out while forward was saving */
   struct tx_node *next;            /* in the list of nodes that wait to be freed */
 
   tx_custom_backward *custom; /* texres.Function */
