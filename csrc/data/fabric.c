@@ -30,7 +30,7 @@ static tx_cloth choose_cloth(const tx_fabric_options *o, int64_t source) {
   tx_cloth c = {.weave = possible[source % n], .key = tx_rng_u32(&rng)};
   float yarn = tx_rangef(&rng, o->yarn[0], o->yarn[1]), sun = tx_rangef(&rng, 0, 6.2831853),
         low = tx_rangef(&rng, 0.15, 0.5);
-  float albedo = tx_rangef(&rng, 0.43, 0.5);
+  float albedo = tx_rangef(&rng, 0.45, 0.51);
   c.pitch[0] = yarn;
   c.pitch[1] = yarn * tx_rangef(&rng, 0.78, 0.95);
   for (int d = 0; d < 2; d++) {
@@ -38,15 +38,15 @@ static tx_cloth choose_cloth(const tx_fabric_options *o, int64_t source) {
     c.albedo[d] = albedo * tx_rangef(&rng, 0.95, 1.05);
     c.twist[d] = tx_rangef(&rng, -0.3, 0.3);
   }
-  c.jitter = tx_rangef(&rng, 0.06, 0.13);
-  c.mottle = tx_rangef(&rng, 0.12, 0.24);
-  c.fibre = tx_rangef(&rng, 0.4, 0.65);
+  c.jitter = tx_rangef(&rng, 0.08, 0.18);
+  c.mottle = tx_rangef(&rng, 0.15, 0.3);
+  c.fibre = tx_rangef(&rng, 0.45, 0.7);
   c.gap = tx_rangef(&rng, 0.06, 0.09);
   c.sun[0] = low * cosf(sun);
   c.sun[1] = low * sinf(sun);
   c.sun[2] = sqrtf(1.0f - low * low);
-  c.blur = tx_rangef(&rng, 0.42, 0.7);
-  c.noise = tx_rangef(&rng, 0.004, 0.01);
+  c.blur = tx_rangef(&rng, 0.55, 0.85);
+  c.noise = tx_rangef(&rng, 0.003, 0.007);
   if (c.weave == TX_WEAVE_TWILL || c.weave == TX_WEAVE_SATIN) { /* denser cloths */
     for (int d = 0; d < 2; d++) c.fill[d] = tx_rangef(&rng, 0.82, 0.92);
   } else if (c.weave == TX_WEAVE_KNIT) {
@@ -58,8 +58,9 @@ static tx_cloth choose_cloth(const tx_fabric_options *o, int64_t source) {
 static tx_pose choose_pose(const tx_fabric_options *o, int64_t image, double angle) {
   tx_rng rng = tx_rng_make(o->seed, tx_mix(STREAM_POSE, (uint64_t)image));
   float turn = (float)(angle / 180.0 * 3.14159265358979 + tx_rng_range(&rng, -0.03, 0.03));
-  return (tx_pose){.cosine = cosf(turn),
-                   .sine = sinf(turn),
+  float skewed = turn + tx_rangef(&rng, -0.06, 0.06);
+  return (tx_pose){.cosine = {cosf(turn), cosf(skewed)},
+                   .sine = {sinf(turn), sinf(skewed)},
                    .u = tx_rangef(&rng, -20000, 20000),
                    .v = tx_rangef(&rng, -20000, 20000)};
 }
@@ -84,7 +85,7 @@ static tx_fabric_record choose_record(const tx_fabric_options *o, int64_t image,
 
 /* Light that falls off across the picture, differently in each. */
 static void light_scene(tx_canvas *canvas, tx_rng *rng) {
-  float turn = tx_rangef(rng, 0, 6.2831853), fall = tx_rangef(rng, 0, 0.12), level = tx_rangef(rng, 0.94, 1.06);
+  float turn = tx_rangef(rng, 0, 6.2831853), fall = tx_rangef(rng, 0, 0.12), level = tx_rangef(rng, 0.96, 1.04);
   float longest = (float)(canvas->height > canvas->width ? canvas->height : canvas->width);
   float dx = fall * cosf(turn) / longest, dy = fall * sinf(turn) / longest;
   for (int64_t row = 0; row < canvas->height; row++)
@@ -142,18 +143,13 @@ typedef struct job {
 
 static size_t aligned(size_t bytes) { return (bytes + TX_ALIGNMENT - 1) / TX_ALIGNMENT * TX_ALIGNMENT; }
 
+/* Fibres that stand out of the yarns everywhere, here one, there a tuft. */
 static void paint_stray_fibres(tx_canvas *canvas, const tx_cloth *cloth, tx_rng *rng) {
-  int64_t count = canvas->height * canvas->width / 700;
-  for (int64_t i = 0; i < count; i++) {
+  int64_t tufts = canvas->height * canvas->width / 900;
+  for (int64_t i = 0; i < tufts; i++) {
     float x = tx_rangef(rng, 0, (double)canvas->width), y = tx_rangef(rng, 0, (double)canvas->height);
-    float turn = tx_rangef(rng, 0, 6.2831853), length = tx_rangef(rng, 5, 18), bend = tx_rangef(rng, -0.4, 0.4);
-    float dx = cosf(turn) * length, dy = sinf(turn) * length;
-    tx_strand fibre = {.x = {x, x + 0.5f * dx - bend * dy, x + dx},
-                       .y = {y, y + 0.5f * dy + bend * dx, y + dy},
-                       .half = {0.45f, 0.25f},
-                       .albedo = cloth->albedo[0] * tx_rangef(rng, 0.7, 1.3),
-                       .opacity = tx_rangef(rng, 0.15, 0.5)};
-    tx_paint_strand(canvas, &fibre);
+    int count = 1 + (int)tx_rng_below(rng, 4);
+    tx_paint_hairs(canvas, rng, count, x, y, 5.0f, 20.0f, cloth->albedo[0] * tx_rangef(rng, 0.7, 1.1));
   }
 }
 

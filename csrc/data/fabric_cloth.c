@@ -8,12 +8,12 @@
 
 #include "data/fabric_parts.h"
 
-struct tx_crossing {
+typedef struct crossing {
   float position[2]; /* of the warp yarn in u, of the weft yarn in v, pixels */
   float half[2];     /* half width, pixels */
   float albedo[2];
   float height; /* 1: warp on top, -1: weft */
-};
+} crossing;
 
 enum { MARGIN = 4 }; /* crossings beyond the corners of the image */
 
@@ -76,10 +76,10 @@ static float relief(const surface *s) {
 static float fibres(const surface *s, float contrast) {
   float across = s->across * s->half + s->twist * s->along;
   float waver = tx_fabric_noise(s->key + 2u, across * 0.15f, s->along * 0.12f) - 0.5f;
-  across += 2.2f * waver;
-  float fine = tx_fabric_noise(s->key, across * 1.15f, s->along * 0.13f);
+  across += 1.5f * waver;
+  float fine = tx_fabric_noise(s->key, across * 1.35f, s->along * 0.12f);
   float coarse = tx_fabric_noise(s->key + 1u, across * 0.45f - 0.05f * s->along, s->along * 0.06f);
-  return 1.0f + contrast * (1.5f * (fine - 0.5f) + 0.8f * (coarse - 0.5f));
+  return 1.0f + contrast * (1.7f * (fine - 0.5f) + 0.9f * (coarse - 0.5f));
 }
 
 static float shade(const tx_cloth *cloth, const surface *s) {
@@ -109,31 +109,30 @@ static float warp_on_top(tx_weave weave, int32_t i, int32_t j) {
 }
 
 /* Yarn `yarn` of one direction where it meets crossing yarn `at`: runs a little aside, a little thicker, a little darker. */
-static void place_yarn(const tx_cloth *cloth, int direction, int32_t yarn, int32_t at, float height,
-                       tx_crossing *crossing) {
+static void place_yarn(const tx_cloth *cloth, int direction, int32_t yarn, int32_t at, float height, crossing *c) {
   uint32_t key = cloth->key + (uint32_t)direction * 16u;
   float pitch = cloth->pitch[direction];
-  float shift = bell(key, yarn, 0) + 0.5f * bell(key + 1u, yarn, at);
-  float width = bell(key + 2u, yarn, 0) + 0.8f * bell(key + 3u, yarn, at);
+  float shift = bell(key, yarn, 0) + 1.1f * bell(key + 1u, yarn, at);
+  float width = bell(key + 2u, yarn, 0) + 1.1f * bell(key + 3u, yarn, at);
   float tone = bell(key + 4u, yarn, 0) +
                1.6f * (tx_fabric_noise(key + 5u, (float)yarn * 7.31f, (float)at * 0.31f) - 0.5f) +
                0.6f * bell(key + 6u, yarn, at);
-  crossing->position[direction] = ((float)yarn + cloth->jitter * shift) * pitch;
-  crossing->half[direction] = 0.5f * cloth->fill[direction] * pitch * (1.0f + 1.6f * cloth->jitter * width) *
-                              (1.0f + 0.07f * (direction == 0 ? height : -height));
-  crossing->albedo[direction] = cloth->albedo[direction] * (1.0f + cloth->mottle * tone);
+  c->position[direction] = ((float)yarn + cloth->jitter * shift) * pitch;
+  c->half[direction] = 0.5f * cloth->fill[direction] * pitch * (1.0f + 1.6f * cloth->jitter * width) *
+                       (1.0f + 0.07f * (direction == 0 ? height : -height));
+  c->albedo[direction] = cloth->albedo[direction] * (1.0f + cloth->mottle * tone);
 }
 
 typedef struct grid {
   int32_t first[2], count[2];
-  const tx_crossing *crossing; /* [count[1]][count[0]]: weft by warp */
+  const crossing *table; /* [count[1]][count[0]]: weft by warp */
 } grid;
 
-static const tx_crossing *crossing_at(const grid *g, int32_t i, int32_t j) {
+static const crossing *crossing_at(const grid *g, int32_t i, int32_t j) {
   int32_t column = i - g->first[0], row = j - g->first[1];
   column = column < 0 ? 0 : column >= g->count[0] ? g->count[0] - 1 : column;
   row = row < 0 ? 0 : row >= g->count[1] ? g->count[1] - 1 : row;
-  return g->crossing + (int64_t)row * g->count[0] + column;
+  return g->table + (int64_t)row * g->count[0] + column;
 }
 
 /* The surface of that yarn of `direction` which is nearest to the point; position `across` it and `along` it in pixels. */
@@ -144,8 +143,8 @@ static surface nearest_yarn(const tx_cloth *cloth, const grid *g, int direction,
   float t = tx_smooth(0.0f, 1.0f, place - (float)at);
   surface best = {.across = 1e9f};
   for (int32_t y = yarn; y <= yarn + 1; y++) {
-    const tx_crossing *a = direction == 0 ? crossing_at(g, y, at) : crossing_at(g, at, y);
-    const tx_crossing *b = direction == 0 ? crossing_at(g, y, at + 1) : crossing_at(g, at + 1, y);
+    const crossing *a = direction == 0 ? crossing_at(g, y, at) : crossing_at(g, at, y);
+    const crossing *b = direction == 0 ? crossing_at(g, y, at + 1) : crossing_at(g, at + 1, y);
     float half = a->half[direction] + t * (b->half[direction] - a->half[direction]);
     float middle = a->position[direction] + t * (b->position[direction] - a->position[direction]);
     float distance = (across - middle) / half;
@@ -266,9 +265,13 @@ static float through_opening(const tx_opening *opening, float *x, float *y) {
   float radii = distance / uneven, rest = tx_clampf((opening->reach - radii) / (opening->reach - 1.0f), 0.0f, 1.0f);
   float before = radii - 0.85f * rest * rest;
   if (before < 0.1f) before = 0.1f;
-  float scale = distance > 0.0f ? before / distance : 1.0f;
+  float scale = distance > 0.0f ? before / distance : 1.0f, stir = opening->stir * rest * (2.0f - rest);
   *x = opening->x + dx * scale;
   *y = opening->y + dy * scale;
+  if (stir > 0.0f) {
+    *x += stir * (tx_fabric_noise(opening->key + 1u, dx * 0.045f, dy * 0.045f) - 0.5f);
+    *y += stir * (tx_fabric_noise(opening->key + 2u, dx * 0.045f, dy * 0.045f) - 0.5f);
+  }
   return radii;
 }
 
@@ -285,15 +288,15 @@ static int64_t crossings_across(const tx_fabric_options *options) {
 
 size_t tx_cloth_scratch(const tx_fabric_options *options) {
   int64_t side = crossings_across(options);
-  return (size_t)(side * side) * sizeof(tx_crossing);
+  return (size_t)(side * side) * sizeof(crossing);
 }
 
 static void to_cloth(const tx_pose *pose, float x, float y, float *u, float *v) {
-  *u = pose->u + pose->cosine * x - pose->sine * y;
-  *v = pose->v + pose->sine * x + pose->cosine * y;
+  *u = pose->u + pose->cosine[0] * x - pose->sine[0] * y;
+  *v = pose->v + pose->sine[1] * x + pose->cosine[1] * y;
 }
 
-static grid lay_grid(const tx_canvas *canvas, const tx_cloth *cloth, const tx_pose *pose, tx_crossing *crossing) {
+static grid lay_grid(const tx_canvas *canvas, const tx_cloth *cloth, const tx_pose *pose, crossing *table) {
   float low[2] = {1e30f, 1e30f}, high[2] = {-1e30f, -1e30f};
   for (int corner = 0; corner < 4; corner++) {
     float at[2];
@@ -304,7 +307,7 @@ static grid lay_grid(const tx_canvas *canvas, const tx_cloth *cloth, const tx_po
       high[d] = fmaxf(high[d], at[d]);
     }
   }
-  grid g = {.crossing = crossing};
+  grid g = {.table = table};
   for (int d = 0; d < 2; d++) {
     g.first[d] = floor_int(low[d] / cloth->pitch[d]) - MARGIN / 2;
     g.count[d] = floor_int(high[d] / cloth->pitch[d]) + MARGIN / 2 - g.first[d];
@@ -312,7 +315,7 @@ static grid lay_grid(const tx_canvas *canvas, const tx_cloth *cloth, const tx_po
   for (int32_t j = 0; j < g.count[1]; j++)
     for (int32_t i = 0; i < g.count[0]; i++) {
       int32_t warp = g.first[0] + i, weft = g.first[1] + j;
-      tx_crossing *c = crossing + (int64_t)j * g.count[0] + i;
+      crossing *c = table + (int64_t)j * g.count[0] + i;
       c->height = warp_on_top(cloth->weave, warp, weft);
       place_yarn(cloth, 0, warp, weft, c->height, c);
       place_yarn(cloth, 1, weft, warp, c->height, c);

@@ -129,10 +129,11 @@ static void cast_shadow(tx_canvas *canvas, const tx_strand *s, box area, float r
 }
 
 void tx_paint_strand(tx_canvas *canvas, const tx_strand *s) {
-  float widest = fmaxf(s->half[0], s->half[1]), reach = widest + 4.0f, length;
-  box area = strand_box(canvas, s, reach + 3.0f);
+  bool shadow = s->shadow > 0.0f; /* it is soft, and falls beside the strand */
+  float reach = fmaxf(s->half[0], s->half[1]) + (shadow ? 4.0f : 1.0f), length;
+  box area = strand_box(canvas, s, reach + (shadow ? 3.0f : 0.0f));
   trace_strand(canvas, s, area, reach, &length);
-  if (s->shadow > 0.0f) cast_shadow(canvas, s, area, reach, length);
+  if (shadow) cast_shadow(canvas, s, area, reach, length);
   for (int64_t row = area.top; row < area.bottom; row++)
     for (int64_t column = area.left; column < area.right; column++) {
       int64_t at = row * canvas->width + column;
@@ -158,9 +159,8 @@ static tx_strand strand_from(float x, float y, float direction, float length, fl
                      .opacity = 1.0f};
 }
 
-/* Fine fibres that stand out from around (x, y). */
-static void paint_hairs(tx_canvas *canvas, tx_rng *rng, int count, float x, float y, float spread, float length,
-                        float albedo) {
+void tx_paint_hairs(tx_canvas *canvas, tx_rng *rng, int count, float x, float y, float spread, float length,
+                    float albedo) {
   for (int i = 0; i < count; i++) {
     float at = tx_rangef(rng, 0, TURN), off = spread * tx_rangef(rng, 0.2, 1);
     tx_strand hair = strand_from(x + off * cosf(at), y + off * sinf(at), tx_rangef(rng, 0, TURN),
@@ -168,7 +168,7 @@ static void paint_hairs(tx_canvas *canvas, tx_rng *rng, int count, float x, floa
     hair.half[0] = 0.45f;
     hair.half[1] = 0.3f;
     hair.albedo = albedo * tx_rangef(rng, 0.7, 1.4);
-    hair.opacity = tx_rangef(rng, 0.25, 0.7);
+    hair.opacity = tx_rangef(rng, 0.3, 0.8);
     tx_paint_strand(canvas, &hair);
   }
 }
@@ -177,10 +177,11 @@ static void paint_hairs(tx_canvas *canvas, tx_rng *rng, int count, float x, floa
 
 /* A liquid that was soaked up: an uneven blot, fringed along the yarns; what is dark stays a little grained. */
 static void paint_stain(tx_canvas *canvas, const tx_fabric_record *r, const tx_pose *pose, tx_rng *rng) {
-  float radius = 0.5f * (float)r->size, stretch = tx_rangef(rng, 0.7, 1.4), soft = tx_rangef(rng, 0.12, 0.4);
+  float radius = 0.5f * (float)r->size * tx_rangef(rng, 0.8, 2.2), stretch = tx_rangef(rng, 0.7, 1.4),
+        soft = tx_rangef(rng, 0.12, 0.4);
   bool bleach = tx_rng_uniform(rng) < 0.12;
-  float strength = (float)r->severity, keep = bleach ? 1.0f + 0.9f * strength : 1.0f - 0.82f * strength;
-  float tint = bleach ? 0.0f : 0.035f * strength;
+  float strength = 0.25f + 0.6f * (float)r->severity, keep = bleach ? 1.0f + 0.7f * strength : 1.0f - strength;
+  float tint = bleach ? 0.0f : 0.04f * strength;
   uint32_t key = tx_rng_u32(rng);
   for (int64_t row = 0; row < canvas->height; row++)
     for (int64_t column = 0; column < canvas->width; column++) {
@@ -188,8 +189,8 @@ static void paint_stain(tx_canvas *canvas, const tx_fabric_record *r, const tx_p
             dy = ((float)row - (float)r->row) / radius * stretch;
       float distance = sqrtf(dx * dx + dy * dy);
       if (distance > 2.2f) continue;
-      float u = pose->cosine * (float)column - pose->sine * (float)row;
-      float v = pose->sine * (float)column + pose->cosine * (float)row;
+      float u = pose->cosine[0] * (float)column - pose->sine[0] * (float)row;
+      float v = pose->sine[1] * (float)column + pose->cosine[1] * (float)row;
       float uneven = tx_fabric_noise(key, (float)column * 0.05f, (float)row * 0.05f) +
                      0.35f * tx_fabric_noise(key + 1u, u * 0.3f, v * 0.05f) +
                      0.35f * tx_fabric_noise(key + 2u, u * 0.05f, v * 0.3f) - 0.85f;
@@ -207,15 +208,20 @@ static void paint_stain(tx_canvas *canvas, const tx_fabric_record *r, const tx_p
 bool tx_defect_opening(tx_defect defect, const tx_fabric_record *r, tx_rng *rng, tx_opening *opening) {
   if (defect != TX_DEFECT_HOLE && defect != TX_DEFECT_CUT) return false;
   bool cut = defect == TX_DEFECT_CUT;
-  float turn = tx_rangef(rng, 0, TURN), half = 0.5f * (float)r->size;
-  float wide = cut ? half * (0.06f + 0.32f * (float)r->severity) : half * (0.3f + 0.45f * (float)r->severity);
-  *opening = (tx_opening){.x = (float)r->col,
-                          .y = (float)r->row,
-                          .cosine = cosf(turn),
-                          .sine = sinf(turn),
-                          .radius = {half * (cut ? 0.9f : 0.6f), wide},
-                          .reach = cut ? 1.7f : 2.1f,
-                          .key = tx_rng_u32(rng)};
+  float turn = tx_rangef(rng, 0, TURN), half = 0.5f * (float)r->size, severity = (float)r->severity;
+  *opening = (tx_opening){.x = (float)r->col, .y = (float)r->row, .cosine = cosf(turn), .sine = sinf(turn)};
+  if (cut) { /* a long slit, in the middle of a wider area in which nothing is in place any more */
+    opening->radius[0] = half * tx_rangef(rng, 0.9, 1.6);
+    opening->radius[1] = half * (0.1f + 0.25f * severity);
+    opening->reach = 2.4f;
+    opening->stir = half * (0.3f + 0.7f * severity);
+  } else {
+    opening->radius[0] = 0.6f * half;
+    opening->radius[1] = half * (0.2f + 0.4f * severity);
+    opening->reach = tx_rangef(rng, 2.2, 3.0);
+    opening->stir = 0.25f * half;
+  }
+  opening->key = tx_rng_u32(rng);
   return true;
 }
 
@@ -242,21 +248,22 @@ static void paint_ends(tx_canvas *canvas, const tx_cloth *cloth, const tx_openin
 
 static void paint_cut(tx_canvas *canvas, const tx_cloth *cloth, const tx_fabric_record *r, const tx_opening *o,
                       tx_rng *rng) {
-  float length = o->radius[0], pitch = cloth->pitch[0];
-  int ends = 2 + (int)((1.0f + 2.2f * (float)r->severity) * length / pitch);
-  paint_ends(canvas, cloth, o, rng, ends, (0.6f + 0.5f * (float)r->severity) * pitch);
-  int hairs = (int)((4.0f + 40.0f * (float)r->severity) * length / 20.0f);
-  for (int i = 0; i < hairs; i++) {
-    float a = tx_rangef(rng, -1.1, 1.1) * length;
-    paint_hairs(canvas, rng, 1, o->x + a * o->cosine, o->y + a * o->sine, o->radius[1] * 1.4f + 4.0f, 18.0f,
-                cloth->albedo[0]);
+  float length = o->radius[0], pitch = cloth->pitch[0], severity = (float)r->severity;
+  float loose = fminf(pitch, 0.7f * length); /* how far ends and fibres reach */
+  int ends = 2 + (int)((1.2f + 2.4f * severity) * length / pitch);
+  paint_ends(canvas, cloth, o, rng, ends, (0.7f + 0.9f * severity) * loose);
+  int tufts = 2 + (int)((1.0f + 5.0f * severity) * length / pitch);
+  for (int i = 0; i < tufts; i++) {
+    float a = tx_rangef(rng, -1.2, 1.2) * length, b = tx_rangef(rng, -1.5, 1.5) * o->radius[1];
+    tx_paint_hairs(canvas, rng, 8, o->x + a * o->cosine - b * o->sine, o->y + a * o->sine + b * o->cosine,
+                   0.25f * loose, 1.1f * loose, cloth->albedo[0]);
   }
 }
 
 static void paint_hole(tx_canvas *canvas, const tx_cloth *cloth, const tx_fabric_record *r, const tx_opening *o,
                        tx_rng *rng) {
   /* some of the pushed yarns lie around the opening as a thick rim */
-  int arcs = 2 + (int)tx_rng_below(rng, 3);
+  int arcs = 2 + (int)tx_rng_below(rng, 4);
   for (int i = 0; i < arcs; i++) {
     float from = tx_rangef(rng, 0, TURN), span = tx_rangef(rng, 1.0, 1.9), out = tx_rangef(rng, 1.15, 1.55);
     tx_strand arc = {.half = {2.0f, 2.0f}, .opacity = 1.0f};
@@ -267,7 +274,7 @@ static void paint_hole(tx_canvas *canvas, const tx_cloth *cloth, const tx_fabric
       arc.x[k] = o->x + a * o->cosine - b * o->sine;
       arc.y[k] = o->y + a * o->sine + b * o->cosine;
     }
-    arc.half[0] = 0.5f * cloth->fill[0] * cloth->pitch[0] * tx_rangef(rng, 0.5, 0.95);
+    arc.half[0] = 0.5f * cloth->fill[0] * cloth->pitch[0] * tx_rangef(rng, 0.6, 1.0);
     arc.half[1] = arc.half[0] * tx_rangef(rng, 0.7, 1.3);
     arc.albedo = cloth->albedo[0] * tx_rangef(rng, 0.65, 1.1);
     arc.fibre = cloth->fibre * 1.2f;
@@ -277,18 +284,18 @@ static void paint_hole(tx_canvas *canvas, const tx_cloth *cloth, const tx_fabric
     tx_paint_strand(canvas, &arc);
   }
   float outer = fmaxf(o->radius[0], o->radius[1]);
-  paint_hairs(canvas, rng, 5 + (int)(14.0 * r->severity), o->x, o->y, outer * 1.5f, 16.0f, cloth->albedo[0]);
+  tx_paint_hairs(canvas, rng, 10 + (int)(30.0 * r->severity), o->x, o->y, outer * 1.4f, 18.0f, cloth->albedo[0]);
 }
 
 /* -- thread ---------------------------------------------------------------------------------------------------------- */
 
 static void paint_thread(tx_canvas *canvas, const tx_cloth *cloth, const tx_fabric_record *r, tx_rng *rng) {
   float length = (float)r->size * tx_rangef(rng, 1.4, 2.6), direction = tx_rangef(rng, 0, TURN);
-  float bend = tx_rangef(rng, -0.4, 0.4), half = tx_rangef(rng, 1.0, 2.2) + 5.0f * (float)(r->severity * r->severity);
+  float bend = tx_rangef(rng, -0.4, 0.4), half = tx_rangef(rng, 1.3, 2.8) + 5.0f * (float)(r->severity * r->severity);
   float x = (float)r->col - 0.5f * length * cosf(direction) + 0.5f * bend * length * sinf(direction);
   float y = (float)r->row - 0.5f * length * sinf(direction) - 0.5f * bend * length * cosf(direction);
   bool dark = tx_rng_uniform(rng) < 0.25;
-  float tone = dark ? 0.55f - 0.35f * (float)r->severity : 1.15f + 0.45f * (float)r->severity;
+  float tone = dark ? 0.45f - 0.3f * (float)r->severity : 1.25f + 0.4f * (float)r->severity;
   tx_strand thread = strand_from(x, y, direction, length, bend);
   thread.half[0] = half;
   thread.half[1] = half * tx_rangef(rng, 0.5, 1.1);
@@ -318,7 +325,7 @@ static void paint_thread(tx_canvas *canvas, const tx_cloth *cloth, const tx_fabr
 /* -- metal_contamination --------------------------------------------------------------------------------------------- */
 
 static void paint_metal(tx_canvas *canvas, const tx_cloth *cloth, const tx_fabric_record *r, tx_rng *rng) {
-  float length = (float)r->size * tx_rangef(rng, 0.9, 1.7), direction = tx_rangef(rng, 0, TURN);
+  float length = (float)r->size * tx_rangef(rng, 0.9, 2.2), direction = tx_rangef(rng, 0, TURN);
   float bend = tx_rangef(rng, -0.3, 0.3), half = (0.10f + 0.12f * (float)r->severity) * (float)r->size;
   float x = (float)r->col - 0.5f * length * cosf(direction) + 0.5f * bend * length * sinf(direction);
   float y = (float)r->row - 0.5f * length * sinf(direction) - 0.5f * bend * length * cosf(direction);

@@ -35,15 +35,16 @@ typedef struct tx_cloth {
   float noise;     /* standard deviation of the sensor */
 } tx_cloth;
 
-/* Where an image was taken: (u, v) = offset + turned (x, y). */
+/* Where an image was taken: (u, v) = offset + turned (x, y). Warp and weft aren't quite at right angles: each has its own. */
 typedef struct tx_pose {
-  float cosine, sine, u, v;
+  float cosine[2], sine[2], u, v;
 } tx_pose;
 
 /* An opening that pushes yarns aside: an ellipse whose rim is uneven. Beyond `reach` radii nothing moves. */
 typedef struct tx_opening {
   float x, y, cosine, sine, radius[2];
   float reach;
+  float stir; /* how far, in pixels, yarns around it are out of place */
   uint32_t key;
 } tx_opening;
 
@@ -76,12 +77,14 @@ static inline float tx_rangef(tx_rng *rng, double low, double high) { return (fl
 
 /* -- painters -------------------------------------------------------------------------------------------------------- */
 
-/* The cloth; `crossings` is scratch for tx_cloth_crossings(...) records. opening may be NULL. */
-typedef struct tx_crossing tx_crossing;
+/* The cloth, with an opening unless NULL. It needs scratch memory of tx_cloth_scratch bytes. */
 size_t tx_cloth_scratch(const tx_fabric_options *options);
 void tx_paint_cloth(tx_canvas *canvas, const tx_cloth *cloth, const tx_pose *pose, const tx_opening *opening,
                     void *scratch);
 void tx_paint_strand(tx_canvas *canvas, const tx_strand *strand);
+/* Fine fibres of about `length` that stand out from around (x, y). */
+void tx_paint_hairs(tx_canvas *canvas, tx_rng *rng, int count, float x, float y, float spread, float length,
+                    float albedo);
 /* `opening` of a hole or cut, to be given to tx_paint_cloth; false when the defect has none. */
 bool tx_defect_opening(tx_defect defect, const tx_fabric_record *record, tx_rng *rng, tx_opening *opening);
 void tx_paint_defect(tx_canvas *canvas, tx_defect defect, const tx_cloth *cloth, const tx_pose *pose,
