@@ -78,7 +78,9 @@ function Worker:ask(request, word)
   return self:answer(word)
 end
 
+--- Ends the process by a word: other workers have inherited the pipe, so closing it alone says nothing.
 function Worker:stop()
+  self.requests:write "stop\n"
   self.requests:close()
   self.answers:close()
 end

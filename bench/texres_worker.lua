@@ -61,7 +61,8 @@ step()
 reply("ready %.3f", seconds_since_start())
 step()
 for line in io.lines() do
-  if line:find "^memory" then
+  if line == "stop" then break end
+  if line == "memory" then
     reply("memory %.1f", peak_memory())
   else
     local budget, times, began = tonumber(line:match "%S+$"), {}, tr.clock()

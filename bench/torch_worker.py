@@ -5,7 +5,7 @@
 builds MODEL (textile64, cifar20, resnet18, ...), makes one batch of random images, does the work (train, infer) twice to
 warm up and writes `ready SECONDS`, the time of the first batch included since the process began. Then, for every line
 `measure SECONDS` on standard input, it works for about that long and writes `step SECONDS`, the median time of a batch;
-`memory` is answered by `memory MIB`, the largest resident memory of the process.
+`memory` is answered by `memory MIB`, the largest resident memory of the process, and `stop` ends it.
 """
 import os
 import statistics
@@ -135,6 +135,8 @@ def main():
     print(f"ready {seconds_since_start():.3f}", flush=True)
     step()
     for line in sys.stdin:
+        if line.startswith("stop"):
+            break
         if line.startswith("memory"):
             print(f"memory {peak_memory():.1f}", flush=True)
             continue
