@@ -76,7 +76,7 @@ static block *take_kept(size_t capacity) {
 
 static block *map_new(size_t capacity) {
   size_t bound = live + capacity > peak ? live + capacity : peak;
-  bound += bound / 8;
+  bound += bound / 2;
   if (mapped + capacity > bound) shrink_to(bound > capacity ? bound - capacity : 0);
   void *pages = mmap(NULL, capacity, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
   if (pages == MAP_FAILED) {
