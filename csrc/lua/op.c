@@ -376,20 +376,30 @@ static void read_params(lua_State *L, const tx_op *op, int arg, int last, int op
   if (arg <= last && arg != options) tx_error(L, "%s: argument %d is too many: %s", op->name, arg, tx_describe(L, arg));
 }
 
-/* texres.<op>(...): the op is the upvalue. */
-static int l_call(lua_State *L) {
-  const tx_op *op = lua_touserdata(L, lua_upvalueindex(1));
-  alignas(max_align_t) char params[MAX_PARAMS_SIZE];
-  inputs in = {0};
+/* Reads all arguments on the stack as a call of the op. */
+static void read_call(lua_State *L, const tx_op *op, inputs *in, char *params) {
   int last = lua_gettop(L);
   while (last > 1 && lua_isnil(L, last)) last--; /* nothing was given there */
   lua_settop(L, last);
   int options = is_options(L, op, last) && !(last == 1 && (op->where & TX_INPUT_LIST)) ? last : 0;
   luaL_checkstack(L, TX_MAX_INPUTS + 8, op->name);
-  int arg = read_inputs(L, op, last, options, &in);
+  int arg = read_inputs(L, op, last, options, in);
   if (options != 0) check_option_names(L, op, options);
-  read_params(L, op, arg, last, options, in.tensor[0] != NULL ? in.tensor[0]->dims : 0, params);
+  read_params(L, op, arg, last, options, in->tensor[0] != NULL ? in->tensor[0]->dims : 0, params);
+}
 
+void tx_read_call(lua_State *L, const tx_op *op, tx_tensor *in[TX_MAX_INPUTS], void *params) {
+  inputs all = {0};
+  read_call(L, op, &all, params);
+  memcpy(in, all.few, sizeof all.few);
+}
+
+/* texres.<op>(...): the op is the upvalue. */
+static int l_call(lua_State *L) {
+  const tx_op *op = lua_touserdata(L, lua_upvalueindex(1));
+  alignas(max_align_t) char params[MAX_PARAMS_SIZE];
+  inputs in = {0};
+  read_call(L, op, &in, params);
   tx_tensor **handle[TX_MAX_OUTPUTS], *out[TX_MAX_OUTPUTS];
   for (int o = 0; o < op->outputs; o++) handle[o] = tx_new_handle(L);
   tx_watch_interrupt(L);

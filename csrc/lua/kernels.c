@@ -1,0 +1,68 @@
+/* kernels.c - what the kernels do with a problem, and what this machine could do at best: for benchmarks and the curious. */
+#include "kernels/kernels.h"
+
+#include "autograd/conv2d.h"
+#include "autograd/list.h"
+#include "base/threads.h"
+#include "lua/binding.h"
+#include "lua/op.h"
+
+/* -- plans --------------------------------------------------------------------------------------------------------------- */
+
+static void push_plan(lua_State *L, const tx_conv_shape *shape, tx_conv_pass pass) {
+  const tx_conv_plan plan = tx_conv_choose(shape, pass);
+  lua_createtable(L, 0, 2);
+  lua_pushstring(L, plan.name);
+  lua_setfield(L, -2, "algorithm");
+  lua_pushstring(L, plan.why);
+  lua_setfield(L, -2, "why");
+}
+
+/* texres.conv2d_plan(x, w, {options of conv2d}) -> {forward=, input_gradient=, weight_gradient=}, each a table of the
+ * `algorithm` that conv2d takes for f32 and `why`. */
+static int l_conv2d_plan(lua_State *L) {
+  tx_tensor *in[TX_MAX_INPUTS];
+  tx_conv2d_params params;
+  tx_conv_shape shape;
+  tx_read_call(L, &tx_op_conv2d, in, &params);
+  const tx_status status = tx_conv2d_shape("conv2d_plan", in[0], in[1], in[2], &params, &shape);
+  if (status != TX_OK) return tx_raise(L, status);
+  lua_createtable(L, 0, 3);
+  push_plan(L, &shape, TX_CONV_FORWARD);
+  lua_setfield(L, -2, "forward");
+  push_plan(L, &shape, TX_CONV_INPUT_GRADIENT);
+  lua_setfield(L, -2, "input_gradient");
+  push_plan(L, &shape, TX_CONV_WEIGHT_GRADIENT);
+  lua_setfield(L, -2, "weight_gradient");
+  return 1;
+}
+
+/* -- the machine ----------------------------------------------------------------------------------------------------------- */
+
+enum { ROUNDS = 2000000 };
+
+static void multiply_add(void *context, int64_t block, int worker) {
+  (void)worker;
+  ((double *)context)[block] = tx_kernels.fma_peak_f32(ROUNDS);
+}
+
+/* texres.fma_peak() -> floating-point operations per second (a multiply-add counts as two) that the threads in use reach
+ * together when they do nothing else; takes some 10 ms. */
+static int l_fma_peak(lua_State *L) {
+  double operations[TX_MAX_THREADS], total = 0;
+  const int threads = tx_num_threads();
+  const double start = tx_clock();
+  tx_parallel(threads, multiply_add, operations);
+  const double seconds = tx_clock() - start;
+  for (int i = 0; i < threads; i++) total += operations[i];
+  lua_pushnumber(L, total / seconds);
+  return 1;
+}
+
+static const luaL_Reg functions[] = {
+    {"conv2d_plan", l_conv2d_plan},
+    {"fma_peak", l_fma_peak},
+    {NULL, NULL},
+};
+
+void tx_lua_open_kernels(lua_State *L) { luaL_setfuncs(L, functions, 0); }
