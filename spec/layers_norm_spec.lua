@@ -111,6 +111,99 @@ describe("batch_norm", function()
     end
   end)
 
+  -- Everything that can follow the normalization, with the same from functions of its own.
+  local function each_ending(f)
+    for _, training in ipairs { true, false } do
+      for _, relu in ipairs { false, true } do
+        for _, ending in ipairs { "alone", "residual first", "residual last" } do
+          local add_last = ending == "residual last"
+          local function finish(z, residual)
+            if ending == "residual first" then z = z + residual end
+            if relu then z = F.relu(z) end
+            return add_last and z + residual or z
+          end
+          f({ training = training, relu = relu, add_last = add_last }, ending ~= "alone", finish)
+        end
+      end
+    end
+  end
+
+  it("adds a residual and takes ReLU in the same pass, in both orders", function()
+    each_ending(function(options, with_residual, finish)
+      for _, c in ipairs { 1, 3, 16, 17, 64, 65 } do
+        local grads = {}
+        for _, fused in ipairs { true, false } do
+          tr.manual_seed(c)
+          local x, gamma, beta, residual = tr.randn(7, 2, c), tr.randn(c), tr.randn(c), tr.randn(7, 2, c)
+          for _, t in ipairs { x, gamma, beta, residual } do t.requires_grad = true end
+          options.running_mean, options.running_var = tr.zeros(c), tr.ones(c)
+          options.residual = fused and with_residual and residual or nil
+          local y
+          if fused then
+            y = F.batch_norm(x, gamma, beta, options)
+          else
+            local plain = { training = options.training, running_mean = options.running_mean,
+              running_var = options.running_var }
+            y = finish(F.batch_norm(x, gamma, beta, plain), residual)
+          end
+          y:backward(tr.randn(7, 2, c))
+          grads[#grads + 1] = { y, x.grad, gamma.grad, beta.grad, with_residual and residual.grad or y }
+        end
+        for i = 1, 5 do assert.is_true(tr.allclose(grads[1][i], grads[2][i], 1e-5, 1e-5), ("result %d"):format(i)) end
+      end
+    end)
+  end)
+
+  it("has the gradients that differences show with a residual and ReLU, also behind a convolution", function()
+    local mean, variance = tr.randn({ 3 }, f64), tr.rand({ 3 }, f64) + 0.5
+    each_ending(function(options, with_residual)
+      options.running_mean, options.running_var = mean, variance
+      local x, w = tr.randn({ 1, 4, 3, 2 }, f64), tr.randn({ 3, 3, 2, 3 }, f64)
+      local gamma, beta, residual = tr.randn({ 3 }, f64), tr.randn({ 3 }, f64), tr.randn({ 1, 4, 3, 3 }, f64)
+      local function with(more, r)
+        local all = { residual = with_residual and r or nil }
+        for key, value in pairs(options) do all[key] = value end
+        for key, value in pairs(more) do all[key] = value end
+        return all
+      end
+      local ok, report = tr.gradcheck(function(z, g, b, r) return F.batch_norm(z, g, b, with({}, r)) + 0 * r end,
+        { residual * 2, gamma, beta, residual })
+      assert.is_true(ok, report)
+      ok, report = tr.gradcheck(function(i, v, g, b, r)
+        return F.conv2d_batch_norm(i, v, g, b, with({ padding = 1 }, r)) + 0 * r
+      end, { x, w, gamma, beta, residual })
+      assert.is_true(ok, report)
+      ok, report = tr.gradcheck(function(i, v, b, r)
+        return F.conv2d(i, v, { bias = b, padding = 1, relu = options.relu, add_last = options.add_last,
+          residual = with_residual and r or nil }) + 0 * r
+      end, { x, w, beta, residual })
+      assert.is_true(ok, report)
+    end)
+  end)
+
+  it("gives behind a convolution what conv2d, batch_norm, relu and + give, recorded or not", function()
+    each_ending(function(options, with_residual, finish)
+      tr.manual_seed(2)
+      local x, w = tr.randn(2, 9, 7, 5), tr.randn(3, 3, 5, 19)
+      local gamma, beta, residual = tr.randn(19), tr.randn(19), tr.randn(2, 9, 7, 19)
+      options.running_mean, options.running_var = tr.randn(19), tr.rand(19) + 0.5
+      local z = F.conv2d(x, w, { padding = 1 })
+      local plain = finish(F.batch_norm(z, gamma, beta, {
+        training = options.training, running_mean = options.running_mean:clone(),
+        running_var = options.running_var:clone(),
+      }), residual)
+      options.residual, options.padding = with_residual and residual or nil, 1
+      local fused = tr.no_grad(function() return F.conv2d_batch_norm(x, w, gamma, beta, options) end)
+      assert.is_true(tr.allclose(fused, plain, 1e-4, 1e-4))
+      w.requires_grad = true
+      assert.is_true(tr.allclose(F.conv2d_batch_norm(x, w, gamma, beta, options), plain, 1e-4, 1e-4))
+      local folded = F.conv2d(x, w, {
+        bias = beta, padding = 1, relu = options.relu, add_last = options.add_last, residual = options.residual,
+      })
+      assert.is_true(tr.allclose(folded, finish(z + beta, residual), 1e-4, 1e-4))
+    end)
+  end)
+
   it("takes any strides", function()
     local x, g, b = tr.randn({ 4, 5, 3 }, f64), tr.randn({ 3 }, f64), tr.randn({ 3 }, f64)
     local y = F.batch_norm(x, g, b, { training = true })

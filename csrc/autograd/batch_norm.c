@@ -117,7 +117,33 @@ tx_norm tx_batch_norm_describe(const tx_batch_norm_params *p, const tx_batch_nor
                    .mean = tx_f64(t->statistics),
                    .invstd = tx_f64(t->statistics) + c,
                    .residual = data_of(t->residual),
-                   .relu = p->relu};
+                   .relu = p->relu,
+                   .add_last = p->add_last};
+}
+
+bool tx_batch_norm_needs_y(const tx_batch_norm_params *p, const tx_batch_norm *t) {
+  return p->relu && t->residual != NULL && !p->add_last;
+}
+
+static tx_status wanted(const tx_call *call, int input, const tx_tensor *like) {
+  return call->needs[input] ? tx_empty_like(like, &call->din[input]) : TX_OK;
+}
+
+tx_status tx_batch_norm_backward(tx_call *call, int at, const tx_batch_norm_params *p, const tx_batch_norm *t,
+                                 const tx_tensor *y, tx_tensor *dx) {
+  tx_tensor *dy;
+  TX_TRY(wanted(call, at, t->gamma));
+  TX_TRY(wanted(call, at + BETA, t->gamma));
+  if (y != NULL) TX_TRY(wanted(call, at + RESIDUAL, t->x));
+  TX_TRY(tx_contiguous(call->dout[0], &dy));
+  tx_norm n = tx_batch_norm_describe(p, t);
+  n.residual = data_of(y); /* all that backward wants to know is whether ReLU came after one */
+  tx_status status =
+      tx_norm_backward(&n, data_of(y), p->training, tx_data(dy), data_of(dx), data_of(call->din[at + RESIDUAL]),
+                       data_of(call->din[at]), data_of(call->din[at + BETA]));
+  if (y == NULL && call->needs[at + RESIDUAL]) call->din[at + RESIDUAL] = tx_ref(dy);
+  tx_unref(dy);
+  return status;
 }
 
 /* -- the function ---------------------------------------------------------------------------------------------------- */
@@ -144,7 +170,7 @@ static tx_status normalize(tx_call *call, tx_batch_norm *t) {
   tx_save(call, SAVED_GAMMA, t->gamma);
   tx_save(call, SAVED_BETA, t->beta);
   tx_save(call, SAVED_STATISTICS, t->statistics);
-  if (p->relu && t->residual != NULL) tx_save(call, SAVED_Y, call->out[0]); /* else its sign follows from x */
+  if (tx_batch_norm_needs_y(p, t)) tx_save(call, SAVED_Y, call->out[0]);
   return TX_OK;
 }
 
@@ -158,27 +184,11 @@ static tx_status forward(tx_call *call) {
   return status;
 }
 
-static tx_status wanted(const tx_call *call, int input, const tx_tensor *like) {
-  return call->needs[input] ? tx_empty_like(like, &call->din[input]) : TX_OK;
-}
-
 static tx_status backward(tx_call *call) {
-  const tx_batch_norm_params *p = call->params;
   tx_batch_norm t = {tx_saved(call, SAVED_X), tx_saved(call, SAVED_GAMMA), tx_saved(call, SAVED_BETA),
                      tx_saved(call, SAVED_STATISTICS), NULL};
-  tx_tensor *y = tx_saved(call, SAVED_Y), *dy;
   TX_TRY(wanted(call, X, t.x));
-  TX_TRY(wanted(call, GAMMA, t.gamma));
-  TX_TRY(wanted(call, GAMMA + BETA, t.gamma));
-  TX_TRY(wanted(call, GAMMA + RESIDUAL, t.x));
-  TX_TRY(tx_contiguous(call->dout[0], &dy));
-  tx_norm n = tx_batch_norm_describe(p, &t);
-  n.residual = data_of(y); /* all that backward wants to know is whether there was one */
-  tx_status status = tx_norm_backward(&n, data_of(y), p->training, tx_data(dy), data_of(call->din[X]),
-                                      data_of(call->din[GAMMA + RESIDUAL]), data_of(call->din[GAMMA]),
-                                      data_of(call->din[GAMMA + BETA]));
-  tx_unref(dy);
-  return status;
+  return tx_batch_norm_backward(call, GAMMA, call->params, &t, tx_saved(call, SAVED_Y), call->din[X]);
 }
 
 static const tx_param parameters[] = {TX_BATCH_NORM_PARAMS(0), {NULL}};
@@ -193,10 +203,9 @@ const tx_op tx_op_batch_norm = {
     .forward = forward,
     .backward = backward,
     .doc =
-        "batch_norm(x, gamma, beta, {running_mean=, running_var=, training=false, momentum=0.1, eps=1e-5, "
-        "residual=, relu=false}): normalizes "
-        "every channel of x {N,...,C} by the mean and variance of the batch (training: the running tensors then follow "
-        "them, the variance unbiased) or by the running ones, times gamma {C} plus beta {C}; then adds the residual "
-        "(same "
-        "shape as x) and takes max(y, 0), in the same pass.",
+        "batch_norm(x, gamma, beta, {running_mean=, running_var=, training=false, momentum=0.1, eps=1e-5, residual=, "
+        "relu=false, add_last=false}): normalizes every channel of x {N,...,C} by the mean and variance of the batch "
+        "(training: the running tensors then follow them, the variance unbiased) or by the running ones, times gamma "
+        "{C} plus beta {C}; then, in the same pass, adds the residual (same shape as x) and takes max(y, 0), or with "
+        "add_last the other way round.",
 };

@@ -9,7 +9,7 @@
 #include "tensor/norm.h"
 
 typedef struct tx_batch_norm_params {
-  bool training, relu;
+  bool training, relu, add_last;
   double momentum, eps;
 } tx_batch_norm_params;
 
@@ -17,8 +17,9 @@ typedef struct tx_batch_norm_params {
 #define TX_BATCH_NORM_PARAMS(base)                                                                   \
   {"training", TX_PARAM_BOOL, (base) + offsetof(tx_batch_norm_params, training), "false", NULL},     \
       {"momentum", TX_PARAM_NUMBER, (base) + offsetof(tx_batch_norm_params, momentum), "0.1", NULL}, \
-      {"eps", TX_PARAM_NUMBER, (base) + offsetof(tx_batch_norm_params, eps), "1e-5", NULL}, {        \
-    "relu", TX_PARAM_BOOL, (base) + offsetof(tx_batch_norm_params, relu), "false", NULL              \
+      {"eps", TX_PARAM_NUMBER, (base) + offsetof(tx_batch_norm_params, eps), "1e-5", NULL},          \
+      {"relu", TX_PARAM_BOOL, (base) + offsetof(tx_batch_norm_params, relu), "false", NULL}, {       \
+    "add_last", TX_PARAM_BOOL, (base) + offsetof(tx_batch_norm_params, add_last), "false", NULL      \
   }
 
 /* The tensors of one normalization, contiguous and owned; x {...,C} is what is normalized, statistics f64 {2,C} hold the
@@ -39,5 +40,10 @@ void tx_batch_norm_settle(const tx_call *call, int at, const tx_batch_norm_param
                           tx_batch_norm *t);
 /* The normalization of t->x for the passes of tensor/norm.h; valid as long as t. */
 tx_norm tx_batch_norm_describe(const tx_batch_norm_params *params, const tx_batch_norm *t);
+/* Whether backward needs y: else where ReLU let through follows from x. */
+bool tx_batch_norm_needs_y(const tx_batch_norm_params *params, const tx_batch_norm *t);
+/* Gradients of gamma, beta and residual, where needed, and dx unless it is NULL. y is NULL unless it was needed. */
+tx_status tx_batch_norm_backward(tx_call *call, int at, const tx_batch_norm_params *params, const tx_batch_norm *t,
+                                 const tx_tensor *y, tx_tensor *dx);
 
 #endif

@@ -194,7 +194,7 @@ enum { SAVED_X, SAVED_W, SAVED_Y };
 
 typedef struct arguments {
   tx_conv2d_params conv; /* first: its parameter rows count from the start of the struct */
-  bool relu;
+  bool relu, add_last;
 } arguments;
 
 static tx_status check_residual(const tx_call *call, const tx_conv_shape *v) {
@@ -209,23 +209,32 @@ static tx_status check_residual(const tx_call *call, const tx_conv_shape *v) {
                  tx_shape_text(4, (int64_t[]){v->n, v->p, v->q, v->k}, text));
 }
 
-/* y = max(y + residual, 0); residual may be NULL. */
-static void finish_f64(int64_t n, const double *residual, bool relu, double *y) {
+/* y = max(y + residual, 0), or the residual last; residual may be NULL. */
+static void finish_f64(int64_t n, const double *residual, bool relu, bool add_last, double *y) {
   for (int64_t i = 0; i < n; i++) {
-    if (residual != NULL) y[i] += residual[i];
+    if (residual != NULL && !add_last) y[i] += residual[i];
     if (relu && y[i] < 0) y[i] = 0;
+    if (residual != NULL && add_last) y[i] += residual[i];
   }
 }
 
 static tx_status convolve(tx_call *call, const tx_conv_shape *shape, const tx_tensor *residual) {
   const arguments *p = call->params;
   bool single = call->in[X]->dtype == TX_F32;
-  tx_conv_epilogue epilogue = {.relu = p->relu};
+  tx_conv_epilogue epilogue = {.relu = p->relu, .add_last = p->add_last};
   if (single && residual != NULL) epilogue.residual = tx_f32(residual);
   TX_TRY(tx_conv2d_forward(shape, call->in[X], call->in[W], call->in[BIAS], single ? &epilogue : NULL, &call->out[0]));
   if (!single) {
-    finish_f64(tx_numel(call->out[0]), residual ? tx_f64(residual) : NULL, p->relu, tx_f64(call->out[0]));
+    finish_f64(tx_numel(call->out[0]), residual ? tx_f64(residual) : NULL, p->relu, p->add_last, tx_f64(call->out[0]));
   }
+  return TX_OK;
+}
+
+static tx_status add_residual(tx_call *call, const tx_tensor *residual) {
+  tx_tensor *sum;
+  TX_TRY(tx_binary("conv2d", TX_ADD, call->out[0], residual, &sum));
+  tx_unref(call->out[0]);
+  call->out[0] = sum;
   return TX_OK;
 }
 
@@ -236,13 +245,15 @@ static tx_status forward(tx_call *call) {
   TX_TRY(tx_conv2d_shape(call->op->name, call->in[X], call->in[W], call->in[BIAS], &p->conv, &shape));
   TX_TRY(check_residual(call, &shape));
   if (call->in[RESIDUAL] != NULL) TX_TRY(tx_contiguous(call->in[RESIDUAL], &residual));
-  tx_status status = convolve(call, &shape, residual);
+  /* backward reads where ReLU let through off its result: then the residual is added to that in a pass of its own */
+  bool apart = p->relu && p->add_last && residual != NULL && call->recording;
+  tx_status status = convolve(call, &shape, apart ? NULL : residual);
+  if (status == TX_OK && call->needs[W]) tx_save(call, SAVED_X, call->in[X]);
+  if (status == TX_OK) tx_save(call, SAVED_W, call->in[W]);
+  if (status == TX_OK && p->relu) tx_save(call, SAVED_Y, call->out[0]);
+  if (status == TX_OK && apart) status = add_residual(call, residual);
   tx_unref(residual);
-  TX_TRY(status);
-  if (call->needs[W]) tx_save(call, SAVED_X, call->in[X]);
-  tx_save(call, SAVED_W, call->in[W]);
-  if (p->relu) tx_save(call, SAVED_Y, call->out[0]);
-  return TX_OK;
+  return status;
 }
 
 tx_status tx_conv2d_call_shape(tx_call *call, const tx_tensor *w, const tx_conv2d_params *params,
@@ -266,12 +277,15 @@ static tx_status backward(tx_call *call) {
     status = tx_conv2d_backward(&shape, tx_saved(call, SAVED_X), w, dz, call->needs[X] ? &call->din[X] : NULL,
                                 call->needs[W] ? &call->din[W] : NULL, call->needs[BIAS] ? &call->din[BIAS] : NULL);
   }
-  if (status == TX_OK && call->needs[RESIDUAL]) call->din[RESIDUAL] = tx_ref(dz);
+  if (status == TX_OK && call->needs[RESIDUAL]) call->din[RESIDUAL] = tx_ref(p->add_last ? call->dout[0] : dz);
   tx_unref(dz);
   return status;
 }
 
-static const tx_param parameters[] = {TX_CONV2D_PARAMS, TX_PARAM(arguments, relu, TX_PARAM_BOOL, "false"), {0}};
+static const tx_param parameters[] = {TX_CONV2D_PARAMS,
+                                      TX_PARAM(arguments, relu, TX_PARAM_BOOL, "false"),
+                                      TX_PARAM(arguments, add_last, TX_PARAM_BOOL, "false"),
+                                      {0}};
 
 const tx_op tx_op_conv2d = {
     .name = "conv2d",
@@ -284,7 +298,10 @@ const tx_op tx_op_conv2d = {
     .backward = backward,
     .doc =
         "conv2d(x {N,H,W,C}, w {R,S,C/groups,K}, {bias={K}, stride=1, padding=0, dilation=1, groups=1, residual=, "
-        "relu=false}): {N,P,Q,K}, the sum over r, s, c of x[n, p*stride-top+r*dilation, q*stride-left+s*dilation, c] * "
+        "relu=false, add_last=false}): {N,P,Q,K}, the sum over r, s, c of x[n, p*stride-top+r*dilation, "
+        "q*stride-left+s*dilation, c] * "
         "w[r,s,c,k] (+ bias[k]); padding is a number, {top,bottom,left,right}, \"same\" (TensorFlow's rule) or "
-        "\"valid\". Then adds the residual {N,P,Q,K} and takes max(y, 0), in the same pass.",
+        "\"valid\". Then, in the same pass, adds the residual {N,P,Q,K} and takes max(y, 0), or with add_last the "
+        "other "
+        "way round.",
 };

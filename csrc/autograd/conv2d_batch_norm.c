@@ -1,7 +1,7 @@
 /* conv2d_batch_norm.c - y = relu(batch_norm(conv2d(x, w)) + residual) with fewer passes over memory.
  *
  *     z = conv2d(x, w)                                          {N,P,Q,K}
- *     y = (z - mean) * gamma / sqrt(var + eps) + beta [+ residual], then max(y, 0) on request
+ *     y = (z - mean) * gamma / sqrt(var + eps) + beta [+ residual], then max(y, 0) on request; or the residual last
  *
  * In training the convolution gathers mean and variance of z while it writes z, and one more pass makes y. In evaluation,
  * when nothing is recorded, the normalization is a factor and a shift per filter that the convolution applies itself:
@@ -11,7 +11,7 @@
 #include "autograd/conv2d.h"
 #include "autograd/list.h"
 
-enum { X, W, GAMMA, BETA, RUNNING_MEAN, RUNNING_VAR, RESIDUAL };
+enum { X, W, GAMMA };
 enum { SAVED_X, SAVED_W, SAVED_Z, SAVED_GAMMA, SAVED_BETA, SAVED_STATISTICS, SAVED_Y };
 
 typedef struct params {
@@ -27,8 +27,11 @@ static tx_status fold(tx_call *call, const tx_conv_shape *shape, const tx_batch_
   float *scale = tx_f32(factors), *shift = scale + shape->k;
   tx_norm n = tx_batch_norm_describe(&p->norm, t);
   tx_norm_affine(&n, scale, shift);
-  tx_conv_epilogue epilogue = {
-      .scale = scale, .shift = shift, .residual = t->residual ? tx_f32(t->residual) : NULL, .relu = p->norm.relu};
+  tx_conv_epilogue epilogue = {.scale = scale,
+                               .shift = shift,
+                               .residual = t->residual ? tx_f32(t->residual) : NULL,
+                               .relu = p->norm.relu,
+                               .add_last = p->norm.add_last};
   tx_status status = tx_conv2d_forward(shape, call->in[X], call->in[W], NULL, &epilogue, &call->out[0]);
   tx_unref(factors);
   return status;
@@ -62,7 +65,7 @@ static tx_status normalize(tx_call *call, const tx_batch_norm *t) {
   tx_save(call, SAVED_GAMMA, t->gamma);
   tx_save(call, SAVED_BETA, t->beta);
   tx_save(call, SAVED_STATISTICS, t->statistics);
-  if (p->norm.relu && t->residual != NULL) tx_save(call, SAVED_Y, call->out[0]);
+  if (tx_batch_norm_needs_y(&p->norm, t)) tx_save(call, SAVED_Y, call->out[0]);
   return TX_OK;
 }
 
@@ -84,31 +87,6 @@ static tx_status forward(tx_call *call) {
   return status;
 }
 
-static tx_status wanted(const tx_call *call, int input, const tx_tensor *like) {
-  return call->needs[input] ? tx_empty_like(like, &call->din[input]) : TX_OK;
-}
-
-static void *data_of(const tx_tensor *t) { return t != NULL ? tx_data(t) : NULL; }
-
-/* Gradients of everything but x and w; dz is written when it is there. */
-static tx_status norm_backward(tx_call *call, tx_tensor *dz) {
-  const params *p = call->params;
-  tx_batch_norm t = {tx_saved(call, SAVED_Z), tx_saved(call, SAVED_GAMMA), tx_saved(call, SAVED_BETA),
-                     tx_saved(call, SAVED_STATISTICS), NULL};
-  tx_tensor *y = tx_saved(call, SAVED_Y), *dy;
-  TX_TRY(wanted(call, GAMMA, t.gamma));
-  TX_TRY(wanted(call, BETA, t.gamma));
-  TX_TRY(wanted(call, RESIDUAL, t.x));
-  TX_TRY(tx_contiguous(call->dout[0], &dy));
-  tx_norm n = tx_batch_norm_describe(&p->norm, &t);
-  n.residual = data_of(y); /* all that backward wants to know is whether there was one */
-  tx_status status =
-      tx_norm_backward(&n, data_of(y), p->norm.training, tx_data(dy), data_of(dz), data_of(call->din[RESIDUAL]),
-                       data_of(call->din[GAMMA]), data_of(call->din[BETA]));
-  tx_unref(dy);
-  return status;
-}
-
 static tx_status backward(tx_call *call) {
   const params *p = call->params;
   bool through = call->needs[X] || call->needs[W];
@@ -116,7 +94,9 @@ static tx_status backward(tx_call *call) {
   tx_conv_shape shape;
   TX_TRY(tx_conv2d_call_shape(call, w, &p->conv, &shape));
   if (through) TX_TRY(tx_empty_like(tx_saved(call, SAVED_Z), &dz));
-  tx_status status = norm_backward(call, dz);
+  tx_batch_norm t = {tx_saved(call, SAVED_Z), tx_saved(call, SAVED_GAMMA), tx_saved(call, SAVED_BETA),
+                     tx_saved(call, SAVED_STATISTICS), NULL};
+  tx_status status = tx_batch_norm_backward(call, GAMMA, &p->norm, &t, tx_saved(call, SAVED_Y), dz);
   if (status == TX_OK && through) {
     status = tx_conv2d_backward(&shape, tx_saved(call, SAVED_X), w, dz, call->needs[X] ? &call->din[X] : NULL,
                                 call->needs[W] ? &call->din[W] : NULL, NULL);

@@ -43,7 +43,7 @@ void tx_conv_finish_rows(const tx_conv_finish *f, int64_t piece, float *y, int64
   if (e->scale == NULL && e->shift == NULL && e->residual == NULL && !e->relu) return;
   tx_kernels.epilogue_f32(rows, columns, y + at, e->scale == NULL ? NULL : e->scale + k0,
                           e->shift == NULL ? NULL : e->shift + k0, e->residual == NULL ? NULL : e->residual + at,
-                          e->relu, y + at, f->k);
+                          e->relu, e->add_last, y + at, f->k);
 }
 
 void tx_conv_finish_close(tx_conv_finish *f) {

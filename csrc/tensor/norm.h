@@ -5,6 +5,8 @@
  *
  *     z = (x - mean) * invstd * gamma + beta [+ residual]        y = relu ? max(z, 0) : z
  *
+ * or, with add_last, the residual is added to y, as in the block x + relu(norm(conv(x))).
+ *
  * Source: Ioffe, Szegedy, "Batch normalization", ICML 2015. All passes run on several threads, over blocks of rows that
  * depend on rows and c alone; statistics are accumulated in f64.
  */
@@ -20,8 +22,8 @@ typedef struct tx_norm {
   const void *x;
   const void *gamma, *beta;    /* [c] */
   const double *mean, *invstd; /* [c] */
-  const void *residual;        /* [rows * c], added before ReLU; NULL: none */
-  bool relu;
+  const void *residual;        /* [rows * c]; NULL: none */
+  bool relu, add_last;
 } tx_norm;
 
 /* Mean and biased variance of every channel (M2 / rows); needs rows >= 1. The error of the variance does not grow with the
@@ -41,7 +43,7 @@ void tx_norm_affine(const tx_norm *n, void *scale, void *shift);
 tx_status tx_norm_forward(const tx_norm *n, void *y);
 
 /* Gradients from dy [rows * c]; a NULL target is left out. y is what forward wrote; it is read only where ReLU follows a
- * residual addition, and may be NULL otherwise. `batch` says that mean and invstd were taken from x itself (training), so
+ * residual addition, and may be NULL otherwise. dresidual is for that case, too: in the others it is dy. `batch` says that mean and invstd were taken from x itself (training), so
  * that the gradient flows through them; else they are constants. dx may be dy.
  *
  *     dz = relu ? (y > 0 ? dy : 0) : dy      dresidual = dz      dbeta = sum dz      dgamma = sum dz * (x - mean) * invstd

@@ -93,49 +93,59 @@ void TX_SIMD_NAME(channel_square_f32)(int64_t rows, int64_t c, const float *x, c
 
 /* -- normalize --------------------------------------------------------------------------------------------------------- */
 
-TX_INLINE void apply_part(int64_t n, const float *x, const float *scale, const float *shift, const float *residual,
-                          bool relu, float *y) {
+/* Where a residual is added. */
+typedef enum adding { NOTHING, BEFORE_RELU, AFTER_RELU } adding;
+
+TX_INLINE void apply_part(adding add, bool relu, int64_t n, const float *x, const float *scale, const float *shift,
+                          const float *residual, float *y) {
   vfloat z = vf_fma(vf_load_part(x, n), vf_load_part(scale, n), vf_load_part(shift, n));
-  if (residual != NULL) z += vf_load_part(residual, n);
+  if (add == BEFORE_RELU) z += vf_load_part(residual, n);
   if (relu) z = vf_max(vf_set(0), z); /* in this order a NaN stays */
+  if (add == AFTER_RELU) z += vf_load_part(residual, n);
   vf_store_part(y, z, n);
 }
 
-TX_INLINE void apply_rows(int64_t rows, int64_t c, const float *x, const float *scale, const float *shift,
-                          const float *residual, bool relu, float *y) {
+TX_INLINE void apply_rows(adding add, bool relu, int64_t rows, int64_t c, const float *x, const float *scale,
+                          const float *shift, const float *residual, float *y) {
   for (int64_t i = 0; i < rows; i++) {
-    const float *also = residual != NULL ? residual + i * c : NULL;
-    int64_t j = 0;
-    for (; j + VF <= c; j += VF) {
-      apply_part(VF, x + i * c + j, scale + j, shift + j, also != NULL ? also + j : NULL, relu, y + i * c + j);
+    for (int64_t j = 0; j < c; j += VF) {
+      const int64_t k = i * c + j;
+      const float *also = add != NOTHING ? residual + k : NULL;
+      if (j + VF <= c) {
+        apply_part(add, relu, VF, x + k, scale + j, shift + j, also, y + k);
+      } else {
+        apply_part(add, relu, c - j, x + k, scale + j, shift + j, also, y + k);
+      }
     }
-    if (j < c)
-      apply_part(c - j, x + i * c + j, scale + j, shift + j, also != NULL ? also + j : NULL, relu, y + i * c + j);
   }
 }
 
 /* The loops once for each combination, so that they hold no branches. */
-static void apply(int64_t rows, int64_t c, const float *x, const float *scale, const float *shift,
-                  const float *residual, bool relu, float *y) {
-  if (residual == NULL && !relu) apply_rows(rows, c, x, scale, shift, NULL, false, y);
-  if (residual == NULL && relu) apply_rows(rows, c, x, scale, shift, NULL, true, y);
-  if (residual != NULL && !relu) apply_rows(rows, c, x, scale, shift, residual, false, y);
-  if (residual != NULL && relu) apply_rows(rows, c, x, scale, shift, residual, true, y);
+static void apply(adding add, bool relu, int64_t rows, int64_t c, const float *x, const float *scale,
+                  const float *shift, const float *residual, float *y) {
+  if (add == NOTHING && !relu) apply_rows(NOTHING, false, rows, c, x, scale, shift, NULL, y);
+  if (add == NOTHING && relu) apply_rows(NOTHING, true, rows, c, x, scale, shift, NULL, y);
+  if (add != NOTHING && !relu) apply_rows(BEFORE_RELU, false, rows, c, x, scale, shift, residual, y);
+  if (add == BEFORE_RELU && relu) apply_rows(BEFORE_RELU, true, rows, c, x, scale, shift, residual, y);
+  if (add == AFTER_RELU && relu) apply_rows(AFTER_RELU, true, rows, c, x, scale, shift, residual, y);
 }
 
 void TX_SIMD_NAME(norm_apply_f32)(int64_t rows, int64_t c, const float *x, const float *scale, const float *shift,
-                                  const float *residual, bool relu, float *y) {
+                                  const float *residual, bool relu, bool add_last, float *y) {
+  const adding add = residual == NULL ? NOTHING : add_last ? AFTER_RELU : BEFORE_RELU;
   int64_t fold = fold_of(rows, c), folded = rows / fold;
   if (fold > 1) {
     float wide[2][WIDEST];
     int64_t done = folded * fold;
-    apply(folded, fold * c, x, repeat(fold, c, scale, wide[0]), repeat(fold, c, shift, wide[1]), residual, relu, y);
+    repeat(fold, c, scale, wide[0]);
+    repeat(fold, c, shift, wide[1]);
+    apply(add, relu, folded, fold * c, x, wide[0], wide[1], residual, y);
     x += done * c;
     y += done * c;
     if (residual != NULL) residual += done * c;
     rows -= done;
   }
-  apply(rows, c, x, scale, shift, residual, relu, y);
+  apply(add, relu, rows, c, x, scale, shift, residual, y);
 }
 
 /* -- gradient ---------------------------------------------------------------------------------------------------------- */

@@ -125,13 +125,14 @@ local function pass(self, i)
   return step, step.relu and skip(self, i + 1) or i
 end
 
-local function run(step, x, residual)
-  if step.conv then return step.conv(x, step.norm, step.relu, residual) end
-  if step.norm then return step.norm(x, step.relu, residual) end
+local function run(step, x, residual, add_last)
+  if step.conv then return step.conv(x, step.norm, step.relu, residual, add_last) end
+  if step.norm then return step.norm(x, step.relu, residual, add_last) end
   return step.item(x)
 end
 
--- Passes x through the items; a last pass that a residual can be added in is left to the caller when `leave` is true.
+-- Passes x through the items; a last pass that a residual can be added in, before or after its ReLU, is left to the
+-- caller when `leave` is true.
 -- Returns the result, whether it is a tensor that only the caller knows, and that pass. What lies between two items is
 -- given back as soon as it was used, not when the collector comes: a network's activations are most of its memory.
 local function chain(self, x, leave)
@@ -140,7 +141,7 @@ local function chain(self, x, leave)
   while i <= last do
     local step
     step, i = pass(self, i)
-    if leave and i > last and not step.item and not step.relu then return x, own, step end
+    if leave and i > last and not step.item then return x, own, step end
     local input, own_input = x, own
     own = not watched and (not step.item or keeps_nothing(step.item))
     x = run(step, input)
@@ -213,22 +214,22 @@ end
 
 function Residual:forward(x)
   local shortcut, activation = rawget(self, "shortcut"), rawget(self, "activation")
-  local relu = is_plain(activation, ReLU)
-  local body, own_body, step = chain(self, x, relu or not activation)
+  local body, own_body, step = chain(self, x, true)
   local aside = shortcut and shortcut(x) or x
   local shape = body:shape()
   if step and step.conv then shape = step.conv:output_shape(shape) end
   if shape then check_shapes(self, shape, aside:shape()) end -- else the convolution says what is wrong
   local sum
   if step then
-    step.relu = relu
-    sum = run(step, body, aside)
+    local add_last = step.relu
+    if not add_last and is_plain(activation, ReLU) then step.relu, activation = true, nil end
+    sum = run(step, body, aside, add_last)
   else
     sum = body + aside
   end
   if own_body then body:free() end
   if shortcut then let_go(aside, shortcut) end
-  if not activation or (step and relu) then return sum end
+  if not activation then return sum end
   local result = activation(sum)
   let_go(sum, activation)
   return result

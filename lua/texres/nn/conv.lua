@@ -30,20 +30,20 @@ function Conv2d:init(c_in, c_out, kernel, options)
 end
 
 -- `norm`, `relu` and `residual` are given by containers that found them to follow: a BatchNorm, true for ReLU, a
--- tensor.
-function Conv2d:forward(x, norm, relu, residual)
-  if norm then return self:normalized(x, norm, relu, residual) end
+-- tensor; `add_last`: the residual follows the ReLU.
+function Conv2d:forward(x, norm, relu, residual, add_last)
+  if norm then return self:normalized(x, norm, relu, residual, add_last) end
   return F.conv2d(x, self.weight, {
     bias = rawget(self, "bias"), stride = self.stride, padding = self.padding, dilation = self.dilation,
-    groups = self.groups, relu = relu, residual = residual,
+    groups = self.groups, relu = relu, residual = residual, add_last = add_last,
   })
 end
 
-function Conv2d:normalized(x, norm, relu, residual)
+function Conv2d:normalized(x, norm, relu, residual, add_last)
   return F.conv2d_batch_norm(x, self.weight, norm.gamma, norm.beta, {
     stride = self.stride, padding = self.padding, dilation = self.dilation, groups = self.groups,
     running_mean = norm.running_mean, running_var = norm.running_var, training = norm.training,
-    momentum = norm.momentum, eps = norm.eps, relu = relu, residual = residual,
+    momentum = norm.momentum, eps = norm.eps, relu = relu, residual = residual, add_last = add_last,
   })
 end
 

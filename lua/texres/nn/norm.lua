@@ -23,11 +23,12 @@ function BatchNorm:init(channels, options)
   self.running_var = core.ones(channels)
 end
 
--- `residual` and `relu` are given by containers that found them to follow: then all of it is one pass over memory.
-function BatchNorm:forward(x, relu, residual)
+-- `residual` and `relu` are given by containers that found them to follow: then all of it is one pass over memory;
+-- `add_last`: the residual follows the ReLU.
+function BatchNorm:forward(x, relu, residual, add_last)
   return F.batch_norm(x, self.gamma, self.beta, {
     running_mean = self.running_mean, running_var = self.running_var, training = self.training,
-    momentum = self.momentum, eps = self.eps, relu = relu, residual = residual,
+    momentum = self.momentum, eps = self.eps, relu = relu, residual = residual, add_last = add_last,
   })
 end
 
