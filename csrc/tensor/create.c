@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/threads.h"
+#include "tensor/convert.h"
 #include "tensor/loop.h"
 #include "tensor/math.h"
 
@@ -16,21 +17,11 @@ tx_status tx_arange(tx_dtype dtype, double first, double last, double step, tx_t
   double steps = floor((last - first) / step * (1 + 1e-12)); /* 0.1 steps reach 1 although 1/0.1 is inexact */
   int64_t count = steps < 0 ? 0 : steps < 9e18 ? (int64_t)steps + 1 : INT64_MAX;
   TX_TRY(tx_empty(dtype, 1, &count, out));
+  char *at = tx_data(*out);
+  size_t size = tx_dtype_size(dtype);
   for (int64_t i = 0; i < count; i++) {
     double value = first + (double)i * step;
-    switch (dtype) {
-      case TX_U8:
-        tx_u8(*out)[i] = (uint8_t)(int64_t)value;
-        break;
-      case TX_I64:
-        tx_i64(*out)[i] = (int64_t)value;
-        break;
-      case TX_F32:
-        tx_f32(*out)[i] = (float)value;
-        break;
-      default:
-        tx_f64(*out)[i] = value;
-    }
+    tx_convert(TX_F64, dtype)(1, &value, 1, at + (size_t)i * size, 1);
   }
   return TX_OK;
 }

@@ -4,8 +4,6 @@
 
 #include "kernels/simd/simd.h"
 
-typedef uint32_t vword __attribute__((vector_size(VF * 4)));
-
 /* The upper half of the 64-bit products of a and b, lane by lane. */
 TX_INLINE vword mul_high(vword a, vword b) {
 #if defined(__AVX512F__)

@@ -44,6 +44,7 @@ enum { VF = 4 };
 
 typedef float vfloat __attribute__((vector_size(VF * 4)));
 typedef int32_t vint __attribute__((vector_size(VF * 4)));
+typedef uint32_t vword __attribute__((vector_size(VF * 4))); /* wraps where a vint must not overflow */
 
 #define TX_INLINE static inline __attribute__((always_inline, unused))
 

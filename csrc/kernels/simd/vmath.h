@@ -53,8 +53,8 @@ TX_INLINE vfloat vf_log(vfloat x) {
   static const float c[] = {6.915368066e-02f,  -1.178980768e-01f, 1.187297629e-01f,
                             -1.238434847e-01f, 1.421865809e-01f,  -1.666925082e-01f,
                             2.000222661e-01f,  -2.499998660e-01f, 3.333331044e-01f};
-  vint exponent = (vf_bits(x) - 0x3f3504f3) >> 23; /* the bits of sqrt(1/2) */
-  vfloat f = vi_as_float(vf_bits(x) - (exponent << 23)) - 1.0f, n = vi_to_float(exponent), square = f * f;
+  vint exponent = (vint)((vword)x - 0x3f3504f3u) >> 23; /* the bits of sqrt(1/2) */
+  vfloat f = (vfloat)((vword)x - ((vword)exponent << 23)) - 1.0f, n = vi_to_float(exponent), square = f * f;
   vfloat r = square * f * vf_polynomial(f, 9, c);
   r = vf_fma(n, vf_set(-2.12194440e-4f), r);
   r = vf_fma(square, vf_set(-0.5f), r) + f;
@@ -94,11 +94,11 @@ TX_INLINE void vf_sincos_turn(vfloat u, vfloat *sine, vfloat *cosine) {
   static const float c[] = {5.922040749e+01f, -8.544285213e+01f, 6.493931621e+01f, -1.973920865e+01f, 1.0f};
   const vfloat magic = vf_set(0x1.8p23f);
   vfloat shifted = u * 4.0f + magic, r = vf_fma(shifted - magic, vf_set(-0.25f), u), square = r * r;
-  vint quarter = vf_bits(shifted) - vf_bits(magic);
+  vword quarter = (vword)shifted - (vword)magic;
   vfloat a = r * vf_polynomial(square, 4, s), b = vf_polynomial(square, 5, c);
-  vint swap = -(quarter & 1), minus_sine = (quarter & 2) << 30, minus_cosine = ((quarter + 1) & 2) << 30;
-  *sine = vi_as_float(vf_bits(vf_select(swap, b, a)) ^ minus_sine);
-  *cosine = vi_as_float(vf_bits(vf_select(swap, a, b)) ^ minus_cosine);
+  vint swap = -(vint)(quarter & 1);
+  *sine = (vfloat)((vword)vf_select(swap, b, a) ^ ((quarter & 2) << 30));
+  *cosine = (vfloat)((vword)vf_select(swap, a, b) ^ (((quarter + 1) & 2) << 30));
 }
 
 #endif
