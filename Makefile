@@ -105,7 +105,7 @@ asan: setup-test ## the specs under AddressSanitizer and UBSan (SPECS=... for so
 	@$(MAKE) --no-print-directory all BUILD=build-asan CORE=build-asan/lua/texres/core.so CFLAGS='-O1 -g' \
 	  TX_SANITIZE='-fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer'
 	@$(LUA_PATHS) LUA_CPATH='./build-asan/lua/?.so;;' TEXRES_LUA='$(LUA)' \
-	  ASAN_OPTIONS=detect_leaks=1 LSAN_OPTIONS=suppressions=tools/lsan.supp:print_suppressions=0 \
+	  ASAN_OPTIONS=detect_leaks=1:allocator_may_return_null=1 LSAN_OPTIONS=suppressions=tools/lsan.supp:print_suppressions=0 \
 	  UBSAN_OPTIONS=print_stacktrace=1 \
 	  BUSTED="env LD_PRELOAD=$$($(CC) -print-file-name=libasan.so) $(BUSTED)" $(LUA) tools/test.lua $(SPECS)
 
