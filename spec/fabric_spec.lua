@@ -35,7 +35,7 @@ describe("fabric", function()
     assert.are.equal(2, label)
     assert.are.equal(20, row.angle)
     assert.are.equal("plain", row.weave)
-    assert.is_true(row.severity >= 0.3 and row.severity <= 1)
+    assert.is_true(row.severity >= 0.4 and row.severity <= 1)
     assert.is_true(row.row >= 8 and row.row <= 24 and row.col >= 8 and row.col <= 24)
     assert.is_true(set.meta.severity[1] ~= set.meta.severity[1], "a good image has no severity")
     local angles = {}

@@ -212,14 +212,15 @@ bool tx_defect_opening(tx_defect defect, const tx_fabric_record *r, tx_rng *rng,
   *opening = (tx_opening){.x = (float)r->col, .y = (float)r->row, .cosine = cosf(turn), .sine = sinf(turn)};
   if (cut) { /* a long slit, in the middle of a wider area in which nothing is in place any more */
     opening->radius[0] = half * tx_rangef(rng, 0.9, 1.6);
-    opening->radius[1] = half * (0.1f + 0.25f * severity);
+    opening->radius[1] = half * (0.08f + 0.2f * severity);
     opening->reach = 2.4f;
     opening->stir = half * (0.3f + 0.7f * severity);
   } else {
-    opening->radius[0] = 0.6f * half;
-    opening->radius[1] = half * (0.2f + 0.4f * severity);
+    float aspect = tx_rangef(rng, 0.75, 1.3);
+    opening->radius[0] = half * (0.34f + 0.36f * severity) * aspect;
+    opening->radius[1] = half * (0.34f + 0.36f * severity) / aspect;
     opening->reach = tx_rangef(rng, 2.2, 3.0);
-    opening->stir = 0.25f * half;
+    opening->stir = 0.15f * half;
   }
   opening->key = tx_rng_u32(rng);
   return true;
@@ -252,7 +253,7 @@ static void paint_cut(tx_canvas *canvas, const tx_cloth *cloth, const tx_fabric_
   float loose = fminf(pitch, 0.7f * length); /* how far ends and fibres reach */
   int ends = 2 + (int)((1.2f + 2.4f * severity) * length / pitch);
   paint_ends(canvas, cloth, o, rng, ends, (0.7f + 0.9f * severity) * loose);
-  int tufts = 2 + (int)((1.0f + 5.0f * severity) * length / pitch);
+  int tufts = 2 + (int)((2.0f + 4.5f * severity) * length / pitch);
   for (int i = 0; i < tufts; i++) {
     float a = tx_rangef(rng, -1.2, 1.2) * length, b = tx_rangef(rng, -1.5, 1.5) * o->radius[1];
     tx_paint_hairs(canvas, rng, 8, o->x + a * o->cosine - b * o->sine, o->y + a * o->sine + b * o->cosine,
@@ -284,7 +285,7 @@ static void paint_hole(tx_canvas *canvas, const tx_cloth *cloth, const tx_fabric
     tx_paint_strand(canvas, &arc);
   }
   float outer = fmaxf(o->radius[0], o->radius[1]);
-  tx_paint_hairs(canvas, rng, 10 + (int)(30.0 * r->severity), o->x, o->y, outer * 1.4f, 18.0f, cloth->albedo[0]);
+  tx_paint_hairs(canvas, rng, 6 + (int)(16.0 * r->severity), o->x, o->y, outer * 1.4f, 18.0f, cloth->albedo[0]);
 }
 
 /* -- thread ---------------------------------------------------------------------------------------------------------- */
@@ -295,7 +296,7 @@ static void paint_thread(tx_canvas *canvas, const tx_cloth *cloth, const tx_fabr
   float x = (float)r->col - 0.5f * length * cosf(direction) + 0.5f * bend * length * sinf(direction);
   float y = (float)r->row - 0.5f * length * sinf(direction) - 0.5f * bend * length * cosf(direction);
   bool dark = tx_rng_uniform(rng) < 0.25;
-  float tone = dark ? 0.45f - 0.3f * (float)r->severity : 1.25f + 0.4f * (float)r->severity;
+  float tone = dark ? 0.45f - 0.3f * (float)r->severity : 1.3f + 0.4f * (float)r->severity;
   tx_strand thread = strand_from(x, y, direction, length, bend);
   thread.half[0] = half;
   thread.half[1] = half * tx_rangef(rng, 0.5, 1.1);

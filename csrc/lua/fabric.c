@@ -123,8 +123,8 @@ static int l_fabric(lua_State *L) {
       .width = tx_option_int(L, 1, OPERATION, "width", 64),
       .seed = (uint64_t)tx_option_int(L, 1, OPERATION, "seed", 0),
       .sources = tx_option_int(L, 1, OPERATION, "sources", 1),
-      .severity = {0.3, 1.0},
-      .defect_size = {24, 52},
+      .severity = {0.4, 1.0},
+      .defect_size = {28, 56},
       .yarn = {23, 28},
   };
   bool with_masks = tx_option_bool(L, 1, OPERATION, "masks", false);

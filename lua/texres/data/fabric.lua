@@ -23,8 +23,8 @@ local presets = {
   classes = class_names, -- in this order: label 1 is the first
   weave = "plain", -- plain, twill, satin, knit, a list of these, or "mixture": all of them
   sources = false, -- number of cloths; false: one per 100 images, 8 at least
-  severity = { 0.3, 1 }, -- range within 0..1: how marked a defect is
-  defect_size = { 24, 52 }, -- range in pixels: diameter or length
+  severity = { 0.4, 1 }, -- range within 0..1: how marked a defect is
+  defect_size = { 28, 56 }, -- range in pixels: diameter or length
   yarn = { 23, 28 }, -- range in pixels: distance from yarn to yarn
   masks = false,
 }
