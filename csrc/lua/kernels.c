@@ -22,10 +22,14 @@ static void push_plan(lua_State *L, const tx_conv_shape *shape, tx_conv_pass pas
  * `algorithm` that conv2d takes for f32 and `why`. */
 static int l_conv2d_plan(lua_State *L) {
   tx_tensor *in[TX_MAX_INPUTS];
-  tx_conv2d_params params;
+  union {
+    tx_conv2d_params conv;
+    char room[256];
+  } params; /* those of the function begin with those of the convolution */
   tx_conv_shape shape;
+  if (tx_op_conv2d.params_size > sizeof params) return tx_error(L, "conv2d_plan: no room for the parameters");
   tx_read_call(L, &tx_op_conv2d, in, &params);
-  const tx_status status = tx_conv2d_shape("conv2d_plan", in[0], in[1], in[2], &params, &shape);
+  const tx_status status = tx_conv2d_shape("conv2d_plan", in[0], in[1], in[2], &params.conv, &shape);
   if (status != TX_OK) return tx_raise(L, status);
   lua_createtable(L, 0, 3);
   push_plan(L, &shape, TX_CONV_FORWARD);

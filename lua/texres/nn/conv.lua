@@ -78,6 +78,12 @@ function Conv2d:output_shape(shape)
   }
 end
 
+function Conv2d:algorithm(x)
+  return core.conv2d_plan(x, self.weight, {
+    stride = self.stride, padding = self.padding, dilation = self.dilation, groups = self.groups,
+  }).forward.algorithm
+end
+
 function Conv2d:multiply_adds(_, output)
   local k = self.weight:size(4)
   return output:numel() // k * self.weight:numel()

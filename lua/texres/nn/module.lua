@@ -561,6 +561,9 @@ end
 --- Multiply-adds of one call, for summary and profile; 0 where they don't count.
 function Module:multiply_adds() return 0 end -- luacheck: no unused args
 
+--- What a call with these inputs is computed by, for profile: a name, or nil where there is no choice.
+function Module:algorithm() return nil end -- luacheck: no unused args
+
 --- Folds batch norm into the layers before it, in place, for inference; puts the module into evaluation mode. Returns
 -- self. See texres.nn.fuse.
 function Module:fuse() return require("texres.nn.fuse")(self) end

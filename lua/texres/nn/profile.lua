@@ -3,7 +3,7 @@
 -- Runs a copy of the module on x and measures each layer (module without submodules) by itself on the input that it
 -- got: the median of `repeats` calls, with {backward=true} also of its backward pass. Returns a list of rows
 --
---     { name=, layer=, seconds=, backward_seconds=, gflops=, backward_gflops=, bytes=, share= }
+--     { name=, layer=, algorithm=, seconds=, backward_seconds=, gflops=, backward_gflops=, bytes=, share= }
 --
 -- which prints as a table. GFLOP/s count a multiply-add as 2 operations, backward as twice the forward; bytes are those
 -- of input, output and state; share is the layer's part of all the time. A network as a whole is quicker than the sum:
@@ -64,20 +64,22 @@ local Profile = {}
 Profile.__index = Profile
 
 function Profile:__tostring()
-  local head = { "name", "layer", "forward ms", "GFLOP/s" }
-  if self.backward then head[5], head[6] = "backward ms", "GFLOP/s" end
+  local head = { "name", "layer", "algorithm", "forward ms", "GFLOP/s" }
+  if self.backward then head[6], head[7] = "backward ms", "GFLOP/s" end
   table.move({ "MB", "share" }, 1, 2, #head + 1, head)
   local lines, total = { head, "-" }, 0
   for _, row in ipairs(self) do
-    local line = { row.name, row.layer, ("%.3f"):format(row.seconds * 1e3), ("%.1f"):format(row.gflops) }
+    local line = {
+      row.name, row.layer, row.algorithm or "", ("%.3f"):format(row.seconds * 1e3), ("%.1f"):format(row.gflops),
+    }
     if self.backward then
-      line[5], line[6] = ("%.3f"):format((row.backward_seconds or 0) * 1e3), ("%.1f"):format(row.backward_gflops or 0)
+      line[6], line[7] = ("%.3f"):format((row.backward_seconds or 0) * 1e3), ("%.1f"):format(row.backward_gflops or 0)
     end
     table.move({ ("%.2f"):format(row.bytes / 1e6), ("%.1f%%"):format(100 * row.share) }, 1, 2, #line + 1, line)
     lines[#lines + 1] = line
     total = total + row.seconds + (row.backward_seconds or 0)
   end
-  return ("%s\nall layers: %.3f ms"):format(table_text(lines, { true, true }), total * 1e3)
+  return ("%s\nall layers: %.3f ms"):format(table_text(lines, { true, true, true }), total * 1e3)
 end
 
 return function(self, x, options)
@@ -100,7 +102,8 @@ return function(self, x, options)
     if o.backward then measure() else core.no_grad(measure) end
     local operations = 2 * m:multiply_adds(inputs[1], out)
     rows[i] = {
-      name = names[m], layer = m:describe(), seconds = forward, backward_seconds = backward,
+      name = names[m], layer = m:describe(), algorithm = m:algorithm(inputs[1]),
+      seconds = forward, backward_seconds = backward,
       gflops = operations / forward / 1e9, backward_gflops = backward and 2 * operations / backward / 1e9,
       bytes = layer_bytes(m, inputs, out),
     }
