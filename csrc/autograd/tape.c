@@ -119,6 +119,11 @@ static tx_status accumulate(tx_tensor **sum, tx_tensor *gradient) {
     return TX_OK;
   }
   tx_status status;
+  if (!is_sole_owner(*sum) && is_sole_owner(gradient)) { /* add to the one that may be changed */
+    tx_tensor *other = *sum;
+    *sum = gradient;
+    gradient = other;
+  }
   if (is_sole_owner(*sum)) {
     status = tx_axpy(*sum, 1, gradient);
   } else {

@@ -131,8 +131,10 @@ local function run(step, x, residual, add_last)
   return step.item(x)
 end
 
--- Passes x through the items; a last pass that a residual can be added in, before or after its ReLU, is left to the
--- caller when `leave` is true.
+local Sequential = module.register("Sequential", Module("Sequential", Container))
+
+-- Passes x through the items; a last pass that a residual can be added in, before or after its ReLU, or a Sequential
+-- that may end in one, is left to the caller when `leave` is true.
 -- Returns the result, whether it is a tensor that only the caller knows, and that pass. What lies between two items is
 -- given back as soon as it was used, not when the collector comes: a network's activations are most of its memory.
 local function chain(self, x, leave)
@@ -141,7 +143,9 @@ local function chain(self, x, leave)
   while i <= last do
     local step
     step, i = pass(self, i)
-    if leave and i > last and not step.item then return x, own, step end
+    if leave and i > last and (not step.item or not watched and is_plain(step.item, Sequential)) then
+      return x, own, step
+    end
     local input, own_input = x, own
     own = not watched and (not step.item or keeps_nothing(step.item))
     x = run(step, input)
@@ -161,14 +165,6 @@ local function items_keep_nothing(self)
     end
   end
   return new
-end
-
---- Sequential{ a, b, ... }: the output of one item is the input of the next.
-local Sequential = module.register("Sequential", Module("Sequential", Container))
-Sequential.keeps_nothing = items_keep_nothing
-
-function Sequential:forward(x)
-  return (chain(self, x))
 end
 
 --- Residual{ body..., shortcut = module, activation = module }: activation(body(x) + shortcut(x)).
@@ -212,13 +208,20 @@ function Residual.keeps_nothing(self)
     and (not activation or keeps_nothing(activation))
 end
 
-function Residual:forward(x)
-  local shortcut, activation = rawget(self, "shortcut"), rawget(self, "activation")
+-- activation(what the items of `self` make of x + shortcut(join.x)), shortcut and activation being those of join.owner.
+local function add(self, x, join)
+  local owner = join.owner
+  local shortcut, activation = rawget(owner, "shortcut"), rawget(owner, "activation")
   local body, own_body, step = chain(self, x, true)
-  local aside = shortcut and shortcut(x) or x
+  if step and step.item then
+    local result = step.item(body, join)
+    if own_body then let_go(body, step.item) end
+    return result
+  end
+  local aside = shortcut and shortcut(join.x) or join.x
   local shape = body:shape()
   if step and step.conv then shape = step.conv:output_shape(shape) end
-  if shape then check_shapes(self, shape, aside:shape()) end -- else the convolution says what is wrong
+  if shape then check_shapes(owner, shape, aside:shape()) end -- else the convolution says what is wrong
   local sum
   if step then
     local add_last = step.relu
@@ -233,6 +236,17 @@ function Residual:forward(x)
   local result = activation(sum)
   let_go(sum, activation)
   return result
+end
+
+function Residual:forward(x) return add(self, x, { owner = self, x = x }) end
+
+--- Sequential{ a, b, ... }: the output of one item is the input of the next.
+Sequential.keeps_nothing = items_keep_nothing
+
+-- `join` is given by a Residual whose body ends in this: see add.
+function Sequential:forward(x, join)
+  if join then return add(self, x, join) end
+  return (chain(self, x))
 end
 
 function Residual:constructor_arguments()
