@@ -171,6 +171,16 @@ describe("reshape and its relatives", function()
 end)
 
 describe("a copy", function()
+  it("between overlapping parts of one tensor sees the elements as they were", function()
+    local t = tr.arange(1, 6):to "f32"
+    t:slice(1, 2, 6):copy_from(t:slice(1, 1, 5))
+    assert.same({ 1, 1, 2, 3, 4, 5 }, t:totable())
+    local square = tr.tensor { { 1, 2 }, { 3, 4 } }
+    square:copy_from(square:transpose(1, 2))
+    assert.same({ { 1, 3 }, { 2, 4 } }, square:totable())
+    square:copy_from(square)
+    assert.same({ { 1, 3 }, { 2, 4 } }, square:totable())
+  end)
   it("of transposed memory is right at sizes around its tiles, in every dtype", function()
     for _, from in ipairs { "u8", "i64", "f32", "f64" } do
       for _, rows in ipairs { 1, 3, 15, 16, 17, 33 } do

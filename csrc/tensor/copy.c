@@ -5,8 +5,11 @@
  * in the source and the other way round (a transpose), rows are cut short and walked in square tiles, so that every cache
  * line that is touched is used up.
  */
+#include <string.h>
+
 #include "base/threads.h"
 #include "tensor/convert.h"
+#include "tensor/loop.h"
 
 /* Floating point to integer without undefined behaviour: saturates, NaN gives 0. */
 static int64_t to_i64(double v) {
@@ -17,12 +20,19 @@ static int64_t to_i64(double v) {
 /* Numbers outside 0..255 wrap when they come from integers and saturate when they come from floats. */
 static uint8_t float_to_u8(double v) { return v >= 255 ? 255 : v > 0 ? (uint8_t)v : 0; }
 
-#define ROW(from, from_type, to, to_type, convert)                                               \
+/* `run` does a contiguous run: element by element, or as plain memory where the dtypes are equal. */
+#define CONVERT_RUN(convert) \
+  for (int64_t i = 0; i < n; i++) y[i] = convert(x[i])
+#define COPY_RUN(convert) memcpy(y, x, (size_t)n * sizeof *y)
+#define ROW(from, from_type, to, to_type, convert, run)                                          \
   static void row_##from##_##to(int64_t n, const void *src, int64_t ss, void *dst, int64_t ds) { \
     const from_type *x = src;                                                                    \
     to_type *y = dst;                                                                            \
     if (ss == 1 && ds == 1) {                                                                    \
-      for (int64_t i = 0; i < n; i++) y[i] = convert(x[i]);                                      \
+      run(convert);                                                                              \
+    } else if (ss == 0 && ds == 1) {                                                             \
+      const to_type value = convert(*x);                                                         \
+      for (int64_t i = 0; i < n; i++) y[i] = value;                                              \
     } else {                                                                                     \
       for (int64_t i = 0; i < n; i++) y[i * ds] = convert(x[i * ss]);                            \
     }                                                                                            \
@@ -34,22 +44,22 @@ static uint8_t float_to_u8(double v) { return v >= 255 ? 255 : v > 0 ? (uint8_t)
 #define FLOAT_AS_U8(v) float_to_u8((double)(v))
 #define FLOAT_AS_I64(v) to_i64((double)(v))
 
-ROW(u8, uint8_t, u8, uint8_t, AS_U8)
-ROW(u8, uint8_t, i64, int64_t, AS_I64)
-ROW(u8, uint8_t, f32, float, AS_F32)
-ROW(u8, uint8_t, f64, double, AS_F64)
-ROW(i64, int64_t, u8, uint8_t, AS_U8)
-ROW(i64, int64_t, i64, int64_t, AS_I64)
-ROW(i64, int64_t, f32, float, AS_F32)
-ROW(i64, int64_t, f64, double, AS_F64)
-ROW(f32, float, u8, uint8_t, FLOAT_AS_U8)
-ROW(f32, float, i64, int64_t, FLOAT_AS_I64)
-ROW(f32, float, f32, float, AS_F32)
-ROW(f32, float, f64, double, AS_F64)
-ROW(f64, double, u8, uint8_t, FLOAT_AS_U8)
-ROW(f64, double, i64, int64_t, FLOAT_AS_I64)
-ROW(f64, double, f32, float, AS_F32)
-ROW(f64, double, f64, double, AS_F64)
+ROW(u8, uint8_t, u8, uint8_t, AS_U8, COPY_RUN)
+ROW(u8, uint8_t, i64, int64_t, AS_I64, CONVERT_RUN)
+ROW(u8, uint8_t, f32, float, AS_F32, CONVERT_RUN)
+ROW(u8, uint8_t, f64, double, AS_F64, CONVERT_RUN)
+ROW(i64, int64_t, u8, uint8_t, AS_U8, CONVERT_RUN)
+ROW(i64, int64_t, i64, int64_t, AS_I64, COPY_RUN)
+ROW(i64, int64_t, f32, float, AS_F32, CONVERT_RUN)
+ROW(i64, int64_t, f64, double, AS_F64, CONVERT_RUN)
+ROW(f32, float, u8, uint8_t, FLOAT_AS_U8, CONVERT_RUN)
+ROW(f32, float, i64, int64_t, FLOAT_AS_I64, CONVERT_RUN)
+ROW(f32, float, f32, float, AS_F32, COPY_RUN)
+ROW(f32, float, f64, double, AS_F64, CONVERT_RUN)
+ROW(f64, double, u8, uint8_t, FLOAT_AS_U8, CONVERT_RUN)
+ROW(f64, double, i64, int64_t, FLOAT_AS_I64, CONVERT_RUN)
+ROW(f64, double, f32, float, AS_F32, CONVERT_RUN)
+ROW(f64, double, f64, double, AS_F64, COPY_RUN)
 
 static tx_convert_fn *const rows[TX_DTYPE_COUNT][TX_DTYPE_COUNT] = {
     [TX_U8] = {row_u8_u8, row_u8_i64, row_u8_f32, row_u8_f64},
@@ -60,6 +70,24 @@ static tx_convert_fn *const rows[TX_DTYPE_COUNT][TX_DTYPE_COUNT] = {
 
 tx_convert_fn *tx_convert(tx_dtype from, tx_dtype to) { return rows[from][to]; }
 
+enum { TILE = 16 };
+
+/* A full tile between equal dtypes: dst[i][j] = src[j][i], neighbours in i of the source and in j of the destination. */
+#define TURN(dtype, type)                                                        \
+  static void turn_##dtype(const void *src, int64_t ss, void *dst, int64_t ds) { \
+    const type *x = src;                                                         \
+    type *y = dst;                                                               \
+    for (int i = 0; i < TILE; i++) {                                             \
+      for (int j = 0; j < TILE; j++) y[i * ds + j] = x[j * ss + i];              \
+    }                                                                            \
+  }
+TURN(u8, uint8_t)
+TURN(i64, int64_t)
+TURN(f32, float)
+TURN(f64, double)
+typedef void turn_fn(const void *src, int64_t ss, void *dst, int64_t ds);
+static turn_fn *const turns[TX_DTYPE_COUNT] = {turn_u8, turn_i64, turn_f32, turn_f64};
+
 /* A copy reduced to its essence: `dims` loops, the last of which is the row. */
 typedef struct plan {
   int dims;
@@ -68,6 +96,7 @@ typedef struct plan {
   char *dst;
   size_t src_size, dst_size; /* bytes of an element */
   tx_convert_fn *row;
+  turn_fn *turn;                             /* a full tile of a transpose; NULL: by rows */
   int64_t rows_per_block, row_count, pieces; /* a block is several rows, or one piece of one long row */
 } plan;
 
@@ -97,8 +126,6 @@ static void copy_rows(void *context, int64_t block, int worker) {
   }
 }
 
-enum { TILE = 16 };
-
 /* The same for a transpose: strips of TILE rows, walked TILE elements at a time. The last two dimensions are the plane. */
 static void copy_tiles(void *context, int64_t block, int worker) {
   (void)worker;
@@ -116,6 +143,11 @@ static void copy_tiles(void *context, int64_t block, int worker) {
     }
     int64_t rows_here = p->shape[cross] - row < TILE ? p->shape[cross] - row : TILE;
     for (int64_t at = 0; at < n; at += TILE) {
+      if (p->turn != NULL && rows_here == TILE && n - at >= TILE) {
+        p->turn(p->src + (s + at * p->ss[last]) * (int64_t)p->src_size, p->ss[last],
+                p->dst + (d + at) * (int64_t)p->dst_size, p->ds[cross]);
+        continue;
+      }
       for (int64_t i = 0; i < rows_here; i++) {
         const char *from = p->src + (s + i * p->ss[cross] + at * p->ss[last]) * (int64_t)p->src_size;
         char *to = p->dst + (d + i * p->ds[cross] + at * p->ds[last]) * (int64_t)p->dst_size;
@@ -182,6 +214,7 @@ static void run(plan *p) {
   for (int d = 0; d < p->dims - 1; d++) p->row_count *= p->shape[d];
   p->pieces = (n + LONG_ROW - 1) / LONG_ROW;
   if (tiles) {
+    if (p->ds[p->dims - 1] != 1) p->turn = NULL;
     int64_t across = p->shape[p->dims - 2];
     p->row_count = p->row_count / across * ((across + TILE - 1) / TILE);
     p->rows_per_block = tx_block_size(p->row_count, TILE * n);
@@ -197,13 +230,20 @@ static void run(plan *p) {
 
 tx_status tx_copy(tx_tensor *dst, const tx_tensor *src) {
   tx_tensor *wide;
+  if (tx_overlaps(dst, src)) { /* t:slice(1, 2, 5):copy_from(t:slice(1, 1, 4)) */
+    TX_TRY(tx_clone(src, &wide));
+    tx_status status = tx_copy(dst, wide);
+    tx_unref(wide);
+    return status;
+  }
   TX_TRY(tx_expand("copy_from", src, dst->dims, dst->shape, &wide));
   if (tx_numel(dst) > 0) {
     plan p = {.src = tx_data(src),
               .dst = tx_data(dst),
               .src_size = tx_dtype_size(src->dtype),
               .dst_size = tx_dtype_size(dst->dtype),
-              .row = rows[src->dtype][dst->dtype]};
+              .row = rows[src->dtype][dst->dtype],
+              .turn = src->dtype == dst->dtype ? turns[dst->dtype] : NULL};
     collapse(&p, dst, wide->strides);
     run(&p);
   }

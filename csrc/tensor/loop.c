@@ -163,8 +163,19 @@ static void classify(loop *l, side *o, bool same_dtype) {
   if (last == 0 && o->strides[0] != 0) o->periodic = false; /* one row: only a constant repeats */
 }
 
-void tx_loop(int count, const tx_tensor *const *operand, const tx_dtype *as, tx_loop_body *body, const void *context,
-             int64_t cost) {
+/* Whether a large input's neighbours under the output are far apart in its memory: then it is worth a copy, which knows how
+ * to turn (copy.c). */
+static bool is_turned(const tx_tensor *t, const tx_tensor *out) {
+  enum { LARGE = 4096, FAR = 16 };
+  if (t->dims < 2 || tx_numel(t) < LARGE || !tx_is_contiguous(out) || t->strides[t->dims - 1] < FAR) return false;
+  for (int d = 0; d < t->dims - 1; d++) {
+    if (t->strides[d] == 1 && t->shape[d] >= FAR) return t->shape[t->dims - 1] > 1;
+  }
+  return false;
+}
+
+static void run_loop(int count, const tx_tensor *const *operand, const tx_dtype *as, tx_loop_body *body,
+                     const void *context, int64_t cost) {
   const tx_tensor *out = operand[0];
   loop l = {.count = count, .total = tx_numel(out), .body = body, .context = context};
   if (l.total == 0) return;
@@ -193,6 +204,19 @@ void tx_loop(int count, const tx_tensor *const *operand, const tx_dtype *as, tx_
   int64_t block = tx_block_size(l.total, cost);
   l.block = (block + l.chunk - 1) / l.chunk * l.chunk;
   tx_parallel((l.total + l.block - 1) / l.block, run_block, &l);
+}
+
+void tx_loop(int count, const tx_tensor *const *operand, const tx_dtype *as, tx_loop_body *body, const void *context,
+             int64_t cost) {
+  const tx_tensor *straight[TX_LOOP_OPERANDS] = {NULL};
+  tx_tensor *copy[TX_LOOP_OPERANDS] = {NULL};
+  for (int i = 0; i < count; i++) {
+    straight[i] = operand[i];
+    if (i == 0 || !is_turned(operand[i], operand[0])) continue;
+    if (tx_clone(operand[i], &copy[i]) == TX_OK) straight[i] = copy[i]; /* else as it lies: slower, and as good */
+  }
+  run_loop(count, straight, as, body, context, cost);
+  for (int i = 0; i < count; i++) tx_unref(copy[i]);
 }
 
 bool tx_overlaps(const tx_tensor *a, const tx_tensor *b) {
