@@ -131,11 +131,12 @@ end
 -- -- the table --------------------------------------------------------------------------------------------------------
 
 local python = os.getenv "PYTHON" or "python3"
-local only = ""
-for _, word in ipairs(options.only or {}) do only = only .. " '" .. word .. "'" end
+local words = ""
+for _, word in ipairs(options.only or {}) do words = words .. " '" .. word .. "'" end
+local only = options.only and " --only" .. words or ""
 local sides = {
-  ("lua5.4 %sfunctions.lua --list --threads %d%s"):format(here, options.threads, only ~= "" and " --only" .. only or ""),
-  ("%s %sfunctions_torch.py %d%s"):format(python, here, options.threads, only),
+  ("lua5.4 %sfunctions.lua --list --threads %d%s"):format(here, options.threads, only),
+  ("%s %sfunctions_torch.py %d%s"):format(python, here, options.threads, words),
 }
 if not os.execute(python .. " -c 'import torch' >/dev/null 2>&1") then sides[2] = nil end
 
