@@ -1,6 +1,6 @@
 #!/usr/bin/env lua5.4
 --- Writes a set of synthetic fabric images in the form of the real one: X.npy {N,H,W,1}, Y.npy {N}, labels from 0, and
--- index.csv, which says from which piece of cloth each image comes.
+-- index.csv, which says from which piece of cloth each image comes, and sheet.png, some of them to look at.
 
 dofile((arg[0]:match "^.*/" or "") .. "checkout.lua")
 local tr = require "texres"
@@ -25,4 +25,5 @@ for i = 1, #set do
   index:write(("%d,%s,%s\n"):format(i - 1, row.source, row.angle))
 end
 index:close()
-print(("%d images of %d classes in %s/X.npy"):format(#set, #set.classes, options.out))
+assert(set:contact_sheet(options.out .. "/sheet.png"))
+print(("%d images of %d classes in %s/X.npy, some of them in sheet.png"):format(#set, #set.classes, options.out))
