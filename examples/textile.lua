@@ -46,6 +46,9 @@ local share = options.split
 local train, val, test = set:split {
   share[1], share[2], share[3], seed = options.seed, stratify = true, group = set.group,
 }
+for part, name in pairs { [train] = "train", [val] = "validate", [test] = "test" } do
+  assert(#part > 0, "the split leaves no image to " .. name .. " with: too few groups, or a part is 0")
+end
 print(("%d images: %d to train, %d to validate, %d to test"):format(#set, #train, #val, #test))
 
 -- network

@@ -107,6 +107,14 @@ describe("Trainer", function()
     assert.is_falsy(val.options.shuffle)
   end)
 
+  it("leaves a single image at the end of an epoch out", function()
+    local train = toy(17, 1)
+    tr.Trainer(options { epochs = 1, batch = 8 }):fit(train)
+    assert.is_true(train.options.drop_last)
+    tr.Trainer(options { epochs = 1, batch = 9 }):fit(train)
+    assert.is_false(train.options.drop_last)
+  end)
+
   it("writes checkpoints, metrics and a report", function()
     local dir = support.folder() .. "/deep/run"
     local trainer = tr.Trainer(options { dir = dir, epochs = 2, schedule = { "one_cycle" }, name = "toy" })

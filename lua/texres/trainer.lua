@@ -98,12 +98,14 @@ end
 
 -- -- data -------------------------------------------------------------------------------------------------------------
 
---- Batches of a set as the model wants them; for training, shuffled and augmented.
+--- Batches of a set as the model wants them; for training, shuffled and augmented. A single image left over is not
+-- trained on: batch norm has nothing to normalize it by where the map is 1x1.
 local function make_loader(self, set, training)
   local normalization = self.normalization or {}
+  local single = #set > self.batch and #set % self.batch == 1
   return set:loader {
     batch = self.batch, shuffle = training, seed = self.seed, augment = training and self.augment or nil,
-    mean = normalization.mean, std = normalization.std,
+    drop_last = training and single, mean = normalization.mean, std = normalization.std,
   }
 end
 

@@ -1,0 +1,51 @@
+--- The scripts of examples/ run from a checkout, without environment, and do what they say.
+local support = require "spec.support"
+
+--- Runs a script of examples/ with an environment that knows nothing of this checkout.
+local function example(...)
+  return support.run({ support.lua, ... }, { env = { LUA_PATH = ";;", LUA_CPATH = ";;" } })
+end
+
+describe("examples", function()
+  local dir = support.folder()
+
+  it("make_fabric.lua writes images, labels, an index and a sheet", function()
+    local ok, output = example("examples/make_fabric.lua", "--out", dir .. "/cloth", "--count", "96", "--cloths", "25")
+    assert.is_true(ok, output)
+    assert.matches("96 images of 6 classes", output)
+    assert.matches("^\137PNG", support.read_file(dir .. "/cloth/sheet.png"))
+    local lines = select(2, support.read_file(dir .. "/cloth/index.csv"):gsub("\n", ""))
+    assert.equal(97, lines)
+  end)
+
+  it("textile.lua trains, tests and reports; whole cloths are held out", function()
+    local function train(...)
+      return example("examples/textile.lua", "--images", dir .. "/cloth/X.npy", "--labels", dir .. "/cloth/Y.npy",
+        "--groups", dir .. "/cloth/index.csv:source", "--width", "4", "--batch", "16", "--threads", "2", ...)
+    end
+    local ok, output = train("--epochs", "2", "--dir", dir .. "/run")
+    assert.is_true(ok, output)
+    for _, text in ipairs { "96 images: %d+ to train", "epoch 2/2", "accuracy %d", "6 metal_contamination",
+      "truth \\ prediction", "run/report.html" } do
+      assert.matches(text, output)
+    end
+    assert.is_true(support.exists(dir .. "/run/report.html"))
+
+    ok, output = train("--epochs", "2", "--dir", dir .. "/conv", "--head", "conv", "--split", "0.5,0.25,0.25")
+    assert.is_true(ok, output)
+    assert.matches("96 images: 4%d to train, 2%d to validate, 2%d to test", output)
+  end)
+
+  it("textile.lua says what is wrong", function()
+    local ok, output = example("examples/textile.lua", "--images", dir .. "/none.npy", "--labels", dir .. "/none.npy")
+    assert.is_false(ok)
+    assert.matches("none.npy", output)
+    ok, output = example("examples/textile.lua", "--images", dir .. "/cloth/X.npy", "--labels", dir .. "/cloth/Y.npy",
+      "--split", "0.5,0.5,0")
+    assert.is_false(ok)
+    assert.matches("no image to test", output)
+    ok, output = example("examples/textile.lua", "--split", "0.5")
+    assert.is_false(ok)
+    assert.matches("three parts", output)
+  end)
+end)
