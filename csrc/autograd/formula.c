@@ -1,8 +1,6 @@
 /* formula.c - see formula.h. */
 #include "autograd/formula.h"
 
-#include <assert.h>
-
 tx_formula tx_formula_begin(tx_call *call) { return (tx_formula){.call = call, .status = TX_OK, .count = 0}; }
 
 tx_status tx_formula_end(tx_formula *f) {
@@ -16,7 +14,11 @@ tx_tensor *tx_f_hold(tx_formula *f, tx_status status, tx_tensor **t) {
     f->status = status;
     return NULL;
   }
-  assert(f->count < TX_FORMULA_STEPS);
+  if (f->count == TX_FORMULA_STEPS) {
+    tx_unref(*t);
+    f->status = tx_fail(TX_EINVAL, "%s: more steps than TX_FORMULA_STEPS", f->call->op->name);
+    return NULL;
+  }
   return f->held[f->count++] = *t;
 }
 
