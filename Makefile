@@ -68,11 +68,11 @@ $(foreach isa,$(ISAS),$(eval $(call isa_rule,$(isa))))
 BUSTED    ?= $(LUA) /usr/bin/busted --ignore-lua
 SPECS     ?=
 LUA_FILES := $(shell find lua -name '*.lua')
-C_FILES   := $(shell find csrc -name '*.[ch]')
+C_FILES   := $(shell find csrc fuzz -name '*.[ch]')
 LUA_PATHS := LUA_PATH='./lua/?.lua;./lua/?/init.lua;./?.lua;;'
 TREE      := $(LUA_PATHS) LUA_CPATH='./lua/?.so;;' TEXRES_LUA='$(LUA)' BUSTED='$(BUSTED)'
 
-.PHONY: demo test lint format asan bench install clean help
+.PHONY: demo test lint format asan fuzz bench install clean help
 
 # installs missing system packages: those for building, for running, and for the use named
 setup-%:
@@ -109,6 +109,23 @@ asan: setup-test ## the specs under AddressSanitizer and UBSan (SPECS=... for so
 	  UBSAN_OPTIONS=print_stacktrace=1 \
 	  BUSTED="env LD_PRELOAD=$$($(CC) -print-file-name=libasan.so) $(BUSTED)" $(LUA) tools/test.lua $(SPECS)
 
+# The core is built apart with clang, in build-fuzz; a crash leaves its input there.
+FUZZERS      := $(filter-out support,$(patsubst fuzz/%.c,%,$(wildcard fuzz/*.c)))
+FUZZ_SECONDS ?= 600
+FUZZ_FLAGS   := -O1 -g -fno-omit-frame-pointer -DTX_FUZZING
+fuzz: setup-fuzz ## feed hostile files to every reader, FUZZ_SECONDS each (FUZZERS=... for some)
+	@$(MAKE) --no-print-directory $(FUZZERS:%=build-fuzz/%) BUILD=build-fuzz CC=clang CFLAGS='$(FUZZ_FLAGS)' \
+	  TX_SANITIZE='-fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=undefined'
+	@for f in $(FUZZERS); do \
+	  echo "$$f: $(FUZZ_SECONDS) s"; mkdir -p build-fuzz/corpus/$$f; \
+	  build-fuzz/$$f -max_total_time=$(FUZZ_SECONDS) -timeout=20 -rss_limit_mb=4096 -verbosity=0 -print_final_stats=1 \
+	    -artifact_prefix=build-fuzz/$$f- build-fuzz/corpus/$$f spec/fixtures/data || exit 1; \
+	done
+
+build-fuzz/%: fuzz/%.c fuzz/support.c fuzz/fuzz.h $(filter-out $(BUILD)/lua/%,$(OBJECTS))
+	$(call say,LD $@)$(CC) $(CFLAGS) $(TX_CFLAGS) -Ifuzz $(TX_SANITIZE) -fsanitize=fuzzer -o $@ $< fuzz/support.c \
+	  $(filter %.o,$^) $(TX_LIBS)
+
 bench: setup-run ## compare speed and memory with PyTorch, where the Python in PYTHON= can import it
 	@$(MAKE) --no-print-directory all
 	@$(LUA) bench/run.lua
@@ -118,7 +135,7 @@ install: all ## install below PREFIX (/usr/local), or to LUADIR and LIBDIR
 	install -D -m 755 $(CORE) "$(DESTDIR)$(LIBDIR)/texres/core.so"
 
 clean: ## remove what was built
-	rm -rf build build-asan $(CORE) demo
+	rm -rf build build-asan build-fuzz $(CORE) demo
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-9s %s\n", $$1, $$2 }' Makefile
