@@ -13,7 +13,7 @@
 #include <sys/mman.h>
 
 enum { HEADER = TX_ALIGNMENT, LISTS = 48 };
-#ifdef __SANITIZE_ADDRESS__
+#if defined(__SANITIZE_ADDRESS__) || defined(TX_FUZZING)
 #define LARGE ((size_t)PTRDIFF_MAX) /* no block is kept, so that the sanitizer sees a use after free */
 #else
 #define LARGE ((size_t)64 * 1024)
