@@ -146,6 +146,7 @@ describe("a split by group", function()
         for _, count in ipairs(part:counts()) do assert.is_true(count > 0) end
       end
     end
+    assert.matches("whole groups of 'source' give parts of 33 %, 33 %, 33 %", warnings[1], 1, true)
     local held_out = {}
     for seed = 1, 10 do
       local _, test = set:split { 2 / 3, 1 / 3, seed = seed, group = "source" }

@@ -64,7 +64,7 @@ local function zeros(n)
   return list
 end
 
--- -- which part each sample goes to: a list of lists of samples -------------------------------------------------------
+-- -- which part each sample goes to: a list of lists of samples ------------------------------------------------------
 
 local function empty_parts(n)
   local parts = {}
@@ -183,6 +183,19 @@ local function bring_class(groups, parts, p, c)
   return true
 end
 
+--- Says so when groups are too few or too large for the shares that were asked for.
+local function warn_of_sizes(parts, shares, total, name)
+  local got, wanted, far = {}, {}, false
+  for p, share in ipairs(shares) do
+    local have = #parts[p] / math.max(total, 1)
+    got[p], wanted[p] = ("%.0f %%"):format(100 * have), ("%.0f %%"):format(100 * share)
+    far = far or math.abs(have - share) > 0.1
+  end
+  if not far then return end
+  require("texres").warn(("split: whole groups of '%s' give parts of %s of the samples, not %s: every part "
+    .. "gets a group of each class"):format(name, table.concat(got, ", "), table.concat(wanted, ", ")))
+end
+
 --- Whole groups to parts: each in turn to the part that it brings closest to its share (of every class unless
 -- stratify = false); then every part gets a group of every class, as far as there are enough.
 local function group_parts(set, shares, options)
@@ -219,6 +232,7 @@ local function group_parts(set, shares, options)
     table.move(group.samples, 1, #group.samples, #list + 1, list)
   end
   for _, list in ipairs(samples) do table.sort(list) end
+  warn_of_sizes(samples, shares, #set, options.group)
   return samples
 end
 
