@@ -27,6 +27,7 @@ local function new(contents)
   local normalization = contents.normalization or {}
   return setmetatable({
     classes = contents.classes, input = contents.input, extra = contents.extra, model = model,
+    normalization = contents.normalization,
     _mean = per_channel(normalization.mean, 0), _scale = 1 / per_channel(normalization.std, 1),
   }, Classifier)
 end
@@ -81,6 +82,14 @@ function Classifier:predict(image, options)
   if single then return answer(self, rows[1]) end
   for i, row in ipairs(rows) do rows[i] = answer(self, row) end
   return rows
+end
+
+--- Writes the model as ONNX, with its normalization, input shape and classes: see texres.onnx. The file takes floats in
+-- 0..1. True, or nil and a message.
+function Classifier:export_onnx(path)
+  return require("texres.onnx").export(path, self.model, {
+    input = self.input, normalization = self.normalization, classes = self.classes,
+  })
 end
 
 --- Reads a checkpoint; a classifier, or nil and a message. `model`: see checkpoint.load.

@@ -43,6 +43,7 @@ local parts = {
   nn = "texres.nn",
   optim = "texres.optim",
   models = "texres.models",
+  onnx = "texres.onnx",
   data = "texres.data",
   warn = "texres.warn",
   gradcheck = "texres.gradcheck",

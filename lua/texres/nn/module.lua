@@ -465,6 +465,9 @@ function Module:load(path)
   return true
 end
 
+--- Writes an ONNX file; options as in texres.onnx: {input = {H,W,C}, ...}. True, or nil and a message.
+function Module:export_onnx(path, options) return require("texres.onnx").export(path, self, options) end
+
 -- Architecture as data -----------------------------------------------------------------------------------------------
 
 local registry = {} -- name -> constructor

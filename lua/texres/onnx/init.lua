@@ -1,0 +1,189 @@
+--- Export to ONNX, for running a trained network elsewhere.
+--
+--     assert(tr.onnx.export("net.onnx", net, { input = { 64, 64, 1 } }))
+--
+-- The file takes "images" {N,H,W,C} f32, any N, as texres does, and gives "logits" {N,...}; batch norm and dropout are
+-- written as in evaluation. Inside, images are channels first ({N,C,H,W}), which ONNX wants of convolutions.
+--
+-- A module of your own is written by its method to_onnx(graph, x), which adds nodes and returns a value:
+--
+--     function Own:to_onnx(graph, x) return graph:node("Relu", { graph:module(self.conv, x) }, {}, x) end
+--
+-- A value is a table {name=, dims=, channels_first=}. The graph offers node(operator, inputs, attributes, like),
+-- constant(module, name, tensor), number(value), module(module, x), channels_first(x), channels_last(x).
+-- https://onnx.ai/onnx/repo-docs/IR.html; operator set 17.
+
+local core = require "texres.core"
+local json = require "texres.json"
+local raise = require "texres.raise"
+local check = require "texres.nn.check"
+local layers = require "texres.onnx.layers"
+local module = require "texres.nn.module"
+local protobuf = require "texres.onnx.protobuf"
+
+local onnx = {}
+
+local IR_VERSION, OPERATOR_SET = 8, 17
+local FLOAT = 1 -- of TensorProto.DataType
+local attribute_types = { float = 1, int = 2, string = 3, ints = 7 }
+
+-- The graph
+-- -------------------------------------------------------------------------------------------------------------
+
+local Graph = {}
+Graph.__index = Graph
+
+-- A list of the keys of a table, sorted: files must not depend on chance.
+local function sorted_names(t)
+  local names = {}
+  for name in pairs(t) do names[#names + 1] = name end
+  table.sort(names)
+  return names
+end
+
+local function attribute(name, value)
+  local m = protobuf.message():text(1, name)
+  local kind = type(value) == "table" and "ints" or math.type(value) == "float" and "float"
+    or math.type(value) == "integer" and "int" or "string"
+  if kind == "float" then
+    m:float(2, value)
+  elseif kind == "int" then
+    m:integer(3, value)
+  elseif kind == "string" then
+    m:text(4, value)
+  else
+    for _, item in ipairs(value) do m:integer(8, item) end
+  end
+  return m:integer(20, attribute_types[kind])
+end
+
+--- Adds a node with one output; `inputs` are values (false or nil at the end for none), `like` says the layout of the
+-- output: {dims=, channels_first=} or a value; `name` (optional) is its name. Returns the output.
+function Graph:node(operator, inputs, attributes, like, name)
+  self.count = self.count + 1
+  name = name or ("%s_%d"):format(operator:lower(), self.count)
+  local m = protobuf.message()
+  for _, input in ipairs(inputs) do
+    if input then m:text(1, input.name) end
+  end
+  m:text(2, name):text(3, name):text(4, operator)
+  for _, key in ipairs(sorted_names(attributes)) do m:message(5, attribute(key, attributes[key])) end
+  self.message:message(1, m)
+  return { name = name, dims = like.dims, channels_first = like.channels_first }
+end
+
+local function add_constant(self, name, t)
+  if self.constants[name] then return self.constants[name] end
+  t = t:detach():to("f32"):contiguous()
+  local m = protobuf.message()
+  for _, size in ipairs(t:shape()) do m:integer(1, size) end
+  m:integer(2, FLOAT):text(8, name):tensor(9, t, t:numel() * 4)
+  self.initializers[#self.initializers + 1] = m
+  self.constants[name] = { name = name, dims = t:dim() }
+  return self.constants[name]
+end
+
+--- A tensor of a module as a constant, named as in its state.
+function Graph:constant(m, name, t)
+  local path = self.names[m]
+  return add_constant(self, path and path ~= "" and path .. "." .. name or name, t)
+end
+
+--- A number as a constant.
+function Graph:number(value) return add_constant(self, ("number %.9g"):format(value), core.tensor(value)) end
+
+local function transpose(self, x, order, channels_first)
+  return self:node("Transpose", { x }, { perm = order }, { dims = 4, channels_first = channels_first })
+end
+
+--- The value with channels before rows and columns, as ONNX' image operators want it.
+function Graph:channels_first(x)
+  if x.dims ~= 4 then raise("onnx: images {N,H,W,C} were expected, a value has %d dimensions", x.dims) end
+  return x.channels_first and x or transpose(self, x, { 0, 3, 1, 2 }, true)
+end
+
+--- The value with channels last, as texres has it.
+function Graph:channels_last(x)
+  return x.channels_first and transpose(self, x, { 0, 2, 3, 1 }, false) or x
+end
+
+--- Adds a module; returns its output.
+function Graph:module(m, x)
+  local name = getmetatable(m).__name
+  if m.to_onnx then return m:to_onnx(self, x) end
+  local write = module.is_plain(m, require("texres.nn")[name]) and layers[name]
+  if not write then raise("onnx: %s cannot be exported; give it a method to_onnx(graph, x)", name) end
+  return write(self, m, x)
+end
+
+-- The file
+-- --------------------------------------------------------------------------------------------------------------
+
+-- A named float value with these sizes; "N" stands for any number.
+local function value_info(name, sizes)
+  local shape = protobuf.message()
+  for _, size in ipairs(sizes) do
+    local dimension = protobuf.message()
+    if size == "N" then dimension:text(2, size) else dimension:integer(1, size) end
+    shape:message(1, dimension)
+  end
+  local tensor_type = protobuf.message():integer(1, FLOAT):message(2, shape)
+  return protobuf.message():text(1, name):message(2, protobuf.message():message(1, tensor_type))
+end
+
+-- x - mean, divided by std; each a number or one per channel (the last dimension).
+local function normalize(graph, x, normalization)
+  local function constant(name, value)
+    return add_constant(graph, name, core.tensor(type(value) == "table" and value or { value }))
+  end
+  if normalization.mean then x = graph:node("Sub", { x, constant("mean", normalization.mean) }, {}, x) end
+  if normalization.std then x = graph:node("Div", { x, constant("std", normalization.std) }, {}, x) end
+  return x
+end
+
+local function names_of(model)
+  local names = {}
+  for name, m in model:named_modules() do names[m] = name end
+  return names
+end
+
+-- The sizes of the output, found by running the model on one input of zeros.
+local function output_shape(model, input)
+  local was_training = {}
+  for _, m in ipairs(model:modules()) do was_training[m] = m.training end
+  model:eval()
+  local ok, out = pcall(core.no_grad, model, core.zeros({ 1, table.unpack(input) }))
+  for m, training in pairs(was_training) do rawset(m, "training", training) end
+  if not ok then error(out, 0) end
+  return out:shape()
+end
+
+--- Writes a model: export(path, model, {input = {H,W,C}, normalization=, classes=}). `input` is the shape of one input;
+-- with `normalization` {mean=, std=} the file does it itself, so that it takes what normalization was computed from;
+-- `classes` are kept in the file's metadata. True, or nil and a message.
+function onnx.export(path, model, options)
+  check.path("onnx.export", path)
+  if not module.is_module(model) then raise("onnx.export: expected a module, got %s", type(model)) end
+  local o = check.options("onnx.export", options, { input = false, normalization = false, classes = false })
+  if type(o.input) ~= "table" then raise "onnx.export: the option input, the shape of one input {H,W,C}, is missing" end
+  local shape = output_shape(model, o.input)
+  local graph = setmetatable({
+    message = protobuf.message(), initializers = {}, constants = {}, count = 0, names = names_of(model),
+  }, Graph)
+  local x = { name = "images", dims = #o.input + 1 }
+  if o.normalization then x = normalize(graph, x, o.normalization) end
+  local y = graph:channels_last(graph:module(model, x))
+  graph:node("Identity", { y }, {}, y, "logits")
+  local m = graph.message:text(2, rawget(model, "name") or "texres")
+  for _, initializer in ipairs(graph.initializers) do m:message(5, initializer) end
+  m:message(11, value_info("images", { "N", table.unpack(o.input) }))
+  m:message(12, value_info("logits", { "N", table.unpack(shape, 2) }))
+  local file = protobuf.message():integer(1, IR_VERSION):text(2, "texres"):message(7, m)
+  file:message(8, protobuf.message():text(1, ""):integer(2, OPERATOR_SET))
+  if o.classes then
+    file:message(14, protobuf.message():text(1, "classes"):text(2, assert(json.encode(o.classes))))
+  end
+  return core.write_file(path, file.pieces)
+end
+
+return onnx
