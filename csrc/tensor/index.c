@@ -6,6 +6,8 @@
 #include "base/threads.h"
 #include "tensor/math.h"
 
+static bool is_position(int64_t index, int64_t size) { return index != 0 && index <= size && index >= -size; }
+
 /* An index tensor as contiguous 0-based positions, all of them checked against `size`. */
 static tx_status positions(const char *operation, const tx_tensor *index, int dim, int64_t size, tx_tensor **out) {
   if (tx_dtype_is_float(index->dtype)) {
@@ -13,15 +15,21 @@ static tx_status positions(const char *operation, const tx_tensor *index, int di
   }
   TX_TRY(tx_empty(TX_I64, index->dims, index->shape, out));
   tx_status status = tx_copy(*out, index);
-  int64_t n = tx_numel(*out), *p = tx_i64(*out);
-  for (int64_t i = 0; i < n && status == TX_OK; i++) {
-    if (p[i] == 0 || p[i] > size || p[i] < -size) {
-      status = tx_fail(TX_EINVAL, "%s: index %lld at position %lld: dimension %d has size %lld", operation,
-                       (long long)p[i], (long long)i + 1, dim + 1, (long long)size);
-    }
-    p[i] = p[i] > 0 ? p[i] - 1 : p[i] + size;
+  if (status != TX_OK) {
+    tx_unref(*out);
+    return status;
   }
-  if (status != TX_OK) tx_unref(*out);
+  int64_t n = tx_numel(*out), *p = tx_i64(*out), bad = 0;
+  for (int64_t i = 0; i < n; i++) bad += !is_position(p[i], size);
+  if (bad == 0) {
+    for (int64_t i = 0; i < n; i++) p[i] += p[i] > 0 ? -1 : size;
+    return TX_OK;
+  }
+  int64_t first = 0;
+  while (is_position(p[first], size)) first++;
+  status = tx_fail(TX_EINVAL, "%s: index %lld at position %lld: dimension %d has size %lld", operation,
+                   (long long)p[first], (long long)first + 1, dim + 1, (long long)size);
+  tx_unref(*out);
   return status;
 }
 
