@@ -98,11 +98,11 @@ describe("safetensors", function()
     local folder = support.folder()
     local none, message = safetensors.save(folder .. "/no/x.safetensors", { a = tr.ones(1) })
     assert.is_nil(none)
-    assert.matches(folder .. "/no/x.safetensors: cannot write: ", message, 1, true)
+    assert.matches(folder .. "/no/x.safetensors: ", message, 1, true)
     assert(os.execute("mkdir " .. folder .. "/taken")) -- a folder cannot be replaced by a file
     none, message = safetensors.save(folder .. "/taken", { a = tr.ones(1) })
     assert.is_nil(none)
-    assert.matches("cannot replace", message)
+    assert.matches("Is a directory", message)
     local ok, listing = support.run { "ls", folder }
     assert.is_true(ok)
     assert.equal("taken\n", listing)

@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "data/file.h"
+#include "base/file.h"
 
 /* Where the parser stands. */
 typedef struct parser {

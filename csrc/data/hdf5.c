@@ -38,8 +38,8 @@ tx_status tx_hdf5_source(const char *path, const char *dataset, double scale, tx
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/file.h"
 #include "base/memory.h"
-#include "data/file.h"
 
 enum { DEPTH_MAX = 16, DATASETS_MAX = 100000, PATH_MAX_LENGTH = 4096 };
 

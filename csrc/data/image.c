@@ -9,9 +9,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/file.h"
 #include "base/memory.h"
 #include "base/threads.h"
-#include "data/file.h"
 #include "data/images.h"
 
 enum { PIXELS_MAX = 1 << 27 }; /* of one image: hostile headers declare far more than the file holds */

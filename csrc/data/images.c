@@ -6,9 +6,9 @@
 #include <pthread.h>
 #include <string.h>
 
+#include "base/file.h"
 #include "base/memory.h"
 #include "base/threads.h"
-#include "data/file.h"
 #include "data/npy.h"
 
 enum { GROUP = 16 };

@@ -12,7 +12,7 @@
 #ifndef TX_DATA_NPY_H
 #define TX_DATA_NPY_H
 
-#include "data/file.h"
+#include "base/file.h"
 #include "data/source.h"
 #include "tensor/tensor.h"
 

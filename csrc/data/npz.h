@@ -8,7 +8,7 @@
 #ifndef TX_DATA_NPZ_H
 #define TX_DATA_NPZ_H
 
-#include "data/file.h"
+#include "base/file.h"
 #include "tensor/tensor.h"
 
 typedef struct tx_npz_member {

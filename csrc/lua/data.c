@@ -4,10 +4,10 @@
 #include <inttypes.h>
 #include <string.h>
 
+#include "base/file.h"
 #include "base/memory.h"
 #include "base/rng.h"
 #include "data/csv.h"
-#include "data/file.h"
 #include "data/hash.h"
 #include "data/hdf5.h"
 #include "data/image.h"

@@ -11,13 +11,8 @@ local core = require "texres.core"
 local columns = require "texres.data.columns"
 local arrays = require "texres.data.arrays"
 local pictures = require "texres.data.pictures"
+local files = require "texres.files"
 local raise = require "texres.raise"
-
-local function exists(path)
-  local file = io.open(path, "rb")
-  if file then file:close() end
-  return file ~= nil
-end
 
 --- "data/X.npy" -> "data/", "X", "npy".
 local function parts_of(path)
@@ -54,7 +49,7 @@ end
 local function find_labels(folder, stem)
   for from, to in pairs { X = "Y", x = "y", images = "labels", Images = "Labels", image = "label" } do
     local name = stem:gsub(from, to, 1)
-    if name ~= stem and exists(folder .. name .. ".npy") then return folder .. name .. ".npy" end
+    if name ~= stem and files.exists(folder .. name .. ".npy") then return folder .. name .. ".npy" end
   end
 end
 
@@ -76,7 +71,7 @@ end
 function open.h5(path, options)
   local folder, stem = parts_of(path)
   local list = folder .. stem .. ".csv"
-  return arrays.hdf5(merge({ file = path, labels = exists(list) and list or nil }, options))
+  return arrays.hdf5(merge({ file = path, labels = files.exists(list) and list or nil }, options))
 end
 open.hdf5 = open.h5
 
@@ -84,7 +79,7 @@ function open.csv(path, options)
   local folder, stem = parts_of(path)
   for _, suffix in ipairs { "h5", "hdf5", "npy" } do
     local images = folder .. stem .. "." .. suffix
-    if exists(images) then
+    if files.exists(images) then
       local found = suffix == "npy" and { images = images } or { file = images }
       found.labels = path
       return (suffix == "npy" and arrays.npy or arrays.hdf5)(merge(found, options))
@@ -133,7 +128,7 @@ return function(what, options)
   if type(what) ~= "string" then raise("data.open: a path or a table is expected, got %s", type(what)) end
   local _, _, suffix = parts_of(what)
   if core.list_folder(what) then return open_folder(what, options or {}) end
-  if not exists(what) then return nil, ("data.open: %s: there is no such file or folder"):format(what) end
+  if not files.exists(what) then return nil, ("data.open: %s: there is no such file or folder"):format(what) end
   if not open[suffix] then
     return nil, ("data.open: %s: not a set: .npy, .npz, .h5, .csv or a folder are"):format(what)
   end
