@@ -247,9 +247,9 @@ describe("containers", function()
         nn.Linear(5, 5), nn.BatchNorm(5), nn.ReLU(), nn.Linear(5, 5), nn.BatchNorm(5), activation = nn.ReLU(),
       },
       nn.Residual { nn.Linear(5, 5), nn.BatchNorm(5) }, nn.BatchNorm(5),
-        nn.Residual { nn.Sequential { nn.Linear(5, 5), nn.BatchNorm(5), nn.ReLU() } },
-        nn.Residual { nn.Linear(5, 5), nn.Sequential { nn.BatchNorm(5), nn.ReLU() }, activation = nn.Tanh() },
-        nn.Residual { nn.Sequential { nn.Sequential {} }, shortcut = nn.Sequential { nn.BatchNorm(5), nn.ReLU() } },
+      nn.Residual { nn.Sequential { nn.Linear(5, 5), nn.BatchNorm(5), nn.ReLU() } },
+      nn.Residual { nn.Linear(5, 5), nn.Sequential { nn.BatchNorm(5), nn.ReLU() }, activation = nn.Tanh() },
+      nn.Residual { nn.Sequential { nn.Sequential {} }, shortcut = nn.Sequential { nn.BatchNorm(5), nn.ReLU() } },
     }
   end
 
