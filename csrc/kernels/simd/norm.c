@@ -10,10 +10,10 @@ enum { WIDEST = 64 * VF }; /* of a folded row: widths above 64 waste little in t
 
 /* How many rows make one folded row; 1: c is a multiple of VF already, or wide. */
 static int64_t fold_of(int64_t rows, int64_t c) {
-  if (c <= 0 || c >= WIDEST / VF) return 1;
+  if (c <= 0 || c > WIDEST / VF) return 1;
   int64_t fold = 1;
   while (fold * c % VF != 0) fold *= 2;
-  while (fold * c < 4 * VF) fold *= 2; /* short rows make short loops */
+  while (fold * c < 8 * VF) fold *= 2; /* in short rows a channel's sum waits for itself */
   return fold <= rows ? fold : 1;
 }
 
@@ -63,7 +63,7 @@ void TX_SIMD_NAME(channel_sum_f32)(int64_t rows, int64_t c, const float *x, doub
   int64_t fold = fold_of(rows, c), folded = rows / fold;
   memset(sum, 0, (size_t)c * sizeof(double));
   if (fold > 1) {
-    double wide[WIDEST] = {0};
+    _Alignas(64) double wide[WIDEST] = {0};
     sum_rows(folded, fold * c, fold * c, x, NULL, wide);
     add_folded(fold, c, wide, sum);
     x += folded * fold * c;
@@ -74,10 +74,10 @@ void TX_SIMD_NAME(channel_sum_f32)(int64_t rows, int64_t c, const float *x, doub
 
 void TX_SIMD_NAME(channel_square_f32)(int64_t rows, int64_t c, const float *x, const double *sum, double *square) {
   int64_t fold = fold_of(rows, c), folded = rows / fold;
-  double mean[WIDEST];
+  _Alignas(64) double mean[WIDEST];
   memset(square, 0, (size_t)c * sizeof(double));
   if (fold > 1) {
-    double wide[WIDEST] = {0};
+    _Alignas(64) double wide[WIDEST] = {0};
     for (int64_t j = 0; j < fold * c; j++) mean[j] = sum[j % c] / (double)rows;
     sum_rows(folded, fold * c, fold * c, x, mean, wide);
     add_folded(fold, c, wide, square);
@@ -135,7 +135,7 @@ void TX_SIMD_NAME(norm_apply_f32)(int64_t rows, int64_t c, const float *x, const
   const adding add = residual == NULL ? NOTHING : add_last ? AFTER_RELU : BEFORE_RELU;
   int64_t fold = fold_of(rows, c), folded = rows / fold;
   if (fold > 1) {
-    float wide[2][WIDEST];
+    _Alignas(64) float wide[2][WIDEST];
     int64_t done = folded * fold;
     repeat(fold, c, scale, wide[0]);
     repeat(fold, c, shift, wide[1]);
@@ -176,7 +176,7 @@ TX_INLINE void grad_sums_part(gate by, int64_t n, const float *x, const float *m
 TX_INLINE void grad_sums_group(gate by, int64_t rows, int64_t c, int64_t width, const float *x, const float *mean,
                                const float *dy, const float *y, const float *scale, const float *shift, double *sum,
                                double *product) {
-  float s[WIDEST], p[WIDEST];
+  _Alignas(64) float s[WIDEST], p[WIDEST];
   memset(s, 0, (size_t)width * sizeof s[0]);
   memset(p, 0, (size_t)width * sizeof p[0]);
   for (int64_t i = 0; i < rows; i++) {
@@ -227,8 +227,8 @@ void TX_SIMD_NAME(norm_grad_sums_f32)(int64_t rows, int64_t c, const float *x, c
   memset(sum, 0, (size_t)c * sizeof(double));
   memset(product, 0, (size_t)c * sizeof(double));
   if (fold > 1) {
-    float wide[3][WIDEST];
-    double sums[2][WIDEST] = {{0}};
+    _Alignas(64) float wide[3][WIDEST];
+    _Alignas(64) double sums[2][WIDEST] = {{0}};
     int64_t done = folded * fold * c;
     grad_sums(folded, fold * c, x, repeat(fold, c, mean, wide[0]), dy, y, repeat(fold, c, scale, wide[1]),
               repeat(fold, c, shift, wide[2]), sums[0], sums[1]);
@@ -289,7 +289,7 @@ void TX_SIMD_NAME(norm_grad_f32)(int64_t rows, int64_t c, const float *x, const 
                                  const float *constant, float *dx, float *dresidual) {
   int64_t fold = fold_of(rows, c), folded = rows / fold;
   if (fold > 1) {
-    float wide[5][WIDEST];
+    _Alignas(64) float wide[5][WIDEST];
     int64_t done = folded * fold * c;
     grad(folded, fold * c, x, dy, y, repeat(fold, c, scale, wide[0]), repeat(fold, c, shift, wide[1]),
          repeat(fold, c, of_dz, wide[2]), repeat(fold, c, of_x, wide[3]), repeat(fold, c, constant, wide[4]), dx,
