@@ -564,12 +564,14 @@ tx_status tx_conv_winograd_weight_gradient(const tx_conv_shape *v, const float *
   gradient_job j = {.g = forward_geometry(v), .x = x, .dy = dy, .dw = dw};
   const geometry *g = &j.g;
   const int64_t tiles = tile_rows(g) * g->tiles_w, width = panels_of(g->k) * tx_kernels.gemm_panel();
-  j.chunk_tiles = tx_min_i64(tiles, tx_max_i64(64, CHUNK_FLOATS * 2 / (numbers(g) * (g->c + width))));
+  const int64_t du_floats = TX_WINO_WEIGHTS * g->c * g->k; /* read and written once per chunk */
+  const int64_t budget = tx_max_i64(2 * CHUNK_FLOATS, tx_min_i64(2 * du_floats, MOST_U));
+  j.chunk_tiles = tx_min_i64(tiles, tx_max_i64(64, budget / (numbers(g) * (g->c + width))));
   j.v_step = j.chunk_tiles * g->c + PAD;
   j.d_step = j.chunk_tiles * width + PAD;
   const int64_t widest = tx_max_i64(g->c, width);
   j.v = tx_alloc((size_t)(numbers(g) * (j.v_step + j.d_step) + widest) * sizeof(float));
-  j.du = tx_alloc((size_t)(TX_WINO_WEIGHTS * g->c * g->k) * sizeof(float));
+  j.du = tx_alloc((size_t)du_floats * sizeof(float));
   const bool ready = j.v != NULL && j.du != NULL;
   if (ready) {
     j.d = j.v + numbers(g) * j.v_step;

@@ -136,12 +136,14 @@ double TX_SIMD_NAME(fma_peak_f32)(int64_t rounds) {
   enum { CHAINS = 12 }; /* two units of latency 4 need 8; all fit in 16 registers */
   vfloat sum[CHAINS];
   vfloat half = vf_set(0.5f), one = vf_set(1.0f);
+#pragma GCC unroll 12
   for (int i = 0; i < CHAINS; i++) sum[i] = vf_set((float)i);
   for (int64_t r = 0; r < rounds; r++) {
 #pragma GCC unroll 12
     for (int i = 0; i < CHAINS; i++) sum[i] = vf_fma(sum[i], half, one);
   }
   volatile float sink;
+#pragma GCC unroll 12
   for (int i = 0; i < CHAINS; i++) sink = vf_sum(sum[i]);
   (void)sink;
   return 2.0 * VF * CHAINS * (double)rounds;

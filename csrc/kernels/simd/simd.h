@@ -57,7 +57,17 @@ TX_INLINE vfloat vf_load(const float *p) {
 
 TX_INLINE void vf_store(float *p, vfloat v) { memcpy(p, &v, sizeof v); }
 
-TX_INLINE vfloat vf_set(float x) { return (vfloat){0} + x; }
+/* All elements x. Not written 0 + x, which would cost an addition, because of -0. */
+TX_INLINE vfloat vf_set(float x) {
+#if defined(__AVX512F__)
+  return (vfloat)_mm512_set1_ps(x);
+#elif defined(__AVX2__)
+  return (vfloat)_mm256_set1_ps(x);
+#else
+  return (vfloat)vdupq_n_f32(x);
+#endif
+}
+
 TX_INLINE vint vi_set(int32_t x) { return (vint){0} + x; }
 TX_INLINE vint vf_bits(vfloat x) { return (vint)x; }
 TX_INLINE vfloat vi_as_float(vint x) { return (vfloat)x; }
