@@ -60,8 +60,9 @@ tx_status tx_shape_numel(const char *operation, int dims, const int64_t *shape, 
     }
     if (shape[d] == 0) empty = true;
   }
-  int64_t n = empty ? 0 : 1;
-  for (int d = 0; d < dims && !empty; d++) {
+  int64_t n = 1;
+  for (int d = 0; d < dims; d++) { /* sizes of 0 left out: strides must not overflow, either */
+    if (shape[d] == 0) continue;
     if (n > INT64_MAX / 16 / shape[d]) {
       char text[TX_SHAPE_TEXT];
       return tx_fail(TX_ENOMEM, "%s: shape %s is more than memory can address", operation,
@@ -69,7 +70,7 @@ tx_status tx_shape_numel(const char *operation, int dims, const int64_t *shape, 
     }
     n *= shape[d];
   }
-  *numel = n;
+  *numel = empty ? 0 : n;
   return TX_OK;
 }
 
