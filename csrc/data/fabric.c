@@ -38,8 +38,9 @@ static tx_cloth choose_cloth(const tx_fabric_options *o, int64_t source) {
     c.albedo[d] = albedo * tx_rangef(&rng, 0.95, 1.05);
     c.twist[d] = tx_rangef(&rng, -0.3, 0.3);
   }
-  c.jitter = tx_rangef(&rng, 0.08, 0.18);
-  c.mottle = tx_rangef(&rng, 0.15, 0.3);
+  c.jitter = tx_rangef(&rng, 0.07, 0.18);
+  c.fuzz = expf(tx_rangef(&rng, -1.1, 1.4));
+  c.mottle = tx_rangef(&rng, 0.13, 0.26);
   c.fibre = tx_rangef(&rng, 0.45, 0.7);
   c.gap = tx_rangef(&rng, 0.06, 0.09);
   c.sun[0] = low * cosf(sun);
@@ -145,7 +146,7 @@ static size_t aligned(size_t bytes) { return (bytes + TX_ALIGNMENT - 1) / TX_ALI
 
 /* Fibres that stand out of the yarns everywhere, here one, there a tuft. */
 static void paint_stray_fibres(tx_canvas *canvas, const tx_cloth *cloth, tx_rng *rng) {
-  int64_t tufts = canvas->height * canvas->width / 900;
+  int64_t tufts = (int64_t)((float)(canvas->height * canvas->width) / 900.0f * cloth->fuzz);
   for (int64_t i = 0; i < tufts; i++) {
     float x = tx_rangef(rng, 0, (double)canvas->width), y = tx_rangef(rng, 0, (double)canvas->height);
     int count = 1 + (int)tx_rng_below(rng, 4);

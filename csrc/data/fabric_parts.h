@@ -29,6 +29,7 @@ typedef struct tx_cloth {
   float jitter;    /* of spacing and width, as a part of the pitch */
   float mottle;    /* brightness differences between yarns and along one */
   float fibre;     /* contrast of the fibres */
+  float fuzz;      /* fibres that stand out: 1 is about one tuft per 30x30 pixels */
   float gap;       /* brightness of what is seen between yarns */
   float sun[3];    /* unit vector towards the light: u, v, up */
   float blur;      /* standard deviation of the lens in pixels */
