@@ -57,7 +57,9 @@ describe("a set", function()
   it("says what it holds", function()
     assert.equal("10 images 2x3x1 u8, 3 classes", tostring(tiny()))
     local text = tiny():describe()
-    for _, part in ipairs { "1 good +4", "2 cut +3", "columns +angle, roll", "group +roll", "mean +0.2157", "std +0.11" } do
+    for _, part in ipairs {
+      "1 good +4", "2 cut +3", "columns +angle, roll", "group +roll", "mean +0.2157", "std +0.11",
+    } do
       assert.matches(part, text)
     end
     assert.matches("0 images", tiny():subset({}):describe())

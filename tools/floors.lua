@@ -59,9 +59,7 @@ local function check(path)
   end
 end
 
-for path in io.popen("git ls-files -co --exclude-standard 'csrc/*.c' 'csrc/*.h'"):lines() do
-  if io.open(path) then check(path) end
-end
+for path in io.popen("find csrc -name '*.[ch]' | LC_ALL=C sort"):lines() do check(path) end
 
 if arg[1] then
   for line in io.popen("nm -D --defined-only " .. arg[1]):lines() do

@@ -4,8 +4,8 @@
 --     assert(ok, report)
 --
 -- Every float tensor among the inputs is copied to f64 and checked, element by element; other inputs are passed on as
--- they are. A function may return several tensors: what is differentiated is the sum of all their elements, each times a
--- fixed random weight. Functions that draw random numbers (dropout) draw the same ones every time.
+-- they are. A function may return several tensors: what is differentiated is the sum of all their elements, each times
+-- a fixed random weight. Functions that draw random numbers (dropout) draw the same ones every time.
 -- @module texres.gradcheck
 
 local core = require "texres.core"
