@@ -37,6 +37,36 @@ local function damage(source, name, load, bytes)
   end
 end
 
+describe("npy", function()
+  local labels = { 1, 1, 1, 1, 1, 1 }
+
+  it("reads images of every layout: other byte order, Fortran order, half precision", function()
+    local set = assert(tr.data.npy { images = fixtures .. "big_endian.npy", labels = labels })
+    check_pattern(set)
+    check_pattern(set:subset { 5, 2 }, { 4, 1 })
+    check_pattern(assert(tr.data.npy { images = fixtures .. "half_fortran.npy", labels = labels, scale = 256 / 255 }))
+    for dtype, format in pairs { ["|u1"] = "B", ["<f4"] = "f", ["<f8"] = "d", ["<i2"] = "h", [">f8"] = ">d" } do
+      local data = {}
+      for c = 0, 2 do
+        for x = 0, 3 do
+          for y = 0, 1 do
+            for n = 0, 1 do data[#data + 1] = string.pack(format, n * 100 + y * 50 + x * 10 + c) end
+          end
+        end
+      end
+      local header = ("{'descr': '%s', 'fortran_order': True, 'shape': (2, 2, 4, 3), }"):format(dtype)
+      local path = support.write_file(folder .. "/fortran.npy", "\x93NUMPY\1\0" .. string.pack("<s2", header)
+        .. table.concat(data))
+      set = assert(tr.data.npy { images = path, labels = { 1, 1 }, scale = 1 / 200 })
+      assert.equal(3, set.source.channels)
+      for _, at in ipairs { { 1, 1, 1, 1 }, { 2, 2, 4, 3 }, { 1, 2, 3, 2 }, { 2, 1, 2, 3 } } do
+        local value_ = (at[1] - 1) * 100 + (at[2] - 1) * 50 + (at[3] - 1) * 10 + at[4] - 1
+        assert.near(value_ / 200, set:get(at[1])[at[2]][at[3]][at[4]]:item(), 1e-6)
+      end
+    end
+  end)
+end)
+
 describe("npz", function()
   it("reads stored, deflated and ZIP64 archives", function()
     check_pattern(assert(tr.data.npz { file = fixtures .. "stored.npz" }))
