@@ -6,6 +6,7 @@ require "texres.data.split" -- adds methods to Set, as do the next
 require "texres.data.audit"
 require "texres.data.loader"
 require "texres.data.sheet"
+require "texres.data.save"
 local arrays = require "texres.data.arrays"
 local pictures = require "texres.data.pictures"
 
