@@ -91,8 +91,8 @@ test: setup-test ## build and run every spec, or those in SPECS=...
 lint: setup-lint ## luacheck, clang-format, the floors of csrc/, every header on its own
 	luacheck -q $(wildcard lua examples spec bench tools bin/texres)
 	@$(MAKE) --no-print-directory all
-	$(LUA) tools/floors.lua $(CORE)
-	clang-format --dry-run -Werror $(C_FILES)
+	@$(LUA) tools/floors.lua $(CORE)
+	@clang-format --dry-run -Werror $(C_FILES)
 	@for h in $(filter-out csrc/kernels/simd/% %_body.h,$(filter %.h,$(C_FILES))); do \
 	  $(CC) $(TX_CFLAGS) -Werror -Wno-unused-function -fsyntax-only -include $$h -x c /dev/null || exit 1; \
 	done
