@@ -146,6 +146,11 @@ describe("checkpoints", function()
     local x = tr.randn(2, 6, 6, 1)
     net:eval()
     assert.is_true(tr.allclose(net(x), back.model(x), 0))
+    tr.manual_seed(4)
+    local drawn = tr.randn(1):item()
+    tr.manual_seed(4)
+    assert(checkpoint.load(path))
+    assert.equal(drawn, tr.randn(1):item(), "loading draws no random numbers")
     assert.is_true(network():load(path), "plain loading ignores what else is in the file")
   end)
 
@@ -172,9 +177,13 @@ describe("checkpoints", function()
       ["damaged metadata"] = "{",
       ["no module is registered as os.execute"] = '{"architecture":{"module":"os.execute"}}',
       ["not the description"] = '{"architecture":3}',
-      ["missing bias"] = '{"architecture":{"module":"Linear","arguments":{"1":2,"2":2}}}',
-      ["bad argument of Linear"] = '{"architecture":{"module":"Linear","arguments":{"x":2}}}',
-      ["Linear: n_in is"] = '{"architecture":{"module":"Linear","arguments":[{"a":1}]}}',
+      ["missing bias"] = '{"architecture":{"module":"Linear","arguments":{"1":1,"2":1}}}',
+      ["does not fit the tensors"] = '{"architecture":{"module":"Linear","arguments":{"1":100000,"2":100000}}}',
+      ["fit the tensors in"] = '{"architecture":{"module":"Sequential","arguments":{"1":{"1":'
+        .. '{"module":"Conv2d","arguments":{"1":9000000000,"2":9000000000,"3":{"1":3,"2":3}}}}}}}',
+      ["bad argument of ReLU"] = '{"architecture":{"module":"ReLU","arguments":{"x":2}}}',
+      ["not fit the tensors in the file"] = '{"architecture":{"module":"Linear","arguments":[{"a":1}]}}',
+      ["Linear: n_out is"] = '{"architecture":{"module":"Linear","arguments":[1,-5]}}',
     } do
       assert(safetensors.save(path, { a = tr.ones(1) }, { texres = info }))
       none, message = checkpoint.load(path)

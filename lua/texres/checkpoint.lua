@@ -15,7 +15,10 @@
 local json = require "texres.json"
 local raise = require "texres.raise"
 local safetensors = require "texres.safetensors"
+local initialize = require "texres.nn.initialize"
 local module = require "texres.nn.module"
+
+require "texres.nn" -- the classes that files name
 
 local checkpoint = {}
 
@@ -64,12 +67,46 @@ local function training_part(tensors)
   return part
 end
 
+-- Numbers of weights of the layers that have any, from the arguments of their constructors.
+local weights = {
+  Conv2d = function(c_in, c_out, kernel, options)
+    local rows, columns = kernel, kernel
+    if type(kernel) == "table" then rows, columns = kernel["1"] or kernel[1], kernel["2"] or kernel[2] end
+    return c_in * 1.0 * c_out * rows * columns / (options and options.groups or 1)
+  end,
+  Linear = function(n_in, n_out) return n_in * 1.0 * n_out end,
+  BatchNorm = function(channels) return 4.0 * channels end,
+}
+
+-- The number of weights in a description of modules; raises where it is no such thing.
+local function count_weights(data)
+  if type(data) ~= "table" then return 0 end
+  local arguments, count = type(data.arguments) == "table" and data.arguments or {}, 0
+  if weights[data.module] then
+    count = weights[data.module](arguments["1"] or arguments[1], arguments["2"] or arguments[2],
+      arguments["3"] or arguments[3], arguments["4"] or arguments[4])
+  end
+  for _, value in pairs(data) do count = count + count_weights(value) end
+  return count
+end
+
+-- A description may ask for far more memory than the file has data for; then it is not worth building.
+local function check_size(architecture, tensors)
+  local have = 0
+  for _, t in pairs(tensors) do have = have + t:numel() end
+  local ok, want = pcall(count_weights, architecture)
+  if not ok or want ~= want or want > have then return nil, "the architecture does not fit the tensors in the file" end
+  return true
+end
+
 -- Builds the model that the metadata describe, and fills it. Files may hold anything, so every failure is caught.
 local function build(info, tensors)
   if info.architecture == nil then
     return nil, "the file holds no architecture; build the model in the script and use model:load(path)"
   end
-  local ok, model = pcall(module.Module.from_config, info.architecture)
+  local fits, misfit = check_size(info.architecture, tensors)
+  if not fits then return nil, misfit end
+  local ok, model = pcall(initialize.undrawn, module.Module.from_config, info.architecture)
   if not ok then return nil, tostring(model) end
   local loaded, problem = pcall(model.load_state_dict, model, checkpoint.model_part(tensors))
   if not loaded then return nil, tostring(problem) end

@@ -208,7 +208,8 @@ function Residual.keeps_nothing(self)
     and (not activation or keeps_nothing(activation))
 end
 
--- activation(what the items of `self` make of x + shortcut(join.x)), shortcut and activation being those of join.owner.
+-- activation(what the items of `self` make of x + shortcut(join.x)), shortcut and activation being those of
+-- join.owner.
 local function add(self, x, join)
   local owner = join.owner
   local shortcut, activation = rawget(owner, "shortcut"), rawget(owner, "activation")

@@ -7,6 +7,18 @@ local raise = require "texres.raise"
 
 local initialize = {}
 
+local drawing = true
+
+--- Calls fn(...) while tensors that would be filled with random numbers are left as they are: for building a model
+-- whose state is loaded next. Random numbers that come later are not affected by it then.
+function initialize.undrawn(fn, ...)
+  drawing = false
+  local results = table.pack(pcall(fn, ...))
+  drawing = true
+  if not results[1] then error(results[2], 0) end
+  return table.unpack(results, 2, results.n)
+end
+
 local function fans(t, where)
   local n = t:dim()
   if n < 2 then raise("%s: a tensor of at least 2 dimensions is needed, got %d", where, n) end
@@ -34,12 +46,12 @@ function initialize.ones(t) return initialize.constant(t, 1) end
 
 --- Normal with this mean (0) and standard deviation (1).
 function initialize.normal(t, mean, deviation)
-  return core.no_grad(t.normal, t, mean, deviation)
+  return drawing and core.no_grad(t.normal, t, mean, deviation) or t
 end
 
 --- Uniform in [low, high), by default [0, 1).
 function initialize.uniform(t, low, high)
-  return core.no_grad(t.uniform, t, low, high)
+  return drawing and core.no_grad(t.uniform, t, low, high) or t
 end
 
 --- Normal with variance 2 / fan; {mode="fan_out"}. He, Zhang, Ren, Sun, "Delving deep into rectifiers", 2015.

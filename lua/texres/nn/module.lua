@@ -35,9 +35,9 @@ local function is_plain(m, class)
   return m ~= nil and getmetatable(m) == class and rawget(m, "forward") == nil
 end
 
--- Whether m surely returns another tensor than its input, and keeps no reference to that: then a container may give the
--- input's memory back at once. Classes say so by `keeps_nothing`, true or a function of the object; derived classes and
--- objects with a forward of their own are not trusted.
+-- Whether m surely returns another tensor than its input, and keeps no reference to that: then a container may give
+-- the input's memory back at once. Classes say so by `keeps_nothing`, true or a function of the object; derived
+-- classes and objects with a forward of their own are not trusted.
 local function keeps_nothing(m)
   if rawget(m, "forward") then return false end
   local says = rawget(getmetatable(m), "keeps_nothing")

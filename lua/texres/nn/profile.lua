@@ -5,9 +5,9 @@
 --
 --     { name=, layer=, algorithm=, seconds=, backward_seconds=, gflops=, backward_gflops=, bytes=, share= }
 --
--- which prints as a table. GFLOP/s count a multiply-add as 2 operations, backward as twice the forward; bytes are those
--- of input, output and state; share is the layer's part of all the time. A network as a whole is quicker than the sum:
--- there, containers do convolution, batch norm, sum and ReLU together.
+-- which prints as a table. GFLOP/s count a multiply-add as 2 operations, backward as twice the forward; bytes are
+-- those of input, output and state; share is the layer's part of all the time. A network as a whole is quicker than
+-- the sum: there, containers do convolution, batch norm, sum and ReLU together.
 
 local core = require "texres.core"
 local check = require "texres.nn.check"
