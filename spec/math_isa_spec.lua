@@ -44,6 +44,17 @@ local script = [[
     local tiny = tr.tensor { 1e-6, -1e-6, 1e-20, 0.25, -0.25 }:abs()
     check(name .. " near 0", tiny[name](tiny), tiny:to("f64")[name](tiny:to "f64"), bound)
   end
+  do
+    local x = tr.arange(1, 20000):to "f32" / 700
+    local y = tr.arange(1, 20000):to "f32" % 173 / 20 - 4
+    check("pow", x ^ y, x:to "f64" ^ y:to "f64", 1)
+    for _, n in ipairs(sizes) do check("pow of " .. n, x:slice(1, 1, n) ^ 1.7, x:slice(1, 1, n):to "f64" ^ 1.7, 1) end
+    local special = tr.tensor { -2, 0, 0, -1, 4, -8 } ^ tr.tensor { 3, 0.5, -1, 0.5, 0, 2 }
+    local values = special:totable()
+    assert(values[4] ~= values[4], "a root of -1")
+    values[4] = "nan"
+    assert(table.concat(values, " ") == "-8.0 0.0 inf nan 1.0 64.0", table.concat(values, " "))
+  end
   local function edges(name, input, expected)
     local x = tr.tensor(input)
     local got = x[name](x):totable()

@@ -43,6 +43,7 @@ typedef enum tx_activation {
   TX_KERNEL(tanh_f32, void, (int64_t n, const float *x, float *y)) \
   TX_KERNEL(sigmoid_f32, void, (int64_t n, const float *x, float *y)) \
   TX_KERNEL(erf_f32, void, (int64_t n, const float *x, float *y)) \
+  TX_KERNEL(pow_f32, void, (int64_t n, const float *x, const float *exponent, float *y)) \
   \
   /* -- rows x n, one result per row; NULL centres are zeros ------------------------------------------------------- */ \
   /* sum of x; of (x - centre)^2; of e^(x - centre); the largest and the smallest x (a NaN wins), n >= 1 */ \

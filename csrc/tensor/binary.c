@@ -7,6 +7,7 @@
  */
 #include <math.h>
 
+#include "kernels/kernels.h"
 #include "tensor/loop.h"
 #include "tensor/math.h"
 
@@ -27,7 +28,6 @@
   BODY(sub, dtype, type, type, x - z)                          \
   BODY(mul, dtype, type, type, x *z)                           \
   BODY(div, dtype, type, type, x / z)                          \
-  BODY(pow, dtype, type, type, pow##suffix(x, z))              \
   BODY(maximum, dtype, type, type, (x > z) | (x != x) ? x : z) \
   BODY(minimum, dtype, type, type, (x < z) | (x != x) ? x : z) \
   BODY(mod, dtype, type, type, float_mod_##dtype(x, z))        \
@@ -74,6 +74,13 @@ static int64_t integer_mod(int64_t x, int64_t z) {
 
 FLOAT_BODIES(f32, float, f)
 FLOAT_BODIES(f64, double, )
+BODY(pow, f64, double, double, pow(x, z))
+
+static void pow_f32(const void *context, int64_t n, void *const *at) {
+  (void)context;
+  tx_kernels.pow_f32(n, at[1], at[2], at[0]);
+}
+
 INTEGER_BODIES(u8, uint8_t)
 INTEGER_BODIES(i64, int64_t)
 COMPARE_BODIES(i64, int64_t)
@@ -121,7 +128,7 @@ static tx_status check_divisor(const char *operation, tx_binary_op op, tx_dtype 
 
 static void run(tx_binary_op op, tx_dtype dtype, const tx_tensor *out, const tx_tensor *a, const tx_tensor *b) {
   tx_loop_body *body = bodies[op][dtype];
-  if (op == TX_POW && b->dims == 0 && tx_item(b) == 2) { /* x ^ 2 is everywhere, and powf is slow */
+  if (op == TX_POW && b->dims == 0 && tx_item(b) == 2) { /* x ^ 2 is everywhere */
     body = bodies[TX_MUL][dtype];
     b = a;
     op = TX_MUL;

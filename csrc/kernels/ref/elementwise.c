@@ -13,3 +13,7 @@ UNARY(log, logf(x[i]))
 UNARY(tanh, tanhf(x[i]))
 UNARY(sigmoid, 1 / (1 + expf(-x[i])))
 UNARY(erf, erff(x[i]))
+
+void tx_pow_f32_ref(int64_t n, const float *x, const float *exponent, float *y) {
+  for (int64_t i = 0; i < n; i++) y[i] = powf(x[i], exponent[i]);
+}

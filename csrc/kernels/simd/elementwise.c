@@ -13,3 +13,9 @@ UNARY(log, vf_log)
 UNARY(tanh, vf_tanh)
 UNARY(sigmoid, vf_logistic)
 UNARY(erf, vf_erf)
+
+void TX_SIMD_NAME(pow_f32)(int64_t n, const float *x, const float *exponent, float *y) {
+  for (int64_t i = 0; i < n; i += VF) {
+    vf_store_part(y + i, vf_pow(vf_load_part(x + i, n - i), vf_load_part(exponent + i, n - i)), n - i);
+  }
+}

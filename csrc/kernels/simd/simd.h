@@ -105,6 +105,17 @@ TX_INLINE vfloat vf_fma(vfloat a, vfloat b, vfloat c) {
 /* c - a * b, rounded once. */
 TX_INLINE vfloat vf_fnma(vfloat a, vfloat b, vfloat c) { return vf_fma(-a, b, c); }
 
+/* Whether any element of a comparison's result is true. */
+TX_INLINE int vi_any(vint condition) {
+#if defined(__AVX512F__)
+  return _mm512_movepi32_mask((__m512i)condition) != 0;
+#elif defined(__AVX2__)
+  return _mm256_movemask_epi8((__m256i)condition) != 0;
+#else
+  return vmaxvq_u32((uint32x4_t)condition) != 0;
+#endif
+}
+
 /* condition ? a : b, where condition holds 0 or -1. */
 TX_INLINE vfloat vf_select(vint condition, vfloat a, vfloat b) {
   return (vfloat)(((vint)a & condition) | ((vint)b & ~condition));
@@ -195,6 +206,25 @@ TX_INLINE vdouble vd_high(vfloat v) {
   vhalf half;
   memcpy(&half, (char *)&v + sizeof half, sizeof half);
   return __builtin_convertvector(half, vdouble);
+}
+
+/* a * b + c, rounded once. */
+TX_INLINE vdouble vd_fma(vdouble a, vdouble b, vdouble c) {
+#if defined(__AVX512F__)
+  return (vdouble)_mm512_fmadd_pd((__m512d)a, (__m512d)b, (__m512d)c);
+#elif defined(__AVX2__)
+  return (vdouble)_mm256_fmadd_pd((__m256d)a, (__m256d)b, (__m256d)c);
+#else
+  return (vdouble)vfmaq_f64((float64x2_t)c, (float64x2_t)a, (float64x2_t)b);
+#endif
+}
+
+/* The reverse of vd_low and vd_high: the two halves, rounded to floats. */
+TX_INLINE vfloat vd_join(vdouble low, vdouble high) {
+  vhalf half[2] = {__builtin_convertvector(low, vhalf), __builtin_convertvector(high, vhalf)};
+  vfloat v;
+  memcpy(&v, half, sizeof v);
+  return v;
 }
 
 #endif
