@@ -114,7 +114,7 @@ FUZZERS      := $(filter-out support,$(patsubst fuzz/%.c,%,$(wildcard fuzz/*.c))
 FUZZ_SECONDS ?= 600
 FUZZ_FLAGS   := -O1 -g -fno-omit-frame-pointer -DTX_FUZZING
 fuzz: setup-fuzz ## feed hostile files to every reader, FUZZ_SECONDS each (FUZZERS=... for some)
-	@$(MAKE) --no-print-directory $(FUZZERS:%=build-fuzz/%) BUILD=build-fuzz CC=clang ISAS= CFLAGS='$(FUZZ_FLAGS)' \
+	@$(MAKE) --no-print-directory $(FUZZERS:%=build-fuzz/%) BUILD=build-fuzz CC=clang ISAS= TX_WARN= CFLAGS='$(FUZZ_FLAGS)' \
 	  TX_SANITIZE='-fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=undefined'
 	@for f in $(FUZZERS); do \
 	  echo "$$f: $(FUZZ_SECONDS) s"; mkdir -p build-fuzz/corpus/$$f; \
