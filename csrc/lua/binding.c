@@ -122,6 +122,13 @@ int tx_return_tensor(lua_State *L, tx_status status, tx_tensor *t) {
   return tx_raise(L, status);
 }
 
+int tx_return_true(lua_State *L, tx_status status) {
+  if (status != TX_OK) return tx_raise(L, status);
+  tx_check_interrupt(L);
+  lua_pushboolean(L, true);
+  return 1;
+}
+
 tx_tensor *tx_test_tensor(lua_State *L, int arg) {
   tx_tensor **handle = luaL_testudata(L, arg, TX_TENSOR_TYPE);
   if (handle == NULL) return NULL;

@@ -37,6 +37,8 @@ tx_tensor **tx_new_handle(lua_State *L);
 void tx_push_tensor(lua_State *L, tx_tensor *t);
 /* Turns a status and a result into return values: `return tx_return_tensor(L, status, t)`. */
 int tx_return_tensor(lua_State *L, tx_status status, tx_tensor *t);
+/* The same where success is all there is to return: true. */
+int tx_return_true(lua_State *L, tx_status status);
 /* The tensor at `arg` (borrowed); raises when it is something else or closed. */
 tx_tensor *tx_check_tensor(lua_State *L, int arg);
 /* The same, NULL when it is not a tensor; raises when closed. */
@@ -80,5 +82,8 @@ void tx_lua_open_fabric(lua_State *L);
 void tx_lua_open_loader(lua_State *L);
 void tx_lua_open_npy(lua_State *L);
 void tx_lua_open_data(lua_State *L);
+void tx_lua_open_image(lua_State *L);
+void tx_lua_open_hdf5(lua_State *L);
+void tx_lua_open_table(lua_State *L);
 
 #endif

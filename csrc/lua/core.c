@@ -28,5 +28,8 @@ int luaopen_texres_core(lua_State *L) {
   tx_lua_open_loader(L);
   tx_lua_open_npy(L);
   tx_lua_open_data(L);
+  tx_lua_open_image(L);
+  tx_lua_open_hdf5(L);
+  tx_lua_open_table(L);
   return 1;
 }

@@ -17,10 +17,7 @@ static int l_load_npy(lua_State *L) {
 
 static int save(lua_State *L, int path, int tensor) {
   const char *name = luaL_checkstring(L, path);
-  tx_status status = tx_save_npy(name, tx_check_tensor(L, tensor));
-  if (status != TX_OK) return tx_raise(L, status);
-  lua_pushboolean(L, true);
-  return 1;
+  return tx_return_true(L, tx_save_npy(name, tx_check_tensor(L, tensor)));
 }
 
 /* save_npy(path, t), t:save_npy(path) -> true | nil, message */

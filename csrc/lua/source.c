@@ -9,6 +9,13 @@ void tx_push_source(lua_State *L, tx_source *source) {
   luaL_setmetatable(L, TX_SOURCE_TYPE);
 }
 
+int tx_return_source(lua_State *L, tx_status status, tx_source *source) {
+  if (status != TX_OK) return tx_raise(L, status);
+  tx_push_source(L, source);
+  tx_check_interrupt(L);
+  return 1;
+}
+
 tx_source *tx_check_source(lua_State *L, int arg) {
   tx_source **handle = luaL_testudata(L, arg, TX_SOURCE_TYPE);
   if (handle == NULL) tx_error(L, "a source of images is expected as argument %d, got %s", arg, tx_describe(L, arg));
@@ -17,11 +24,9 @@ tx_source *tx_check_source(lua_State *L, int arg) {
 
 /* texres.source(images) -> Source over a tensor {N,H,W} or {N,H,W,C}, u8 (0..255 is read as 0..1), f32 or f64. */
 static int l_source(lua_State *L) {
-  tx_source *source;
+  tx_source *source = NULL;
   tx_status status = tx_source_from_tensor(tx_check_tensor(L, 1), &source);
-  if (status != TX_OK) return tx_raise(L, status);
-  tx_push_source(L, source);
-  return 1;
+  return tx_return_source(L, status, source);
 }
 
 /* source:read(i) -> image i (1-based) as f32 {H,W,C}; nil, message when it can't be decoded. */

@@ -9,6 +9,8 @@
 
 /* Pushes a source; takes over the reference. */
 void tx_push_source(lua_State *L, tx_source *source);
+/* Turns a status and a source into return values: `return tx_return_source(L, status, source)`. */
+int tx_return_source(lua_State *L, tx_status status, tx_source *source);
 /* The source at `arg` (borrowed); raises when it is something else. */
 tx_source *tx_check_source(lua_State *L, int arg);
 

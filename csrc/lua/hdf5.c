@@ -1,0 +1,67 @@
+/* hdf5.c - HDF5 files: hdf5_datasets, load_hdf5, hdf5_source. */
+#include "data/hdf5.h"
+
+#include <string.h>
+
+#include "lua/source.h"
+
+#define LIST_TYPE "texres.hdf5"
+
+static int l_close_hdf5(lua_State *L) {
+  tx_hdf5_list_free(luaL_checkudata(L, 1, LIST_TYPE));
+  return 0;
+}
+
+/* hdf5_datasets(path) -> list of {name = "/color/20", dtype = "u8", shape = {...}} | nil, message */
+static int l_hdf5_datasets(lua_State *L) {
+  const char *path = luaL_checkstring(L, 1);
+  tx_hdf5_list *list = lua_newuserdatauv(L, sizeof *list, 0);
+  memset(list, 0, sizeof *list);
+  luaL_setmetatable(L, LIST_TYPE);
+  lua_toclose(L, -1);
+  tx_status status = tx_hdf5_list_datasets(path, list);
+  if (status != TX_OK) return tx_raise(L, status);
+  lua_createtable(L, (int)list->count, 0);
+  for (int64_t i = 0; i < list->count; i++) {
+    const tx_hdf5_dataset *d = &list->dataset[i];
+    lua_createtable(L, 0, 3);
+    lua_pushstring(L, d->path);
+    lua_setfield(L, -2, "name");
+    lua_pushstring(L, tx_dtype_name(d->dtype));
+    lua_setfield(L, -2, "dtype");
+    lua_createtable(L, d->dims, 0);
+    for (int k = 0; k < d->dims; k++) {
+      lua_pushinteger(L, (lua_Integer)d->shape[k]);
+      lua_seti(L, -2, k + 1);
+    }
+    lua_setfield(L, -2, "shape");
+    lua_seti(L, -2, i + 1);
+  }
+  return 1;
+}
+
+/* load_hdf5(path, dataset) -> tensor | nil, message */
+static int l_load_hdf5(lua_State *L) {
+  tx_tensor *t = NULL;
+  tx_status status = tx_hdf5_load(luaL_checkstring(L, 1), luaL_checkstring(L, 2), &t);
+  return tx_return_tensor(L, status, t);
+}
+
+/* hdf5_source(path, dataset, scale) -> source that reads images from the file one by one | nil, message */
+static int l_hdf5_source(lua_State *L) {
+  tx_source *source = NULL;
+  tx_status status = tx_hdf5_source(luaL_checkstring(L, 1), luaL_checkstring(L, 2), luaL_optnumber(L, 3, 0), &source);
+  return tx_return_source(L, status, source);
+}
+
+static const luaL_Reg functions[] = {
+    {"hdf5_datasets", l_hdf5_datasets}, {"load_hdf5", l_load_hdf5}, {"hdf5_source", l_hdf5_source}, {NULL, NULL}};
+
+static const luaL_Reg list_meta[] = {{"__gc", l_close_hdf5}, {"__close", l_close_hdf5}, {NULL, NULL}};
+
+void tx_lua_open_hdf5(lua_State *L) {
+  luaL_newmetatable(L, LIST_TYPE);
+  luaL_setfuncs(L, list_meta, 0);
+  lua_pop(L, 1);
+  luaL_setfuncs(L, functions, 0);
+}

@@ -1,0 +1,69 @@
+/* image.c - image files: load_image, write_png, image_source. */
+#include "data/image.h"
+
+#include "lua/source.h"
+
+enum { SIZE_MAX_WANTED = 65535 };
+
+static int64_t check_size(lua_State *L, int at, const char *operation) {
+  int64_t size = tx_check_int(L, at, operation, "size");
+  if (size < 1 || size > SIZE_MAX_WANTED) {
+    tx_error(L, "%s: size %lld: 1..%d is possible", operation, (long long)size, SIZE_MAX_WANTED);
+  }
+  return size;
+}
+
+/* {channels = 1 or 3, size = n or {height, width}} at `arg` */
+static tx_image_options check_image_options(lua_State *L, int arg, const char *operation) {
+  tx_image_options o = {.channels = tx_option_int(L, arg, operation, "channels", 0)};
+  if (o.channels != 0 && o.channels != 1 && o.channels != 3) {
+    tx_error(L, "%s: channels is %lld: 1 or 3 is possible", operation, (long long)o.channels);
+  }
+  int type = lua_istable(L, arg) ? lua_getfield(L, arg, "size") : LUA_TNIL, top = lua_gettop(L);
+  if (type == LUA_TTABLE) {
+    lua_geti(L, top, 1);
+    lua_geti(L, top, 2);
+    o.height = check_size(L, top + 1, operation);
+    o.width = check_size(L, top + 2, operation);
+  } else if (type != LUA_TNIL) {
+    o.height = o.width = check_size(L, top, operation);
+  }
+  return o;
+}
+
+/* load_image(path, {channels=, size=}) -> u8 {H,W,C}, of 16 bits f32 in 0..1 | nil, message */
+static int l_load_image(lua_State *L) {
+  const char *path = luaL_checkstring(L, 1);
+  tx_image_options options = check_image_options(L, 2, "load_image");
+  tx_tensor *image = NULL;
+  tx_status status = tx_load_image("load_image", path, &options, &image);
+  return tx_return_tensor(L, status, image);
+}
+
+/* write_png(path, image) -> true | nil, message; image u8 or float (0..1) {H,W} or {H,W,C} */
+static int l_write_png(lua_State *L) {
+  const char *path = luaL_checkstring(L, 1);
+  return tx_return_true(L, tx_write_png(path, tx_check_tensor(L, 2)));
+}
+
+/* image_source({path, ...}, {channels=, size=}) -> source of files that are decoded when they are read | nil, message */
+static int l_image_source(lua_State *L) {
+  luaL_checktype(L, 1, LUA_TTABLE);
+  tx_image_options options = check_image_options(L, 2, "data.folder");
+  int64_t count = (int64_t)luaL_len(L, 1);
+  const char **paths = lua_newuserdatauv(L, (size_t)(count > 0 ? count : 1) * sizeof *paths, 0);
+  for (int64_t i = 0; i < count; i++) {
+    if (lua_geti(L, 1, i + 1) != LUA_TSTRING) tx_error(L, "data.folder: path %lld is not a string", (long long)i + 1);
+    paths[i] = lua_tostring(L, -1); /* the list keeps it alive */
+    lua_pop(L, 1);
+  }
+  tx_source *source = NULL;
+  tx_watch_interrupt(L);
+  tx_status status = tx_image_source(paths, count, &options, &source);
+  return tx_return_source(L, status, source);
+}
+
+static const luaL_Reg functions[] = {
+    {"load_image", l_load_image}, {"write_png", l_write_png}, {"image_source", l_image_source}, {NULL, NULL}};
+
+void tx_lua_open_image(lua_State *L) { luaL_setfuncs(L, functions, 0); }
