@@ -13,6 +13,7 @@
 #include "base/memory.h"
 #include "base/threads.h"
 #include "data/images.h"
+#include "data/jpeg.h"
 
 enum { PIXELS_MAX = 1 << 27 }; /* of one image: hostile headers declare far more than the file holds */
 
@@ -132,6 +133,10 @@ tx_status tx_image_read_info(const uint8_t *bytes, size_t size, tx_image_info *i
 
 static tx_status stb_decode(const uint8_t *bytes, size_t size, const tx_image_info *info, tx_tensor **out) {
   int width, height, found, channels = (int)info->channels;
+  const char *kind = kind_of(bytes, size);
+  if (kind != NULL && strcmp(kind, "JPEG") == 0 && !tx_jpeg_tables_sound(bytes, size)) {
+    return tx_fail(TX_EWORLD, "the JPEG image is damaged (its tables)");
+  }
   void *pixels = info->bits == 16
                      ? (void *)stbi_load_16_from_memory(bytes, (int)size, &width, &height, &found, channels)
                      : (void *)stbi_load_from_memory(bytes, (int)size, &width, &height, &found, channels);

@@ -1,8 +1,15 @@
 /* stb.c - the one place where the stb libraries are compiled: decoding, resizing and writing of images, in memory only.
  *
  * PNM is read by image.c (stb_image knows neither its 16-bit byte order nor maxima below 255). An assertion must not end
- * the process: they are compiled in for fuzzing only.
+ * the process: they are compiled in for fuzzing only. Memory is cleared, so that what a damaged file leaves undefined is
+ * the same every time. The Makefile lets sums wrap around here (-fwrapv): stb_image relies on it.
  */
+#include <stdlib.h>
+
+#define STBI_MALLOC(bytes) calloc(1, bytes)
+#define STBI_REALLOC(block, bytes) realloc(block, bytes)
+#define STBI_FREE(block) free(block)
+
 #define STBI_ONLY_PNG
 #define STBI_ONLY_JPEG
 #define STBI_ONLY_BMP

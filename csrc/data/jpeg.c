@@ -1,0 +1,66 @@
+/* jpeg.c - walks through the segments in step with stb_image: where that one would fail, what follows does not matter. */
+#include "data/jpeg.h"
+
+enum { DHT = 0xC4, EOI = 0xD9, SOS = 0xDA, SOF_PROGRESSIVE = 0xC2, TABLES = 4 };
+
+typedef struct walk {
+  bool defined[2][TABLES]; /* of class (0 DC, 1 AC) and number */
+  bool progressive;
+} walk;
+
+/* A DHT segment's data: tables of <class, number>, 16 counts of codes, the codes. */
+static bool read_tables(walk *w, const uint8_t *data, size_t size) {
+  while (size > 0) {
+    if (size < 17) return false;
+    unsigned class = data[0] >> 4, number = data[0] & 15u;
+    size_t codes = 0;
+    for (int i = 1; i <= 16; i++) codes += data[i];
+    if (class > 1 || number >= TABLES || codes > 256 || 17 + codes > size) return false;
+    w->defined[class][number] = true;
+    data += 17 + codes;
+    size -= 17 + codes;
+  }
+  return true;
+}
+
+/* A SOS segment's data: <components>, for each <component> <DC table, AC table>, first and last coefficient, <bits>. */
+static bool check_scan(const walk *w, const uint8_t *data, size_t size) {
+  if (size < 4 || size != 4 + 2 * (size_t)data[0]) return false;
+  const uint8_t *spectrum = data + size - 3;
+  bool refines = spectrum[2] >> 4 != 0;
+  bool uses_dc = !w->progressive || (spectrum[0] == 0 && !refines), uses_ac = !w->progressive || spectrum[0] != 0;
+  for (int c = 0; c < data[0]; c++) {
+    unsigned dc = data[2 + 2 * c] >> 4, ac = data[2 + 2 * c] & 15u;
+    if (uses_dc && (dc >= TABLES || !w->defined[0][dc])) return false;
+    if (uses_ac && (ac >= TABLES || !w->defined[1][ac])) return false;
+  }
+  return true;
+}
+
+/* Markers that stand alone: fillers, restarts, SOI, EOI. */
+static bool has_data(uint8_t marker) {
+  return marker != 0x00 && marker != 0x01 && marker != 0xFF && !(marker >= 0xD0 && marker <= EOI);
+}
+
+bool tx_jpeg_tables_sound(const uint8_t *bytes, size_t size) {
+  walk w = {0};
+  size_t at = 0;
+  while (size - at >= 4) {
+    uint8_t marker = bytes[at + 1];
+    if (bytes[at] != 0xFF || !has_data(marker)) { /* coded pixels, padding, or FF FF */
+      at++;
+      continue;
+    }
+    size_t length = (size_t)bytes[at + 2] << 8 | bytes[at + 3], left = size - at - 2;
+    if (length < 2) return false;
+    if (marker == DHT || marker == SOS) {
+      if (length > left) return false;
+      const uint8_t *data = bytes + at + 4;
+      if (marker == DHT ? !read_tables(&w, data, length - 2) : !check_scan(&w, data, length - 2)) return false;
+    }
+    if (marker == SOF_PROGRESSIVE) w.progressive = true;
+    if (length > left) break;
+    at += 2 + length;
+  }
+  return true;
+}
