@@ -10,6 +10,7 @@
 #include "base/file.h"
 #include "base/memory.h"
 #include "base/threads.h"
+#include "tensor/half.h"
 
 static const uint8_t magic[6] = {0x93, 'N', 'U', 'M', 'P', 'Y'};
 
@@ -209,27 +210,9 @@ static int64_t sign_extend(uint64_t bits, int item) {
   }
 }
 
-/* IEEE 754 half precision. */
-static float half_to_float(uint16_t half) {
-  uint32_t sign = (uint32_t)(half & 0x8000u) << 16, exponent = (half >> 10) & 31u, fraction = half & 0x3ffu, bits;
-  float value;
-  if (exponent == 0) { /* zero and subnormals: fraction * 2^-24 */
-    value = (float)fraction * 0x1p-24f;
-    return sign != 0 ? -value : value;
-  }
-  bits = sign | (exponent == 31 ? 0x7f800000u : (exponent + 112) << 23) | fraction << 13;
-  memcpy(&value, &bits, sizeof value);
-  return value;
-}
-
 static double float_of_bits(uint64_t bits, int item) {
-  if (item == 2) return half_to_float((uint16_t)bits);
-  if (item == 4) {
-    uint32_t narrow = (uint32_t)bits;
-    float value;
-    memcpy(&value, &narrow, sizeof value);
-    return value;
-  }
+  if (item == 2) return tx_f16_to_f32((uint16_t)bits);
+  if (item == 4) return tx_bits_f32((uint32_t)bits);
   double value;
   memcpy(&value, &bits, sizeof value);
   return value;
