@@ -56,7 +56,7 @@ tx_status tx_activation_gradient(tx_activation kind, double slope, const tx_tens
                                  tx_tensor **dx) {
   tx_tensor *whole;
   TX_TRY(tx_contiguous(dy, &whole));
-  tx_status status = tx_empty_like(whole, dx);
+  tx_status status = *dx == NULL ? tx_empty_like(whole, dx) : TX_OK;
   if (status == TX_OK) {
     pass p = {.kind = kind, .slope = slope, .x = kept, .dy = whole, .out = *dx};
     run(&p);
@@ -66,5 +66,6 @@ tx_status tx_activation_gradient(tx_activation kind, double slope, const tx_tens
 }
 
 tx_status tx_activate_grad(tx_call *call, tx_activation kind, double slope) {
+  call->din[0] = tx_take_dout(call, 0);
   return tx_activation_gradient(kind, slope, tx_saved(call, 0), call->dout[0], &call->din[0]);
 }

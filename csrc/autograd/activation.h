@@ -7,7 +7,7 @@
 
 /* out[0] = f(in[0]), kept for backward: x, or y where that is enough (ReLU). */
 tx_status tx_activate(tx_call *call, tx_activation kind, double slope);
-/* dx = f'(x) * dy; `kept` is x, or y for ReLU; contiguous. */
+/* dx = f'(x) * dy; `kept` is x, or y for ReLU; contiguous. *dx is where to write (it may be dy), or NULL for a new one. */
 tx_status tx_activation_gradient(tx_activation kind, double slope, const tx_tensor *kept, tx_tensor *dy,
                                  tx_tensor **dx);
 /* din[0] = f'(x) * dout[0]. */

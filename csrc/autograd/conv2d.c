@@ -266,13 +266,18 @@ tx_status tx_conv2d_call_shape(tx_call *call, const tx_tensor *w, const tx_conv2
 
 static tx_status backward(tx_call *call) {
   const arguments *p = call->params;
-  tx_tensor *w = tx_saved(call, SAVED_W), *dz = tx_ref(call->dout[0]); /* the gradient before ReLU */
+  bool keep = p->add_last && call->needs[RESIDUAL];   /* dy is the residual's gradient */
+  tx_tensor *w = tx_saved(call, SAVED_W), *dz = NULL; /* the gradient before ReLU */
   tx_conv_shape shape;
-  if (p->relu) {
-    tx_unref(dz);
-    TX_TRY(tx_activation_gradient(TX_ACT_RELU, 0, tx_saved(call, SAVED_Y), call->dout[0], &dz));
+  if (!p->relu) {
+    dz = tx_ref(call->dout[0]);
+  } else if (!keep) {
+    dz = tx_take_dout(call, 0);
   }
   tx_status status = tx_conv2d_call_shape(call, w, &p->conv, &shape);
+  if (status == TX_OK && p->relu) {
+    status = tx_activation_gradient(TX_ACT_RELU, 0, tx_saved(call, SAVED_Y), call->dout[0], &dz);
+  }
   if (status == TX_OK) {
     status = tx_conv2d_backward(&shape, tx_saved(call, SAVED_X), w, dz, call->needs[X] ? &call->din[X] : NULL,
                                 call->needs[W] ? &call->din[W] : NULL, call->needs[BIAS] ? &call->din[BIAS] : NULL);

@@ -114,6 +114,10 @@ typedef struct tx_meta {
 } tx_meta;
 const tx_meta *tx_input_meta(const tx_call *call, int input); /* of every input; valid in backward */
 
+/* Backward: the gradient of an output if nobody else holds it, to be overwritten with the gradient of an input of that
+ * shape (a new reference); else NULL. */
+tx_tensor *tx_take_dout(tx_call *call, int output);
+
 /* Calls a function: runs forward, records when gradients are enabled and an input requires one. out[] gets
  * op->outputs new references. params may be NULL when the op has none. */
 tx_status tx_call_op(const tx_op *op, int n_in, tx_tensor *const *in, const void *params, tx_tensor **out);

@@ -112,6 +112,11 @@ static bool is_sole_owner(const tx_tensor *t) {
   return atomic_load(&t->refs) == 1 && atomic_load(&t->storage->refs) == 1 && tx_is_contiguous(t);
 }
 
+tx_tensor *tx_take_dout(tx_call *call, int output) {
+  tx_tensor *gradient = call->dout[output];
+  return gradient != NULL && is_sole_owner(gradient) ? tx_ref(gradient) : NULL;
+}
+
 /* *sum += gradient; takes over the reference to gradient. */
 static tx_status accumulate(tx_tensor **sum, tx_tensor *gradient) {
   if (*sum == NULL) {
