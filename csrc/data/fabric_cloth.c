@@ -20,35 +20,10 @@ enum { MARGIN = 4 }; /* crossings beyond the corners of the image */
 /* How far a yarn rises above the middle plane where it is on top, in half widths. */
 static const float CRIMP = 0.8f;
 
-/* -- random fields --------------------------------------------------------------------------------------------------- */
-
-uint32_t tx_fabric_hash(uint32_t key, int32_t x, int32_t y) {
-  uint32_t h = key ^ ((uint32_t)x * 0x9E3779B1u) ^ ((uint32_t)y * 0x85EBCA77u);
-  h = (h ^ (h >> 15)) * 0x2C1B3C6Du;
-  h = (h ^ (h >> 12)) * 0x297A2D39u;
-  return h ^ (h >> 15);
-}
-
-static float unit(uint32_t key, int32_t x, int32_t y) { return tx_u32_to_unit(tx_fabric_hash(key, x, y)); }
 /* Sum of three: -1 .. 1, roughly normal with standard deviation 1/3. */
 static float bell(uint32_t key, int32_t x, int32_t y) {
   uint32_t h = tx_fabric_hash(key, x, y);
   return ((float)(h & 1023u) + (float)((h >> 10) & 1023u) + (float)((h >> 20) & 1023u)) * (2.0f / 3069.0f) - 1.0f;
-}
-
-static int32_t floor_int(float x) {
-  int32_t i = (int32_t)x;
-  return (float)i > x ? i - 1 : i;
-}
-
-float tx_fabric_noise(uint32_t key, float x, float y) {
-  int32_t ix = floor_int(x), iy = floor_int(y);
-  float fx = x - (float)ix, fy = y - (float)iy;
-  fx = fx * fx * (3.0f - 2.0f * fx);
-  fy = fy * fy * (3.0f - 2.0f * fy);
-  float top = unit(key, ix, iy) * (1.0f - fx) + unit(key, ix + 1, iy) * fx;
-  float bottom = unit(key, ix, iy + 1) * (1.0f - fx) + unit(key, ix + 1, iy + 1) * fx;
-  return top * (1.0f - fy) + bottom * fy;
 }
 
 /* -- one yarn -------------------------------------------------------------------------------------------------------- */
@@ -66,7 +41,17 @@ typedef struct surface {
   uint32_t key;
 } surface;
 
-static float cover(const surface *s) { return tx_smooth(-0.4f, 0.6f, s->half * (1.0f - fabsf(s->across))); }
+/* How much of the pixel the yarn covers. Its edges are ragged: each side has its own outline, up to RAGGED of the half
+ * width off. */
+static float cover(const surface *s) {
+  const float RAGGED = 0.125f;
+  float across = fabsf(s->across);
+  if (s->half * (1.0f - RAGGED - across) >= 0.6f) return 1.0f;
+  if (s->half * (1.0f + RAGGED - across) <= -0.4f) return 0.0f;
+  float outline = tx_fabric_noise(s->key + 3u, s->along * 0.17f, s->across < 0.0f ? 0.0f : 9.0f);
+  return tx_smooth(-0.4f, 0.6f, s->half * (1.0f + 2.0f * RAGGED * (outline - 0.5f) - across));
+}
+
 static float relief(const surface *s) {
   float rest = 1.0f - s->across * s->across;
   return CRIMP * s->height + (rest > 0.0f ? sqrtf(rest) : rest);
@@ -139,7 +124,7 @@ static const crossing *crossing_at(const grid *g, int32_t i, int32_t j) {
 static surface nearest_yarn(const tx_cloth *cloth, const grid *g, int direction, float across, float along) {
   int other = 1 - direction;
   float place = along / cloth->pitch[other];
-  int32_t yarn = floor_int(across / cloth->pitch[direction]), at = floor_int(place);
+  int32_t yarn = tx_floor_int(across / cloth->pitch[direction]), at = tx_floor_int(place);
   float t = tx_smooth(0.0f, 1.0f, place - (float)at);
   surface best = {.across = 1e9f};
   for (int32_t y = yarn; y <= yarn + 1; y++) {
@@ -161,11 +146,6 @@ static surface nearest_yarn(const tx_cloth *cloth, const grid *g, int direction,
                      .direction = {direction == 0 ? 0.0f : 1.0f, direction == 0 ? 1.0f : 0.0f},
                      .key = cloth->key + 64u + (uint32_t)direction + (uint32_t)y * 8u};
   }
-  /* edges are ragged: each side has its own outline */
-  float ragged =
-      1.0f + 0.25f * (tx_fabric_noise(best.key + 3u, along * 0.17f, best.across < 0.0f ? 0.0f : 9.0f) - 0.5f);
-  best.half *= ragged;
-  best.across /= ragged;
   /* the shader counts `across` to the left of the direction */
   if (direction == 0) best.across = -best.across;
   return best;
@@ -226,10 +206,10 @@ static surface stitch_leg(const tx_cloth *cloth, int32_t column, int32_t row, fl
 }
 
 static float knitted_light(const tx_cloth *cloth, float u, float v) {
-  int32_t column = floor_int(u / cloth->pitch[0]);
+  int32_t column = tx_floor_int(u / cloth->pitch[0]);
   float x = u / cloth->pitch[0] - (float)column - 0.5f, sign = x < 0.0f ? -1.0f : 1.0f;
   float y = v / cloth->pitch[1];
-  int32_t row = floor_int(y);
+  int32_t row = tx_floor_int(y);
   surface first = {.half = 1.0f, .across = 9.0f}, second = first;
   float highest = -9.0f;
   for (int32_t k = row - 1; k <= row + 1; k++) {
@@ -309,8 +289,8 @@ static grid lay_grid(const tx_canvas *canvas, const tx_cloth *cloth, const tx_po
   }
   grid g = {.table = table};
   for (int d = 0; d < 2; d++) {
-    g.first[d] = floor_int(low[d] / cloth->pitch[d]) - MARGIN / 2;
-    g.count[d] = floor_int(high[d] / cloth->pitch[d]) + MARGIN / 2 - g.first[d];
+    g.first[d] = tx_floor_int(low[d] / cloth->pitch[d]) - MARGIN / 2;
+    g.count[d] = tx_floor_int(high[d] / cloth->pitch[d]) + MARGIN / 2 - g.first[d];
   }
   for (int32_t j = 0; j < g.count[1]; j++)
     for (int32_t i = 0; i < g.count[0]; i++) {

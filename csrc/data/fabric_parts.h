@@ -62,11 +62,31 @@ typedef struct tx_strand {
   uint32_t key;
 } tx_strand;
 
-/* -- random fields (fabric_cloth.c) ---------------------------------------------------------------------------------- */
+/* -- random fields --------------------------------------------------------------------------------------------------- */
 
-/* A hash of two integers, as a word and as a number in [0, 1); smooth noise in [0, 1] of unit wavelength over it. */
-uint32_t tx_fabric_hash(uint32_t key, int32_t x, int32_t y);
-float tx_fabric_noise(uint32_t key, float x, float y);
+static inline uint32_t tx_fabric_hash(uint32_t key, int32_t x, int32_t y) {
+  uint32_t h = key ^ ((uint32_t)x * 0x9E3779B1u) ^ ((uint32_t)y * 0x85EBCA77u);
+  h = (h ^ (h >> 15)) * 0x2C1B3C6Du;
+  h = (h ^ (h >> 12)) * 0x297A2D39u;
+  return h ^ (h >> 15);
+}
+
+static inline int32_t tx_floor_int(float x) {
+  int32_t i = (int32_t)x;
+  return (float)i > x ? i - 1 : i;
+}
+
+/* Smooth noise within 0..1 of unit wavelength: random numbers at whole x and y, blended between. */
+static inline float tx_fabric_noise(uint32_t key, float x, float y) {
+  int32_t ix = tx_floor_int(x), iy = tx_floor_int(y);
+  float fx = x - (float)ix, fy = y - (float)iy;
+  fx = fx * fx * (3.0f - 2.0f * fx);
+  fy = fy * fy * (3.0f - 2.0f * fy);
+  float a = tx_u32_to_unit(tx_fabric_hash(key, ix, iy)), b = tx_u32_to_unit(tx_fabric_hash(key, ix + 1, iy));
+  float c = tx_u32_to_unit(tx_fabric_hash(key, ix, iy + 1)), d = tx_u32_to_unit(tx_fabric_hash(key, ix + 1, iy + 1));
+  float top = a + fx * (b - a), bottom = c + fx * (d - c);
+  return top + fy * (bottom - top);
+}
 
 static inline float tx_clampf(float x, float low, float high) { return x < low ? low : x > high ? high : x; }
 /* 0 at low, 1 at high, smooth between. */
