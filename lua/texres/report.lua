@@ -52,6 +52,7 @@ th, td { padding: .3rem .55rem; text-align: right; border-bottom: 1px solid var(
 thead th { color: var(--soft); font-size: .85rem; vertical-align: bottom; }
 tbody th, tfoot th, thead th.name, td.name { text-align: left; }
 tfoot th, tfoot td { font-weight: 600; border-bottom: 0; }
+td:not(.name) { white-space: nowrap; }
 td.name { overflow-wrap: anywhere; }
 .confusion td { text-align: center; border: 1px solid var(--line); min-width: 3.2rem; line-height: 1.25; }
 .confusion td.right { background: rgb(var(--heat) / var(--share)); }
@@ -249,7 +250,7 @@ local function confusion_table(result)
   end
   return fill([[<div class="card scroll"><table class="confusion">
 <caption>Confusion matrix</caption>
-<thead><tr><th class="name" scope="col">truth \\ prediction</th>{_heads}</tr></thead><tbody>
+<thead><tr><th class="name" scope="col">truth \ prediction</th>{_heads}</tr></thead><tbody>
 {_rows}
 </tbody></table></div>]], {
     _heads = each(result.classes, function(name)
