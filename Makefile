@@ -77,7 +77,8 @@ TREE      := $(LUA_PATHS) LUA_CPATH='./lua/?.so;;' TEXRES_LUA='$(LUA)' BUSTED='$
 
 .PHONY: demo test lint format asan fuzz bench install clean help
 
-# installs missing system packages: those for building, for running, and for the use named
+# Installs missing system packages: those for building, for running, and for the use named. What needs them afterwards
+# runs in a make of its own, which then finds them.
 setup-%:
 	@tools/setup.sh build run $*
 
@@ -92,8 +93,11 @@ test: setup-test ## build and run every spec, or those in SPECS=...
 	@$(TREE) $(LUA) tools/test.lua $(SPECS)
 
 lint: setup-lint ## luacheck, clang-format, the floors of csrc/, every header on its own
-	luacheck -q $(wildcard lua examples spec bench tools bin/texres)
-	@$(MAKE) --no-print-directory all
+	@$(MAKE) --no-print-directory check
+
+.PHONY: check
+check: all
+	@luacheck -q $(wildcard lua examples spec bench tools bin/texres)
 	@$(LUA) tools/floors.lua $(CORE)
 	@clang-format --dry-run -Werror $(C_FILES)
 	@for h in $(filter-out csrc/kernels/simd/% %_body.h,$(filter %.h,$(C_FILES))); do \
