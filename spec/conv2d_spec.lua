@@ -142,6 +142,37 @@ describe("conv2d", function()
       end
     end)
 
+    it("keeps the weights' packed forms only while they are the same", function()
+      for _, kind in ipairs { "winograd", "gemm" } do
+        local shape, options = cases[kind][4][1], cases[kind][4][3] or {}
+        local x, w = tr.randn(shape), tr.randn(cases[kind][4][2])
+        w.requires_grad = true
+        local fresh = w:detach():clone()
+        local function kept() return tr.no_grad(F.conv2d, x, w, options) end
+        local first = kept()
+        assert.is_true(tr.allclose(first, kept(), 0, 0))
+        assert.is_true(tr.allclose(first, F.conv2d(x, fresh, options), 0, 0))
+        for _, change in ipairs {
+          function() w[2] = 3 end, function() w:fill(2) end, function() w:detach():copy_from(fresh) end,
+        } do
+          tr.no_grad(change)
+          assert.is_true(tr.allclose(kept(), F.conv2d(x, w:detach():clone(), options), 0, 0))
+        end
+        assert.is_true(tr.allclose(first, kept(), 0, 0))
+      end
+    end)
+
+    it("lets packed forms go with the weights", function()
+      local x = tr.randn(2, 16, 16, 32)
+      collectgarbage()
+      local before = tr.live_bytes()
+      local w = tr.randn(3, 3, 32, 32)
+      tr.no_grad(F.conv2d, x, w, { padding = 1 }):free()
+      assert(tr.live_bytes() > before + 36 * 32 * 32 * 4)
+      w:free()
+      assert.equal(before, tr.live_bytes())
+    end)
+
     for _, isa in ipairs { "ref", "avx2", "avx512", "neon" } do
       it("agrees with the definition on " .. isa, function()
         local ok, output = support.run_lua([[

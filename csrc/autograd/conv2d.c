@@ -3,10 +3,12 @@
 #include "autograd/conv2d.h"
 
 #include <inttypes.h>
+#include <string.h>
 
 #include "autograd/activation.h"
 #include "autograd/layer.h"
 #include "autograd/list.h"
+#include "base/memory.h"
 
 /* -- checks -------------------------------------------------------------------------------------------------------------- */
 
@@ -136,6 +138,45 @@ static void add_bias(const tx_conv_shape *v, const double *bias, double *y) {
   }
 }
 
+/* What is kept with the storage of a weight: its forms, and what they were made from. */
+typedef struct kept_forms {
+  uint64_t version;
+  int64_t offset, shape[4], groups;
+  tx_conv_weights forms;
+} kept_forms;
+
+static void release_forms(void *kept) {
+  tx_conv_release_weights(&((kept_forms *)kept)->forms);
+  tx_dealloc(kept);
+}
+
+static bool is_current(const kept_forms *k, const tx_tensor *w, int64_t groups) {
+  return k->version == w->storage->version && k->offset == w->offset && k->groups == groups &&
+         memcmp(k->shape, w->shape, sizeof k->shape) == 0;
+}
+
+/* The forms that are kept with w, which is contiguous; stale ones are let go. While w is being trained it is about to
+ * change, and nothing is kept: NULL. */
+static tx_conv_weights *forms_of(tx_tensor *w, int64_t groups) {
+  tx_storage *s = w->storage;
+  kept_forms *k = s->derived;
+  if (k != NULL && !is_current(k, w, groups)) {
+    release_forms(k);
+    k = s->derived = NULL;
+  }
+  if (k == NULL && !(tx_grad_enabled() && tx_requires_grad(w))) {
+    k = tx_alloc_zero(sizeof *k);
+    if (k == NULL) return NULL; /* it can be done without */
+    k->version = s->version;
+    k->offset = w->offset;
+    k->groups = groups;
+    memcpy(k->shape, w->shape, sizeof k->shape);
+    s->derived = k;
+    s->release_derived = release_forms;
+  }
+  return k == NULL ? NULL : &k->forms;
+}
+
 tx_status tx_conv2d_forward(const tx_conv_shape *v, tx_tensor *x, tx_tensor *w, tx_tensor *bias,
                             const tx_conv_epilogue *epilogue, tx_tensor **y) {
   tx_tensor *whole[3];
@@ -147,7 +188,7 @@ tx_status tx_conv2d_forward(const tx_conv_shape *v, tx_tensor *x, tx_tensor *w, 
   } else if (status == TX_OK) {
     tx_conv_epilogue e = epilogue != NULL ? *epilogue : (tx_conv_epilogue){0};
     if (bias != NULL) e.shift = tx_f32(whole[2]);
-    status = tx_conv_forward_f32(v, tx_f32(whole[0]), tx_f32(whole[1]), &e, tx_f32(*y));
+    status = tx_conv_forward_f32(v, tx_f32(whole[0]), tx_f32(whole[1]), forms_of(whole[1], v->groups), &e, tx_f32(*y));
     if (status != TX_OK) {
       tx_unref(*y);
       *y = NULL;

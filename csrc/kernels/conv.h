@@ -61,8 +61,17 @@ typedef struct tx_conv_epilogue {
   double *mean, *variance; /* {K}, out: of y before all of the above, over N, P and Q; the variance is the biased one */
 } tx_conv_epilogue;
 
-/* y = conv(x, w). epilogue may be NULL. */
-tx_status tx_conv_forward_f32(const tx_conv_shape *shape, const float *x, const float *w,
+/* Weights in the forms that forward passes multiply with: made when they are first needed, each NULL until then, and kept
+ * by the caller as long as the weights don't change. Starts as zeros. */
+typedef struct tx_conv_weights {
+  float *packed;      /* for gemm */
+  float *winograd[2]; /* for stride 1, 2 */
+} tx_conv_weights;
+
+void tx_conv_release_weights(tx_conv_weights *kept);
+
+/* y = conv(x, w). kept may be NULL: then nothing is kept. epilogue may be NULL. */
+tx_status tx_conv_forward_f32(const tx_conv_shape *shape, const float *x, const float *w, tx_conv_weights *kept,
                               const tx_conv_epilogue *epilogue, float *y);
 /* dx from dy; dx is overwritten. */
 tx_status tx_conv_input_gradient_f32(const tx_conv_shape *shape, const float *dy, const float *w, float *dx);

@@ -197,10 +197,10 @@ static bool reads_rows_directly(const tx_conv_shape *v) {
          v->left == 0 && v->p == v->h && v->q == v->w;
 }
 
-tx_status tx_conv_gemm_forward(const tx_conv_shape *v, const float *x, const float *w, const tx_conv_epilogue *epilogue,
-                               float *y) {
+tx_status tx_conv_gemm_forward(const tx_conv_shape *v, const float *x, const float *w, float **kept,
+                               const tx_conv_epilogue *epilogue, float *y) {
   int64_t *offsets;
-  float *packed = NULL;
+  float *packed = kept != NULL ? *kept : NULL;
   TX_TRY(open_taps(v->r * v->s, &offsets));
   product p = {.gather = gather_input(v, x, offsets),
                .groups = v->groups,
@@ -212,7 +212,7 @@ tx_status tx_conv_gemm_forward(const tx_conv_shape *v, const float *x, const flo
   tx_conv_finish finish;
   tx_status status = tx_conv_finish_open(&finish, epilogue, p.row_blocks, v->k);
   if (status == TX_OK) {
-    status = pack_weights(v, w, &packed);
+    if (packed == NULL) status = pack_weights(v, w, &packed);
     if (status == TX_OK) {
       p.b = packed;
       p.finish = &finish;
@@ -220,7 +220,11 @@ tx_status tx_conv_gemm_forward(const tx_conv_shape *v, const float *x, const flo
     }
     tx_conv_finish_close(&finish);
   }
-  tx_dealloc(packed);
+  if (kept != NULL) {
+    *kept = packed;
+  } else {
+    tx_dealloc(packed);
+  }
   tx_dealloc(offsets);
   return status;
 }

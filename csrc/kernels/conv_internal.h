@@ -22,14 +22,15 @@ void tx_conv_finish_rows(const tx_conv_finish *finish, int64_t piece, float *y, 
 /* Adds up the statistics in the order of the pieces; lets the memory go. */
 void tx_conv_finish_close(tx_conv_finish *finish);
 
-tx_status tx_conv_gemm_forward(const tx_conv_shape *shape, const float *x, const float *w,
+/* `kept` is where a form of the weights is kept; NULL: it is not. */
+tx_status tx_conv_gemm_forward(const tx_conv_shape *shape, const float *x, const float *w, float **kept,
                                const tx_conv_epilogue *epilogue, float *y);
 tx_status tx_conv_gemm_input_gradient(const tx_conv_shape *shape, const float *dy, const float *w, float *dx);
 tx_status tx_conv_gemm_weight_gradient(const tx_conv_shape *shape, const float *x, const float *dy, float *dw);
 
 /* 3x3, stride 1 or 2 (the same along both axes), no dilation, one group; stride 2 takes padding up to 2. */
 int64_t tx_conv_winograd_tiles(const tx_conv_shape *shape, tx_conv_pass pass);
-tx_status tx_conv_winograd_forward(const tx_conv_shape *shape, const float *x, const float *w,
+tx_status tx_conv_winograd_forward(const tx_conv_shape *shape, const float *x, const float *w, float **kept,
                                    const tx_conv_epilogue *epilogue, float *y);
 tx_status tx_conv_winograd_input_gradient(const tx_conv_shape *shape, const float *dy, const float *w, float *dx);
 tx_status tx_conv_winograd_weight_gradient(const tx_conv_shape *shape, const float *x, const float *dy, float *dw);

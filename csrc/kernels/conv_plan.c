@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/memory.h"
 #include "kernels/conv_internal.h"
 
 enum {
@@ -24,16 +25,19 @@ static bool winograd_applies(const tx_conv_shape *v) {
          v->k <= MOST_CHANNELS;
 }
 
+/* Channels that are computed: whole vectors, about. */
+static double whole(int64_t channels) { return (double)(tx_ceil_div(channels, 16) * 16); }
+
 /* Multiply-adds of the direct method, or what takes as long. */
 static double direct_cost(const tx_conv_shape *v) {
-  return (double)(v->n * v->p * v->q) * 9 * (double)v->c * (double)(v->k + 8);
+  return (double)(v->n * v->p * v->q) * 9 * (double)v->c * (whole(v->k) + 8);
 }
 
 static double winograd_cost(const tx_conv_shape *v, tx_conv_pass pass) {
   const double numbers = v->stride[0] == 1 ? 36 : 81, tiles = (double)tx_conv_winograd_tiles(v, pass);
-  const double c = (double)v->c, k = (double)v->k;
-  const double weights = 36 * c * k * 16; /* reading a transformed weight takes as long as 16 multiply-adds */
-  return tiles * numbers * (c * k + TILE_COST * (c + k)) + weights;
+  const double product = (double)v->c * whole(v->k);
+  const double weights = 36 * product * 4; /* reading a transformed weight takes as long as 4 multiply-adds */
+  return tiles * numbers * (product + TILE_COST * (whole(v->c) + whole(v->k))) + weights;
 }
 
 tx_conv_plan tx_conv_choose(const tx_conv_shape *v, tx_conv_pass pass) {
@@ -64,8 +68,14 @@ static bool is_empty(const tx_conv_shape *v) {
 
 static void clear(float *data, int64_t count) { memset(data, 0, (size_t)count * sizeof(float)); }
 
-tx_status tx_conv_forward_f32(const tx_conv_shape *v, const float *x, const float *w, const tx_conv_epilogue *epilogue,
-                              float *y) {
+void tx_conv_release_weights(tx_conv_weights *kept) {
+  tx_dealloc(kept->packed);
+  tx_dealloc(kept->winograd[0]);
+  tx_dealloc(kept->winograd[1]);
+}
+
+tx_status tx_conv_forward_f32(const tx_conv_shape *v, const float *x, const float *w, tx_conv_weights *kept,
+                              const tx_conv_epilogue *epilogue, float *y) {
   if (is_empty(v)) {
     const int64_t pixels = v->n * v->p * v->q;
     clear(y, pixels * v->k);
@@ -77,11 +87,11 @@ tx_status tx_conv_forward_f32(const tx_conv_shape *v, const float *x, const floa
   }
   switch (tx_conv_choose(v, TX_CONV_FORWARD).algorithm) {
     case TX_CONV_WINOGRAD:
-      return tx_conv_winograd_forward(v, x, w, epilogue, y);
+      return tx_conv_winograd_forward(v, x, w, kept == NULL ? NULL : &kept->winograd[v->stride[0] - 1], epilogue, y);
     case TX_CONV_DEPTHWISE:
       return tx_conv_depthwise_forward(v, x, w, epilogue, y);
     default:
-      return tx_conv_gemm_forward(v, x, w, epilogue, y);
+      return tx_conv_gemm_forward(v, x, w, kept == NULL ? NULL : &kept->packed, epilogue, y);
   }
 }
 

@@ -429,15 +429,16 @@ static void run_chunks(job *j) {
   }
 }
 
-/* y = conv(x, w) with w {3,3,C,K} in the sense of the geometry. */
-static tx_status convolve(const geometry *g, const float *x, const float *w, const tx_conv_epilogue *epilogue,
-                          float *y) {
-  float *u = NULL;
+/* y = conv(x, w) with w {3,3,C,K} in the sense of the geometry; `kept`: where U is kept, or NULL. */
+static tx_status convolve(const geometry *g, const float *x, const float *w, float **kept,
+                          const tx_conv_epilogue *epilogue, float *y) {
+  float *u = kept != NULL ? *kept : NULL;
   tx_conv_finish finish;
   job j = {.g = *g, .x = x, .y = y, .finish = &finish};
   plan_blocks(&j);
   const int64_t workers = j.per_chunk == 0 ? tx_num_threads() : 1;
-  TX_TRY(transform_weights(g, w, &u));
+  if (u == NULL) TX_TRY(transform_weights(g, w, &u));
+  if (kept != NULL) *kept = u;
   const int64_t scratch = workers * numbers(g) * (j.v_step + j.m_step);
   j.v = tx_alloc((size_t)(scratch + g->c) * sizeof(float));
   tx_status status = j.v == NULL ? TX_ENOMEM : tx_conv_finish_open(&finish, epilogue, j.blocks, g->k);
@@ -455,14 +456,14 @@ static tx_status convolve(const geometry *g, const float *x, const float *w, con
     tx_conv_finish_close(&finish);
   }
   tx_dealloc(j.v);
-  tx_dealloc(u);
+  if (kept == NULL) tx_dealloc(u);
   return status;
 }
 
-tx_status tx_conv_winograd_forward(const tx_conv_shape *v, const float *x, const float *w,
+tx_status tx_conv_winograd_forward(const tx_conv_shape *v, const float *x, const float *w, float **kept,
                                    const tx_conv_epilogue *epilogue, float *y) {
   const geometry g = forward_geometry(v);
-  return convolve(&g, x, w, epilogue, y);
+  return convolve(&g, x, w, kept, epilogue, y);
 }
 
 tx_status tx_conv_winograd_input_gradient(const tx_conv_shape *v, const float *dy, const float *w, float *dx) {
@@ -471,7 +472,7 @@ tx_status tx_conv_winograd_input_gradient(const tx_conv_shape *v, const float *d
   if (turned == NULL) return TX_ENOMEM;
   turn_job t = {w, v->c, v->k, turned};
   tx_parallel(9, turn_tap, &t);
-  const tx_status status = convolve(&g, dy, turned, NULL, dx);
+  const tx_status status = convolve(&g, dy, turned, NULL, NULL, dx);
   tx_dealloc(turned);
   return status;
 }

@@ -116,6 +116,7 @@ tx_dtype tx_promote(const tx_tensor *a, const tx_tensor *b) {
 
 static void storage_unref(tx_storage *s) {
   if (s == NULL || atomic_fetch_sub(&s->refs, 1) != 1) return;
+  if (s->derived != NULL) s->release_derived(s->derived);
   if (s->release != NULL) {
     s->release(s->owner, s->data);
   } else {

@@ -37,6 +37,8 @@ typedef struct tx_storage {
   void (*release)(void *owner,
                   void *data); /* NULL: data came from tx_alloc; else called once, with owner (a mapped file) */
   void *owner;
+  void *derived; /* made from the contents and kept with them, such as packed weights; NULL: nothing */
+  void (*release_derived)(void *derived);
 } tx_storage;
 
 /* What autograd hangs on a tensor (autograd/tape.h); here it is only known how to let go of it. */
