@@ -97,12 +97,32 @@ describe("fabric", function()
   end)
 
   it("mixes weaves and photographs whole cloths of any size", function()
-    local set = fabric { count = 8, size = { 96, 160 }, weave = "mixture", seed = 1 }
+    local set = fabric { count = 24, size = { 96, 160 }, weave = "mixture", seed = 1 }
     assert.are.same({ 96, 160, 1 }, (set:get(1)):shape())
     local seen = {}
     for _, weave in ipairs(set.meta.weave) do seen[weave] = true end
     assert.are.same({ plain = true, twill = true, satin = true, knit = true }, seen)
     assert.are.equal(2, #fabric { count = 2, size = 512 })
+  end)
+
+  it("shows every class on every cloth, weave and angle", function()
+    local set, seen = fabric { count = 6 * 8 * 40, size = 8, sources = 8, weave = "mixture", seed = 1 }, {}
+    for i = 1, #set do
+      local row, class = set:row(i), set.label[i]
+      for _, value in ipairs { row.source, row.weave, row.angle, row.source .. row.angle } do
+        seen[class .. " " .. value] = (seen[class .. " " .. value] or 0) + 1
+      end
+    end
+    for class = 1, 6 do
+      for cloth = 1, 8 do assert.are.equal(40, seen[("%d cloth%d"):format(class, cloth)]) end
+      for _, weave in ipairs { "plain", "twill", "satin", "knit" } do
+        assert.are.equal(80, seen[class .. " " .. weave])
+      end
+      for angle = 0, 140, 20 do
+        assert.are.equal(40, seen[class .. " " .. angle .. ".0"] or seen[class .. " " .. angle])
+        assert.is_truthy(seen[class .. " cloth3" .. angle .. ".0"] or seen[class .. " cloth3" .. angle])
+      end
+    end
   end)
 
   it("names the choices when an option is wrong", function()

@@ -67,9 +67,13 @@ static tx_pose choose_pose(const tx_fabric_options *o, int64_t image, double ang
 }
 
 static tx_fabric_record choose_record(const tx_fabric_options *o, int64_t image, tx_rng *rng) {
+  /* classes take turns; in each turn comes another angle and another cloth, all cloths before one comes again, each time
+   * shifted against the angles */
+  int64_t turn = image / o->n_classes;
+  uint64_t shift = tx_mix(o->seed, (uint64_t)(turn / o->sources)) % (uint64_t)o->sources;
   tx_fabric_record r = {.label = image % o->n_classes,
-                        .source = image % o->sources,
-                        .angle = 20.0 * (double)(image / o->n_classes % TX_FABRIC_ANGLES),
+                        .source = (turn + (int64_t)shift) % o->sources,
+                        .angle = 20.0 * (double)(turn % TX_FABRIC_ANGLES),
                         .severity = NAN,
                         .size = NAN,
                         .row = NAN,

@@ -5,7 +5,7 @@
  * and one of five defects. Everything about image i is a function of (seed, i) and the options, so that the same
  * options give the same bytes for any number of threads, and a set with more images begins with the same ones.
  *
- *   cloth    images belong to `sources` cloths, in turn; a cloth fixes weave, spacing, yarn colour, light and focus
+ *   cloth    images belong to `sources` cloths, all classes to each; a cloth fixes weave, spacing, yarn colour, light and focus
  *   pose     where on the cloth the image was taken, its angle, the lighting across it
  *   defect   class i % classes; drawn on top, from random numbers of its own: images of equal index and number of
  *            classes show the same piece of cloth whatever their class is
