@@ -1,4 +1,5 @@
 --- Memory: what is dropped is given back, and long loops stay flat.
+local support = require "spec.support"
 local tr = require "texres"
 
 --- Live bytes after everything that is garbage was collected.
@@ -120,6 +121,35 @@ describe("memory", function()
     local view = t:slice(1, 3, 5)
     t:free()
     assert.same({ 1, 1, 1 }, view:totable())
+  end)
+
+  it("may run out, in forward or in backward: an error, after which all goes on", function()
+    if os.getenv "ASAN_OPTIONS" then return pending "AddressSanitizer needs all of the address space" end
+    local file = support.write_file(support.folder() .. "/out.lua", [[
+      local tr = require "texres"
+      local w = tr.ones(1, { requires_grad = true })
+      local wide = w:expand(1 << 31) -- a view; 8 GB if it were not
+      local part = wide:select(1, 5)
+      collectgarbage()
+      local start = tr.live_bytes()
+      for _ = 1, 3 do
+        local ok, message = pcall(function() return wide * 2 end)
+        assert(not ok and message:find "mul: not enough memory", message)
+        ok, message = pcall(tr.zeros, 1 << 31)
+        assert(not ok and message:find "zeros: not enough memory", message)
+      end
+      collectgarbage()
+      assert(tr.live_bytes() == start)
+      local ok, message = pcall(part.backward, part)
+      assert(not ok and message:find "not enough memory", message)
+      assert(tr.grad_enabled())
+      w:mul(3):backward(tr.ones(1))
+      assert(w.grad:item() == 3)
+      io.write "went on"
+    ]])
+    local ok, output = support.run { "sh", "-c", "ulimit -v 6000000 && exec " .. support.lua .. " " .. file }
+    assert.is_true(ok, output)
+    assert.equal("went on", output)
   end)
 
   it("refuses sizes that overflow or that nobody has", function()
