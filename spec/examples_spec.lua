@@ -48,4 +48,12 @@ describe("examples", function()
     assert.is_false(ok)
     assert.matches("three parts", output)
   end)
+
+  it("gradients.lua shows that skip connections hand gradients on", function()
+    local ok, output = example("examples/gradients.lua", "--depth", "8", "--steps", "2")
+    assert.is_true(ok, output)
+    local plain, residual = output:match "\n    1  (%S+) +#+ +(%S+) +#+\n"
+    assert.is_true(tonumber(residual) > 1000 * tonumber(plain), output)
+    assert.matches("loss after 2 steps: plain %d", output)
+  end)
 end)
