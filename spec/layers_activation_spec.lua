@@ -77,6 +77,30 @@ describe("an activation function", function()
   end
 end)
 
+describe("a gradient", function()
+  -- Functions write gradients over those they come from, but only where nobody else holds them.
+  it("that a user gives stays as it is", function()
+    local x, dy = tr.randn(4, 3), tr.randn(4, 3)
+    x.requires_grad = true
+    local before = dy:clone()
+    F.relu(x):backward(dy)
+    F.batch_norm(x, tr.ones(3), tr.zeros(3), { training = true }):backward(dy)
+    assert.is_true(tr.allclose(dy, before, 0))
+  end)
+
+  it("that goes to several functions reaches all of them", function()
+    local function f(x)
+      local y = F.relu(x * 2)
+      local z = F.batch_norm(x, tr.ones({ 3 }, f64), tr.zeros({ 3 }, f64), { training = true, relu = true })
+      return (y + z + F.batch_norm(y, tr.ones({ 3 }, f64), tr.zeros({ 3 }, f64), {
+        training = true, residual = z, relu = true, add_last = true,
+      })):pow(2)
+    end
+    local ok, report = tr.gradcheck(f, { tr.randn({ 6, 3 }, f64) })
+    assert.is_true(ok, report)
+  end)
+end)
+
 describe("softmax and log_softmax", function()
   local function rows(x, logarithm)
     return naive.build(x.shape, function(i)

@@ -23,6 +23,13 @@ local script = [[
     local x = ((tr.arange(1, n):to "f32" * 0.37) % 2.3 - 1.1):reshape(1, 3, 2, c)
     local labels = tr.arange(0, 5):to "i64":reshape(1, 3, 2) % c + 1
     both(x:clone(), function(t) return F.batch_norm(t, tr.ones(c), tr.zeros(c), { training = true, eps = 0.1 }) end)
+    both(x:clone(), function(t)
+      return F.batch_norm(t, tr.ones(c), tr.full({ c }, 0.3), { training = true, eps = 0.1, relu = true, residual = x })
+    end)
+    both(x:clone(), function(t)
+      return F.batch_norm(x, tr.ones(c), tr.zeros(c),
+        { training = true, eps = 0.1, relu = true, residual = t, add_last = true })
+    end)
     both(x:clone(), function(t) return F.max_pool2d(t, 2, { stride = 1, padding = 1 }) end)
     both(x:clone(), function(t) return F.avg_pool2d(t, 2, { stride = 1, padding = 1, count_include_pad = false }) end)
     both(x:clone(), F.global_avg_pool)
