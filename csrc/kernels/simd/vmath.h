@@ -26,25 +26,29 @@ TX_INLINE vfloat vf_polynomial(vfloat x, int n, const float *c) {
   return p;
 }
 
-/* e^x = 2^n e^r with n = round(x / ln 2), |r| <= ln(2)/2, and the polynomial of Cephes for e^r. */
+/* p 2^n for a whole n from -252 to 254: in two factors, since 2^128 alone is not a float. */
+TX_INLINE vfloat vf_scale(vfloat p, vfloat n) {
+#if defined(__AVX512F__)
+  return (vfloat)_mm512_scalef_ps((__m512)p, (__m512)n);
+#else
+  vint exponent = vf_bits(n + 0x1.8p23f) - vf_bits(vf_set(0x1.8p23f)), half = exponent >> 1;
+  p *= vi_as_float((half + 127) << 23);
+  return p * vi_as_float((exponent - half + 127) << 23);
+#endif
+}
+
+/* e^x = 2^n e^r with n = round(x / ln 2), |r| <= ln(2)/2, and the polynomial of Cephes for e^r. From 89 on that is infinite
+ * by itself. */
 TX_INLINE vfloat vf_exp(vfloat x) {
   static const float c[] = {1.9875691500e-4f, 1.3981999507e-3f, 8.3334519073e-3f,
                             4.1665795894e-2f, 1.6666665459e-1f, 5.0000001201e-1f};
-  const float low = -87.3365448f, high = 88.7228391f;
-  const vfloat magic = vf_set(0x1.8p23f); /* adding it leaves the rounded integer in the low bits */
-  vfloat clamped = vf_min(vf_max(x, vf_set(low)), vf_set(high));
-  vfloat shifted = vf_fma(clamped, vf_set(1.44269504f), magic);
-  vfloat n = shifted - magic;
+  const vfloat low = vf_set(-87.3365448f), magic = vf_set(0x1.8p23f); /* adding it rounds to a whole number */
+  vfloat clamped = vf_min(vf_set(89.0f), vf_max(low, x));             /* in this order a NaN stays one */
+  vfloat n = vf_fma(clamped, vf_set(1.44269504f), magic) - magic;
   vfloat r = vf_fnma(n, vf_set(0x1.62e4p-1f), clamped);
   r = vf_fnma(n, vf_set(0x1.7f7d1cp-20f), r);
   vfloat p = vf_fma(vf_polynomial(r, 6, c), r * r, r) + 1.0f;
-  vint exponent = vf_bits(shifted) - vf_bits(magic);
-  vint half = exponent >> 1; /* 2^n in two factors: 2^128 alone is not a float */
-  p *= vi_as_float((half + 127) << 23);
-  p *= vi_as_float((exponent - half + 127) << 23);
-  p = vf_select(x < vf_set(low), vf_set(0.0f), p);
-  p = vf_select(x > vf_set(high), vf_set(INFINITY), p);
-  return vf_select(x == x, p, x);
+  return vf_select(x < low, vf_set(0.0f), vf_scale(p, n));
 }
 
 /* log x = n log 2 + log(1 + f) with x = 2^n (1 + f), f in [sqrt(1/2) - 1, sqrt(2) - 1];
