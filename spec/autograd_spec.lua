@@ -1,5 +1,6 @@
 --- The tape: csrc/autograd/{call,tape}.c, csrc/lua/autograd.c, lua/texres/function.lua
 local tr = require "texres"
+local naive = require "spec.naive"
 
 local function leaf(values, dtype)
   local t = tr.tensor(values, { dtype = dtype or "f64" })
@@ -125,6 +126,56 @@ describe("backward", function()
     -- x[1] = {1,2}, column 2 = {2,4}; plus the first row
     assert.same({ { 2 + 1, 4 + 1 + 1 }, { 0, 2 } }, x.grad:totable())
   end)
+end)
+
+describe("a random graph", function()
+  -- Each step makes a {3,4} tensor out of earlier ones: views, broadcasting, several results, inputs used many times.
+  local steps = {
+    function(a, b) return a + b end,
+    function(a, b) return a * b end,
+    function(a, b) return a / (b * b + 1) end,
+    function(a) return a:tanh() end,
+    function(a) return (a * 0.3):exp() end,
+    function(a, b) return a - b:mean(1) end,
+    function(a, b) return a * b:sum(2, true) * 0.3 end,
+    function(a, b) return (a:matmul(b:transpose(1, 2)) * 0.2):matmul(b) end,
+    function(a, b) return tr.cat({ a:slice(1, 1, 2), b:slice(1, 3, 3) }, 1) end,
+    function(a) return a:transpose(1, 2):reshape(3, 4) end,
+    function(a, b) return tr.stack({ a[1], b[2], a[3] }) end,
+    function(a) return a:index_select(2, tr.tensor({ 4, 4, 1, 2 }, { dtype = "i64" })) end,
+    function(a, b)
+      local values, places = a:sort(2)
+      return values * b:gather(2, places)
+    end,
+    function(a) return tr.nn.functional.softmax(a, 2) end,
+    function(a) return a:logsumexp(1):expand(3, 4) * 0.5 end,
+    function(a, b) return tr.where(b:gt(0), a, b) end,
+    function(a)
+      local parts = a:split({ 1, 3 }, 2)
+      return tr.cat({ parts[2], parts[1] * 2 }, 2)
+    end,
+    function(a) return a:permute(2, 1):clone():permute(2, 1) end,
+  }
+
+  for seed = 1, 40 do
+    it("has the gradient that differences show, number " .. seed, function()
+      local state = seed
+      local function pick(n)
+        state = state * 6364136223846793005 + 1442695040888963407
+        return (state >> 33) % n + 1
+      end
+      local program = {}
+      for i = 1, 12 do program[i] = { steps[pick(#steps)], pick(i + 1), pick(i + 1) } end
+      local function run(x, row)
+        local nodes = { x, x * 0.5 + row }
+        for _, step in ipairs(program) do nodes[#nodes + 1] = step[1](nodes[step[2]], nodes[step[3]]) end
+        return nodes[#nodes], nodes[3]
+      end
+      local x, row = naive.random({ 3, 4 }, seed, -1, 1), naive.random({ 4 }, seed + 99, -1, 1)
+      local ok, report = tr.gradcheck(run, { naive.tensor(x), naive.tensor(row) })
+      assert.is_true(ok, report)
+    end)
+  end
 end)
 
 describe("requires_grad", function()
