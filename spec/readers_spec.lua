@@ -320,6 +320,17 @@ describe("load_image", function()
     local none, message = tr.load_image(support.write_file(folder .. "/text.png", "no image at all"))
     assert.is_nil(none)
     assert.matches("text.png: not a PNG, JPEG", message, 1, true)
+    local jpeg = support.read_file(fixtures .. "smooth.jpg")
+    local table_at = jpeg:find("\xff\xc4", 1, true)
+    for _, text in ipairs {
+      jpeg:sub(1, table_at + 4) .. ("\xff"):rep(16) .. jpeg:sub(table_at + 21), -- 4080 codes
+      jpeg:gsub("\xff\xc4", "\xff\xe5"), -- no tables: skipped as if they were a comment
+      jpeg:sub(1, table_at + 3) .. "\x13" .. jpeg:sub(table_at + 5), -- a table defined under another number
+    } do
+      none, message = tr.load_image(support.write_file(folder .. "/tables.jpg", text))
+      assert.is_nil(none)
+      assert.matches("tables.jpg: the JPEG image is damaged (its tables)", message, 1, true)
+    end
     local png = support.read_file(fixtures .. "gray.png")
     local huge = png:sub(1, 16) .. string.pack(">I4I4", 60000, 60000) .. png:sub(25)
     none, message = tr.load_image(support.write_file(folder .. "/huge.png", huge))
