@@ -118,6 +118,9 @@ tx_status tx_image_read_info(const uint8_t *bytes, size_t size, tx_image_info *i
     *info = (tx_image_info){p.height, p.width, p.channels, p.maximum > 255 ? 16 : 8};
   } else {
     int width, height, channels;
+    if (bytes[0] == 0xFF && !tx_jpeg_tables_sound(bytes, size)) { /* as all that stb_image may take for a JPEG */
+      return tx_fail(TX_EWORLD, "the JPEG image is damaged (its tables)");
+    }
     if (!stbi_info_from_memory(bytes, (int)size, &width, &height, &channels)) {
       return fail_stb(bytes, size, "damaged in its header, or too large");
     }
@@ -133,10 +136,6 @@ tx_status tx_image_read_info(const uint8_t *bytes, size_t size, tx_image_info *i
 
 static tx_status stb_decode(const uint8_t *bytes, size_t size, const tx_image_info *info, tx_tensor **out) {
   int width, height, found, channels = (int)info->channels;
-  const char *kind = kind_of(bytes, size);
-  if (kind != NULL && strcmp(kind, "JPEG") == 0 && !tx_jpeg_tables_sound(bytes, size)) {
-    return tx_fail(TX_EWORLD, "the JPEG image is damaged (its tables)");
-  }
   void *pixels = info->bits == 16
                      ? (void *)stbi_load_16_from_memory(bytes, (int)size, &width, &height, &found, channels)
                      : (void *)stbi_load_from_memory(bytes, (int)size, &width, &height, &found, channels);
