@@ -28,11 +28,14 @@ static bool word(const char *list, int i, char name[32], bool *optional) {
     size_t length = strcspn(list, " ");
     if (i == 0) {
       *optional = length > 0 && list[length - 1] == '?';
-      snprintf(name, 32, "%.*s", (int)(length - (*optional ? 1 : 0)), list);
+      if (*optional) length--;
+      if (length > 31) length = 31;
+      memcpy(name, list, length);
+      name[length] = '\0';
       return true;
     }
     list += length;
-    list += strspn(list, " ");
+    while (*list == ' ') list++;
   }
   return false;
 }
@@ -331,25 +334,36 @@ static bool is_options(lua_State *L, const tx_op *op, int arg) {
   return named || (empty && empty_is_options(op));
 }
 
+/* Name number i of what can be given by name: parameters, then optional inputs; NULL past the end. `room` may hold it. */
+static const char *option_name(const tx_op *op, int i, char room[32]) {
+  for (const tx_param *p = op->params; p != NULL && p->name != NULL; p++) {
+    if (i-- == 0) return p->name;
+  }
+  bool optional;
+  for (int k = 0; !(op->where & TX_INPUT_LIST) && word(op->inputs, k, room, &optional); k++) {
+    if (optional && i-- == 0) return room;
+  }
+  return NULL;
+}
+
+static void refuse_option(lua_State *L, const tx_op *op, const char *name) {
+  char room[32], list[256] = "";
+  const char *known;
+  for (int i = 0; (known = option_name(op, i, room)) != NULL; i++) {
+    snprintf(list + strlen(list), sizeof list - strlen(list), "%s%s", i > 0 ? ", " : "", known);
+  }
+  tx_error(L, "%s: there is no option '%s': %s%s", op->name, name, list[0] != '\0' ? "options are " : "it has none",
+           list);
+}
+
 static void check_option_names(lua_State *L, const tx_op *op, int options) {
+  char room[32];
   lua_pushnil(L);
   while (lua_next(L, options)) {
-    const char *name = lua_type(L, -2) == LUA_TSTRING ? lua_tostring(L, -2) : "(a number)";
-    char known[32], list[256] = "";
-    bool found = false, optional;
-    for (int i = 0; !(op->where & TX_INPUT_LIST) && word(op->inputs, i, known, &optional); i++) {
-      if (!optional) continue;
-      found = found || strcmp(known, name) == 0;
-      snprintf(list + strlen(list), sizeof list - strlen(list), "%s%s", list[0] != '\0' ? ", " : "", known);
-    }
-    for (const tx_param *p = op->params; p != NULL && p->name != NULL; p++) {
-      found = found || strcmp(p->name, name) == 0;
-      snprintf(list + strlen(list), sizeof list - strlen(list), "%s%s", list[0] != '\0' ? ", " : "", p->name);
-    }
-    if (!found) {
-      tx_error(L, "%s: there is no option '%s': %s%s", op->name, name, list[0] != '\0' ? "options are " : "it has none",
-               list);
-    }
+    const char *name = lua_type(L, -2) == LUA_TSTRING ? lua_tostring(L, -2) : "(a number)", *known;
+    int i = 0;
+    while ((known = option_name(op, i, room)) != NULL && strcmp(known, name) != 0) i++;
+    if (known == NULL) refuse_option(L, op, name);
     lua_pop(L, 1);
   }
 }
