@@ -98,3 +98,39 @@ describe("a function given anything", function()
     assert.is_true(went_through > 0.7 * #tr.help(), went_through)
   end)
 end)
+
+describe("a method or creation given anything", function()
+  local functions = {}
+  for _, name in ipairs(tr.help()) do functions[name] = true end
+  local names = {}
+  for name in pairs(tr.methods) do
+    if not functions[name] and name ~= "free" and name ~= "save_npy" then names[#names + 1] = name end
+  end
+  for _, name in ipairs { "tensor", "zeros", "ones", "empty", "full", "rand", "randn", "zeros_like", "full_like",
+    "rand_like", "arange", "eye", "randint", "randperm", "is_tensor", "gradcheck" } do
+    names[#names + 1] = name
+  end
+  table.sort(names)
+  for number, name in ipairs(names) do
+    it(name .. " works or says what is wrong", function()
+      local f = find(name)
+      local pick, list = seeded(number), values()
+      for i = #list, 1, -1 do -- what calls back, or would print
+        if type(list[i]) == "function" then table.remove(list, i) end
+      end
+      local before = live()
+      for _ = 1, 500 do
+        local count = pick(4)
+        local arguments = {}
+        for i = 1, count do arguments[i] = list[pick(#list)] end
+        if pick(2) == 1 then arguments[1] = list[pick(20)] end
+        local ok, message = pcall(f, table.unpack(arguments, 1, count))
+        assert.is_falsy(not ok and tostring(message):find "attempt to", message)
+      end
+      for _, t in ipairs(list) do
+        if tr.is_tensor(t) and pcall(t.dim, t) and t.grad then t.grad = nil end
+      end
+      assert.equal(before, live())
+    end)
+  end
+end)

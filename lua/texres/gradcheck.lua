@@ -10,6 +10,12 @@
 
 local core = require "texres.core"
 
+--- A function, or a module.
+local function is_callable(f)
+  local meta = getmetatable(f)
+  return type(f) == "function" or type(meta) == "table" and meta.__call ~= nil
+end
+
 --- Fixed weights in -1..1 of the shape of `t`; a small generator of its own leaves the one behind `rand` alone.
 local function weights_like(t)
   local values, state = {}, 12345
@@ -53,9 +59,12 @@ end
 -- @treturn boolean whether all elements agree
 -- @treturn string the worst element, with both values
 return function(f, inputs, options)
+  if not is_callable(f) or type(inputs) ~= "table" then
+    error("gradcheck: a function and a list of inputs are expected", 2)
+  end
   options = options or {}
+  if type(options) ~= "table" then error("gradcheck: options are a table: eps, atol, rtol, name", 2) end
   local eps, atol, rtol = options.eps or 1e-6, options.atol or 1e-5, options.rtol or 1e-3
-  if type(inputs) ~= "table" then error("gradcheck: a function and a list of inputs are expected", 2) end
   local arguments, checked = { n = inputs.n or #inputs }, {}
   for i = 1, arguments.n do
     local x = inputs[i]
