@@ -37,7 +37,13 @@ typedef enum tx_activation {
 
 /* clang-format off */
 #define TX_KERNELS(TX_KERNEL) \
-  /* y[i] = f(x[i]); x == y is allowed */ \
+  /* -- elementwise: y may be one of the inputs -------------------------------------------------------------------- */ \
+  TX_KERNEL(add_f32, void, (int64_t n, const float *a, const float *b, float *y)) \
+  TX_KERNEL(sub_f32, void, (int64_t n, const float *a, const float *b, float *y)) \
+  TX_KERNEL(mul_f32, void, (int64_t n, const float *a, const float *b, float *y)) \
+  TX_KERNEL(div_f32, void, (int64_t n, const float *a, const float *b, float *y)) \
+  /* y += alpha * x */ \
+  TX_KERNEL(axpy_f32, void, (int64_t n, float alpha, const float *x, float *y)) \
   TX_KERNEL(exp_f32, void, (int64_t n, const float *x, float *y)) \
   TX_KERNEL(log_f32, void, (int64_t n, const float *x, float *y)) \
   TX_KERNEL(tanh_f32, void, (int64_t n, const float *x, float *y)) \

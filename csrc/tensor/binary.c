@@ -23,11 +23,14 @@
     }                                                                         \
   }
 
+/* The dispatched f32 kernel of the same name. */
+#define KERNEL_BODY(op)                                                   \
+  static void op##_f32(const void *context, int64_t n, void *const *at) { \
+    (void)context;                                                        \
+    tx_kernels.op##_f32(n, at[1], at[2], at[0]);                          \
+  }
+
 #define FLOAT_BODIES(dtype, type, suffix)                      \
-  BODY(add, dtype, type, type, x + z)                          \
-  BODY(sub, dtype, type, type, x - z)                          \
-  BODY(mul, dtype, type, type, x *z)                           \
-  BODY(div, dtype, type, type, x / z)                          \
   BODY(maximum, dtype, type, type, (x > z) | (x != x) ? x : z) \
   BODY(minimum, dtype, type, type, (x < z) | (x != x) ? x : z) \
   BODY(mod, dtype, type, type, float_mod_##dtype(x, z))        \
@@ -74,12 +77,16 @@ static int64_t integer_mod(int64_t x, int64_t z) {
 
 FLOAT_BODIES(f32, float, f)
 FLOAT_BODIES(f64, double, )
+BODY(add, f64, double, double, x + z)
+BODY(sub, f64, double, double, x - z)
+BODY(mul, f64, double, double, x *z)
+BODY(div, f64, double, double, x / z)
 BODY(pow, f64, double, double, pow(x, z))
-
-static void pow_f32(const void *context, int64_t n, void *const *at) {
-  (void)context;
-  tx_kernels.pow_f32(n, at[1], at[2], at[0]);
-}
+KERNEL_BODY(add)
+KERNEL_BODY(sub)
+KERNEL_BODY(mul)
+KERNEL_BODY(div)
+KERNEL_BODY(pow)
 
 INTEGER_BODIES(u8, uint8_t)
 INTEGER_BODIES(i64, int64_t)
@@ -173,10 +180,7 @@ tx_status tx_binary_into(const char *operation, tx_binary_op op, tx_tensor *dst,
 }
 
 static void axpy_f32(const void *context, int64_t n, void *const *at) {
-  const float alpha = (float)*(const double *)context, *x = at[1];
-  float *y = at[0];
-#pragma omp simd
-  for (int64_t i = 0; i < n; i++) y[i] += alpha * x[i];
+  tx_kernels.axpy_f32(n, (float)*(const double *)context, at[1], at[0]);
 }
 
 static void axpy_f64(const void *context, int64_t n, void *const *at) {

@@ -33,8 +33,7 @@
   BODY(sign, dtype, type, x > 0 ? 1 : x < 0 ? -1 : x) \
   BODY(floor, dtype, type, floor##suffix(x))          \
   BODY(ceil, dtype, type, ceil##suffix(x))            \
-  BODY(round, dtype, type, rint##suffix(x))           \
-  BODY(relu, dtype, type, (x > 0) | (x != x) ? x : 0)
+  BODY(round, dtype, type, rint##suffix(x))
 
 #define INTEGER_BODIES(dtype, type)       \
   BODY(neg, dtype, type, 0 - (uint64_t)x) \
@@ -53,6 +52,13 @@ BODY(log, f64, double, log(x))
 BODY(tanh, f64, double, tanh(x))
 BODY(sigmoid, f64, double, 1 / (1 + exp(-x)))
 BODY(erf, f64, double, erf(x))
+BODY(relu, f64, double, (x > 0) | (x != x) ? x : 0)
+
+static void relu_f32(const void *context, int64_t n, void *const *at) {
+  (void)context;
+  tx_kernels.activate_f32(TX_ACT_RELU, n, 0, at[1], at[0]);
+}
+
 INTEGER_BODIES(u8, uint8_t)
 INTEGER_BODIES(i64, int64_t)
 BODY(abs, i64, int64_t, x < 0 ? 0 - (uint64_t)x : (uint64_t)x)

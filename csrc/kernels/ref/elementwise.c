@@ -1,4 +1,4 @@
-/* elementwise.c - reference kernels: y[i] = f(x[i]). */
+/* elementwise.c - reference kernels: arithmetic and y[i] = f(x[i]). */
 #include <math.h>
 
 #include "kernels/ref/ref.h"
@@ -17,3 +17,6 @@ UNARY(erf, erff(x[i]))
 void tx_pow_f32_ref(int64_t n, const float *x, const float *exponent, float *y) {
   for (int64_t i = 0; i < n; i++) y[i] = powf(x[i], exponent[i]);
 }
+
+#define NAME(name) tx_##name##_ref
+#include "kernels/ref/arithmetic_body.h"

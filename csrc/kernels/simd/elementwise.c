@@ -1,4 +1,4 @@
-/* elementwise.c - y[i] = f(x[i]) on vectors; the functions themselves stand in vmath.h. */
+/* elementwise.c - arithmetic, and y[i] = f(x[i]) on vectors; the functions themselves stand in vmath.h. */
 #include "kernels/simd/vmath.h"
 
 #define UNARY(name, f)                                                 \
@@ -19,3 +19,6 @@ void TX_SIMD_NAME(pow_f32)(int64_t n, const float *x, const float *exponent, flo
     vf_store_part(y + i, vf_pow(vf_load_part(x + i, n - i), vf_load_part(exponent + i, n - i)), n - i);
   }
 }
+
+#define NAME(name) TX_SIMD_NAME(name)
+#include "kernels/ref/arithmetic_body.h"

@@ -84,10 +84,12 @@ TX_INLINE double extreme(int64_t n, const float *x, float sign) {
       acc[0] = vf_max(value, acc[0]);
       not_a_number |= value != value;
     }
-    vfloat all = vf_max(vf_max(acc[0], acc[1]), vf_max(acc[2], acc[3]));
-    vf_store(lane, vf_select(not_a_number, vf_set(NAN), all));
+    if (vi_any(not_a_number)) return (double)NAN;
+    vf_store(lane, vf_max(vf_max(acc[0], acc[1]), vf_max(acc[2], acc[3])));
+    for (int width = VF / 2; width > 0; width /= 2) {
+      for (int i = 0; i < width; i++) lane[i] = lane[i] > lane[i + width] ? lane[i] : lane[i + width];
+    }
     most = lane[0];
-    for (int i = 1; i < VF; i++) most = lane[i] > most || lane[i] != lane[i] ? lane[i] : most;
   }
   for (; j < n; j++) most = sign * x[j] > most || x[j] != x[j] ? sign * x[j] : most;
   return (double)(sign * most);
