@@ -20,7 +20,7 @@ end
 
 --- The same inside `it`: a test that needs an absent file is skipped, with a message.
 function support.need_shared(path)
-  return support.shared(path) or pending("shared/" .. path .. " is not on this machine")
+  return support.shared(path) or require("busted").pending("shared/" .. path .. " is not on this machine")
 end
 
 --- A new empty folder; removed with everything in it at the end of the process.
