@@ -18,9 +18,10 @@ function support.shared(path)
   return exists(full) and full or nil
 end
 
---- The same inside `it`: a test that needs an absent file is skipped, with a message.
-function support.need_shared(path)
-  return support.shared(path) or require("busted").pending("shared/" .. path .. " is not on this machine")
+--- The same inside `it`: a test that needs an absent file is skipped, with a message. `pending` is busted's function of
+-- that name, which only the spec file sees.
+function support.need_shared(path, pending)
+  return support.shared(path) or pending("shared/" .. path .. " is not on this machine")
 end
 
 --- A new empty folder; removed with everything in it at the end of the process.
