@@ -165,6 +165,22 @@ describe("audit", function()
     end
   end)
 
+  it("is shown by an example, beside the accuracies of a network", function()
+    local folder = support.folder()
+    local set = tr.data.fabric { count = 180, size = 64, seed = 1, sources = 12 }
+    assert(set:save_npy(folder .. "/X.npy", folder .. "/Y.npy"))
+    local lines = { "index,source" }
+    for i, source in ipairs(set.meta.source) do lines[i + 1] = ("%d,%s"):format(i - 1, source) end
+    support.write_file(folder .. "/index.csv", table.concat(lines, "\n") .. "\n")
+    local ok, output = support.run { support.lua, "examples/audit.lua", folder, "--epochs", "1", "--width", "4" }
+    assert.is_true(ok, output)
+    assert.matches("random +126 +54 +0 +%d+ +54 +100.0 %% +%d+.%d %%\n", output)
+    assert.matches("by source +%d+ +%d+ +0 +%d+ +0 +%d+.%d %% +%d+.%d %%\n", output)
+    ok, output = support.run { support.lua, "examples/audit.lua", folder .. "/none" }
+    assert.is_false(ok)
+    assert.matches("there is no such file or folder", output)
+  end)
+
   it("shows on real fabric that a random split leaks and one by photograph does not", function()
     local set = assert(tr.data.open(support.need_shared("data/textile/X.npy", pending), { groups = "source" }))
     rawset(tr, "warn", function() end)
