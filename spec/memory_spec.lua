@@ -45,6 +45,48 @@ describe("memory", function()
     assert.equal(start, live())
   end)
 
+  it("serves small blocks from large ones, and large ones from small ones", function()
+    if os.getenv "ASAN_OPTIONS" then return end -- keeps no blocks
+    local function cached() return select(3, tr.live_bytes()) end
+    collectgarbage()
+    tr.trim_memory()
+    local large = tr.zeros(8, 2 ^ 20)
+    large:free()
+    local kept = cached()
+    assert.is_true(kept >= 2 ^ 25 and kept < 1.01 * 2 ^ 25, kept)
+    for _ = 1, 3 do
+      local a, b = tr.zeros(4, 2 ^ 20), tr.zeros(4, 2 ^ 20)
+      assert.is_true(cached() < 2 ^ 18, cached())
+      a:free()
+      b:free()
+      assert.equal(kept, cached())
+      local c = tr.zeros(8, 2 ^ 20)
+      assert.is_true(cached() < 2 ^ 18, cached())
+      c:free()
+    end
+    tr.trim_memory()
+    assert.equal(0, cached())
+  end)
+
+  it("gives every block its own memory", function()
+    local held, step = {}, 1
+    local start = live()
+    for i = 1, 1500 do
+      step = step * 16807 % 2147483647
+      local place = step % 23 + 1
+      if held[place] then
+        local t, value = held[place][1], held[place][2]
+        assert.is_true(t:min():item() == value and t:max():item() == value)
+        t:free()
+        held[place] = nil
+      else
+        held[place] = { tr.full({ 9000 + step % 200000 }, i), i }
+      end
+    end
+    held = nil -- luacheck: ignore
+    assert.equal(start, live())
+  end)
+
   it("returns to its start after graphs that were walked, and graphs that were not", function()
     local w = tr.rand(16, 16, { requires_grad = true })
     local x = tr.rand(4, 16)

@@ -1,7 +1,11 @@
 /* memory.c - the block cache behind tx_alloc.
  *
- * Large blocks come from mmap in multiples of 64 KiB and carry a 64-byte header. Freed ones stand in one list per power
- * of two; a request takes the best fit of its own list or the next that wastes at most a quarter of the block.
+ * Large blocks are whole pages from mmap and carry a 64-byte header. Freed ones are kept in one list in the order of their
+ * addresses, neighbours joined; a request takes the smallest that is large enough and leaves the rest of it in the list.
+ * So the 32 MB of one layer's activations serve as twice 16 MB for the next layer's. Sizes are rounded up by 1/256, a
+ * little more than a header and a page, so that halves of a block fit what is half as large.
+ *
+ *     address  ->   [ in use ][ kept ][ in use ][       kept       ]      [ kept ]
  */
 #define _GNU_SOURCE /* MAP_ANONYMOUS, madvise */
 #include "base/memory.h"
@@ -11,8 +15,9 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <unistd.h>
 
-enum { HEADER = TX_ALIGNMENT, LISTS = 48 };
+enum { HEADER = TX_ALIGNMENT };
 #if defined(__SANITIZE_ADDRESS__) || defined(TX_FUZZING)
 #define LARGE ((size_t)PTRDIFF_MAX) /* no block is kept, so that the sanitizer sees a use after free */
 #else
@@ -22,61 +27,98 @@ enum { HEADER = TX_ALIGNMENT, LISTS = 48 };
 
 /* Stands in the 64 bytes before every block. */
 typedef struct block {
-  size_t bytes;    /* as asked for */
-  size_t capacity; /* held from the system, header included; 0 for a small block */
-  struct block *next;
+  size_t bytes;       /* as asked for */
+  size_t capacity;    /* held from the system, header included; 0 for a small block */
+  struct block *next; /* the next kept block, at a higher address */
 } block;
 
 _Static_assert(sizeof(block) <= HEADER, "the header must fit before the block");
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
-static block *kept[LISTS];
+static block *kept; /* in the order of addresses */
 static size_t live, peak, mapped, cached;
 
-static int list_of(size_t capacity) {
-  int list = 0;
-  for (size_t c = capacity / LARGE; c > 1 && list < LISTS - 1; c >>= 1) list++;
-  return list;
+static size_t round_to_pages(size_t bytes) {
+  const size_t page = (size_t)sysconf(_SC_PAGESIZE);
+  return (bytes + page - 1) / page * page;
 }
 
-static void unmap(block *b) {
-  mapped -= b->capacity;
-  munmap(b, b->capacity);
+/* Where b ends: the block that begins there is its neighbour. */
+static block *end_of(block *b) { return (block *)(void *)((char *)b + b->capacity); }
+
+/* Takes the block out of the list whose link is `at`. */
+static block *take_out(block **at) {
+  block *b = *at;
+  *at = b->next;
+  cached -= b->capacity;
+  return b;
 }
 
-/* Gives kept blocks back, largest first, until at most `target` bytes are mapped. */
-static void shrink_to(size_t target) {
-  for (int list = LISTS - 1; list >= 0 && mapped > target; list--) {
-    while (kept[list] != NULL && mapped > target) {
-      block *b = kept[list];
-      kept[list] = b->next;
-      cached -= b->capacity;
-      unmap(b);
+/* Cuts b down to `capacity`; returns what is left of it, in no list. */
+static block *split(block *b, size_t capacity) {
+  const size_t left = b->capacity - capacity;
+  b->capacity = capacity;
+  block *rest = end_of(b);
+  rest->capacity = left;
+  return rest;
+}
+
+static void join_next(block *b) {
+  if (b->next == NULL || end_of(b) != b->next) return;
+  b->capacity += b->next->capacity;
+  b->next = b->next->next;
+}
+
+static void keep(block *b) {
+  block *before = NULL;
+  for (block *at = kept; at != NULL && at < b; at = at->next) before = at;
+  block **link = before != NULL ? &before->next : &kept;
+  b->next = *link;
+  *link = b;
+  cached += b->capacity;
+  join_next(b);
+  if (before != NULL) join_next(before);
+}
+
+/* The link to the smallest kept block of at least `capacity`; when there is none, to the largest. NULL: nothing is kept. */
+static block **best_fit(size_t capacity) {
+  block **best = NULL;
+  for (block **at = &kept; *at != NULL; at = &(*at)->next) {
+    const size_t have = (*at)->capacity;
+    if (best == NULL ||
+        (have >= capacity ? (*best)->capacity < capacity || have < (*best)->capacity : (*best)->capacity < have)) {
+      best = at;
     }
   }
+  return best;
 }
 
 static block *take_kept(size_t capacity) {
-  int first = list_of(capacity);
-  for (int list = first; list <= first + 1 && list < LISTS; list++) {
-    block **best = NULL;
-    for (block **at = &kept[list]; *at != NULL; at = &(*at)->next) {
-      size_t have = (*at)->capacity;
-      if (have >= capacity && have - have / 4 <= capacity && (best == NULL || have < (*best)->capacity)) best = at;
+  block **at = best_fit(capacity);
+  if (at == NULL || (*at)->capacity < capacity) return NULL;
+  block *b = take_out(at);
+  if (b->capacity - capacity >= LARGE) keep(split(b, capacity));
+  return b;
+}
+
+/* Gives kept memory back until at most `target` bytes are mapped, no more of a block than has to be. */
+static void shrink_to(size_t target) {
+  while (mapped > target && kept != NULL) {
+    const size_t excess = round_to_pages(mapped - target);
+    block *b = take_out(best_fit(excess));
+    if (b->capacity >= excess + LARGE) {
+      block *rest = split(b, b->capacity - excess);
+      keep(b);
+      b = rest;
     }
-    if (best != NULL) {
-      block *b = *best;
-      *best = b->next;
-      cached -= b->capacity;
-      return b;
-    }
+    mapped -= b->capacity;
+    munmap(b, b->capacity);
   }
-  return NULL;
 }
 
 static block *map_new(size_t capacity) {
   size_t bound = live + capacity > peak ? live + capacity : peak;
-  bound += bound / 2;
+  bound += bound / 8;
   if (mapped + capacity > bound) shrink_to(bound > capacity ? bound - capacity : 0);
   void *pages = mmap(NULL, capacity, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
   if (pages == MAP_FAILED) {
@@ -99,14 +141,13 @@ void *tx_alloc(size_t bytes) {
     return NULL;
   }
   block *b;
-  size_t need = bytes + HEADER;
-  if (need >= LARGE) {
-    size_t capacity = (need + LARGE - 1) / LARGE * LARGE;
+  if (bytes >= LARGE) {
+    size_t capacity = round_to_pages(bytes + bytes / 256); /* bytes / 256 is at least the header */
     pthread_mutex_lock(&lock);
     b = take_kept(capacity);
     if (b == NULL) b = map_new(capacity);
   } else {
-    b = aligned_alloc(TX_ALIGNMENT, (need + TX_ALIGNMENT - 1) / TX_ALIGNMENT * TX_ALIGNMENT);
+    b = aligned_alloc(TX_ALIGNMENT, (bytes + HEADER + TX_ALIGNMENT - 1) / TX_ALIGNMENT * TX_ALIGNMENT);
     if (b != NULL) b->capacity = 0;
     pthread_mutex_lock(&lock);
   }
@@ -135,12 +176,7 @@ void tx_dealloc(void *pointer) {
   bool large = b->capacity != 0;
   pthread_mutex_lock(&lock);
   live -= b->bytes;
-  if (large) {
-    int list = list_of(b->capacity);
-    b->next = kept[list];
-    kept[list] = b;
-    cached += b->capacity;
-  }
+  if (large) keep(b);
   pthread_mutex_unlock(&lock);
   if (!large) free(b);
 }

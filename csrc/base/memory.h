@@ -3,7 +3,7 @@
  * Every block is 64-byte aligned (one cache line, one AVX-512 vector) and starts uninitialized. Large blocks (64 KiB and
  * more) that are freed are kept and handed out again: a training step asks for the same sizes over and over, and a fresh
  * page costs more than the arithmetic on it. The cache is bounded: the memory held from the system (live + kept) is not
- * allowed to grow above the largest number of live bytes seen so far, plus a half, before kept blocks are given back.
+ * allowed to grow above the largest number of live bytes seen so far, plus an eighth, before kept blocks are given back.
  *
  * All functions may be called from any thread.
  */

@@ -27,11 +27,13 @@ static int l_set_num_threads(lua_State *L) {
   return 0;
 }
 
-/* texres.live_bytes() -> bytes held by tensors, the graph and scratch space; and the largest number so far. */
+/* texres.live_bytes() -> bytes held by tensors, the graph and scratch space; the largest number so far; bytes that are
+ * free and kept for reuse. */
 static int l_live_bytes(lua_State *L) {
   lua_pushinteger(L, (lua_Integer)tx_live_bytes());
   lua_pushinteger(L, (lua_Integer)tx_peak_bytes());
-  return 2;
+  lua_pushinteger(L, (lua_Integer)tx_cached_bytes());
+  return 3;
 }
 
 /* texres.trim_memory(): gives cached blocks back to the system; restarts the peak of live_bytes. */
