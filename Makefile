@@ -136,6 +136,7 @@ build-fuzz/%: fuzz/%.c fuzz/support.c fuzz/fuzz.h $(filter-out $(BUILD)/lua/%,$(
 bench: setup-run ## compare speed and memory with PyTorch, where the Python in PYTHON= can import it
 	@$(MAKE) --no-print-directory all
 	@$(LUA) bench/run.lua
+	@$(LUA) bench/conv.lua
 
 install: all ## install below PREFIX (/usr/local), or to LUADIR and LIBDIR
 	@for f in $(LUA_FILES:lua/%=%); do install -D -m 644 lua/$$f "$(DESTDIR)$(LUADIR)/$$f" || exit 1; done
