@@ -2,6 +2,7 @@
 --- Trains the textile network on fabric images and tells how well it finds defects.
 --
 --     lua5.4 examples/textile.lua --images X.npy --labels Y.npy --groups index.csv:source --epochs 5
+--     lua5.4 examples/textile.lua train64.h5
 --
 -- With --groups, all images of one group (a photograph, a piece of cloth) stand on the same side of the split: images
 -- cut from one photograph overlap, and a network that has seen some of them is not tested by the others.
@@ -19,6 +20,7 @@ local function fractions(text)
 end
 
 local parser = require "argparse" ("textile.lua", "Trains the textile network on fabric images.")
+parser:argument("set", "Anything that texres.data.open takes: a folder, set.h5, X.npy, ..."):args "?"
 parser:option("--images", "Images {N,H,W,1}, a .npy file.")
 parser:option("--labels", "Labels {N} from 0, a .npy file.")
 parser:option("--groups", "FILE.csv:COLUMN: what must not stand on both sides of the split.")
@@ -39,9 +41,14 @@ if options.threads then tr.set_num_threads(options.threads) end
 tr.manual_seed(options.seed)
 
 -- data
-local set = assert(tr.data.npy {
-  images = options.images, labels = options.labels, classes = CLASSES, groups = options.groups,
-})
+local function open()
+  if options.set then return tr.data.open(options.set, { groups = options.groups }) end
+  return tr.data.npy {
+    images = options.images, labels = options.labels, classes = CLASSES, groups = options.groups,
+  }
+end
+local set = assert(open())
+if not set.group then print "no --groups: if images of one photograph stand on both sides, the result is too good" end
 local share = options.split
 local train, val, test = set:split {
   share[1], share[2], share[3], seed = options.seed, stratify = true, group = set.group,

@@ -36,6 +36,14 @@ describe("examples", function()
     assert.matches("96 images: 4%d to train, 2%d to validate, 2%d to test", output)
   end)
 
+  it("textile.lua opens any form of a set, and says what a split without groups is worth", function()
+    local ok, output = example("examples/textile.lua", dir .. "/cloth", "--width", "2", "--epochs", "1", "--dir",
+      dir .. "/open")
+    assert.is_true(ok, output)
+    assert.matches("no %-%-groups: .* too good", output)
+    assert.matches("accuracy %d", output)
+  end)
+
   it("textile.lua says what is wrong", function()
     local ok, output = example("examples/textile.lua", "--images", dir .. "/none.npy", "--labels", dir .. "/none.npy")
     assert.is_false(ok)
