@@ -39,14 +39,15 @@ static tx_cloth choose_cloth(const tx_fabric_options *o, int64_t source) {
     c.twist[d] = tx_rangef(&rng, -0.3, 0.3);
   }
   c.jitter = tx_rangef(&rng, 0.07, 0.18);
+  c.stray = tx_rangef(&rng, 0, 14);
   c.fuzz = expf(tx_rangef(&rng, -1.1, 1.4));
-  c.mottle = tx_rangef(&rng, 0.13, 0.26);
+  c.mottle = tx_rangef(&rng, 0.1, 0.22);
   c.fibre = tx_rangef(&rng, 0.45, 0.7);
   c.gap = tx_rangef(&rng, 0.06, 0.09);
   c.sun[0] = low * cosf(sun);
   c.sun[1] = low * sinf(sun);
   c.sun[2] = sqrtf(1.0f - low * low);
-  c.blur = tx_rangef(&rng, 0.55, 0.85);
+  c.blur = tx_rangef(&rng, 0.6, 0.9);
   c.noise = tx_rangef(&rng, 0.003, 0.007);
   if (c.weave == TX_WEAVE_TWILL || c.weave == TX_WEAVE_SATIN) { /* denser cloths */
     for (int d = 0; d < 2; d++) c.fill[d] = tx_rangef(&rng, 0.82, 0.92);

@@ -62,7 +62,7 @@ static float fibres(const surface *s, float contrast) {
   float across = s->across * s->half + s->twist * s->along;
   float waver = tx_fabric_noise(s->key + 2u, across * 0.15f, s->along * 0.12f) - 0.5f;
   across += 1.5f * waver;
-  float fine = tx_fabric_noise(s->key, across * 1.35f, s->along * 0.12f);
+  float fine = tx_fabric_noise(s->key, across * 1.1f, s->along * 0.12f);
   float coarse = tx_fabric_noise(s->key + 1u, across * 0.45f - 0.05f * s->along, s->along * 0.06f);
   return 1.0f + contrast * (1.7f * (fine - 0.5f) + 0.9f * (coarse - 0.5f));
 }
@@ -276,6 +276,13 @@ static void to_cloth(const tx_pose *pose, float x, float y, float *u, float *v) 
   *v = pose->v + pose->sine[1] * x + pose->cosine[1] * y;
 }
 
+/* Yarns run astray: whole stretches of the cloth lie a little beside where they should. */
+static void stray(const tx_cloth *cloth, float *u, float *v) {
+  float x = *u * 0.035f, y = *v * 0.035f;
+  *u += cloth->stray * (tx_fabric_noise(cloth->key + 201u, x, y) - 0.5f);
+  *v += cloth->stray * (tx_fabric_noise(cloth->key + 202u, x, y) - 0.5f);
+}
+
 static grid lay_grid(const tx_canvas *canvas, const tx_cloth *cloth, const tx_pose *pose, crossing *table) {
   float low[2] = {1e30f, 1e30f}, high[2] = {-1e30f, -1e30f};
   for (int corner = 0; corner < 4; corner++) {
@@ -313,6 +320,7 @@ void tx_paint_cloth(tx_canvas *canvas, const tx_cloth *cloth, const tx_pose *pos
       float x = (float)column, y = (float)row, u, v, radii = 1e9f;
       if (opening != NULL) radii = through_opening(opening, &x, &y);
       to_cloth(pose, x, y, &u, &v);
+      stray(cloth, &u, &v);
       float light = knit ? knitted_light(cloth, u, v) : woven_light(cloth, &g, u, v);
       if (opening != NULL && radii < opening->reach) {
         float inside = 1.0f - tx_smooth(0.88f, 1.04f, radii);

@@ -27,6 +27,7 @@ typedef struct tx_cloth {
   float albedo[2]; /* mean brightness */
   float twist[2];  /* slope of the fibres against the yarn */
   float jitter;    /* of spacing and width, as a part of the pitch */
+  float stray;     /* how far, in pixels, stretches of the cloth lie off their place */
   float mottle;    /* brightness differences between yarns and along one */
   float fibre;     /* contrast of the fibres */
   float fuzz;      /* fibres that stand out: 1 is about one tuft per 30x30 pixels */
