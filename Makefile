@@ -54,7 +54,7 @@ $(BUILD)/%.o: csrc/%.c Makefile
 	@mkdir -p $(@D)
 	$(call say,CC $<)$(CC) $(CFLAGS) $(TX_CFLAGS) $(TX_SANITIZE) -MMD -MP -c -o $@ $<
 
-# stb_image counts on sums that wrap around; checks for that would end a fuzz run
+# stb_image counts on sums and shifts that wrap around
 $(BUILD)/data/stb.o: TX_CFLAGS += -fwrapv $(if $(TX_SANITIZE),-fno-sanitize=shift)
 
 define isa_rule

@@ -109,6 +109,31 @@ static tx_status fail_stb(const uint8_t *bytes, size_t size, const char *reason)
   return tx_fail(TX_EWORLD, "the %s image is %s", kind, reason);
 }
 
+/* Whether the chunks of a PNG, <length> <type> <data> <check sum>, lie inside of the file, to the last one. stb_image takes
+ * memory for what a length says before it looks. */
+static bool png_is_whole(const uint8_t *bytes, size_t size) {
+  for (size_t at = 8; size - at >= 12;) {
+    const uint8_t *chunk = bytes + at;
+    size_t length = (size_t)chunk[0] << 24 | (size_t)chunk[1] << 16 | (size_t)chunk[2] << 8 | chunk[3];
+    if (length > size - at - 12) return false;
+    if (memcmp(chunk + 4, "IEND", 4) == 0) return true;
+    at += 12 + length;
+  }
+  return false;
+}
+
+/* What stb_image doesn't check before it trusts it. */
+static tx_status check_structure(const uint8_t *bytes, size_t size) {
+  const char *kind = kind_of(bytes, size);
+  if (bytes[0] == 0xFF && !tx_jpeg_tables_sound(bytes, size)) { /* whatever stb_image may take for a JPEG */
+    return tx_fail(TX_EWORLD, "the JPEG image is damaged (its tables)");
+  }
+  if (kind != NULL && strcmp(kind, "PNG") == 0 && !png_is_whole(bytes, size)) {
+    return tx_fail(TX_EWORLD, "the PNG image is truncated");
+  }
+  return TX_OK;
+}
+
 tx_status tx_image_read_info(const uint8_t *bytes, size_t size, tx_image_info *info) {
   if (size == 0) return tx_fail(TX_EWORLD, "the file is empty");
   if (size > INT32_MAX) return tx_fail(TX_EWORLD, "larger than 2 GiB");
@@ -118,9 +143,7 @@ tx_status tx_image_read_info(const uint8_t *bytes, size_t size, tx_image_info *i
     *info = (tx_image_info){p.height, p.width, p.channels, p.maximum > 255 ? 16 : 8};
   } else {
     int width, height, channels;
-    if (bytes[0] == 0xFF && !tx_jpeg_tables_sound(bytes, size)) { /* as all that stb_image may take for a JPEG */
-      return tx_fail(TX_EWORLD, "the JPEG image is damaged (its tables)");
-    }
+    TX_TRY(check_structure(bytes, size));
     if (!stbi_info_from_memory(bytes, (int)size, &width, &height, &channels)) {
       return fail_stb(bytes, size, "damaged in its header, or too large");
     }
