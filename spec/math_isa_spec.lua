@@ -49,6 +49,15 @@ local script = [[
     local y = tr.arange(1, 20000):to "f32" % 173 / 20 - 4
     check("pow", x ^ y, x:to "f64" ^ y:to "f64", 1)
     for _, n in ipairs(sizes) do check("pow of " .. n, x:slice(1, 1, n) ^ 1.75, x:slice(1, 1, n):to "f64" ^ 1.75, 1) end
+    local signed = (tr.arange(1, 20000):to "f32" % 977 - 500) / 9
+    check("mod", signed % (y + 0.06), signed:to "f64" % (y + 0.06):to "f64", 0.51)
+    local far = tr.tensor { 1e30, -1e30, 3e9, 7, -7, 7, -7, 5 }
+    local by = tr.tensor { 7, 0.3, 1e-3, 0.1, 0.1, -0.1, -0.1, math.huge }
+    check("mod far away", far % by, far:to "f64" % by:to "f64", 0.51)
+    check("mod by 0", far % 0, far:to "f64" % 0, 0)
+    for _, name in ipairs { "floor", "ceil", "round" } do
+      check(name, signed[name](signed), signed:to("f64")[name](signed:to "f64"), 0)
+    end
     local special = tr.tensor { -2, 0, 0, -1, 4, -8 } ^ tr.tensor { 3, 0.5, -1, 0.5, 0, 2 }
     local values = special:totable()
     assert(values[4] ~= values[4], "a root of -1")

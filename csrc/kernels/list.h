@@ -42,6 +42,14 @@ typedef enum tx_activation {
   TX_KERNEL(sub_f32, void, (int64_t n, const float *a, const float *b, float *y)) \
   TX_KERNEL(mul_f32, void, (int64_t n, const float *a, const float *b, float *y)) \
   TX_KERNEL(div_f32, void, (int64_t n, const float *a, const float *b, float *y)) \
+  /* a - floor(a / b) * b, as Lua's % */ \
+  TX_KERNEL(mod_f32, void, (int64_t n, const float *a, const float *b, float *y)) \
+  TX_KERNEL(sqrt_f32, void, (int64_t n, const float *x, float *y)) \
+  TX_KERNEL(floor_f32, void, (int64_t n, const float *x, float *y)) \
+  TX_KERNEL(ceil_f32, void, (int64_t n, const float *x, float *y)) \
+  TX_KERNEL(round_f32, void, (int64_t n, const float *x, float *y)) \
+  TX_KERNEL(clamp_f32, void, (int64_t n, float low, float high, const float *x, float *y)) \
+  TX_KERNEL(u8_to_f32, void, (int64_t n, const uint8_t *x, float *y)) \
   /* y += alpha * x */ \
   TX_KERNEL(axpy_f32, void, (int64_t n, float alpha, const float *x, float *y)) \
   TX_KERNEL(exp_f32, void, (int64_t n, const float *x, float *y)) \

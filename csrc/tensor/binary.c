@@ -33,7 +33,6 @@
 #define FLOAT_BODIES(dtype, type, suffix)                      \
   BODY(maximum, dtype, type, type, (x > z) | (x != x) ? x : z) \
   BODY(minimum, dtype, type, type, (x < z) | (x != x) ? x : z) \
-  BODY(mod, dtype, type, type, float_mod_##dtype(x, z))        \
   BODY(idiv, dtype, type, type, floor##suffix(x / z))          \
   COMPARE_BODIES(dtype, type)
 
@@ -55,12 +54,8 @@
   BODY(idiv, dtype, type, type, integer_idiv(x, z))
 
 /* As lua_Number % lua_Number: the result has the sign of the divisor. */
-static double float_mod_f64(double x, double z) {
+static double float_mod(double x, double z) {
   double m = fmod(x, z);
-  return m != 0 && (m < 0) != (z < 0) ? m + z : m;
-}
-static float float_mod_f32(float x, float z) {
-  float m = fmodf(x, z);
   return m != 0 && (m < 0) != (z < 0) ? m + z : m;
 }
 
@@ -81,11 +76,13 @@ BODY(add, f64, double, double, x + z)
 BODY(sub, f64, double, double, x - z)
 BODY(mul, f64, double, double, x *z)
 BODY(div, f64, double, double, x / z)
+BODY(mod, f64, double, double, float_mod(x, z))
 BODY(pow, f64, double, double, pow(x, z))
 KERNEL_BODY(add)
 KERNEL_BODY(sub)
 KERNEL_BODY(mul)
 KERNEL_BODY(div)
+KERNEL_BODY(mod)
 KERNEL_BODY(pow)
 
 INTEGER_BODIES(u8, uint8_t)

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "base/threads.h"
+#include "kernels/kernels.h"
 #include "tensor/convert.h"
 #include "tensor/loop.h"
 
@@ -20,9 +21,10 @@ static int64_t to_i64(double v) {
 /* Numbers outside 0..255 wrap when they come from integers and saturate when they come from floats. */
 static uint8_t float_to_u8(double v) { return v >= 255 ? 255 : v > 0 ? (uint8_t)v : 0; }
 
-/* `run` does a contiguous run: element by element, or as plain memory where the dtypes are equal. */
+/* `run` does a contiguous run: element by element, by a kernel, or as plain memory where the dtypes are equal. */
 #define CONVERT_RUN(convert) \
   for (int64_t i = 0; i < n; i++) y[i] = convert(x[i])
+#define KERNEL_RUN(convert) tx_kernels.u8_to_f32(n, x, y)
 #define COPY_RUN(convert) memcpy(y, x, (size_t)n * sizeof *y)
 #define ROW(from, from_type, to, to_type, convert, run)                                          \
   static void row_##from##_##to(int64_t n, const void *src, int64_t ss, void *dst, int64_t ds) { \
@@ -46,7 +48,7 @@ static uint8_t float_to_u8(double v) { return v >= 255 ? 255 : v > 0 ? (uint8_t)
 
 ROW(u8, uint8_t, u8, uint8_t, AS_U8, COPY_RUN)
 ROW(u8, uint8_t, i64, int64_t, AS_I64, CONVERT_RUN)
-ROW(u8, uint8_t, f32, float, AS_F32, CONVERT_RUN)
+ROW(u8, uint8_t, f32, float, AS_F32, KERNEL_RUN)
 ROW(u8, uint8_t, f64, double, AS_F64, CONVERT_RUN)
 ROW(i64, int64_t, u8, uint8_t, AS_U8, CONVERT_RUN)
 ROW(i64, int64_t, i64, int64_t, AS_I64, COPY_RUN)

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/threads.h"
+#include "tensor/convert.h"
 #include "tensor/math.h"
 
 static bool is_position(int64_t index, int64_t size) { return index != 0 && index <= size && index >= -size; }
@@ -68,6 +69,17 @@ static void add_run(tx_dtype dtype, int64_t n, void *y, const void *x) {
 #undef ADD
 }
 
+/* Single elements are copied by one move, not by a call. */
+static inline void copy_bytes(void *to, const void *from, size_t bytes) {
+  if (bytes == 4) {
+    memcpy(to, from, 4);
+  } else if (bytes == 8) {
+    memcpy(to, from, 8);
+  } else {
+    memcpy(to, from, bytes);
+  }
+}
+
 /* -- rows: index_select and index_add ---------------------------------------------------------------------------------- */
 
 /* Contiguous {outer, size, inner} on the side that is picked from, {outer, count, inner} on the other. */
@@ -83,9 +95,14 @@ static void select_block(void *context, int64_t block, int worker) {
   const rows *r = context;
   size_t bytes = (size_t)r->inner * tx_dtype_size(r->dtype);
   int64_t first = block * r->per_block, end = first + r->per_block;
+  int64_t o = first / r->count, at = first % r->count;
   for (int64_t i = first; i < end && i < r->outer * r->count; i++) {
-    int64_t from = i / r->count * r->size + r->position[i % r->count];
-    memcpy(r->picked + (size_t)i * bytes, r->whole + (size_t)from * bytes, bytes);
+    int64_t from = o * r->size + r->position[at];
+    copy_bytes(r->picked + (size_t)i * bytes, r->whole + (size_t)from * bytes, bytes);
+    if (++at == r->count) {
+      at = 0;
+      o++;
+    }
   }
 }
 
@@ -420,11 +437,10 @@ tx_status tx_one_hot(const tx_tensor *labels, int64_t classes, tx_dtype dtype, t
   memcpy(shape, labels->shape, sizeof shape);
   shape[labels->dims] = classes;
   if (status == TX_OK) status = tx_zeros(dtype, labels->dims + 1, shape, out);
+  const uint8_t one = 1;
   for (int64_t i = 0; i < n && status == TX_OK; i++) {
-    tx_tensor one = **out; /* a view of the one element; the storage is borrowed */
-    one.dims = 0;
-    one.offset += i * classes + value[i] - 1;
-    tx_fill(&one, 1);
+    char *at = (char *)tx_data(*out) + (size_t)(i * classes + value[i] - 1) * tx_dtype_size(dtype);
+    tx_convert(TX_U8, dtype)(1, &one, 0, at, 0);
   }
   tx_unref(label);
   return status;

@@ -314,20 +314,22 @@ typedef struct search {
   int64_t per_block; /* outer indices */
 } search;
 
-#define FIND(dtype, type, family, equal)                                       \
-  static void find_##dtype(const search *s, int64_t o) {                       \
-    const block3 *b = s->b;                                                    \
-    const type *data = (const type *)tx_data(b->t) + o * b->reduce * b->inner; \
-    for (int64_t j = 0; j < b->inner; j++) {                                   \
-      const family##_acc w = s->wanted[o * b->inner + j].family;               \
-      int64_t r = 0;                                                           \
-      while (r < b->reduce - 1) {                                              \
-        const family##_acc x = data[r * b->inner + j];                         \
-        if (equal) break;                                                      \
-        r++;                                                                   \
-      }                                                                        \
-      s->found[o * b->inner + j] = r + 1;                                      \
-    }                                                                          \
+#define FIND(dtype, type, family, equal)                                      \
+  static void find_##dtype(const search *s, int64_t o) {                      \
+    const block3 *b = s->b;                                                   \
+    const type *row = (const type *)tx_data(b->t) + o * b->reduce * b->inner; \
+    const acc *wanted = s->wanted + o * b->inner;                             \
+    int64_t *found = s->found + o * b->inner, left = b->inner;                \
+    memset(found, 0, (size_t)b->inner * sizeof *found);                       \
+    for (int64_t r = 1; r <= b->reduce && left > 0; r++, row += b->inner) {   \
+      for (int64_t j = 0; j < b->inner; j++) {                                \
+        const family##_acc x = row[j], w = wanted[j].family;                  \
+        if ((equal) && found[j] == 0) {                                       \
+          found[j] = r;                                                       \
+          left--;                                                             \
+        }                                                                     \
+      }                                                                       \
+    }                                                                         \
   }
 FIND(u8, uint8_t, i, x == w)
 FIND(i64, int64_t, i, x == w)
@@ -384,16 +386,27 @@ static tx_status reduce_simple(const block3 *b, kind k, tx_tensor *out) {
   return TX_OK;
 }
 
+/* As f64, whatever the input. */
 static tx_status mean_of(const block3 *b, acc **result) {
   TX_TRY(run_pass(b, SUM, NULL, result));
-  for (int64_t i = 0; i < results(b); i++) (*result)[i].f /= (double)b->reduce;
+  bool is_float = tx_dtype_is_float(b->t->dtype);
+  for (int64_t i = 0; i < results(b); i++) {
+    acc *a = &(*result)[i];
+    a->f = (is_float ? a->f : (double)a->i) / (double)b->reduce;
+  }
   return TX_OK;
 }
 
 static tx_status reduce_mean(const block3 *b, tx_tensor *out) {
   acc *mean;
   TX_TRY(mean_of(b, &mean));
-  store(b, mean, out);
+  for (int64_t i = 0; i < results(b); i++) {
+    if (out->dtype == TX_F64) {
+      tx_f64(out)[i] = mean[i].f;
+    } else {
+      tx_f32(out)[i] = (float)mean[i].f;
+    }
+  }
   tx_dealloc(mean);
   return TX_OK;
 }
@@ -486,7 +499,7 @@ tx_status tx_reduce(const char *operation, tx_reduce_op op, const tx_tensor *t, 
                     double correction, tx_tensor **out) {
   block3 b;
   tx_tensor *wide = NULL; /* of integers whose result is no integer: as f64 */
-  if (!tx_dtype_is_float(t->dtype) && !keeps_integers(op)) {
+  if (!tx_dtype_is_float(t->dtype) && !keeps_integers(op) && op != TX_MEAN) {
     TX_TRY(tx_empty(TX_F64, t->dims, t->shape, &wide));
     tx_status copied = tx_copy(wide, t);
     if (copied != TX_OK) {

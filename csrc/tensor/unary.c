@@ -26,14 +26,10 @@
     tx_kernels.op##_f32(n, at[1], at[0]);                                 \
   }
 
-#define FLOAT_BODIES(dtype, type, suffix)             \
-  BODY(neg, dtype, type, -x)                          \
-  BODY(sqrt, dtype, type, sqrt##suffix(x))            \
-  BODY(abs, dtype, type, fabs##suffix(x))             \
-  BODY(sign, dtype, type, x > 0 ? 1 : x < 0 ? -1 : x) \
-  BODY(floor, dtype, type, floor##suffix(x))          \
-  BODY(ceil, dtype, type, ceil##suffix(x))            \
-  BODY(round, dtype, type, rint##suffix(x))
+#define FLOAT_BODIES(dtype, type, suffix) \
+  BODY(neg, dtype, type, -x)              \
+  BODY(abs, dtype, type, fabs##suffix(x)) \
+  BODY(sign, dtype, type, x > 0 ? 1 : x < 0 ? -1 : x)
 
 #define INTEGER_BODIES(dtype, type)       \
   BODY(neg, dtype, type, 0 - (uint64_t)x) \
@@ -42,11 +38,19 @@
 
 FLOAT_BODIES(f32, float, f)
 FLOAT_BODIES(f64, double, )
+KERNEL_BODY(sqrt)
+KERNEL_BODY(floor)
+KERNEL_BODY(ceil)
+KERNEL_BODY(round)
 KERNEL_BODY(exp)
 KERNEL_BODY(log)
 KERNEL_BODY(tanh)
 KERNEL_BODY(sigmoid)
 KERNEL_BODY(erf)
+BODY(sqrt, f64, double, sqrt(x))
+BODY(floor, f64, double, floor(x))
+BODY(ceil, f64, double, ceil(x))
+BODY(round, f64, double, rint(x))
 BODY(exp, f64, double, exp(x))
 BODY(log, f64, double, log(x))
 BODY(tanh, f64, double, tanh(x))
@@ -118,8 +122,15 @@ tx_status tx_unary(tx_unary_op op, const tx_tensor *t, tx_tensor **out) {
   }
 CLAMP(u8, uint8_t)
 CLAMP(i64, int64_t)
-CLAMP(f32, float)
 CLAMP(f64, double)
+
+typedef struct range_f32 {
+  float low, high;
+} range_f32;
+static void clamp_f32(const void *context, int64_t n, void *const *at) {
+  const range_f32 *range = context;
+  tx_kernels.clamp_f32(n, range->low, range->high, at[1], at[0]);
+}
 
 /* A limit for integers: none of them lies between the limit and the integer that is next to it on the inner side. */
 static int64_t integer_limit(double limit, int64_t smallest, int64_t largest) {

@@ -1,5 +1,6 @@
 /* elementwise.c - reference kernels: arithmetic and y[i] = f(x[i]). */
 #include <math.h>
+#include <string.h>
 
 #include "kernels/ref/ref.h"
 
