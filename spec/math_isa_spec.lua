@@ -112,6 +112,24 @@ local script = [[
     end
   end
 
+  -- matrix products around the tiles and chunks, plain and transposed, alone and in batches
+  local products = {
+    { 7, 33, 5 }, { 8, 31, 64 }, { 13, 32, 255 }, { 15, 65, 256 }, { 113, 17, 257 }, { 30, 290, 520 },
+  }
+  for _, size in ipairs(products) do
+    local m, n, k = table.unpack(size)
+    local a, b = tr.rand(m, k) - 0.5, tr.rand(k, n) - 0.5
+    local want = a:to("f64"):matmul(b:to "f64")
+    local at = a:transpose(1, 2):contiguous():transpose(1, 2)
+    local bt = b:transpose(1, 2):contiguous():transpose(1, 2)
+    for _, pair in ipairs { { a, b }, { at, b }, { a, bt }, { at, bt } } do
+      local apart = (pair[1]:matmul(pair[2]):to "f64" - want):abs():max():item()
+      assert(apart < 1e-7 * k ^ 0.5 * 4, ("matmul {%d,%d} {%d,%d}: off by %g"):format(m, k, k, n, apart))
+    end
+    local batch = tr.stack({ a, a * 2, a * 3 }, 1):matmul(tr.stack({ b, b, b }, 1)):to "f64"
+    for i = 1, 3 do assert((batch[i] - want * i):abs():max():item() < 1e-6 * k ^ 0.5, "batch") end
+  end
+
   -- bits: everything above once more at sizes of several blocks, printed as a digest per number of threads
   local function digest(t)
     local bytes = {}
