@@ -6,7 +6,7 @@
  *
  * where x is 0 outside its borders. Padding below and to the right follows from P and Q.
  *
- * For each pass a planner chooses an algorithm from the shape alone (tx_conv_choose says which and why):
+ * For each pass a planner chooses an algorithm from the shape alone (tx_conv_choose says which, tx_conv_why why):
  *
  *     winograd    3x3, stride 1: a quarter of the multiplications,    conv_winograd.c, kernels/winograd.h
  *                 stride 2: 0.56 of them
@@ -37,20 +37,19 @@ typedef struct tx_conv_shape {
 
 typedef enum tx_conv_pass { TX_CONV_FORWARD = 0, TX_CONV_INPUT_GRADIENT, TX_CONV_WEIGHT_GRADIENT } tx_conv_pass;
 
-typedef enum tx_conv_algorithm {
-  TX_CONV_NAIVE = 0,
-  TX_CONV_GEMM,
-  TX_CONV_WINOGRAD,
-  TX_CONV_DEPTHWISE
-} tx_conv_algorithm;
+typedef enum tx_conv_algorithm { TX_CONV_GEMM = 0, TX_CONV_WINOGRAD, TX_CONV_DEPTHWISE } tx_conv_algorithm;
 
 typedef struct tx_conv_plan {
   tx_conv_algorithm algorithm;
-  const char *name; /* "winograd" */
-  char why[128];    /* "3x3 of stride 1: winograd takes 0.30 of the direct method's work" */
+  double winograd_share; /* of the direct method's work that winograd would take; 0: it does not apply */
 } tx_conv_plan;
 
+/* What is done for f32. */
 tx_conv_plan tx_conv_choose(const tx_conv_shape *shape, tx_conv_pass pass);
+const char *tx_conv_algorithm_name(tx_conv_algorithm algorithm);
+/* The reason in words; returns text. */
+enum { TX_CONV_WHY = 128 };
+const char *tx_conv_why(const tx_conv_shape *shape, const tx_conv_plan *plan, char text[TX_CONV_WHY]);
 
 /* What else is done to y while it is in the cache. All parts may be absent. */
 typedef struct tx_conv_epilogue {

@@ -40,24 +40,31 @@ static double winograd_cost(const tx_conv_shape *v, tx_conv_pass pass) {
   return tiles * numbers * (product + TILE_COST * (whole(v->c) + whole(v->k))) + weights;
 }
 
+static bool is_depthwise(const tx_conv_shape *v) { return v->groups > 1 && v->groups == v->c && v->groups == v->k; }
+
 tx_conv_plan tx_conv_choose(const tx_conv_shape *v, tx_conv_pass pass) {
-  tx_conv_plan plan = {.algorithm = TX_CONV_GEMM, .name = "gemm"};
-  if (v->groups > 1 && v->groups == v->c && v->groups == v->k) {
-    snprintf(plan.why, sizeof plan.why, "one filter per channel");
-    plan.algorithm = TX_CONV_DEPTHWISE;
-    plan.name = "depthwise";
-  } else if (winograd_applies(v)) {
-    const double direct = direct_cost(v), winograd = winograd_cost(v, pass);
-    snprintf(plan.why, sizeof plan.why, "3x3 of stride %d: winograd takes %.2f of the direct method's work",
-             (int)v->stride[0], winograd / direct);
-    if (winograd < direct) {
-      plan.algorithm = TX_CONV_WINOGRAD;
-      plan.name = "winograd";
-    }
+  if (is_depthwise(v)) return (tx_conv_plan){TX_CONV_DEPTHWISE, 0};
+  if (!winograd_applies(v)) return (tx_conv_plan){TX_CONV_GEMM, 0};
+  const double share = winograd_cost(v, pass) / direct_cost(v);
+  return (tx_conv_plan){share < 1 ? TX_CONV_WINOGRAD : TX_CONV_GEMM, share};
+}
+
+const char *tx_conv_algorithm_name(tx_conv_algorithm algorithm) {
+  static const char *const names[] = {"gemm", "winograd", "depthwise"};
+  return names[algorithm];
+}
+
+const char *tx_conv_why(const tx_conv_shape *v, const tx_conv_plan *plan, char text[TX_CONV_WHY]) {
+  if (plan->winograd_share > 0) {
+    snprintf(text, TX_CONV_WHY, "3x3 of stride %d: winograd takes %.2f of the direct method's work", (int)v->stride[0],
+             plan->winograd_share);
   } else {
-    snprintf(plan.why, sizeof plan.why, v->groups > 1 ? "groups" : "not a 3x3 of stride 1 or 2");
+    snprintf(text, TX_CONV_WHY, "%s",
+             is_depthwise(v) ? "one filter per channel"
+             : v->groups > 1 ? "groups"
+                             : "not a 3x3 of stride 1 or 2, or too many channels for winograd's error");
   }
-  return plan;
+  return text;
 }
 
 /* Whether there is nothing to add up; then the result is zero. */

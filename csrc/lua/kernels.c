@@ -11,10 +11,11 @@
 
 static void push_plan(lua_State *L, const tx_conv_shape *shape, tx_conv_pass pass) {
   const tx_conv_plan plan = tx_conv_choose(shape, pass);
+  char why[TX_CONV_WHY];
   lua_createtable(L, 0, 2);
-  lua_pushstring(L, plan.name);
+  lua_pushstring(L, tx_conv_algorithm_name(plan.algorithm));
   lua_setfield(L, -2, "algorithm");
-  lua_pushstring(L, plan.why);
+  lua_pushstring(L, tx_conv_why(shape, &plan, why));
   lua_setfield(L, -2, "why");
 }
 
