@@ -129,6 +129,7 @@ typedef struct forward_pass {
 static void forward_block(void *context, int64_t block, int worker) {
   (void)worker;
   forward_pass *p = context;
+  block = p->b.count - 1 - block; /* the end of x is what the caches still hold, and y's beginning is what comes next */
   int64_t rows = rows_of(&p->b, block), c = p->b.c;
   const void *x = at(&p->b, block, p->n->x), *residual = at(&p->b, block, p->n->residual);
   void *y = at_out(&p->b, block, p->y);
@@ -178,6 +179,7 @@ static void sums_block(void *context, int64_t block, int worker) {
 static void dx_block(void *context, int64_t block, int worker) {
   (void)worker;
   backward_pass *p = context;
+  block = p->b.count - 1 - block; /* as sums_block left the caches */
   int64_t rows = rows_of(&p->b, block), c = p->b.c;
   const void *x = at(&p->b, block, p->x), *dy = at(&p->b, block, p->dy), *y = at(&p->b, block, p->y);
   void *dx = at_out(&p->b, block, p->dx), *dresidual = at_out(&p->b, block, p->dresidual);
