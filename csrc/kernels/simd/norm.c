@@ -6,14 +6,14 @@
  */
 #include "kernels/simd/simd.h"
 
-enum { WIDEST = 64 * VF }; /* of a folded row: widths above 64 waste little in their last vector */
+enum { WIDEST = 64 * VF, SHORT = 8 }; /* most elements, least vectors of a folded row: wide ones waste little */
 
 /* How many rows make one folded row; 1: c is a multiple of VF already, or wide. */
 static int64_t fold_of(int64_t rows, int64_t c) {
   if (c <= 0 || c > WIDEST / VF) return 1;
   int64_t fold = 1;
   while (fold * c % VF != 0) fold *= 2;
-  while (fold * c < 8 * VF) fold *= 2; /* in short rows a channel's sum waits for itself */
+  while (fold * c < SHORT * VF) fold *= 2; /* in short rows a channel's sum waits for itself */
   return fold <= rows ? fold : 1;
 }
 
@@ -197,9 +197,41 @@ TX_INLINE void grad_sums_group(gate by, int64_t rows, int64_t c, int64_t width, 
   }
 }
 
+/* The same for rows of SHORT vectors, the width that narrow ones are folded to: the sums wait in registers. */
+TX_INLINE void grad_sums_short(gate by, int64_t rows, const float *x, const float *mean, const float *dy,
+                               const float *y, const float *scale, const float *shift, double *sum, double *product) {
+  vfloat s[SHORT], p[SHORT];
+#pragma GCC unroll 8
+  for (int v = 0; v < SHORT; v++) s[v] = p[v] = vf_set(0);
+  for (int64_t i = 0; i < rows; i++) {
+#pragma GCC unroll 8
+    for (int v = 0; v < SHORT; v++) {
+      const int64_t j = v * VF, k = (i * SHORT + v) * VF;
+      vfloat value = vf_load(x + k), dz = gated(by, VF, value, dy + k, by == BY_Y ? y + k : NULL,
+                                                by == BY_X ? scale + j : NULL, by == BY_X ? shift + j : NULL);
+      s[v] += dz;
+      p[v] = vf_fma(dz, value - vf_load(mean + j), p[v]);
+    }
+  }
+#pragma GCC unroll 8
+  for (int v = 0; v < SHORT; v++) {
+    double *to = sum + v * VF, *to_product = product + v * VF;
+    vd_store(to, vd_load(to) + vd_low(s[v]));
+    vd_store(to + VD, vd_load(to + VD) + vd_high(s[v]));
+    vd_store(to_product, vd_load(to_product) + vd_low(p[v]));
+    vd_store(to_product + VD, vd_load(to_product + VD) + vd_high(p[v]));
+  }
+}
+
 TX_INLINE void grad_sums_rows(gate by, int64_t rows, int64_t c, const float *x, const float *mean, const float *dy,
                               const float *y, const float *scale, const float *shift, double *sum, double *product) {
   for (int64_t first = 0; first < rows; first += GROUP) {
+    if (c == SHORT * VF) {
+      const int64_t k = first * c;
+      grad_sums_short(by, least(rows - first, GROUP), x + k, mean, dy + k, by == BY_Y ? y + k : NULL, scale, shift, sum,
+                      product);
+      continue;
+    }
     for (int64_t j = 0; j < c; j += WIDEST) {
       int64_t k = first * c + j;
       grad_sums_group(by, least(rows - first, GROUP), c, least(c - j, WIDEST), x + k, mean + j, dy + k,
