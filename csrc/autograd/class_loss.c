@@ -33,11 +33,40 @@ static double weight_of(const pass *p, int64_t class0) {
   return p->weight != NULL ? tx_get_real(p->dtype, tx_data(p->weight), class0) : 1;
 }
 
+static double highest_of(const pass *p, int64_t row) { return tx_get_real(p->dtype, tx_data(p->normalizers), row); }
+static double logsum_of(const pass *p, int64_t row) {
+  return tx_get_real(p->dtype, tx_data(p->normalizers), p->rows + row);
+}
+
 static double log_p(const pass *p, int64_t row, int64_t class0) {
   double x = tx_get_real(p->dtype, tx_data(p->scores), row * p->c + class0);
   if (p->normalizers == NULL) return x;
-  const void *n = tx_data(p->normalizers);
-  return x - tx_get_real(p->dtype, n, row) - tx_get_real(p->dtype, n, p->rows + row);
+  return x - highest_of(p, row) - logsum_of(p, row);
+}
+
+/* The sum of w[c] * (x[c] - base) over n classes; w may be NULL. Inlined with a constant dtype; four sums side by side keep
+ * an addition from waiting for the one before. */
+static inline double weighted_sum(tx_dtype dtype, int64_t n, const void *x, int64_t first, const void *w, double base) {
+  double sum[4] = {0};
+  int64_t c = 0;
+  for (; c + 4 <= n; c += 4) {
+    for (int k = 0; k < 4; k++) {
+      sum[k] += (w != NULL ? tx_get_real(dtype, w, c + k) : 1) * (tx_get_real(dtype, x, first + c + k) - base);
+    }
+  }
+  for (; c < n; c++) {
+    sum[0] += (w != NULL ? tx_get_real(dtype, w, c) : 1) * (tx_get_real(dtype, x, first + c) - base);
+  }
+  return (sum[0] + sum[1]) + (sum[2] + sum[3]);
+}
+
+/* The sum of w[c] * log p[c] over all classes, for scores that are not log p yet. */
+static double all_log_p(const pass *p, int64_t row) {
+  const void *x = tx_data(p->scores), *w = p->weight != NULL ? tx_data(p->weight) : NULL;
+  double base = highest_of(p, row);
+  double sum = p->dtype == TX_F32 ? weighted_sum(TX_F32, p->c, x, row * p->c, w, base)
+                                  : weighted_sum(TX_F64, p->c, x, row * p->c, w, base);
+  return sum - p->weights * logsum_of(p, row);
 }
 
 /* -- checks ------------------------------------------------------------------------------------------------------------ */
@@ -83,9 +112,7 @@ static double row_loss(const pass *p, int64_t row) {
   double lost = -weight_of(p, label) * log_p(p, row, label), s = p->loss->smoothing;
   if (p->loss->focal) return lost * focus(exp(log_p(p, row, label)), p->loss->gamma);
   if (s == 0) return lost;
-  double all = 0;
-  for (int64_t c = 0; c < p->c; c++) all -= weight_of(p, c) * log_p(p, row, c);
-  return (1 - s) * lost + s / (double)p->c * all;
+  return (1 - s) * lost - s / (double)p->c * all_log_p(p, row);
 }
 
 static void forward_block(void *context, int64_t block, int worker) {
@@ -198,17 +225,23 @@ static double factor_of(const pass *p, int64_t row) {
   return dloss(p, row) * (dlost(p, row, label_of(p, row) - 1) + s * p->weights);
 }
 
-static void subtract(const pass *p, int64_t at, double value) {
-  void *data = tx_data(p->gradient);
-  tx_set_real(p->dtype, data, at, tx_get_real(p->dtype, data, at) - value);
+/* gradient[first + c] -= factor * w[c] for n classes; w may be NULL. Inlined with a constant dtype. */
+static inline void subtract(tx_dtype dtype, int64_t n, void *gradient, int64_t first, const void *w, double factor) {
+  for (int64_t c = 0; c < n; c++) {
+    double value = factor * (w != NULL ? tx_get_real(dtype, w, c) : 1);
+    tx_set_real(dtype, gradient, first + c, tx_get_real(dtype, gradient, first + c) - value);
+  }
 }
 
 static void backward_row(const pass *p, int64_t row) {
   if (is_ignored(p, row)) return;
   int64_t label = label_of(p, row) - 1;
   double s = p->loss->smoothing / (double)p->c, d = dloss(p, row);
-  for (int64_t c = 0; s > 0 && c < p->c; c++) subtract(p, row * p->c + c, d * s * weight_of(p, c));
-  subtract(p, row * p->c + label, d * dlost(p, row, label));
+  void *gradient = tx_data(p->gradient);
+  const void *w = p->weight != NULL ? tx_data(p->weight) : NULL;
+  if (s > 0 && p->dtype == TX_F32) subtract(TX_F32, p->c, gradient, row * p->c, w, d * s);
+  if (s > 0 && p->dtype == TX_F64) subtract(TX_F64, p->c, gradient, row * p->c, w, d * s);
+  subtract(p->dtype, 1, gradient, row * p->c + label, NULL, d * dlost(p, row, label));
 }
 
 static void backward_block(void *context, int64_t block, int worker) {
