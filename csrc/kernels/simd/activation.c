@@ -56,7 +56,7 @@ TX_INLINE void activate(tx_activation kind, int64_t n, float slope, const float 
 TX_INLINE void activate_grad(tx_activation kind, int64_t n, float slope, const float *x, const float *dy, float *dx) {
   vfloat slopes = vf_set(slope);
   int64_t i = 0;
-  for (; i + VF <= n; i += VF) vf_store(dx + i, gradient(kind, slopes, vf_load(x + i), vf_load(dy + i)));
+  for (; i + VF <= n; i += VF) vf_store(dx + i, gradient(kind, slopes, vf_load(x + i), vf_loaded(vf_load(dy + i))));
   if (i < n) vf_store_n(dx + i, gradient(kind, slopes, vf_load_n(x + i, n - i), vf_load_n(dy + i, n - i)), n - i);
 }
 

@@ -46,7 +46,7 @@ TX_INLINE void max_grad_part(int64_t n, int64_t rows, int64_t columns, int64_t r
     for (int64_t s = 0; s < columns; s++) {
       int64_t at = r * row_step + s * c, wanted = first - r * index_step - s * column_step;
       vint mine = load_index(index + at, n) == (int32_t)wanted;
-      sum += vf_select(mine, vf_load_part(dy + at, n), vf_set(0));
+      sum += vf_select(mine, vf_loaded(vf_load_part(dy + at, n)), vf_set(0));
     }
   }
   vf_store_part(dx, sum, n);
