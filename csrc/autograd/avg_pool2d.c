@@ -142,6 +142,5 @@ const tx_op tx_op_avg_pool2d = {
     .backward = backward,
     .doc =
         "avg_pool2d(x, k, {stride=k, padding=0, count_include_pad=true}): the mean of every window of k x k pixels, "
-        "per "
-        "channel; x {N,H,W,C} -> {N,P,Q,C} with P = (H + top + bottom - k) / stride + 1 rounded down.",
+        "per channel; x {N,H,W,C} -> {N,P,Q,C} with P = (H + top + bottom - k) / stride + 1 rounded down.",
 };

@@ -119,6 +119,5 @@ const tx_op tx_op_conv2d_batch_norm = {
     .backward = backward,
     .doc =
         "conv2d_batch_norm(x, w, gamma, beta, {options of conv2d and batch_norm}): batch_norm(conv2d(x, w), gamma, "
-        "beta) "
-        "with the residual and ReLU of batch_norm, in fewer passes over memory.",
+        "beta) with the residual and ReLU of batch_norm, in fewer passes over memory.",
 };

@@ -38,7 +38,7 @@ const tx_op tx_op_cross_entropy = {
     .forward = forward,
     .backward = backward,
     .doc =
-        "cross_entropy(logits, labels, {weight=, label_smoothing=0, reduction=\"mean\", ignore_index=}): "
-        "-log softmax(logits)[label] for logits {N,...,C} and labels {N,...} from 1 to C; the mean is weighted by "
-        "weight {C}.",
+        "cross_entropy(logits, labels, {weight=, label_smoothing=0, reduction=\"mean\", ignore_index=}): -log "
+        "softmax(logits)[label] for logits {N,...,C} and labels {N,...} from 1 to C; the mean is weighted by weight "
+        "{C}.",
 };

@@ -39,9 +39,7 @@ const tx_op tx_op_focal_loss = {
     .forward = forward,
     .backward = backward,
     .doc =
-        "focal_loss(logits, labels, {gamma=2, alpha=, reduction=\"mean\", ignore_index=}): alpha[y] * (1 - p[y])^gamma "
-        "* "
-        "-log p[y] with p = softmax(logits), for logits {N,...,C}, labels {N,...} from 1 to C and alpha {C}; the mean "
-        "is "
-        "over the rows.",
+        "focal_loss(logits, labels, {gamma=2, alpha=, reduction=\"mean\", ignore_index=}): alpha[y] * (1 - "
+        "p[y])^gamma * -log p[y] with p = softmax(logits), for logits {N,...,C}, labels {N,...} from 1 to C and alpha "
+        "{C}; the mean is over the rows.",
 };

@@ -129,6 +129,6 @@ const tx_op tx_op_max_pool2d = {
     .backward = backward,
     .doc =
         "max_pool2d(x, k, {stride=k, padding=0}): the largest of every window of k x k pixels, per channel; x "
-        "{N,H,W,C} -> "
-        "{N,P,Q,C} with P = (H + top + bottom - k) / stride + 1 rounded down; padding never wins, a NaN does.",
+        "{N,H,W,C} -> {N,P,Q,C} with P = (H + top + bottom - k) / stride + 1 rounded down; padding never wins, a NaN "
+        "does.",
 };

@@ -73,8 +73,10 @@ static void moments_block(void *context, int64_t block, int worker) {
   }
 }
 
-void tx_norm_join(int64_t blocks, int64_t c, const int64_t *count, const double *sum, const double *square,
-                  double *mean, double *variance) {
+/* Joins the sums and the squared deviations from the block's own mean; block b has count[b] rows. Chan, Golub, LeVeque,
+ * "Updating formulae and a pairwise algorithm for computing sample variances", 1979. */
+static void join(int64_t blocks, int64_t c, const int64_t *count, const double *sum, const double *square, double *mean,
+                 double *variance) {
   int64_t rows = 0;
   for (int64_t j = 0; j < c; j++) mean[j] = variance[j] = 0;
   for (int64_t b = 0; b < blocks; b++) {
@@ -101,7 +103,7 @@ tx_status tx_norm_moments(tx_dtype dtype, int64_t rows, int64_t c, const void *x
     p.square = p.sum + p.b.count * c;
     for (int64_t b = 0; b < p.b.count; b++) count[b] = rows_of(&p.b, b);
     tx_parallel(p.b.count, moments_block, &p);
-    tx_norm_join(p.b.count, c, count, p.sum, p.square, mean, variance);
+    join(p.b.count, c, count, p.sum, p.square, mean, variance);
   }
   bool failed = p.sum == NULL || count == NULL;
   tx_dealloc(p.sum);

@@ -30,12 +30,6 @@ typedef struct tx_norm {
  * mean: blocks are measured around their own mean and joined by Chan's formula. */
 tx_status tx_norm_moments(tx_dtype dtype, int64_t rows, int64_t c, const void *x, double *mean, double *variance);
 
-/* Joins the sums and the squared deviations from the block's mean of `blocks` blocks, block b having count[b] rows:
- * sum[b * c + channel], square[b * c + channel]. For whoever gathers them while writing x (a convolution's epilogue, with
- * the kernels channel_sum and channel_square). */
-void tx_norm_join(int64_t blocks, int64_t c, const int64_t *count, const double *sum, const double *square,
-                  double *mean, double *variance);
-
 /* z = x * scale + shift: the same normalization as two factors per channel, in n->dtype. */
 void tx_norm_affine(const tx_norm *n, void *scale, void *shift);
 
