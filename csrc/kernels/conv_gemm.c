@@ -58,6 +58,34 @@ static int64_t panel_columns(int64_t n) {
   return tx_ceil_div(n, panel) * panel;
 }
 
+/* -- packing weights ----------------------------------------------------------------------------------------------------- */
+
+/* The right matrix {taps * rows, columns} of each group, out of weights whose taps, groups, rows and columns stand the given
+ * steps apart, into {group}{panel}{taps * rows}{panel columns}. */
+typedef struct packing {
+  const float *w;
+  const int64_t *tap; /* {taps}: which ones, in order; NULL: all */
+  int64_t taps, tap_step, groups, group_step, rows, row_step, columns, column_step;
+  float *packed;
+} packing;
+
+static void pack_panel(void *context, int64_t unit, int worker) {
+  (void)worker;
+  const packing *p = context;
+  const int64_t panel = tx_kernels.gemm_panel(), panels = tx_ceil_div(p->columns, panel), depth = p->taps * p->rows;
+  const int64_t group = unit / panels, column = unit % panels * panel;
+  const float *from = p->w + group * p->group_step + column * p->column_step;
+  float *to = p->packed + unit * depth * panel;
+  for (int64_t t = 0; t < p->taps; t++, to += p->rows * panel) {
+    tx_kernels.pack_f32(p->rows, tx_min_i64(panel, p->columns - column),
+                        from + (p->tap != NULL ? p->tap[t] : t) * p->tap_step, p->row_step, p->column_step, to);
+  }
+}
+
+static void pack(packing *p) {
+  tx_parallel(p->groups * tx_ceil_div(p->columns, tx_kernels.gemm_panel()), pack_panel, p);
+}
+
 /* -- rows of gathered pixels times packed weights ------------------------------------------------------------------------ */
 
 typedef struct product {
@@ -181,14 +209,21 @@ static tx_status run_product(product *p) {
 
 /* -- forward ------------------------------------------------------------------------------------------------------------- */
 
-/* Packs rows of a row-major matrix {depth, groups * k} for each group. */
 static tx_status pack_weights(const tx_conv_shape *v, const float *w, float **packed) {
-  const int64_t depth = v->r * v->s * (v->c / v->groups), k = v->k / v->groups, width = panel_columns(k);
-  *packed = tx_alloc((size_t)(v->groups * depth * width) * sizeof(float));
+  const int64_t in = v->c / v->groups, k = v->k / v->groups, taps = v->r * v->s;
+  *packed = tx_alloc((size_t)(taps * v->c * panel_columns(k)) * sizeof(float));
   if (*packed == NULL) return TX_ENOMEM;
-  for (int64_t g = 0; g < v->groups; g++) {
-    tx_kernels.pack_f32(depth, k, w + g * k, v->k, 1, *packed + g * depth * width);
-  }
+  packing p = {.w = w,
+               .taps = taps,
+               .tap_step = in * v->k,
+               .groups = v->groups,
+               .group_step = k,
+               .rows = in,
+               .row_step = v->k,
+               .columns = k,
+               .column_step = 1,
+               .packed = *packed};
+  pack(&p);
   return TX_OK;
 }
 
@@ -248,6 +283,7 @@ static int64_t phase_taps(int64_t phase, int64_t pad, int64_t stride, int64_t di
 typedef struct phase_list {
   int64_t *tap_h, *offset_h, *tap_w, *offset_w; /* along each axis */
   int64_t *offsets;                             /* of the gather: {taps}, {taps} */
+  int64_t *tap;                                 /* {taps}: number in the weights */
 } phase_list;
 
 static void clear_phase(const tx_conv_shape *v, int64_t phase_h, int64_t phase_w, float *dx) {
@@ -264,23 +300,28 @@ static tx_status run_phase(const tx_conv_shape *v, const float *dy, const float 
                            const phase_list *l, float *packed, float *dx) {
   const int64_t taps_h = phase_taps(phase_h, v->top, v->stride[0], v->dilation[0], v->r, l->tap_h, l->offset_h);
   const int64_t taps_w = phase_taps(phase_w, v->left, v->stride[1], v->dilation[1], v->s, l->tap_w, l->offset_w);
-  const int64_t taps = taps_h * taps_w, in = v->c / v->groups, out = v->k / v->groups, width = panel_columns(in);
+  const int64_t taps = taps_h * taps_w, in = v->c / v->groups, out = v->k / v->groups;
   if (taps == 0) {
     clear_phase(v, phase_h, phase_w, dx);
     return TX_OK;
   }
-  const int64_t panel = tx_kernels.gemm_panel(), depth = taps * out;
   for (int64_t t = 0; t < taps; t++) {
     l->offsets[t] = l->offset_h[t / taps_w];
     l->offsets[taps + t] = l->offset_w[t % taps_w];
-    const float *from = w + (l->tap_h[t / taps_w] * v->s + l->tap_w[t % taps_w]) * in * v->k;
-    for (int64_t g = 0; g < v->groups; g++) {
-      for (int64_t c = 0; c < in; c += panel) { /* one panel of all taps after the other */
-        tx_kernels.pack_f32(out, tx_min_i64(panel, in - c), from + c * v->k + g * out, 1, v->k,
-                            packed + g * depth * width + c * depth + t * out * panel);
-      }
-    }
+    l->tap[t] = l->tap_h[t / taps_w] * v->s + l->tap_w[t % taps_w];
   }
+  packing transposed = {.w = w,
+                        .tap = l->tap,
+                        .taps = taps,
+                        .tap_step = in * v->k,
+                        .groups = v->groups,
+                        .group_step = out,
+                        .rows = out,
+                        .row_step = 1,
+                        .columns = in,
+                        .column_step = v->k,
+                        .packed = packed};
+  pack(&transposed);
   product p = {.gather = {.x = dy,
                           .h = v->p,
                           .w = v->q,
@@ -311,10 +352,15 @@ static tx_status run_phase(const tx_conv_shape *v, const float *dy, const float 
 
 tx_status tx_conv_gemm_input_gradient(const tx_conv_shape *v, const float *dy, const float *w, float *dx) {
   const int64_t in = v->c / v->groups;
-  int64_t *lists = tx_alloc((size_t)(2 * (v->r + v->s) + 2 * v->r * v->s) * sizeof(int64_t));
+  int64_t *lists = tx_alloc((size_t)(2 * (v->r + v->s) + 3 * v->r * v->s) * sizeof(int64_t));
   float *packed = tx_alloc((size_t)(v->r * v->s * v->k * panel_columns(in)) * sizeof(float));
   tx_status status = lists == NULL || packed == NULL ? TX_ENOMEM : TX_OK;
-  const phase_list l = {lists, lists + v->r, lists + 2 * v->r, lists + 2 * v->r + v->s, lists + 2 * (v->r + v->s)};
+  const phase_list l = {.tap_h = lists,
+                        .offset_h = lists + v->r,
+                        .tap_w = lists + 2 * v->r,
+                        .offset_w = lists + 2 * v->r + v->s,
+                        .offsets = lists + 2 * (v->r + v->s),
+                        .tap = lists + 2 * (v->r + v->s + v->r * v->s)};
   for (int64_t i = 0; i < tx_min_i64(v->stride[0], v->h) && status == TX_OK; i++) {
     for (int64_t j = 0; j < tx_min_i64(v->stride[1], v->w) && status == TX_OK; j++) {
       status = run_phase(v, dy, w, i, j, &l, packed, dx);
