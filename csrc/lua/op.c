@@ -304,7 +304,7 @@ static int read_inputs(lua_State *L, const tx_op *op, int last, int options, inp
       }
       continue;
     }
-    if (given && !(op->where & TX_INPUT_NUMBERS)) bring_tensor(L, arg, options != 0 ? last - 1 : last);
+    if (given && i > 0 && !(op->where & TX_INPUT_NUMBERS)) bring_tensor(L, arg, options != 0 ? last - 1 : last);
     in->few[i] = read_input(L, op, given ? arg : lua_gettop(L) + 1, name);
     arg++;
   }
