@@ -98,6 +98,38 @@ case("gradient 8x8", function()
   (w2 * small):sum():backward()
 end)
 
+local F = tr.nn.functional
+--- A layer's function of x, alone and with the gradient of its sum.
+local function layer(name, x, f)
+  local leaf = x:clone()
+  leaf.requires_grad = true
+  case(name, function() return f(x) end)
+  case("gradient " .. name, function()
+    leaf.grad = nil
+    f(leaf):sum():backward()
+  end)
+end
+local gamma, beta = tr.rand({ 64 }, { requires_grad = true }), tr.rand({ 64 }, { requires_grad = true })
+local scores, classes = tr.rand(65536, 6), tr.randint(1, 6, { 65536 })
+local many, labels = tr.rand(1024, 1000), tr.randint(1, 1000, { 1024 })
+layer("batch_norm", images, function(x) return F.batch_norm(x, gamma, beta, { training = true }) end)
+layer("relu", images, F.relu)
+layer("silu", images, F.silu)
+layer("gelu", images, F.gelu)
+layer("dropout", images, function(x) return F.dropout(x, 0.5) end)
+layer("max_pool2d 2", images, function(x) return F.max_pool2d(x, 2) end)
+layer("max_pool2d 3/2", images, function(x) return F.max_pool2d(x, 3, { stride = 2, padding = 1 }) end)
+layer("avg_pool2d 2", images, function(x) return F.avg_pool2d(x, 2) end)
+layer("global_avg_pool", images, F.global_avg_pool)
+layer("softmax", many, F.softmax)
+layer("log_softmax", many, F.log_softmax)
+layer("cross_entropy", scores, function(x) return F.cross_entropy(x, classes) end)
+layer("cross_entropy of 1000", many, function(x) return F.cross_entropy(x, labels) end)
+layer("cross_entropy smoothed", many, function(x) return F.cross_entropy(x, labels, { label_smoothing = 0.1 }) end)
+layer("focal_loss", scores, function(x) return F.focal_loss(x, classes) end)
+layer("mse_loss", a, function(x) return F.mse_loss(x, b) end)
+layer("linear", a, function(x) return F.linear(x, w, row) end)
+
 local function wanted(name)
   for _, word in ipairs(options.only or {}) do
     if name:find(word, 1, true) then return true end

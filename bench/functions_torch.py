@@ -8,6 +8,7 @@ import sys
 import time
 
 import torch
+import torch.nn.functional as F
 
 torch.set_num_threads(int(sys.argv[1]))
 a, b = torch.rand(1024, 1024), torch.rand(1024, 1024)
@@ -88,6 +89,45 @@ CASES = {
     "gradient normalize": gradient(lambda: (w - w.mean(1, keepdim=True)) / (w.std(1, keepdim=True) + 1e-5)),
     "gradient 8x8": small_gradient,
 }
+
+
+def layer(name, x, f):
+    leaf = x.clone().requires_grad_(True)
+
+    def work():
+        leaf.grad = None
+        f(leaf).sum().backward()
+    CASES[name] = lambda: f(x)
+    CASES["gradient " + name] = work
+
+
+def focal_loss(x):
+    lp = F.log_softmax(x, 1).gather(1, classes[:, None])
+    return (-((1 - lp.exp()) ** 2) * lp).mean()
+
+
+pixels = images.permute(0, 3, 1, 2)  # channels last in memory
+gamma, beta = torch.rand(64, requires_grad=True), torch.rand(64, requires_grad=True)
+scores, classes = torch.rand(65536, 6), torch.randint(0, 6, (65536,))
+many, labels = torch.rand(1024, 1000), torch.randint(0, 1000, (1024,))
+turned_w = w.detach().t().contiguous().requires_grad_(True)
+layer("batch_norm", pixels, lambda x: F.batch_norm(x, None, None, gamma, beta, training=True))
+layer("relu", pixels, F.relu)
+layer("silu", pixels, F.silu)
+layer("gelu", pixels, F.gelu)
+layer("dropout", pixels, lambda x: F.dropout(x, 0.5))
+layer("max_pool2d 2", pixels, lambda x: F.max_pool2d(x, 2))
+layer("max_pool2d 3/2", pixels, lambda x: F.max_pool2d(x, 3, 2, 1))
+layer("avg_pool2d 2", pixels, lambda x: F.avg_pool2d(x, 2))
+layer("global_avg_pool", pixels, lambda x: x.mean((2, 3)))
+layer("softmax", many, lambda x: F.softmax(x, 1))
+layer("log_softmax", many, lambda x: F.log_softmax(x, 1))
+layer("cross_entropy", scores, lambda x: F.cross_entropy(x, classes))
+layer("cross_entropy of 1000", many, lambda x: F.cross_entropy(x, labels))
+layer("cross_entropy smoothed", many, lambda x: F.cross_entropy(x, labels, label_smoothing=0.1))
+layer("focal_loss", scores, focal_loss)
+layer("mse_loss", a, lambda x: F.mse_loss(x, b))
+layer("linear", a, lambda x: F.linear(x, turned_w, row))
 
 
 def shortest(f, calls):

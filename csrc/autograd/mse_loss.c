@@ -92,15 +92,33 @@ static tx_status forward(tx_call *call) {
   return status;
 }
 
+/* dx = factor * dy * (x - target); dy is one number (step 0) or stands beside x (step 1). */
+static void dx_f32(int64_t n, double factor, const float *x, const float *target, const float *dy, int64_t step,
+                   float *dx) {
+  float f = (float)factor, whole = (float)(factor * (double)dy[0]);
+  if (step == 0) {
+    for (int64_t i = 0; i < n; i++) dx[i] = whole * (x[i] - target[i]);
+  } else {
+    for (int64_t i = 0; i < n; i++) dx[i] = f * dy[i] * (x[i] - target[i]);
+  }
+}
+
+static void dx_f64(int64_t n, double factor, const double *x, const double *target, const double *dy, int64_t step,
+                   double *dx) {
+  for (int64_t i = 0; i < n; i++) dx[i] = factor * dy[i * step] * (x[i] - target[i]);
+}
+
 static void dx_block(void *context, int64_t block, int worker) {
   (void)worker;
   pass *p = context;
-  int64_t first = block * p->size, last = p->count - first < p->size ? p->count : first + p->size;
-  int64_t step = tx_numel(p->dy) == p->count ? 1 : 0;
-  for (int64_t i = first; i < last; i++) {
-    double apart = tx_get_real(p->x->dtype, tx_data(p->x), i) - tx_get_real(p->x->dtype, tx_data(p->target), i);
-    double dy = tx_get_real(p->x->dtype, tx_data(p->dy), i * step);
-    tx_set_real(p->x->dtype, tx_data(p->dx), i, p->scale * dy * apart);
+  int64_t first = block * p->size, n = p->count - first < p->size ? p->count - first : p->size;
+  int64_t step = p->dy->dims == p->x->dims && p->x->dims > 0 ? 1 : 0, at = first * step;
+  if (p->x->dtype == TX_F32) {
+    dx_f32(n, p->scale, tx_f32(p->x) + first, tx_f32(p->target) + first, tx_f32(p->dy) + at, step,
+           tx_f32(p->dx) + first);
+  } else {
+    dx_f64(n, p->scale, tx_f64(p->x) + first, tx_f64(p->target) + first, tx_f64(p->dy) + at, step,
+           tx_f64(p->dx) + first);
   }
 }
 
