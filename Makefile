@@ -55,7 +55,8 @@ $(BUILD)/%.o: csrc/%.c Makefile
 	$(call say,CC $<)$(CC) $(CFLAGS) $(TX_CFLAGS) $(TX_SANITIZE) -MMD -MP -c -o $@ $<
 
 # stb_image counts on sums and shifts that wrap around
-$(BUILD)/data/stb.o: TX_CFLAGS += -fwrapv $(if $(TX_SANITIZE),-fno-sanitize=shift)
+$(BUILD)/data/stb.o: TX_CFLAGS += -fwrapv
+$(BUILD)/data/stb.o: override TX_SANITIZE += -fno-sanitize=shift
 
 define isa_rule
 $(BUILD)/kernels/simd/$(1)/%.o: csrc/kernels/simd/%.c Makefile
