@@ -1,4 +1,8 @@
-/* activation.c - blocks of elements handed to the kernels activate and activate_grad. */
+/* activation.c - blocks of elements handed to the kernels activate and activate_grad.
+ *
+ * ReLU keeps its result for backward, which tells as well as x where the slope is 1, and which the next layer mostly
+ * keeps anyway; the others keep x. The gradient is written over dy when nobody else holds that.
+ */
 #include "autograd/activation.h"
 
 #include "autograd/layer.h"

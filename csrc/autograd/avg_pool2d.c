@@ -1,7 +1,8 @@
-/* avg_pool2d.c - the mean of every window, per channel. Padding counts as zeros, or (count_include_pad=false) not at all.
+/* avg_pool2d.c - the mean of every window, per channel. Padding counts as zeros, or (count_include_pad=false) not at
+ * all.
  *
- * Backward walks over pixels and writes each once, as the sum of its windows' gradients, each divided by what its window
- * was divided by.
+ * Backward walks over pixels and writes each once, as the sum of its windows' gradients, each divided by what its
+ * window was divided by.
  */
 #include "autograd/layer.h"
 #include "autograd/list.h"

@@ -12,7 +12,7 @@ enum { X, GAMMA };                                      /* inputs; the others fo
 enum { BETA = 1, RUNNING_MEAN, RUNNING_VAR, RESIDUAL }; /* places after gamma */
 enum { SAVED_X, SAVED_GAMMA, SAVED_BETA, SAVED_STATISTICS, SAVED_Y };
 
-/* -- shared with conv2d_batch_norm ----------------------------------------------------------------------------------- */
+/* -- shared with conv2d_batch_norm ------------------------------------------------------------------------------- */
 
 static tx_status check_residual(const tx_call *call, int input, int dims, const int64_t *shape) {
   const tx_tensor *residual = call->in[input];
@@ -152,7 +152,9 @@ tx_status tx_batch_norm_backward(tx_call *call, int at, const tx_batch_norm_para
   return status;
 }
 
-/* -- the function ---------------------------------------------------------------------------------------------------- */
+/* -- the function ------------------------------------------------------------------------------------------------ */
+
+/* Forward keeps x, gamma, beta and the statistics; the normalized values are made again from them in backward. */
 
 static tx_status check(const tx_call *call) {
   const tx_tensor *x = call->in[X];

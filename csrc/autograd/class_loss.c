@@ -1,4 +1,15 @@
-/* class_loss.c - one pass over the rows forward (log-sum-exp and loss), one backward (the gradient, written once). */
+/* class_loss.c - one pass over the rows forward (log-sum-exp and loss), one backward (the gradient, written once).
+ *
+ * Forward keeps two numbers per row, its highest score and the logarithm of the sum of e^(x - highest), from which
+ * every log p of the row follows without overflow; log p itself is never stored. A row's loss is computed in f64.
+ *
+ * Backward: with L the loss and p = softmax(x), the chain rule through log p gives for class c
+ *
+ *     dL/dx[c] = factor * p[c] - (what L takes from log p[c] itself)
+ *
+ * The kernel scaled_softmax writes the first term; the second is subtracted, at the label, and with label smoothing
+ * at all.
+ */
 #include "autograd/class_loss.h"
 
 #include <math.h>
@@ -44,8 +55,8 @@ static double log_p(const pass *p, int64_t row, int64_t class0) {
   return x - highest_of(p, row) - logsum_of(p, row);
 }
 
-/* The sum of w[c] * (x[c] - base) over n classes; w may be NULL. Inlined with a constant dtype; four sums side by side keep
- * an addition from waiting for the one before. */
+/* The sum of w[c] * (x[c] - base) over n classes; w may be NULL. Inlined with a constant dtype; four sums side by
+ * side keep an addition from waiting for the one before. */
 static inline double weighted_sum(tx_dtype dtype, int64_t n, const void *x, int64_t first, const void *w, double base) {
   double sum[4] = {0};
   int64_t c = 0;
@@ -69,7 +80,7 @@ static double all_log_p(const pass *p, int64_t row) {
   return sum - p->weights * logsum_of(p, row);
 }
 
-/* -- checks ------------------------------------------------------------------------------------------------------------ */
+/* -- checks ------------------------------------------------------------------------------------------------------ */
 
 static tx_status check_shapes(const tx_call *call) {
   const tx_tensor *x = call->in[SCORES], *labels = call->in[LABELS];
@@ -101,7 +112,7 @@ static tx_status check_labels(const char *name, const pass *p) {
   return TX_OK;
 }
 
-/* -- forward ----------------------------------------------------------------------------------------------------------- */
+/* -- forward ----------------------------------------------------------------------------------------------------- */
 
 /* (1 - p)^gamma, and 1 where both are 0. */
 static double focus(double p, double gamma) { return gamma == 0 ? 1 : pow(1 - p, gamma); }
@@ -200,7 +211,7 @@ tx_status tx_class_loss_forward(tx_call *call, const tx_class_loss *loss) {
   return status;
 }
 
-/* -- backward ---------------------------------------------------------------------------------------------------------- */
+/* -- backward ---------------------------------------------------------------------------------------------------- */
 
 /* The derivative of the result by this row's loss. */
 static double dloss(const pass *p, int64_t row) {

@@ -2,14 +2,14 @@
  *
  *     scores {N,C} or {N,...,C}: C numbers per row        labels {N} or {N,...}: i64, 1..C        weight {C}
  *
- * With log p = x - log(sum of e^x) of a row (nll_loss: the scores are log p already), y its label and w its weights (1
- * without), a row's loss is
+ * With log p = x - log(sum of e^x) of a row (nll_loss: the scores are log p already), y its label and w its weights
+ * (1 without), a row's loss is
  *
  *     (1 - s) * w[y] * -log p[y]  +  s / C * sum over c of w[c] * -log p[c]       s: label smoothing
  *     w[y] * (1 - p[y])^gamma * -log p[y]                                         focal_loss
  *
- * and the result is the rows' losses themselves ("none"), their sum, or their mean, which in cross_entropy and nll_loss is
- * the sum divided by the sum of w[y] as in PyTorch. Rows whose label is `ignore_index` count nowhere.
+ * and the result is the rows' losses themselves ("none"), their sum, or their mean, which in cross_entropy and
+ * nll_loss is the sum divided by the sum of w[y] as in PyTorch. Rows whose label is `ignore_index` count nowhere.
  *
  * Source of the focal loss: Lin, Goyal, Girshick, He, Dollar, "Focal loss for dense object detection", ICCV 2017.
  */

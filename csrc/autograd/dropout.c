@@ -1,7 +1,7 @@
 /* dropout.c - y = x / (1 - p) with probability 1 - p, else 0; dx = dy, treated alike.
  *
- * The decision for an element is a pure function of the generator's seed, the number of the call and the element's place,
- * so it is the same on any number of threads, and backward makes it again instead of keeping a mask.
+ * The decision for an element is a pure function of the generator's seed, the number of the call and the element's
+ * place, so it is the same on any number of threads, and backward makes it again instead of keeping a mask.
  *
  * Source: Srivastava, Hinton, Krizhevsky, Sutskever, Salakhutdinov, "Dropout", JMLR 2014.
  */

@@ -1,4 +1,9 @@
-/* layer.c - checks that the functions of texres.nn.functional share. */
+/* layer.c - checks that the functions of texres.nn.functional share.
+ *
+ * Messages name the function, the argument as its signature has it, and what was given:
+ *
+ *     batch_norm: gamma is {4}, but there are 3 channels in the last dimension of x: {3} is needed (x {2,4,4,3})
+ */
 #include "autograd/layer.h"
 
 #include <stdio.h>

@@ -1,4 +1,10 @@
-/* linear.c - y = x w + b over the last dimension; dx = dy w^T, dw = x^T dy, db = sum of dy over all rows. */
+/* linear.c - y = x w + b over the last dimension; dx = dy w^T, dw = x^T dy, db = sum of dy over all rows.
+ *
+ *     x {...,in}   w {in,out}   b {out}  ->  y {...,out}
+ *
+ * All dimensions of x but the last count as one: `rows` rows of `in` features. A single {in} is one row. The three
+ * products are one call of the matrix product each; b is laid into y first, and the product is added to it.
+ */
 #include <string.h>
 
 #include "autograd/layer.h"
@@ -62,6 +68,7 @@ static tx_status forward(tx_call *call) {
   return status;
 }
 
+/* dy {...,out} is contiguous: rows x out. */
 static tx_status run_backward(tx_call *call, tx_tensor *dy) {
   const tx_tensor *x = tx_saved(call, X), *w = tx_saved(call, W);
   int64_t in = w->shape[0], out = w->shape[1], rows = 1;

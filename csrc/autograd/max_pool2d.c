@@ -1,8 +1,8 @@
 /* max_pool2d.c - the largest pixel of every window, per channel; the gradient goes to the first such pixel.
  *
- * Forward keeps, beside y, where in its window each maximum stood: row * S + column, as 16-bit numbers (a u8 tensor of
- * twice as many bytes as y has elements). Backward walks over pixels, not windows, and writes each once: a pixel gathers
- * the gradients of those windows over it that chose it, so no two threads meet.
+ * Forward keeps, beside y, where in its window each maximum stood: row * S + column, as 16-bit numbers (a u8 tensor
+ * of twice as many bytes as y has elements). Backward walks over pixels, not windows, and writes each once: a pixel
+ * gathers the gradients of those windows over it that chose it, so no two threads meet.
  */
 #include "autograd/layer.h"
 #include "autograd/list.h"

@@ -1,4 +1,8 @@
-/* mse_loss.c - (x - target)^2, its mean or its sum; dx = 2 (x - target) dy, dtarget = -dx. */
+/* mse_loss.c - (x - target)^2, its mean or its sum; dx = 2 (x - target) dy, dtarget = -dx.
+ *
+ * A sum is taken over blocks of elements, in f64, and the blocks' sums are added in their order: the same bits on any
+ * number of threads. The gradient of the mean carries 1 / count, that of "none" has a dy for every element.
+ */
 #include "autograd/class_loss.h"
 #include "autograd/layer.h"
 #include "autograd/list.h"

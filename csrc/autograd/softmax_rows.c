@@ -1,4 +1,9 @@
-/* softmax_rows.c - softmax along one dimension: moved to the end when it is another one, then row by row. */
+/* softmax_rows.c - softmax along one dimension: moved to the end when it is another one, then row by row.
+ *
+ *     {N,C,H} along dimension 2   ->   {N,H,C}, N*H rows of C numbers   ->   softmax   ->   {N,C,H}
+ *
+ * Backward needs the result alone, in the order in which forward gave it out.
+ */
 #include "autograd/softmax_rows.h"
 
 #include "autograd/layer.h"

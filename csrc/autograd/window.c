@@ -1,4 +1,12 @@
-/* window.c - arithmetic on the windows of a pooling. */
+/* window.c - arithmetic on the windows of a pooling; rows and columns are alike and treated one after the other.
+ *
+ *     size 5, length 3, stride 2, one pixel of padding on each side (.):
+ *
+ *         . 0 1 2 3 4 .        window 0 covers pixels 0 to 1, window 1 pixels 1 to 3, window 2 pixels 3 to 4;
+ *         |___|                pixel 1 lies in windows 0 and 1, pixel 2 in window 1 alone
+ *             |___|
+ *                 |___|
+ */
 #include "autograd/window.h"
 
 /* One dimension: where windows start (`before` pixels outside) and how many there are. */
@@ -6,6 +14,7 @@ typedef struct line {
   int64_t before, after, count;
 } line;
 
+/* "same" is TensorFlow's rule: as many windows as strides fit into the image, the odd pixel of padding behind it. */
 static line lay_out(const tx_padding *padding, bool rows, int64_t size, int64_t length, int64_t stride) {
   line l = {0};
   if (padding->mode == TX_PAD_SAME) {
@@ -73,6 +82,7 @@ tx_status tx_window_make(const char *operation, const tx_window_params *params, 
   return TX_OK;
 }
 
+/* From where the window starts, or the image, to where the first of both ends. */
 tx_span tx_window_pixels(int64_t at, int64_t stride, int64_t before, int64_t length, int64_t size) {
   int64_t first = at * stride - before, end = first + length;
   if (first < 0) first = 0;
@@ -80,6 +90,7 @@ tx_span tx_window_pixels(int64_t at, int64_t stride, int64_t before, int64_t len
   return (tx_span){first, end - first};
 }
 
+/* Window w covers pixel `at` when w * stride - before <= at < w * stride - before + length. */
 tx_span tx_pixel_windows(int64_t at, int64_t stride, int64_t before, int64_t length, int64_t windows) {
   int64_t last = (at + before) / stride, first = at + before < length ? 0 : (at + before - length) / stride + 1;
   if (last > windows - 1) last = windows - 1;

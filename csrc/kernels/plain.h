@@ -1,6 +1,7 @@
 /* plain.h - the f64 twins of kernels in list.h: plain C, one version for every CPU, for gradient checks.
  *
- * tx_<name>_f64 computes in double what tx_<name>_f32_ref computes in float; both come from one text, kernels/ref/<...>_body.h.
+ * tx_<name>_f64 computes in double what tx_<name>_f32_ref computes in float; both come from one text,
+ * kernels/ref/<...>_body.h.
  */
 #ifndef TX_KERNELS_PLAIN_H
 #define TX_KERNELS_PLAIN_H

@@ -1,4 +1,14 @@
-/* norm.c - batch norm's passes: blocks of rows handed to the kernels, per-channel numbers joined in the order of blocks. */
+/* norm.c - batch norm's passes: blocks of rows handed to the kernels, per-channel numbers joined in the order of
+ * blocks.
+ *
+ *     statistics   read x                                    per block: sum and squared deviations, from the cache
+ *     forward      read x (residual), write y
+ *     backward     read x, dy (y)                            sums of dz and of dz (x - mean): dbeta and dgamma
+ *                  read x, dy (y), write dx (dresidual)      dx = dz * of_dz + x * of_x + constant
+ *
+ * ReLU's gate is not stored. Behind a plain normalization x * scale + shift > 0 says again where it was open, bit for
+ * bit as in forward; behind a residual addition y is read, which the next layer keeps anyway.
+ */
 #include "tensor/norm.h"
 
 #include <string.h>
@@ -49,7 +59,7 @@ static void *channel_arrays(int64_t arrays, int64_t c, size_t size) {
   return tx_alloc(bytes);
 }
 
-/* -- statistics -------------------------------------------------------------------------------------------------------- */
+/* -- statistics -------------------------------------------------------------------------------------------------- */
 
 typedef struct moments_pass {
   cutting b;
@@ -73,8 +83,8 @@ static void moments_block(void *context, int64_t block, int worker) {
   }
 }
 
-/* Joins the sums and the squared deviations from the block's own mean; block b has count[b] rows. Chan, Golub, LeVeque,
- * "Updating formulae and a pairwise algorithm for computing sample variances", 1979. */
+/* Joins the sums and the squared deviations from the block's own mean; block b has count[b] rows. Chan, Golub,
+ * LeVeque, "Updating formulae and a pairwise algorithm for computing sample variances", 1979. */
 static void join(int64_t blocks, int64_t c, const int64_t *count, const double *sum, const double *square, double *mean,
                  double *variance) {
   int64_t rows = 0;
@@ -111,7 +121,7 @@ tx_status tx_norm_moments(tx_dtype dtype, int64_t rows, int64_t c, const void *x
   return failed ? TX_ENOMEM : TX_OK;
 }
 
-/* -- forward ----------------------------------------------------------------------------------------------------------- */
+/* -- forward ----------------------------------------------------------------------------------------------------- */
 
 void tx_norm_affine(const tx_norm *n, void *scale, void *shift) {
   for (int64_t j = 0; j < n->c; j++) {
@@ -153,7 +163,7 @@ tx_status tx_norm_forward(const tx_norm *n, void *y) {
   return TX_OK;
 }
 
-/* -- backward ---------------------------------------------------------------------------------------------------------- */
+/* -- backward ---------------------------------------------------------------------------------------------------- */
 
 typedef struct backward_pass {
   cutting b;

@@ -1,14 +1,14 @@
 /* norm.h - normalization over channels: the passes of batch norm, alone or fused with a residual addition and ReLU.
  *
- * The data is a matrix of `rows` x `c`, x[row * c + channel]: an image batch {N,H,W,C} has N*H*W rows, a batch of features
- * {N,C} has N. With statistics per channel
+ * The data is a matrix of `rows` x `c`, x[row * c + channel]: an image batch {N,H,W,C} has N*H*W rows, a batch of
+ * features {N,C} has N. With statistics per channel
  *
  *     z = (x - mean) * invstd * gamma + beta [+ residual]        y = relu ? max(z, 0) : z
  *
  * or, with add_last, the residual is added to y, as in the block x + relu(norm(conv(x))).
  *
- * Source: Ioffe, Szegedy, "Batch normalization", ICML 2015. All passes run on several threads, over blocks of rows that
- * depend on rows and c alone; statistics are accumulated in f64.
+ * Source: Ioffe, Szegedy, "Batch normalization", ICML 2015. All passes run on several threads, over blocks of rows
+ * that depend on rows and c alone; statistics are accumulated in f64.
  */
 #ifndef TX_TENSOR_NORM_H
 #define TX_TENSOR_NORM_H
@@ -26,8 +26,8 @@ typedef struct tx_norm {
   bool relu, add_last;
 } tx_norm;
 
-/* Mean and biased variance of every channel (M2 / rows); needs rows >= 1. The error of the variance does not grow with the
- * mean: blocks are measured around their own mean and joined by Chan's formula. */
+/* Mean and biased variance of every channel (M2 / rows); needs rows >= 1. The error of the variance does not grow
+ * with the mean: blocks are measured around their own mean and joined by Chan's formula. */
 tx_status tx_norm_moments(tx_dtype dtype, int64_t rows, int64_t c, const void *x, double *mean, double *variance);
 
 /* z = x * scale + shift: the same normalization as two factors per channel, in n->dtype. */
@@ -36,11 +36,13 @@ void tx_norm_affine(const tx_norm *n, void *scale, void *shift);
 /* Writes y [rows * c]; y may be x or residual. */
 tx_status tx_norm_forward(const tx_norm *n, void *y);
 
-/* Gradients from dy [rows * c]; a NULL target is left out. y is what forward wrote; it is read only where ReLU follows a
- * residual addition, and may be NULL otherwise. dresidual is for that case, too: in the others it is dy. `batch` says that mean and invstd were taken from x itself (training), so
- * that the gradient flows through them; else they are constants. dx may be dy.
+/* Gradients from dy [rows * c]; a NULL target is left out. y is what forward wrote; it is read only where ReLU
+ * follows a residual addition, and may be NULL otherwise. dresidual is for that case, too: in the others it is dy.
+ * `batch` says that mean and invstd were taken from x itself (training), so that the gradient flows through them;
+ * else they are constants. dx may be dy.
  *
- *     dz = relu ? (y > 0 ? dy : 0) : dy      dresidual = dz      dbeta = sum dz      dgamma = sum dz * (x - mean) * invstd
+ *     dz = relu ? (y > 0 ? dy : 0) : dy      dresidual = dz
+ *     dbeta = sum dz      dgamma = sum dz * (x - mean) * invstd
  *     dx = gamma * invstd * (dz - [batch] (dbeta + (x - mean) * invstd * dgamma) / rows)
  */
 tx_status tx_norm_backward(const tx_norm *n, const void *y, bool batch, const void *dy, void *dx, void *dresidual,

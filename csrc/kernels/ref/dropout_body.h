@@ -1,4 +1,5 @@
-/* dropout_body.h - the text of kernels/ref/dropout.c for one type: REAL is float or double, NAME(x) the function's name. */
+/* dropout_body.h - the text of kernels/ref/dropout.c for one type: REAL is float or double, NAME(x) the function's
+ * name. */
 
 void NAME(dropout)(int64_t n, int64_t first, uint64_t seed, uint64_t stream, uint32_t threshold, REAL scale,
                    const REAL *x, REAL *y) {

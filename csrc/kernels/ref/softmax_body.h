@@ -1,4 +1,5 @@
-/* softmax_body.h - the text of kernels/ref/softmax.c for one type: REAL is float or double, NAME(x) the function's name. */
+/* softmax_body.h - the text of kernels/ref/softmax.c for one type: REAL is float or double, NAME(x) the function's
+ * name. */
 
 /* The highest of a row (a NaN wins), and the sum of e^(x - highest). */
 static double NAME(row_sum)(int64_t n, const REAL *x, REAL *highest) {

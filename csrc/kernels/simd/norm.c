@@ -1,8 +1,8 @@
 /* norm.c - kernels on channels: x is rows x c, one row after the other.
  *
  * Rows whose width is no multiple of VF are taken several at a time, as one row of `fold` * c elements whose channels
- * repeat: c = 3 and VF = 16 make rows of 48 elements, three full vectors. What remains is done row by row with a part of a
- * vector at the end.
+ * repeat: c = 3 and VF = 16 make rows of 48 elements, three full vectors. What remains is done row by row with a part
+ * of a vector at the end.
  */
 #include "kernels/simd/simd.h"
 
@@ -33,10 +33,10 @@ static void add_folded(int64_t times, int64_t c, const double *from, double *to)
 
 static int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
 
-/* -- sums -------------------------------------------------------------------------------------------------------------- */
+/* -- sums -------------------------------------------------------------------------------------------------------- */
 
-/* Adds the first `width` channels of rows that stand c apart to sum[], or with `mean` their squared distances from it. Row
- * by row, as memory has them: the sums wait in the first-level cache. */
+/* Adds the first `width` channels of rows that stand c apart to sum[], or with `mean` their squared distances from
+ * it. Row by row, as memory has them: the sums wait in the first-level cache. */
 TX_INLINE void sum_rows(int64_t rows, int64_t c, int64_t width, const float *x, const double *mean, double *sum) {
   for (int64_t i = 0; i < rows; i++, x += c) {
     int64_t j = 0;
@@ -91,7 +91,7 @@ void TX_SIMD_NAME(channel_square_f32)(int64_t rows, int64_t c, const float *x, c
   }
 }
 
-/* -- normalize --------------------------------------------------------------------------------------------------------- */
+/* -- normalize --------------------------------------------------------------------------------------------------- */
 
 /* Where a residual is added. */
 typedef enum adding { NOTHING, BEFORE_RELU, AFTER_RELU } adding;
@@ -148,7 +148,7 @@ void TX_SIMD_NAME(norm_apply_f32)(int64_t rows, int64_t c, const float *x, const
   apply(add, relu, rows, c, x, scale, shift, residual, y);
 }
 
-/* -- gradient ---------------------------------------------------------------------------------------------------------- */
+/* -- gradient ---------------------------------------------------------------------------------------------------- */
 
 typedef enum gate { OPEN, BY_X, BY_Y } gate;
 

@@ -1,4 +1,8 @@
-/* pool.c - kernels on windows of pixels: the channels of a vector together, tap by tap. */
+/* pool.c - kernels on windows of pixels: the channels of a vector together, tap by tap.
+ *
+ * A tap is a pixel of the window, c channels next to each other in memory. The result of a vector of channels stays
+ * in registers over all taps; an index is a 16-bit number in memory and a 32-bit one in registers.
+ */
 #include "kernels/simd/simd.h"
 
 typedef uint16_t vindex __attribute__((vector_size(VF * 2)));
@@ -16,6 +20,7 @@ TX_INLINE void store_index(uint16_t *p, vint v, int64_t n) {
 
 TX_INLINE vint vi_select(vint condition, vint a, vint b) { return (a & condition) | (b & ~condition); }
 
+/* n channels (VF, or what is left) of one window; a NaN counts as larger than all numbers, the first one stays. */
 TX_INLINE void max_part(int64_t n, int64_t rows, int64_t columns, int64_t row_step, int64_t c, const float *x,
                         int64_t first, int64_t index_step, float *y, uint16_t *index) {
   vfloat most = vf_load_part(x, n);
@@ -39,6 +44,7 @@ void TX_SIMD_NAME(max_window_f32)(int64_t rows, int64_t columns, int64_t row_ste
   if (j < c) max_part(c - j, rows, columns, row_step, c, x + j, first, index_step, y + j, index + j);
 }
 
+/* n channels of one pixel, over the windows that cover it: the taps here are windows. */
 TX_INLINE void max_grad_part(int64_t n, int64_t rows, int64_t columns, int64_t row_step, int64_t c, const float *dy,
                              const uint16_t *index, int64_t first, int64_t index_step, int64_t column_step, float *dx) {
   vfloat sum = vf_set(0);

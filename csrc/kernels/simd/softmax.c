@@ -1,4 +1,8 @@
-/* softmax.c - kernels on rows of class scores; a row may be shorter than a vector. */
+/* softmax.c - kernels on rows of class scores; a row may be shorter than a vector.
+ *
+ * Two passes over a row: the highest score, then e^(x - highest), which is at most 1, with its sum. The lanes that a
+ * row leaves over count as -inf in the first and as 0 in the second.
+ */
 #include "kernels/simd/vmath.h"
 
 /* The first n lanes of v, `other` in the rest. */
