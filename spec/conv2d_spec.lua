@@ -127,6 +127,11 @@ describe("conv2d", function()
       assert.equal("gemm", plan.forward.algorithm)
     end)
 
+    it("takes gemm for images so wide that a row of winograd's tiles would fill memory", function()
+      local x = tr.zeros(1, 1, 1, 1):expand(1, 16, 1 << 20, 64)
+      assert.equal("gemm", tr.conv2d_plan(x, tr.empty(3, 3, 64, 64), { padding = 1 }).forward.algorithm)
+    end)
+
     it("gives the same bits for any number of threads", function()
       local before, first = tr.num_threads(), {}
       finally(function() tr.set_num_threads(before) end)

@@ -16,13 +16,14 @@
 
 enum {
   MOST_CHANNELS = 512, /* of either side, for the sake of Winograd's error */
+  MOST_ROW = 16 << 20, /* floats of a row of tiles, transformed: at least one stands in memory for each core */
   TILE_COST = 2        /* of transforming one number of a tile, per channel of either side, in multiply-adds */
 };
 
 static bool winograd_applies(const tx_conv_shape *v) {
   return v->r == 3 && v->s == 3 && v->stride[0] == v->stride[1] && v->stride[0] <= 2 && v->dilation[0] == 1 &&
          v->dilation[1] == 1 && v->groups == 1 && v->top <= 2 && v->left <= 2 && v->c <= MOST_CHANNELS &&
-         v->k <= MOST_CHANNELS;
+         v->k <= MOST_CHANNELS && (tx_max_i64(v->w, v->q) / 4 + 2) * 81 * (v->c + v->k) <= MOST_ROW;
 }
 
 /* Channels that are computed: whole vectors, about. */
@@ -62,7 +63,7 @@ const char *tx_conv_why(const tx_conv_shape *v, const tx_conv_plan *plan, char t
     snprintf(text, TX_CONV_WHY, "%s",
              is_depthwise(v) ? "one filter per channel"
              : v->groups > 1 ? "groups"
-                             : "not a 3x3 of stride 1 or 2, or too many channels for winograd's error");
+                             : "not a 3x3 of stride 1 or 2, too many channels for winograd's error, or too wide");
   }
   return text;
 }
