@@ -2,8 +2,8 @@
  *
  * Workers take the blocks of a job one at a time from a shared counter; so does the calling thread. When the counter has
  * run out, the caller waits for blocks that others still compute, but not for workers that have not woken up: on a busy
- * machine a job never takes longer than it would on the calling thread alone. (An OpenMP region ends in a barrier of all
- * threads, which costs a time slice whenever one of them is not scheduled.)
+ * machine, where a worker may be off the CPU for milliseconds, the caller does the work itself. (An OpenMP region ends in
+ * a barrier of all threads, which costs a time slice whenever one of them is not scheduled.)
  *
  * The counter carries the job's number in its upper half, so a worker that comes late finds that its job is over and can
  * neither take a block of the next one by mistake nor hold it up.
@@ -26,7 +26,7 @@
 
 enum {
   WORTH_A_THREAD = 32768,     /* operations that a block should have */
-  SPINS_BEFORE_SLEEP = 20000, /* of an idle worker, about 50 us: the next job of a training step comes sooner */
+  SPINS_BEFORE_SLEEP = 20000, /* of an idle worker, some 0.1 to 0.4 ms: the next job of a training step comes sooner */
   SPINS_BEFORE_YIELD = 2000   /* of a caller that waits for the last blocks */
 };
 
