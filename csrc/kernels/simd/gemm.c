@@ -27,6 +27,7 @@ TX_INLINE void tile(int rows, int vectors, const tx_gemm *g, const float *a, con
   vfloat sum[ROWS][2];
   const float *group[(ROWS + 2) / 3];
   const int64_t row = g->a_row, a_step = g->a_step, b_step = g->b_step, soon_step = soon == NULL ? 0 : LINE;
+  if (soon == NULL) soon = (const char *)b; /* needed anyway */
 #pragma GCC unroll 16
   for (int i = 0; i < rows; i++) {
 #pragma GCC unroll 2
@@ -99,7 +100,8 @@ static tile_fn *const tiles[ROWS][2] = {
 
 void TX_SIMD_NAME(gemm_f32)(const tx_gemm *g) {
   const int64_t tile_count = (g->m + ROWS - 1) / ROWS;
-  const char *soon = g->soon, *end = soon == NULL ? NULL : soon + g->soon_bytes;
+  const char *soon = g->soon;
+  int64_t left = soon == NULL ? 0 : g->soon_bytes;
   for (int64_t j = 0; j < g->n; j += PANEL) {
     const float *b = g->b + j / PANEL * g->b_panel;
     const int64_t columns = g->n - j < PANEL ? g->n - j : PANEL;
@@ -107,8 +109,9 @@ void TX_SIMD_NAME(gemm_f32)(const tx_gemm *g) {
     for (int64_t t = 0; t < tile_count; t++) {
       const int64_t rows = (g->m - i) / (tile_count - t);
       tiles[rows - 1][columns > VF](g, g->a + i * g->a_row, b, g->c + i * g->c_row + j, columns,
-                                    soon < end ? soon : NULL);
-      soon += g->k * LINE;
+                                    left > 0 ? soon : NULL);
+      left -= g->k * LINE;
+      if (left > 0) soon += g->k * LINE;
       i += rows;
     }
   }
