@@ -1,6 +1,6 @@
 /* memory.c - the block cache behind tx_alloc.
  *
- * Large blocks are whole pages from mmap and carry a 64-byte header. Freed ones are kept in one list in the order of their
+ * Large blocks are whole pages of huge pages from mmap and carry a 64-byte header. Freed ones are kept in one list in the order of their
  * addresses, neighbours joined; a request takes the smallest that is large enough and leaves the rest of it in the list.
  * So the 32 MB of one layer's activations serve as twice 16 MB for the next layer's. Sizes are rounded up by 1/256, a
  * little more than a header and a page, so that halves of a block fit what is half as large.
@@ -116,22 +116,35 @@ static void shrink_to(size_t target) {
   }
 }
 
-static block *map_new(size_t capacity) {
-  size_t bound = live + capacity > peak ? live + capacity : peak;
-  bound += bound / 8;
-  if (mapped + capacity > bound) shrink_to(bound > capacity ? bound - capacity : 0);
-  void *pages = mmap(NULL, capacity, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-  if (pages == MAP_FAILED) {
-    shrink_to(0);
-    pages = mmap(NULL, capacity, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    if (pages == MAP_FAILED) return NULL;
-  }
+/* `bytes`, a multiple of HUGE_PAGE, that begin at one; NULL when the system has none. */
+static block *map_huge(size_t bytes) {
+  char *pages = mmap(NULL, bytes + HUGE_PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  if (pages == MAP_FAILED) return NULL;
+  const size_t before = (HUGE_PAGE - (uintptr_t)pages % HUGE_PAGE) % HUGE_PAGE;
+  if (before > 0) munmap(pages, before);
+  if (before < HUGE_PAGE) munmap(pages + before + bytes, HUGE_PAGE - before);
 #ifdef MADV_HUGEPAGE
-  if (capacity >= 2 * HUGE_PAGE) madvise(pages, capacity, MADV_HUGEPAGE);
+  madvise(pages + before, bytes, MADV_HUGEPAGE);
 #endif
-  mapped += capacity;
-  block *b = pages;
-  b->capacity = capacity;
+  return (block *)(void *)(pages + before);
+}
+
+/* Memory comes in huge pages, also for blocks that are smaller: Winograd's transforms write to 36 places at a time, and
+ * with small pages they wait for address translations. */
+static block *map_new(size_t capacity) {
+  const size_t bytes = (capacity + HUGE_PAGE - 1) / HUGE_PAGE * HUGE_PAGE;
+  size_t bound = live + bytes > peak ? live + bytes : peak;
+  bound += bound / 8;
+  if (mapped + bytes > bound) shrink_to(bound > bytes ? bound - bytes : 0);
+  block *b = map_huge(bytes);
+  if (b == NULL) {
+    shrink_to(0);
+    b = map_huge(bytes);
+    if (b == NULL) return NULL;
+  }
+  mapped += bytes;
+  b->capacity = bytes;
+  if (bytes - capacity >= LARGE) keep(split(b, capacity));
   return b;
 }
 
