@@ -1,9 +1,9 @@
 /* memory.c - the block cache behind tx_alloc.
  *
- * Large blocks are whole pages of huge pages from mmap and carry a 64-byte header. Freed ones are kept in one list in the order of their
- * addresses, neighbours joined; a request takes the smallest that is large enough and leaves the rest of it in the list.
- * So the 32 MB of one layer's activations serve as twice 16 MB for the next layer's. Sizes are rounded up by 1/256, a
- * little more than a header and a page, so that halves of a block fit what is half as large.
+ * Large blocks are cut from mmapped runs of huge pages and carry a 64-byte header. Freed ones are kept in one list in the
+ * order of their addresses, neighbours joined; a request takes the smallest that is large enough and leaves the rest of it
+ * in the list. So the 32 MB of one layer's activations serve as twice 16 MB for the next layer's. Sizes are rounded up by
+ * 1/256, a little more than a header and a page, so that halves of a block fit what is half as large.
  *
  *     address  ->   [ in use ][ kept ][ in use ][       kept       ]      [ kept ]
  */
