@@ -260,13 +260,3 @@ int64_t tx_option_int(lua_State *L, int arg, const char *operation, const char *
   lua_pop(L, 1);
   return value;
 }
-
-const char *tx_option_string(lua_State *L, int arg, const char *operation, const char *name, const char *preset) {
-  if (!push_option(L, arg, operation, name)) return preset;
-  if (lua_type(L, -1) != LUA_TSTRING) {
-    tx_error(L, "%s: %s must be a string, got %s", operation, name, tx_describe(L, -1));
-  }
-  const char *value = lua_tostring(L, -1); /* the table keeps it alive */
-  lua_pop(L, 1);
-  return value;
-}

@@ -170,14 +170,19 @@ static int l_tostring(lua_State *L) {
 
 /* -- changes in place ------------------------------------------------------------------------------------------------ */
 
+/* What every change in place returns: t, or the error. */
+static int return_self(lua_State *L, tx_status status) {
+  if (status != TX_OK) return tx_raise(L, status);
+  lua_settop(L, 1);
+  return 1;
+}
+
 /* t:fill(value) -> t */
 static int fill(lua_State *L, const char *operation, double value) {
   tx_tensor *t = tx_check_tensor(L, 1);
   tx_status status = tx_writable(operation, t);
   if (status == TX_OK) status = tx_fill(t, value);
-  if (status != TX_OK) return tx_raise(L, status);
-  lua_settop(L, 1);
-  return 1;
+  return return_self(L, status);
 }
 
 static int l_fill(lua_State *L) { return fill(L, "fill", tx_check_number(L, 2, "fill", "the value")); }
@@ -199,32 +204,23 @@ static tx_status copy_into(const char *operation, tx_tensor *dst, const tx_tenso
 /* t:copy_from(source) -> t: broadcasts and converts the dtype. */
 static int l_copy_from(lua_State *L) {
   tx_tensor *t = tx_check_tensor(L, 1), *src = tx_check_tensor(L, 2);
-  tx_status status = copy_into("copy_from", t, src);
-  if (status != TX_OK) return tx_raise(L, status);
-  lua_settop(L, 1);
-  return 1;
+  return return_self(L, copy_into("copy_from", t, src));
+}
+
+/* An in-place random fill with two numbers that may be absent. */
+static int fill_random(lua_State *L, const char *operation, tx_status (*fill_with)(tx_tensor *, tx_key, double, double),
+                       const char *first, double a, const char *second, double b) {
+  tx_tensor *t = tx_check_tensor(L, 1);
+  a = opt_number(L, 2, operation, first, a);
+  b = opt_number(L, 3, operation, second, b);
+  tx_status status = tx_writable(operation, t);
+  if (status == TX_OK) status = fill_with(t, tx_next_key(), a, b);
+  return return_self(L, status);
 }
 
 /* In-place random fills: t:uniform(low, high), t:normal(mean, std) -> t */
-static int l_uniform(lua_State *L) {
-  tx_tensor *t = tx_check_tensor(L, 1);
-  double low = opt_number(L, 2, "uniform", "low", 0), high = opt_number(L, 3, "uniform", "high", 1);
-  tx_status status = tx_writable("uniform", t);
-  if (status == TX_OK) status = tx_fill_uniform(t, tx_next_key(), low, high);
-  if (status != TX_OK) return tx_raise(L, status);
-  lua_settop(L, 1);
-  return 1;
-}
-
-static int l_normal(lua_State *L) {
-  tx_tensor *t = tx_check_tensor(L, 1);
-  double mean = opt_number(L, 2, "normal", "mean", 0), deviation = opt_number(L, 3, "normal", "std", 1);
-  tx_status status = tx_writable("normal", t);
-  if (status == TX_OK) status = tx_fill_normal(t, tx_next_key(), mean, deviation);
-  if (status != TX_OK) return tx_raise(L, status);
-  lua_settop(L, 1);
-  return 1;
-}
+static int l_uniform(lua_State *L) { return fill_random(L, "uniform", tx_fill_uniform, "low", 0, "high", 1); }
+static int l_normal(lua_State *L) { return fill_random(L, "normal", tx_fill_normal, "mean", 0, "std", 1); }
 
 /* t:free(): gives the memory back now; later use raises. Also __gc and __close. */
 static int l_free(lua_State *L) {
