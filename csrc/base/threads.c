@@ -1,12 +1,15 @@
 /* threads.c - the thread pool behind tx_parallel.
  *
- * Workers take the blocks of a job one at a time from a shared counter; so does the calling thread. When the counter has
- * run out, the caller waits for blocks that others still compute, but not for workers that have not woken up: on a busy
- * machine, where a worker may be off the CPU for milliseconds, the caller does the work itself. (An OpenMP region ends in
- * a barrier of all threads, which costs a time slice whenever one of them is not scheduled.)
+ * The blocks of a job are laid out in as many shares as threads take part, the calling thread's first. A thread takes the
+ * blocks of its own share one at a time, and when they have run out those that are left of the other shares. So the same
+ * part of the data goes to the same core from job to job, as long as nothing disturbs it: where cores don't share a cache,
+ * memory that another core has just written takes three times as long to read. The caller waits for blocks that others still
+ * compute, but not for workers that have not woken up: on a busy machine, where a worker may be off the CPU for
+ * milliseconds, the caller does the work itself. (An OpenMP region ends in a barrier of all threads, which costs a time
+ * slice whenever one of them is not scheduled.)
  *
- * The counter carries the job's number in its upper half, so a worker that comes late finds that its job is over and can
- * neither take a block of the next one by mistake nor hold it up.
+ * The counter of a share carries the job's number in its upper half, so a worker that comes late finds that its job is over
+ * and can neither take a block of the next one by mistake nor hold it up.
  */
 #define _GNU_SOURCE /* sched_getaffinity, CLOCK_MONOTONIC */
 #include "base/threads.h"
@@ -79,17 +82,23 @@ double tx_clock(void) {
 
 /* -- the pool -------------------------------------------------------------------------------------------------------- */
 
-/* The job in hand. `ticket` is number << 32 | next block. While the other fields are being written, the next block is
- * CLOSED, which is beyond any job's blocks. */
-#define CLOSED UINT32_MAX
+/* The job in hand. Its number is published when everything else is in place. */
 static struct {
-  _Atomic uint64_t ticket;
+  atomic_uint number;
   atomic_uint blocks;
   atomic_uint done;
   atomic_int threads; /* how many may take part, the caller included */
   tx_block_fn *fn;
   void *context;
+  bool backward;
 } job;
+
+/* Share i of the job in hand: `ticket` is the job's number << 32 | next block. Between jobs the next block is CLOSED, which
+ * is beyond any job's blocks. Each share has a cache line of its own. */
+#define CLOSED UINT32_MAX
+static struct {
+  _Alignas(64) _Atomic uint64_t ticket;
+} shares[TX_MAX_THREADS];
 
 static pthread_mutex_t caller_lock = PTHREAD_MUTEX_INITIALIZER; /* one job at a time */
 static pthread_mutex_t sleep_lock = PTHREAD_MUTEX_INITIALIZER;
@@ -99,13 +108,16 @@ static int workers;               /* started; guarded by caller_lock */
 static pid_t owner;               /* the process that started them: they don't follow a fork */
 static _Thread_local bool inside; /* this thread is running a block */
 
-static uint32_t number_of(uint64_t ticket) { return (uint32_t)(ticket >> 32); }
+/* First block of a share; of the share after the last: the number of blocks. */
+static uint32_t share_block(int share, int threads) {
+  return (uint32_t)((uint64_t)atomic_load(&job.blocks) * (uint64_t)share / (uint64_t)threads);
+}
 
-/* Takes the next block of job `number`; false when there is none left or another job runs. */
-static bool take(uint32_t number, uint32_t *block) {
-  uint64_t ticket = atomic_load(&job.ticket);
-  while (number_of(ticket) == number && (uint32_t)ticket < atomic_load(&job.blocks)) {
-    if (atomic_compare_exchange_weak(&job.ticket, &ticket, ticket + 1)) {
+/* Takes the next block of a share of job `number`; false when there is none left or another job runs. */
+static bool take_from(int share, int threads, uint32_t number, uint32_t *block) {
+  uint64_t ticket = atomic_load(&shares[share].ticket);
+  while ((uint32_t)(ticket >> 32) == number && (uint32_t)ticket < share_block(share + 1, threads)) {
+    if (atomic_compare_exchange_weak(&shares[share].ticket, &ticket, ticket + 1)) {
       *block = (uint32_t)ticket;
       return true;
     }
@@ -117,32 +129,52 @@ static void run_block(tx_block_fn *fn, void *context, int64_t block, int worker)
   if (!atomic_load_explicit(&interrupted, memory_order_relaxed)) fn(context, block, worker);
 }
 
-/* Sleeps, after a while of watching, until the ticket shows another job than `number`. */
+/* Asks the binding, on the calling thread only, at most once a millisecond. */
+static void poll(void) {
+  static _Thread_local double last;
+  double now = tx_clock();
+  if (now - last < 1e-3) return;
+  last = now;
+  if (poll_fn(poll_context)) atomic_store(&interrupted, true);
+}
+
+/* Does blocks of job `number` until none is left. While one is taken the job cannot end: its fields are stable. */
+static void run_shares(uint32_t number, int threads, int worker) {
+  uint32_t block;
+  for (int i = 0; i < threads; i++) {
+    const int share = (worker + i) % threads;
+    while (take_from(share, threads, number, &block)) {
+      if (job.backward) block = share_block(share, threads) + share_block(share + 1, threads) - 1 - block;
+      run_block(job.fn, job.context, block, worker);
+      atomic_fetch_add(&job.done, 1);
+      if (worker == 0 && poll_fn != NULL) poll();
+    }
+  }
+}
+
+/* Sleeps, after a while of watching, until there is another job than `number`. */
 static void wait_for_job(uint32_t number) {
   for (int spin = 0; spin < SPINS_BEFORE_SLEEP; spin++) {
-    if (number_of(atomic_load_explicit(&job.ticket, memory_order_relaxed)) != number) return;
+    if (atomic_load_explicit(&job.number, memory_order_relaxed) != number) return;
     pause_cpu();
   }
   pthread_mutex_lock(&sleep_lock);
   atomic_fetch_add(&sleepers, 1);
-  while (number_of(atomic_load(&job.ticket)) == number) pthread_cond_wait(&wake, &sleep_lock);
+  while (atomic_load(&job.number) == number) pthread_cond_wait(&wake, &sleep_lock);
   atomic_fetch_sub(&sleepers, 1);
   pthread_mutex_unlock(&sleep_lock);
 }
 
 static void *work(void *argument) {
   const int worker = (int)(intptr_t)argument;
-  uint32_t number = 0, block;
+  uint32_t number = 0;
   inside = true;
   flush_denormals();
   for (;;) {
     wait_for_job(number);
-    number = number_of(atomic_load(&job.ticket));
-    if (worker >= atomic_load(&job.threads)) continue;
-    while (take(number, &block)) { /* while a block is taken, the job cannot end: its fields are stable */
-      run_block(job.fn, job.context, block, worker);
-      atomic_fetch_add(&job.done, 1);
-    }
+    number = atomic_load(&job.number);
+    const int threads = atomic_load(&job.threads);
+    if (worker < threads) run_shares(number, threads, worker);
   }
   return NULL;
 }
@@ -166,42 +198,32 @@ static void start_workers(int wanted) {
   pthread_sigmask(SIG_SETMASK, &before, NULL);
 }
 
-/* Asks the binding, on the calling thread only, at most once a millisecond. */
-static void poll(void) {
-  static _Thread_local double last;
-  double now = tx_clock();
-  if (now - last < 1e-3) return;
-  last = now;
-  if (poll_fn(poll_context)) atomic_store(&interrupted, true);
-}
-
-static void run_serial(int64_t blocks, tx_block_fn *fn, void *context, bool may_poll) {
+static void run_serial(int64_t blocks, tx_block_fn *fn, void *context, bool backward, bool may_poll) {
   for (int64_t b = 0; b < blocks; b++) {
-    run_block(fn, context, b, 0);
+    run_block(fn, context, backward ? blocks - 1 - b : b, 0);
     if (may_poll && poll_fn != NULL) poll();
   }
 }
 
-static void run_shared(uint32_t blocks, int threads, tx_block_fn *fn, void *context) {
+static void run_shared(uint32_t blocks, int threads, tx_block_fn *fn, void *context, bool backward) {
   start_workers(threads - 1);
-  uint32_t number = number_of(atomic_load(&job.ticket)) + 1, block;
-  atomic_store(&job.ticket, ((uint64_t)(number - 1) << 32) | CLOSED);
+  const uint32_t number = atomic_load(&job.number) + 1;
   job.fn = fn;
   job.context = context;
+  job.backward = backward;
   atomic_store(&job.blocks, blocks);
   atomic_store(&job.done, 0);
   atomic_store(&job.threads, threads);
-  atomic_store(&job.ticket, (uint64_t)number << 32);
+  for (int i = 0; i < threads; i++) {
+    atomic_store(&shares[i].ticket, (uint64_t)number << 32 | share_block(i, threads));
+  }
+  atomic_store(&job.number, number);
   if (atomic_load(&sleepers) > 0) {
     pthread_mutex_lock(&sleep_lock);
     pthread_cond_broadcast(&wake);
     pthread_mutex_unlock(&sleep_lock);
   }
-  while (take(number, &block)) {
-    run_block(fn, context, block, 0);
-    atomic_fetch_add(&job.done, 1);
-    if (poll_fn != NULL) poll();
-  }
+  run_shares(number, threads, 0);
   for (int spin = 0; atomic_load(&job.done) != blocks; spin++) {
     if (spin < SPINS_BEFORE_YIELD) {
       pause_cpu();
@@ -209,12 +231,13 @@ static void run_shared(uint32_t blocks, int threads, tx_block_fn *fn, void *cont
       sched_yield();
     }
   }
+  for (int i = 0; i < threads; i++) atomic_store(&shares[i].ticket, (uint64_t)number << 32 | CLOSED);
 }
 
-void tx_parallel(int64_t blocks, tx_block_fn *fn, void *context) {
+static void run(int64_t blocks, tx_block_fn *fn, void *context, bool backward) {
   if (blocks <= 0) return;
   if (inside) {
-    run_serial(blocks, fn, context, false);
+    run_serial(blocks, fn, context, backward, false);
     return;
   }
   int threads = tx_num_threads();
@@ -223,14 +246,17 @@ void tx_parallel(int64_t blocks, tx_block_fn *fn, void *context) {
   inside = true;
   /* Another thread of the host may be in here, too: one of both has the workers. */
   if (threads > 1 && blocks < CLOSED && pthread_mutex_trylock(&caller_lock) == 0) {
-    run_shared((uint32_t)blocks, threads, fn, context);
+    run_shared((uint32_t)blocks, threads, fn, context, backward);
     pthread_mutex_unlock(&caller_lock);
   } else {
-    run_serial(blocks, fn, context, true);
+    run_serial(blocks, fn, context, backward, true);
   }
   inside = false;
   restore_denormals(before);
 }
+
+void tx_parallel(int64_t blocks, tx_block_fn *fn, void *context) { run(blocks, fn, context, false); }
+void tx_parallel_backward(int64_t blocks, tx_block_fn *fn, void *context) { run(blocks, fn, context, true); }
 
 int64_t tx_block_size(int64_t count, int64_t cost) {
   int64_t size = WORTH_A_THREAD / (cost < 1 ? 1 : cost);

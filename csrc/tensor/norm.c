@@ -141,7 +141,6 @@ typedef struct forward_pass {
 static void forward_block(void *context, int64_t block, int worker) {
   (void)worker;
   forward_pass *p = context;
-  block = p->b.count - 1 - block; /* the end of x is what the caches still hold, and y's beginning is what comes next */
   int64_t rows = rows_of(&p->b, block), c = p->b.c;
   const void *x = at(&p->b, block, p->n->x), *residual = at(&p->b, block, p->n->residual);
   void *y = at_out(&p->b, block, p->y);
@@ -158,7 +157,7 @@ tx_status tx_norm_forward(const tx_norm *n, void *y) {
   if (factors == NULL) return TX_ENOMEM;
   forward_pass p = {cut(n->dtype, n->rows, n->c), n, factors, factors + (size_t)n->c * size, y};
   tx_norm_affine(n, factors, factors + (size_t)n->c * size);
-  tx_parallel(p.b.count, forward_block, &p);
+  tx_parallel_backward(p.b.count, forward_block, &p); /* the caches hold the end of x; y's beginning comes next */
   tx_dealloc(factors);
   return TX_OK;
 }
@@ -191,7 +190,6 @@ static void sums_block(void *context, int64_t block, int worker) {
 static void dx_block(void *context, int64_t block, int worker) {
   (void)worker;
   backward_pass *p = context;
-  block = p->b.count - 1 - block; /* as sums_block left the caches */
   int64_t rows = rows_of(&p->b, block), c = p->b.c;
   const void *x = at(&p->b, block, p->x), *dy = at(&p->b, block, p->dy), *y = at(&p->b, block, p->y);
   void *dx = at_out(&p->b, block, p->dx), *dresidual = at_out(&p->b, block, p->dresidual);
@@ -272,7 +270,7 @@ tx_status tx_norm_backward(const tx_norm *n, const void *y, bool batch, const vo
     p.of_dz = of_dz;
     p.of_x = of_x;
     p.constant = constant;
-    tx_parallel(p.b.count, dx_block, &p);
+    tx_parallel_backward(p.b.count, dx_block, &p); /* as sums_block left the caches */
   }
   tx_dealloc(factors);
   tx_dealloc(p.sum);
