@@ -96,9 +96,7 @@ static struct {
 /* Share i of the job in hand: `ticket` is the job's number << 32 | next block. Between jobs the next block is CLOSED, which
  * is beyond any job's blocks. Each share has a cache line of its own. */
 #define CLOSED UINT32_MAX
-static struct {
-  _Alignas(64) _Atomic uint64_t ticket;
-} shares[TX_MAX_THREADS];
+static struct { _Alignas(64) _Atomic uint64_t ticket; } shares[TX_MAX_THREADS];
 
 static pthread_mutex_t caller_lock = PTHREAD_MUTEX_INITIALIZER; /* one job at a time */
 static pthread_mutex_t sleep_lock = PTHREAD_MUTEX_INITIALIZER;

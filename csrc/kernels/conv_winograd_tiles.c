@@ -1,0 +1,139 @@
+/* conv_winograd_tiles.c - the tiles of Winograd's method: shapes, places of pixels, pixels to numbers. */
+#include "kernels/conv_winograd.h"
+
+/* -- shapes -------------------------------------------------------------------------------------------------------------- */
+
+static void set_tiles(tx_wino *g) {
+  g->tiles_h = tx_ceil_div(g->p - g->out_h, g->out);
+  g->tiles_w = tx_ceil_div(g->q - g->out_w, g->out);
+}
+
+tx_wino tx_wino_forward(const tx_conv_shape *v) {
+  tx_wino g = {.n = v->n, .h = v->h, .w = v->w, .c = v->c, .p = v->p, .q = v->q, .k = v->k};
+  g.in_h = -v->top;
+  g.in_w = -v->left;
+  g.out = 4;
+  if (v->stride[0] == 1) {
+    g.side = 6;
+    g.in = 6;
+    g.in_step = 4;
+    g.input = tx_kernels.wino_input_f32;
+    g.output = tx_kernels.wino_output_f32;
+    g.output_adjoint = tx_kernels.wino_output_adjoint_f32;
+    g.weight = tx_kernels.wino_weight_f32;
+    g.weight_adjoint = tx_kernels.wino_weight_adjoint_f32;
+  } else {
+    g.side = 9;
+    g.in = 9;
+    g.in_step = 8;
+    g.input = tx_kernels.wino2_input_f32;
+    g.output = tx_kernels.wino2_output_f32;
+    g.output_adjoint = tx_kernels.wino2_output_adjoint_f32;
+    g.weight = tx_kernels.wino2_weight_f32;
+    g.weight_adjoint = tx_kernels.wino2_weight_adjoint_f32;
+  }
+  set_tiles(&g);
+  return g;
+}
+
+/* With stride 2 a tile of dx begins at a pixel h with h + pad odd; pixel 1 - pad is one, and belongs to dy's pixel 0. */
+static void start_backward(int64_t pad, int64_t *out, int64_t *in) {
+  const bool before = pad == 0; /* pixel 0 stands before it */
+  *out = 1 - pad - (before ? 8 : 0);
+  *in = before ? -4 : 0;
+}
+
+tx_wino tx_wino_backward(const tx_conv_shape *v) {
+  tx_wino g = {.n = v->n, .h = v->p, .w = v->q, .c = v->k, .p = v->h, .q = v->w, .k = v->c};
+  if (v->stride[0] == 1) {
+    g.in_h = v->top - 2;
+    g.in_w = v->left - 2;
+    g.side = 6;
+    g.in = 6;
+    g.out = 4;
+    g.input = tx_kernels.wino_input_f32;
+    g.output = tx_kernels.wino_output_f32;
+    g.weight = tx_kernels.wino_weight_f32;
+  } else {
+    start_backward(v->top, &g.out_h, &g.in_h);
+    start_backward(v->left, &g.out_w, &g.in_w);
+    g.side = 9;
+    g.in = 5;
+    g.out = 8;
+    g.input = tx_kernels.wino2_back_input_f32;
+    g.output = tx_kernels.wino2_back_output_f32;
+    g.weight = tx_kernels.wino2_weight_f32;
+  }
+  g.in_step = 4;
+  set_tiles(&g);
+  return g;
+}
+
+int64_t tx_conv_winograd_tiles(const tx_conv_shape *v, tx_conv_pass pass) {
+  const tx_wino g = pass == TX_CONV_INPUT_GRADIENT ? tx_wino_backward(v) : tx_wino_forward(v);
+  return tx_wino_rows(&g) * g.tiles_w;
+}
+
+tx_wino_square tx_wino_numbers_of(const tx_wino *g, int64_t u) {
+  const int i = (int)u / 6, j = (int)u % 6;
+  return (tx_wino_square){i, i < 5 ? i + 1 : g->side, j, j < 5 ? j + 1 : g->side};
+}
+
+/* -- tiles --------------------------------------------------------------------------------------------------------------- */
+
+tx_wino_position tx_wino_tile(const tx_wino *g, int64_t tile) {
+  const int64_t tile_row = tile / g->tiles_w;
+  return (tx_wino_position){tile_row / g->tiles_h, tile_row % g->tiles_h, tile % g->tiles_w};
+}
+
+void tx_wino_pixels(const float *image, int64_t h, int64_t w, int64_t channels, int64_t row, int64_t column, int size,
+                    const float *outside, const float **pixel) {
+  for (int i = 0; i < size; i++) {
+    const bool inside = row + i >= 0 && row + i < h;
+    for (int j = 0; j < size; j++, pixel++) {
+      *pixel = inside && column + j >= 0 && column + j < w ? image + ((row + i) * w + column + j) * channels : outside;
+    }
+  }
+}
+
+/* The source pixels of a tile. */
+static void source_pixels(const tx_wino *g, const float *x, const float *zeros, int64_t tile, const float **pixel) {
+  const tx_wino_position at = tx_wino_tile(g, tile);
+  tx_wino_pixels(x + at.image * g->h * g->w * g->c, g->h, g->w, g->c, at.row * g->in_step + g->in_h,
+                 at.column * g->in_step + g->in_w, g->in, zeros, pixel);
+}
+
+/* Asks for `count` pixels, all channels, to be brought into the cache: the transforms jump from pixel to pixel, which the
+ * CPU does not foresee. */
+static void prefetch_pixels(const float *const *pixel, int count, int64_t channels) {
+  for (int i = 0; i < count; i++) {
+    for (int64_t c = 0; c < channels; c += 16) __builtin_prefetch(pixel[i] + c);
+  }
+}
+
+void tx_wino_input(const tx_wino *g, const float *x, const float *zeros, int64_t tile, int64_t tiles, float *v,
+                   int64_t v_step) {
+  const float *pixels[2][TX_WINO_PIXELS];
+  source_pixels(g, x, zeros, tile, pixels[0]);
+  for (int64_t t = 0; t < tiles; t++) {
+    if (t + 1 < tiles) {
+      source_pixels(g, x, zeros, tile + t + 1, pixels[(t + 1) % 2]);
+      prefetch_pixels(pixels[(t + 1) % 2], g->in * g->in, g->c);
+    }
+    g->input(g->c, pixels[t % 2], v + t * g->c, v_step);
+  }
+}
+
+/* -- memory that is needed soon ---------------------------------------------------------------------------------------------- */
+
+tx_stretch tx_wino_stretch(const float *array, int64_t floats, const tx_wino *g, int64_t first, int64_t last) {
+  const double per_row = (double)floats * sizeof(float) / (double)tx_wino_rows(g);
+  const int64_t from = (int64_t)(per_row * (double)tx_min_i64(first, tx_wino_rows(g)));
+  return (tx_stretch){(const char *)array + from,
+                      (int64_t)(per_row * (double)tx_min_i64(last, tx_wino_rows(g))) - from};
+}
+
+tx_stretch tx_stretch_part(tx_stretch s, int64_t i, int64_t parts) {
+  const int64_t first = s.bytes * i / parts, last = s.bytes * (i + 1) / parts;
+  return (tx_stretch){s.at + first, last - first};
+}
