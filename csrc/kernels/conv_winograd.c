@@ -33,15 +33,12 @@ enum {
 /* Filters [k0, k0 + columns) of y of `tiles` tiles from `tile` on; m has m_row floats per tile. */
 static void transform_output(const tx_wino *g, const float *m, int64_t m_step, int64_t m_row, int64_t tile,
                              int64_t tiles, int64_t k0, int64_t columns, float *y) {
-  for (int64_t t = 0; t < tiles; t++) {
-    const tx_wino_position at = tx_wino_tile(g, tile + t);
-    float *pixel[TX_WINO_PIXELS];
-    for (int i = 0; i < g->out * g->out; i++) {
-      const int64_t row = at.row * g->out + g->out_h + i / g->out, column = at.column * g->out + g->out_w + i % g->out;
-      const bool inside = row >= 0 && row < g->p && column >= 0 && column < g->q;
-      pixel[i] = inside ? y + ((at.image * g->p + row) * g->q + column) * g->k + k0 : NULL;
-    }
-    g->output(columns, m + t * m_row, m_step, pixel);
+  tx_wino_position at = tx_wino_tile(g, tile);
+  for (int64_t t = 0; t < tiles; t++, tx_wino_next(g, &at)) {
+    const float *pixel[TX_WINO_PIXELS];
+    tx_wino_pixels(y + at.image * g->p * g->q * g->k + k0, g->p, g->q, g->k, at.row * g->out + g->out_h,
+                   at.column * g->out + g->out_w, g->out, NULL, pixel);
+    g->output(columns, m + t * m_row, m_step, (float *const *)pixel);
   }
 }
 

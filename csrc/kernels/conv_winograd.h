@@ -59,6 +59,7 @@ typedef struct tx_wino_position {
 } tx_wino_position;
 
 tx_wino_position tx_wino_tile(const tx_wino *g, int64_t tile);
+void tx_wino_next(const tx_wino *g, tx_wino_position *at);
 
 /* Where the size x size pixels from (row, column) of an image {h, w, channels} stand; `outside` for those that don't. */
 void tx_wino_pixels(const float *image, int64_t h, int64_t w, int64_t channels, int64_t row, int64_t column, int size,

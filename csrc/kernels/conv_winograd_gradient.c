@@ -64,24 +64,26 @@ static chunk chunk_at(const job *j, int64_t slice, int64_t tile, int worker) {
   return c;
 }
 
-/* D of tile t of a chunk. */
-static void transform_gradient(const job *j, const chunk *c, int64_t t) {
+/* D of tiles [first, last) of a chunk. */
+static void transform_gradient(const job *j, const chunk *c, int64_t first, int64_t last) {
   const tx_wino *g = &j->g;
   const int64_t panel = tx_kernels.gemm_panel();
-  const tx_wino_position at = tx_wino_tile(g, c->tile + t);
-  const float *pixel[TX_WINO_PIXELS];
-  tx_wino_pixels(j->dy + at.image * g->p * g->q * g->k, g->p, g->q, g->k, at.row * g->out, at.column * g->out, g->out,
-                 j->zeros, pixel);
-  for (int64_t k = 0; k < g->k; k += panel) {
-    g->output_adjoint(tx_min_i64(panel, g->k - k), pixel, c->d + k * j->chunk_tiles + t * j->d_row, j->d_step);
-    for (int i = 0; i < g->out * g->out; i++) pixel[i] += panel;
+  tx_wino_position at = tx_wino_tile(g, c->tile + first);
+  for (int64_t t = first; t < last; t++, tx_wino_next(g, &at)) {
+    const float *pixel[TX_WINO_PIXELS];
+    tx_wino_pixels(j->dy + at.image * g->p * g->q * g->k, g->p, g->q, g->k, at.row * g->out, at.column * g->out, g->out,
+                   j->zeros, pixel);
+    for (int64_t k = 0; k < g->k; k += panel) {
+      g->output_adjoint(tx_min_i64(panel, g->k - k), pixel, c->d + k * j->chunk_tiles + t * j->d_row, j->d_step);
+      for (int i = 0; i < g->out * g->out; i++) pixel[i] += panel;
+    }
   }
 }
 
 /* V and D of tiles [first, last) of a chunk. */
 static void transform_tiles(const job *j, const chunk *c, int64_t first, int64_t last) {
   tx_wino_input(&j->g, j->x, j->zeros, c->tile + first, last - first, c->v + first * j->g.c, j->v_step);
-  for (int64_t t = first; t < last; t++) transform_gradient(j, c, t);
+  transform_gradient(j, c, first, last);
 }
 
 /* Part `part` of `parts` of what the chunk after this one reads: even ones of x, odd ones of dy. */

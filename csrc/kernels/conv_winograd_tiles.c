@@ -86,19 +86,30 @@ tx_wino_position tx_wino_tile(const tx_wino *g, int64_t tile) {
   return (tx_wino_position){tile_row / g->tiles_h, tile_row % g->tiles_h, tile % g->tiles_w};
 }
 
+void tx_wino_next(const tx_wino *g, tx_wino_position *at) {
+  if (++at->column < g->tiles_w) return;
+  at->column = 0;
+  if (++at->row < g->tiles_h) return;
+  at->row = 0;
+  at->image++;
+}
+
 void tx_wino_pixels(const float *image, int64_t h, int64_t w, int64_t channels, int64_t row, int64_t column, int size,
                     const float *outside, const float **pixel) {
-  for (int i = 0; i < size; i++) {
+  const bool whole = column >= 0 && column + size <= w;
+  for (int i = 0; i < size; i++, pixel += size) {
     const bool inside = row + i >= 0 && row + i < h;
-    for (int j = 0; j < size; j++, pixel++) {
-      *pixel = inside && column + j >= 0 && column + j < w ? image + ((row + i) * w + column + j) * channels : outside;
+    const float *first = inside ? image + (row + i) * w * channels : outside;
+    for (int j = 0; j < size; j++) {
+      const bool in = inside && (whole || (column + j >= 0 && column + j < w));
+      pixel[j] = in ? first + (column + j) * channels : outside;
     }
   }
 }
 
 /* The source pixels of a tile. */
-static void source_pixels(const tx_wino *g, const float *x, const float *zeros, int64_t tile, const float **pixel) {
-  const tx_wino_position at = tx_wino_tile(g, tile);
+static void source_pixels(const tx_wino *g, const float *x, const float *zeros, tx_wino_position at,
+                          const float **pixel) {
   tx_wino_pixels(x + at.image * g->h * g->w * g->c, g->h, g->w, g->c, at.row * g->in_step + g->in_h,
                  at.column * g->in_step + g->in_w, g->in, zeros, pixel);
 }
@@ -114,10 +125,12 @@ static void prefetch_pixels(const float *const *pixel, int count, int64_t channe
 void tx_wino_input(const tx_wino *g, const float *x, const float *zeros, int64_t tile, int64_t tiles, float *v,
                    int64_t v_step) {
   const float *pixels[2][TX_WINO_PIXELS];
-  source_pixels(g, x, zeros, tile, pixels[0]);
+  tx_wino_position at = tx_wino_tile(g, tile);
+  source_pixels(g, x, zeros, at, pixels[0]);
   for (int64_t t = 0; t < tiles; t++) {
     if (t + 1 < tiles) {
-      source_pixels(g, x, zeros, tile + t + 1, pixels[(t + 1) % 2]);
+      tx_wino_next(g, &at);
+      source_pixels(g, x, zeros, at, pixels[(t + 1) % 2]);
       prefetch_pixels(pixels[(t + 1) % 2], g->in * g->in, g->c);
     }
     g->input(g->c, pixels[t % 2], v + t * g->c, v_step);

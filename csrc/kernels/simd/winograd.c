@@ -5,6 +5,7 @@
  */
 #include "kernels/winograd.h"
 
+#include <stdbool.h>
 #include <stddef.h>
 
 #include "kernels/simd/simd.h"
@@ -152,64 +153,81 @@ TX_INLINE void weight2_adjoint_1d(const vfloat *x, vfloat *y) {
 
 typedef void form_1d(const vfloat *x, vfloat *y);
 
-/* y {m,m} = M x M^T for an {n,n} x, where `form` multiplies with the m by n matrix M. */
-TX_INLINE void sandwich(int m, int n, form_1d *form, const vfloat *x, vfloat *y) {
-  vfloat half[9][9], column[9];
-#pragma GCC unroll 9
-  for (int j = 0; j < n; j++) {
-#pragma GCC unroll 9
-    for (int i = 0; i < n; i++) column[i] = x[i * n + j];
-    form(column, half[j]);
-  }
-#pragma GCC unroll 9
-  for (int i = 0; i < m; i++) {
-#pragma GCC unroll 9
-    for (int j = 0; j < n; j++) column[j] = half[j][i];
-    form(column, y + i * m);
+/* A 2-D transform of VF channels is M x M^T for an {n,n} x, where `form` multiplies with the m by n matrix M: first the
+ * columns, here, into half {m,n}, then its rows. Only the forms are unrolled: a column or row at a time fits into the
+ * registers, the whole does not. */
+enum { SIDE = 9 };
+
+/* Reads VF channels, or only `left`. */
+TX_INLINE vfloat load_channels(bool whole, const float *x, int64_t left) {
+  return whole ? vf_load(x) : vf_load_n(x, left);
+}
+
+TX_INLINE void store_channels(bool whole, float *y, vfloat v, int64_t left) {
+  if (whole) {
+    vf_store(y, v);
+  } else {
+    vf_store_n(y, v, left);
   }
 }
 
-/* VF channels (or `left` fewer) from pixels to numbers `step` apart. */
-TX_INLINE void from_pixels(int m, int n, form_1d *form, int64_t channels, const float *const *pixel, float *v,
-                           int64_t step) {
-  vfloat x[81], y[81];
-  for (int64_t c = 0; c < channels; c += VF) {
-    const int64_t left = channels - c;
-    if (left >= VF) {
-#pragma GCC unroll 81
-      for (int i = 0; i < n * n; i++) x[i] = vf_load(pixel[i] + c);
-      sandwich(m, n, form, x, y);
-#pragma GCC unroll 81
-      for (int i = 0; i < m * m; i++) vf_store(v + i * step + c, y[i]);
-    } else {
-      for (int i = 0; i < n * n; i++) x[i] = vf_load_n(pixel[i] + c, left);
-      sandwich(m, n, form, x, y);
-      for (int i = 0; i < m * m; i++) vf_store_n(v + i * step + c, y[i], left);
+TX_INLINE void keep_column(int m, const vfloat *y, int j, vfloat half[SIDE][SIDE]) {
+#pragma GCC unroll 9
+  for (int i = 0; i < m; i++) half[i][j] = y[i];
+}
+
+/* Channels from pixels, which begin at `c` in each, to numbers `step` apart. */
+TX_INLINE void numbers_of_pixels(int m, int n, form_1d *form, bool whole, int64_t left, const float *const *pixel,
+                                 int64_t c, float *v, int64_t step) {
+  vfloat half[SIDE][SIDE], x[SIDE], y[SIDE];
+#pragma GCC unroll 1
+  for (int j = 0; j < n; j++) {
+#pragma GCC unroll 9
+    for (int i = 0; i < n; i++) x[i] = load_channels(whole, pixel[i * n + j] + c, left);
+    form(x, y);
+    keep_column(m, y, j, half);
+  }
+#pragma GCC unroll 1
+  for (int i = 0; i < m; i++, v += m * step) {
+    form(half[i], y);
+#pragma GCC unroll 9
+    for (int j = 0; j < m; j++) store_channels(whole, v + j * step, y[j], left);
+  }
+}
+
+/* The other way; nothing is stored where a pixel is NULL. */
+TX_INLINE void pixels_of_numbers(int m, int n, form_1d *form, bool whole, int64_t left, const float *v, int64_t step,
+                                 float *const *pixel, int64_t c) {
+  vfloat half[SIDE][SIDE], x[SIDE], y[SIDE];
+#pragma GCC unroll 1
+  for (int j = 0; j < n; j++, v += step) {
+#pragma GCC unroll 9
+    for (int i = 0; i < n; i++) x[i] = load_channels(whole, v + i * n * step, left);
+    form(x, y);
+    keep_column(m, y, j, half);
+  }
+#pragma GCC unroll 1
+  for (int i = 0; i < m; i++, pixel += m) {
+    form(half[i], y);
+#pragma GCC unroll 9
+    for (int j = 0; j < m; j++) {
+      if (pixel[j] != NULL) store_channels(whole, pixel[j] + c, y[j], left);
     }
   }
+}
+
+TX_INLINE void from_pixels(int m, int n, form_1d *form, int64_t channels, const float *const *pixel, float *v,
+                           int64_t step) {
+  int64_t c = 0;
+  for (; c + VF <= channels; c += VF) numbers_of_pixels(m, n, form, true, VF, pixel, c, v + c, step);
+  if (c < channels) numbers_of_pixels(m, n, form, false, channels - c, pixel, c, v + c, step);
 }
 
 TX_INLINE void to_pixels(int m, int n, form_1d *form, int64_t channels, const float *v, int64_t step,
                          float *const *pixel) {
-  vfloat x[81], y[81];
-  for (int64_t c = 0; c < channels; c += VF) {
-    const int64_t left = channels - c;
-    if (left >= VF) {
-#pragma GCC unroll 81
-      for (int i = 0; i < n * n; i++) x[i] = vf_load(v + i * step + c);
-      sandwich(m, n, form, x, y);
-#pragma GCC unroll 81
-      for (int i = 0; i < m * m; i++) {
-        if (pixel[i] != NULL) vf_store(pixel[i] + c, y[i]);
-      }
-    } else {
-      for (int i = 0; i < n * n; i++) x[i] = vf_load_n(v + i * step + c, left);
-      sandwich(m, n, form, x, y);
-      for (int i = 0; i < m * m; i++) {
-        if (pixel[i] != NULL) vf_store_n(pixel[i] + c, y[i], left);
-      }
-    }
-  }
+  int64_t c = 0;
+  for (; c + VF <= channels; c += VF) pixels_of_numbers(m, n, form, true, VF, v + c, step, pixel, c);
+  if (c < channels) pixels_of_numbers(m, n, form, false, channels - c, v + c, step, pixel, c);
 }
 
 /* Between two arrays of numbers. */
