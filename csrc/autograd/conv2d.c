@@ -198,13 +198,14 @@ tx_status tx_conv2d_forward(const tx_conv_shape *v, tx_tensor *x, tx_tensor *w, 
   return status;
 }
 
-static tx_status input_gradient(const tx_conv_shape *v, const tx_tensor *dy, const tx_tensor *w, tx_tensor **dx) {
+static tx_status input_gradient(const tx_conv_shape *v, const tx_tensor *dy, const tx_tensor *w, tx_tensor *more,
+                                tx_tensor **dx) {
   TX_TRY(tx_empty(dy->dtype, 4, (int64_t[]){v->n, v->h, v->w, v->c}, dx));
   if (dy->dtype == TX_F64) {
     tx_conv_input_gradient_f64(v, tx_f64(dy), tx_f64(w), tx_f64(*dx));
-    return TX_OK;
+    return more != NULL ? tx_axpy(*dx, 1, more) : TX_OK;
   }
-  return tx_conv_input_gradient_f32(v, tx_f32(dy), tx_f32(w), tx_f32(*dx));
+  return tx_conv_input_gradient_f32(v, tx_f32(dy), tx_f32(w), more != NULL ? tx_f32(more) : NULL, tx_f32(*dx));
 }
 
 static tx_status weight_gradient(const tx_conv_shape *v, const tx_tensor *x, const tx_tensor *dy, tx_tensor **dw) {
@@ -216,15 +217,16 @@ static tx_status weight_gradient(const tx_conv_shape *v, const tx_tensor *x, con
   return tx_conv_weight_gradient_f32(v, tx_f32(x), tx_f32(dy), tx_f32(*dw));
 }
 
-tx_status tx_conv2d_backward(const tx_conv_shape *v, tx_tensor *x, tx_tensor *w, tx_tensor *dy, tx_tensor **dx,
-                             tx_tensor **dw, tx_tensor **dbias) {
-  tx_tensor *whole[3];
-  TX_TRY(make_contiguous(3, (tx_tensor *[]){dw != NULL ? x : NULL, dx != NULL ? w : NULL, dy}, whole));
+/* NULL targets are left out; `more` is added to dx, and may be NULL. */
+static tx_status gradients(const tx_conv_shape *v, tx_tensor *x, tx_tensor *w, tx_tensor *dy, tx_tensor *more,
+                           tx_tensor **dx, tx_tensor **dw, tx_tensor **dbias) {
+  tx_tensor *whole[4];
+  TX_TRY(make_contiguous(4, (tx_tensor *[]){dw != NULL ? x : NULL, dx != NULL ? w : NULL, dy, more}, whole));
   tx_status status = TX_OK;
-  if (dx != NULL) status = input_gradient(v, whole[2], whole[1], dx);
+  if (dx != NULL) status = input_gradient(v, whole[2], whole[1], whole[3], dx);
   if (dw != NULL && status == TX_OK) status = weight_gradient(v, whole[0], whole[2], dw);
   if (dbias != NULL && status == TX_OK) status = tx_sum_to(whole[2], 1, &v->k, dbias);
-  for (int i = 0; i < 3; i++) tx_unref(whole[i]);
+  for (int i = 0; i < 4; i++) tx_unref(whole[i]);
   return status;
 }
 
@@ -305,6 +307,16 @@ tx_status tx_conv2d_call_shape(tx_call *call, const tx_tensor *w, const tx_conv2
   return tx_conv2d_shape(call->op->name, &stand_in, w, NULL, params, shape);
 }
 
+tx_status tx_conv2d_backward(tx_call *call, const tx_conv_shape *shape, tx_tensor *x, tx_tensor *w, tx_tensor *dy,
+                             int bias) {
+  tx_tensor **dx = call->needs[X] ? &call->din[X] : NULL, **dw = call->needs[W] ? &call->din[W] : NULL;
+  tx_tensor **dbias = bias > 0 && call->needs[bias] ? &call->din[bias] : NULL;
+  tx_tensor *arrived = dx != NULL ? tx_take_arrived(call, X) : NULL;
+  tx_status status = gradients(shape, x, w, dy, arrived, dx, dw, dbias);
+  tx_unref(arrived);
+  return status;
+}
+
 static tx_status backward(tx_call *call) {
   const arguments *p = call->params;
   bool keep = p->add_last && call->needs[RESIDUAL];   /* dy is the residual's gradient */
@@ -319,11 +331,8 @@ static tx_status backward(tx_call *call) {
   if (status == TX_OK && p->relu) {
     status = tx_activation_gradient(TX_ACT_RELU, 0, tx_saved(call, SAVED_Y), call->dout[0], &dz);
   }
-  if (status == TX_OK) {
-    status = tx_conv2d_backward(&shape, tx_saved(call, SAVED_X), w, dz, call->needs[X] ? &call->din[X] : NULL,
-                                call->needs[W] ? &call->din[W] : NULL, call->needs[BIAS] ? &call->din[BIAS] : NULL);
-  }
   if (status == TX_OK && call->needs[RESIDUAL]) call->din[RESIDUAL] = tx_ref(p->add_last ? call->dout[0] : dz);
+  if (status == TX_OK) status = tx_conv2d_backward(call, &shape, tx_saved(call, SAVED_X), w, dz, BIAS);
   tx_unref(dz);
   return status;
 }

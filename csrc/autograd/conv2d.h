@@ -32,8 +32,9 @@ tx_status tx_conv2d_call_shape(tx_call *call, const tx_tensor *w, const tx_conv2
  * NULL; its shift is taken from bias when that is given. */
 tx_status tx_conv2d_forward(const tx_conv_shape *shape, tx_tensor *x, tx_tensor *w, tx_tensor *bias,
                             const tx_conv_epilogue *epilogue, tx_tensor **y);
-/* Gradients; NULL targets are left out. */
-tx_status tx_conv2d_backward(const tx_conv_shape *shape, tx_tensor *x, tx_tensor *w, tx_tensor *dy, tx_tensor **dx,
-                             tx_tensor **dw, tx_tensor **dbias);
+/* The gradients that a call needs: of x (input 0) together with what has arrived there, of w (input 1) and of the bias, input
+ * number `bias`; 0: there is none. */
+tx_status tx_conv2d_backward(tx_call *call, const tx_conv_shape *shape, tx_tensor *x, tx_tensor *w, tx_tensor *dy,
+                             int bias);
 
 #endif

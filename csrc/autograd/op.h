@@ -114,9 +114,13 @@ typedef struct tx_meta {
 } tx_meta;
 const tx_meta *tx_input_meta(const tx_call *call, int input); /* of every input; valid in backward */
 
-/* Backward: the gradient of an output if nobody else holds it, to be overwritten with the gradient of an input of that
- * shape (a new reference); else NULL. */
+/* Backward: the gradient of an output, or a saved tensor, if nobody else holds it, to be overwritten with the gradient of an
+ * input of that shape (a new reference); else NULL. */
 tx_tensor *tx_take_dout(tx_call *call, int output);
+tx_tensor *tx_take_saved(tx_call *call, int slot);
+/* Backward: a gradient that has come to where that of an input goes, from a later call or from another input of this one
+ * (a new reference); the call's din of this input is then the sum of both. NULL: none. */
+tx_tensor *tx_take_arrived(tx_call *call, int input);
 
 /* Calls a function: runs forward, records when gradients are enabled and an input requires one. out[] gets
  * op->outputs new references. params may be NULL when the op has none. */

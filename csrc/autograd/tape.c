@@ -112,9 +112,24 @@ static bool is_sole_owner(const tx_tensor *t) {
   return atomic_load(&t->refs) == 1 && atomic_load(&t->storage->refs) == 1 && tx_is_contiguous(t);
 }
 
-tx_tensor *tx_take_dout(tx_call *call, int output) {
-  tx_tensor *gradient = call->dout[output];
-  return gradient != NULL && is_sole_owner(gradient) ? tx_ref(gradient) : NULL;
+static tx_tensor *take(tx_tensor *t) { return t != NULL && is_sole_owner(t) ? tx_ref(t) : NULL; }
+
+tx_tensor *tx_take_dout(tx_call *call, int output) { return take(call->dout[output]); }
+tx_tensor *tx_take_saved(tx_call *call, int slot) { return take(tx_saved(call, slot)); }
+
+tx_tensor *tx_take_arrived(tx_call *call, int input) {
+  const tx_edge *edge = &call->node->edges[input];
+  if (edge->node == NULL || edge->node->freed) return NULL; /* a leaf keeps its sum where a user can see it */
+  tx_tensor **from = &edge->node->dout[edge->output];
+  for (int i = 0; i < call->n_in; i++) {
+    const tx_edge *other = &call->node->edges[i];
+    if (i != input && call->din[i] != NULL && other->node == edge->node && other->output == edge->output) {
+      from = &call->din[i];
+    }
+  }
+  tx_tensor *gradient = *from;
+  *from = NULL;
+  return gradient;
 }
 
 /* *sum += gradient; takes over the reference to gradient. */

@@ -72,8 +72,9 @@ void tx_conv_release_weights(tx_conv_weights *kept);
 /* y = conv(x, w). kept may be NULL: then nothing is kept. epilogue may be NULL. */
 tx_status tx_conv_forward_f32(const tx_conv_shape *shape, const float *x, const float *w, tx_conv_weights *kept,
                               const tx_conv_epilogue *epilogue, float *y);
-/* dx from dy; dx is overwritten. */
-tx_status tx_conv_input_gradient_f32(const tx_conv_shape *shape, const float *dy, const float *w, float *dx);
+/* dx from dy, plus `more`, which may be NULL; dx is overwritten. */
+tx_status tx_conv_input_gradient_f32(const tx_conv_shape *shape, const float *dy, const float *w, const float *more,
+                                     float *dx);
 /* dw from x and dy; dw is overwritten. */
 tx_status tx_conv_weight_gradient_f32(const tx_conv_shape *shape, const float *x, const float *dy, float *dw);
 

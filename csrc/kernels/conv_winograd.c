@@ -281,13 +281,15 @@ tx_status tx_conv_winograd_forward(const tx_conv_shape *v, const float *x, const
   return convolve(&g, x, w, kept, epilogue, y);
 }
 
-tx_status tx_conv_winograd_input_gradient(const tx_conv_shape *v, const float *dy, const float *w, float *dx) {
+tx_status tx_conv_winograd_input_gradient(const tx_conv_shape *v, const float *dy, const float *w, const float *more,
+                                          float *dx) {
   const tx_wino g = tx_wino_backward(v);
   float *turned = tx_alloc((size_t)(9 * v->c * v->k) * sizeof(float));
   if (turned == NULL) return TX_ENOMEM;
   turn_job t = {w, v->c, v->k, turned};
   tx_parallel(9, turn_tap, &t);
-  const tx_status status = convolve(&g, dy, turned, NULL, NULL, dx);
+  const tx_conv_epilogue epilogue = {.residual = more};
+  const tx_status status = convolve(&g, dy, turned, NULL, &epilogue, dx);
   tx_dealloc(turned);
   return status;
 }

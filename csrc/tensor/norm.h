@@ -39,7 +39,7 @@ tx_status tx_norm_forward(const tx_norm *n, void *y);
 /* Gradients from dy [rows * c]; a NULL target is left out. y is what forward wrote; it is read only where ReLU
  * follows a residual addition, and may be NULL otherwise. dresidual is for that case, too: in the others it is dy.
  * `batch` says that mean and invstd were taken from x itself (training), so that the gradient flows through them;
- * else they are constants. dx may be dy.
+ * else they are constants. dx may be dy or x.
  *
  *     dz = relu ? (y > 0 ? dy : 0) : dy      dresidual = dz
  *     dbeta = sum dz      dgamma = sum dz * (x - mean) * invstd
