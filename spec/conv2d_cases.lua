@@ -8,7 +8,8 @@ local cases = {}
 local F = tr.functional
 
 --- {x, w, options of conv2d}: 3x3 ones that the planner gives to winograd; sizes around 4 and 8 pixels per tile,
--- channels around the vectors' width, and enough tiles for the way of large problems.
+-- channels around the vectors' width, and enough tiles for the way of large problems; the last three have enough for
+-- slices in the gradient to the weights.
 cases.winograd = {
   { { 8, 8, 8, 16 }, { 3, 3, 16, 16 }, { padding = 1 } },
   { { 4, 9, 7, 17 }, { 3, 3, 17, 31 }, { padding = 1 } },
@@ -24,6 +25,9 @@ cases.winograd = {
   { { 6, 37, 35, 32 }, { 3, 3, 32, 32 }, { stride = 2 } },
   { { 3, 15, 20, 32 }, { 3, 3, 32, 40 }, { padding = 2, stride = 2 } },
   { { 32, 16, 16, 32 }, { 3, 3, 32, 64 }, { padding = 1, stride = 2 } },
+  { { 40, 18, 17, 16 }, { 3, 3, 16, 15 }, { padding = 1 } },
+  { { 33, 20, 16, 21 }, { 3, 3, 21, 40 }, { padding = 1 } },
+  { { 33, 29, 31, 16 }, { 3, 3, 16, 33 }, { padding = 1, stride = 2 } },
 }
 
 --- Ones that it gives to gemm: around tiles of 14 rows and 8, 16, 32 columns, long sums, few pixels.

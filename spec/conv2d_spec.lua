@@ -97,6 +97,38 @@ describe("conv2d", function()
     assert.same({ 3, 3, 2, 4 }, w.grad:shape())
   end)
 
+  it("adds its gradient to what has come to the same input", function()
+    for _, case in ipairs {
+      { { 2, 8, 8, 16 }, { 3, 3, 16, 16 }, { padding = 1 } }, { { 2, 8, 8, 7 }, { 1, 1, 7, 7 } },
+      { { 3, 6, 7, 16 }, { 3, 3, 1, 16 }, { padding = 1, groups = 16 } },
+    } do
+      local function gradients(dtype)
+        tr.manual_seed(1)
+        local x, w = tr.randn(case[1]):to(dtype), tr.randn(case[2]):to(dtype)
+        x.requires_grad, w.requires_grad = true, true
+        local h = x * 1 -- an input that is not a leaf
+        local inner = F.conv2d(h, w, with(case[3], { residual = h, relu = true })) -- both of one call
+        local y = F.conv2d(inner, w, case[3]) + inner + inner * inner              -- calls apart, before and after
+        local total = (y * y):sum()
+        total:backward()
+        return { x.grad:to "f64", w.grad:to "f64" }
+      end
+      local exact, single = gradients "f64", gradients "f32"
+      for i = 1, 2 do
+        local scale = exact[i]:abs():max():item()
+        assert((single[i] - exact[i]):abs():max():item() < 1e-5 * scale)
+      end
+      tr.manual_seed(2)
+      local x, w = tr.randn(case[1]):to "f64", tr.randn(case[2]):to "f64"
+      w.requires_grad = true
+      assert(tr.gradcheck(function(a)
+        local h = x * 1 + a:sum()
+        local inner = F.conv2d(h, a, with(case[3], { residual = h }))
+        return F.conv2d(inner, a, case[3]) + inner
+      end, { w }))
+    end
+  end)
+
   describe("in f32", function()
     for _, kind in ipairs(kinds) do
       it("agrees with the definition through " .. kind, function()
