@@ -20,11 +20,11 @@
 #include "kernels/conv_winograd.h"
 
 enum {
-  V_FLOATS = 76 * 1024,  /* of a block, unless it has too few tiles; */
-  M_FLOATS = 72 * 1024,  /* of its filters in work: with a stream of U both stay in a core's second-level cache */
-  MOST_V = 144 * 1024,   /* of a block of few tiles */
-  GOOD_TILES = 12,       /* in a block: fewer make slow matrix products, */
-  LEAST_TILES = 6,       /* and still fewer very slow ones */
+  V_FLOATS = 76 * 1024,  /* of a block: with U passing by, V stays in a core's second-level cache; */
+  MOST_V = 168 * 1024,   /* of one that would have fewer than GOOD_TILES, up to those */
+  M_FLOATS = 256 * 1024, /* of its filters in work, as many as fit */
+  GOOD_TILES = 24,       /* in a block: with fewer, U is read too often; */
+  LEAST_TILES = 6,       /* with still fewer, matrix products are slow, too */
   LEAST_BLOCKS = 8,      /* fewer are not worth sharing out */
   MOST_U = 4 << 20,      /* floats of U that stay in the third-level cache */
   CHUNK_FLOATS = 1 << 19 /* of V and M of a chunk, at least */
@@ -216,7 +216,10 @@ static void plan_blocks(job *j) {
   const tx_wino *g = &j->g;
   const int64_t panel = tx_kernels.gemm_panel(), u_floats = TX_WINO_WEIGHTS * g->c * g->k;
   j->block_rows = rows_within(g, tx_wino_numbers(g) * g->c, V_FLOATS);
-  if (j->block_rows * g->tiles_w < GOOD_TILES) j->block_rows = rows_within(g, tx_wino_numbers(g) * g->c, MOST_V);
+  if (j->block_rows * g->tiles_w < GOOD_TILES) {
+    const int64_t good = tx_ceil_div(GOOD_TILES, g->tiles_w);
+    j->block_rows = tx_min_i64(good, rows_within(g, tx_wino_numbers(g) * g->c, MOST_V));
+  }
   j->blocks = tx_ceil_div(tx_wino_rows(g), j->block_rows);
   int64_t tiles = j->block_rows * g->tiles_w;
   if (j->blocks >= LEAST_BLOCKS && u_floats <= MOST_U && tiles >= LEAST_TILES) {
