@@ -30,6 +30,10 @@ TX_INLINE void tile(int rows, int vectors, const tx_gemm *g, const float *a, con
   if (soon == NULL) soon = (const char *)b; /* needed anyway */
 #pragma GCC unroll 16
   for (int i = 0; i < rows; i++) {
+    if (g->accumulate) { /* read at the end: comes meanwhile */
+#pragma GCC unroll 2
+      for (int v = 0; v < vectors; v++) __builtin_prefetch(c + i * g->c_row + v * VF, 1);
+    }
 #pragma GCC unroll 2
     for (int v = 0; v < vectors; v++) sum[i][v] = vf_set(0);
     if (i % 3 == 0) group[i / 3] = a + i * row;
