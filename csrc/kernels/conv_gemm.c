@@ -21,7 +21,8 @@ enum {
   BLOCK_ROWS = 112,         /* 8 tiles of 14 */
   BLOCK_FLOATS = 72 * 1024, /* of a gathered block: 288 KiB */
   PARTIALS = 16,            /* partial sums of a weight gradient, at most */
-  PARTIAL_FLOATS = 8 << 20  /* and their size together */
+  PARTIAL_FLOATS = 8 << 20, /* and their size together */
+  FEW_ROWS = 14             /* of a weight gradient: one tile, for which packing dy does not pay */
 };
 
 /* -- a list of taps ------------------------------------------------------------------------------------------------------ */
@@ -395,22 +396,24 @@ static void weight_block(void *context, int64_t block, int worker) {
   const int64_t first = part * j->part_points, last = tx_min_i64(first + j->part_points, j->points);
   float *gathered = j->scratch + worker * j->scratch_floats, *packed = gathered + j->gathered_floats;
   float *dw = j->partial + part * j->gather.taps * in * v->k + tap0 * in * v->k;
+  const bool pack = depth > FEW_ROWS || out % panel != 0;
   for (int64_t point = first; point < last; point += j->block_rows) {
     const int64_t points = tx_min_i64(j->block_rows, last - point);
     for (int64_t g = 0; g < v->groups; g++) {
       tx_conv_gather gather = j->gather;
       gather.first = g * in;
       tx_conv_gather_rows(&gather, point, points, tap0, tap1, gathered, depth);
-      tx_kernels.pack_f32(points, out, j->dy + point * v->k + g * out, v->k, 1, packed);
+      const float *dy = j->dy + point * v->k + g * out;
+      if (pack) tx_kernels.pack_f32(points, out, dy, v->k, 1, packed);
       tx_gemm m = {.m = depth,
                    .n = out,
                    .k = points,
                    .a = gathered,
                    .a_row = 1,
                    .a_step = depth,
-                   .b = packed,
-                   .b_panel = points * panel,
-                   .b_step = panel,
+                   .b = pack ? packed : dy,
+                   .b_panel = pack ? points * panel : panel,
+                   .b_step = pack ? panel : v->k,
                    .c = dw + g * out,
                    .c_row = v->k,
                    .accumulate = point > first};
