@@ -30,4 +30,18 @@ describe("the thread pool", function()
     local ok, out = support.run_lua([[io.write(require "texres".num_threads())]], { env = { TEXRES_NUM_THREADS = 3 } })
     assert.same({ true, "3" }, { ok, out })
   end)
+
+  it("adds no thread to a process that only loads it, and leaves the environment alone", function()
+    if not io.open "/proc/self/status" then return pending "there is no /proc here" end
+    local code = [[
+      require "texres"
+      local status = io.open("/proc/self/status"):read "a"
+      io.write(status:match "Threads:%s*(%d+)", " ", tostring(os.getenv "OPENBLAS_NUM_THREADS"))
+    ]]
+    local ok, out = support.run_lua(code, { env = { OPENBLAS_NUM_THREADS = 4 } })
+    assert.same({ true, "4" }, { ok, out:match "%d+$" })
+    ok, out = support.run_lua(code)
+    assert.same({ true, "1" }, { ok, out:match "^%d+" })
+    assert.equal(tostring(os.getenv "OPENBLAS_NUM_THREADS"), out:match "%S+$")
+  end)
 end)

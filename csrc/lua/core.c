@@ -1,6 +1,7 @@
 /* core.c - the module texres.core: opens every concept once, in order. */
 #include "kernels/kernels.h"
 #include "lua/binding.h"
+#include "tensor/gemm.h"
 
 #if defined(__GNUC__)
 #define TX_EXPORT __attribute__((visibility("default")))
@@ -11,6 +12,7 @@
 TX_EXPORT int luaopen_texres_core(lua_State *L);
 
 int luaopen_texres_core(lua_State *L) {
+  tx_blas_loaded();
   tx_status status = tx_kernels_init();
   if (status != TX_OK) return tx_raise(L, status);
   lua_newtable(L);

@@ -3,8 +3,10 @@
  * OpenBLAS runs on one thread; the threads are ours: each tile of the result is one cblas call. It does f64, f32 products
  * of few rows, and all of f32 on the reference instruction set; the rest of f32 is done by gemm_packed.c.
  */
+#define _GNU_SOURCE /* setenv */
 #include <cblas.h>
 #include <stdatomic.h>
+#include <stdlib.h>
 
 #include "base/threads.h"
 #include "tensor/gemm.h"
@@ -16,7 +18,21 @@ enum {
   SMALL = 65536       /* products of fewer multiplications stay in one call */
 };
 
-/* OpenBLAS reads its number of threads from the environment; ours is the only pool. */
+/* When it is loaded, OpenBLAS starts a thread for each CPU, which spins beside ours for a while, unless its environment says
+ * otherwise. This runs before (the linker's -z initfirst), and tx_blas_loaded() after. */
+static const char openblas_threads[] = "OPENBLAS_NUM_THREADS";
+static bool was_set;
+
+__attribute__((constructor)) static void before_openblas(void) {
+  was_set = getenv(openblas_threads) == NULL && setenv(openblas_threads, "1", 0) == 0;
+}
+
+void tx_blas_loaded(void) {
+  if (was_set) unsetenv(openblas_threads);
+  was_set = false;
+}
+
+/* For where that has not helped: ours is the only pool. */
 static void keep_single_threaded(void) {
   static atomic_bool done;
   if (!atomic_exchange(&done, true)) openblas_set_num_threads(1);
