@@ -73,7 +73,7 @@ $(foreach isa,$(ISAS),$(eval $(call isa_rule,$(isa))))
 BUSTED    ?= $(LUA) /usr/bin/busted --ignore-lua
 SPECS     ?=
 LUA_FILES := $(shell find lua -name '*.lua')
-C_FILES   := $(shell find csrc fuzz -name '*.[ch]')
+C_FILES   := $(shell find csrc fuzz bench -name '*.[ch]')
 LUA_PATHS := LUA_PATH='./lua/?.lua;./lua/?/init.lua;./?.lua;;'
 TREE      := $(LUA_PATHS) LUA_CPATH='./lua/?.so;;' TEXRES_LUA='$(LUA)' BUSTED='$(BUSTED)'
 
@@ -138,9 +138,13 @@ build-fuzz/%: fuzz/%.c fuzz/support.c fuzz/fuzz.h $(filter-out $(BUILD)/lua/%,$(
 	  $(filter %.o,$^) $(TX_LIBS)
 
 bench: setup-run ## compare speed and memory with PyTorch, where the Python in PYTHON= can import it
-	@$(MAKE) --no-print-directory all
-	@$(LUA) bench/run.lua
+	@$(MAKE) --no-print-directory all $(BUILD)/cores
+	@$(LUA) bench/run.lua --cores $(BUILD)/cores
 	@$(LUA) bench/conv.lua
+
+$(BUILD)/cores: bench/cores.c
+	@mkdir -p $(@D)
+	$(call say,CC $<)$(CC) $(CFLAGS) -std=c11 $(TX_WARN) -o $@ $< -lpthread
 
 install: all ## install below PREFIX (/usr/local), or to LUADIR and LIBDIR
 	@for f in $(LUA_FILES:lua/%=%); do install -D -m 644 lua/$$f "$(DESTDIR)$(LUADIR)/$$f" || exit 1; done

@@ -1,6 +1,6 @@
 --- Compares texres with PyTorch on this machine: `make bench`, or
 --
---     PYTHON=python3 lua5.4 bench/run.lua [--seconds 2] [--rounds 5] [--only WORD ...] [--markdown]
+--     PYTHON=python3 lua5.4 bench/run.lua [--seconds 2] [--rounds 5] [--only WORD ...] [--markdown] [--cores build/cores]
 --
 -- For every row, both sides run as processes of their own and are measured in turn, so that what else the machine does
 -- meets both alike: the figure of a pair is the ratio, and the table shows the median of the pairs. Where $PYTHON can't
@@ -12,6 +12,7 @@ local parser = require "argparse" ("run.lua", "Compares the speed and memory of 
 parser:option("--seconds", "Length of one measurement."):convert(tonumber):default "2"
 parser:option("--rounds", "Pairs of measurements for each row."):convert(tonumber):default "5"
 parser:option("--only", "Only rows whose name holds one of these words."):args "+"
+parser:option("--cores", "The program built from cores.c: run before and after, says how far apart two cores are.")
 parser:flag("--markdown", "Print the table as Markdown, for bench/README.md.")
 local options = parser:parse()
 
@@ -150,7 +151,12 @@ local function versus(name, format, mine, theirs, ratio)
   line(name, format:format(mine), theirs and format:format(theirs) or "-", ratio and ("%.2f"):format(ratio) or "-")
 end
 
+local function cores()
+  if options.cores then print(io.popen(options.cores):read "l") end
+end
+
 print(machine())
+cores()
 line("images/s", "texres", "PyTorch", "ratio")
 if options.markdown then line("---", "---:", "---:", "---:") end
 for _, spec in ipairs(rows) do
@@ -165,3 +171,4 @@ for _, spec in ipairs(rows) do
     end
   end
 end
+cores()
