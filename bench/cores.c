@@ -29,7 +29,7 @@ static double seconds(void) {
 
 /* Stays on the given CPU of those that the process started with. */
 static int stay_on(const cpu_set_t *allowed, int which) {
-  for (int cpu = 0; cpu < CPU_SETSIZE; cpu++) {
+  for (size_t cpu = 0; cpu < CPU_SETSIZE; cpu++) {
     if (!CPU_ISSET(cpu, allowed) || which-- > 0) continue;
     cpu_set_t one;
     CPU_ZERO(&one);

@@ -1,6 +1,7 @@
 --- Compares texres with PyTorch on this machine: `make bench`, or
 --
---     PYTHON=python3 lua5.4 bench/run.lua [--seconds 2] [--rounds 5] [--only WORD ...] [--markdown] [--cores build/cores]
+--     PYTHON=python3 lua5.4 bench/run.lua [--seconds 2] [--rounds 5] [--only WORD ...] [--markdown]
+--                                         [--cores build/cores]
 --
 -- For every row, both sides run as processes of their own and are measured in turn, so that what else the machine does
 -- meets both alike: the figure of a pair is the ratio, and the table shows the median of the pairs. Where $PYTHON can't
