@@ -8,8 +8,8 @@
  *
  * For each pass a planner chooses an algorithm from the shape alone (tx_conv_choose says which, tx_conv_why why):
  *
- *     winograd    3x3, stride 1: a quarter of the multiplications,    conv_winograd.c, kernels/winograd.h
- *                 stride 2: 0.56 of them
+ *     winograd    3x3, stride 1: a quarter of the multiplications,    conv_winograd.c, conv_winograd_gradient.c,
+ *                 stride 2: 0.56 of them                              kernels/winograd.h
  *     gemm        everything else: blocks of rows are gathered from   conv_gemm.c, kernels/gemm.h
  *                 x and multiplied with packed weights
  *     depthwise   one input and one output channel per group          conv_depthwise.c

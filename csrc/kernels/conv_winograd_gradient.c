@@ -6,7 +6,7 @@
  *     V[i] {tiles, C} input      D[i] {panels}{tiles}{panel columns} = A dy A^T      dU[u] {C, K} += V[i]^T D[i], i meets u
  *
  * Numbers that go from core to core take long where the cores don't share a cache. So the tiles are cut into slices, each with
- * a dU of its own, and each is done on one core from pixels to products, in chunks that stay in its second-level cache; at
+ * a dU of its own, and each is done on one core from pixels to products, in chunks that stay near its second-level cache; at
  * the end the slices' dU are added up in their order. Where dU is so large that this would cost more than it gains there is
  * one slice, and all cores do one step for a chunk of it, then the other. The shape alone says how many slices there are.
  */
