@@ -119,7 +119,7 @@ tx_status tx_conv2d_shape(const char *operation, const tx_tensor *x, const tx_te
 
 /* -- on tensors ------------------------------------------------------------------------------------------------------------ */
 
-/* Contiguous versions of up to three tensors; all or nothing. NULL is passed through. */
+/* Contiguous versions of some tensors; all or nothing. NULL is passed through. */
 static tx_status make_contiguous(int count, tx_tensor *const *from, tx_tensor **to) {
   for (int i = 0; i < count; i++) {
     to[i] = NULL;
@@ -203,7 +203,7 @@ static tx_status input_gradient(const tx_conv_shape *v, const tx_tensor *dy, con
   TX_TRY(tx_empty(dy->dtype, 4, (int64_t[]){v->n, v->h, v->w, v->c}, dx));
   if (dy->dtype == TX_F64) {
     tx_conv_input_gradient_f64(v, tx_f64(dy), tx_f64(w), tx_f64(*dx));
-    return more != NULL ? tx_axpy(*dx, 1, more) : TX_OK;
+    return TX_OK;
   }
   return tx_conv_input_gradient_f32(v, tx_f32(dy), tx_f32(w), more != NULL ? tx_f32(more) : NULL, tx_f32(*dx));
 }
@@ -215,19 +215,6 @@ static tx_status weight_gradient(const tx_conv_shape *v, const tx_tensor *x, con
     return TX_OK;
   }
   return tx_conv_weight_gradient_f32(v, tx_f32(x), tx_f32(dy), tx_f32(*dw));
-}
-
-/* NULL targets are left out; `more` is added to dx, and may be NULL. */
-static tx_status gradients(const tx_conv_shape *v, tx_tensor *x, tx_tensor *w, tx_tensor *dy, tx_tensor *more,
-                           tx_tensor **dx, tx_tensor **dw, tx_tensor **dbias) {
-  tx_tensor *whole[4];
-  TX_TRY(make_contiguous(4, (tx_tensor *[]){dw != NULL ? x : NULL, dx != NULL ? w : NULL, dy, more}, whole));
-  tx_status status = TX_OK;
-  if (dx != NULL) status = input_gradient(v, whole[2], whole[1], whole[3], dx);
-  if (dw != NULL && status == TX_OK) status = weight_gradient(v, whole[0], whole[2], dw);
-  if (dbias != NULL && status == TX_OK) status = tx_sum_to(whole[2], 1, &v->k, dbias);
-  for (int i = 0; i < 4; i++) tx_unref(whole[i]);
-  return status;
 }
 
 /* -- the function ------------------------------------------------------------------------------------------------------------ */
@@ -307,13 +294,22 @@ tx_status tx_conv2d_call_shape(tx_call *call, const tx_tensor *w, const tx_conv2
   return tx_conv2d_shape(call->op->name, &stand_in, w, NULL, params, shape);
 }
 
-tx_status tx_conv2d_backward(tx_call *call, const tx_conv_shape *shape, tx_tensor *x, tx_tensor *w, tx_tensor *dy,
+/* What has arrived at x, where the gradient can add it on its way: else the tape adds both. */
+static tx_tensor *take_arrived(tx_call *call, const tx_conv_shape *v, const tx_tensor *dy) {
+  return call->needs[X] && dy->dtype == TX_F32 && tx_conv_adds(v) ? tx_take_arrived(call, X) : NULL;
+}
+
+tx_status tx_conv2d_backward(tx_call *call, const tx_conv_shape *v, tx_tensor *x, tx_tensor *w, tx_tensor *dy,
                              int bias) {
-  tx_tensor **dx = call->needs[X] ? &call->din[X] : NULL, **dw = call->needs[W] ? &call->din[W] : NULL;
-  tx_tensor **dbias = bias > 0 && call->needs[bias] ? &call->din[bias] : NULL;
-  tx_tensor *arrived = dx != NULL ? tx_take_arrived(call, X) : NULL;
-  tx_status status = gradients(shape, x, w, dy, arrived, dx, dw, dbias);
+  const bool *needs = call->needs;
+  tx_tensor *arrived = take_arrived(call, v, dy), *whole[4];
+  tx_status status = make_contiguous(4, (tx_tensor *[]){needs[W] ? x : NULL, needs[X] ? w : NULL, dy, arrived}, whole);
   tx_unref(arrived);
+  if (status != TX_OK) return status;
+  if (needs[X]) status = input_gradient(v, whole[2], whole[1], whole[3], &call->din[X]);
+  if (needs[W] && status == TX_OK) status = weight_gradient(v, whole[0], whole[2], &call->din[W]);
+  if (bias > 0 && needs[bias] && status == TX_OK) status = tx_sum_to(whole[2], 1, &v->k, &call->din[bias]);
+  for (int i = 0; i < 4; i++) tx_unref(whole[i]);
   return status;
 }
 

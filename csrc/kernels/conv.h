@@ -72,7 +72,8 @@ void tx_conv_release_weights(tx_conv_weights *kept);
 /* y = conv(x, w). kept may be NULL: then nothing is kept. epilogue may be NULL. */
 tx_status tx_conv_forward_f32(const tx_conv_shape *shape, const float *x, const float *w, tx_conv_weights *kept,
                               const tx_conv_epilogue *epilogue, float *y);
-/* dx from dy, plus `more`, which may be NULL; dx is overwritten. */
+/* dx from dy; dx is overwritten. `more` is added on the way where tx_conv_adds says so, else it is NULL. */
+bool tx_conv_adds(const tx_conv_shape *shape);
 tx_status tx_conv_input_gradient_f32(const tx_conv_shape *shape, const float *dy, const float *w, const float *more,
                                      float *dx);
 /* dw from x and dy; dw is overwritten. */

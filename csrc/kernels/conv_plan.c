@@ -12,9 +12,7 @@
 #include <string.h>
 
 #include "base/memory.h"
-#include "base/threads.h"
 #include "kernels/conv_internal.h"
-#include "kernels/kernels.h"
 
 enum {
   MOST_CHANNELS = 512, /* of either side, for the sake of Winograd's error */
@@ -105,39 +103,24 @@ tx_status tx_conv_forward_f32(const tx_conv_shape *v, const float *x, const floa
   }
 }
 
-typedef struct addition {
-  int64_t count, block;
-  const float *more;
-  float *sum;
-} addition;
-
-static void add_block(void *context, int64_t block, int worker) {
-  (void)worker;
-  const addition *a = context;
-  const int64_t first = block * a->block;
-  tx_kernels.axpy_f32(tx_min_i64(a->block, a->count - first), 1, a->more + first, a->sum + first);
-}
-
-/* sum += more */
-static void add(int64_t count, const float *more, float *sum) {
-  addition a = {.count = count, .block = tx_block_size(count, 1), .more = more, .sum = sum};
-  tx_parallel(tx_ceil_div(count, a.block), add_block, &a);
+bool tx_conv_adds(const tx_conv_shape *v) {
+  return !is_empty(v) && tx_conv_choose(v, TX_CONV_INPUT_GRADIENT).algorithm == TX_CONV_WINOGRAD;
 }
 
 tx_status tx_conv_input_gradient_f32(const tx_conv_shape *v, const float *dy, const float *w, const float *more,
                                      float *dx) {
-  const tx_conv_algorithm algorithm = tx_conv_choose(v, TX_CONV_INPUT_GRADIENT).algorithm;
   if (is_empty(v)) {
     clear(dx, v->n * v->h * v->w * v->c);
-  } else if (algorithm == TX_CONV_WINOGRAD) {
-    return tx_conv_winograd_input_gradient(v, dy, w, more, dx);
-  } else if (algorithm == TX_CONV_DEPTHWISE) {
-    TX_TRY(tx_conv_depthwise_input_gradient(v, dy, w, dx));
-  } else {
-    TX_TRY(tx_conv_gemm_input_gradient(v, dy, w, dx));
+    return TX_OK;
   }
-  if (more != NULL) add(v->n * v->h * v->w * v->c, more, dx);
-  return TX_OK;
+  switch (tx_conv_choose(v, TX_CONV_INPUT_GRADIENT).algorithm) {
+    case TX_CONV_WINOGRAD:
+      return tx_conv_winograd_input_gradient(v, dy, w, more, dx);
+    case TX_CONV_DEPTHWISE:
+      return tx_conv_depthwise_input_gradient(v, dy, w, dx);
+    default:
+      return tx_conv_gemm_input_gradient(v, dy, w, dx);
+  }
 }
 
 tx_status tx_conv_weight_gradient_f32(const tx_conv_shape *v, const float *x, const float *dy, float *dw) {

@@ -5,7 +5,6 @@
  */
 #include "kernels/winograd.h"
 
-#include <stdbool.h>
 #include <stddef.h>
 
 #include "kernels/simd/simd.h"
@@ -158,32 +157,19 @@ typedef void form_1d(const vfloat *x, vfloat *y);
  * registers, the whole does not. */
 enum { SIDE = 9 };
 
-/* Reads VF channels, or only `left`. */
-TX_INLINE vfloat load_channels(bool whole, const float *x, int64_t left) {
-  return whole ? vf_load(x) : vf_load_n(x, left);
-}
-
-TX_INLINE void store_channels(bool whole, float *y, vfloat v, int64_t left) {
-  if (whole) {
-    vf_store(y, v);
-  } else {
-    vf_store_n(y, v, left);
-  }
-}
-
 TX_INLINE void keep_column(int m, const vfloat *y, int j, vfloat half[SIDE][SIDE]) {
 #pragma GCC unroll 9
   for (int i = 0; i < m; i++) half[i][j] = y[i];
 }
 
-/* Channels from pixels, which begin at `c` in each, to numbers `step` apart. */
-TX_INLINE void numbers_of_pixels(int m, int n, form_1d *form, bool whole, int64_t left, const float *const *pixel,
-                                 int64_t c, float *v, int64_t step) {
+/* `left` channels from pixels, which begin at `c` in each, to numbers `step` apart. */
+TX_INLINE void numbers_of_pixels(int m, int n, form_1d *form, int64_t left, const float *const *pixel, int64_t c,
+                                 float *v, int64_t step) {
   vfloat half[SIDE][SIDE], x[SIDE], y[SIDE];
 #pragma GCC unroll 1
   for (int j = 0; j < n; j++) {
 #pragma GCC unroll 9
-    for (int i = 0; i < n; i++) x[i] = load_channels(whole, pixel[i * n + j] + c, left);
+    for (int i = 0; i < n; i++) x[i] = vf_load_part(pixel[i * n + j] + c, left);
     form(x, y);
     keep_column(m, y, j, half);
   }
@@ -191,18 +177,18 @@ TX_INLINE void numbers_of_pixels(int m, int n, form_1d *form, bool whole, int64_
   for (int i = 0; i < m; i++, v += m * step) {
     form(half[i], y);
 #pragma GCC unroll 9
-    for (int j = 0; j < m; j++) store_channels(whole, v + j * step, y[j], left);
+    for (int j = 0; j < m; j++) vf_store_part(v + j * step, y[j], left);
   }
 }
 
 /* The other way; nothing is stored where a pixel is NULL. */
-TX_INLINE void pixels_of_numbers(int m, int n, form_1d *form, bool whole, int64_t left, const float *v, int64_t step,
+TX_INLINE void pixels_of_numbers(int m, int n, form_1d *form, int64_t left, const float *v, int64_t step,
                                  float *const *pixel, int64_t c) {
   vfloat half[SIDE][SIDE], x[SIDE], y[SIDE];
 #pragma GCC unroll 1
   for (int j = 0; j < n; j++, v += step) {
 #pragma GCC unroll 9
-    for (int i = 0; i < n; i++) x[i] = load_channels(whole, v + i * n * step, left);
+    for (int i = 0; i < n; i++) x[i] = vf_load_part(v + i * n * step, left);
     form(x, y);
     keep_column(m, y, j, half);
   }
@@ -211,7 +197,7 @@ TX_INLINE void pixels_of_numbers(int m, int n, form_1d *form, bool whole, int64_
     form(half[i], y);
 #pragma GCC unroll 9
     for (int j = 0; j < m; j++) {
-      if (pixel[j] != NULL) store_channels(whole, pixel[j] + c, y[j], left);
+      if (pixel[j] != NULL) vf_store_part(pixel[j] + c, y[j], left);
     }
   }
 }
@@ -219,15 +205,15 @@ TX_INLINE void pixels_of_numbers(int m, int n, form_1d *form, bool whole, int64_
 TX_INLINE void from_pixels(int m, int n, form_1d *form, int64_t channels, const float *const *pixel, float *v,
                            int64_t step) {
   int64_t c = 0;
-  for (; c + VF <= channels; c += VF) numbers_of_pixels(m, n, form, true, VF, pixel, c, v + c, step);
-  if (c < channels) numbers_of_pixels(m, n, form, false, channels - c, pixel, c, v + c, step);
+  for (; c + VF <= channels; c += VF) numbers_of_pixels(m, n, form, VF, pixel, c, v + c, step);
+  if (c < channels) numbers_of_pixels(m, n, form, channels - c, pixel, c, v + c, step);
 }
 
 TX_INLINE void to_pixels(int m, int n, form_1d *form, int64_t channels, const float *v, int64_t step,
                          float *const *pixel) {
   int64_t c = 0;
-  for (; c + VF <= channels; c += VF) pixels_of_numbers(m, n, form, true, VF, v + c, step, pixel, c);
-  if (c < channels) pixels_of_numbers(m, n, form, false, channels - c, v + c, step, pixel, c);
+  for (; c + VF <= channels; c += VF) pixels_of_numbers(m, n, form, VF, v + c, step, pixel, c);
+  if (c < channels) pixels_of_numbers(m, n, form, channels - c, v + c, step, pixel, c);
 }
 
 /* Between two arrays of numbers. */
