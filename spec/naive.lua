@@ -140,4 +140,21 @@ function naive.strided(t)
   return view
 end
 
+--- Positions 1..#values in the order that a stable sort gives; NaN last.
+function naive.order(values, descending)
+  local positions = {}
+  for i = 1, #values do positions[i] = i end
+  table.sort(positions, function(i, j)
+    local a, b = values[i], values[j]
+    if a ~= a or b ~= b then
+      if (a ~= a) ~= (b ~= b) then return b ~= b end
+    elseif a ~= b then
+      if descending then return a > b end
+      return a < b
+    end
+    return i < j
+  end)
+  return positions
+end
+
 return naive

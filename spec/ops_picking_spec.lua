@@ -178,31 +178,12 @@ describe("chunk and split", function()
 end)
 
 describe("sort and topk", function()
-  --- positions of a list in order; stable, NaN last
-  local function order(list, descending)
-    local places = {}
-    for i = 1, #list do places[i] = i end
-    table.sort(places, function(p, q)
-      local a, b = list[p], list[q]
-      if a ~= a or b ~= b then
-        if a ~= a and b ~= b then return p < q end
-        return b ~= b
-      end
-      if a ~= b then
-        if descending then return a > b end
-        return a < b
-      end
-      return p < q
-    end)
-    return places
-  end
-
   local function expected(t, dim, k, descending)
     local values, places = { shape = replaced(t.shape, dim, k) }, { shape = replaced(t.shape, dim, k) }
     naive.build(values.shape, function(i)
       local list = {}
       for j = 1, t.shape[dim] do list[j] = naive.get(t, replaced(i, dim, j)) end
-      local place = order(list, descending)[i[dim]]
+      local place = naive.order(list, descending)[i[dim]]
       values[#values + 1], places[#places + 1] = list[place], place
     end)
     return values, places
