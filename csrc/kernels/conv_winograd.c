@@ -164,7 +164,7 @@ static void whole_block(void *context, int64_t block, int worker) {
   const tx_stretch next = tx_wino_stretch(j->x, g->n * g->h * g->w * g->c, g, ahead, ahead + j->block_rows);
   const tx_stretch here = tx_wino_stretch(j->y, g->n * g->p * g->q * g->k, g, row0, row0 + j->block_rows);
   float *v = j->v + worker * tx_wino_numbers(g) * (j->v_step + j->m_step), *m = v + tx_wino_numbers(g) * j->v_step;
-  tx_wino_input(g, j->x, j->zeros, tile, tiles, v, j->v_step);
+  tx_wino_input(g, j->x, j->zeros, tile, tiles, 0, g->side, v, j->v_step);
   for (int64_t k0 = 0; k0 < g->k; k0 += j->columns) {
     const int64_t columns = tx_min_i64(j->columns, g->k - k0);
     for (int64_t u = 0; u < TX_WINO_WEIGHTS; u++) { /* meanwhile: room for y before the first output, the next input */
@@ -182,7 +182,7 @@ static void chunk_input(void *context, int64_t b, int worker) {
   const job *j = context;
   const int64_t tile0 = block_tile(j, j->chunk_block), tile = block_tile(j, j->chunk_block + b);
   const int64_t tiles = block_tile(j, j->chunk_block + b + 1) - tile;
-  tx_wino_input(&j->g, j->x, j->zeros, tile, tiles, j->v + (tile - tile0) * j->g.c, j->v_step);
+  tx_wino_input(&j->g, j->x, j->zeros, tile, tiles, 0, j->g.side, j->v + (tile - tile0) * j->g.c, j->v_step);
 }
 
 /* Unit = (matrix of U, half of its panels). */

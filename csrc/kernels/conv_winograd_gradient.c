@@ -8,7 +8,10 @@
  * Numbers that go from core to core take long where the cores don't share a cache. So the tiles are cut into slices, each with
  * a dU of its own, and each is done on one core from pixels to products, in chunks that stay near its second-level cache; at
  * the end the slices' dU are added up in their order. Where dU is so large that this would cost more than it gains there is
- * one slice, and all cores do one step for a chunk of it, then the other. The shape alone says how many slices there are.
+ * one slice. Two or three cores then share out its numbers: each makes those rows of V and D that meet its part of dU, of all
+ * tiles. More of them would load all pixels for little: they do one step together for a chunk of tiles, then the other.
+ *
+ * The shape alone says how many slices and chunks there are: the rest does not change a sum.
  */
 #include <string.h>
 
@@ -19,13 +22,14 @@
 enum {
   SLICES = 16,               /* each done on one core; or */
   LEAST_SLICES = 8,          /* else one */
-  MOST_DU = 36 << 16,        /* floats of all slices' dU */
+  MOST_DU = 36 << 14,        /* floats of all slices' dU */
   TILES_FOR_DU = 2,          /* in a slice at least: times the tiles whose V and D are as large as dU */
   SLICE_FLOATS = 220 * 1024, /* of V and D of a chunk in a core's second-level cache, but */
   CHUNK_FOR_DU = 3,          /* times dU at least, which is read and written once per chunk */
   LEAST_CHUNK = 24,          /* tiles: fewer make slow matrix products */
-  SHARED_FLOATS = 1 << 20,   /* of V and D of a chunk that all cores share */
-  TILE_GROUP = 8,            /* tiles of such a chunk, and */
+  SHARED_FLOATS = 1 << 20,   /* of V and D of a chunk when there is one slice */
+  MOST_PORTIONS = 3,         /* of the numbers, each done on one core; or */
+  TILE_GROUP = 8,            /* tiles of a chunk, and */
   ROW_PARTS = 2              /* parts of a matrix of dU, that a core does at a time */
 };
 
@@ -33,6 +37,7 @@ typedef struct job {
   tx_wino g;
   const float *x, *dy, *zeros;
   int64_t slices, chunk_tiles; /* chunk_tiles: at most */
+  int portions;                /* of the numbers; 0: each chunk is done by all cores */
   int64_t d_row;               /* columns of a panel */
   int64_t v_step, d_step;      /* floats from number to number */
   float *scratch;              /* V and D, per worker or for all */
@@ -47,12 +52,35 @@ typedef struct chunk {
   bool first; /* of its slice */
 } chunk;
 
+/* A portion of the numbers: those that meet matrices [u0, u1) of dU, and the rows [row0, row1) of a tile where they stand. */
+typedef struct portion {
+  int64_t u0, u1;
+  int row0, row1;
+} portion;
+
 static int64_t scratch_floats(const job *j) { return tx_wino_numbers(&j->g) * (j->v_step + j->d_step); }
 static int64_t du_floats(const job *j) { return TX_WINO_WEIGHTS * j->g.c * j->g.k; }
 
 /* First tile of a slice: slices are whole rows of tiles. */
 static int64_t slice_tile(const job *j, int64_t slice) {
   return tx_wino_rows(&j->g) * slice / j->slices * j->g.tiles_w;
+}
+
+/* First matrix of dU of a portion, such that all meet about as many numbers; of the one after the last: 36. */
+static int64_t portion_matrix(const job *j, int64_t index) {
+  int64_t u = 0;
+  for (int64_t met = 0; met * j->portions < tx_wino_numbers(&j->g) * index; u++) {
+    const tx_wino_square s = tx_wino_numbers_of(&j->g, u);
+    met += (s.i1 - s.i0) * (s.j1 - s.j0);
+  }
+  return u;
+}
+
+static portion portion_of(const job *j, int64_t index) {
+  portion p = {.u0 = portion_matrix(j, index), .u1 = portion_matrix(j, index + 1)};
+  p.row0 = tx_wino_numbers_of(&j->g, p.u0).i0;
+  p.row1 = tx_wino_numbers_of(&j->g, p.u1 - 1).i1;
+  return p;
 }
 
 /* The chunk of a slice that begins with `tile`. */
@@ -64,8 +92,8 @@ static chunk chunk_at(const job *j, int64_t slice, int64_t tile, int worker) {
   return c;
 }
 
-/* D of tiles [first, last) of a chunk. */
-static void transform_gradient(const job *j, const chunk *c, int64_t first, int64_t last) {
+/* Rows [row0, row1) of D of tiles [first, last) of a chunk. */
+static void transform_gradient(const job *j, const chunk *c, int64_t first, int64_t last, int row0, int row1) {
   const tx_wino *g = &j->g;
   const int64_t panel = tx_kernels.gemm_panel();
   tx_wino_position at = tx_wino_tile(g, c->tile + first);
@@ -74,16 +102,17 @@ static void transform_gradient(const job *j, const chunk *c, int64_t first, int6
     tx_wino_pixels(j->dy + at.image * g->p * g->q * g->k, g->p, g->q, g->k, at.row * g->out, at.column * g->out, g->out,
                    j->zeros, pixel);
     for (int64_t k = 0; k < g->k; k += panel) {
-      g->output_adjoint(tx_min_i64(panel, g->k - k), pixel, c->d + k * j->chunk_tiles + t * j->d_row, j->d_step);
+      g->output_adjoint(tx_min_i64(panel, g->k - k), pixel, row0, row1, c->d + k * j->chunk_tiles + t * j->d_row,
+                        j->d_step);
       for (int i = 0; i < g->out * g->out; i++) pixel[i] += panel;
     }
   }
 }
 
-/* V and D of tiles [first, last) of a chunk. */
-static void transform_tiles(const job *j, const chunk *c, int64_t first, int64_t last) {
-  tx_wino_input(&j->g, j->x, j->zeros, c->tile + first, last - first, c->v + first * j->g.c, j->v_step);
-  transform_gradient(j, c, first, last);
+/* Rows [row0, row1) of V and D of tiles [first, last) of a chunk. */
+static void transform_tiles(const job *j, const chunk *c, int64_t first, int64_t last, int row0, int row1) {
+  tx_wino_input(&j->g, j->x, j->zeros, c->tile + first, last - first, row0, row1, c->v + first * j->g.c, j->v_step);
+  transform_gradient(j, c, first, last, row0, row1);
 }
 
 /* Part `part` of `parts` of what the chunk after this one reads: even ones of x, odd ones of dy. */
@@ -123,14 +152,16 @@ static void multiply(const job *j, const chunk *c, int64_t u, int64_t c0, int64_
   }
 }
 
-/* -- a slice on one core --------------------------------------------------------------------------------------------------- */
+/* -- a portion of a slice on one core ----------------------------------------------------------------------------------------- */
 
-static void whole_slice(void *context, int64_t slice, int worker) {
+static void portion_of_slice(void *context, int64_t unit, int worker) {
   const job *j = context;
+  const int64_t slice = unit / j->portions;
+  const portion p = portion_of(j, unit % j->portions);
   for (int64_t tile = slice_tile(j, slice); tile < slice_tile(j, slice + 1); tile += j->chunk_tiles) {
     const chunk c = chunk_at(j, slice, tile, worker);
-    transform_tiles(j, &c, 0, c.tiles);
-    for (int64_t u = 0; u < TX_WINO_WEIGHTS; u++) multiply(j, &c, u, 0, j->g.c, next_pixels(j, &c, u, TX_WINO_WEIGHTS));
+    transform_tiles(j, &c, 0, c.tiles, p.row0, p.row1);
+    for (int64_t u = p.u0; u < p.u1; u++) multiply(j, &c, u, 0, j->g.c, next_pixels(j, &c, u - p.u0, p.u1 - p.u0));
   }
 }
 
@@ -145,7 +176,7 @@ static void shared_transform(void *context, int64_t group, int worker) {
   (void)worker;
   const shared_chunk *s = context;
   const int64_t first = group * TILE_GROUP;
-  transform_tiles(s->j, &s->c, first, tx_min_i64(first + TILE_GROUP, s->c.tiles));
+  transform_tiles(s->j, &s->c, first, tx_min_i64(first + TILE_GROUP, s->c.tiles), 0, s->j->g.side);
 }
 
 static void shared_multiply(void *context, int64_t unit, int worker) {
@@ -195,6 +226,7 @@ static void plan(job *j) {
   j->d_row = g->k <= panel / 2 ? panel / 2 : panel;
   const int64_t width = tx_wino_panels(g->k) * j->d_row, tile = tx_wino_numbers(g) * (g->c + width);
   j->slices = worthwhile_slices(g, du, tile);
+  j->portions = j->slices > 1 ? 1 : tx_num_threads() <= MOST_PORTIONS ? tx_num_threads() : 0;
   const int64_t floats = j->slices > 1 ? tx_max_i64(SLICE_FLOATS, CHUNK_FOR_DU * du) : SHARED_FLOATS;
   j->chunk_tiles = tx_max_i64(LEAST_CHUNK, floats / tile) | 1; /* odd: keeps panels off the same cache sets */
   j->chunk_tiles = tx_min_i64(j->chunk_tiles, slice_tile(j, j->slices));
@@ -206,7 +238,7 @@ tx_status tx_conv_winograd_weight_gradient(const tx_conv_shape *v, const float *
   job j = {.g = tx_wino_forward(v), .x = x, .dy = dy, .dw = dw};
   plan(&j);
   const int64_t widest = tx_max_i64(j.g.c, tx_wino_panels(j.g.k) * tx_kernels.gemm_panel());
-  const int64_t scratch = scratch_floats(&j) * (j.slices > 1 ? tx_num_threads() : 1);
+  const int64_t scratch = scratch_floats(&j) * (j.portions > 0 ? tx_num_threads() : 1);
   j.scratch = tx_alloc((size_t)(scratch + widest) * sizeof(float));
   j.du = tx_alloc((size_t)(j.slices * du_floats(&j)) * sizeof(float));
   const bool ready = j.scratch != NULL && j.du != NULL;
@@ -214,8 +246,8 @@ tx_status tx_conv_winograd_weight_gradient(const tx_conv_shape *v, const float *
     float *zeros = j.scratch + scratch;
     memset(zeros, 0, (size_t)widest * sizeof(float));
     j.zeros = zeros;
-    if (j.slices > 1) {
-      tx_parallel(j.slices, whole_slice, &j);
+    if (j.portions > 0) {
+      tx_parallel(j.slices * j.portions, portion_of_slice, &j);
     } else {
       shared_slice(&j);
     }
