@@ -68,6 +68,27 @@ describe("memory", function()
     assert.equal(0, cached())
   end)
 
+  it("keeps the threads' working memory until it is trimmed", function()
+    local x, w = tr.rand(2, 16, 16, 8), tr.rand(3, 3, 8, 8)
+    local conv, before = tr.nn.functional.conv2d, tr.num_threads()
+    finally(function() tr.set_num_threads(before) end)
+    tr.set_num_threads(1)
+    local expected = conv(x, w)
+    for _, threads in ipairs { 1, 3, 2, 5 } do
+      tr.set_num_threads(threads)
+      tr.trim_memory()
+      assert.equal(0, select(3, tr.live_bytes()))
+      local start = live()
+      conv(x, w):free()
+      assert.equal(start, live())
+      assert.is_true(tr.allclose(expected, conv(x, w), 0, 0)) -- with what is kept
+      local wide = conv(tr.rand(2, 16, 16, 40), tr.rand(3, 3, 40, 8)) -- needs more
+      assert.is_true(tr.allclose(expected, conv(x, w), 0, 0))
+      wide:free()
+      if not os.getenv "ASAN_OPTIONS" then assert.is_true(select(3, tr.live_bytes()) > 0) end
+    end
+  end)
+
   it("gives every block its own memory", function()
     local held, step = {}, 1
     local start = live()

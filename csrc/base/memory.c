@@ -19,10 +19,11 @@
 
 enum { HEADER = TX_ALIGNMENT };
 #if defined(__SANITIZE_ADDRESS__) || defined(TX_FUZZING)
-#define LARGE ((size_t)PTRDIFF_MAX) /* no block is kept, so that the sanitizer sees a use after free */
+#define LARGE ((size_t)PTRDIFF_MAX) /* nothing is kept, so that the sanitizer sees a use after free */
 #else
 #define LARGE ((size_t)64 * 1024)
 #endif
+static const bool keeps = LARGE < (size_t)PTRDIFF_MAX;
 #define HUGE_PAGE ((size_t)2 * 1024 * 1024)
 
 /* Stands in the 64 bytes before every block. */
@@ -194,6 +195,83 @@ void tx_dealloc(void *pointer) {
   if (!large) free(b);
 }
 
+/* -- scratch ----------------------------------------------------------------------------------------------------------- */
+
+/* The scratch that stays. While no one has it, its bytes count as kept. */
+static struct {
+  tx_scratch parts; /* parts.parts NULL: there is none */
+  int threads;
+  bool lent;
+} standing;
+
+/* `lent`: whether someone has it from now on. With the lock held. */
+static void lend_standing(bool lent) {
+  const size_t bytes = standing.parts.parts == NULL ? 0 : (size_t)standing.threads * standing.parts.part_bytes;
+  live = lent ? live + bytes : live - bytes;
+  cached = lent ? cached - bytes : cached + bytes;
+  if (live > peak) peak = live;
+  standing.lent = lent;
+}
+
+/* The standing scratch, unless someone has it. */
+static bool borrow_standing(void) {
+  pthread_mutex_lock(&lock);
+  const bool free = keeps && !standing.lent;
+  if (free) lend_standing(true);
+  pthread_mutex_unlock(&lock);
+  return free;
+}
+
+static void give_back_standing(void) {
+  pthread_mutex_lock(&lock);
+  lend_standing(false);
+  pthread_mutex_unlock(&lock);
+}
+
+static tx_status make_scratch(tx_scratch *scratch, int threads, size_t part_bytes) {
+  size_t bytes = 0;
+  TX_TRY(tx_size_mul((size_t)threads, part_bytes, &bytes));
+  scratch->parts = tx_alloc(bytes);
+  scratch->part_bytes = part_bytes;
+  return scratch->parts == NULL ? TX_ENOMEM : TX_OK;
+}
+
+/* Makes the standing scratch, which was borrowed, as large as is asked for. */
+static tx_status grow_standing(int threads, size_t part_bytes) {
+  const bool large_enough = standing.threads >= threads && standing.parts.part_bytes >= part_bytes;
+  if (standing.parts.parts != NULL && large_enough) return TX_OK;
+  if (standing.threads > threads) threads = standing.threads;
+  if (standing.parts.part_bytes > part_bytes) part_bytes = standing.parts.part_bytes;
+  tx_dealloc(standing.parts.parts);
+  standing.parts = (tx_scratch){.kept = true};
+  standing.threads = threads;
+  return make_scratch(&standing.parts, threads, part_bytes);
+}
+
+tx_status tx_scratch_open(tx_scratch *scratch, int threads, size_t bytes) {
+  *scratch = (tx_scratch){0};
+  const size_t part_bytes = round_to_pages(bytes);
+  if (!borrow_standing()) return make_scratch(scratch, threads, part_bytes);
+  const tx_status status = grow_standing(threads, part_bytes);
+  if (status == TX_OK) {
+    *scratch = standing.parts;
+  } else {
+    give_back_standing();
+  }
+  return status;
+}
+
+void tx_scratch_close(tx_scratch *scratch) {
+  if (scratch->kept) {
+    give_back_standing();
+  } else {
+    tx_dealloc(scratch->parts);
+  }
+  *scratch = (tx_scratch){0};
+}
+
+/* -- sizes and counters ------------------------------------------------------------------------------------------------ */
+
 tx_status tx_size_mul(size_t a, size_t b, size_t *product) {
   if (b != 0 && a > (size_t)PTRDIFF_MAX / b) {
     return tx_fail(TX_ENOMEM, "size overflow: %zu x %zu is more than memory can address", a, b);
@@ -214,6 +292,12 @@ size_t tx_peak_bytes(void) { return read_counter(&peak); }
 size_t tx_cached_bytes(void) { return read_counter(&cached); }
 
 void tx_memory_trim(void) {
+  if (borrow_standing()) {
+    tx_dealloc(standing.parts.parts);
+    standing.parts = (tx_scratch){0};
+    standing.threads = 0;
+    give_back_standing();
+  }
   pthread_mutex_lock(&lock);
   shrink_to(0);
   peak = live;

@@ -10,6 +10,7 @@
 #ifndef TX_BASE_MEMORY_H
 #define TX_BASE_MEMORY_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -26,10 +27,28 @@ void *tx_alloc_zero(size_t bytes);
 /* Takes a block back; NULL is ignored. */
 void tx_dealloc(void *block);
 
+/* Working memory for the threads of tx_parallel, a part for each. A part stays with its thread from job to job: what another
+ * core has written takes long to write where the cores don't share a cache, and blocks of tx_alloc, cut anew for every size,
+ * go from one core to the other. Between open and close it is the caller's; if it is lent already, open makes another. */
+typedef struct tx_scratch {
+  char *parts;
+  size_t part_bytes;
+  bool kept; /* goes on standing when closed */
+} tx_scratch;
+
+/* At least `bytes` for each of `threads`, uninitialized. */
+tx_status tx_scratch_open(tx_scratch *scratch, int threads, size_t bytes);
+/* Lets it go; {0} is ignored. */
+void tx_scratch_close(tx_scratch *scratch);
+/* What worker number `worker` of a tx_parallel may use; 64-byte aligned. */
+static inline void *tx_scratch_of(const tx_scratch *scratch, int worker) {
+  return scratch->parts + (size_t)worker * scratch->part_bytes;
+}
+
 /* a * b into *product; TX_ENOMEM with a message when it overflows size_t or is above PTRDIFF_MAX. */
 tx_status tx_size_mul(size_t a, size_t b, size_t *product);
 
-/* Bytes handed out and not yet returned; the largest such number so far; bytes kept in the cache. */
+/* Bytes handed out and not yet returned; the largest such number so far; bytes kept for later. */
 size_t tx_live_bytes(void);
 size_t tx_peak_bytes(void);
 size_t tx_cached_bytes(void);

@@ -17,30 +17,22 @@ typedef struct job {
   const float *x, *w, *dy;
   float *out;
   const tx_conv_finish *finish;
-  const float **pixel; /* {worker}{taps} */
-  float *weight;       /* {worker}{taps, C}: of the taps in use */
   int64_t taps;
+  tx_scratch scratch; /* of the taps in use: {taps} pixels, weights {taps, C} */
 } job;
 
 static tx_status open_job(job *j, const tx_conv_shape *v) {
   j->shape = v;
   j->taps = v->r * v->s;
-  const size_t workers = (size_t)tx_num_threads();
-  j->pixel = tx_alloc(workers * (size_t)j->taps * sizeof(float *));
-  j->weight = tx_alloc(workers * (size_t)(j->taps * v->c) * sizeof(float));
-  return j->pixel == NULL || j->weight == NULL ? TX_ENOMEM : TX_OK;
-}
-
-static void close_job(job *j) {
-  tx_dealloc(j->pixel);
-  tx_dealloc(j->weight);
+  const size_t bytes = (size_t)j->taps * (sizeof(float *) + (size_t)v->c * sizeof(float));
+  return tx_scratch_open(&j->scratch, tx_num_threads(), bytes);
 }
 
 /* Sums over the taps that (row, column) reaches. `forward`: an output pixel looks at inputs; else the reverse. */
 static void sum_pixel(const job *j, bool forward, int64_t n, int64_t row, int64_t column, int worker, float *out) {
   const tx_conv_shape *v = j->shape;
-  const float **pixel = j->pixel + worker * j->taps;
-  float *weight = j->weight + worker * j->taps * v->c;
+  const float **pixel = tx_scratch_of(&j->scratch, worker);
+  float *weight = (float *)(void *)(pixel + j->taps);
   int64_t count = 0;
   for (int64_t t = 0; t < j->taps; t++) {
     const int64_t dr = t / v->s * v->dilation[0] - v->top, ds = t % v->s * v->dilation[1] - v->left;
@@ -80,7 +72,7 @@ tx_status tx_conv_depthwise_forward(const tx_conv_shape *v, const float *x, cons
     tx_parallel(v->n * v->p, forward_row, &j);
     tx_conv_finish_close(&finish);
   }
-  close_job(&j);
+  tx_scratch_close(&j.scratch);
   return status;
 }
 
@@ -96,7 +88,7 @@ tx_status tx_conv_depthwise_input_gradient(const tx_conv_shape *v, const float *
   job j = {.dy = dy, .w = w, .out = dx};
   const tx_status status = open_job(&j, v);
   if (status == TX_OK) tx_parallel(v->n * v->h, input_gradient_row, &j);
-  close_job(&j);
+  tx_scratch_close(&j.scratch);
   return status;
 }
 

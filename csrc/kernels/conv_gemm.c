@@ -98,11 +98,10 @@ typedef struct product {
   int64_t block_rows, row_blocks;
   int64_t column_step, column_blocks; /* filters of a group per block */
   int64_t chunk_taps, chunk_channels; /* of the sum, per gathered block */
-  float *scratch;                     /* {worker}{block_rows, chunk} */
-  int64_t scratch_floats;
+  tx_scratch scratch; /* a gathered block {block_rows, chunk}; when scattered {block_rows, groups * k} of out */
+  int64_t gathered_floats;
   float *out;     /* {points, groups * k} */
   bool scattered; /* rows of out belong to every stride-th pixel of images out_h x out_w, from the phase on */
-  float *staging; /* {worker}{block_rows, groups * k}, when scattered */
   int64_t phase_h, phase_w, stride_h, stride_w, out_h, out_w;
   const tx_conv_finish *finish;
 } product;
@@ -156,8 +155,8 @@ static void product_block(void *context, int64_t block, int worker) {
   const int64_t row_block = block / p->column_blocks, column0 = block % p->column_blocks * p->column_step;
   const int64_t point0 = row_block * p->block_rows, points = tx_min_i64(p->block_rows, p->points - point0);
   const int64_t columns = tx_min_i64(p->column_step, p->k - column0), row = p->groups * p->k;
-  float *gathered = p->scratch + worker * p->scratch_floats;
-  float *c = p->scattered ? p->staging + worker * p->block_rows * row : p->out + point0 * row;
+  float *gathered = tx_scratch_of(&p->scratch, worker);
+  float *c = p->scattered ? gathered + p->gathered_floats : p->out + point0 * row;
   for (int64_t group = 0; group < p->groups; group++) {
     for (int64_t tap = 0; tap < p->gather.taps; tap += p->chunk_taps) {
       for (int64_t channel = 0; channel < p->gather.channels; channel += p->chunk_channels) {
@@ -187,24 +186,14 @@ static void plan_product(product *p) {
   const int64_t most = BLOCK_FLOATS / p->block_rows;
   p->chunk_taps = tx_max_i64(1, tx_min_i64(p->gather.taps, most / p->gather.channels));
   p->chunk_channels = p->chunk_taps > 1 ? p->gather.channels : tx_min_i64(p->gather.channels, most);
-  p->scratch_floats = p->direct ? 0 : p->block_rows * p->chunk_taps * p->chunk_channels + 16;
+  p->gathered_floats = p->direct ? 0 : tx_ceil_div(p->block_rows * p->chunk_taps * p->chunk_channels, 16) * 16;
 }
 
-/* Runs all blocks; allocates the scratch space. */
 static tx_status run_product(product *p) {
-  const int64_t workers = tx_num_threads();
-  p->scratch = tx_alloc((size_t)(workers * p->scratch_floats) * sizeof(float));
-  if (p->scratch == NULL) return TX_ENOMEM;
-  if (p->scattered) {
-    p->staging = tx_alloc((size_t)(workers * p->block_rows * p->groups * p->k) * sizeof(float));
-    if (p->staging == NULL) {
-      tx_dealloc(p->scratch);
-      return TX_ENOMEM;
-    }
-  }
+  const int64_t staging = p->scattered ? p->block_rows * p->groups * p->k : 0;
+  TX_TRY(tx_scratch_open(&p->scratch, tx_num_threads(), (size_t)(p->gathered_floats + staging) * sizeof(float)));
   tx_parallel(p->row_blocks * p->column_blocks, product_block, p);
-  tx_dealloc(p->staging);
-  tx_dealloc(p->scratch);
+  tx_scratch_close(&p->scratch);
   return TX_OK;
 }
 
@@ -381,9 +370,9 @@ typedef struct weight_job {
   int64_t points, parts, part_points; /* pixels are cut into parts, each with its own sum */
   int64_t tap_step, tap_blocks;
   int64_t block_rows;
-  float *partial; /* {parts, R*S*C, K} */
-  float *scratch; /* {worker}: gathered block, packed dy */
-  int64_t scratch_floats, gathered_floats;
+  float *partial;     /* {parts, R*S*C, K} */
+  tx_scratch scratch; /* a gathered block, then packed dy */
+  int64_t gathered_floats;
   float *dw;
 } weight_job;
 
@@ -394,7 +383,7 @@ static void weight_block(void *context, int64_t block, int worker) {
   const int64_t part = block / j->tap_blocks, tap0 = block % j->tap_blocks * j->tap_step;
   const int64_t tap1 = tx_min_i64(tap0 + j->tap_step, j->gather.taps), depth = (tap1 - tap0) * in;
   const int64_t first = part * j->part_points, last = tx_min_i64(first + j->part_points, j->points);
-  float *gathered = j->scratch + worker * j->scratch_floats, *packed = gathered + j->gathered_floats;
+  float *gathered = tx_scratch_of(&j->scratch, worker), *packed = gathered + j->gathered_floats;
   float *dw = j->partial + part * j->gather.taps * in * v->k + tap0 * in * v->k;
   const bool pack = depth > FEW_ROWS || out % panel != 0;
   for (int64_t point = first; point < last; point += j->block_rows) {
@@ -449,16 +438,16 @@ tx_status tx_conv_gemm_weight_gradient(const tx_conv_shape *v, const float *x, c
   j.tap_blocks = tx_ceil_div(taps, j.tap_step);
   j.block_rows = tx_min_i64(128, tx_max_i64(32, BLOCK_FLOATS / (j.tap_step * in)));
   j.gathered_floats = tx_ceil_div(j.block_rows * j.tap_step * in, 16) * 16;
-  j.scratch_floats = j.gathered_floats + j.block_rows * panel_columns(v->k / v->groups);
+  const int64_t packed_floats = j.block_rows * panel_columns(v->k / v->groups);
+  const size_t bytes = (size_t)(j.gathered_floats + packed_floats) * sizeof(float);
   j.partial = j.parts == 1 ? dw : tx_alloc((size_t)(j.parts * size) * sizeof(float));
-  j.scratch = tx_alloc((size_t)(tx_num_threads() * j.scratch_floats) * sizeof(float));
-  const bool ready = j.partial != NULL && j.scratch != NULL;
-  if (ready) {
+  tx_status status = j.partial == NULL ? TX_ENOMEM : tx_scratch_open(&j.scratch, tx_num_threads(), bytes);
+  if (status == TX_OK) {
     tx_parallel(j.parts * j.tap_blocks, weight_block, &j);
+    tx_scratch_close(&j.scratch);
     if (j.parts > 1) tx_parallel(tx_ceil_div(size, REDUCE), reduce_block, &j);
   }
-  tx_dealloc(j.scratch);
   if (j.partial != dw) tx_dealloc(j.partial);
   tx_dealloc(offsets);
-  return ready ? TX_OK : TX_ENOMEM;
+  return status;
 }

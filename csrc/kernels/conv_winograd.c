@@ -103,10 +103,11 @@ typedef struct job {
   const float *x, *u, *zeros;
   float *y;
   const tx_conv_finish *finish;
-  int64_t block_rows, blocks; /* rows of tiles per block; blocks of all images */
-  int64_t columns;            /* filters in work at a time: whole panels, or K */
-  int64_t v_step, m_step;     /* floats from number to number */
-  float *v, *m;
+  int64_t block_rows, blocks;        /* rows of tiles per block; blocks of all images */
+  int64_t columns;                   /* filters in work at a time: whole panels, or K */
+  int64_t v_step, m_step;            /* floats from number to number */
+  tx_scratch scratch;                /* V and M of the block that a core has in work */
+  float *v, *m;                      /* of the chunk that all cores have in work */
   int64_t per_chunk;                 /* blocks per chunk; 0: each block is done on one core */
   int64_t chunk_block, chunk_blocks; /* the chunk in work: its first block and their number */
 } job;
@@ -163,7 +164,7 @@ static void whole_block(void *context, int64_t block, int worker) {
   const int64_t row0 = block * j->block_rows, ahead = row0 + j->block_rows; /* most likely this core's, too */
   const tx_stretch next = tx_wino_stretch(j->x, g->n * g->h * g->w * g->c, g, ahead, ahead + j->block_rows);
   const tx_stretch here = tx_wino_stretch(j->y, g->n * g->p * g->q * g->k, g, row0, row0 + j->block_rows);
-  float *v = j->v + worker * tx_wino_numbers(g) * (j->v_step + j->m_step), *m = v + tx_wino_numbers(g) * j->v_step;
+  float *v = tx_scratch_of(&j->scratch, worker), *m = v + tx_wino_numbers(g) * j->v_step;
   tx_wino_input(g, j->x, j->zeros, tile, tiles, 0, g->side, v, j->v_step);
   for (int64_t k0 = 0; k0 < g->k; k0 += j->columns) {
     const int64_t columns = tx_min_i64(j->columns, g->k - k0);
@@ -238,42 +239,52 @@ static void plan_blocks(job *j) {
   j->m_step = tiles * j->columns + TX_WINO_PAD;
 }
 
-static void run_chunks(job *j) {
+static tx_status run_blocks(job *j, size_t bytes) {
+  TX_TRY(tx_scratch_open(&j->scratch, tx_num_threads(), bytes));
+  tx_parallel(j->blocks, whole_block, j);
+  tx_scratch_close(&j->scratch);
+  return TX_OK;
+}
+
+static tx_status run_chunks(job *j, size_t bytes) {
+  j->v = tx_alloc(bytes);
+  if (j->v == NULL) return TX_ENOMEM;
+  j->m = j->v + tx_wino_numbers(&j->g) * j->v_step;
   for (j->chunk_block = 0; j->chunk_block < j->blocks; j->chunk_block += j->per_chunk) {
     j->chunk_blocks = tx_min_i64(j->per_chunk, j->blocks - j->chunk_block);
     tx_parallel(j->chunk_blocks, chunk_input, j);
     tx_parallel(TX_WINO_WEIGHTS * 2, chunk_multiply, j);
     tx_parallel(j->chunk_blocks, chunk_output, j);
   }
+  tx_dealloc(j->v);
+  return TX_OK;
+}
+
+/* The convolution, with U at hand. */
+static tx_status convolve_with(job *j, const tx_conv_epilogue *epilogue) {
+  const size_t bytes = (size_t)(tx_wino_numbers(&j->g) * (j->v_step + j->m_step)) * sizeof(float);
+  tx_conv_finish finish;
+  float *zeros = tx_alloc_zero((size_t)j->g.c * sizeof(float));
+  tx_status status = zeros == NULL ? TX_ENOMEM : tx_conv_finish_open(&finish, epilogue, j->blocks, j->g.k);
+  if (status == TX_OK) {
+    j->zeros = zeros;
+    j->finish = &finish;
+    status = j->per_chunk == 0 ? run_blocks(j, bytes) : run_chunks(j, bytes);
+    tx_conv_finish_close(&finish);
+  }
+  tx_dealloc(zeros);
+  return status;
 }
 
 /* y = conv(x, w) with w {3,3,C,K} in the sense of the geometry; `kept`: where U is kept, or NULL. */
 static tx_status convolve(const tx_wino *g, const float *x, const float *w, float **kept,
                           const tx_conv_epilogue *epilogue, float *y) {
   float *u = kept != NULL ? *kept : NULL;
-  tx_conv_finish finish;
-  job j = {.g = *g, .x = x, .y = y, .finish = &finish};
-  plan_blocks(&j);
-  const int64_t workers = j.per_chunk == 0 ? tx_num_threads() : 1;
   if (u == NULL) TX_TRY(transform_weights(g, w, &u));
   if (kept != NULL) *kept = u;
-  const int64_t scratch = workers * tx_wino_numbers(g) * (j.v_step + j.m_step);
-  j.v = tx_alloc((size_t)(scratch + g->c) * sizeof(float));
-  tx_status status = j.v == NULL ? TX_ENOMEM : tx_conv_finish_open(&finish, epilogue, j.blocks, g->k);
-  if (status == TX_OK) {
-    float *zeros = j.v + scratch;
-    memset(zeros, 0, (size_t)g->c * sizeof(float));
-    j.zeros = zeros;
-    j.m = j.v + tx_wino_numbers(g) * j.v_step;
-    j.u = u;
-    if (j.per_chunk == 0) {
-      tx_parallel(j.blocks, whole_block, &j);
-    } else {
-      run_chunks(&j);
-    }
-    tx_conv_finish_close(&finish);
-  }
-  tx_dealloc(j.v);
+  job j = {.g = *g, .x = x, .u = u, .y = y};
+  plan_blocks(&j);
+  const tx_status status = convolve_with(&j, epilogue);
   if (kept == NULL) tx_dealloc(u);
   return status;
 }

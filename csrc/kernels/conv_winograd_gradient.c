@@ -13,8 +13,6 @@
  *
  * The shape alone says how many slices and chunks there are: the rest does not change a sum.
  */
-#include <string.h>
-
 #include "base/memory.h"
 #include "base/threads.h"
 #include "kernels/conv_winograd.h"
@@ -40,7 +38,8 @@ typedef struct job {
   int portions;                /* of the numbers; 0: each chunk is done by all cores */
   int64_t d_row;               /* columns of a panel */
   int64_t v_step, d_step;      /* floats from number to number */
-  float *scratch;              /* V and D, per worker or for all */
+  tx_scratch scratch;          /* V and D of the chunk that a core has in work */
+  float *shared;               /* of the one that all cores have in work */
   float *du;                   /* {slices}{36}{C, K} */
   float *dw;
 } job;
@@ -58,7 +57,6 @@ typedef struct portion {
   int row0, row1;
 } portion;
 
-static int64_t scratch_floats(const job *j) { return tx_wino_numbers(&j->g) * (j->v_step + j->d_step); }
 static int64_t du_floats(const job *j) { return TX_WINO_WEIGHTS * j->g.c * j->g.k; }
 
 /* First tile of a slice: slices are whole rows of tiles. */
@@ -83,11 +81,10 @@ static portion portion_of(const job *j, int64_t index) {
   return p;
 }
 
-/* The chunk of a slice that begins with `tile`. */
-static chunk chunk_at(const job *j, int64_t slice, int64_t tile, int worker) {
-  chunk c = {.tile = tile, .first = tile == slice_tile(j, slice), .du = j->du + slice * du_floats(j)};
+/* The chunk of a slice that begins with `tile`, with V and D in `scratch`. */
+static chunk chunk_at(const job *j, int64_t slice, int64_t tile, float *scratch) {
+  chunk c = {.tile = tile, .first = tile == slice_tile(j, slice), .v = scratch, .du = j->du + slice * du_floats(j)};
   c.tiles = tx_min_i64(j->chunk_tiles, slice_tile(j, slice + 1) - tile);
-  c.v = j->scratch + worker * scratch_floats(j);
   c.d = c.v + tx_wino_numbers(&j->g) * j->v_step;
   return c;
 }
@@ -159,7 +156,7 @@ static void portion_of_slice(void *context, int64_t unit, int worker) {
   const int64_t slice = unit / j->portions;
   const portion p = portion_of(j, unit % j->portions);
   for (int64_t tile = slice_tile(j, slice); tile < slice_tile(j, slice + 1); tile += j->chunk_tiles) {
-    const chunk c = chunk_at(j, slice, tile, worker);
+    const chunk c = chunk_at(j, slice, tile, tx_scratch_of(&j->scratch, worker));
     transform_tiles(j, &c, 0, c.tiles, p.row0, p.row1);
     for (int64_t u = p.u0; u < p.u1; u++) multiply(j, &c, u, 0, j->g.c, next_pixels(j, &c, u - p.u0, p.u1 - p.u0));
   }
@@ -190,7 +187,7 @@ static void shared_multiply(void *context, int64_t unit, int worker) {
 
 static void shared_slice(const job *j) {
   for (int64_t tile = 0; tile < slice_tile(j, 1); tile += j->chunk_tiles) {
-    shared_chunk s = {j, chunk_at(j, 0, tile, 0)};
+    shared_chunk s = {j, chunk_at(j, 0, tile, j->shared)};
     tx_parallel(tx_ceil_div(s.c.tiles, TILE_GROUP), shared_transform, &s);
     tx_parallel(TX_WINO_WEIGHTS * ROW_PARTS, shared_multiply, &s);
   }
@@ -234,26 +231,33 @@ static void plan(job *j) {
   j->d_step = j->chunk_tiles * width + TX_WINO_PAD;
 }
 
+static tx_status run_portions(job *j, size_t bytes) {
+  TX_TRY(tx_scratch_open(&j->scratch, tx_num_threads(), bytes));
+  tx_parallel(j->slices * j->portions, portion_of_slice, j);
+  tx_scratch_close(&j->scratch);
+  return TX_OK;
+}
+
+static tx_status run_shared(job *j, size_t bytes) {
+  j->shared = tx_alloc(bytes);
+  if (j->shared == NULL) return TX_ENOMEM;
+  shared_slice(j);
+  tx_dealloc(j->shared);
+  return TX_OK;
+}
+
 tx_status tx_conv_winograd_weight_gradient(const tx_conv_shape *v, const float *x, const float *dy, float *dw) {
   job j = {.g = tx_wino_forward(v), .x = x, .dy = dy, .dw = dw};
   plan(&j);
   const int64_t widest = tx_max_i64(j.g.c, tx_wino_panels(j.g.k) * tx_kernels.gemm_panel());
-  const int64_t scratch = scratch_floats(&j) * (j.portions > 0 ? tx_num_threads() : 1);
-  j.scratch = tx_alloc((size_t)(scratch + widest) * sizeof(float));
+  const size_t bytes = (size_t)(tx_wino_numbers(&j.g) * (j.v_step + j.d_step)) * sizeof(float);
+  float *zeros = tx_alloc_zero((size_t)widest * sizeof(float));
+  j.zeros = zeros;
   j.du = tx_alloc((size_t)(j.slices * du_floats(&j)) * sizeof(float));
-  const bool ready = j.scratch != NULL && j.du != NULL;
-  if (ready) {
-    float *zeros = j.scratch + scratch;
-    memset(zeros, 0, (size_t)widest * sizeof(float));
-    j.zeros = zeros;
-    if (j.portions > 0) {
-      tx_parallel(j.slices * j.portions, portion_of_slice, &j);
-    } else {
-      shared_slice(&j);
-    }
-    tx_parallel(j.g.c, finish_row, &j);
-  }
-  tx_dealloc(j.scratch);
+  tx_status status = TX_ENOMEM;
+  if (zeros != NULL && j.du != NULL) status = j.portions > 0 ? run_portions(&j, bytes) : run_shared(&j, bytes);
+  if (status == TX_OK) tx_parallel(j.g.c, finish_row, &j);
+  tx_dealloc(zeros);
   tx_dealloc(j.du);
-  return ready ? TX_OK : TX_ENOMEM;
+  return status;
 }
