@@ -14,7 +14,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-/* Does block number `block`; `worker` (0 <= worker < tx_num_threads()) says whose scratch space it may use. */
+/* Does block number `block`; `worker` (0 <= worker < tx_num_threads()) says whose scratch space it may use (tx_scratch in
+ * base/memory.h). */
 typedef void tx_block_fn(void *context, int64_t block, int worker);
 
 /* Runs fn(context, b, worker) for every b in [0, blocks). Blocks that stand after an interrupt are skipped. */
