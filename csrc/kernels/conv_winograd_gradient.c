@@ -20,7 +20,7 @@
 enum {
   SLICES = 16,               /* each done on one core; or */
   LEAST_SLICES = 8,          /* else one */
-  MOST_DU = 36 << 16,        /* floats of all slices' dU */
+  MOST_DU = 36 << 14,        /* floats of all slices' dU */
   TILES_FOR_DU = 2,          /* in a slice at least: times the tiles whose V and D are as large as dU */
   SLICE_FLOATS = 220 * 1024, /* of V and D of a chunk in a core's second-level cache, but */
   CHUNK_FOR_DU = 3,          /* times dU at least, which is read and written once per chunk */
