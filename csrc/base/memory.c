@@ -17,6 +17,8 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "base/threads.h"
+
 enum { HEADER = TX_ALIGNMENT };
 #if defined(__SANITIZE_ADDRESS__) || defined(TX_FUZZING)
 #define LARGE ((size_t)PTRDIFF_MAX) /* nothing is kept, so that the sanitizer sees a use after free */
@@ -197,23 +199,23 @@ void tx_dealloc(void *pointer) {
 
 /* -- scratch ----------------------------------------------------------------------------------------------------------- */
 
-/* The scratch that stays. While no one has it, its bytes count as kept. */
+/* The scratch that stays; zeros: there is none. While no one has it, its bytes count as kept. */
 static struct {
-  tx_scratch parts; /* parts.parts NULL: there is none */
+  tx_scratch parts;
   int threads;
   bool lent;
 } standing;
 
 /* `lent`: whether someone has it from now on. With the lock held. */
 static void lend_standing(bool lent) {
-  const size_t bytes = standing.parts.parts == NULL ? 0 : (size_t)standing.threads * standing.parts.part_bytes;
+  const size_t bytes = (size_t)standing.threads * standing.parts.part_bytes;
   live = lent ? live + bytes : live - bytes;
   cached = lent ? cached - bytes : cached + bytes;
   if (live > peak) peak = live;
   standing.lent = lent;
 }
 
-/* The standing scratch, unless someone has it. */
+/* The standing scratch, unless someone has it: whoever has borrowed it may change it. */
 static bool borrow_standing(void) {
   pthread_mutex_lock(&lock);
   const bool free = keeps && !standing.lent;
@@ -228,31 +230,38 @@ static void give_back_standing(void) {
   pthread_mutex_unlock(&lock);
 }
 
+static void drop_standing(void) {
+  tx_dealloc(standing.parts.parts);
+  standing.parts = (tx_scratch){0};
+  standing.threads = 0;
+}
+
 static tx_status make_scratch(tx_scratch *scratch, int threads, size_t part_bytes) {
   size_t bytes = 0;
   TX_TRY(tx_size_mul((size_t)threads, part_bytes, &bytes));
   scratch->parts = tx_alloc(bytes);
+  if (scratch->parts == NULL) return TX_ENOMEM;
   scratch->part_bytes = part_bytes;
-  return scratch->parts == NULL ? TX_ENOMEM : TX_OK;
+  return TX_OK;
 }
 
-/* Makes the standing scratch, which was borrowed, as large as is asked for. */
+/* Makes it as large as is asked for, in threads and bytes; it does not shrink. */
 static tx_status grow_standing(int threads, size_t part_bytes) {
-  const bool large_enough = standing.threads >= threads && standing.parts.part_bytes >= part_bytes;
-  if (standing.parts.parts != NULL && large_enough) return TX_OK;
+  if (standing.threads >= threads && standing.parts.part_bytes >= part_bytes) return TX_OK;
   if (standing.threads > threads) threads = standing.threads;
   if (standing.parts.part_bytes > part_bytes) part_bytes = standing.parts.part_bytes;
-  tx_dealloc(standing.parts.parts);
-  standing.parts = (tx_scratch){.kept = true};
+  drop_standing();
+  TX_TRY(make_scratch(&standing.parts, threads, part_bytes));
+  standing.parts.kept = true;
   standing.threads = threads;
-  return make_scratch(&standing.parts, threads, part_bytes);
+  return TX_OK;
 }
 
-tx_status tx_scratch_open(tx_scratch *scratch, int threads, size_t bytes) {
+tx_status tx_scratch_open(tx_scratch *scratch, size_t bytes) {
   *scratch = (tx_scratch){0};
   const size_t part_bytes = round_to_pages(bytes);
-  if (!borrow_standing()) return make_scratch(scratch, threads, part_bytes);
-  const tx_status status = grow_standing(threads, part_bytes);
+  if (!borrow_standing()) return make_scratch(scratch, tx_num_threads(), part_bytes);
+  const tx_status status = grow_standing(tx_num_threads(), part_bytes);
   if (status == TX_OK) {
     *scratch = standing.parts;
   } else {
@@ -293,9 +302,7 @@ size_t tx_cached_bytes(void) { return read_counter(&cached); }
 
 void tx_memory_trim(void) {
   if (borrow_standing()) {
-    tx_dealloc(standing.parts.parts);
-    standing.parts = (tx_scratch){0};
-    standing.threads = 0;
+    drop_standing();
     give_back_standing();
   }
   pthread_mutex_lock(&lock);

@@ -38,8 +38,8 @@ typedef struct tx_scratch {
   bool kept; /* goes on standing when closed */
 } tx_scratch;
 
-/* At least `bytes` for each of `threads`, uninitialized. */
-tx_status tx_scratch_open(tx_scratch *scratch, int threads, size_t bytes);
+/* At least `bytes` for each thread, uninitialized. */
+tx_status tx_scratch_open(tx_scratch *scratch, size_t bytes);
 /* Lets it go; {0} is ignored. */
 void tx_scratch_close(tx_scratch *scratch);
 /* What worker number `worker` of a tx_parallel may use; 64-byte aligned. */

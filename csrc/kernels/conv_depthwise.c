@@ -24,8 +24,7 @@ typedef struct job {
 static tx_status open_job(job *j, const tx_conv_shape *v) {
   j->shape = v;
   j->taps = v->r * v->s;
-  const size_t bytes = (size_t)j->taps * (sizeof(float *) + (size_t)v->c * sizeof(float));
-  return tx_scratch_open(&j->scratch, tx_num_threads(), bytes);
+  return tx_scratch_open(&j->scratch, (size_t)j->taps * (sizeof(float *) + (size_t)v->c * sizeof(float)));
 }
 
 /* Sums over the taps that (row, column) reaches. `forward`: an output pixel looks at inputs; else the reverse. */

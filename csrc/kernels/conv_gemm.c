@@ -191,7 +191,7 @@ static void plan_product(product *p) {
 
 static tx_status run_product(product *p) {
   const int64_t staging = p->scattered ? p->block_rows * p->groups * p->k : 0;
-  TX_TRY(tx_scratch_open(&p->scratch, tx_num_threads(), (size_t)(p->gathered_floats + staging) * sizeof(float)));
+  TX_TRY(tx_scratch_open(&p->scratch, (size_t)(p->gathered_floats + staging) * sizeof(float)));
   tx_parallel(p->row_blocks * p->column_blocks, product_block, p);
   tx_scratch_close(&p->scratch);
   return TX_OK;
@@ -441,7 +441,7 @@ tx_status tx_conv_gemm_weight_gradient(const tx_conv_shape *v, const float *x, c
   const int64_t packed_floats = j.block_rows * panel_columns(v->k / v->groups);
   const size_t bytes = (size_t)(j.gathered_floats + packed_floats) * sizeof(float);
   j.partial = j.parts == 1 ? dw : tx_alloc((size_t)(j.parts * size) * sizeof(float));
-  tx_status status = j.partial == NULL ? TX_ENOMEM : tx_scratch_open(&j.scratch, tx_num_threads(), bytes);
+  tx_status status = j.partial == NULL ? TX_ENOMEM : tx_scratch_open(&j.scratch, bytes);
   if (status == TX_OK) {
     tx_parallel(j.parts * j.tap_blocks, weight_block, &j);
     tx_scratch_close(&j.scratch);

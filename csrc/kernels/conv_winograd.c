@@ -240,7 +240,7 @@ static void plan_blocks(job *j) {
 }
 
 static tx_status run_blocks(job *j, size_t bytes) {
-  TX_TRY(tx_scratch_open(&j->scratch, tx_num_threads(), bytes));
+  TX_TRY(tx_scratch_open(&j->scratch, bytes));
   tx_parallel(j->blocks, whole_block, j);
   tx_scratch_close(&j->scratch);
   return TX_OK;

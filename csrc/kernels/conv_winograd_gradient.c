@@ -51,12 +51,6 @@ typedef struct chunk {
   bool first; /* of its slice */
 } chunk;
 
-/* A portion of the numbers: those that meet matrices [u0, u1) of dU, and the rows [row0, row1) of a tile where they stand. */
-typedef struct portion {
-  int64_t u0, u1;
-  int row0, row1;
-} portion;
-
 static int64_t du_floats(const job *j) { return TX_WINO_WEIGHTS * j->g.c * j->g.k; }
 
 /* First tile of a slice: slices are whole rows of tiles. */
@@ -64,7 +58,7 @@ static int64_t slice_tile(const job *j, int64_t slice) {
   return tx_wino_rows(&j->g) * slice / j->slices * j->g.tiles_w;
 }
 
-/* First matrix of dU of a portion, such that all meet about as many numbers; of the one after the last: 36. */
+/* First matrix of dU of a portion of the numbers, such that all meet about as many numbers; of the one after the last: 36. */
 static int64_t portion_matrix(const job *j, int64_t index) {
   int64_t u = 0;
   for (int64_t met = 0; met * j->portions < tx_wino_numbers(&j->g) * index; u++) {
@@ -72,13 +66,6 @@ static int64_t portion_matrix(const job *j, int64_t index) {
     met += (s.i1 - s.i0) * (s.j1 - s.j0);
   }
   return u;
-}
-
-static portion portion_of(const job *j, int64_t index) {
-  portion p = {.u0 = portion_matrix(j, index), .u1 = portion_matrix(j, index + 1)};
-  p.row0 = tx_wino_numbers_of(&j->g, p.u0).i0;
-  p.row1 = tx_wino_numbers_of(&j->g, p.u1 - 1).i1;
-  return p;
 }
 
 /* The chunk of a slice that begins with `tile`, with V and D in `scratch`. */
@@ -153,12 +140,13 @@ static void multiply(const job *j, const chunk *c, int64_t u, int64_t c0, int64_
 
 static void portion_of_slice(void *context, int64_t unit, int worker) {
   const job *j = context;
-  const int64_t slice = unit / j->portions;
-  const portion p = portion_of(j, unit % j->portions);
+  const int64_t slice = unit / j->portions, portion = unit % j->portions;
+  const int64_t u0 = portion_matrix(j, portion), u1 = portion_matrix(j, portion + 1);
+  const int row0 = tx_wino_numbers_of(&j->g, u0).i0, row1 = tx_wino_numbers_of(&j->g, u1 - 1).i1;
   for (int64_t tile = slice_tile(j, slice); tile < slice_tile(j, slice + 1); tile += j->chunk_tiles) {
     const chunk c = chunk_at(j, slice, tile, tx_scratch_of(&j->scratch, worker));
-    transform_tiles(j, &c, 0, c.tiles, p.row0, p.row1);
-    for (int64_t u = p.u0; u < p.u1; u++) multiply(j, &c, u, 0, j->g.c, next_pixels(j, &c, u - p.u0, p.u1 - p.u0));
+    transform_tiles(j, &c, 0, c.tiles, row0, row1);
+    for (int64_t u = u0; u < u1; u++) multiply(j, &c, u, 0, j->g.c, next_pixels(j, &c, u - u0, u1 - u0));
   }
 }
 
@@ -232,7 +220,7 @@ static void plan(job *j) {
 }
 
 static tx_status run_portions(job *j, size_t bytes) {
-  TX_TRY(tx_scratch_open(&j->scratch, tx_num_threads(), bytes));
+  TX_TRY(tx_scratch_open(&j->scratch, bytes));
   tx_parallel(j->slices * j->portions, portion_of_slice, j);
   tx_scratch_close(&j->scratch);
   return TX_OK;
