@@ -99,7 +99,7 @@ lint: setup-lint ## luacheck, clang-format, the floors of csrc/, every header on
 
 .PHONY: check
 check: all
-	@luacheck -q $(wildcard lua examples spec bench tools bin/texres)
+	@luacheck -q $(wildcard lua examples spec bench fuzz tools bin/texres)
 	@$(LUA) tools/floors.lua $(CORE)
 	@clang-format --dry-run -Werror $(C_FILES)
 	@for h in $(filter-out csrc/kernels/simd/% %_body.h,$(filter %.h,$(C_FILES))); do \
@@ -112,26 +112,42 @@ format: setup-lint ## bring the C sources into the house's style
 # The module is built apart, in build-asan; freed blocks are not kept, so that a use after free is seen.
 # Left out are the specs that test what was installed: their programs are not the sanitized build.
 ASAN_SPECS := $(filter-out spec/examples_spec.lua spec/install_spec.lua,$(wildcard spec/*_spec.lua))
-asan: setup-test ## the specs under AddressSanitizer and UBSan (SPECS=... for some)
-	@$(MAKE) --no-print-directory all BUILD=build-asan CORE=build-asan/lua/texres/core.so CFLAGS='-O1 -g' \
+MAKE_ASAN := $(MAKE) --no-print-directory all BUILD=build-asan CORE=build-asan/lua/texres/core.so CFLAGS='-O1 -g' \
 	  TX_SANITIZE='-fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer'
+WITH_ASAN  = env LD_PRELOAD=$$($(CC) -print-file-name=libasan.so)
+asan: setup-test ## the specs under AddressSanitizer and UBSan (SPECS=... for some)
+	@$(MAKE_ASAN)
 	@$(LUA_PATHS) LUA_CPATH='./build-asan/lua/?.so;;' TEXRES_LUA='$(LUA)' \
 	  ASAN_OPTIONS=detect_leaks=1:allocator_may_return_null=1 LSAN_OPTIONS=suppressions=tools/lsan.supp:print_suppressions=0 \
 	  UBSAN_OPTIONS=print_stacktrace=1 \
-	  BUSTED="env LD_PRELOAD=$$($(CC) -print-file-name=libasan.so) $(BUSTED)" $(LUA) tools/test.lua $(or $(SPECS),$(ASAN_SPECS))
+	  BUSTED="$(WITH_ASAN) $(BUSTED)" $(LUA) tools/test.lua $(or $(SPECS),$(ASAN_SPECS))
 
-# The core is built apart with clang, in build-fuzz; a crash leaves its input there.
-FUZZERS      := $(filter-out support,$(patsubst fuzz/%.c,%,$(wildcard fuzz/*.c)))
-FUZZ_SECONDS ?= 600
-FUZZ_FLAGS   := -O1 -g -fno-omit-frame-pointer -DTX_FUZZING
-fuzz: setup-fuzz ## feed hostile files to every reader, FUZZ_SECONDS each (FUZZERS=... for some)
-	@$(MAKE) --no-print-directory $(FUZZERS:%=build-fuzz/%) BUILD=build-fuzz CC=clang ISAS= TX_WARN= CFLAGS='$(FUZZ_FLAGS)' \
+# Readers: the core is built apart with clang, in build-fuzz; a crash leaves its input there. The Lua interface: the
+# module of `make asan`, in an empty folder, with allocations of at most 64 MB.
+FUZZERS        := $(filter-out support,$(patsubst fuzz/%.c,%,$(wildcard fuzz/*.c))) interface
+FUZZ_SECONDS   ?= 600
+FUZZ_CALLS     ?= 1000000
+FUZZ_SEED      ?= 1
+FUZZ_FLAGS     := -O1 -g -fno-omit-frame-pointer -DTX_FUZZING
+READER_FUZZERS  = $(filter-out interface,$(FUZZERS))
+.PHONY: fuzz-readers fuzz-interface
+fuzz: $(if $(READER_FUZZERS),fuzz-readers) $(if $(filter interface,$(FUZZERS)),fuzz-interface) ## hostile files and hostile calls (FUZZERS=... for some)
+
+fuzz-readers: setup-fuzz
+	@$(MAKE) --no-print-directory $(READER_FUZZERS:%=build-fuzz/%) BUILD=build-fuzz CC=clang ISAS= TX_WARN= CFLAGS='$(FUZZ_FLAGS)' \
 	  TX_SANITIZE='-fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=undefined'
-	@for f in $(FUZZERS); do \
+	@for f in $(READER_FUZZERS); do \
 	  echo "$$f: $(FUZZ_SECONDS) s"; mkdir -p build-fuzz/corpus/$$f; \
 	  build-fuzz/$$f -max_total_time=$(FUZZ_SECONDS) -timeout=20 -rss_limit_mb=4096 -verbosity=0 -print_final_stats=1 \
 	    -artifact_prefix=build-fuzz/$$f- build-fuzz/corpus/$$f spec/fixtures/data || exit 1; \
 	done
+
+fuzz-interface: setup-run
+	@$(MAKE_ASAN)
+	@rm -rf build-fuzz/interface && mkdir -p build-fuzz/interface && cd build-fuzz/interface && \
+	  LUA_PATH='$(CURDIR)/lua/?.lua;$(CURDIR)/lua/?/init.lua;;' LUA_CPATH='$(CURDIR)/build-asan/lua/?.so;;' \
+	  ASAN_OPTIONS=detect_leaks=0:allocator_may_return_null=1:max_allocation_size_mb=64 UBSAN_OPTIONS=print_stacktrace=1 \
+	  $(WITH_ASAN) $(LUA) $(CURDIR)/fuzz/interface.lua --calls $(FUZZ_CALLS) --seed $(FUZZ_SEED)
 
 build-fuzz/%: fuzz/%.c fuzz/support.c fuzz/fuzz.h $(filter-out $(BUILD)/lua/%,$(OBJECTS))
 	$(call say,LD $@)$(CC) $(CFLAGS) $(TX_CFLAGS) -Ifuzz $(TX_SANITIZE) -fsanitize=fuzzer -o $@ $< fuzz/support.c \
