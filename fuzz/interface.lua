@@ -43,7 +43,7 @@ local random = math.random
 local function chance(p) return random() < p end
 local function pick(list) return list[random(#list)] end
 
--- -- what can be called ------------------------------------------------------------------------------------------------
+-- -- what can be called ----------------------------------------------------------------------------------------------
 
 -- Left out: what measures the machine, waits for signals, or changes the process as it is meant to.
 local LEFT_OUT = { process = true, fma_peak = true, set_num_threads = true, loader_threads = true, _VERSION = true }
@@ -91,8 +91,9 @@ local function methods_of(object)
   for _ = 1, 8 do
     if type(class) ~= "table" then break end
     for key, value in next, class do
-      local private = key == "__newindex" or key == "__index" -- what they would spoil is the object's own, not ours
-      if type(key) == "string" and is_callable(value) and not seen[key] and not (private and type(object) == "table") then
+      -- __newindex of a Lua object would only spoil what is the object's own
+      local private = type(object) == "table" and (key == "__newindex" or key == "__index")
+      if type(key) == "string" and is_callable(value) and not seen[key] and not private then
         seen[key] = true
         names[#names + 1] = key
       end
@@ -108,7 +109,7 @@ local function methods_of(object)
   return names
 end
 
--- -- arguments ---------------------------------------------------------------------------------------------------------
+-- -- arguments -------------------------------------------------------------------------------------------------------
 
 local SENTINEL = setmetatable({}, { __tostring = function() return "an error of the fuzzer" end })
 local pool = {}
@@ -117,7 +118,9 @@ local INTEGERS = {
   0, 1, 2, 3, 4, 5, 8, 16, 64, 100, 4097, -1, -2, -3, -100, 255, 256, 300, 1 << 16, 1 << 24, (1 << 31) - 1, 1 << 31,
   1 << 32, (1 << 53) + 1, 1 << 58, 1 << 61, 1 << 62, math.maxinteger, math.mininteger, math.mininteger + 1,
 }
-local FLOATS = { 0.0, -0.0, 0.5, 1.0, 2.0, 1.5, -1.5, 0.1, 1e-45, 1e300, -1e300, 2.0 ^ 53, 2.0 ^ 63, 1 / 0, -1 / 0, 0 / 0 }
+local FLOATS = {
+  0.0, -0.0, 0.5, 1.0, 2.0, 1.5, -1.5, 0.1, 1e-45, 1e300, -1e300, 2.0 ^ 53, 2.0 ^ 63, 1 / 0, -1 / 0, 0 / 0,
+}
 local STRINGS = {
   "", "f32", "f64", "u8", "i64", "f16", "x", "y", "mean", "sum", "none", "max", "label", "source", "weight", "bias",
   "adamw", "sgd", "cross_entropy", "focal_loss", "one_cycle", "cosine", "flip", "rotate90", "mixup", "balanced",
@@ -134,7 +137,8 @@ local NAMES = {
 }
 local SHAPES = {
   {}, { 1 }, { 3 }, { 6 }, { 2, 3 }, { 3, 2 }, { 4, 4 }, { 0 }, { 0, 3 }, { 2, 0, 4 }, { 2, 8, 8, 3 }, { 1, 8, 8, 1 },
-  { 3, 3, 3, 4 }, { 3, 3, 1, 4 }, { 1, 1, 3, 2 }, { 2, 9, 7, 4 }, { 8, 8, 1 }, { 5, 6 }, { 33, 17 }, { 1, 1, 1, 1, 1, 2 },
+  { 3, 3, 3, 4 }, { 3, 3, 1, 4 }, { 1, 1, 3, 2 }, { 2, 9, 7, 4 }, { 8, 8, 1 }, { 5, 6 }, { 33, 17 },
+  { 1, 1, 1, 1, 1, 2 },
 }
 local DTYPES = { "f32", "f32", "f32", "f64", "u8", "i64" }
 
@@ -223,7 +227,7 @@ end
 
 local function new_set()
   return texres.data.tensors {
-    images = texres.rand(12, 8, 8, 3), labels = texres.tensor({ 1, 2, 3, 1, 2, 3, 1, 2, 3, 1, 2, 3 }, { dtype = "i64" }),
+    images = texres.rand(12, 8, 8, 3), labels = { 1, 2, 3, 1, 2, 3, 1, 2, 3, 1, 2, 3 },
     classes = { "good", "cut", "hole" }, meta = { source = { 1, 1, 1, 1, 2, 2, 2, 2, 3, 3, 3, 3 } }, groups = "source",
   }
 end
@@ -258,7 +262,7 @@ function value(depth)
   end
 end
 
--- -- calls -------------------------------------------------------------------------------------------------------------
+-- -- calls -----------------------------------------------------------------------------------------------------------
 
 local function keep(object)
   local kind = type(object)
@@ -276,7 +280,8 @@ local function text_of(object)
     return ok and text or "freed tensor"
   end
   if type(object) == "string" then return ("%q"):format(object:sub(1, 40)) end
-  if type(object) ~= "table" or getmetatable(object) then return type(object) == "number" and tostring(object) or type(object) end
+  if type(object) == "number" then return tostring(object) end
+  if type(object) ~= "table" or getmetatable(object) then return type(object) end
   local parts = {}
   for key, item in pairs(object) do
     if item ~= object and #parts < 8 then
