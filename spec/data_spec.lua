@@ -65,7 +65,7 @@ describe("a set", function()
     assert.matches("0 images", tiny():subset({}):describe())
   end)
 
-  it("measures mean and standard deviation per channel", function()
+  it("measures mean, deviation and range per channel", function()
     local pixels = tr.rand(7, 5, 4, 3)
     local set = tr.data.tensors { images = pixels, labels = { 1, 1, 1, 1, 1, 1, 1 }, classes = { "x" } }
     local statistics = set:statistics()
@@ -73,8 +73,24 @@ describe("a set", function()
       local channel = pixels:select(4, c):to "f64"
       assert.near(channel:mean():item(), statistics.mean[c], 1e-12)
       assert.near(math.sqrt(channel:flatten():var(1, { correction = 0 }):item()), statistics.std[c], 1e-12)
+      assert.equal(channel:min():item(), statistics.min[c])
+      assert.equal(channel:max():item(), statistics.max[c])
     end
     assert.error_matches(function() set:subset({}):statistics() end, "the set is empty")
+  end)
+
+  it("names the image and the channel with a pixel that is not finite", function()
+    for text, value in pairs { NaN = 0 / 0, infinite = -math.huge } do
+      local pixels, labels = tr.rand(40, 3, 2, 2), {}
+      for i = 1, 40 do labels[i] = 1 end
+      pixels[38][1][2][1], pixels[21][3][1][2] = value, value
+      local set = tr.data.tensors { images = pixels, labels = labels }
+      local statistics, message = set:statistics()
+      assert.is_nil(statistics)
+      assert.equal("statistics: image 21: a pixel of channel 2 is " .. text, message)
+      assert.matches("image 1: a pixel of channel 1 is " .. text, set:subset({ 38 }):describe(), 1, true)
+      assert.is_truthy(set:subset({ 1, 2, 3 }):statistics())
+    end
   end)
 
   it("measures the same bits with any number of threads", function()

@@ -135,9 +135,9 @@ tx_status tx_images_save_npy(tx_source *source, const int64_t *index, int64_t n,
 
 /* -- statistics -------------------------------------------------------------------------------------------------------- */
 
-/* Mean and sum of squared deviations of a number of values. */
+/* Mean, sum of squared deviations, smallest and largest of a number of values. */
 typedef struct moments {
-  double count, mean, deviations;
+  double count, mean, deviations, low, high;
 } moments;
 
 /* Joins two sets of values. Source: Chan, Golub, LeVeque, "Updating formulae and a pairwise algorithm", 1979. */
@@ -145,7 +145,8 @@ static moments join(moments a, moments b) {
   if (a.count == 0) return b;
   double count = a.count + b.count, difference = b.mean - a.mean;
   return (moments){count, a.mean + difference * b.count / count,
-                   a.deviations + b.deviations + difference * difference * a.count * b.count / count};
+                   a.deviations + b.deviations + difference * difference * a.count * b.count / count,
+                   fmin(a.low, b.low), fmax(a.high, b.high)};
 }
 
 typedef struct measuring {
@@ -158,14 +159,25 @@ typedef struct measuring {
 } measuring;
 
 static moments measure_channel(const float *pixels, int64_t count, int64_t step) {
-  moments m = {(double)count, 0, 0};
-  for (int64_t i = 0; i < count; i++) m.mean += pixels[i * step];
+  moments m = {.count = (double)count, .low = pixels[0], .high = pixels[0]};
+  for (int64_t i = 0; i < count; i++) {
+    double value = pixels[i * step];
+    m.mean += value;
+    m.low = value < m.low ? value : m.low;
+    m.high = value > m.high ? value : m.high;
+  }
   m.mean /= m.count;
   for (int64_t i = 0; i < count; i++) {
     double deviation = pixels[i * step] - m.mean;
     m.deviations += deviation * deviation;
   }
   return m;
+}
+
+/* A sum of f32 in f64 is finite unless one of them is not. */
+static tx_status fail_not_finite(double mean, int64_t image, int64_t channel) {
+  return tx_fail(TX_EWORLD, "statistics: image %" PRId64 ": a pixel of channel %" PRId64 " is %s", image + 1,
+                 channel + 1, isnan(mean) ? "NaN" : "infinite");
 }
 
 static void measure_block(void *context, int64_t block, int worker) {
@@ -175,15 +187,17 @@ static void measure_block(void *context, int64_t block, int worker) {
   int64_t last = (block + 1) * GROUP < m->n ? (block + 1) * GROUP : m->n;
   for (int64_t i = block * GROUP; i < last && !tx_failure_before(&m->failure, i); i++) {
     tx_status status = tx_source_read(m->source, m->index[i], pixels);
-    if (status != TX_OK) tx_failure_note(&m->failure, i, status);
     for (int64_t c = 0; c < channels && status == TX_OK; c++) {
-      moments *partial = &m->partial[block * channels + c];
-      *partial = join(*partial, measure_channel(pixels + c, values / channels, channels));
+      moments *partial = &m->partial[block * channels + c],
+              here = measure_channel(pixels + c, values / channels, channels);
+      if (!isfinite(here.mean)) status = fail_not_finite(here.mean, i, c);
+      *partial = join(*partial, here);
     }
+    if (status != TX_OK) tx_failure_note(&m->failure, i, status);
   }
 }
 
-tx_status tx_images_statistics(tx_source *source, const int64_t *index, int64_t n, double *mean, double *std) {
+tx_status tx_images_statistics(tx_source *source, const int64_t *index, int64_t n, const tx_statistics *out) {
   int64_t blocks = (n + GROUP - 1) / GROUP, channels = source->channels;
   measuring m = {.source = source, .index = index, .n = n};
   tx_failure_init(&m.failure);
@@ -195,10 +209,12 @@ tx_status tx_images_statistics(tx_source *source, const int64_t *index, int64_t 
     status = tx_failure_status(&m.failure);
   }
   for (int64_t c = 0; c < channels && status == TX_OK; c++) {
-    moments all = {0, 0, 0};
+    moments all = {0};
     for (int64_t b = 0; b < blocks; b++) all = join(all, m.partial[b * channels + c]);
-    mean[c] = all.mean;
-    std[c] = all.count > 0 ? sqrt(all.deviations / all.count) : 0;
+    out->mean[c] = all.mean;
+    out->std[c] = all.count > 0 ? sqrt(all.deviations / all.count) : 0;
+    out->low[c] = all.low;
+    out->high[c] = all.high;
   }
   tx_dealloc(m.scratch);
   tx_dealloc(m.partial);

@@ -14,8 +14,14 @@ tx_status tx_images_read(tx_source *source, const int64_t *index, int64_t n, tx_
 /* The same as what they are best kept as: u8 (0..255) for a source of u8, else f32. */
 tx_status tx_images_cache(tx_source *source, const int64_t *index, int64_t n, tx_tensor **out);
 
-/* Mean and standard deviation of each channel over all pixels (population), f64: mean[C], std[C]. n >= 1. */
-tx_status tx_images_statistics(tx_source *source, const int64_t *index, int64_t n, double *mean, double *std);
+/* Where the statistics of each channel go, [C] each. */
+typedef struct tx_statistics {
+  double *mean, *std, *low, *high; /* std: of the population */
+} tx_statistics;
+
+/* Over all pixels of each channel, in f64; n >= 1. A pixel that is NaN or infinite is a failure that names its image and
+ * channel. */
+tx_status tx_images_statistics(tx_source *source, const int64_t *index, int64_t n, const tx_statistics *out);
 
 /* Writes them as {n,H,W,C} in the type of tx_images_cache; holds 32 MiB of them at a time. */
 tx_status tx_images_save_npy(tx_source *source, const int64_t *index, int64_t n, const char *path);

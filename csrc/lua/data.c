@@ -52,27 +52,33 @@ static int gather(lua_State *L, tx_status (*read)(tx_source *, const int64_t *, 
 static int l_images(lua_State *L) { return gather(L, tx_images_read); }
 static int l_cache(lua_State *L) { return gather(L, tx_images_cache); }
 
-static void push_numbers(lua_State *L, const double *values, int64_t n) {
+/* Sets field `name` of the table on top to a list of numbers. */
+static void set_numbers(lua_State *L, const char *name, const double *values, int64_t n) {
   lua_createtable(L, (int)n, 0);
   for (int64_t i = 0; i < n; i++) {
     lua_pushnumber(L, values[i]);
     lua_seti(L, -2, i + 1);
   }
+  lua_setfield(L, -2, name);
 }
 
-/* source:statistics(positions) -> {mean per channel}, {std per channel} | nil, message */
+/* source:statistics(positions) -> {mean =, std =, min =, max =}, each a list per channel | nil, message */
 static int l_statistics(lua_State *L) {
   tx_source *source = tx_check_source(L, 1);
-  int64_t n;
+  int64_t n, channels = source->channels;
   const int64_t *positions = check_positions(L, 2, "statistics", source, &n);
-  double *mean = lua_newuserdatauv(L, 2 * (size_t)source->channels * sizeof *mean, 0), *std = mean + source->channels;
+  double *room = lua_newuserdatauv(L, 4 * (size_t)channels * sizeof *room, 0);
+  tx_statistics s = {room, room + channels, room + 2 * channels, room + 3 * channels};
   tx_watch_interrupt(L);
-  tx_status status = tx_images_statistics(source, positions, n, mean, std);
+  tx_status status = tx_images_statistics(source, positions, n, &s);
   if (status != TX_OK) return tx_raise(L, status);
   tx_check_interrupt(L);
-  push_numbers(L, mean, source->channels);
-  push_numbers(L, std, source->channels);
-  return 2;
+  lua_createtable(L, 0, 4);
+  set_numbers(L, "mean", s.mean, channels);
+  set_numbers(L, "std", s.std, channels);
+  set_numbers(L, "min", s.low, channels);
+  set_numbers(L, "max", s.high, channels);
+  return 1;
 }
 
 /* source:save_npy(positions, path) -> true | nil, message */

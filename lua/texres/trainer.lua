@@ -112,12 +112,15 @@ end
 --- What the training part says once: classes, the shape of an image, mean and deviation.
 local function learn_from(self, train)
   if #train == 0 then raise "Trainer: the training set is empty" end
-  local image = train:get(1)
+  local image, message = train:get(1)
+  if not image then raise("Trainer: %s", message) end
   self.classes = train.classes
   self.input = { image:size(1), image:size(2), image:size(3) }
   self.loss_of = objective.loss(self.loss, train)
   if self.normalize then
-    local statistics = train:statistics()
+    local statistics
+    statistics, message = train:statistics()
+    if not statistics then raise("Trainer: %s", message) end
     self.normalization = { mean = statistics.mean, std = statistics.std }
   end
 end

@@ -233,13 +233,12 @@ function Set:counts()
   return counts
 end
 
---- Mean and standard deviation of the pixels per channel: { mean = {...}, std = {...} }. To be taken of the training
--- part only, and kept with the model.
+--- The pixels of each channel: { mean =, std =, min =, max = }, lists of a number per channel. Mean and std are to be
+-- taken of the training part only, and kept with the model. nil and a message when an image can't be read, or has a
+-- pixel that is NaN or infinite.
 function Set:statistics()
   if #self == 0 then raise "statistics: the set is empty" end
-  local mean, std = self.source:statistics(self.index)
-  if not mean then return nil, std end
-  return { mean = mean, std = std }
+  return self.source:statistics(self.index)
 end
 
 -- -- for people -----------------------------------------------------------------------------------------------------
