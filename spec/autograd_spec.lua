@@ -215,6 +215,72 @@ describe("requires_grad", function()
   end)
 end)
 
+describe("no_grad in coroutines", function()
+  local x = leaf { 1, 2 }
+  local function recorded() return (x * 2).requires_grad end
+
+  it("goes on after a yield, and is not in force for others meanwhile", function()
+    local step = coroutine.wrap(function()
+      tr.no_grad(function()
+        coroutine.yield(recorded())
+        tr.enable_grad(function() coroutine.yield(recorded()) end)
+        coroutine.yield(recorded())
+      end)
+      coroutine.yield(recorded())
+    end)
+    for _, inside in ipairs { false, true, false, true } do
+      assert.equal(inside, step())
+      assert.is_true(recorded())
+      assert.is_true(tr.grad_enabled())
+      tr.no_grad(function() assert.is_false(recorded()) end)
+    end
+  end)
+
+  it("holds for coroutines that are resumed inside", function()
+    local step = coroutine.wrap(function()
+      coroutine.yield(recorded())
+      coroutine.yield(recorded())
+    end)
+    assert.is_false(tr.no_grad(step))
+    assert.is_true(step())
+  end)
+
+  it("ends with a coroutine that fails, is closed or given up", function()
+    local function suspended()
+      local co = coroutine.create(function() tr.no_grad(coroutine.yield) end)
+      assert(coroutine.resume(co))
+      return co
+    end
+    local failing = coroutine.create(function() tr.no_grad(error, "no") end)
+    assert.is_false(coroutine.resume(failing))
+    assert.is_true(recorded())
+    assert.is_true(coroutine.close(suspended()))
+    assert.is_true(recorded())
+    for _ = 1, 100 do suspended() end
+    collectgarbage()
+    assert.is_true(recorded())
+    assert.is_false(tr.no_grad(recorded))
+  end)
+
+  it("leaves backward of a texres.Function unrecorded", function()
+    local inside
+    local double = tr.Function {
+      forward = function(_, t) return t * 2 end,
+      backward = function(_, dy)
+        inside = { recorded(), tr.enable_grad(recorded) }
+        return dy * 2
+      end,
+    }
+    local co = coroutine.create(function() tr.no_grad(coroutine.yield) end)
+    assert(coroutine.resume(co))
+    local y = double(x)
+    ;(y * y):sum():backward()
+    assert.same({ false, true }, inside)
+    assert.is_true(recorded())
+    assert.is_false(x.grad.requires_grad)
+  end)
+end)
+
 describe("a change in place", function()
   it("of a tensor saved for backward is named at backward", function()
     local x, w = leaf { 1, 2 }, tr.tensor({ 3, 4 }, { dtype = "f64" })

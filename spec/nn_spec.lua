@@ -413,6 +413,66 @@ describe("errors", function()
     local thrown = { code = 7 }
     local net = nn.Sequential { function() error(thrown) end }
     assert.equal(thrown, message_of(function() net(1) end))
+    assert.equal(thrown, message_of(function() tr.no_grad(net, 1) end))
+  end)
+
+  -- A network whose middle part does `middle(self, x)` before it fails in its head.
+  local function failing(middle)
+    return nn.Sequential {
+      name = "net", { mid = nn.Module { conv = nn.Conv2d(9, 2, 3), forward = middle } }, { head = nn.Linear(3, 3) },
+    }
+  end
+
+  it("say where also after some were caught in forward", function()
+    local caught
+    local net = failing(function(self, x)
+      for _ = 1, 3 do caught = message_of(self.conv, x) end
+      return x
+    end)
+    for _ = 1, 2 do
+      assert.matches(here() .. "in net.head: linear: ", message_of(function() net(tr.zeros(2, 5)) end))
+      assert.matches("conv2d: ", caught, 1, true)
+      assert.matches(here() .. "in Linear: linear: ", message_of(function() net.head(tr.zeros(2, 5)) end))
+    end
+  end)
+
+  it("say where also when forward runs coroutines, and leaves some unfinished", function()
+    local net = failing(function(_, x)
+      local inner = coroutine.wrap(function(t)
+        coroutine.yield(nn.Identity()(t))
+        error "not reached"
+      end)
+      return inner(x)
+    end)
+    for _ = 1, 2 do
+      assert.matches(here() .. "in net.head: linear: ", message_of(function() net(tr.zeros(2, 5)) end))
+    end
+    net = failing(function(self, x) return coroutine.wrap(function() return (self.conv(x)) end)() end)
+    assert.matches("in net.mid: .*in Conv2d: conv2d: ", message_of(function() net(tr.zeros(1, 5, 5, 2)) end))
+  end)
+
+  it("say where also when a forward yields, and is never resumed", function()
+    local net = failing(function(_, x)
+      coroutine.yield()
+      return x
+    end)
+    local kept = {}
+    for i = 1, 3 do
+      kept[i] = coroutine.create(function() return (net(tr.zeros(2, 5))) end)
+      assert(coroutine.resume(kept[i]))
+      assert.matches("^" .. here() .. "in Linear: linear: ", message_of(function() net.head(tr.zeros(2, 5)) end))
+    end
+    for i = 1, 2 do
+      local ok, message = coroutine.resume(kept[i])
+      assert.is_false(ok)
+      assert.matches("in net.head: linear: ", message, 1, true)
+    end
+    assert.matches("^" .. here() .. "in Linear: linear: ", message_of(function() net.head(tr.zeros(2, 5)) end))
+  end)
+
+  it("of an endless recursion are told at once", function()
+    local net = nn.Module { forward = function(self, x) return self(x) + 1 end }
+    assert.matches("in Module: stack overflow", message_of(function() net(1) end), 1, true)
   end)
 
   it("name wrong options and counts", function()

@@ -30,22 +30,92 @@ static bool is_callable(lua_State *L, int arg) {
   return true;
 }
 
-static int with_grad_mode(lua_State *L, bool enabled) {
-  bool before = tx_grad_enabled();
-  if (!is_callable(L, 1)) return tx_error(L, "%s: a function is expected", enabled ? "enable_grad" : "no_grad");
-  tx_set_grad_enabled(enabled);
-  int status = lua_pcall(L, lua_gettop(L) - 1, LUA_MULTRET, 0);
-  tx_set_grad_enabled(before);
-  if (status != LUA_OK) return lua_error(L);
-  return lua_gettop(L);
+/* -- where recording is off or on ------------------------------------------------------------------------------------ */
+
+/* A call of no_grad or enable_grad that hasn't returned: a userdata in the first slot of that call, closed with it. A
+ * coroutine may be suspended inside; until it is resumed, its calls don't count for the others. */
+typedef struct grad_scope {
+  struct grad_scope *outer, *inner;
+  bool enabled, open;
+} grad_scope;
+
+#define GRAD_SCOPE_TYPE "texres.grad_scope"
+
+static _Thread_local grad_scope *innermost; /* of all coroutines, in the order of the calls */
+static const char coroutines;               /* registry key: scope -> its coroutine, a weak table */
+
+/* Whether the coroutine of a scope runs, or waits for one that it has resumed; `coroutines` lies on top. */
+static bool is_running(lua_State *L, const grad_scope *scope) {
+  lua_rawgetp(L, -1, scope);
+  lua_State *coroutine = lua_tothread(L, -1);
+  lua_pop(L, 1);
+  return coroutine != NULL && (coroutine == L || lua_status(coroutine) == LUA_OK);
 }
 
-/* texres.no_grad(f, ...) -> what f(...) returns; nothing is recorded inside. enable_grad is its opposite. */
+void tx_sync_grad_mode(lua_State *L) {
+  if (innermost == NULL) return;
+  luaL_checkstack(L, 2, NULL);
+  lua_rawgetp(L, LUA_REGISTRYINDEX, &coroutines);
+  const grad_scope *scope = innermost;
+  while (scope != NULL && !is_running(L, scope)) scope = scope->outer;
+  lua_pop(L, 1);
+  tx_set_grad_enabled(scope == NULL || scope->enabled);
+}
+
+void tx_open_grad_scope(lua_State *L, bool enabled) {
+  grad_scope *scope = lua_newuserdatauv(L, sizeof *scope, 0);
+  *scope = (grad_scope){.enabled = enabled};
+  luaL_setmetatable(L, GRAD_SCOPE_TYPE);
+  lua_rawgetp(L, LUA_REGISTRYINDEX, &coroutines);
+  lua_pushthread(L);
+  lua_rawsetp(L, -2, scope);
+  lua_pop(L, 1);
+  lua_insert(L, 1);
+  lua_toclose(L, 1);
+  scope->open = true;
+  scope->outer = innermost;
+  if (innermost != NULL) innermost->inner = scope;
+  innermost = scope;
+  tx_set_grad_enabled(enabled);
+}
+
+/* Also by the collector, for a coroutine that was given up while it was suspended. */
+static int l_close_grad_scope(lua_State *L) {
+  grad_scope *scope = luaL_checkudata(L, 1, GRAD_SCOPE_TYPE);
+  if (!scope->open) return 0;
+  scope->open = false;
+  if (scope->inner != NULL) scope->inner->outer = scope->outer;
+  if (scope->outer != NULL) scope->outer->inner = scope->inner;
+  if (innermost == scope) innermost = scope->outer;
+  lua_rawgetp(L, LUA_REGISTRYINDEX, &coroutines);
+  if (lua_istable(L, -1)) {
+    lua_pushnil(L);
+    lua_rawsetp(L, -2, scope);
+  }
+  if (innermost == NULL) tx_set_grad_enabled(true);
+  return 0;
+}
+
+static int end_scope(lua_State *L, int status, lua_KContext context) {
+  (void)status, (void)context;
+  return lua_gettop(L) - 1;
+}
+
+static int with_grad_mode(lua_State *L, bool enabled) {
+  if (!is_callable(L, 1)) return tx_error(L, "%s: a function is expected", enabled ? "enable_grad" : "no_grad");
+  tx_open_grad_scope(L, enabled);
+  lua_callk(L, lua_gettop(L) - 2, LUA_MULTRET, 0, end_scope);
+  return end_scope(L, LUA_OK, 0);
+}
+
+/* texres.no_grad(f, ...) -> what f(...) returns; nothing is recorded inside. enable_grad is its opposite. In a
+ * coroutine, f may yield. */
 static int l_no_grad(lua_State *L) { return with_grad_mode(L, false); }
 static int l_enable_grad(lua_State *L) { return with_grad_mode(L, true); }
 
 /* texres.grad_enabled() -> whether calls are being recorded. */
 static int l_grad_enabled(lua_State *L) {
+  tx_sync_grad_mode(L);
   lua_pushboolean(L, tx_grad_enabled());
   return 1;
 }
@@ -76,6 +146,7 @@ typedef struct backward_call {
 /* Runs ctx's backward in protected mode: backward(ctx, dy1, dy2, ...) -> dx1, dx2, ... */
 static int protected_backward(lua_State *L) {
   backward_call *call = lua_touserdata(L, 1);
+  tx_open_grad_scope(L, false);
   luaL_checkstack(L, call->n_out + call->n_in + 8, "texres.Function");
   lua_rawgeti(L, LUA_REGISTRYINDEX, call->function->backward);
   lua_rawgeti(L, LUA_REGISTRYINDEX, call->function->context);
@@ -100,7 +171,9 @@ static tx_status run_function(void *context, int n_out, tx_tensor *const *dout, 
   backward_call call = {.function = f, .n_out = n_out, .n_in = n_in, .dout = dout, .din = din};
   lua_pushcfunction(f->L, protected_backward);
   lua_pushlightuserdata(f->L, &call);
-  if (lua_pcall(f->L, 1, 0, 0) == LUA_OK) return TX_OK;
+  int failure = lua_pcall(f->L, 1, 0, 0);
+  tx_set_grad_enabled(false); /* as it was: this is inside tx_backward */
+  if (failure == LUA_OK) return TX_OK;
   tx_fail(TX_EINVAL, "texres.Function: backward failed: %s", luaL_tolstring(f->L, -1, NULL));
   lua_pop(f->L, 2);
   return TX_EINVAL;
@@ -150,7 +223,18 @@ static const luaL_Reg functions[] = {{"no_grad", l_no_grad},
                                      {"record_function", l_record_function},
                                      {NULL, NULL}};
 
+static const luaL_Reg scope_meta[] = {{"__gc", l_close_grad_scope}, {"__close", l_close_grad_scope}, {NULL, NULL}};
+
 void tx_lua_open_autograd(lua_State *L) {
+  luaL_newmetatable(L, GRAD_SCOPE_TYPE);
+  luaL_setfuncs(L, scope_meta, 0);
+  lua_pop(L, 1);
+  lua_newtable(L);
+  lua_createtable(L, 0, 1);
+  lua_pushliteral(L, "v");
+  lua_setfield(L, -2, "__mode");
+  lua_setmetatable(L, -2);
+  lua_rawsetp(L, LUA_REGISTRYINDEX, &coroutines);
   luaL_setfuncs(L, functions, 0);
   lua_getfield(L, -1, "methods");
   luaL_setfuncs(L, methods, 0);

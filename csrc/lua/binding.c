@@ -133,6 +133,7 @@ tx_tensor *tx_test_tensor(lua_State *L, int arg) {
   tx_tensor **handle = luaL_testudata(L, arg, TX_TENSOR_TYPE);
   if (handle == NULL) return NULL;
   if (*handle == NULL) tx_error(L, "the tensor was closed: free() or <close> has given its memory back");
+  tx_sync_grad_mode(L);
   return *handle;
 }
 

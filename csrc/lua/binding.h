@@ -45,6 +45,11 @@ tx_tensor *tx_check_tensor(lua_State *L, int arg);
 tx_tensor *tx_test_tensor(lua_State *L, int arg);
 /* Makes a leaf require a gradient, or not; raises for integers and for computed tensors. */
 void tx_set_requires_grad(lua_State *L, tx_tensor *t, bool wanted);
+/* Makes the tape record or not as the no_grad and enable_grad of the coroutines that run say; whatever takes a tensor
+ * does it first, through tx_test_tensor. */
+void tx_sync_grad_mode(lua_State *L);
+/* Recording on or off until the C function that calls this returns, by whatever way; takes slot 1 of its stack. */
+void tx_open_grad_scope(lua_State *L, bool enabled);
 /* Lets the collector know of the memory behind handles, of which it sees nothing; to be called once per result. */
 void tx_pace_collector(lua_State *L);
 

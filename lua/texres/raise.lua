@@ -27,9 +27,8 @@ function raise.where()
 end
 
 --- For a message handler (xpcall): takes positions inside texres off `message`, and puts the user's line and `context`
--- ("in resnet18.stage2[1].conv1: ") before it. Values that are not strings are handed back unchanged.
+-- ("in resnet18.stage2[1].conv1: ") before it.
 function raise.relocate(message, context)
-  if type(message) ~= "string" then return message end
   local function strip(info)
     local prefix = position(info)
     if message:sub(1, #prefix) == prefix then message = message:sub(#prefix + 1) end

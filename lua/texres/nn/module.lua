@@ -23,7 +23,7 @@ local raise = require "texres.raise"
 
 local Module = { __name = "Module", _module = true }
 
-local is_tensor = core.is_tensor
+local is_tensor, running_coroutine = core.is_tensor, coroutine.running
 
 local function is_module(value)
   local meta = type(value) == "table" and getmetatable(value)
@@ -122,19 +122,35 @@ end
 
 -- Calling ------------------------------------------------------------------------------------------------------------
 --
--- Running calls stand on a stack of modules, so that an error can say where it happened; names are looked up only
--- then.
+-- No list of running calls is kept: where an error happened is read off the Lua stack, which is right whatever was
+-- caught, resumed or given up in between. Every call of a module stands there as a frame of `call`.
 
-local stack, depth = {}, 0
-local watcher -- function(module, seconds, inputs, outputs) or nil: see Module.watch
+local call
+local watcher -- function(module, seconds, inputs, outputs) or nil: see watch
+local guarded = setmetatable({}, { __mode = "k" }) -- the coroutines in which a message handler is in place
+local max_levels = 1000 -- of the stack that are looked at: an endless recursion fills it
 
--- "resnet18.stage2[1].conv1" for the modules on the stack.
-local function location()
-  local parts = { rawget(stack[1], "name") or getmetatable(stack[1]).__name }
-  for i = 2, depth do
+-- The modules that run in this coroutine, from the outermost to the innermost.
+local function running_modules()
+  local list = {}
+  for level = 2, max_levels do
+    local info = debug.getinfo(level, "f")
+    if not info then break end
+    if info.func == call then
+      local _, self = debug.getlocal(level, 1)
+      table.insert(list, 1, self)
+    end
+  end
+  return list
+end
+
+-- "resnet18.stage2[1].conv1" for these modules.
+local function location(modules)
+  local parts = { rawget(modules[1], "name") or getmetatable(modules[1]).__name }
+  for i = 2, #modules do
     local found
-    walk(stack[i - 1], function(name, value)
-      if value == stack[i] then found = found or name end
+    walk(modules[i - 1], function(name, value)
+      if value == modules[i] then found = found or name end
     end)
     for key in (found or ""):gmatch "[^.]+" do
       parts[#parts + 1] = key:find "^%d+$" and "[" .. key .. "]" or "." .. key
@@ -144,20 +160,8 @@ local function location()
 end
 
 local function locate(message)
-  return raise.relocate(message, "in " .. location() .. ": ")
-end
-
-local function leave(level, ...)
-  depth = level - 1
-  stack[level] = nil
-  return ...
-end
-
-local function finish(ok, ...)
-  for i = #stack, 1, -1 do stack[i] = nil end
-  depth = 0
-  if not ok then error((...), 0) end
-  return ...
+  if type(message) ~= "string" then return message end
+  return raise.relocate(message, "in " .. location(running_modules()) .. ": ")
 end
 
 local function report(self, started, inputs, ...)
@@ -170,12 +174,21 @@ local function run(self, ...)
   return report(self, core.clock(), table.pack(...), self:forward(...))
 end
 
--- The message handler does its work before the stack is unwound, so only the outermost call needs xpcall.
-local function call(self, ...)
-  depth = depth + 1
-  stack[depth] = self
-  if depth > 1 then return leave(depth, run(self, ...)) end
-  return finish(xpcall(run, locate, self, ...))
+local function leave(coroutine, ok, ...)
+  guarded[coroutine] = nil
+  if not ok then error((...), 0) end
+  return ...
+end
+
+-- Only so that `call` stays on the stack: Lua drops the frame of a function that ends in a call.
+local function hand_back(...) return ... end
+
+-- The message handler does its work before the stack is unwound, so only the outermost call of a coroutine needs one.
+function call(self, ...)
+  local coroutine = running_coroutine()
+  if guarded[coroutine] then return hand_back(run(self, ...)) end
+  guarded[coroutine] = true
+  return leave(coroutine, xpcall(run, locate, self, ...))
 end
 
 --- Runs body() while fn(module, seconds, inputs, outputs) hears of every module call that ends (children first).
