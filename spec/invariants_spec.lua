@@ -1,6 +1,8 @@
 --- The rules that hold everywhere, one block each, tried along every route that leads through them. Where two places
 -- answer the same question, this is where their answers are compared.
 
+local tr = require "texres"
+
 describe("what an integer image is worth", function()
 end)
 
@@ -13,7 +15,174 @@ end)
 describe("column types", function()
 end)
 
+--- Whatever writes a number into a tensor: with a number and a dtype, the element that results.
+local writers = {
+  tensor = function(v, dtype) return tr.tensor({ v }, { dtype = dtype })[1] end,
+  ["tensor of a number"] = function(v, dtype) return tr.tensor(v, { dtype = dtype }) end,
+  full = function(v, dtype) return tr.full({ 2 }, v, { dtype = dtype })[2] end,
+  full_like = function(v, dtype) return tr.full_like(tr.zeros(2), v, { dtype = dtype })[2] end,
+  fill = function(v, dtype) return tr.zeros(2, { dtype = dtype }):fill(v)[2] end,
+  assignment = function(v, dtype)
+    local t = tr.zeros(2, { dtype = dtype })
+    t[2] = v
+    return t[2]
+  end,
+  masked_fill = function(v, dtype) return tr.zeros(2, { dtype = dtype }):masked_fill(tr.ones(2), v)[2] end,
+  clamp = function(v, dtype) return tr.zeros(2, { dtype = dtype }):clamp(v, v)[2] end,
+  arange = function(v, dtype) return tr.arange(v, v, { dtype = dtype })[1] end,
+}
+--- Numbers that meet the dtype of another operand: only where that stays the dtype of the result.
+local operands = {
+  add = function(v, dtype) return (tr.zeros(2, { dtype = dtype }) + v)[2] end,
+  ["add from the left"] = function(v, dtype) return (v + tr.zeros(2, { dtype = dtype }))[2] end,
+  where = function(v, dtype) return tr.where(tr.ones(2), v, tr.zeros(2, { dtype = dtype }))[2] end,
+  maximum = function(v, dtype) return tr.maximum(tr.full({ 2 }, 0, { dtype = dtype }), v)[2] end,
+  mod = function(v, dtype) return (v % tr.full({ 2 }, v, { dtype = dtype }))[2] + v end,
+}
+--- Whole tensors that are converted.
+local conversions = {
+  to = function(t, dtype) return t:to(dtype) end,
+  ["tensor of a tensor"] = function(t, dtype) return tr.tensor(t, { dtype = dtype }) end,
+  copy_from = function(t, dtype) return tr.zeros(t:shape(), { dtype = dtype }):copy_from(t) end,
+  ["assignment of a tensor"] = function(t, dtype)
+    local to = tr.zeros(1, #t, { dtype = dtype })
+    to[1] = t
+    return to[1]
+  end,
+}
+
 describe("what a dtype can hold", function()
+  local big <const> = (1 << 53) + 1 -- the first integer that a double cannot hold
+  local inf <const>, nan <const> = math.huge, 0 / 0
+
+  local function refuses(name, f, v, dtype)
+    local ok, text = pcall(f, v, dtype)
+    assert.is_false(ok, ("%s took %s as %s"):format(name, v, dtype))
+    return text
+  end
+
+  it("is written exactly, by every writer", function()
+    for name, write in pairs(writers) do
+      for dtype, values in pairs {
+        u8 = { 0, 255, 7.0 }, i64 = { big, -big, math.maxinteger, math.mininteger, 2.0 ^ 40 },
+        f32 = { 0.5, -3, 16777216 }, f64 = { 0.1, 1e300, 1 << 53 },
+      } do
+        for _, v in ipairs(values) do assert.equal(v, write(v, dtype):item(), name .. " " .. dtype) end
+      end
+    end
+    for _, infinite in ipairs { inf, -inf } do
+      for _, dtype in ipairs { "f32", "f64" } do
+        for name, write in pairs(writers) do
+          if name ~= "arange" then assert.equal(infinite, write(infinite, dtype):item(), name) end
+        end
+      end
+    end
+  end)
+
+  it("is all that writers take", function()
+    for name, write in pairs(writers) do
+      for dtype, values in pairs {
+        u8 = { 256, 300, -1, 1 << 53, math.mininteger, 0.5, 255.5, -0.5, 1e300 },
+        i64 = { 0.5, -1.5, 2.0 ^ 63, -2.0 ^ 64, 1e300 }, f32 = { 1e300, -1e300, 2.0 ^ 128, 3.4028236e38 },
+      } do
+        for _, v in ipairs(values) do
+          local text = refuses(name, write, v, dtype)
+          assert.matches("^spec/invariants_spec.lua:%d+: [%w_]+: .* does not fit " .. dtype, text)
+          assert.is_truthy(text:find(math.type(v) == "integer" and tostring(v) or ("%.14g"):format(v), 1, true), text)
+        end
+      end
+      for _, dtype in ipairs { "u8", "i64" } do
+        for _, v in ipairs { nan, inf, -inf } do
+          if not (name == "clamp" and v ~= v) then refuses(name, write, v, dtype) end
+        end
+      end
+    end
+  end)
+
+  it("holds for numbers that meet a tensor in arithmetic", function()
+    for name, calculate in pairs(operands) do
+      assert.equal(255, calculate(255, "u8"):item(), name)
+      assert.equal(big, calculate(big, "i64"):item(), name)
+      for dtype, values in pairs { u8 = { 256, -1 }, f32 = { 1e300, -1e300 } } do
+        for _, v in ipairs(values) do
+          assert.matches("%d does not fit " .. dtype, refuses(name, calculate, v, dtype))
+        end
+      end
+    end
+  end)
+
+  it("is no bound for comparisons, which are of values", function()
+    local function row(t, v)
+      return { t:eq(v):item(), t:ne(v):item(), t:lt(v):item(), t:le(v):item(), t:gt(v):item(), t:ge(v):item() }
+    end
+    local function expected(a, b)
+      local function bit(x) return x and 1 or 0 end
+      return { bit(a == b), bit(a ~= b), bit(a < b), bit(a <= b), bit(a > b), bit(a >= b) }
+    end
+    for dtype, elements in pairs {
+      u8 = { 0, 44, 255 }, i64 = { big, -big, 0, 16777217, math.maxinteger, math.mininteger },
+      f32 = { 16777216, 0.5, inf, -inf, nan }, f64 = { 2.0 ^ 53, 1e300, inf, nan },
+    } do
+      for _, a in ipairs(elements) do
+        for _, b in ipairs { 300, -1, 0.5, big, big - 1, 2.0 ^ 53, 16777217, 16777216.0, 1e300, inf, -inf, nan,
+          2.0 ^ 63, -2.0 ^ 63, math.maxinteger, math.mininteger } do
+          local t = tr.tensor(a, { dtype = dtype })
+          assert.same(expected(a, b), row(t, b), ("%s %s with %s"):format(dtype, a, b))
+        end
+      end
+    end
+    local i, f = tr.tensor({ 16777217 }, { dtype = "i64" }), tr.tensor { 16777216 }
+    assert.same({ 0 }, i:eq(f):totable())
+    assert.is_false(tr.allclose(tr.tensor({ big }, { dtype = "i64" }), tr.tensor({ big - 1 }, { dtype = "i64" }), 0))
+  end)
+
+  it("is asked of every element of a tensor, whose fractions are dropped first", function()
+    local function f64(...) return tr.tensor({ ... }, { dtype = "f64" }) end
+    for name, convert in pairs(conversions) do
+      assert.same({ 0, 3, 255, 0 }, convert(f64(-0.9, 3.9, 255.9, 0), "u8"):totable(), name)
+      assert.same({ -2, 1 << 62 }, convert(f64(-2.9, 2.0 ^ 62), "i64"):totable(), name)
+      assert.same({ big }, convert(tr.tensor({ big }, { dtype = "i64" }), "i64"):totable(), name)
+      for dtype, values in pairs {
+        u8 = { 256, -1, nan, inf, -inf, 1e30 }, i64 = { 2.0 ^ 63, -1e19, nan, inf, -inf }, f32 = { 1e39, -1e300 },
+      } do
+        for _, v in ipairs(values) do
+          assert.matches("element 3 of {4}.* does not fit " .. dtype, refuses(name, convert, f64(0, 1, v, 2), dtype))
+          if dtype ~= "f32" then refuses(name, convert, f64(0, 1, v, 2):to "f32", dtype) end
+        end
+      end
+      for _, v in ipairs { 256, -1, big } do
+        refuses(name, convert, tr.tensor({ 0, v }, { dtype = "i64" }), "u8")
+      end
+      assert.same({ inf, -inf }, convert(f64(inf, -inf), "f32"):totable())
+    end
+    local long = tr.zeros(3, 100000)
+    long[3][99999] = 256
+    assert.error_matches(function() long:to "u8" end, "256 %(element 299999 of {3,100000}%) does not fit u8")
+    assert.error_matches(function() long:transpose(1, 2):to "u8" end, "element 299997 of {100000,3}")
+    local kept = tr.ones(3, { dtype = "u8" })
+    assert.error_matches(function() kept:copy_from(tr.tensor { 2, 3, 400 }) end, "400")
+    assert.same({ 1, 1, 1 }, kept:totable()) -- nothing was written
+  end)
+
+  it("holds for ranges and random numbers", function()
+    assert.same({ big, big + 1, big + 2 }, tr.arange(big, big + 2):totable())
+    assert.same({ big, big - 2 }, tr.arange(big, big - 2, -2):totable())
+    assert.same({ math.maxinteger - 1, math.maxinteger }, tr.arange(math.maxinteger - 1, math.maxinteger):totable())
+    assert.same({ math.mininteger, -1 << 62, 0, 1 << 62 },
+      tr.arange(math.mininteger, math.maxinteger, 1 << 62):totable())
+    assert.error_matches(function() tr.arange(math.mininteger, math.maxinteger) end, "memory")
+    assert.error_matches(function() tr.arange(250, 260, { dtype = "u8" }) end, "arange: 256 does not fit u8")
+    assert.error_matches(function() tr.arange(0, 1, 0.25, { dtype = "i64" }) end, "arange: 0.25 does not fit i64")
+    for _, range in ipairs { { 250, 300 }, { -1, 5 } } do
+      assert.error_matches(function() tr.randint(range[1], range[2], { 4 }, { dtype = "u8" }) end, "does not fit u8")
+    end
+    assert.error_matches(function() tr.zeros(2):uniform(0, 1e300) end, "uniform: 1e%+300 does not fit f32")
+    assert.error_matches(function() tr.zeros(2):normal(1e300, 1) end, "normal: 1e%+300 does not fit f32")
+    for _, bad in ipairs { { nan, 1 }, { 0, -1 }, { 0, inf } } do
+      assert.error_matches(function() tr.zeros(2):normal(bad[1], bad[2]) end, "normal: no distribution")
+    end
+    assert.same({ 3, 4 }, tr.tensor({ 3, 4 }, { dtype = "i64" }):clamp { min = -inf, max = inf }:totable())
+  end)
 end)
 
 describe("any locale", function()

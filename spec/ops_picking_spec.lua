@@ -89,6 +89,18 @@ describe("masked_fill", function()
 end)
 
 describe("cat and stack", function()
+  it("take as many tensors as there are, and hand each its gradient", function()
+    local list, n = {}, 10000
+    for i = 1, n do list[i] = tr.full({ 1 }, i) end
+    list[n].requires_grad = true
+    local joined, stacked = tr.cat(list), tr.stack(list)
+    assert.same({ { n }, { n, 1 } }, { joined:shape(), stacked:shape() })
+    assert.is_true(tr.allclose(tr.arange(n), joined, 0))
+    assert.is_true(tr.allclose(joined, stacked:squeeze(), 0))
+    joined:sum():backward()
+    assert.same({ 1 }, list[n].grad:totable())
+  end)
+
   local a, b, c = naive.random({ 2, 3 }, 1), naive.random({ 2, 1 }, 2), naive.random({ 2, 2 }, 3)
   local ta, tb, tc = naive.tensor(a), naive.tensor(b), naive.tensor(c)
   it("join along an existing dimension", function()

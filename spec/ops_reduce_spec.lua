@@ -222,7 +222,7 @@ describe("a reduction", function()
     assert.error_matches(function() return x:sum "rows" end,
       "sum: dim must be a dimension or a list of them, got 'rows'")
     assert.error_matches(function() return x:sum { keep = true } end,
-      "sum: there is no option 'keep': options are dim, keepdim")
+      "sum: unknown option 'keep'; there are dim, keepdim")
     assert.error_matches(function() return x:norm { p = -1 } end, "norm: p is %-1, must be above 0")
     assert.error_matches(function() return tr.sum(3) end, "sum: x must be a tensor, got 3")
   end)

@@ -49,7 +49,7 @@ describe("creation", function()
   it("refuses what is not a tensor", function()
     assert.matches("ragged: 2 elements expected in dimension 2, got 1", message(tr.tensor, { { 1, 2 }, { 3 } }))
     assert.matches("element 2 must be a number, got 'x'", message(tr.tensor, { 1, "x" }))
-    assert.matches("1.5 is not an integer", message(tr.tensor, { 1.5 }, { dtype = "i64" }))
+    assert.matches("1.5 does not fit i64", message(tr.tensor, { 1.5 }, { dtype = "i64" }))
     assert.matches("256 does not fit u8", message(tr.tensor, { 256 }, { dtype = "u8" }))
     assert.matches("dtype must be one of u8, i64, f32, f64, got 'f16'", message(tr.zeros, 2, { dtype = "f16" }))
     assert.matches("zeros: .*size %-1", message(tr.zeros, -1))
@@ -59,6 +59,28 @@ describe("creation", function()
     local nested = 1
     for _ = 1, 100 do nested = { nested } end
     assert.matches("nested deeper", message(tr.tensor, nested))
+  end)
+
+  it("refuses options that it does not know, and arguments behind the options", function()
+    local t = tr.zeros(2)
+    local calls = {
+      tensor = { { 1 } }, zeros = { 2 }, ones = { 2 }, empty = { 2 }, rand = { 2 }, randn = { 2 }, full = { { 2 }, 1 },
+      zeros_like = { t }, ones_like = { t }, empty_like = { t }, rand_like = { t }, randn_like = { t },
+      full_like = { t, 1 }, arange = { 3 }, eye = { 2 }, randint = { 1, 2, { 2 } },
+    }
+    for name, args in pairs(calls) do
+      local n = #args
+      local function with(...)
+        return table.unpack(table.move({ ... }, 1, select("#", ...), n + 1, { table.unpack(args) }))
+      end
+      local function call(...) return message(tr[name], with(...)) end
+      assert.matches(name .. ": unknown option 'dtpye'; there are dtype, requires_grad", call { dtpye = "f64" })
+      assert.matches(name .. ": unknown option '1'", call { "f64" })
+      assert.matches(name .. ": argument " .. n + 2 .. " is too many: 5", call({}, 5))
+      assert.matches(name .. ": options are a table, got 'f64'", call "f64")
+      assert.equal("f64", tr[name](with { dtype = "f64" }).dtype)
+    end
+    assert.matches("randperm: unknown option 'dtype'; there are none", message(tr.randperm, 3, { dtype = "f64" }))
   end)
 
   it("checks huge sizes for overflow", function()
@@ -76,9 +98,35 @@ describe("elements", function()
   it("are reached by position, negative from the end", function()
     assert.equal(6, t[2][3]:item())
     assert.same({ 4, 5, 6 }, t[-1]:totable())
-    assert.matches("index 3: the first dimension of {2,3} has positions 1..2", message(function() return t[3] end))
+    assert.matches("index 4: the first dimension of {2,3} has positions 1..2", message(function() return t[4] end))
     assert.matches("index 0", message(function() return t[0] end))
+    assert.matches("index %-3", message(function() return t[-3] end))
+    assert.matches("index %-9223372036854775808", message(function() return t[math.mininteger] end))
+    assert.matches("index 9223372036854775807", message(function() return t[math.maxinteger] end))
     assert.matches("has no dimensions", message(function() return t[1][1][1] end))
+  end)
+
+  it("are reached by any number with an integral value, as in a table, and by nothing else", function()
+    assert.same({ 4, 5, 6 }, t[4 / 2]:totable())
+    assert.equal(2, t[1.0][2.0]:item())
+    t[2 / 1] = 7
+    assert.same({ 7, 7, 7 }, t[2]:totable())
+    assert.matches("index 1.5: positions are whole numbers", message(function() return t[1.5] end))
+    assert.matches("index 1.5: positions are whole numbers", message(function() t[1.5] = 1 end))
+    assert.matches("index nan", message(function() return t[0 / 0] end):lower():gsub("%-nan", "nan"))
+    assert.matches("index '1' is text", message(function() return t["1"] end))
+    assert.matches("no field nil", message(function() return t[nil] end))
+    assert.matches("no field true", message(function() return t[true] end))
+    assert.matches("no field a table", message(function() return t[{}] end))
+  end)
+
+  it("are walked by ipairs, which ends at the end", function()
+    local rows = {}
+    for i, row in ipairs(t) do rows[i] = row:totable() end
+    assert.same({ { 1, 2, 3 }, { 4, 5, 6 } }, rows)
+    for _ in ipairs(tr.zeros(0, 3)) do error "there is no row" end
+    assert.equal(nil, t[3])
+    assert.matches("index 3", message(function() t[3] = 0 end))
   end)
 
   it("are changed by assignment, through views", function()
@@ -95,11 +143,36 @@ describe("elements", function()
 
   it("convert between dtypes", function()
     local u = tr.zeros(4, { dtype = "u8" })
-    u:copy_from(tr.tensor { -5, 3.9, 255, 1e9 })
+    u:copy_from(tr.tensor { -0.5, 3.9, 255, 255.9 })
     assert.same({ 0, 3, 255, 255 }, u:totable())
-    local i = tr.zeros(3, { dtype = "i64" })
-    i:copy_from(tr.tensor { 0 / 0, math.huge, -math.huge })
-    assert.same({ 0, math.maxinteger, math.mininteger }, i:totable())
+  end)
+
+  it("are not written where several of them share memory", function()
+    local shared = {
+      tr.zeros(1):expand(3), tr.zeros(2, 1):expand(2, 3), tr.zeros(1, 3):expand(2, 3):transpose(1, 2),
+      tr.zeros(1, 2, 1):expand(3, 2, 4):slice(1, 1, 2), tr.zeros(1, 2):expand(3, 2):unsqueeze(1),
+    }
+    for _, s in ipairs(shared) do
+      for name, write in pairs {
+        copy_from = function() s:copy_from(tr.zeros(s:shape())) end,
+        fill = function() s:fill(1) end,
+        zero = function() s:zero() end,
+        uniform = function() s:uniform() end,
+        normal = function() s:normal() end,
+        assignment = function() s[1] = 1 end,
+        grad = function() tr.zeros(s:shape()).grad = s end,
+      } do
+        local version = s:version()
+        assert.matches(name .. ": this tensor .* was expanded.*clone", message(write))
+        assert.equal(version, s:version())
+      end
+    end
+    assert.matches("was expanded", message(function() tr.zeros(1, 3):expand(2, 3)[1] = tr.ones(3) end))
+    local one = tr.zeros(1, 3):expand(1, 3) -- nothing is repeated
+    assert.same({ { 2, 2, 2 } }, one:fill(2):totable())
+    assert.same({}, tr.zeros(1):expand(0):fill(2):totable())
+    local part = tr.zeros(4, 6):slice(2, 1, 6, 2):transpose(1, 2)
+    assert.equal(12, part:fill(1):sum():item())
   end)
 
   it("are copied through any strides", function()
@@ -188,7 +261,7 @@ describe("messages", function()
 
   it("name unknown options and superfluous arguments", function()
     local t = tr.zeros(2, 3)
-    assert.matches("sum: there is no option 'keep': options are .*keepdim", message(t.sum, t, 1, { keep = true }))
+    assert.matches("sum: unknown option 'keep'; there are dim, keepdim", message(t.sum, t, 1, { keep = true }))
     assert.matches("sum: keepdim must be true or false, got 1", message(t.sum, t, 1, 1))
     assert.matches("sum: argument 4 is too many", message(t.sum, t, 1, true, 5))
     assert.matches("add: .* must be a tensor, got a table", message(function() return t + {} end))

@@ -112,6 +112,8 @@ tx_status tx_writable(const char *operation, tx_tensor *t) {
                    operation, tx_shape_of(t),
                    t->node != NULL ? "was computed from one that requires a gradient" : "requires a gradient");
   }
+  tx_status status = tx_elements_apart(t);
+  if (status != TX_OK) return tx_fail_by(status, operation);
   tx_touch(t);
   return TX_OK;
 }

@@ -58,5 +58,8 @@ const tx_op tx_op_to = {
     .forward = to_forward,
     .backward = backward,
     .doc =
-        "to(x, dtype): x as u8, i64, f32 or f64; x itself when it is. Floats lose their fraction in i64; u8 saturates.",
+        "to(x, dtype): x as u8, i64, f32 or f64; x itself when it is. Floats lose their fraction in u8 and i64 "
+        "(towards 0) "
+        "and are rounded to the nearest in f32; what does not fit the dtype then is an error: beyond its range, NaN or "
+        "infinite in an integer. copy_from, t[i] = x and tensor(x, {dtype =}) convert in the same way.",
 };

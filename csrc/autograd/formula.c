@@ -44,7 +44,7 @@ void tx_f_output(tx_formula *f, int output, tx_tensor *t) {
     return tx_f_hold(f, call, &made);      \
   } while (0)
 
-tx_tensor *tx_f_number(tx_formula *f, double value) { TX_STEP(f, tx_scalar(TX_F64, value, true, &made)); }
+tx_tensor *tx_f_number(tx_formula *f, double value) { TX_STEP(f, tx_scalar(TX_F64, tx_real(value), true, &made)); }
 
 tx_tensor *tx_f_unary(tx_formula *f, tx_unary_op op, tx_tensor *t) { TX_STEP(f, tx_unary(op, t, &made)); }
 

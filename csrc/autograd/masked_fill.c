@@ -4,10 +4,10 @@
 #include "tensor/index.h"
 
 typedef struct params {
-  double value;
+  tx_number value;
 } params;
 
-static const tx_param parameters[] = {TX_PARAM(params, value, TX_PARAM_NUMBER, NULL), {0}};
+static const tx_param parameters[] = {TX_PARAM(params, value, TX_PARAM_VALUE, NULL), {0}};
 
 static tx_status forward(tx_call *call) {
   const params *p = call->params;
@@ -17,7 +17,7 @@ static tx_status forward(tx_call *call) {
 
 static tx_status backward(tx_call *call) {
   if (!call->needs[0]) return TX_OK; /* only a float mask asks for a gradient: there is none */
-  return tx_masked_fill(call->dout[0], tx_saved(call, 0), 0, &call->din[0]);
+  return tx_masked_fill(call->dout[0], tx_saved(call, 0), tx_integer(0), &call->din[0]);
 }
 
 const tx_op tx_op_masked_fill = {
@@ -30,5 +30,7 @@ const tx_op tx_op_masked_fill = {
     .forward = forward,
     .backward = backward,
     .doc =
-        "masked_fill(x, mask, value): value where the mask is not 0, else x; the mask is broadcast to the shape of x.",
+        "masked_fill(x, mask, value): value where the mask is not 0, else x; the mask is broadcast to the shape of x. "
+        "The dtype of x must be able "
+        "to hold the value.",
 };

@@ -65,7 +65,9 @@ static tx_status reduced(tx_call *call, pass *p) {
   for (int64_t b = 0; b < blocks_of(p); b++) sum += p->sums[b];
   tx_dealloc(p->sums);
   if (given->reduction == TX_REDUCTION_MEAN) sum /= (double)p->count;
-  return tx_full(p->x->dtype, 0, NULL, sum, &call->out[0]);
+  TX_TRY(tx_empty(p->x->dtype, 0, NULL, &call->out[0]));
+  tx_set_real(p->x->dtype, tx_data(call->out[0]), 0, sum);
+  return TX_OK;
 }
 
 static tx_status run_forward(tx_call *call, tx_tensor *x, tx_tensor *target) {

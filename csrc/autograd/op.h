@@ -27,6 +27,7 @@ enum { TX_MAX_INPUTS = 8, TX_MAX_OUTPUTS = 3, TX_MAX_SAVED = 8 };
 typedef enum tx_param_kind {
   TX_PARAM_INT,     /* int64_t */
   TX_PARAM_NUMBER,  /* double */
+  TX_PARAM_VALUE,   /* tx_number: what becomes an element, or bounds one */
   TX_PARAM_BOOL,    /* bool */
   TX_PARAM_PAIR,    /* int64_t[2]: n or {rows, columns} */
   TX_PARAM_PADDING, /* tx_padding: n, {top,bottom,left,right}, "same", "valid" */
@@ -138,8 +139,8 @@ const char *tx_operation_of(const tx_tensor *t);
  * Frees the graph as it goes; a second call says so. Iterative: any depth. */
 tx_status tx_backward(tx_tensor *t, tx_tensor *gradient);
 
-/* Refuses to change in place a tensor that a graph depends on through autograd ("fill: ..."); to be called by every
- * in-place operation before it writes; counts the change. */
+/* Refuses to change in place a tensor that a graph depends on through autograd ("fill: ..."), or whose elements share memory;
+ * to be called by every in-place operation before it writes; counts the change. */
 tx_status tx_writable(const char *operation, tx_tensor *t);
 
 /* A node whose backward is not a tx_op: texres.Function in Lua. `run` gets gradients of the outputs and returns those of

@@ -305,7 +305,7 @@ static tx_status seed(const tx_tensor *t, tx_tensor *given, tx_tensor **out) {
                      "backward: the tensor is %s: give a gradient of that shape, or reduce it to one number first",
                      tx_shape_of(t));
     }
-    return tx_full(t->dtype, t->dims, t->shape, 1, out);
+    return tx_full(t->dtype, t->dims, t->shape, tx_integer(1), out);
   }
   if (!tx_same_shape(t, given)) {
     return tx_fail(TX_EINVAL, "backward: the gradient is %s, the tensor %s", tx_shape_of(given), tx_shape_of(t));

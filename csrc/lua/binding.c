@@ -1,6 +1,7 @@
 /* binding.c - see binding.h. */
 #include "lua/binding.h"
 
+#include <limits.h>
 #include <math.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -158,7 +159,11 @@ const char *tx_describe(lua_State *L, int arg) {
     case LUA_TNIL:
       return "nil";
     case LUA_TNUMBER:
-      snprintf(text, sizeof text, "%g", lua_tonumber(L, arg));
+      if (lua_isinteger(L, arg)) {
+        snprintf(text, sizeof text, "%lld", (long long)lua_tointeger(L, arg));
+      } else {
+        snprintf(text, sizeof text, "%.14g", lua_tonumber(L, arg));
+      }
       return text;
     case LUA_TSTRING:
       snprintf(text, sizeof text, "'%.40s'", lua_tostring(L, arg));
@@ -185,6 +190,29 @@ double tx_check_number(lua_State *L, int arg, const char *operation, const char 
   return lua_tonumber(L, arg);
 }
 
+tx_number tx_check_value(lua_State *L, int arg, const char *operation, const char *name) {
+  double real = tx_check_number(L, arg, operation, name);
+  return lua_isinteger(L, arg) ? tx_integer(lua_tointeger(L, arg)) : tx_real(real);
+}
+
+int tx_check_list(lua_State *L, int arg, const char *operation, const char *what) {
+  if (!lua_istable(L, arg)) tx_error(L, "%s: %s must be a list, got %s", operation, what, tx_describe(L, arg));
+  lua_len(L, arg);
+  lua_Integer n = tx_check_int(L, lua_gettop(L), operation, "a list's length");
+  if (n < 0 || n > INT_MAX) tx_error(L, "%s: %s has %lld items: at most %d", operation, what, (long long)n, INT_MAX);
+  lua_pop(L, 1);
+  return (int)n;
+}
+
+void tx_copy_list(lua_State *L, int arg, int n) {
+  enum { HINT = 4096 }; /* a length that is only claimed takes no memory */
+  lua_createtable(L, n < HINT ? n : HINT, 0);
+  for (int i = 1; i <= n; i++) {
+    lua_geti(L, arg, i);
+    lua_rawseti(L, -2, i);
+  }
+}
+
 int tx_check_dim(lua_State *L, int64_t dim, int dims, const char *operation) {
   int64_t d = dim < 0 ? dim + dims : dim - 1;
   if (dim == 0 || d < 0 || d >= dims) {
@@ -204,8 +232,8 @@ static void add_size(lua_State *L, int at, const char *operation, int64_t shape[
 int tx_check_shape(lua_State *L, int arg, const char *operation, int64_t shape[TX_MAX_DIMS], int *next) {
   int dims = 0;
   if (lua_istable(L, arg)) {
-    lua_Integer n = luaL_len(L, arg);
-    for (lua_Integer i = 1; i <= n; i++) {
+    int n = tx_check_list(L, arg, operation, "the shape");
+    for (int i = 1; i <= n; i++) {
       lua_geti(L, arg, i);
       add_size(L, lua_gettop(L), operation, shape, &dims);
       lua_pop(L, 1);
@@ -218,6 +246,36 @@ int tx_check_shape(lua_State *L, int arg, const char *operation, int64_t shape[T
     }
   }
   return dims;
+}
+
+/* Whether `name` is one of the words of `list`. */
+static bool is_word(const char *list, const char *name) {
+  size_t length = strlen(name);
+  for (const char *at = list; length > 0 && (at = strstr(at, name)) != NULL; at += length) {
+    if ((at == list || at[-1] == ' ') && (at[length] == ' ' || at[length] == '\0')) return true;
+  }
+  return false;
+}
+
+void tx_check_options(lua_State *L, int arg, const char *operation, const char *known) {
+  for (int extra = lua_gettop(L); extra > arg; extra--) {
+    if (!lua_isnil(L, extra)) tx_error(L, "%s: argument %d is too many: %s", operation, extra, tx_describe(L, extra));
+  }
+  if (lua_isnoneornil(L, arg)) return;
+  if (!lua_istable(L, arg)) tx_error(L, "%s: options are a table, got %s", operation, tx_describe(L, arg));
+  lua_pushnil(L);
+  while (lua_next(L, arg)) {
+    if (lua_type(L, -2) != LUA_TSTRING || !is_word(known, lua_tostring(L, -2))) {
+      const char *wrong = lua_type(L, -2) == LUA_TSTRING ? lua_tostring(L, -2) : tx_describe(L, lua_gettop(L) - 1);
+      tx_unknown_option(L, operation, wrong, known);
+    }
+    lua_pop(L, 1);
+  }
+}
+
+int tx_unknown_option(lua_State *L, const char *operation, const char *name, const char *known) {
+  luaL_gsub(L, known[0] != '\0' ? known : "none", " ", ", ");
+  return tx_error(L, "%s: unknown option '%s'; there are %s", operation, name, lua_tostring(L, -1));
 }
 
 /* Pushes field `name` of the table at `arg`; false, with nothing pushed, when there is none. */

@@ -3,6 +3,12 @@
  * A tensor in Lua is a userdata that holds one `tx_tensor *` (NULL once closed). It is created closed and filled last, so
  * that an error in between leaks nothing. Nothing that C owns may be in hand when a function here raises.
  *
+ * Tables first, pointers last. A table's metamethods and the finalizers that the collector runs are Lua code, which can free
+ * any tensor and change any table. So a binding reads in two phases. First everything that may run Lua code or allocate from
+ * it: lists and options are read, what is found stays on the stack, in a list of our own or as C numbers, and the handles
+ * of the results are made. Then the pointers: tx_check_tensor, tx_check_source. From the first of them to the end of the
+ * computation nothing is called that reads a user's table or allocates a Lua object.
+ *
  * Every concept has one file: static functions l_<name>, a luaL_Reg table at the bottom, and tx_lua_open_<concept>(L),
  * which is called with the module table on top of the stack and is listed once, in core.c.
  */
@@ -58,10 +64,21 @@ void tx_pace_collector(lua_State *L);
 /* A Lua number with an integral value, else raises "<operation>: <name> must be an integer, got <what>". */
 int64_t tx_check_int(lua_State *L, int arg, const char *operation, const char *name);
 double tx_check_number(lua_State *L, int arg, const char *operation, const char *name);
+/* The same as it is, integer or double: what goes into elements (tensor/number.h). */
+tx_number tx_check_value(lua_State *L, int arg, const char *operation, const char *name);
+/* The length of the list at `arg`, 0..INT_MAX; raises "<operation>: <what> must be a list, got <what>". */
+int tx_check_list(lua_State *L, int arg, const char *operation, const char *what);
+/* Pushes a table of our own with the items 1..n of the list at `arg`, read once: they stay what they are. */
+void tx_copy_list(lua_State *L, int arg, int n);
 /* 1-based or negative dimension of a tensor with `dims` dimensions to 0-based; raises when out of range. */
 int tx_check_dim(lua_State *L, int64_t dim, int dims, const char *operation);
 /* A shape from position `arg` on: a list {2,3} or the numbers 2, 3; *next is the first argument after it. */
 int tx_check_shape(lua_State *L, int arg, const char *operation, int64_t shape[TX_MAX_DIMS], int *next);
+/* The options table at `arg` (or none, nil) has no other names than those in `known`, "dtype requires_grad", and it is the
+ * last argument. */
+void tx_check_options(lua_State *L, int arg, const char *operation, const char *known);
+/* Raises "<operation>: unknown option '<name>'; there are <known>". */
+int tx_unknown_option(lua_State *L, const char *operation, const char *name, const char *known);
 /* Field `name` of the options table at `arg` (none, nil: preset). */
 tx_dtype tx_option_dtype(lua_State *L, int arg, const char *operation, tx_dtype preset);
 bool tx_option_bool(lua_State *L, int arg, const char *operation, const char *name, bool preset);

@@ -5,6 +5,8 @@
  *
  *     F.conv2d(x, w, { bias = b, stride = 2, padding = "same" })      t:sum(1, true)      t:sum({1, 2}, { keepdim = true })
  *
+ * Tables are read first, pointers to tensors taken last (binding.h): until then an input is a place on the stack.
+ *
  * A tensor may also stand behind a number that is a parameter: gather(x, 2, index) is gather(x, index, 2).
  */
 #include <math.h>
@@ -18,7 +20,7 @@
 #include "lua/binding.h"
 #include "lua/op.h"
 
-enum { MAX_LIST = 4096, MAX_PARAMS_SIZE = 512 };
+enum { MAX_PARAMS_SIZE = 512 };
 
 /* -- descriptions ---------------------------------------------------------------------------------------------------- */
 
@@ -51,8 +53,18 @@ static int choice(const char *choices, const char *wanted) {
 
 /* -- parameters ------------------------------------------------------------------------------------------------------ */
 
+/* A number as it stands in a preset: "0.1", "-inf". Lua reads it in any locale. */
+static double preset_number(lua_State *L, const char *text) {
+  if (strcmp(text, "inf") == 0) return INFINITY;
+  if (strcmp(text, "-inf") == 0) return -INFINITY;
+  lua_stringtonumber(L, text);
+  double value = lua_tonumber(L, -1);
+  lua_pop(L, 1);
+  return value;
+}
+
 /* Writes the preset of a parameter. */
-static void set_preset(const tx_param *p, char *params) {
+static void set_preset(lua_State *L, const tx_param *p, char *params) {
   void *at = params + p->offset;
   const char *text = p->preset;
   bool none = text == NULL || strcmp(text, "none") == 0;
@@ -62,7 +74,10 @@ static void set_preset(const tx_param *p, char *params) {
       *(int64_t *)at = none ? INT64_MIN : strtoll(text, NULL, 10);
       break;
     case TX_PARAM_NUMBER:
-      *(double *)at = none ? (double)NAN : strtod(text, NULL);
+      *(double *)at = none ? (double)NAN : preset_number(L, text);
+      break;
+    case TX_PARAM_VALUE:
+      *(tx_number *)at = tx_real(none ? (double)NAN : preset_number(L, text));
       break;
     case TX_PARAM_BOOL:
       *(bool *)at = text != NULL && strcmp(text, "true") == 0;
@@ -99,7 +114,7 @@ static void read_pair(lua_State *L, const tx_op *op, const tx_param *p, int arg,
     pair[0] = pair[1] = tx_check_int(L, arg, op->name, p->name);
     return;
   }
-  if (!lua_istable(L, arg) || luaL_len(L, arg) != 2) {
+  if (!lua_istable(L, arg) || tx_check_list(L, arg, op->name, p->name) != 2) {
     tx_error(L, "%s: %s must be a number or {rows, columns}, got %s", op->name, p->name, tx_describe(L, arg));
   }
   for (int i = 0; i < 2; i++) {
@@ -118,7 +133,7 @@ static void read_padding(lua_State *L, const tx_op *op, const tx_param *p, int a
   int64_t side[4];
   if (lua_type(L, arg) == LUA_TNUMBER) {
     side[0] = side[1] = side[2] = side[3] = tx_check_int(L, arg, op->name, p->name);
-  } else if (lua_istable(L, arg) && luaL_len(L, arg) == 4) {
+  } else if (lua_istable(L, arg) && tx_check_list(L, arg, op->name, p->name) == 4) {
     for (int i = 0; i < 4; i++) {
       lua_geti(L, arg, i + 1);
       side[i] = tx_check_int(L, lua_gettop(L), op->name, p->name);
@@ -140,9 +155,9 @@ static void read_dims(lua_State *L, const tx_op *op, const tx_param *p, int arg,
   if (!lua_istable(L, arg)) {
     tx_error(L, "%s: %s must be a dimension or a list of them, got %s", op->name, p->name, tx_describe(L, arg));
   }
-  lua_Integer n = luaL_len(L, arg);
+  int n = tx_check_list(L, arg, op->name, p->name);
   *mask = n == 0 ? UINT32_MAX : 0; /* {}: no dimension is named */
-  for (lua_Integer i = 1; i <= n; i++) {
+  for (int i = 1; i <= n; i++) {
     lua_geti(L, arg, i);
     uint32_t bit = UINT32_C(1) << tx_check_dim(L, tx_check_int(L, lua_gettop(L), op->name, p->name), dims, op->name);
     if (*mask & bit) tx_error(L, "%s: a dimension is named twice", op->name);
@@ -154,19 +169,19 @@ static void read_dims(lua_State *L, const tx_op *op, const tx_param *p, int arg,
 /* Reads a list of integers: a table, or all numbers from `arg` on; returns the next argument. */
 static int read_ints(lua_State *L, const tx_op *op, const tx_param *p, int arg, tx_ints *ints) {
   bool list = lua_istable(L, arg);
-  lua_Integer n = list ? luaL_len(L, arg) : 0;
+  int n = list ? tx_check_list(L, arg, op->name, p->name) : 0;
   if (!list) {
-    while (lua_type(L, arg + (int)n) == LUA_TNUMBER) n++;
+    while (lua_type(L, arg + n) == LUA_TNUMBER) n++;
   }
-  if (n > TX_MAX_DIMS) tx_error(L, "%s: %s has %d values: at most %d", op->name, p->name, (int)n, TX_MAX_DIMS);
+  if (n > TX_MAX_DIMS) tx_error(L, "%s: %s has %d values: at most %d", op->name, p->name, n, TX_MAX_DIMS);
   if (!list && n == 0) tx_error(L, "%s: %s must be integers, got %s", op->name, p->name, tx_describe(L, arg));
-  for (lua_Integer i = 0; i < n; i++) {
+  for (int i = 0; i < n; i++) {
     if (list) lua_geti(L, arg, i + 1);
-    ints->value[i] = tx_check_int(L, list ? lua_gettop(L) : arg + (int)i, op->name, p->name);
+    ints->value[i] = tx_check_int(L, list ? lua_gettop(L) : arg + i, op->name, p->name);
     if (list) lua_pop(L, 1);
   }
-  ints->count = (int)n;
-  return list ? arg + 1 : arg + (int)n;
+  ints->count = n;
+  return list ? arg + 1 : arg + n;
 }
 
 /* Reads parameter p from argument `arg`; returns the next argument. `dims` is the rank of the first input. */
@@ -184,6 +199,9 @@ static int read_param(lua_State *L, const tx_op *op, const tx_param *p, int arg,
     }
     case TX_PARAM_NUMBER:
       *(double *)at = tx_check_number(L, arg, op->name, p->name);
+      break;
+    case TX_PARAM_VALUE:
+      *(tx_number *)at = tx_check_value(L, arg, op->name, p->name);
       break;
     case TX_PARAM_BOOL:
       if (!lua_isboolean(L, arg)) {
@@ -232,44 +250,60 @@ static void resolve_dim_preset(lua_State *L, const tx_op *op, const tx_param *p,
 
 /* -- inputs ---------------------------------------------------------------------------------------------------------- */
 
-/* The inputs of one call. Tensors made from Lua numbers are held by handles on the Lua stack. */
+/* The inputs of one call: where they stand on the Lua stack, then the tensors themselves. */
 typedef struct inputs {
   int count;
+  int at[TX_MAX_INPUTS]; /* stack index, 0 where absent; for a list: at[0] is our copy of it */
+  int dims;              /* of the first input */
   tx_tensor *few[TX_MAX_INPUTS];
   tx_tensor **tensor; /* few, or a userdata for long lists */
 } inputs;
 
 /* A Lua number as a weak 0-dimensional tensor; pushes its handle. */
-static tx_tensor *number_tensor(lua_State *L, int arg) {
+static void push_number_tensor(lua_State *L, int arg) {
+  tx_number n = lua_isinteger(L, arg) ? tx_integer(lua_tointeger(L, arg)) : tx_real(lua_tonumber(L, arg));
   tx_tensor **handle = tx_new_handle(L);
-  bool integer = lua_isinteger(L, arg);
-  tx_status status = tx_scalar(integer ? TX_I64 : TX_F64, lua_tonumber(L, arg), true, handle);
+  tx_status status = tx_scalar(n.integral ? TX_I64 : TX_F64, n, true, handle);
   if (status != TX_OK) tx_raise(L, status);
-  if (integer) *tx_i64(*handle) = lua_tointeger(L, arg); /* beyond what a double holds exactly */
-  return *handle;
 }
 
-static tx_tensor *read_input(lua_State *L, const tx_op *op, int arg, const char *name) {
-  tx_tensor *t = tx_test_tensor(L, arg);
-  if (t == NULL && (op->where & TX_INPUT_NUMBERS) && lua_type(L, arg) == LUA_TNUMBER) t = number_tensor(L, arg);
-  if (t == NULL) tx_error(L, "%s: %s must be a tensor, got %s", op->name, name, tx_describe(L, arg));
+/* Where the tensor stands that was given at `arg`, as such or as a number. */
+static int read_input(lua_State *L, const tx_op *op, int arg, const char *name) {
+  if (tx_test_tensor(L, arg) != NULL) return arg;
+  if (!(op->where & TX_INPUT_NUMBERS) || lua_type(L, arg) != LUA_TNUMBER) {
+    tx_error(L, "%s: %s must be a tensor, got %s", op->name, name, tx_describe(L, arg));
+  }
+  push_number_tensor(L, arg);
+  return lua_gettop(L);
+}
+
+static tx_tensor *list_item(lua_State *L, const tx_op *op, int list, int i) {
+  lua_rawgeti(L, list, i);
+  tx_tensor *t = tx_test_tensor(L, -1);
+  if (t == NULL)
+    tx_error(L, "%s: element %d of the list must be a tensor, got %s", op->name, i, tx_describe(L, lua_gettop(L)));
+  lua_pop(L, 1);
   return t;
 }
 
 static void read_list(lua_State *L, const tx_op *op, inputs *in) {
   if (!lua_istable(L, 1)) tx_error(L, "%s: a list of tensors is expected, got %s", op->name, tx_describe(L, 1));
-  lua_Integer n = luaL_len(L, 1);
-  if (n < 1) tx_error(L, "%s: the list of tensors is empty", op->name);
-  if (n > MAX_LIST) tx_error(L, "%s: %d tensors: at most %d", op->name, (int)n, MAX_LIST);
-  in->count = (int)n;
-  in->tensor = n <= TX_MAX_INPUTS ? in->few : lua_newuserdatauv(L, (size_t)n * sizeof in->tensor[0], 0);
-  for (lua_Integer i = 1; i <= n; i++) {
-    lua_geti(L, 1, i);
-    tx_tensor *t = tx_test_tensor(L, -1);
-    if (t == NULL)
-      tx_error(L, "%s: element %d of the list must be a tensor, got %s", op->name, (int)i, tx_describe(L, -1));
-    in->tensor[i - 1] = t; /* the list keeps it alive */
-    lua_pop(L, 1);
+  in->count = tx_check_list(L, 1, op->name, "the argument");
+  if (in->count < 1) tx_error(L, "%s: the list of tensors is empty", op->name);
+  tx_copy_list(L, 1, in->count);
+  in->at[0] = lua_gettop(L);
+  in->dims = list_item(L, op, in->at[0], 1)->dims;
+  if (in->count > TX_MAX_INPUTS) in->tensor = lua_newuserdatauv(L, (size_t)in->count * sizeof in->tensor[0], 0);
+}
+
+/* From here on nothing may run Lua code before the inputs have been used. */
+static void take_inputs(lua_State *L, const tx_op *op, inputs *in) {
+  for (int i = 0; i < in->count; i++) {
+    if (op->where & TX_INPUT_LIST) {
+      in->tensor[i] = list_item(L, op, in->at[0], i + 1);
+    } else {
+      in->tensor[i] = in->at[i] != 0 ? tx_check_tensor(L, in->at[i]) : NULL;
+    }
   }
 }
 
@@ -292,20 +326,19 @@ static int read_inputs(lua_State *L, const tx_op *op, int last, int options, inp
   char name[32];
   bool optional;
   int arg = 1;
-  in->tensor = in->few;
   for (int i = 0; word(op->inputs, i, name, &optional); i++) {
     in->count = i + 1;
-    in->few[i] = NULL;
     bool given = arg <= last && arg != options;
     if (optional && !(given && luaL_testudata(L, arg, TX_TENSOR_TYPE) != NULL)) {
       if (given && lua_isnil(L, arg)) arg++; /* nil holds the place */
       if (options != 0 && lua_getfield(L, options, name) != LUA_TNIL) {
-        in->few[i] = read_input(L, op, lua_gettop(L), name);
+        in->at[i] = read_input(L, op, lua_gettop(L), name);
       }
       continue;
     }
     if (given && i > 0 && !(op->where & TX_INPUT_NUMBERS)) bring_tensor(L, arg, options != 0 ? last - 1 : last);
-    in->few[i] = read_input(L, op, given ? arg : lua_gettop(L) + 1, name);
+    in->at[i] = read_input(L, op, given ? arg : lua_gettop(L) + 1, name);
+    if (i == 0) in->dims = tx_check_tensor(L, in->at[0])->dims;
     arg++;
   }
   return arg;
@@ -350,10 +383,9 @@ static void refuse_option(lua_State *L, const tx_op *op, const char *name) {
   char room[32], list[256] = "";
   const char *known;
   for (int i = 0; (known = option_name(op, i, room)) != NULL; i++) {
-    snprintf(list + strlen(list), sizeof list - strlen(list), "%s%s", i > 0 ? ", " : "", known);
+    snprintf(list + strlen(list), sizeof list - strlen(list), "%s%s", i > 0 ? " " : "", known);
   }
-  tx_error(L, "%s: there is no option '%s': %s%s", op->name, name, list[0] != '\0' ? "options are " : "it has none",
-           list);
+  tx_unknown_option(L, op->name, name, list);
 }
 
 static void check_option_names(lua_State *L, const tx_op *op, int options) {
@@ -370,7 +402,7 @@ static void check_option_names(lua_State *L, const tx_op *op, int options) {
 
 static void read_params(lua_State *L, const tx_op *op, int arg, int last, int options, int dims, char *params) {
   for (const tx_param *p = op->params; p != NULL && p->name != NULL; p++) {
-    set_preset(p, params);
+    set_preset(L, p, params);
     bool given = false;
     if (arg <= last && arg != options) {
       given = !lua_isnil(L, arg);
@@ -390,8 +422,9 @@ static void read_params(lua_State *L, const tx_op *op, int arg, int last, int op
   if (arg <= last && arg != options) tx_error(L, "%s: argument %d is too many: %s", op->name, arg, tx_describe(L, arg));
 }
 
-/* Reads all arguments on the stack as a call of the op. */
+/* Reads all arguments on the stack as a call of the op; the inputs are still to be taken. */
 static void read_call(lua_State *L, const tx_op *op, inputs *in, char *params) {
+  in->tensor = in->few;
   int last = lua_gettop(L);
   while (last > 1 && lua_isnil(L, last)) last--; /* nothing was given there */
   lua_settop(L, last);
@@ -399,12 +432,13 @@ static void read_call(lua_State *L, const tx_op *op, inputs *in, char *params) {
   luaL_checkstack(L, TX_MAX_INPUTS + 8, op->name);
   int arg = read_inputs(L, op, last, options, in);
   if (options != 0) check_option_names(L, op, options);
-  read_params(L, op, arg, last, options, in->tensor[0] != NULL ? in->tensor[0]->dims : 0, params);
+  read_params(L, op, arg, last, options, in->dims, params);
 }
 
 void tx_read_call(lua_State *L, const tx_op *op, tx_tensor *in[TX_MAX_INPUTS], void *params) {
   inputs all = {0};
   read_call(L, op, &all, params);
+  take_inputs(L, op, &all);
   memcpy(in, all.few, sizeof all.few);
 }
 
@@ -417,6 +451,7 @@ static int l_call(lua_State *L) {
   tx_tensor **handle[TX_MAX_OUTPUTS], *out[TX_MAX_OUTPUTS];
   for (int o = 0; o < op->outputs; o++) handle[o] = tx_new_handle(L);
   tx_watch_interrupt(L);
+  take_inputs(L, op, &in);
   tx_status status = tx_call_op(op, in.count, in.tensor, params, out);
   if (status != TX_OK) return tx_raise(L, status);
   for (int o = 0; o < op->outputs; o++) *handle[o] = out[o];

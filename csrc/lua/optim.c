@@ -81,7 +81,7 @@ static int l_gradient_norm(lua_State *L) {
 
 static tx_status scale(tx_tensor *t, double factor) {
   tx_tensor *scalar;
-  TX_TRY(tx_scalar(TX_F64, factor, true, &scalar));
+  TX_TRY(tx_scalar(TX_F64, tx_real(factor), true, &scalar));
   tx_status status = tx_binary_into("scale_gradients", TX_MUL, t, scalar);
   tx_unref(scalar);
   if (status == TX_OK) tx_touch(t);

@@ -41,10 +41,12 @@ static int l_version(lua_State *L) {
   return 1;
 }
 
-static int push_list(lua_State *L, int n, const int64_t *values) {
+static int push_list(lua_State *L, int n, const int64_t values[TX_MAX_DIMS]) {
+  int64_t kept[TX_MAX_DIMS]; /* making a table may let the tensor go */
+  memcpy(kept, values, sizeof kept);
   lua_createtable(L, n, 0);
   for (int d = 0; d < n; d++) {
-    lua_pushinteger(L, values[d]);
+    lua_pushinteger(L, kept[d]);
     lua_seti(L, -2, d + 1);
   }
   return 1;
@@ -114,11 +116,11 @@ static void push_nested(lua_State *L, const tx_tensor *t, int dim, int64_t *i) {
 
 /* t:totable() -> nested Lua tables, or a number when there are no dimensions */
 static int l_totable(lua_State *L) {
-  tx_tensor *t = tx_check_tensor(L, 1), **handle = tx_new_handle(L);
   int64_t i = 0;
-  tx_status status = tx_contiguous(t, handle);
+  tx_tensor **handle = tx_new_handle(L);
+  tx_status status = tx_contiguous(tx_check_tensor(L, 1), handle);
   if (status != TX_OK) return tx_raise(L, status);
-  luaL_checkstack(L, t->dims + 4, "totable");
+  luaL_checkstack(L, TX_MAX_DIMS + 4, "totable");
   push_nested(L, *handle, 0, &i);
   return 1;
 }
@@ -171,24 +173,24 @@ static int l_tostring(lua_State *L) {
 /* -- changes in place ------------------------------------------------------------------------------------------------ */
 
 /* What every change in place returns: t, or the error. */
-static int return_self(lua_State *L, tx_status status) {
-  if (status != TX_OK) return tx_raise(L, status);
+static int return_self(lua_State *L, tx_status status, const char *operation) {
+  if (status != TX_OK) return tx_raise(L, tx_fail_by(status, operation));
   lua_settop(L, 1);
   return 1;
 }
 
 /* t:fill(value) -> t */
-static int fill(lua_State *L, const char *operation, double value) {
+static int fill(lua_State *L, const char *operation, tx_number value) {
   tx_tensor *t = tx_check_tensor(L, 1);
   tx_status status = tx_writable(operation, t);
   if (status == TX_OK) status = tx_fill(t, value);
-  return return_self(L, status);
+  return return_self(L, status, operation);
 }
 
-static int l_fill(lua_State *L) { return fill(L, "fill", tx_check_number(L, 2, "fill", "the value")); }
+static int l_fill(lua_State *L) { return fill(L, "fill", tx_check_value(L, 2, "fill", "the value")); }
 
 /* t:zero() -> t */
-static int l_zero(lua_State *L) { return fill(L, "zero", 0); }
+static int l_zero(lua_State *L) { return fill(L, "zero", tx_integer(0)); }
 
 static tx_status copy_into(const char *operation, tx_tensor *dst, const tx_tensor *src) {
   if (tx_grad_enabled() && src->requires_grad) {
@@ -201,10 +203,10 @@ static tx_status copy_into(const char *operation, tx_tensor *dst, const tx_tenso
   return tx_copy(dst, src);
 }
 
-/* t:copy_from(source) -> t: broadcasts and converts the dtype. */
+/* t:copy_from(source) -> t: broadcasts, and converts as to() does. */
 static int l_copy_from(lua_State *L) {
   tx_tensor *t = tx_check_tensor(L, 1), *src = tx_check_tensor(L, 2);
-  return return_self(L, copy_into("copy_from", t, src));
+  return return_self(L, copy_into("copy_from", t, src), "copy_from");
 }
 
 /* An in-place random fill with two numbers that may be absent. */
@@ -215,7 +217,7 @@ static int fill_random(lua_State *L, const char *operation, tx_status (*fill_wit
   b = opt_number(L, 3, operation, second, b);
   tx_status status = tx_writable(operation, t);
   if (status == TX_OK) status = fill_with(t, tx_next_key(), a, b);
-  return return_self(L, status);
+  return return_self(L, status, operation);
 }
 
 /* In-place random fills: t:uniform(low, high), t:normal(mean, std) -> t */
@@ -241,15 +243,22 @@ void tx_set_requires_grad(lua_State *L, tx_tensor *t, bool wanted) {
   t->requires_grad = wanted;
 }
 
+/* The position at 2: a number with an integral value, as in Lua's own tables. */
+static int64_t check_position(lua_State *L) {
+  int whole;
+  int64_t index = lua_tointegerx(L, 2, &whole);
+  if (!whole) tx_error(L, "index %s: positions are whole numbers", tx_describe(L, 2));
+  return index;
+}
+
 /* 1-based or negative position along the first dimension, to 0-based. */
-static int64_t check_row(lua_State *L, const tx_tensor *t, lua_Integer index) {
+static int64_t check_row(lua_State *L, const tx_tensor *t, int64_t index) {
   if (t->dims == 0) tx_error(L, "index %lld: the tensor holds one number and has no dimensions", (long long)index);
-  int64_t i = index < 0 ? index + t->shape[0] : index - 1;
-  if (index == 0 || i < 0 || i >= t->shape[0]) {
+  if (index == 0 || index > t->shape[0] || index < -t->shape[0]) {
     tx_error(L, "index %lld: the first dimension of %s has positions 1..%lld", (long long)index, tx_shape_of(t),
              (long long)t->shape[0]);
   }
-  return i;
+  return index < 0 ? index + t->shape[0] : index - 1;
 }
 
 static int push_grad(lua_State *L, tx_tensor *t) {
@@ -262,20 +271,31 @@ static int push_grad(lua_State *L, tx_tensor *t) {
   return 1;
 }
 
-/* t[i] is a view; dtype, requires_grad, grad, is_leaf, operation are properties; else a method. Upvalues: methods, select. */
+/* t[i]: a view; nil just behind the end, so that ipairs(t) ends there. Upvalue 2: select. */
+static int index_row(lua_State *L) {
+  int64_t index = check_position(L);
+  const tx_tensor *t = tx_check_tensor(L, 1);
+  if (t->dims > 0 && index == t->shape[0] + 1) return 0;
+  check_row(L, t, index);
+  lua_pushvalue(L, lua_upvalueindex(2));
+  lua_pushvalue(L, 1);
+  lua_pushinteger(L, 1);
+  lua_pushinteger(L, index);
+  lua_call(L, 3, 1);
+  return 1;
+}
+
+/* t[i] is a view; dtype, requires_grad, grad, is_leaf, operation are properties; else a method, or nil. Upvalues: methods,
+ * select. */
 static int l_index(lua_State *L) {
-  if (lua_isinteger(L, 2)) {
-    lua_Integer index = lua_tointeger(L, 2);
-    check_row(L, tx_check_tensor(L, 1), index);
-    lua_pushvalue(L, lua_upvalueindex(2));
-    lua_pushvalue(L, 1);
-    lua_pushinteger(L, 1);
-    lua_pushinteger(L, index);
-    lua_call(L, 3, 1);
-    return 1;
-  }
+  int type = lua_type(L, 2);
+  if (type == LUA_TNUMBER) return index_row(L);
+  if (type != LUA_TSTRING) return tx_error(L, "a tensor has no field %s: t[i] takes a position", tx_describe(L, 2));
   lua_pushvalue(L, 2);
-  if (lua_rawget(L, lua_upvalueindex(1)) != LUA_TNIL || lua_type(L, 2) != LUA_TSTRING) return 1;
+  if (lua_rawget(L, lua_upvalueindex(1)) != LUA_TNIL) return 1;
+  if (lua_stringtonumber(L, lua_tostring(L, 2)) != 0) {
+    return tx_error(L, "index %s is text: t[i] takes a number", tx_describe(L, 2));
+  }
   const char *name = lua_tostring(L, 2);
   tx_tensor *t = tx_check_tensor(L, 1);
   if (strcmp(name, "dtype") == 0) {
@@ -292,23 +312,19 @@ static int l_index(lua_State *L) {
   return 1;
 }
 
-static void set_row(lua_State *L, tx_tensor *t) {
-  int64_t i = check_row(L, t, lua_tointeger(L, 2));
-  tx_tensor **row = tx_new_handle(L), *value = tx_test_tensor(L, 3);
-  tx_status status = tx_select(t, 0, i, row);
-  if (status == TX_OK && value != NULL) {
-    status = tx_writable("assignment", t);
-    if (status == TX_OK) status = copy_into("assignment", *row, value);
-  } else if (status == TX_OK) {
-    double number = tx_check_number(L, 3, "assignment", "the value");
-    status = tx_writable("assignment", t);
-    if (status == TX_OK) status = tx_fill(*row, number);
-  }
-  if (status != TX_OK) tx_raise(L, status);
+static void set_row(lua_State *L) {
+  tx_tensor **row = tx_new_handle(L), *t = tx_check_tensor(L, 1), *value = tx_test_tensor(L, 3);
+  tx_number number = value != NULL ? tx_integer(0) : tx_check_value(L, 3, "assignment", "the value");
+  tx_status status = tx_select(t, 0, check_row(L, t, check_position(L)), row);
+  if (status == TX_OK) status = tx_writable("assignment", t);
+  if (status == TX_OK) status = value != NULL ? copy_into("assignment", *row, value) : tx_fill(*row, number);
+  if (status != TX_OK) tx_raise(L, tx_fail_by(status, "assignment"));
 }
 
 static void set_grad(lua_State *L, tx_tensor *t) {
   tx_tensor *grad = lua_isnil(L, 3) ? NULL : tx_check_tensor(L, 3);
+  tx_status status = grad != NULL ? tx_elements_apart(grad) : TX_OK; /* backward adds to it */
+  if (status != TX_OK) tx_raise(L, tx_fail_by(status, "grad"));
   if (grad != NULL && (!tx_same_shape(t, grad) || t->dtype != grad->dtype)) {
     tx_error(L, "grad: the gradient is %s %s, the tensor %s %s", tx_dtype_name(grad->dtype), tx_shape_of(grad),
              tx_dtype_name(t->dtype), tx_shape_of(t));
@@ -322,8 +338,8 @@ static void set_grad(lua_State *L, tx_tensor *t) {
 static int l_newindex(lua_State *L) {
   tx_tensor *t = tx_check_tensor(L, 1);
   const char *name = lua_type(L, 2) == LUA_TSTRING ? lua_tostring(L, 2) : "";
-  if (lua_isinteger(L, 2)) {
-    set_row(L, t);
+  if (lua_type(L, 2) == LUA_TNUMBER) {
+    set_row(L);
   } else if (strcmp(name, "requires_grad") == 0) {
     tx_set_requires_grad(L, t, lua_toboolean(L, 3));
   } else if (strcmp(name, "grad") == 0) {

@@ -1,7 +1,7 @@
 /* binary.c - y = a op b over whole tensors, with broadcasting and promotion.
  *
- * The work is done in one dtype: the promoted one, f32 for / and ^ of integers, i64 for comparisons of integers. The
- * bodies below see contiguous runs in that dtype (see loop.h).
+ * The work is done in one dtype: the promoted one, f32 for / and ^ of integers, i64 for comparisons of integers. (An integer
+ * and a float are compared as they are.) The bodies below see contiguous runs in that dtype (see loop.h).
  *
  * Integers wrap. % and // round towards minus infinity as in Lua, and an integer zero divisor is refused up front.
  */
@@ -10,6 +10,7 @@
 #include "kernels/kernels.h"
 #include "tensor/loop.h"
 #include "tensor/math.h"
+#include "tensor/number.h"
 
 /* static void <op>_<dtype>(...): y[i] = expression of the operands x and z. */
 #define BODY(op, dtype, type, out_type, expression)                           \
@@ -106,11 +107,74 @@ static tx_loop_body *const bodies[][TX_DTYPE_COUNT] = {
 
 static bool is_comparison(tx_binary_op op) { return op >= TX_EQ; }
 
+/* Comparisons are of values: u8 == 300 is false, not 44 == 44. A typed number is taken in the other operand's dtype where that
+ * is f32 and can hold it: f32 == 0.1 asks for the f32 that is nearest to 0.1. */
+static tx_dtype comparison_dtype(const tx_tensor *a, const tx_tensor *b) {
+  if (!tx_dtype_is_float(a->dtype) && !tx_dtype_is_float(b->dtype)) return TX_I64;
+  if (a->weak == b->weak) return tx_promote(a, b);
+  const tx_tensor *typed = a->weak ? a : b, *other = a->weak ? b : a;
+  return other->dtype == TX_F32 && tx_holds_typed(TX_F32, typed) == TX_OK ? TX_F32 : TX_F64;
+}
+
 static tx_dtype working_dtype(tx_binary_op op, const tx_tensor *a, const tx_tensor *b) {
+  if (is_comparison(op)) return comparison_dtype(a, b);
   tx_dtype dtype = tx_promote(a, b);
-  if (tx_dtype_is_float(dtype)) return dtype;
-  if (op == TX_DIV || op == TX_POW) return TX_F32;
-  return is_comparison(op) ? TX_I64 : dtype; /* u8 == 300 is false, not 44 == 44 */
+  return !tx_dtype_is_float(dtype) && (op == TX_DIV || op == TX_POW) ? TX_F32 : dtype;
+}
+
+/* Whether an integer meets a float: compared as they are, as Lua does, since either may be rounded in the dtype of the other.
+ * Not so a typed integer that the float dtype holds exactly: x > 0. */
+static bool is_mixed(const tx_tensor *a, const tx_tensor *b) {
+  const tx_tensor *integer = tx_dtype_is_float(a->dtype) ? b : a, *real = integer == a ? b : a;
+  if (tx_dtype_is_float(integer->dtype) || !tx_dtype_is_float(real->dtype)) return false;
+  if (!integer->weak) return true;
+  double value = tx_item(integer);
+  return fabs(value) >= (real->dtype == TX_F32 ? 0x1p24 : 0x1p53);
+}
+
+/* In arithmetic a typed number must fit the dtype of the work. */
+static tx_status check_typed(tx_binary_op op, tx_dtype dtype, const tx_tensor *a, const tx_tensor *b) {
+  if (is_comparison(op)) return TX_OK;
+  TX_TRY(tx_holds_typed(dtype, a));
+  return tx_holds_typed(dtype, b);
+}
+
+/* -1: a < b, 0: equal, 1: a > b, 2: b is NaN. */
+static int order(int64_t a, double b) {
+  if (b != b) return 2;
+  if (b >= 0x1p63) return -1;
+  if (b < -0x1p63) return 1;
+  double whole = floor(b);
+  int64_t z = (int64_t)whole;
+  return a != z ? (a > z) - (a < z) : b > whole ? -1 : 0;
+}
+
+#define MIXED_BODY(op, condition)                                           \
+  static void mixed_##op(const void *context, int64_t n, void *const *at) { \
+    (void)context;                                                          \
+    const int64_t *a = at[1];                                               \
+    const double *b = at[2];                                                \
+    uint8_t *y = at[0];                                                     \
+    for (int64_t i = 0; i < n; i++) {                                       \
+      const int o = order(a[i], b[i]);                                      \
+      y[i] = condition;                                                     \
+    }                                                                       \
+  }
+MIXED_BODY(eq, o == 0)
+MIXED_BODY(ne, o != 0)
+MIXED_BODY(lt, o < 0)
+MIXED_BODY(le, o <= 0)
+MIXED_BODY(gt, o == 1)
+MIXED_BODY(ge, o == 0 || o == 1)
+
+static void compare_mixed(tx_binary_op op, const tx_tensor *out, const tx_tensor *a, const tx_tensor *b) {
+  static tx_loop_body *const mixed[] = {mixed_eq, mixed_ne, mixed_lt, mixed_le, mixed_gt, mixed_ge};
+  static const tx_binary_op mirrored[] = {TX_EQ, TX_NE, TX_GT, TX_GE, TX_LT, TX_LE};
+  bool mirror = tx_dtype_is_float(a->dtype);
+  if (mirror) op = mirrored[op - TX_EQ];
+  const tx_tensor *const operand[] = {out, mirror ? b : a, mirror ? a : b};
+  const tx_dtype as[] = {TX_U8, TX_I64, TX_F64};
+  tx_loop(3, operand, as, mixed[op - TX_EQ], NULL, 4);
 }
 
 static int64_t cost_of(tx_binary_op op) { return op == TX_POW || op == TX_MOD ? 32 : op == TX_IDIV ? 8 : 1; }
@@ -120,7 +184,7 @@ static tx_status check_divisor(const char *operation, tx_binary_op op, tx_dtype 
   if ((op != TX_MOD && op != TX_IDIV) || tx_dtype_is_float(dtype)) return TX_OK;
   tx_tensor *divisor;
   TX_TRY(tx_empty(dtype, b->dims, b->shape, &divisor));
-  tx_status status = tx_copy(divisor, b); /* as the body will see it: 256 is a zero of u8 */
+  tx_status status = tx_copy(divisor, b);
   int64_t n = tx_numel(divisor);
   for (int64_t i = 0; i < n && status == TX_OK; i++) {
     if (dtype == TX_U8 ? tx_u8(divisor)[i] != 0 : tx_i64(divisor)[i] != 0) continue;
@@ -131,6 +195,10 @@ static tx_status check_divisor(const char *operation, tx_binary_op op, tx_dtype 
 }
 
 static void run(tx_binary_op op, tx_dtype dtype, const tx_tensor *out, const tx_tensor *a, const tx_tensor *b) {
+  if (is_comparison(op) && is_mixed(a, b)) {
+    compare_mixed(op, out, a, b);
+    return;
+  }
   tx_loop_body *body = bodies[op][dtype];
   if (op == TX_POW && b->dims == 0 && tx_item(b) == 2) { /* x ^ 2 is everywhere */
     body = bodies[TX_MUL][dtype];
@@ -147,6 +215,7 @@ tx_status tx_binary(const char *operation, tx_binary_op op, const tx_tensor *a, 
   int64_t shape[TX_MAX_DIMS];
   TX_TRY(tx_broadcast(operation, a, b, &dims, shape));
   tx_dtype dtype = working_dtype(op, a, b);
+  TX_TRY(check_typed(op, dtype, a, b));
   TX_TRY(check_divisor(operation, op, dtype, b));
   TX_TRY(tx_empty(is_comparison(op) ? TX_U8 : dtype, dims, shape, out));
   run(op, dtype, *out, a, b);
@@ -168,6 +237,8 @@ tx_status tx_binary_into(const char *operation, tx_binary_op op, tx_tensor *dst,
     return tx_fail(TX_EINVAL, "%s: the result is %s and cannot be kept in a tensor of %s", operation,
                    tx_dtype_name(dtype), tx_dtype_name(dst->dtype));
   }
+  TX_TRY(tx_elements_apart(dst));
+  TX_TRY(check_typed(op, dtype, dst, src));
   TX_TRY(check_divisor(operation, op, dtype, src));
   tx_tensor *apart = NULL;
   if (tx_overlaps(dst, src)) TX_TRY(tx_clone(src, &apart));
@@ -192,6 +263,7 @@ tx_status tx_axpy(tx_tensor *dst, double alpha, const tx_tensor *src) {
     return tx_fail(TX_EINVAL, "axpy: %s of %s cannot take %s of %s", tx_shape_of(dst), tx_dtype_name(dst->dtype),
                    tx_shape_of(src), tx_dtype_name(src->dtype));
   }
+  TX_TRY(tx_elements_apart(dst));
   tx_tensor *apart = NULL;
   if (tx_overlaps(dst, src)) TX_TRY(tx_clone(src, &apart));
   const tx_tensor *const operand[] = {dst, apart != NULL ? apart : src};

@@ -1,6 +1,6 @@
 /* convert.h - one run of elements from one dtype and stride to another; the inner loop of every copy.
  *
- * Integers wrap when they don't fit, floats saturate, NaN becomes 0. Strides are in elements.
+ * Floats lose their fraction in integers. Whether the numbers fit is asked before (tensor/number.h). Strides are in elements.
  */
 #ifndef TX_TENSOR_CONVERT_H
 #define TX_TENSOR_CONVERT_H

@@ -11,14 +11,15 @@
 #include "kernels/kernels.h"
 #include "tensor/convert.h"
 #include "tensor/loop.h"
+#include "tensor/number.h"
 
-/* Floating point to integer without undefined behaviour: saturates, NaN gives 0. */
+/* Floating point to integer, towards 0. Numbers that don't fit are refused before (tensor/number.h); where one comes by all
+ * the same, there is no undefined behaviour: it saturates, NaN gives 0. */
 static int64_t to_i64(double v) {
   if (!(v > -9.2233720368547758e18)) return v != v ? 0 : INT64_MIN;
   return v >= 9.2233720368547758e18 ? INT64_MAX : (int64_t)v;
 }
 
-/* Numbers outside 0..255 wrap when they come from integers and saturate when they come from floats. */
 static uint8_t float_to_u8(double v) { return v >= 255 ? 255 : v > 0 ? (uint8_t)v : 0; }
 
 /* `run` does a contiguous run: element by element, by a kernel, or as plain memory where the dtypes are equal. */
@@ -232,6 +233,8 @@ static void run(plan *p) {
 
 tx_status tx_copy(tx_tensor *dst, const tx_tensor *src) {
   tx_tensor *wide;
+  TX_TRY(tx_elements_apart(dst));
+  TX_TRY(tx_holds_all(dst->dtype, src));
   if (tx_overlaps(dst, src)) { /* t:slice(1, 2, 5):copy_from(t:slice(1, 1, 4)) */
     TX_TRY(tx_clone(src, &wide));
     tx_status status = tx_copy(dst, wide);
@@ -253,12 +256,12 @@ tx_status tx_copy(tx_tensor *dst, const tx_tensor *src) {
   return TX_OK;
 }
 
-tx_status tx_clone(const tx_tensor *t, tx_tensor **out) {
-  TX_TRY(tx_empty_like(t, out));
-  tx_status status = tx_copy(*out, t);
-  if (status != TX_OK) tx_unref(*out);
-  return status;
+tx_status tx_copy_as(const tx_tensor *t, tx_dtype dtype, tx_tensor **out) {
+  TX_TRY(tx_empty(dtype, t->dims, t->shape, out));
+  return tx_keep(tx_copy(*out, t), out);
 }
+
+tx_status tx_clone(const tx_tensor *t, tx_tensor **out) { return tx_copy_as(t, t->dtype, out); }
 
 tx_status tx_contiguous(tx_tensor *t, tx_tensor **out) {
   if (!tx_is_contiguous(t)) return tx_clone(t, out);
@@ -267,37 +270,16 @@ tx_status tx_contiguous(tx_tensor *t, tx_tensor **out) {
 }
 
 tx_status tx_to(tx_tensor *t, tx_dtype dtype, tx_tensor **out) {
-  if (t->dtype == dtype) {
-    *out = tx_ref(t);
-    return TX_OK;
-  }
-  TX_TRY(tx_empty(dtype, t->dims, t->shape, out));
-  tx_status status = tx_copy(*out, t);
-  if (status != TX_OK) tx_unref(*out);
-  return status;
+  if (t->dtype != dtype) return tx_copy_as(t, dtype, out);
+  *out = tx_ref(t);
+  return TX_OK;
 }
 
-/* Writes `value` to one element of the dtype. */
-static void put(tx_dtype dtype, void *at, double value) {
-  switch (dtype) {
-    case TX_U8:
-      *(uint8_t *)at = value < 0 ? (uint8_t)to_i64(value) : float_to_u8(value);
-      break;
-    case TX_I64:
-      *(int64_t *)at = to_i64(value);
-      break;
-    case TX_F32:
-      *(float *)at = (float)value;
-      break;
-    default:
-      *(double *)at = value;
-  }
-}
-
-tx_status tx_fill(tx_tensor *t, double value) {
-  if (tx_numel(t) == 0) return TX_OK;
+tx_status tx_fill(tx_tensor *t, tx_number value) {
   double element = 0; /* room for any dtype */
-  put(t->dtype, &element, value);
+  TX_TRY(tx_store(t->dtype, &element, value));
+  TX_TRY(tx_elements_apart(t));
+  if (tx_numel(t) == 0) return TX_OK;
   size_t size = tx_dtype_size(t->dtype);
   plan p = {.src = (const char *)&element,
             .dst = tx_data(t),
@@ -310,15 +292,4 @@ tx_status tx_fill(tx_tensor *t, double value) {
   return TX_OK;
 }
 
-double tx_item(const tx_tensor *t) {
-  switch (t->dtype) {
-    case TX_U8:
-      return *tx_u8(t);
-    case TX_I64:
-      return (double)*tx_i64(t);
-    case TX_F32:
-      return *tx_f32(t);
-    default:
-      return *tx_f64(t);
-  }
-}
+double tx_item(const tx_tensor *t) { return tx_load(t->dtype, tx_data(t), 0).real; }

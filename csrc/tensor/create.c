@@ -6,24 +6,40 @@
 #include <string.h>
 
 #include "base/threads.h"
-#include "tensor/convert.h"
 #include "tensor/loop.h"
 #include "tensor/math.h"
+#include "tensor/number.h"
 
-tx_status tx_arange(tx_dtype dtype, double first, double last, double step, tx_tensor **out) {
-  if (step == 0 || !isfinite(first) || !isfinite(last) || !isfinite(step)) {
-    return tx_fail(TX_EINVAL, "arange: cannot count from %g to %g by %g", first, last, step);
-  }
+/* How many steps lead from first to last, at most INT64_MAX - 1; -1: none, last lies behind first. */
+static int64_t integer_steps(int64_t first, int64_t last, int64_t step) {
+  if (step > 0 ? first > last : first < last) return -1;
+  uint64_t way = step > 0 ? (uint64_t)last - (uint64_t)first : (uint64_t)first - (uint64_t)last;
+  uint64_t steps = way / (step > 0 ? (uint64_t)step : 0 - (uint64_t)step);
+  return steps < INT64_MAX ? (int64_t)steps : INT64_MAX - 1;
+}
+
+static int64_t real_steps(double first, double last, double step) {
   double steps = floor((last - first) / step * (1 + 1e-12)); /* 0.1 steps reach 1 although 1/0.1 is inexact */
-  int64_t count = steps < 0 ? 0 : steps < 9e18 ? (int64_t)steps + 1 : INT64_MAX;
+  return steps < 0 ? -1 : steps < 9e18 ? (int64_t)steps : INT64_MAX - 1;
+}
+
+tx_status tx_arange(tx_dtype dtype, tx_number first, tx_number last, tx_number step, tx_tensor **out) {
+  if (step.real == 0 || !isfinite(first.real) || !isfinite(last.real) || !isfinite(step.real)) {
+    return tx_fail(TX_EINVAL, "arange: cannot count from %g to %g by %g", first.real, last.real, step.real);
+  }
+  bool integral = first.integral && last.integral && step.integral;
+  int64_t count = 1 + (integral ? integer_steps(first.integer, last.integer, step.integer)
+                                : real_steps(first.real, last.real, step.real));
   TX_TRY(tx_empty(dtype, 1, &count, out));
   char *at = tx_data(*out);
   size_t size = tx_dtype_size(dtype);
-  for (int64_t i = 0; i < count; i++) {
-    double value = first + (double)i * step;
-    tx_convert(TX_F64, dtype)(1, &value, 1, at + (size_t)i * size, 1);
+  tx_status status = TX_OK;
+  for (int64_t i = 0; i < count && status == TX_OK; i++) {
+    tx_number value = integral ? tx_integer((int64_t)((uint64_t)first.integer + (uint64_t)i * (uint64_t)step.integer))
+                               : tx_real(first.real + (double)i * step.real);
+    status = tx_store(dtype, at + (size_t)i * size, value);
   }
-  return TX_OK;
+  return tx_keep(status, out);
 }
 
 tx_status tx_eye(tx_dtype dtype, int64_t rows, int64_t columns, tx_tensor **out) {
@@ -33,7 +49,7 @@ tx_status tx_eye(tx_dtype dtype, int64_t rows, int64_t columns, tx_tensor **out)
   diagonal.dims = 1;
   diagonal.shape[0] = rows < columns ? rows : columns;
   diagonal.strides[0] = columns + 1;
-  return tx_fill(&diagonal, 1);
+  return tx_fill(&diagonal, tx_integer(1));
 }
 
 /* -- cumsum ------------------------------------------------------------------------------------------------------------ */
@@ -99,6 +115,17 @@ static void close_body(const void *context, int64_t n, void *const *at) {
   }
 }
 
+/* Integers are taken apart exactly: doubles could not tell neighbours beyond 2^53. */
+static void close_integers(const void *context, int64_t n, void *const *at) {
+  const tolerance *t = context;
+  const int64_t *a = at[1], *b = at[2];
+  uint8_t *y = at[0];
+  for (int64_t i = 0; i < n; i++) {
+    uint64_t apart = a[i] > b[i] ? (uint64_t)a[i] - (uint64_t)b[i] : (uint64_t)b[i] - (uint64_t)a[i];
+    y[i] = apart == 0 || (double)apart <= t->atol + t->rtol * fabs((double)b[i]);
+  }
+}
+
 tx_status tx_allclose(const tx_tensor *a, const tx_tensor *b, double rtol, double atol, bool equal_nan, bool *close) {
   int dims;
   int64_t shape[TX_MAX_DIMS];
@@ -107,8 +134,9 @@ tx_status tx_allclose(const tx_tensor *a, const tx_tensor *b, double rtol, doubl
   TX_TRY(tx_empty(TX_U8, dims, shape, &near));
   tolerance t = {rtol, atol, equal_nan};
   const tx_tensor *const operand[] = {near, a, b};
-  const tx_dtype as[] = {TX_U8, TX_F64, TX_F64};
-  tx_loop(3, operand, as, close_body, &t, 4);
+  bool integers = !tx_dtype_is_float(a->dtype) && !tx_dtype_is_float(b->dtype);
+  const tx_dtype dtype = integers ? TX_I64 : TX_F64, as[] = {TX_U8, dtype, dtype};
+  tx_loop(3, operand, as, integers ? close_integers : close_body, &t, 4);
   tx_status status = TX_OK;
   *close = true; /* when there is nothing to compare */
   if (tx_numel(near) > 0 && (status = tx_reduce("allclose", TX_MIN, near, UINT32_MAX, false, 0, &all)) == TX_OK) {

@@ -4,8 +4,9 @@
 
 #include "tensor/tensor.h"
 
-/* first, first + step, ... as long as not beyond `last` (inclusive, as in Lua's `for`): arange(1, 5) is {1,2,3,4,5}. */
-tx_status tx_arange(tx_dtype dtype, double first, double last, double step, tx_tensor **out);
+/* first, first + step, ... as long as not beyond `last` (inclusive, as in Lua's `for`): arange(1, 5) is {1,2,3,4,5}. Integers
+ * are counted exactly; what the dtype cannot hold is refused. */
+tx_status tx_arange(tx_dtype dtype, tx_number first, tx_number last, tx_number step, tx_tensor **out);
 /* rows x columns, 1 on the diagonal, 0 elsewhere. */
 tx_status tx_eye(tx_dtype dtype, int64_t rows, int64_t columns, tx_tensor **out);
 /* Running sums along `dim`; integers give i64. */

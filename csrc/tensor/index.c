@@ -6,6 +6,7 @@
 #include "base/threads.h"
 #include "tensor/convert.h"
 #include "tensor/math.h"
+#include "tensor/number.h"
 
 static bool is_position(int64_t index, int64_t size) { return index != 0 && index <= size && index >= -size; }
 
@@ -323,7 +324,7 @@ tx_status tx_scatter_add(const char *operation, tx_tensor *dst, int dim, const t
 
 /* -- the rest ---------------------------------------------------------------------------------------------------------- */
 
-tx_status tx_masked_fill(const tx_tensor *t, const tx_tensor *mask, double value, tx_tensor **out) {
+tx_status tx_masked_fill(const tx_tensor *t, const tx_tensor *mask, tx_number value, tx_tensor **out) {
   tx_tensor *filler, *wide;
   TX_TRY(tx_expand("masked_fill", mask, t->dims, t->shape, &wide));
   tx_status status = tx_scalar(t->dtype, value, false, &filler);
@@ -413,7 +414,7 @@ static tx_status largest_label(const tx_tensor *labels, int64_t *largest) {
   if (tx_numel(labels) == 0) return TX_OK;
   tx_tensor *t;
   TX_TRY(tx_reduce("one_hot", TX_MAX, labels, UINT32_MAX, false, 0, &t));
-  *largest = (int64_t)tx_item(t);
+  *largest = tx_load(t->dtype, tx_data(t), 0).integer;
   tx_unref(t);
   return TX_OK;
 }

@@ -21,7 +21,7 @@ tx_status tx_gather(const char *operation, const tx_tensor *t, int dim, const tx
 tx_status tx_scatter_add(const char *operation, tx_tensor *dst, int dim, const tx_tensor *index, const tx_tensor *src);
 
 /* out = mask is non-zero ? value : t; mask is broadcast to the shape of t. */
-tx_status tx_masked_fill(const tx_tensor *t, const tx_tensor *mask, double value, tx_tensor **out);
+tx_status tx_masked_fill(const tx_tensor *t, const tx_tensor *mask, tx_number value, tx_tensor **out);
 
 /* Joins tensors along an existing dimension, or along a new one before `dim`. The dtype is the highest of all. */
 tx_status tx_cat(const char *operation, int count, tx_tensor *const *list, int dim, tx_tensor **out);

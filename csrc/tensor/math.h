@@ -15,7 +15,8 @@ typedef enum tx_binary_op {
 } tx_binary_op;
 /* clang-format on */
 
-/* out = a op b with broadcasting and promotion; TX_DIV and TX_POW of integers give f32. `operation` names messages. */
+/* out = a op b with broadcasting and promotion; TX_DIV and TX_POW of integers give f32. A typed number (weak) must fit the
+ * dtype of the work; comparisons take any and compare with its value. `operation` names messages. */
 tx_status tx_binary(const char *operation, tx_binary_op op, const tx_tensor *a, const tx_tensor *b, tx_tensor **out);
 /* dst = dst op src in place (shape of dst; src is broadcast). Does not touch the version. */
 tx_status tx_binary_into(const char *operation, tx_binary_op op, tx_tensor *dst, const tx_tensor *src);
@@ -30,8 +31,8 @@ typedef enum tx_unary_op {
 
 /* out = op(t); integers become f32 where the result is not an integer. */
 tx_status tx_unary(tx_unary_op op, const tx_tensor *t, tx_tensor **out);
-/* out = min(max(t, low), high). */
-tx_status tx_clamp(const tx_tensor *t, double low, double high, tx_tensor **out);
+/* out = min(max(t, low), high); infinite limits are none. */
+tx_status tx_clamp(const tx_tensor *t, tx_number low, tx_number high, tx_tensor **out);
 /* out = condition ? a : b; condition is non-zero; all three broadcast. */
 tx_status tx_where(const tx_tensor *condition, const tx_tensor *a, const tx_tensor *b, tx_tensor **out);
 

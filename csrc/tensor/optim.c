@@ -119,8 +119,11 @@ tx_status tx_sgd_step(int count, const tx_sgd_row *rows, const tx_sgd_options *o
   for (int i = 0; i < count; i++) {
     if (rows[i].gradient == NULL) continue;
     tx_tensor *velocity = o->momentum != 0 ? rows[i].velocity : NULL;
-    if (o->first && velocity != NULL) status = tx_fill(velocity, 0); /* 0 * NaN would be NaN */
     used[n++] = (row){{rows[i].parameter, rows[i].gradient, velocity, NULL}};
+    if (o->first && velocity != NULL && status == TX_OK) {
+      status = check_row("sgd_step", i, &used[n - 1]);
+      if (status == TX_OK) status = tx_fill(velocity, tx_integer(0)); /* 0 * NaN would be NaN */
+    }
   }
   if (status == TX_OK) status = run("sgd_step", n, used, sgd_update, &f);
   tx_dealloc(used);

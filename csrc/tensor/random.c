@@ -11,6 +11,7 @@
 #include "base/rng.h"
 #include "base/threads.h"
 #include "kernels/kernels.h"
+#include "tensor/number.h"
 
 enum {
   WORDS = 1024,       /* generated at a time */
@@ -141,6 +142,7 @@ static void integers_i64(const void *parameters, int64_t n, const uint32_t *word
 /* Lets `draw` write to a contiguous tensor; others are filled by way of a copy. */
 static tx_status run(tx_tensor *t, tx_key key, draw_fn *draw, const void *parameters, int64_t words_per_element) {
   tx_tensor *to;
+  TX_TRY(tx_elements_apart(t));
   TX_TRY(tx_is_contiguous(t) ? tx_alias(t, &to) : tx_empty_like(t, &to));
   fill f = {key, draw, parameters, words_per_element, tx_numel(t), tx_data(to), tx_dtype_size(t->dtype)};
   tx_parallel((f.total * f.words_per_element + BLOCK_WORDS - 1) / BLOCK_WORDS, fill_block, &f);
@@ -162,12 +164,19 @@ tx_key tx_next_key(void) {
 tx_status tx_fill_uniform(tx_tensor *t, tx_key key, double low, double high) {
   TX_TRY(check_float("uniform", t));
   if (!(low <= high) || !isfinite(high - low)) return tx_fail(TX_EINVAL, "uniform: no range from %g to %g", low, high);
+  TX_TRY(tx_holds(t->dtype, tx_real(low)));
+  TX_TRY(tx_holds(t->dtype, tx_real(high)));
   range r = {low, high};
   return t->dtype == TX_F32 ? run(t, key, uniform_f32, &r, 1) : run(t, key, uniform_f64, &r, 2);
 }
 
 tx_status tx_fill_normal(tx_tensor *t, tx_key key, double mean, double deviation) {
   TX_TRY(check_float("normal", t));
+  if (!isfinite(mean) || !isfinite(deviation) || deviation < 0) {
+    return tx_fail(TX_EINVAL, "normal: no distribution has mean %g and deviation %g", mean, deviation);
+  }
+  TX_TRY(tx_holds(t->dtype, tx_real(mean)));
+  TX_TRY(tx_holds(t->dtype, tx_real(deviation)));
   bell p = {mean, deviation};
   return t->dtype == TX_F32 ? run(t, key, normal_f32, &p, 1) : run(t, key, normal_f64, &p, 2);
 }
@@ -193,6 +202,8 @@ tx_status tx_fill_bernoulli(tx_tensor *t, tx_key key, double p, double value) {
 
 tx_status tx_fill_integers(tx_tensor *t, tx_key key, int64_t low, int64_t high) {
   if (low > high) return tx_fail(TX_EINVAL, "randint: no integers from %lld to %lld", (long long)low, (long long)high);
+  TX_TRY(tx_holds(t->dtype, tx_integer(low)));
+  TX_TRY(tx_holds(t->dtype, tx_integer(high)));
   integers p = {low, (uint64_t)high - (uint64_t)low + 1};
   return run_as(TX_I64, t, key, integers_i64, &p, 2);
 }

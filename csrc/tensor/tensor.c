@@ -45,6 +45,27 @@ bool tx_is_contiguous(const tx_tensor *t) {
   return true;
 }
 
+/* From the smallest stride to the largest: each must lead beyond all that the smaller ones reach. */
+tx_status tx_elements_apart(const tx_tensor *t) {
+  if (tx_is_contiguous(t)) return TX_OK;
+  int order[TX_MAX_DIMS], dims = 0;
+  for (int d = 0; d < t->dims; d++) {
+    if (t->shape[d] == 1) continue;
+    int k = dims++;
+    for (; k > 0 && t->strides[order[k - 1]] > t->strides[d]; k--) order[k] = order[k - 1];
+    order[k] = d;
+  }
+  int64_t reach = 0;
+  for (int k = 0; k < dims; k++) {
+    if (t->strides[order[k]] <= reach) {
+      return tx_fail(TX_EINVAL, "this tensor %s was expanded, its elements share memory: write to a clone() of it",
+                     tx_shape_of(t));
+    }
+    reach += (t->shape[order[k]] - 1) * t->strides[order[k]];
+  }
+  return TX_OK;
+}
+
 bool tx_same_shape(const tx_tensor *a, const tx_tensor *b) {
   return a->dims == b->dims && memcmp(a->shape, b->shape, (size_t)a->dims * sizeof a->shape[0]) == 0;
 }
@@ -190,15 +211,15 @@ tx_status tx_zeros(tx_dtype dtype, int dims, const int64_t *shape, tx_tensor **o
   return TX_OK;
 }
 
-tx_status tx_full(tx_dtype dtype, int dims, const int64_t *shape, double value, tx_tensor **out) {
+tx_status tx_full(tx_dtype dtype, int dims, const int64_t *shape, tx_number value, tx_tensor **out) {
   TX_TRY(tx_empty(dtype, dims, shape, out));
-  return tx_fill(*out, value);
+  return tx_keep(tx_fill(*out, value), out);
 }
 
 tx_status tx_empty_like(const tx_tensor *t, tx_tensor **out) { return tx_empty(t->dtype, t->dims, t->shape, out); }
 tx_status tx_zeros_like(const tx_tensor *t, tx_tensor **out) { return tx_zeros(t->dtype, t->dims, t->shape, out); }
 
-tx_status tx_scalar(tx_dtype dtype, double value, bool weak, tx_tensor **out) {
+tx_status tx_scalar(tx_dtype dtype, tx_number value, bool weak, tx_tensor **out) {
   TX_TRY(tx_full(dtype, 0, NULL, value, out));
   (*out)->weak = weak;
   return TX_OK;
@@ -215,6 +236,13 @@ void tx_unref(tx_tensor *t) {
   if (t->node != NULL) t->node->release(t->node);
   storage_unref(t->storage);
   tx_dealloc(t);
+}
+
+tx_status tx_keep(tx_status status, tx_tensor **out) {
+  if (status == TX_OK) return TX_OK;
+  tx_unref(*out);
+  *out = NULL;
+  return status;
 }
 
 /* -- views ----------------------------------------------------------------------------------------------------------- */

@@ -29,6 +29,16 @@ const char *tx_dtype_name(tx_dtype dtype);
 bool tx_dtype_is_float(tx_dtype dtype);
 bool tx_dtype_from_name(const char *name, tx_dtype *dtype);
 
+/* A number as Lua has it: an integer, or a double. What a dtype can hold of it: tensor/number.h. */
+typedef struct tx_number {
+  bool integral;
+  int64_t integer; /* when integral */
+  double real;     /* always; of an integer beyond 2^53 the nearest double */
+} tx_number;
+
+static inline tx_number tx_integer(int64_t value) { return (tx_number){true, value, (double)value}; }
+static inline tx_number tx_real(double value) { return (tx_number){false, 0, value}; }
+
 typedef struct tx_storage {
   atomic_int refs;
   void *data; /* 64-byte aligned */
@@ -71,22 +81,27 @@ typedef struct tx_tensor {
 /* A new contiguous tensor with undefined contents. */
 tx_status tx_empty(tx_dtype dtype, int dims, const int64_t *shape, tx_tensor **out);
 tx_status tx_zeros(tx_dtype dtype, int dims, const int64_t *shape, tx_tensor **out);
-tx_status tx_full(tx_dtype dtype, int dims, const int64_t *shape, double value, tx_tensor **out);
+tx_status tx_full(tx_dtype dtype, int dims, const int64_t *shape, tx_number value, tx_tensor **out);
 tx_status tx_empty_like(const tx_tensor *t, tx_tensor **out);
 tx_status tx_zeros_like(const tx_tensor *t, tx_tensor **out);
 /* A 0-dimensional tensor that holds one number; weak (see above) when `weak`. */
-tx_status tx_scalar(tx_dtype dtype, double value, bool weak, tx_tensor **out);
+tx_status tx_scalar(tx_dtype dtype, tx_number value, bool weak, tx_tensor **out);
 /* A contiguous tensor over memory that belongs to someone else; `release(owner, data)` is called when it is let go. */
 tx_status tx_wrap(tx_dtype dtype, int dims, const int64_t *shape, void *data, void (*release)(void *, void *),
                   void *owner, tx_tensor **out);
 
 tx_tensor *tx_ref(tx_tensor *t); /* returns t; NULL is passed through */
 void tx_unref(tx_tensor *t);     /* NULL is ignored */
+/* Hands a result on: `return tx_keep(tx_copy(*out, t), out)`. After a failure it is released and *out NULL. */
+tx_status tx_keep(tx_status status, tx_tensor **out);
 
 /* -- shape ----------------------------------------------------------------------------------------------------------- */
 
 int64_t tx_numel(const tx_tensor *t);
 bool tx_is_contiguous(const tx_tensor *t);
+/* Refuses a tensor whose elements share memory, as expand makes them: what is written to one would appear in others. Every
+ * function that writes to a tensor it was given asks. "this tensor {3} was expanded: ..." */
+tx_status tx_elements_apart(const tx_tensor *t);
 bool tx_same_shape(const tx_tensor *a, const tx_tensor *b);
 /* Number of elements of a shape, overflow-checked, negative sizes refused ("zeros: size -1 in dimension 2"). */
 tx_status tx_shape_numel(const char *operation, int dims, const int64_t *shape, int64_t *numel);
@@ -138,14 +153,17 @@ tx_status tx_alias(const tx_tensor *t, tx_tensor **out); /* the same view, witho
 
 /* -- copies ---------------------------------------------------------------------------------------------------------- */
 
-/* dst[...] = src[...], any strides and dtypes, shapes equal or src broadcast to dst. Does not touch dst's version. */
+/* dst[...] = src[...], any strides and dtypes, shapes equal or src broadcast to dst. Floats lose their fraction in integers;
+ * what dst's dtype cannot hold (tensor/number.h) is refused before anything is written. Does not touch dst's version. */
 tx_status tx_copy(tx_tensor *dst, const tx_tensor *src);
 /* t itself (a new reference) when it is contiguous, else a contiguous copy. */
 tx_status tx_contiguous(tx_tensor *t, tx_tensor **out);
 tx_status tx_clone(const tx_tensor *t, tx_tensor **out);
 tx_status tx_to(tx_tensor *t, tx_dtype dtype, tx_tensor **out); /* t itself when it has that dtype */
-/* Every element becomes `value`, converted to the dtype. Does not touch the version. */
-tx_status tx_fill(tx_tensor *t, double value);
+/* Always a copy, as `dtype`. */
+tx_status tx_copy_as(const tx_tensor *t, tx_dtype dtype, tx_tensor **out);
+/* Every element becomes `value`, which the dtype must be able to hold. Does not touch the version. */
+tx_status tx_fill(tx_tensor *t, tx_number value);
 /* One element of a one-element tensor as a number. */
 double tx_item(const tx_tensor *t);
 

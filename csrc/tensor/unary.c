@@ -7,6 +7,7 @@
 #include "kernels/kernels.h"
 #include "tensor/loop.h"
 #include "tensor/math.h"
+#include "tensor/number.h"
 
 #define BODY(op, dtype, type, expression)                                     \
   static void op##_##dtype(const void *context, int64_t n, void *const *at) { \
@@ -132,41 +133,28 @@ static void clamp_f32(const void *context, int64_t n, void *const *at) {
   tx_kernels.clamp_f32(n, range->low, range->high, at[1], at[0]);
 }
 
-/* A limit for integers: none of them lies between the limit and the integer that is next to it on the inner side. */
-static int64_t integer_limit(double limit, int64_t smallest, int64_t largest) {
-  if (limit <= (double)smallest) return smallest;
-  if (limit >= (double)largest) return largest;
-  return (int64_t)limit;
+/* The limits in the dtype of the elements; an infinite one is none. */
+static tx_status limits(tx_dtype dtype, tx_number low, tx_number high, void *to_low, void *to_high) {
+  char one[TX_NUMBER_TEXT], two[TX_NUMBER_TEXT];
+  if (low.real != low.real || high.real != high.real) return tx_fail(TX_EINVAL, "clamp: a limit is NaN");
+  if (low.real > high.real || (low.integral && high.integral && low.integer > high.integer)) {
+    return tx_fail(TX_EINVAL, "clamp: min %s is above max %s", tx_number_text(low, one), tx_number_text(high, two));
+  }
+  bool integers = !tx_dtype_is_float(dtype);
+  if (integers && low.real == -(double)INFINITY) low = tx_integer(dtype == TX_U8 ? 0 : INT64_MIN);
+  if (integers && high.real == (double)INFINITY) high = tx_integer(dtype == TX_U8 ? UINT8_MAX : INT64_MAX);
+  TX_TRY(tx_store(dtype, to_low, low));
+  return tx_store(dtype, to_high, high);
 }
 
-tx_status tx_clamp(const tx_tensor *t, double low, double high, tx_tensor **out) {
-  if (low != low || high != high) return tx_fail(TX_EINVAL, "clamp: a limit is NaN");
+tx_status tx_clamp(const tx_tensor *t, tx_number low, tx_number high, tx_tensor **out) {
+  static tx_loop_body *const clamp[] = {clamp_u8, clamp_i64, clamp_f32, clamp_f64};
+  double range[2]; /* room for the two of any dtype */
+  TX_TRY(limits(t->dtype, low, high, range, (char *)range + tx_dtype_size(t->dtype)));
   TX_TRY(tx_empty_like(t, out));
   const tx_tensor *const operand[] = {*out, t};
   const tx_dtype as[] = {t->dtype, t->dtype};
-  switch (t->dtype) {
-    case TX_U8: {
-      range_u8 range = {(uint8_t)integer_limit(ceil(low), 0, UINT8_MAX),
-                        (uint8_t)integer_limit(floor(high), 0, UINT8_MAX)};
-      tx_loop(2, operand, as, clamp_u8, &range, 1);
-      break;
-    }
-    case TX_I64: {
-      range_i64 range = {integer_limit(ceil(low), INT64_MIN, INT64_MAX),
-                         integer_limit(floor(high), INT64_MIN, INT64_MAX)};
-      tx_loop(2, operand, as, clamp_i64, &range, 1);
-      break;
-    }
-    case TX_F32: {
-      range_f32 range = {(float)low, (float)high};
-      tx_loop(2, operand, as, clamp_f32, &range, 1);
-      break;
-    }
-    default: {
-      range_f64 range = {low, high};
-      tx_loop(2, operand, as, clamp_f64, &range, 1);
-    }
-  }
+  tx_loop(2, operand, as, clamp[t->dtype], range, 1);
   return TX_OK;
 }
 
@@ -203,10 +191,12 @@ static tx_status common_shape(const tx_tensor *condition, const tx_tensor *a, co
 tx_status tx_where(const tx_tensor *condition, const tx_tensor *a, const tx_tensor *b, tx_tensor **out) {
   static tx_loop_body *const where[] = {where_u8, where_i64, where_f32, where_f64};
   tx_dtype dtype = tx_promote(a, b);
+  TX_TRY(tx_holds_typed(dtype, a));
+  TX_TRY(tx_holds_typed(dtype, b));
   tx_tensor *mask = NULL;
   if (condition->dtype != TX_U8) { /* 0.5 and 256 are true, and must not become the u8 0 */
     tx_tensor *zero;
-    TX_TRY(tx_scalar(TX_U8, 0, true, &zero));
+    TX_TRY(tx_scalar(TX_U8, tx_integer(0), true, &zero));
     tx_status status = tx_binary("where", TX_NE, condition, zero, &mask);
     tx_unref(zero);
     if (status != TX_OK) return status;
