@@ -4,8 +4,9 @@
 #include "fuzz.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
+  tx_npy npy;
   tx_tensor *t;
-  tx_status status = tx_npy_tensor(data, size, &t);
+  tx_status status = tx_npy_tensor(data, size, &npy, &t);
   if (status != TX_OK) {
     fuzz_check_failure(status);
     return 0;

@@ -11,8 +11,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     return 0;
   }
   for (int64_t m = 0; m < npz.count && m < 8; m++) {
+    tx_npy npy;
     tx_tensor *t;
-    status = tx_npz_tensor(&npz, m, &t);
+    status = tx_npz_tensor(&npz, m, &npy, &t);
     if (status != TX_OK) {
       fuzz_check_failure(status);
     } else {

@@ -1,9 +1,169 @@
 --- The rules that hold everywhere, one block each, tried along every route that leads through them. Where two places
 -- answer the same question, this is where their answers are compared.
-
 local tr = require "texres"
+local support = require "spec.support"
+
+local fixtures = "spec/fixtures/data/"
+
 
 describe("what an integer image is worth", function()
+  local folder, labels = support.folder(), { 1, 1 }
+
+  --- What the files hold (spec/fixtures/make_data.py): integers 0..125, the pixels of two images.
+  local stored = {}
+  for n = 0, 1 do
+    stored[n + 1] = {}
+    for y = 0, 4 do
+      stored[n + 1][y + 1] = {}
+      for x = 0, 3 do stored[n + 1][y + 1][x + 1] = (37 * n + 11 * y + 5 * x) % 251 // 2 end
+    end
+  end
+  stored = tr.tensor(stored)
+
+  --- By type: how a file packs it, and what it is multiplied by.
+  local types = {
+    u1 = { "<I1", 1 / 255 }, u2 = { "<I2", 1 / 65535 }, u4 = { "<I4", 1 / 255 }, u8 = { "<I8", 1 / 255 },
+    i1 = { "<i1", 1 / 255 }, i2 = { "<i2", 1 / 255 }, i4 = { "<i4", 1 / 255 }, i8 = { "<i8", 1 / 255 },
+    f4 = { "<f", 1 }, f8 = { "<d", 1 },
+  }
+
+  --- An .npy file of integers {1,1,n} or, without values, of the stored images.
+  local function npy(type, values)
+    local data, format = {}, types[type][1]
+    for i, value in ipairs(values or stored:flatten():totable()) do
+      data[i] = string.pack(format, format:find "[IiJj]" and math.tointeger(value) or value)
+    end
+    local header = ("{'descr': '%s%s', 'fortran_order': False, 'shape': %s, }\n"):format(type:find "1" and "|" or "<",
+      type, values and ("(1, 1, %d)"):format(#values) or "(2, 5, 4)")
+    local path = folder .. "/" .. type .. ".npy"
+    return support.write_file(path, "\x93NUMPY\1\0" .. string.pack("<s2", header) .. table.concat(data))
+  end
+
+  --- The sets that every reader makes of one type.
+  local function sets_of(type, scale)
+    local sets = {
+      npy = assert(tr.data.npy { images = npy(type), labels = labels, scale = scale }),
+      npz = assert(tr.data.npz { file = fixtures .. "types.npz", dataset = type, labels = labels, scale = scale }),
+    }
+    if tr.hdf5_datasets(fixtures .. "types.h5") then
+      for name, cache in pairs { cached = true, streamed = false } do
+        sets["hdf5, " .. name] = assert(tr.data.hdf5 {
+          file = fixtures .. "types.h5", dataset = type, labels = labels, scale = scale, cache = cache,
+        })
+      end
+    end
+    local dtype = ({ u1 = "u8", i8 = "i64", f4 = "f32", f8 = "f64" })[type]
+    if dtype then
+      sets.tensors = assert(tr.data.tensors { images = stored:to(dtype), labels = labels, scale = scale })
+    end
+    return sets
+  end
+
+  --- The sets that are made of a set and must hold the same pixels.
+  local function derived(set)
+    local X, masked = folder .. "/saved.npy", tr.data.tensors { images = set:images(), labels = labels,
+      classes = set.classes }
+    assert(set:save_npy(X))
+    local twice = set:concat(set)
+    assert(twice:save_npy(folder .. "/twice.npy"))
+    return {
+      cached = assert(set:cache()), joined = twice:subset { 3, 4 }, ["joined, cached"] = twice:cache():subset { 1, 4 },
+      ["joined with floats"] = masked:concat(set):subset { 3, 4 },
+      ["joined with floats, cached"] = masked:concat(set):cache():subset { 1, 4 },
+      ["cached twice"] = set:cache():cache(), subset = set:subset { 2, 1 }:subset { 2, 1 },
+      mapped = set:map(function(image) return image end),
+      saved = assert(tr.data.npy { images = X, labels = labels }),
+      ["joined, saved"] = assert(tr.data.npy { images = folder .. "/twice.npy", labels = { 1, 1, 1, 1 } })
+        :subset { 1, 2 },
+    }
+  end
+
+  local function check(set, factor, what)
+    local wanted = stored:unsqueeze(4) * factor
+    local tolerance = 1e-6 * math.max(1, wanted:max():item())
+    assert(tr.allclose(set:images(), wanted, 1e-6, tolerance), what)
+    assert.near(wanted:mean():item(), set:statistics().mean[1], tolerance, what)
+    local image = set:get(2)
+    assert(tr.allclose(image, wanted[2], 1e-6, tolerance), what)
+    assert(tr.allclose((set:loader { batch = 2 }:batches()()), wanted, 1e-6, tolerance), what)
+  end
+
+  it("is the same by every reader, and in every set made of it", function()
+    for type, pair in pairs(types) do
+      for _, scale in ipairs { false, 1, 0.01, 1 / 255 } do
+        for reader, set in pairs(sets_of(type, scale or nil)) do
+          local what = ("%s by %s, scale %s"):format(type, reader, scale)
+          check(set, scale or pair[2], what)
+          for route, other in pairs(derived(set)) do check(other, scale or pair[2], what .. ", " .. route) end
+        end
+      end
+    end
+  end)
+
+  it("does not change when sets of different scales are joined", function()
+    local whole = tr.data.npy { images = npy "u1", labels = labels }
+    local plain = tr.data.npy { images = npy "u1", labels = labels, scale = 1 }
+    for _, pair in ipairs { { whole, plain, 1 / 255, 1 }, { plain, whole, 1, 1 / 255 } } do
+      local both = pair[1]:concat(pair[2])
+      for _, set in ipairs { both, both:cache() } do
+        check(set:subset { 1, 2 }, pair[3], "first")
+        check(set:subset { 3, 4 }, pair[4], "second")
+      end
+    end
+  end)
+
+  it("is that of the type for pictures of 8 and 16 bits, cached or not", function()
+    local pictures = support.folder()
+    assert(os.execute(("mkdir %s/a && cp %su2.png %s/a/2.png"):format(pictures, fixtures, pictures)))
+    assert(tr.write_png(pictures .. "/a/1.png", stored[1]:to "u8"))
+    for _, cache in ipairs { true, false } do
+      local set = assert(tr.data.folder { path = pictures, cache = cache })
+      for _, one in ipairs { set, set:cache(), set:concat(set) } do
+        assert(tr.allclose(one:get(1), stored[1]:unsqueeze(3) / 255, 1e-6, 1e-7))
+        assert(tr.allclose(one:get(2), stored[1]:unsqueeze(3) / 65535, 1e-6, 1e-9))
+      end
+    end
+  end)
+
+  it("follows from the values where integers have a sign or more than 16 bits, or is asked for", function()
+    for type, cases in pairs {
+      i2 = { { 0, 255, 1 / 255 }, { 0, 256, 1 / 65535 }, { -1, 3 } }, i1 = { { 0, 127, 1 / 255 }, { -128, 127 } },
+      i4 = { { 0, 65535, 1 / 65535 }, { 0, 65536 } }, u8 = { { 0, 200, 1 / 255 }, { 0, -1 } }, u4 = { { 1, 70000 } },
+    } do
+      for _, case in ipairs(cases) do
+        local path = npy(type, { case[1], case[2] == -1 and type == "u8" and math.maxinteger or case[2] })
+        local set, message = tr.data.npy { images = path, labels = { 1 } }
+        if case[3] then
+          assert.near(case[2] * case[3], set:get(1):max():item(), 1e-6)
+        else
+          assert.is_nil(set)
+          assert.matches(path .. ": pixels are integers within ", message, 1, true)
+          assert.matches("say with `scale` what to multiply them by", message, 1, true)
+          assert.near(case[1], tr.data.npy({ images = path, labels = { 1 }, scale = 1 }):get(1):min():item(), 1e-6)
+        end
+      end
+    end
+    local set, message = tr.data.tensors { images = tr.tensor({ { { -3, 5 } } }, { dtype = "i64" }), labels = { 1 } }
+    assert.is_nil(set)
+    assert.matches("data.tensors: pixels are integers within -3..5", message, 1, true)
+  end)
+
+  it("is a positive number when it is given", function()
+    for _, scale in ipairs { 0, -1, 0 / 0, math.huge, 1e300, 1e-300, "1", true } do
+      assert.error_matches(function() tr.data.npy { images = npy "u1", labels = labels, scale = scale } end,
+        "scale must be a positive number, got")
+    end
+  end)
+
+  it("is written to pictures only where they can hold it", function()
+    local target = support.folder()
+    local set = tr.data.npy { images = npy "u1", labels = labels }
+    assert(set:save_folder(target))
+    check(assert(tr.data.folder { path = target }), 1 / 255, "saved as pictures")
+    local ok, message = tr.data.npy({ images = npy "u1", labels = labels, scale = 1 }):save_folder(target)
+    assert.is_nil(ok)
+    assert.matches("sample 1: its pixels lie within 0..29, pictures hold 0..1", message, 1, true)
+  end)
 end)
 
 describe("class names", function()

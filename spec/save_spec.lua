@@ -47,6 +47,20 @@ describe("saving a set", function()
       support.read_file(path))
   end)
 
+  it("refuses pictures that would not come back as they went", function()
+    for reason, image in pairs {
+      ["it has 2 channels, pictures 1 or 3"] = tr.rand(4, 4, 2), ["it has 4 channels"] = tr.rand(4, 4, 4),
+      ["a pixel is NaN"] = tr.full({ 4, 4, 1 }, 0 / 0),
+      ["its pixels lie within -0.5..-0.5"] = tr.full({ 4, 4, 3 }, -0.5),
+    } do
+      local good = tr.zeros(1, 4, 4, image:size(3))
+      local set = tr.data.tensors { images = tr.cat({ good, image:unsqueeze(1) }, 1), labels = { 1, 1 } }
+      local ok, message = set:subset({ 2 }):save_folder(support.folder())
+      assert.is_nil(ok)
+      assert.matches("save_folder: sample 1: " .. reason, message, 1, true)
+    end
+  end)
+
   it("says where it could not write", function()
     local ok, message = fabric():save_csv "/nowhere/index.csv"
     assert.is_nil(ok)

@@ -40,6 +40,8 @@ tx_status tx_hdf5_source(const char *path, const char *dataset, double scale, tx
 
 #include "base/file.h"
 #include "base/memory.h"
+#include "base/threads.h"
+#include "data/scale.h"
 
 /* Unpacked chunks that are kept while single images are read in any order; the slots are a prime about 100 times as many
  * as chunks of 1 MiB fit. */
@@ -76,15 +78,18 @@ static tx_status open_file(const char *path, hid_t *file) {
 
 /* -- describing a dataset ---------------------------------------------------------------------------------------------- */
 
-static bool describe_type(hid_t dataset, tx_dtype *dtype) {
+static bool describe_type(hid_t dataset, tx_hdf5_dataset *d) {
   hid_t type = H5Dget_type(dataset);
   if (type < 0) return false;
   H5T_class_t class = H5Tget_class(type);
   size_t size = H5Tget_size(type);
-  if (class == H5T_FLOAT) {
-    *dtype = size > 4 ? TX_F64 : TX_F32;
+  bool is_float = class == H5T_FLOAT;
+  d->kind = is_float ? 'f' : H5Tget_sign(type) == H5T_SGN_NONE ? 'u' : 'i';
+  d->bytes = size > 8 ? 8 : (int)size;
+  if (is_float) {
+    d->dtype = size > 4 ? TX_F64 : TX_F32;
   } else {
-    *dtype = size == 1 && H5Tget_sign(type) == H5T_SGN_NONE ? TX_U8 : TX_I64;
+    d->dtype = size == 1 && d->kind == 'u' ? TX_U8 : TX_I64;
   }
   H5Tclose(type);
   return class == H5T_FLOAT || class == H5T_INTEGER;
@@ -107,7 +112,7 @@ static bool describe_shape(hid_t dataset, tx_hdf5_dataset *d) {
 }
 
 static bool describe(hid_t dataset, tx_hdf5_dataset *d) {
-  return describe_type(dataset, &d->dtype) && describe_shape(dataset, d);
+  return describe_type(dataset, d) && describe_shape(dataset, d);
 }
 
 static hid_t memory_type(tx_dtype dtype) {
@@ -245,6 +250,7 @@ typedef struct hdf5_images {
   tx_hdf5_dataset d;
   int64_t values;
   float scale;
+  const char *name; /* of the dataset, behind the path */
   char path[];
 } hdf5_images;
 
@@ -257,63 +263,119 @@ static void release_images(void *owner) {
   tx_dealloc(images);
 }
 
-static tx_status read_image(void *owner, int64_t index, float *pixels) {
-  const hdf5_images *images = owner;
-  hsize_t start[TX_MAX_DIMS] = {(hsize_t)index}, count[TX_MAX_DIMS] = {1};
-  for (int i = 1; i < images->d.dims; i++) count[i] = (hsize_t)images->d.shape[i];
-  enter();
-  hid_t space = H5Dget_space(images->dataset), memory = H5Screate_simple(images->d.dims, count, NULL);
-  bool ok = space >= 0 && memory >= 0 && H5Sselect_hyperslab(space, H5S_SELECT_SET, start, NULL, count, NULL) >= 0 &&
-            H5Dread(images->dataset, H5T_NATIVE_FLOAT, memory, space, H5P_DEFAULT, pixels) >= 0;
+/* Reads `count` images from image `first` on as what `type` says; called with the lock held. */
+static bool read_images(const hdf5_images *images, int64_t first, int64_t count, hid_t type, void *to) {
+  const tx_hdf5_dataset *d = &images->d;
+  hsize_t start[TX_MAX_DIMS] = {0}, sizes[TX_MAX_DIMS];
+  for (int i = 0; i < d->dims; i++) sizes[i] = (hsize_t)d->shape[i];
+  if (d->dims > 2) { /* else one image alone */
+    start[0] = (hsize_t)first;
+    sizes[0] = (hsize_t)count;
+  }
+  hid_t space = H5Dget_space(images->dataset), memory = H5Screate_simple(d->dims, sizes, NULL);
+  bool ok = space >= 0 && memory >= 0 && H5Sselect_hyperslab(space, H5S_SELECT_SET, start, NULL, sizes, NULL) >= 0 &&
+            H5Dread(images->dataset, type, memory, space, H5P_DEFAULT, to) >= 0;
   if (space >= 0) H5Sclose(space);
   if (memory >= 0) H5Sclose(memory);
+  return ok;
+}
+
+static tx_status fail_to_read(const hdf5_images *images) {
+  return tx_fail(TX_EWORLD, "an image of dataset '%s' can't be read: damaged, or packed with an unknown filter",
+                 images->name);
+}
+
+static tx_status read_image(void *owner, int64_t index, float *pixels) {
+  const hdf5_images *images = owner;
+  bool bytes = images->d.dtype == TX_U8; /* the library's conversion takes 20 times as long as ours */
+  uint8_t *last_quarter = (uint8_t *)pixels + 3 * images->values;
+  enter();
+  bool ok = bytes ? read_images(images, index, 1, H5T_NATIVE_UINT8, last_quarter)
+                  : read_images(images, index, 1, H5T_NATIVE_FLOAT, pixels);
   leave();
-  if (!ok) return tx_fail(TX_EWORLD, "hdf5: %s: an image can't be read: the file is damaged", images->path);
-  for (int64_t i = 0; i < images->values; i++) pixels[i] *= images->scale;
+  if (!ok) return tx_fail_at(fail_to_read(images), "hdf5", images->path);
+  for (int64_t i = 0; i < images->values; i++) pixels[i] = (bytes ? last_quarter[i] : pixels[i]) * images->scale;
+  return TX_OK;
+}
+
+/* The factor for integers whose type doesn't tell it: all are read once. */
+static tx_status search_scale(const hdf5_images *images, int64_t count, double *scale) {
+  int64_t low = 0, high = 0;
+  int64_t *some = tx_alloc((size_t)images->values * sizeof *some);
+  tx_status status = some == NULL ? TX_ENOMEM : TX_OK;
+  for (int64_t n = 0; n < count && status == TX_OK && !tx_interrupted(); n++) {
+    if (!read_images(images, n, 1, H5T_NATIVE_INT64, some)) status = fail_to_read(images);
+    for (int64_t i = 0; i < images->values && status == TX_OK; i++) {
+      low = some[i] < low ? some[i] : low;
+      high = some[i] > high ? some[i] : high;
+    }
+  }
+  tx_dealloc(some);
+  return status == TX_OK ? tx_scale_of_range(low, high, scale) : status;
+}
+
+/* The sizes {N,H,W,C} of a dataset of images. */
+static tx_status image_sizes(const tx_hdf5_dataset *d, const char *name, int64_t sizes[4]) {
+  int64_t numel;
+  char shape[TX_SHAPE_TEXT];
+  if (d->dims < 2 || d->dims > 4) {
+    return tx_fail(TX_EWORLD, "images {N,H,W} or {N,H,W,C} wanted, dataset '%s' is %s", name,
+                   tx_shape_text(d->dims, d->shape, shape));
+  }
+  const int64_t *size = d->shape;
+  sizes[0] = d->dims > 2 ? *size++ : 1;
+  sizes[1] = size[0];
+  sizes[2] = size[1];
+  sizes[3] = d->dims == 4 ? size[2] : 1;
+  if (sizes[1] < 1 || sizes[2] < 1 || sizes[3] < 1) return tx_fail(TX_EWORLD, "images of no pixels");
+  if (tx_shape_numel("shape", 4, sizes, &numel) != TX_OK) {
+    return tx_fail(TX_EWORLD, "dataset '%s' %s is larger than memory can address", name,
+                   tx_shape_text(d->dims, d->shape, shape));
+  }
+  return TX_OK;
+}
+
+/* Describes the source over an open dataset. */
+static tx_status describe_images(hdf5_images *images, double scale, tx_source *source) {
+  const tx_hdf5_dataset *d = &images->d;
+  int64_t sizes[4];
+  TX_TRY(image_sizes(d, images->name, sizes));
+  images->values = sizes[1] * sizes[2] * sizes[3];
+  if (scale == 0 && !tx_scale_of_type(d->kind, d->bytes, &scale)) TX_TRY(search_scale(images, sizes[0], &scale));
+  images->scale = (float)scale;
+  *source = (tx_source){.count = sizes[0], .height = sizes[1], .width = sizes[2], .channels = sizes[3]};
+  source->dtype = d->dtype == TX_U8 ? TX_U8 : TX_F32;
+  source->scale = images->scale;
+  source->read = read_image;
+  source->release = release_images;
+  source->owner = images;
   return TX_OK;
 }
 
 /* Opens what the source keeps and describes it. */
-static tx_status open_images(hdf5_images *images, const char *name, double scale, tx_source *source) {
+static tx_status open_images(hdf5_images *images, double scale, tx_source *source) {
   TX_TRY(open_file(images->path, &images->file));
-  tx_status status = open_dataset(images->file, name, &images->dataset, &images->d);
-  const tx_hdf5_dataset *d = &images->d;
-  if (status == TX_OK &&
-      ((d->dims != 3 && d->dims != 4) || d->shape[1] < 1 || d->shape[2] < 1 || (d->dims == 4 && d->shape[3] < 1))) {
-    char shape[TX_SHAPE_TEXT];
-    H5Dclose(images->dataset);
-    status = tx_fail(TX_EWORLD, "images {N,H,W} or {N,H,W,C} wanted, dataset '%s' is %s", name,
-                     tx_shape_text(d->dims, d->shape, shape));
-  }
-  int64_t numel;
-  if (status == TX_OK && tx_shape_numel("shape", d->dims, d->shape, &numel) != TX_OK) {
-    H5Dclose(images->dataset);
-    status = tx_fail(TX_EWORLD, "dataset '%s' is larger than memory can address", name);
+  tx_status status = open_dataset(images->file, images->name, &images->dataset, &images->d);
+  if (status == TX_OK) {
+    status = describe_images(images, scale, source);
+    if (status != TX_OK) H5Dclose(images->dataset);
   }
   if (status != TX_OK) {
     H5Fclose(images->file);
     return tx_fail_at(status, "hdf5", images->path);
   }
-  bool is_float = tx_dtype_is_float(d->dtype);
-  images->scale = scale != 0 ? (float)scale : is_float ? 1.0f : 1.0f / 255.0f;
-  *source = (tx_source){.count = d->shape[0], .height = d->shape[1], .width = d->shape[2]};
-  source->channels = d->dims == 4 ? d->shape[3] : 1;
-  source->dtype = d->dtype == TX_U8 && scale == 0 ? TX_U8 : TX_F32;
-  source->read = read_image;
-  source->release = release_images;
-  source->owner = images;
-  images->values = source->height * source->width * source->channels;
   return TX_OK;
 }
 
 tx_status tx_hdf5_source(const char *path, const char *dataset, double scale, tx_source **out) {
-  size_t length = strlen(path) + 1;
-  hdf5_images *images = tx_alloc_zero(sizeof *images + length);
+  size_t length = strlen(path) + 1, name = strlen(dataset) + 1;
+  hdf5_images *images = tx_alloc_zero(sizeof *images + length + name);
   if (images == NULL) return TX_ENOMEM;
   memcpy(images->path, path, length);
+  images->name = memcpy(images->path + length, dataset, name);
   tx_source source;
   enter();
-  tx_status status = open_images(images, dataset, scale, &source);
+  tx_status status = open_images(images, scale, &source);
   leave();
   if (status != TX_OK) {
     tx_dealloc(images);

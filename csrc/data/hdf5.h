@@ -14,6 +14,8 @@
 
 typedef struct tx_hdf5_dataset {
   char *path; /* "/color/20" */
+  char kind;  /* the stored type, as in data/scale.h */
+  int bytes;
   tx_dtype dtype;
   int dims;
   int64_t shape[TX_MAX_DIMS];
@@ -33,8 +35,8 @@ void tx_hdf5_list_free(tx_hdf5_list *list);
 /* A whole dataset. */
 tx_status tx_hdf5_load(const char *path, const char *dataset, tx_tensor **out);
 
-/* The images {N,H,W} or {N,H,W,C} of a dataset, read from the file one by one: for sets larger than memory. Integers are
- * multiplied by `scale` (0: 1/255; of floats: 1). */
+/* The images {N,H,W} or {N,H,W,C} of a dataset, or the one image {H,W}, read from the file one by one. Stored values are
+ * multiplied by `scale`; 0: what data/scale.h says. */
 tx_status tx_hdf5_source(const char *path, const char *dataset, double scale, tx_source **out);
 
 #endif

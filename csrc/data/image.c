@@ -353,6 +353,7 @@ static tx_status agree(image_files *files, tx_source *source) {
   tx_image_options *o = &files->options;
   int64_t richest = 1;
   source->dtype = TX_U8;
+  source->scale = 1.0f / 255.0f;
   for (int64_t i = 0; i < files->count; i++) {
     const tx_image_info *info = &files->info[i], *first = &files->info[0];
     if (o->height == 0 && (info->height != first->height || info->width != first->width)) {

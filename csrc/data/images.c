@@ -51,9 +51,11 @@ typedef struct gather {
   tx_failure failure;
 } gather;
 
-static void to_bytes(const float *pixels, int64_t count, uint8_t *to) {
+/* The integers 0..255 that pixels were before they were multiplied by the scale. */
+static void to_bytes(const float *pixels, float scale, int64_t count, uint8_t *to) {
+  float inverse = 1.0f / scale;
   for (int64_t i = 0; i < count; i++) {
-    float value = pixels[i] * 255.0f + 0.5f;
+    float value = pixels[i] * inverse + 0.5f;
     to[i] = value >= 255.0f ? 255 : value > 0.0f ? (uint8_t)value : 0;
   }
 }
@@ -67,7 +69,7 @@ static void gather_block(void *context, int64_t block, int worker) {
     if (status != TX_OK) {
       tx_failure_note(&g->failure, i, status);
     } else if (g->dtype == TX_U8) {
-      to_bytes(pixels, values, (uint8_t *)g->to + i * values);
+      to_bytes(pixels, g->source->scale, values, (uint8_t *)g->to + i * values);
     }
   }
 }
@@ -96,19 +98,18 @@ tx_status tx_images_read(tx_source *source, const int64_t *index, int64_t n, tx_
   return gather_tensor(source, index, n, TX_F32, out);
 }
 
-/* u8 where that holds all: pixels that are n/255. */
-static tx_dtype kept_as(const tx_source *source) {
-  bool bytes = source->dtype == TX_U8 && (source->base == NULL || source->scale == 1.0f / 255.0f);
-  return bytes ? TX_U8 : TX_F32;
-}
-
-tx_status tx_images_cache(tx_source *source, const int64_t *index, int64_t n, tx_tensor **out) {
-  return gather_tensor(source, index, n, kept_as(source), out);
+tx_status tx_images_cache(tx_source *source, const int64_t *index, int64_t n, tx_source **out) {
+  bool bytes = source->dtype == TX_U8;
+  tx_tensor *images;
+  TX_TRY(gather_tensor(source, index, n, bytes ? TX_U8 : TX_F32, &images));
+  tx_status status = tx_source_from_tensor(images, 0, 0, bytes ? source->scale : 1.0, out);
+  tx_unref(images);
+  return status;
 }
 
 tx_status tx_images_save_npy(tx_source *source, const int64_t *index, int64_t n, const char *path) {
   const size_t memory = (size_t)32 << 20;
-  tx_dtype dtype = kept_as(source);
+  tx_dtype dtype = source->dtype == TX_U8 && source->scale == 1.0f / 255.0f ? TX_U8 : TX_F32;
   size_t size = (size_t)tx_source_pixels(source) * tx_dtype_size(dtype);
   int64_t at_once = size < memory ? (int64_t)(memory / size) : 1;
   void *piece = tx_alloc(size * (size_t)at_once);
@@ -243,7 +244,9 @@ static void release_parts(void *owner) {
 
 tx_status tx_source_concat(tx_source *const *parts, int64_t count, tx_source **out) {
   const tx_source *first = parts[0];
-  tx_source joined = {.height = first->height, .width = first->width, .channels = first->channels, .dtype = TX_U8};
+  tx_source joined = {.height = first->height, .width = first->width, .channels = first->channels};
+  joined.dtype = TX_U8;
+  joined.scale = first->scale;
   for (int64_t p = 0; p < count; p++) {
     const tx_source *part = parts[p];
     if (part->height != first->height || part->width != first->width || part->channels != first->channels) {
@@ -253,7 +256,7 @@ tx_status tx_source_concat(tx_source *const *parts, int64_t count, tx_source **o
                      first->height, first->width, first->channels, part->height, part->width, part->channels, p + 1);
     }
     joined.count += part->count;
-    if (part->dtype != TX_U8) joined.dtype = TX_F32;
+    if (part->dtype != TX_U8 || part->scale != first->scale) joined.dtype = TX_F32;
   }
   row_of_sources *row = tx_alloc(sizeof *row + (size_t)count * sizeof *row->part);
   if (row == NULL) return TX_ENOMEM;

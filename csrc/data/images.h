@@ -11,8 +11,8 @@
 /* A batch f32 {n,H,W,C}. */
 tx_status tx_images_read(tx_source *source, const int64_t *index, int64_t n, tx_tensor **out);
 
-/* The same as what they are best kept as: u8 (0..255) for a source of u8, else f32. */
-tx_status tx_images_cache(tx_source *source, const int64_t *index, int64_t n, tx_tensor **out);
+/* The same as a source in memory with the same pixels: of u8 where the source is of u8, else of f32. */
+tx_status tx_images_cache(tx_source *source, const int64_t *index, int64_t n, tx_source **out);
 
 /* Where the statistics of each channel go, [C] each. */
 typedef struct tx_statistics {
@@ -23,7 +23,8 @@ typedef struct tx_statistics {
  * channel. */
 tx_status tx_images_statistics(tx_source *source, const int64_t *index, int64_t n, const tx_statistics *out);
 
-/* Writes them as {n,H,W,C} in the type of tx_images_cache; holds 32 MiB of them at a time. */
+/* Writes them as {n,H,W,C} of a type that a reader takes for the same pixels: u8 where those are (0..255)/255, else f32. Holds
+ * 32 MiB of them at a time. */
 tx_status tx_images_save_npy(tx_source *source, const int64_t *index, int64_t n, const char *path);
 
 /* Several sources with images of the same size, one behind the other; keeps references to them. */

@@ -10,6 +10,7 @@
 #include "base/file.h"
 #include "base/memory.h"
 #include "base/threads.h"
+#include "data/scale.h"
 #include "tensor/half.h"
 
 static const uint8_t magic[6] = {0x93, 'N', 'U', 'M', 'P', 'Y'};
@@ -319,19 +320,18 @@ static tx_status as_declared(const tx_npy *npy, tx_tensor *stored, tx_tensor **o
   return status;
 }
 
-tx_status tx_npy_tensor(const uint8_t *bytes, size_t size, tx_tensor **out) {
-  tx_npy npy;
-  TX_TRY(tx_npy_parse(bytes, size, &npy));
+tx_status tx_npy_tensor(const uint8_t *bytes, size_t size, tx_npy *npy, tx_tensor **out) {
+  TX_TRY(tx_npy_parse(bytes, size, npy));
   int64_t shape[TX_MAX_DIMS];
-  stored_shape(&npy, shape);
+  stored_shape(npy, shape);
   tx_tensor *stored, *declared;
-  TX_TRY(tx_empty(npy.dtype, npy.dims, shape, &stored));
-  tx_status status = convert_all(&npy, bytes + npy.offset, tx_data(stored));
+  TX_TRY(tx_empty(npy->dtype, npy->dims, shape, &stored));
+  tx_status status = convert_all(npy, bytes + npy->offset, tx_data(stored));
   if (status != TX_OK) {
     tx_unref(stored);
     return status;
   }
-  TX_TRY(as_declared(&npy, stored, &declared));
+  TX_TRY(as_declared(npy, stored, &declared));
   status = tx_contiguous(declared, out);
   tx_unref(declared);
   return status;
@@ -370,7 +370,7 @@ tx_status tx_load_npy(const char *path, bool mapped, tx_tensor **out) {
   if (mapped && tx_npy_parse(file.data, file.bytes, &npy) == TX_OK && lies_ready(&npy, file.data + npy.offset)) {
     status = wrap_file(&npy, &file, out);
   } else {
-    status = tx_npy_tensor(file.data, file.bytes, out);
+    status = tx_npy_tensor(file.data, file.bytes, &npy, out);
   }
   tx_file_unmap(&file);
   return status == TX_OK ? TX_OK : tx_fail_at(status, "load_npy", path);
@@ -435,39 +435,40 @@ typedef struct range_search {
   const tx_npy *npy;
   const uint8_t *from;
   int64_t block;
-  atomic_bool above_byte, above_word, negative;
+  atomic_int_least64_t low, high;
 } range_search;
+
+static int64_t integer_of_bits(uint64_t bits, const tx_npy *npy) {
+  if (npy->kind == 'i') return sign_extend(bits, npy->item);
+  return bits > INT64_MAX ? INT64_MAX : (int64_t)bits;
+}
 
 static void search_block(void *context, int64_t b, int worker) {
   (void)worker;
   range_search *s = context;
   int64_t last = (b + 1) * s->block < s->npy->numel ? (b + 1) * s->block : s->npy->numel;
+  int64_t low = 0, high = 0;
   for (int64_t i = b * s->block; i < last; i++) {
     uint64_t bits = load_bits(s->from + (size_t)i * (size_t)s->npy->item, s->npy->item, s->npy->big_endian);
-    if (s->npy->kind == 'i' && sign_extend(bits, s->npy->item) < 0) {
-      atomic_store(&s->negative, true);
-      return;
-    }
-    if (bits > 65535) atomic_store_explicit(&s->above_word, true, memory_order_relaxed);
-    if (bits > 255) atomic_store_explicit(&s->above_byte, true, memory_order_relaxed);
+    int64_t value = integer_of_bits(bits, s->npy);
+    low = value < low ? value : low;
+    high = value > high ? value : high;
+  }
+  int_least64_t known = atomic_load(&s->low);
+  while (low < known && !atomic_compare_exchange_weak(&s->low, &known, low)) {
+  }
+  known = atomic_load(&s->high);
+  while (high > known && !atomic_compare_exchange_weak(&s->high, &known, high)) {
   }
 }
 
-/* The factor that brings stored values to 0..1. */
-static tx_status guess_scale(const tx_npy *npy, const uint8_t *elements, double *scale) {
-  *scale = 1;
-  if (npy->kind == 'f' || npy->kind == 'b') return TX_OK;
-  if (npy->kind == 'u' && npy->item <= 2) {
-    *scale = npy->item == 1 ? 1.0 / 255 : 1.0 / 65535;
-    return TX_OK;
-  }
+static tx_status find_scale(const tx_npy *npy, const uint8_t *elements, double *scale) {
+  if (tx_scale_of_type(npy->kind, npy->item, scale)) return TX_OK;
   range_search search = {.npy = npy, .from = elements, .block = tx_block_size(npy->numel, 1)};
+  atomic_init(&search.low, 0);
+  atomic_init(&search.high, 0);
   tx_parallel((npy->numel + search.block - 1) / search.block, search_block, &search);
-  if (atomic_load(&search.negative) || atomic_load(&search.above_word)) {
-    return tx_fail(TX_EWORLD, "integer pixels outside of 0..65535: say with `scale` what to multiply them by");
-  }
-  *scale = atomic_load(&search.above_byte) ? 1.0 / 65535 : 1.0 / 255;
-  return TX_OK;
+  return tx_scale_of_range(atomic_load(&search.low), atomic_load(&search.high), scale);
 }
 
 /* Decoder of types that don't lie ready. C order: an image is one run. Fortran order: value after value. */
@@ -504,7 +505,7 @@ static tx_status describe_images(npy_images *images, double scale, tx_source *so
     tx_shape_text(npy->dims, npy->shape, shape);
     return tx_fail(TX_EWORLD, "images {N,H,W} or {N,H,W,C} wanted, the file has shape %s", shape);
   }
-  if (scale == 0) TX_TRY(guess_scale(npy, elements, &scale));
+  if (scale == 0) TX_TRY(find_scale(npy, elements, &scale));
   int64_t sizes[4] = {npy->shape[0], npy->shape[1], npy->shape[2], npy->dims == 4 ? npy->shape[3] : 1};
   if (sizes[1] < 1 || sizes[2] < 1 || sizes[3] < 1) return tx_fail(TX_EWORLD, "images of no pixels");
   images->values = sizes[1] * sizes[2] * sizes[3];

@@ -34,8 +34,8 @@ tx_status tx_npy_parse(const uint8_t *bytes, size_t size, tx_npy *npy);
 /* Converts `count` elements that start at `from` to `dtype`; fails when a u64 is above 2^63 - 1. */
 tx_status tx_npy_convert(const tx_npy *npy, const uint8_t *from, int64_t count, tx_dtype dtype, void *to);
 
-/* The tensor of a file that lies in memory, copied. */
-tx_status tx_npy_tensor(const uint8_t *bytes, size_t size, tx_tensor **out);
+/* The tensor of a file that lies in memory, copied, and its header. */
+tx_status tx_npy_tensor(const uint8_t *bytes, size_t size, tx_npy *npy, tx_tensor **out);
 
 /* The tensor of a file. `mapped`: where the type allows it, a tensor over the file itself, read as it is touched; what is
  * written to it stays in memory. In Fortran order it is then a transposed view. */
@@ -48,8 +48,7 @@ void tx_npy_put_header(tx_writer *writer, tx_dtype dtype, int dims, const int64_
 tx_status tx_save_npy(const char *path, const tx_tensor *t);
 
 /* The images {N,H,W} or {N,H,W,C} of a mapped file, of any type, as a source; larger than memory is fine. `scale` is what
- * stored values are multiplied by; 0: 1 for floats and bool, 1/255 for u8, 1/65535 for u16, and for the other integers
- * whichever of the two their range fits. */
+ * stored values are multiplied by; 0: what data/scale.h says. */
 tx_status tx_npy_source(const char *path, double scale, tx_source **out);
 
 #endif

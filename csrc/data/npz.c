@@ -8,7 +8,6 @@
 #include <zlib.h>
 
 #include "base/memory.h"
-#include "data/npy.h"
 
 enum { LOCAL_SIZE = 30, RECORD_SIZE = 46, END_SIZE = 22, END64_SIZE = 56, LOCATOR_SIZE = 20, COMMENT_MAX = 65535 };
 enum { LOCAL_MAGIC = 0x04034b50, RECORD_MAGIC = 0x02014b50, END_MAGIC = 0x06054b50 };
@@ -185,7 +184,7 @@ static tx_status check_crc(const uint8_t *bytes, size_t size, uint32_t wanted) {
   return crc == wanted ? TX_OK : tx_fail(TX_EWORLD, "the data are damaged (CRC-32)");
 }
 
-static tx_status member_tensor(const tx_npz *npz, const tx_npz_member *m, tx_tensor **out) {
+static tx_status member_tensor(const tx_npz *npz, const tx_npz_member *m, tx_npy *npy, tx_tensor **out) {
   const uint8_t *data = npz->bytes + m->start;
   uint8_t *unpacked = NULL;
   tx_status status = TX_OK;
@@ -196,12 +195,12 @@ static tx_status member_tensor(const tx_npz *npz, const tx_npz_member *m, tx_ten
     data = unpacked;
   }
   if (status == TX_OK) status = check_crc(data, m->unpacked, m->crc);
-  if (status == TX_OK) status = tx_npy_tensor(data, m->unpacked, out);
+  if (status == TX_OK) status = tx_npy_tensor(data, m->unpacked, npy, out);
   tx_dealloc(unpacked);
   return status;
 }
 
-tx_status tx_npz_tensor(const tx_npz *npz, int64_t member, tx_tensor **out) {
-  tx_status status = member_tensor(npz, &npz->member[member], out);
+tx_status tx_npz_tensor(const tx_npz *npz, int64_t member, tx_npy *npy, tx_tensor **out) {
+  tx_status status = member_tensor(npz, &npz->member[member], npy, out);
   return status == TX_OK ? TX_OK : tx_fail_in(status, npz->member[member].name);
 }

@@ -9,6 +9,7 @@
 #define TX_DATA_NPZ_H
 
 #include "base/file.h"
+#include "data/npy.h"
 #include "tensor/tensor.h"
 
 typedef struct tx_npz_member {
@@ -29,7 +30,7 @@ typedef struct tx_npz {
 tx_status tx_npz_parse(const uint8_t *bytes, size_t size, tx_npz *npz);
 void tx_npz_free(tx_npz *npz);
 
-/* Unpacks one member. */
-tx_status tx_npz_tensor(const tx_npz *npz, int64_t member, tx_tensor **out);
+/* Unpacks one member; `npy` is its header. */
+tx_status tx_npz_tensor(const tx_npz *npz, int64_t member, tx_npy *npy, tx_tensor **out);
 
 #endif

@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "base/memory.h"
+#include "data/scale.h"
 
 /* Pages of a mapping are given back after this many bytes of images were picked from it. */
 enum { RESIDENT_LIMIT = 16 << 20 };
@@ -31,10 +32,32 @@ tx_status tx_source_new(const tx_source *description, tx_source **out) {
 
 static void release_tensor(void *owner) { tx_unref(owner); }
 
-tx_status tx_source_from_tensor(const tx_tensor *images, tx_source **out) {
+/* The factor for the pixels of a tensor; kind and bytes as in tx_source_from_tensor. Integers whose values decide are i64. */
+static tx_status find_scale(const tx_tensor *images, char kind, int bytes, double *scale) {
+  if (kind == 0) {
+    kind = images->dtype == TX_U8 ? 'u' : images->dtype == TX_I64 ? 'i' : 'f';
+    bytes = (int)tx_dtype_size(images->dtype);
+  }
+  if (tx_scale_of_type(kind, bytes, scale)) return TX_OK;
+  tx_tensor *alias, *dense;
+  TX_TRY(tx_alias(images, &alias));
+  tx_status status = tx_contiguous(alias, &dense);
+  tx_unref(alias);
+  if (status != TX_OK) return status;
+  int64_t low = 0, high = 0, n = tx_numel(dense);
+  for (int64_t i = 0; i < n; i++) {
+    int64_t value = tx_i64(dense)[i];
+    if (value < low) low = value;
+    if (value > high) high = value;
+  }
+  tx_unref(dense);
+  return tx_scale_of_range(low, high, scale);
+}
+
+tx_status tx_source_from_tensor(const tx_tensor *images, char kind, int bytes, double scale, tx_source **out) {
   if (images->dims != 3 && images->dims != 4)
     return tx_fail(TX_EINVAL, "source: images {N,H,W} or {N,H,W,C} wanted, got %s", tx_shape_of(images));
-  if (images->dtype == TX_I64) return tx_fail(TX_EINVAL, "source: images must be u8, f32 or f64, not i64");
+  if (scale == 0) TX_TRY(find_scale(images, kind, bytes, &scale));
   tx_tensor *kept;
   TX_TRY(tx_alias(images, &kept));
   int64_t size = (int64_t)tx_dtype_size(images->dtype);
@@ -44,7 +67,7 @@ tx_status tx_source_from_tensor(const tx_tensor *images, tx_source **out) {
       .width = images->shape[2],
       .channels = images->dims == 4 ? images->shape[3] : 1,
       .dtype = images->dtype,
-      .scale = images->dtype == TX_U8 ? 1.0f / 255.0f : 1.0f,
+      .scale = (float)scale,
       .base = tx_data(images),
       .release = release_tensor,
       .owner = kept,

@@ -8,8 +8,7 @@
  *                 base + i*stride[0] + row*stride[1] + column*stride[2] + channel*stride[3]
  *   decoded   base == NULL: `read` produces one image, from a compressed file, another byte order, several sources, ...
  *
- * Pixels are handed out as f32 {H,W,C}: stored value * scale, where scale maps the full range of an integer type to 0..1
- * (1/255 for u8) and is 1 for floats.
+ * Pixels are handed out as f32 {H,W,C}: stored value * scale; data/scale.h says what the scale is.
  *
  * Every function may be called from any thread; `read` must be able to run on several threads at once. The images of a
  * mapped file are read from the file, past the mapping (which would make everything resident that was ever touched, and up
@@ -23,8 +22,8 @@
 
 typedef struct tx_source {
   int64_t count, height, width, channels;
-  tx_dtype dtype; /* of the stored pixels; for a decoded source what set:get would best be kept as (TX_U8, TX_F32) */
-  float scale;    /* see above; not applied to what `read` gives */
+  tx_dtype dtype; /* of the stored pixels; of a decoded source TX_F32, or TX_U8 where all pixels are (0..255) * scale */
+  float scale;    /* see above; `read` has applied it already */
 
   const void *base; /* strided: pixel 0 of image 0 */
   int64_t stride[4];
@@ -45,8 +44,9 @@ typedef struct tx_source {
 /* A new source as `description` says (its refs and resident are ignored). On failure nothing is released. */
 tx_status tx_source_new(const tx_source *description, tx_source **out);
 
-/* A source over a {N,H,W} or {N,H,W,C} tensor, of which it keeps a reference; u8, f32 or f64. */
-tx_status tx_source_from_tensor(const tx_tensor *images, tx_source **out);
+/* A source over a {N,H,W} or {N,H,W,C} tensor, of which it keeps a reference. `kind` and `bytes` are the type that the pixels
+ * have in the file they were read from (data/scale.h), kind 0: that of the tensor. scale 0: what the rule there says. */
+tx_status tx_source_from_tensor(const tx_tensor *images, char kind, int bytes, double scale, tx_source **out);
 
 tx_source *tx_source_ref(tx_source *source); /* returns source */
 void tx_source_unref(tx_source *source);     /* NULL is ignored */

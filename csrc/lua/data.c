@@ -10,10 +10,16 @@
 
 /* -- helpers ---------------------------------------------------------------------------------------------------------- */
 
-/* Positions in a source, 0-based, from what stands at `arg`: a list of positions from 1, or a tensor i64 {n} of them.
+/* Positions in a source, 0-based, from what stands at `arg`: a list of positions from 1, a tensor i64 {n} of them, or nil: all.
  * Pushes a buffer that must stay on the stack while the positions are used. Raises when one is out of range. */
 static const int64_t *check_positions(lua_State *L, int arg, const char *operation, const tx_source *source,
                                       int64_t *n) {
+  if (lua_isnoneornil(L, arg)) {
+    *n = source->count;
+    int64_t *all = lua_newuserdatauv(L, (size_t)(*n > 0 ? *n : 1) * sizeof *all, 0);
+    for (int64_t i = 0; i < *n; i++) all[i] = i;
+    return all;
+  }
   tx_tensor *t = tx_test_tensor(L, arg);
   if (t != NULL ? t->dtype != TX_I64 || t->dims != 1 : !lua_istable(L, arg)) {
     tx_error(L, "%s: positions must be a list or a tensor i64 {n}, got %s", operation, tx_describe(L, arg));
@@ -38,19 +44,26 @@ static const int64_t *check_positions(lua_State *L, int arg, const char *operati
 
 /* -- many images, several sources ------------------------------------------------------------------------------------- */
 
-static int gather(lua_State *L, tx_status (*read)(tx_source *, const int64_t *, int64_t, tx_tensor **)) {
+/* source:images(positions) -> f32 {n,H,W,C} | nil, message */
+static int l_images(lua_State *L) {
   tx_source *source = tx_check_source(L, 1);
   int64_t n;
   const int64_t *positions = check_positions(L, 2, "images", source, &n);
   tx_tensor *images = NULL;
   tx_watch_interrupt(L);
-  tx_status status = read(source, positions, n, &images);
+  tx_status status = tx_images_read(source, positions, n, &images);
   return tx_return_tensor(L, status, images);
 }
 
-/* source:images(positions) -> f32 {n,H,W,C}; source:cache(positions) -> u8 {n,H,W,C} where that holds all */
-static int l_images(lua_State *L) { return gather(L, tx_images_read); }
-static int l_cache(lua_State *L) { return gather(L, tx_images_cache); }
+/* source:cache(positions) -> source of these images in memory; positions: all by default | nil, message */
+static int l_cache(lua_State *L) {
+  tx_source *source = tx_check_source(L, 1), *cached = NULL;
+  int64_t n;
+  const int64_t *positions = check_positions(L, 2, "cache", source, &n);
+  tx_watch_interrupt(L);
+  tx_status status = tx_images_cache(source, positions, n, &cached);
+  return tx_return_source(L, status, cached);
+}
 
 /* Sets field `name` of the table on top to a list of numbers. */
 static void set_numbers(lua_State *L, const char *name, const double *values, int64_t n) {
@@ -91,11 +104,11 @@ static int l_save_npy(lua_State *L) {
   return tx_return_true(L, tx_images_save_npy(source, positions, n, path));
 }
 
-/* npy_source(path, scale) -> source | nil, message; scale 0: see tx_npy_source */
+/* npy_source(path, scale) -> source | nil, message; without a scale: what data/scale.h says */
 static int l_npy_source(lua_State *L) {
   tx_source *source = NULL;
   tx_watch_interrupt(L);
-  tx_status status = tx_npy_source(luaL_checkstring(L, 1), luaL_optnumber(L, 2, 0), &source);
+  tx_status status = tx_npy_source(luaL_checkstring(L, 1), tx_check_scale(L, 2), &source);
   return tx_return_source(L, status, source);
 }
 

@@ -50,7 +50,7 @@ static int l_load_hdf5(lua_State *L) {
 /* hdf5_source(path, dataset, scale) -> source that reads images from the file one by one | nil, message */
 static int l_hdf5_source(lua_State *L) {
   tx_source *source = NULL;
-  tx_status status = tx_hdf5_source(luaL_checkstring(L, 1), luaL_checkstring(L, 2), luaL_optnumber(L, 3, 0), &source);
+  tx_status status = tx_hdf5_source(luaL_checkstring(L, 1), luaL_checkstring(L, 2), tx_check_scale(L, 3), &source);
   return tx_return_source(L, status, source);
 }
 

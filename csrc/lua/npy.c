@@ -45,14 +45,15 @@ static int fail_npz(lua_State *L, tx_status status, const char *path) {
   return tx_raise(L, tx_fail_at(status, "load_npz", path));
 }
 
-static int push_member(lua_State *L, const archive *a, int64_t member, const char *path) {
+static int push_member(lua_State *L, const archive *a, int64_t member, const char *path, tx_npy *npy) {
   tx_tensor *t = NULL;
-  tx_status status = tx_npz_tensor(&a->npz, member, &t);
+  tx_status status = tx_npz_tensor(&a->npz, member, npy, &t);
   if (status != TX_OK) return fail_npz(L, status, path);
   return tx_return_tensor(L, TX_OK, t);
 }
 
-/* load_npz(path [, name]) -> table of tensors by name, or the tensor of that name | nil, message */
+/* load_npz(path [, name]) -> table of tensors by name and one of the types they have in the file ("u2", "f4"), or the tensor of
+ * that name | nil, message */
 static int l_load_npz(lua_State *L) {
   const char *path = luaL_checkstring(L, 1), *wanted = luaL_optstring(L, 2, NULL);
   archive *a = lua_newuserdatauv(L, sizeof *a, 0);
@@ -63,18 +64,24 @@ static int l_load_npz(lua_State *L) {
   if (status != TX_OK) return tx_raise(L, status);
   status = tx_npz_parse(a->file.data, a->file.bytes, &a->npz);
   if (status != TX_OK) return fail_npz(L, status, path);
-  if (wanted == NULL) lua_newtable(L);
+  tx_npy npy;
+  if (wanted == NULL) {
+    lua_newtable(L);
+    lua_newtable(L);
+  }
   for (int64_t m = 0; m < a->npz.count; m++) {
     const char *name = a->npz.member[m].name;
     if (wanted != NULL) {
-      if (strcmp(wanted, name) == 0) return push_member(L, a, m, path);
+      if (strcmp(wanted, name) == 0) return push_member(L, a, m, path, &npy);
       continue;
     }
-    int pushed = push_member(L, a, m, path);
+    int pushed = push_member(L, a, m, path, &npy);
     if (pushed != 1) return pushed;
+    lua_setfield(L, -3, name);
+    lua_pushfstring(L, "%c%d", npy.kind, npy.item);
     lua_setfield(L, -2, name);
   }
-  if (wanted == NULL) return 1;
+  if (wanted == NULL) return 2;
   return fail_npz(L, tx_fail(TX_EWORLD, "no member '%s'", wanted), path);
 }
 

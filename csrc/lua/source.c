@@ -1,6 +1,7 @@
 /* source.c - Source: images of a data set, read one at a time as f32 {H,W,C}. */
 #include "lua/source.h"
 
+#include <math.h>
 #include <string.h>
 
 void tx_push_source(lua_State *L, tx_source *source) {
@@ -22,10 +23,24 @@ tx_source *tx_check_source(lua_State *L, int arg) {
   return *handle;
 }
 
-/* texres.source(images) -> Source over a tensor {N,H,W} or {N,H,W,C}, u8 (0..255 is read as 0..1), f32 or f64. */
+double tx_check_scale(lua_State *L, int arg) {
+  if (lua_isnoneornil(L, arg)) return 0;
+  double scale = lua_type(L, arg) == LUA_TNUMBER ? lua_tonumber(L, arg) : 0;
+  if (!(scale > 0 && (float)scale > 0 && isfinite((float)scale))) {
+    tx_error(L, "data: scale must be a positive number, got %s", tx_describe(L, arg));
+  }
+  return scale;
+}
+
+/* texres.source(images, scale, stored) -> Source over a tensor {N,H,W} or {N,H,W,C}. Pixels are stored values * scale, by
+ * default what their type is worth (data/scale.h): that of the tensor, or `stored`, as in the file ("u2", "b1"). */
 static int l_source(lua_State *L) {
+  const tx_tensor *images = tx_check_tensor(L, 1);
+  double scale = tx_check_scale(L, 2);
+  const char *stored = luaL_optstring(L, 3, "");
+  int bytes = stored[0] != '\0' ? stored[1] - '0' : 0;
   tx_source *source = NULL;
-  tx_status status = tx_source_from_tensor(tx_check_tensor(L, 1), &source);
+  tx_status status = tx_source_from_tensor(images, stored[0], bytes, scale, &source);
   return tx_return_source(L, status, source);
 }
 
@@ -53,7 +68,7 @@ static int l_length(lua_State *L) {
   return 1;
 }
 
-/* source.height, .width, .channels, .dtype (of the stored pixels), and methods. */
+/* source.height, .width, .channels, .dtype (of the stored pixels), .scale (what those are multiplied by), and methods. */
 static int l_index(lua_State *L) {
   tx_source *source = tx_check_source(L, 1);
   const char *name = luaL_checkstring(L, 2);
@@ -65,6 +80,8 @@ static int l_index(lua_State *L) {
     lua_pushinteger(L, (lua_Integer)source->channels);
   } else if (strcmp(name, "dtype") == 0) {
     lua_pushstring(L, tx_dtype_name(source->dtype));
+  } else if (strcmp(name, "scale") == 0) {
+    lua_pushnumber(L, (lua_Number)source->scale);
   } else {
     lua_getmetatable(L, 1);
     lua_getfield(L, -1, name);

@@ -11,6 +11,8 @@
 void tx_push_source(lua_State *L, tx_source *source);
 /* Turns a status and a source into return values: `return tx_return_source(L, status, source)`. */
 int tx_return_source(lua_State *L, tx_status status, tx_source *source);
+/* What stored pixels are to be multiplied by, at `arg`: a positive number; 0 where there is none. */
+double tx_check_scale(lua_State *L, int arg);
 /* The source at `arg` (borrowed); raises when it is something else. */
 tx_source *tx_check_source(lua_State *L, int arg);
 

@@ -2,6 +2,10 @@
 --
 -- All take `labels` (see texres.data.labels), `classes` (list of names), `meta` (a CSV file or a table of columns)
 -- and `groups` (the column that says which images belong together, or "index.csv:source").
+--
+-- Pixels of 8 and 16 bits without sign become 0..1, whatever they hold: they are divided by 255 and 65535. Other
+-- integers are divided by 255 where all pixels of the file lie within 0..255, by 65535 where within 0..65535, and
+-- refused where not; floats and bool stay as they are. `scale` says instead what to multiply them by.
 -- @module texres.data
 
 local core = require "texres.core"
@@ -13,8 +17,7 @@ local arrays = {}
 local MEMORY_FOR_IMAGES = 2 ^ 31 -- bytes; datasets that are larger stay in their file unless `cache = true`
 
 --- Images and labels of .npy files: `npy { images = "X.npy", labels = "Y.npy", classes = {...} }`.
--- Images {N,H,W} or {N,H,W,C} of any integer or float type stay in the mapped file, which may be larger than memory;
--- integers become 0..1 (`scale`: what to multiply them by instead).
+-- Images {N,H,W} or {N,H,W,C} of any integer or float type stay in the mapped file, which may be larger than memory.
 function arrays.npy(options)
   make.check_options(options, "npy", "images labels classes meta groups scale")
   local path = make.check_path(options, "npy", "images")
@@ -23,28 +26,13 @@ function arrays.npy(options)
   return make.set(source, options.labels, options, path)
 end
 
---- Images and labels that are tensors: u8 (0..255) or float {N,H,W} or {N,H,W,C}; labels from 1.
+--- Images and labels that are tensors: {N,H,W} or {N,H,W,C}; labels from 1.
 function arrays.tensors(options)
-  make.check_options(options, "tensors", "images labels classes meta groups")
+  make.check_options(options, "tensors", "images labels classes meta groups scale")
   if not core.is_tensor(options.images) then raise "data.tensors: images must be a tensor" end
-  return make.set(core.source(options.images), options.labels, options)
-end
-
---- A source over a tensor from a file; integers that are not u8 become floats in 0..1.
-local function tensor_source(images, scale, where)
-  if images:dim() ~= 3 and images:dim() ~= 4 then
-    return nil, ("data: %s: images {N,H,W} or {N,H,W,C} wanted, they have %d dimensions"):format(where, images:dim())
-  end
-  if images.dtype == "i64" and not scale then
-    local low, high = images:min():item(), images:max():item()
-    if low < 0 or high > 65535 then
-      return nil, ("data: %s: pixels are integers in %d..%d: say with `scale` what to multiply them by"):format(where,
-        low, high)
-    end
-    scale = high > 255 and 1 / 65535 or 1 / 255
-  end
-  if scale then images = images:to "f32" * scale end
-  return core.source(images)
+  local source, message = core.source(options.images, options.scale)
+  if not source then return nil, "data.tensors: " .. message end
+  return make.set(source, options.labels, options)
 end
 
 --- Which array holds the images: the one that `wanted` names, or the only one with 3 or 4 dimensions. `list`: names,
@@ -79,8 +67,8 @@ end
 function arrays.npz(options)
   make.check_options(options, "npz", "file dataset labels classes meta groups scale")
   local path = make.check_path(options, "npz", "file")
-  local tensors, message = core.load_npz(path)
-  if not tensors then return nil, message end
+  local tensors, types = core.load_npz(path)
+  if not tensors then return nil, types end
   local list = {}
   for name, t in pairs(tensors) do
     local shape = {}
@@ -88,11 +76,15 @@ function arrays.npz(options)
     list[#list + 1] = { name = name, shape = shape }
   end
   table.sort(list, function(a, b) return a.name < b.name end)
-  local images, source
-  images, message = choose_images(list, options.dataset, path)
+  local images, message = choose_images(list, options.dataset, path)
   if not images then return nil, message end
-  source, message = tensor_source(tensors[images.name], options.scale, path)
-  if not source then return nil, message end
+  if #images.shape ~= 3 and #images.shape ~= 4 then
+    return nil, ("data: %s: images {N,H,W} or {N,H,W,C} wanted, '%s' has %d dimensions"):format(path, images.name,
+      #images.shape)
+  end
+  local source
+  source, message = core.source(tensors[images.name], options.scale, types[images.name])
+  if not source then return nil, ("data: %s: %s"):format(path, message) end
   local labels = choose_labels(list, options.labels, #source)
   local from = labels and { stored = tensors[labels.name], path = path } or options.labels
   return make.set(source, from, options, ("%s (%s)"):format(path, images.name))
@@ -102,15 +94,13 @@ end
 
 --- A dataset as a source: in memory, or read image by image when it is large.
 local function dataset_source(options, dataset)
-  local bytes = dataset.dtype == "u8" and 1 or 4
-  for _, size in ipairs(dataset.shape) do bytes = bytes * size end
+  local source, message = core.hdf5_source(options.file, dataset.name, options.scale)
+  if not source then return nil, message end
+  local bytes = #source * source.height * source.width * source.channels * (source.dtype == "u8" and 1 or 4)
   local in_memory = options.cache
   if in_memory == nil then in_memory = bytes <= MEMORY_FOR_IMAGES end
-  if not in_memory and #dataset.shape > 2 then return core.hdf5_source(options.file, dataset.name, options.scale) end
-  local images, message = core.load_hdf5(options.file, dataset.name)
-  if not images then return nil, message end
-  if images:dim() == 2 then images = images:unsqueeze(1) end -- one image alone
-  return tensor_source(images, options.scale, options.file .. ": " .. dataset.name)
+  if in_memory then return source:cache() end
+  return source
 end
 
 local function split_path(path)

@@ -35,12 +35,7 @@ local function open_pictures(paths, options)
   local in_memory = options.cache
   if in_memory == nil then in_memory = bytes <= MEMORY_FOR_IMAGES end
   if not in_memory then return source end
-  local all = {}
-  for i = 1, #paths do all[i] = i end
-  local images
-  images, message = source:cache(all)
-  if not images then return nil, message end
-  return core.source(images)
+  return source:cache()
 end
 
 --- Folders that stand for parts of a set, not for classes.

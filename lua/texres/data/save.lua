@@ -51,6 +51,18 @@ function Set:save_csv(path)
   end)
 end
 
+--- Why an image cannot be kept as a picture that is read back as it was, or nil.
+local function unfit(image)
+  local channels, low, high = image:size(3), image:min():item(), image:max():item()
+  if channels ~= 1 and channels ~= 3 then
+    return ("it has %d channels, pictures 1 or 3: save_npy keeps them"):format(channels)
+  end
+  if low ~= low or high ~= high then return "a pixel is NaN" end
+  if low < -1e-6 or high > 1 + 1e-6 then
+    return ("its pixels lie within %.4g..%.4g, pictures hold 0..1: save_npy keeps them"):format(low, high)
+  end
+end
+
 --- Writes every image as folder/CLASS/NUMBER.png, 8 bits, and folder/index.csv with the columns path (from the folder
 -- on), label (the class's name) and the metadata.
 -- @tparam string folder is made where it is missing
@@ -65,6 +77,8 @@ function Set:save_folder(folder)
     paths[i] = ("%s/%0" .. digits .. "d.png"):format(self.classes[self.label[i]], i)
     local image, message = self:get(i)
     if not image then return nil, message end
+    local reason = unfit(image)
+    if reason then return nil, ("save_folder: sample %d: %s"):format(i, reason) end
     local written
     written, message = core.write_png(folder .. "/" .. paths[i], image)
     if not written then return nil, message end

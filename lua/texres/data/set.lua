@@ -177,10 +177,10 @@ end
 
 --- This set with its images in memory, decoded once: as u8 where the source is u8, else f32.
 function Set:cache()
-  local images, message = self.source:cache(self.index)
-  if not images then return nil, message end
+  local source, message = self.source:cache(self.index)
+  if not source then return nil, message end
   return Set.new {
-    source = core.source(images), labels = self.label, classes = self.classes, meta = self.meta, group = self.group,
+    source = source, labels = self.label, classes = self.classes, meta = self.meta, group = self.group,
     origin = self.origin,
   }
 end
