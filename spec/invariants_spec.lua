@@ -1,6 +1,7 @@
 --- The rules that hold everywhere, one block each, tried along every route that leads through them. Where two places
 -- answer the same question, this is where their answers are compared.
 local tr = require "texres"
+local json = require "texres.json"
 local support = require "spec.support"
 
 local fixtures = "spec/fixtures/data/"
@@ -346,4 +347,67 @@ describe("what a dtype can hold", function()
 end)
 
 describe("any locale", function()
+  -- A locale of our own with a decimal comma, in which b comes before a: the machine need not have any.
+  local source = [[
+LC_NUMERIC
+decimal_point ","
+thousands_sep ""
+grouping -1
+END LC_NUMERIC
+LC_COLLATE
+order_start forward
+<U0062>
+<U0061>
+<U0042>
+<U0041>
+UNDEFINED
+order_end
+END LC_COLLATE
+]]
+  local folder = support.folder()
+
+  local function make_locale()
+    support.write_file(folder .. "/comma.src", source)
+    support.run { "localedef", "-c", "-i", folder .. "/comma.src", folder .. "/comma" } -- warns of what is left out
+    return support.run_lua([[local half = assert(os.setlocale "comma") and 0.5
+      assert(tostring(half) == "0,5" and "b" < "a")]], { env = { LOCPATH = folder } })
+  end
+
+  local function run(locale)
+    local out = support.folder()
+    local ok, text = support.run({ support.lua, "spec/locale_case.lua", locale, out }, { env = { LOCPATH = folder } })
+    assert.is_true(ok, text)
+    return out, text
+  end
+
+  it("gives the same files and the same text", function()
+    if not make_locale() then pending "localedef cannot make a locale on this machine" end
+    local plain_out, plain_text = run "C"
+    local comma_out, comma_text = run "comma"
+    assert.equal(plain_text, comma_text)
+    for _, name in ipairs { "model.safetensors", "model.onnx", "set.csv", "pictures/index.csv" } do
+      assert.equal(support.read_file(plain_out .. "/" .. name), support.read_file(comma_out .. "/" .. name), name)
+    end
+    local _, same = support.run { "diff", "-rq", plain_out .. "/pictures", comma_out .. "/pictures" }
+    assert.equal("", same)
+    for line in support.read_file(comma_out .. "/run/metrics.jsonl"):gmatch "[^\n]+" do
+      assert.is_number(assert(json.decode(line)).val_loss)
+    end
+    local report = support.read_file(comma_out .. "/run/report.html")
+    for points in report:gmatch 'points="([^"]*)"' do
+      for point in points:gmatch "%S+" do assert.matches("^%d+%.%d,%d+%.%d$", point) end
+    end
+    assert.is_nil(report:find "%d,%d+ %%")
+  end)
+
+  it("leaves the host's locale alone", function()
+    if not make_locale() then pending "localedef cannot make a locale on this machine" end
+    local ok, text = support.run_lua([[os.setlocale "comma"
+      local plain = require "texres.plain"
+      assert(not pcall(plain.format, "%d", 0.5)) -- an error puts it back too
+      print(plain.text(0.5), 0.5, tostring(0.5), plain.number "0,5", plain.number "0.5")]],
+      { env = { LOCPATH = folder } })
+    assert.is_true(ok)
+    assert.matches("^0%.5\t0,5\t0,5\tnil\t0,5", text)
+  end)
 end)

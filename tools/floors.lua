@@ -11,6 +11,8 @@ local ALONE = {
   { "#include [<\"]lua%.h", "^csrc/lua/", "lua.h belongs to csrc/lua/" },
   { "#include [<\"]lauxlib%.h", "^csrc/lua/", "lauxlib.h belongs to csrc/lua/" },
   { "#include <cblas%.h>", "^csrc/tensor/gemm%.c$", "cblas.h belongs to csrc/tensor/gemm.c" },
+  { "snprintf%(.*%%[%d%.*]*[efg]", "^csrc/base/text%.c$", "a number becomes text by tx_format (base/text.h)" },
+  { "strto[df]%(", "^csrc/base/text%.c$", "text is read as a number by tx_text_value (base/text.h)" },
   { "#define STB_[%w_]*IMPLEMENTATION", "^csrc/data/stb%.c$", "stb's implementation belongs to csrc/data/stb.c" },
 }
 -- no floor prints or ends the process

@@ -3,8 +3,9 @@
 
 #include <stdarg.h>
 #include <stdbool.h>
-#include <stdio.h>
 #include <string.h>
+
+#include "base/text.h"
 
 static _Thread_local char message[TX_MESSAGE_SIZE];
 
@@ -12,7 +13,7 @@ tx_status tx_fail(tx_status code, const char *format, ...) {
   char text[TX_MESSAGE_SIZE]; /* the arguments may point into `message` */
   va_list args;
   va_start(args, format);
-  vsnprintf(text, sizeof text, format, args);
+  tx_format_args(text, sizeof text, format, args);
   va_end(args);
   memcpy(message, text, sizeof message);
   return code;

@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/text.h"
 #include "base/memory.h"
 #include "kernels/conv_internal.h"
 
@@ -57,8 +58,8 @@ const char *tx_conv_algorithm_name(tx_conv_algorithm algorithm) {
 
 const char *tx_conv_why(const tx_conv_shape *v, const tx_conv_plan *plan, char text[TX_CONV_WHY]) {
   if (plan->winograd_share > 0) {
-    snprintf(text, TX_CONV_WHY, "3x3 of stride %d: winograd takes %.2f of the direct method's work", (int)v->stride[0],
-             plan->winograd_share);
+    tx_format(text, TX_CONV_WHY, "3x3 of stride %d: winograd takes %.2f of the direct method's work", (int)v->stride[0],
+              plan->winograd_share);
   } else {
     snprintf(text, TX_CONV_WHY, "%s",
              is_depthwise(v) ? "one filter per channel"

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "base/memory.h"
+#include "base/text.h"
 #include "base/threads.h"
 
 /* -- errors ---------------------------------------------------------------------------------------------------------- */
@@ -35,7 +36,7 @@ int tx_error(lua_State *L, const char *format, ...) {
   char text[TX_MESSAGE_SIZE];
   va_list args;
   va_start(args, format);
-  vsnprintf(text, sizeof text, format, args);
+  tx_format_args(text, sizeof text, format, args);
   va_end(args);
   push_user_line(L);
   lua_pushstring(L, text);
@@ -162,7 +163,7 @@ const char *tx_describe(lua_State *L, int arg) {
       if (lua_isinteger(L, arg)) {
         snprintf(text, sizeof text, "%lld", (long long)lua_tointeger(L, arg));
       } else {
-        snprintf(text, sizeof text, "%.14g", lua_tonumber(L, arg));
+        tx_format(text, sizeof text, "%.14g", lua_tonumber(L, arg));
       }
       return text;
     case LUA_TSTRING:

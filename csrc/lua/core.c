@@ -33,5 +33,6 @@ int luaopen_texres_core(lua_State *L) {
   tx_lua_open_image(L);
   tx_lua_open_hdf5(L);
   tx_lua_open_table(L);
+  tx_lua_open_text(L);
   return 1;
 }

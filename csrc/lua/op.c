@@ -17,6 +17,7 @@
 
 #include "autograd/list.h"
 #include "base/memory.h"
+#include "base/text.h"
 #include "lua/binding.h"
 #include "lua/op.h"
 
@@ -53,18 +54,8 @@ static int choice(const char *choices, const char *wanted) {
 
 /* -- parameters ------------------------------------------------------------------------------------------------------ */
 
-/* A number as it stands in a preset: "0.1", "-inf". Lua reads it in any locale. */
-static double preset_number(lua_State *L, const char *text) {
-  if (strcmp(text, "inf") == 0) return INFINITY;
-  if (strcmp(text, "-inf") == 0) return -INFINITY;
-  lua_stringtonumber(L, text);
-  double value = lua_tonumber(L, -1);
-  lua_pop(L, 1);
-  return value;
-}
-
 /* Writes the preset of a parameter. */
-static void set_preset(lua_State *L, const tx_param *p, char *params) {
+static void set_preset(const tx_param *p, char *params) {
   void *at = params + p->offset;
   const char *text = p->preset;
   bool none = text == NULL || strcmp(text, "none") == 0;
@@ -74,10 +65,10 @@ static void set_preset(lua_State *L, const tx_param *p, char *params) {
       *(int64_t *)at = none ? INT64_MIN : strtoll(text, NULL, 10);
       break;
     case TX_PARAM_NUMBER:
-      *(double *)at = none ? (double)NAN : preset_number(L, text);
+      *(double *)at = none ? (double)NAN : tx_text_value(text);
       break;
     case TX_PARAM_VALUE:
-      *(tx_number *)at = tx_real(none ? (double)NAN : preset_number(L, text));
+      *(tx_number *)at = tx_real(none ? (double)NAN : tx_text_value(text));
       break;
     case TX_PARAM_BOOL:
       *(bool *)at = text != NULL && strcmp(text, "true") == 0;
@@ -402,7 +393,7 @@ static void check_option_names(lua_State *L, const tx_op *op, int options) {
 
 static void read_params(lua_State *L, const tx_op *op, int arg, int last, int options, int dims, char *params) {
   for (const tx_param *p = op->params; p != NULL && p->name != NULL; p++) {
-    set_preset(L, p, params);
+    set_preset(p, params);
     bool given = false;
     if (arg <= last && arg != options) {
       given = !lua_isnil(L, arg);

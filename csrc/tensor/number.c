@@ -5,6 +5,7 @@
 #include <stdatomic.h>
 #include <stdio.h>
 
+#include "base/text.h"
 #include "base/threads.h"
 
 /* Bounds of what a float may be: I64_END and U8_END are the first that are too large, F32_END is rounded to infinity. */
@@ -23,7 +24,7 @@ const char *tx_number_text(tx_number n, char buffer[TX_NUMBER_TEXT]) {
   if (n.integral) {
     snprintf(buffer, TX_NUMBER_TEXT, "%lld", (long long)n.integer);
   } else {
-    snprintf(buffer, TX_NUMBER_TEXT, "%.14g", n.real);
+    tx_format(buffer, TX_NUMBER_TEXT, "%.14g", n.real);
   }
   return buffer;
 }

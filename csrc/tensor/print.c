@@ -7,10 +7,10 @@
 
 #include <inttypes.h>
 #include <math.h>
-#include <stdio.h>
 #include <string.h>
 
 #include "base/memory.h"
+#include "base/text.h"
 
 enum {
   FULL = 1000, /* elements that are shown without summary */
@@ -79,15 +79,15 @@ static void number_text(const printer *p, int64_t offset, char out[NUMBER]) {
   element.offset = offset;
   double value = tx_item(&element);
   if (p->t->dtype == TX_I64) {
-    snprintf(out, NUMBER, "%" PRId64, *tx_i64(&element));
+    tx_format(out, NUMBER, "%" PRId64, *tx_i64(&element));
   } else if (p->t->dtype == TX_U8) {
-    snprintf(out, NUMBER, "%d", *tx_u8(&element));
+    tx_format(out, NUMBER, "%d", *tx_u8(&element));
   } else if (!isfinite(value)) {
-    snprintf(out, NUMBER, "%s", value != value ? "nan" : value > 0 ? "inf" : "-inf");
+    tx_format(out, NUMBER, "%s", value != value ? "nan" : value > 0 ? "inf" : "-inf");
   } else if (p->format.scientific) {
-    snprintf(out, NUMBER, "%.4e", value);
+    tx_format(out, NUMBER, "%.4e", value);
   } else {
-    snprintf(out, NUMBER, p->format.whole ? "%.0f." : "%.4f", value);
+    tx_format(out, NUMBER, p->format.whole ? "%.0f." : "%.4f", value);
   }
 }
 

@@ -9,6 +9,7 @@
 -- @module texres.gradcheck
 
 local core = require "texres.core"
+local plain = require "texres.plain"
 
 --- A function, or a module.
 local function is_callable(f)
@@ -113,7 +114,8 @@ return function(f, inputs, options)
     end
   end
   if count == 0 then return true, "gradcheck: " .. name .. ": the inputs have no elements" end
-  local text = ("worst at input %d element %s: analytic %.9g, numeric %.9g"):format(worst.input, worst.element, worst.a,
+  local text = plain.format("worst at input %d element %s: analytic %.9g, numeric %.9g", worst.input, worst.element,
+    worst.a,
     worst.n)
   if bad > 0 then return false, ("gradcheck: %s: %d of %d elements differ, %s"):format(name, bad, count, text) end
   return true, ("gradcheck: %s: %d elements agree, %s"):format(name, count, text)

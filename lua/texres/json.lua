@@ -7,6 +7,8 @@
 -- in its metatable decides for empty ones, and __jsonorder, a list of names, puts those first. Integers stay integers,
 -- other numbers keep all their digits; nan and the infinities, which JSON lacks, become null. null is read as nil.
 
+local plain = require "texres.plain"
+
 local json = {}
 
 local MAX_DEPTH = 200 -- of tables in tables
@@ -16,15 +18,13 @@ local MAX_DEPTH = 200 -- of tables in tables
 local ESCAPES = { ['"'] = '\\"', ["\\"] = "\\\\", ["\n"] = "\\n", ["\r"] = "\\r", ["\t"] = "\\t" }
 
 local function quote(text)
-  return '"' .. text:gsub('[%c"\\]', function(c) return ESCAPES[c] or ("\\u%04x"):format(c:byte()) end) .. '"'
+  return '"' .. text:gsub('[\0-\31\127"\\]', function(c) return ESCAPES[c] or ("\\u%04x"):format(c:byte()) end) .. '"'
 end
 
 local function number(value)
   if value - value ~= 0 then return "null" end
-  if math.type(value) == "integer" then return ("%d"):format(value) end
-  local short = ("%.15g"):format(value)
-  local text = tonumber(short) == value and short or ("%.17g"):format(value)
-  return text:find "[.e]" and text or text .. ".0"
+  local text = plain.exact(value)
+  return (math.type(value) == "integer" or text:find "[.e]") and text or text .. ".0"
 end
 
 local function is_array(value)
@@ -47,7 +47,7 @@ local function names_of(value)
     if type(name) ~= "string" then error(("a table has both names and the key %s"):format(tostring(name)), 0) end
     if not seen[name] then rest[#rest + 1] = name end
   end
-  table.sort(rest)
+  plain.sort(rest)
   return table.move(rest, 1, #rest, #names + 1, names)
 end
 
@@ -119,7 +119,7 @@ end
 local function read_string(text, at)
   local parts = {}
   while true do
-    local stop = text:find('[%c"\\]', at)
+    local stop = text:find('[\0-\31"\\]', at)
     if not stop then fail(text, at, "a string without its end") end
     parts[#parts + 1] = text:sub(at, stop - 1)
     local c = text:sub(stop, stop)
@@ -138,7 +138,7 @@ end
 local function read_number(text, at)
   local literal = text:match("^-?%d+%.?%d*[eE]?[-+]?%d*", at)
   local value = literal and not literal:find "^-?0%d" and not literal:find "%.[eE]" and not literal:find "%.$"
-    and tonumber(literal)
+    and plain.number(literal)
   if not value then fail(text, at, "not a value") end
   return value, at + #literal
 end

@@ -9,6 +9,7 @@
 -- Lapalme, "A systematic analysis of performance measures for classification tasks", 2009.
 
 local core = require "texres.core"
+local plain = require "texres.plain"
 
 local metrics = {}
 
@@ -109,9 +110,10 @@ local function pad(name, width) return name .. (" "):rep(width - (utf8.len(name)
 --- Two tables: the classes, and the confusion matrix with its columns numbered as its rows are.
 function Result:__tostring()
   local width = longest(self.classes, #"truth \\ prediction" - 3)
-  local out = { ("accuracy %.1f %% of %d images, loss %.4f"):format(100 * self.accuracy, self.images, self.loss), "" }
+  local out = { plain.format("accuracy %.1f %% of %d images, loss %.4f", 100 * self.accuracy, self.images,
+    self.loss), "" }
   local function row(name, values, support)
-    out[#out + 1] = ("%s  %9.3f  %6.3f  %5.3f  %6d"):format(pad(name, width + 3), values.precision, values.recall,
+    out[#out + 1] = plain.format("%s  %9.3f  %6.3f  %5.3f  %6d", pad(name, width + 3), values.precision, values.recall,
       values.f1, support)
   end
   out[#out + 1] = ("%s  precision  recall     F1  images"):format(pad("class", width + 3))

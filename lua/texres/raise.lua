@@ -5,6 +5,8 @@
 --
 -- The stack is searched for the innermost Lua function that does not belong to texres.
 
+local plain = require "texres.plain"
+
 local raise = {}
 
 local own = debug.getinfo(1, "S").source:match "^(@.*)raise%.lua$" -- "@./lua/texres/"
@@ -46,6 +48,6 @@ end
 
 return setmetatable(raise, {
   __call = function(_, format, ...)
-    error(raise.where() .. format:format(...), 0)
+    error(raise.where() .. plain.format(format, ...), 0)
   end,
 })

@@ -13,6 +13,7 @@
 --     })
 
 local files = require "texres.files"
+local plain = require "texres.plain"
 local terminal = require "texres.terminal"
 
 local report = {}
@@ -68,7 +69,7 @@ footer { margin-top: 3rem; color: var(--soft); font-size: .85rem; }
 -- -- small pieces -----------------------------------------------------------------------------------------------------
 
 local ENTITIES = { ["&"] = "&amp;", ["<"] = "&lt;", [">"] = "&gt;", ['"'] = "&quot;" }
-local function escape(text) return (tostring(text):gsub('[&<>"]', ENTITIES)) end
+local function escape(text) return (plain.text(text):gsub('[&<>"]', ENTITIES)) end
 
 --- Fills the {names} of a piece of HTML with escaped values; a name that begins with _ holds HTML and goes in as it is.
 local function fill(html, values)
@@ -86,8 +87,8 @@ local function each(list, make)
 end
 
 local function finite(x) return type(x) == "number" and x - x == 0 end
-local function percent(x) return finite(x) and ("%.1f %%"):format(100 * x) or "–" end
-local function number(x, format) return finite(x) and (format or "%.4f"):format(x) or "–" end
+local function percent(x) return finite(x) and plain.format("%.1f %%", 100 * x) or "–" end
+local function number(x, format) return finite(x) and plain.format(format or "%.4f", x) or "–" end
 
 -- -- curves -----------------------------------------------------------------------------------------------------------
 
@@ -165,32 +166,34 @@ local function curves(chart, best)
   for _, value in ipairs(ticks(low, high, 5)) do
     add('<line class="grid" x1="{x1}" x2="{x2}" y1="{y}" y2="{y}"/>'
       .. '<text x="{x}" y="{below}" text-anchor="end">{text}</text>',
-      { x1 = LEFT, x2 = WIDTH - RIGHT, x = LEFT - 8, y = ("%.1f"):format(y_of(value)),
-        below = ("%.1f"):format(y_of(value) + 4), text = (chart.format or "%g"):format(value * (chart.scale or 1)) })
+      { x1 = LEFT, x2 = WIDTH - RIGHT, x = LEFT - 8, y = plain.format("%.1f", y_of(value)),
+        below = plain.format("%.1f", y_of(value) + 4),
+        text = plain.format(chart.format or "%g", value * (chart.scale or 1)) })
   end
   for _, epoch in ipairs(ticks(first, first + span, math.min(span, 8))) do
     if epoch <= last and epoch == math.floor(epoch) then
       add('<text x="{x}" y="{y}" text-anchor="middle">{epoch}</text>',
-        { x = ("%.1f"):format(x_of(epoch)), y = HEIGHT - BOTTOM + 18, epoch = math.tointeger(epoch) })
+        { x = plain.format("%.1f", x_of(epoch)), y = HEIGHT - BOTTOM + 18, epoch = math.tointeger(epoch) })
     end
   end
   add('<text x="{x}" y="{y}" text-anchor="end">epoch</text>', { x = WIDTH - RIGHT + 50, y = HEIGHT - BOTTOM + 18 })
   if best then
     add('<line class="best" x1="{x}" x2="{x}" y1="{y1}" y2="{y2}"><title>best epoch: {epoch}</title></line>',
-      { x = ("%.1f"):format(x_of(best)), y1 = TOP, y2 = HEIGHT - BOTTOM, epoch = best })
+      { x = plain.format("%.1f", x_of(best)), y1 = TOP, y2 = HEIGHT - BOTTOM, epoch = best })
   end
   for _, line in ipairs(chart.series) do
     local path = {}
-    for i, point in ipairs(line.points) do path[i] = ("%.1f,%.1f"):format(place(point)) end
+    for i, point in ipairs(line.points) do path[i] = plain.format("%.1f,%.1f", place(point)) end
     add('<polyline class="{class}" points="{path}"/>', { class = line.class, path = table.concat(path, " ") })
     for _, point in ipairs(#line.points <= 60 and line.points or {}) do
       local x, y = place(point)
       add('<circle class="{class}" cx="{x}" cy="{y}" r="3"><title>{name}, epoch {epoch}: {value}</title></circle>',
-        { class = line.class, x = ("%.1f"):format(x), y = ("%.1f"):format(y), name = line.name, epoch = point[1],
-          value = ("%.4g"):format(point[2]) })
+        { class = line.class, x = plain.format("%.1f", x), y = plain.format("%.1f", y), name = line.name,
+          epoch = point[1],
+          value = plain.format("%.4g", point[2]) })
     end
     local final = line.points[#line.points]
-    if final then words[#words + 1] = ("%s ends at %.4g"):format(line.name, final[2]) end
+    if final then words[#words + 1] = plain.format("%s ends at %.4g", line.name, final[2]) end
   end
   parts[#parts + 1] = end_labels(chart.series, place)
   return fill([[<figure class="card"><figcaption>{title}</figcaption>
@@ -243,8 +246,9 @@ local function confusion_table(result)
       local share = count / support
       return fill('<td class="{class}" style="--share: {share}" title="{truth} taken for {predicted}">{count}'
         .. "<small>{percent}&nbsp;%</small></td>", {
-        class = truth == predicted and "right" or "wrong", share = ("%.2f"):format(0.6 * share ^ 0.7), count = count,
-        percent = ("%.0f"):format(100 * share), truth = result.classes[truth], predicted = result.classes[predicted],
+        class = truth == predicted and "right" or "wrong", count = count,
+        share = plain.format("%.2f", 0.6 * share ^ 0.7), percent = plain.format("%.0f", 100 * share),
+        truth = result.classes[truth], predicted = result.classes[predicted],
       })
     end)
   end

@@ -9,6 +9,7 @@
 
 local core = require "texres.core"
 local json = require "texres.json"
+local plain = require "texres.plain"
 local raise = require "texres.raise"
 local check = require "texres.nn.check"
 local module = require "texres.nn.module"
@@ -35,7 +36,7 @@ local function file_order(tensors)
   table.sort(names, function(a, b)
     local sa, sb = element_bytes[stored_as[tensors[a].dtype]], element_bytes[stored_as[tensors[b].dtype]]
     if sa ~= sb then return sa > sb end
-    return a < b
+    return plain.less(a, b)
   end)
   return names
 end
@@ -138,7 +139,7 @@ local function check_entries(header, data_size)
   table.sort(entries, function(a, b)
     if a.start ~= b.start then return a.start < b.start end
     if a.stop ~= b.stop then return a.stop < b.stop end
-    return a.name < b.name
+    return plain.less(a.name, b.name)
   end)
   local position = 0
   for _, entry in ipairs(entries) do
@@ -154,12 +155,12 @@ end
 local function check_text_table(metadata)
   if metadata == nil then return {} end
   if type(metadata) ~= "table" then return nil end
-  local plain = {}
+  local checked = {}
   for key, value in pairs(metadata) do
     if type(key) ~= "string" or type(value) ~= "string" then return nil end
-    plain[key] = value
+    checked[key] = value
   end
-  return plain
+  return checked
 end
 
 --- Reads a file: a table from names to tensors, and the metadata, a table of strings. F16 and BF16 become f32. A file

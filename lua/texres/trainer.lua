@@ -20,6 +20,7 @@
 local core = require "texres.core"
 local diagnosis = require "texres.trainer.diagnosis"
 local metrics = require "texres.metrics"
+local plain = require "texres.plain"
 local objective = require "texres.trainer.objective"
 local raise = require "texres.raise"
 local record = require "texres.trainer.record"
@@ -180,9 +181,9 @@ end
 
 local function progress_text(self, pass, images, left)
   local counter = pass.counter
-  return ("epoch %d/%d %3d %%  loss %.4f  accuracy %.1f %%  %.0f images/s  %s left"):format(pass.epoch, self.epochs,
-    100 * counter.images // images, counter.loss_sum / counter.images, 100 * counter.right / counter.images,
-    counter.images / pass.seconds, terminal.duration(left))
+  return plain.format("epoch %d/%d %3d %%  loss %.4f  accuracy %.1f %%  %.0f images/s  %s left", pass.epoch,
+    self.epochs, 100 * counter.images // images, counter.loss_sum / counter.images,
+    100 * counter.right / counter.images, counter.images / pass.seconds, terminal.duration(left))
 end
 
 --- Trains one epoch to its end, or to a Ctrl-C (then self.interrupted is set); goes on in the middle of one.
@@ -216,9 +217,9 @@ local function is_better(entry, best)
 end
 
 local function epoch_text(self, entry, better)
-  local val = entry.val_loss and ("  val loss %.4f  val accuracy %.1f %%"):format(entry.val_loss,
+  local val = entry.val_loss and plain.format("  val loss %.4f  val accuracy %.1f %%", entry.val_loss,
     100 * entry.val_accuracy) or ""
-  return ("epoch %d/%d  loss %.4f  accuracy %.1f %%%s  %.0f images/s  %s%s"):format(entry.epoch, self.epochs,
+  return plain.format("epoch %d/%d  loss %.4f  accuracy %.1f %%%s  %.0f images/s  %s%s", entry.epoch, self.epochs,
     entry.loss, 100 * entry.accuracy, val, entry.images_per_second, terminal.duration(entry.seconds),
     better and "  best" or "")
 end

@@ -9,6 +9,7 @@
 -- @module texres.data
 
 local core = require "texres.core"
+local plain = require "texres.plain"
 local make = require "texres.data.make"
 local raise = require "texres.raise"
 
@@ -75,7 +76,7 @@ function arrays.npz(options)
     for d = 1, t:dim() do shape[d] = t:size(d) end
     list[#list + 1] = { name = name, shape = shape }
   end
-  table.sort(list, function(a, b) return a.name < b.name end)
+  table.sort(list, function(a, b) return plain.less(a.name, b.name) end)
   local images, message = choose_images(list, options.dataset, path)
   if not images then return nil, message end
   if #images.shape ~= 3 and #images.shape ~= 4 then

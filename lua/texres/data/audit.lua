@@ -20,6 +20,7 @@
 --                  part `into` have such a partner in part `from`; share is any / samples; groups stand in both
 -- @module texres.data.audit
 
+local plain = require "texres.plain"
 local raise = require "texres.raise"
 local Set = require "texres.data.set"
 local complete = require "texres.data.options"
@@ -48,7 +49,7 @@ local function part_names(splits)
   table.sort(names, function(a, b)
     local x, y = usual[a] or 4, usual[b] or 4
     if x ~= y then return x < y end
-    return tostring(a) < tostring(b)
+    return plain.less(tostring(a), tostring(b))
   end)
   return names
 end
@@ -278,7 +279,7 @@ local function average(values)
   if not values then return "-" end
   local sum = 0
   for _, value in ipairs(values) do sum = sum + value end
-  return ("%.4f"):format(sum / #values)
+  return plain.format("%.4f", sum / #values)
 end
 
 local function parts_table(audit)
@@ -302,7 +303,7 @@ local function leaks_table(audit)
   for _, leak in ipairs(audit.leaks) do
     rows[#rows + 1] = {
       leak.from .. " -> " .. leak.into, tostring(leak.equal), tostring(leak.alike),
-      audit.group and tostring(leak.grouped) or "-", tostring(leak.any), ("%.1f %%"):format(100 * leak.share),
+      audit.group and tostring(leak.grouped) or "-", tostring(leak.any), plain.format("%.1f %%", 100 * leak.share),
       audit.group and tostring(leak.groups) or "-",
     }
   end
@@ -321,7 +322,7 @@ end
 
 local function name_pair(pair)
   local turned = pair.turn and pair.turn > 0 and (", turned by %d"):format(90 * pair.turn) or ""
-  return ("%s ~ %s (%.2f%s)"):format(name_sample(pair.first), name_sample(pair.second), pair.similarity, turned)
+  return plain.format("%s ~ %s (%.2f%s)", name_sample(pair.first), name_sample(pair.second), pair.similarity, turned)
 end
 
 local function name_equals(samples)

@@ -3,13 +3,14 @@
 -- A column is a list with one value per sample: numbers where every cell of the file is a number, else text.
 
 local core = require "texres.core"
+local plain = require "texres.plain"
 
 local columns = {}
 
 --- A cell as a number, or nil: "007" is a name, not a number.
 local function to_number(text)
   if text == "0" or text:find "^%-?[1-9]%d*$" then return math.tointeger(text) end
-  if text:find "^[+-]?%d*%.?%d+[eE]?[+-]?%d*$" and not text:find "^[+-]?0%d" then return tonumber(text) end
+  if text:find "^[+-]?%d*%.?%d+[eE]?[+-]?%d*$" and not text:find "^[+-]?0%d" then return plain.number(text) end
 end
 
 local function convert(cells)

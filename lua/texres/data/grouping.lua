@@ -1,6 +1,7 @@
 --- Groups of samples that belong together (one photograph, one roll), and how whole groups are dealt out to parts.
 
 local core = require "texres.core"
+local plain = require "texres.plain"
 local raise = require "texres.raise"
 
 local grouping = {}
@@ -16,7 +17,7 @@ local function column(set, name, operation)
   if values then return values end
   local names = {}
   for known in pairs(set.meta) do names[#names + 1] = known end
-  table.sort(names)
+  plain.sort(names)
   raise("%s: there is no column '%s'; the set has %s", operation, name,
     #names > 0 and table.concat(names, ", ") or "no columns")
 end

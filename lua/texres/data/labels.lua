@@ -6,6 +6,7 @@
 -- The result counts from 1. Messages speak the base of the place where the label was found.
 
 local core = require "texres.core"
+local plain = require "texres.plain"
 local columns = require "texres.data.columns"
 
 local label_columns = { "indication_value", "label", "labels", "class", "category", "target", "y" }
@@ -68,7 +69,7 @@ local function encode(names, classes, where)
         classes[#classes + 1] = name
       end
     end
-    table.sort(classes)
+    plain.sort(classes)
   end
   for c, name in ipairs(classes) do number[name] = c end
   for i, name in ipairs(names) do

@@ -4,12 +4,13 @@
 
 local core = require "texres.core"
 local files = require "texres.files"
+local plain = require "texres.plain"
 local Set = require "texres.data.set"
 
 --- A value as a cell of a CSV file; NaN and false, which stand for "none", as an empty one.
 local function cell(value)
   if value == false or value ~= value then return "" end
-  local text = math.type(value) == "float" and ("%.10g"):format(value) or tostring(value)
+  local text = math.type(value) == "float" and plain.format("%.10g", value) or tostring(value)
   if text:find '[",\r\n]' then text = '"' .. text:gsub('"', '""') .. '"' end
   return text
 end
@@ -21,7 +22,7 @@ local function column_names(set, first)
   for name in pairs(set.meta) do
     if not taken[name] then others[#others + 1] = name end
   end
-  table.sort(others)
+  plain.sort(others)
   return table.move(others, 1, #others, #names + 1, names)
 end
 

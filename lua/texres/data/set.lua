@@ -19,6 +19,7 @@
 -- @module texres.data.set
 
 local core = require "texres.core"
+local plain = require "texres.plain"
 local raise = require "texres.raise"
 
 local Set = {}
@@ -250,7 +251,7 @@ end
 
 local function numbers(values)
   local text = {}
-  for i, value in ipairs(values) do text[i] = ("%.4f"):format(value) end
+  for i, value in ipairs(values) do text[i] = plain.format("%.4f", value) end
   return table.concat(text, " ")
 end
 
@@ -263,7 +264,7 @@ function Set:describe()
     lines[#lines + 1] = ("  %-8s %d %-20s %6d"):format(c == 1 and "classes" or "", c, name, counts[c])
   end
   for name in pairs(self.meta) do columns[#columns + 1] = name end
-  table.sort(columns)
+  plain.sort(columns)
   if #columns > 0 then lines[#lines + 1] = "  columns  " .. table.concat(columns, ", ") end
   if self.group then lines[#lines + 1] = "  group    " .. self.group end
   if #self > 0 then

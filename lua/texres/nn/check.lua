@@ -8,7 +8,7 @@ local check = {}
 function check.count(where, what, value)
   local count = math.type(value) and math.tointeger(value)
   if not count or count < 1 then
-    raise("%s: %s is %s, wanted a whole number of at least 1", where, what, tostring(value))
+    raise("%s: %s is %s, wanted a whole number of at least 1", where, what, value)
   end
   return count
 end
@@ -16,7 +16,7 @@ end
 --- `value` as a number between low and high.
 function check.number(where, what, value, low, high)
   if type(value) ~= "number" or not (value >= low and value <= high) then
-    raise("%s: %s is %s, wanted a number from %g to %g", where, what, tostring(value), low, high)
+    raise("%s: %s is %s, wanted a number from %g to %g", where, what, value, low, high)
   end
   return value
 end

@@ -19,6 +19,7 @@
 -- 1, 2, ... and then sorted by name. Names join the keys with dots: "stage2.1.conv1.weight".
 
 local core = require "texres.core"
+local plain = require "texres.plain"
 local raise = require "texres.raise"
 
 local Module = { __name = "Module", _module = true }
@@ -68,7 +69,7 @@ local function sorted_keys(t)
   for key in pairs(t) do
     if type(key) == "string" then names[#names + 1] = key end
   end
-  table.sort(names)
+  plain.sort(names)
   return table.move(names, 1, #names, #keys + 1, keys)
 end
 
@@ -417,7 +418,7 @@ end
 
 -- "a, b, c and 4 more"
 local function name_list(names)
-  table.sort(names)
+  plain.sort(names)
   local shown = table.concat(names, ", ", 1, math.min(#names, 8))
   return #names > 8 and ("%s and %d more"):format(shown, #names - 8) or shown
 end
@@ -548,7 +549,7 @@ end
 -- Text ---------------------------------------------------------------------------------------------------------------
 
 local function argument_text(value)
-  if type(value) ~= "table" then return tostring(value) end
+  if type(value) ~= "table" then return plain.text(value) end
   local parts = {}
   for _, key in ipairs(sorted_keys(value)) do
     local text = argument_text(value[key])

@@ -10,6 +10,7 @@
 -- the sum: there, containers do convolution, batch norm, sum and ReLU together.
 
 local core = require "texres.core"
+local plain = require "texres.plain"
 local check = require "texres.nn.check"
 local module = require "texres.nn.module"
 local tensor_bytes = module.tensor_bytes
@@ -70,16 +71,19 @@ function Profile:__tostring()
   local lines, total = { head, "-" }, 0
   for _, row in ipairs(self) do
     local line = {
-      row.name, row.layer, row.algorithm or "", ("%.3f"):format(row.seconds * 1e3), ("%.1f"):format(row.gflops),
+      row.name, row.layer, row.algorithm or "", plain.format("%.3f", row.seconds * 1e3),
+      plain.format("%.1f", row.gflops),
     }
     if self.backward then
-      line[6], line[7] = ("%.3f"):format((row.backward_seconds or 0) * 1e3), ("%.1f"):format(row.backward_gflops or 0)
+      line[6] = plain.format("%.3f", (row.backward_seconds or 0) * 1e3)
+      line[7] = plain.format("%.1f", row.backward_gflops or 0)
     end
-    table.move({ ("%.2f"):format(row.bytes / 1e6), ("%.1f%%"):format(100 * row.share) }, 1, 2, #line + 1, line)
+    line[#line + 1] = plain.format("%.2f", row.bytes / 1e6)
+    line[#line + 1] = plain.format("%.1f%%", 100 * row.share)
     lines[#lines + 1] = line
     total = total + row.seconds + (row.backward_seconds or 0)
   end
-  return ("%s\nall layers: %.3f ms"):format(table_text(lines, { true, true, true }), total * 1e3)
+  return plain.format("%s\nall layers: %.3f ms", table_text(lines, { true, true, true }), total * 1e3)
 end
 
 return function(self, x, options)

@@ -1,6 +1,7 @@
 --- module:summary(shape): what each layer makes of an input of this shape, and what it costs.
 
 local core = require "texres.core"
+local plain = require "texres.plain"
 local raise = require "texres.raise"
 local module = require "texres.nn.module"
 local tensor_bytes = module.tensor_bytes
@@ -12,7 +13,7 @@ local function grouped(n) -- 1,234,567
   return sign .. digits:reverse():gsub("(%d%d%d)", "%1,"):reverse():gsub("^,", "")
 end
 
-local function megabytes(bytes) return ("%.2f MB"):format(bytes / 1e6) end
+local function megabytes(bytes) return plain.format("%.2f MB", bytes / 1e6) end
 
 local function state_bytes(m)
   local bytes = 0

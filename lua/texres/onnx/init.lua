@@ -15,6 +15,7 @@
 
 local core = require "texres.core"
 local json = require "texres.json"
+local plain = require "texres.plain"
 local raise = require "texres.raise"
 local check = require "texres.nn.check"
 local layers = require "texres.onnx.layers"
@@ -37,7 +38,7 @@ Graph.__index = Graph
 local function sorted_names(t)
   local names = {}
   for name in pairs(t) do names[#names + 1] = name end
-  table.sort(names)
+  plain.sort(names)
   return names
 end
 
@@ -90,7 +91,7 @@ function Graph:constant(m, name, t)
 end
 
 --- A number as a constant.
-function Graph:number(value) return add_constant(self, ("number %.9g"):format(value), core.tensor(value)) end
+function Graph:number(value) return add_constant(self, plain.format("number %.9g", value), core.tensor(value)) end
 
 local function transpose(self, x, order, channels_first)
   return self:node("Transpose", { x }, { perm = order }, { dims = 4, channels_first = channels_first })

@@ -2,6 +2,7 @@
 
 local core = require "texres.core"
 local optim = require "texres.optim"
+local plain = require "texres.plain"
 local functional = require "texres.nn.functional"
 local raise = require "texres.raise"
 
@@ -24,7 +25,7 @@ local function choose(what, name, choices)
   if choices[name] then return choices[name] end
   local names = {}
   for known in pairs(choices) do names[#names + 1] = known end
-  table.sort(names)
+  plain.sort(names)
   raise("Trainer: there is no %s %s; there are %s", what, tostring(name), table.concat(names, ", "))
 end
 

@@ -3,6 +3,7 @@
 local core = require "texres.core"
 local files = require "texres.files"
 local json = require "texres.json"
+local plain = require "texres.plain"
 local raise = require "texres.raise"
 local report = require "texres.report"
 
@@ -10,20 +11,22 @@ local record = {}
 
 --- Options as a person would type them: {"adamw", lr = 0.003} becomes "adamw, lr = 0.003".
 local function text_of(value)
-  if type(value) ~= "table" then return type(value) == "function" and "a Lua function" or tostring(value) end
+  if type(value) ~= "table" then return type(value) == "function" and "a Lua function" or plain.text(value) end
   local parts, names = {}, {}
   for _, item in ipairs(value) do parts[#parts + 1] = text_of(item) end
   for name in pairs(value) do
     if type(name) == "string" then names[#names + 1] = name end
   end
-  table.sort(names)
+  plain.sort(names)
   for _, name in ipairs(names) do parts[#parts + 1] = name .. " = " .. text_of(value[name]) end
   return table.concat(parts, ", ")
 end
 
 local function numbers(values)
   local parts = {}
-  for i, value in ipairs(type(values) == "number" and { values } or values) do parts[i] = ("%.4f"):format(value) end
+  for i, value in ipairs(type(values) == "number" and { values } or values) do
+    parts[i] = plain.format("%.4f", value)
+  end
   return table.concat(parts, ", ")
 end
 

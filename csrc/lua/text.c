@@ -1,0 +1,74 @@
+/* text.c - text that is the same under every locale: format, number_text, number_of, text_less (see texres/plain.lua). */
+#include "base/text.h"
+
+#include <string.h>
+
+#include "lua/binding.h"
+
+/* format(format, ...) -> what string.format, which is the upvalue, gives in the locale "C" */
+static int l_format(lua_State *L) {
+  lua_pushvalue(L, lua_upvalueindex(1));
+  lua_insert(L, 1);
+  void *before = tx_locale_enter();
+  int result = lua_pcall(L, lua_gettop(L) - 1, 1, 0); /* a __tostring may raise: the locale is put back first */
+  tx_locale_leave(before);
+  return result == LUA_OK ? 1 : lua_error(L);
+}
+
+/* number_text(value) -> the shortest of 15 to 17 digits that are read back as the same number; integers as they are */
+static int l_number_text(lua_State *L) {
+  char text[64];
+  if (lua_isinteger(L, 1)) {
+    tx_format(text, sizeof text, LUA_INTEGER_FMT, lua_tointeger(L, 1));
+  } else {
+    double value = luaL_checknumber(L, 1);
+    for (int digits = 15; digits <= 17; digits++) {
+      tx_format(text, sizeof text, "%.*g", digits, value);
+      if (tx_text_value(text) == value) break;
+    }
+  }
+  lua_pushstring(L, text);
+  return 1;
+}
+
+/* number_of(text) -> what tonumber gives in the locale "C"; nil when the text is no number */
+static int l_number_of(lua_State *L) {
+  size_t bytes;
+  const char *text = lua_type(L, 1) == LUA_TSTRING ? lua_tolstring(L, 1, &bytes) : NULL;
+  if (text != NULL) {
+    void *before = tx_locale_enter();
+    size_t used = lua_stringtonumber(L, text);
+    tx_locale_leave(before);
+    if (used == bytes + 1) return 1;
+  }
+  luaL_pushfail(L);
+  return 1;
+}
+
+/* text_less(a, b) -> whether a comes before b, compared byte by byte; Lua's < follows the locale */
+static int l_text_less(lua_State *L) {
+  size_t a_bytes, b_bytes;
+  const char *a = luaL_checklstring(L, 1, &a_bytes), *b = luaL_checklstring(L, 2, &b_bytes);
+  int order = memcmp(a, b, a_bytes < b_bytes ? a_bytes : b_bytes);
+  lua_pushboolean(L, order < 0 || (order == 0 && a_bytes < b_bytes));
+  return 1;
+}
+
+/* -- table ----------------------------------------------------------------------------------------------------------- */
+
+static const luaL_Reg functions[] = {
+    {"number_text", l_number_text},
+    {"number_of", l_number_of},
+    {"text_less", l_text_less},
+    {NULL, NULL},
+};
+
+void tx_lua_open_text(lua_State *L) {
+  luaL_setfuncs(L, functions, 0);
+  luaL_getsubtable(L, LUA_REGISTRYINDEX, LUA_LOADED_TABLE);
+  lua_getfield(L, -1, "string");
+  lua_getfield(L, -1, "format");
+  lua_pushcclosure(L, l_format, 1);
+  lua_setfield(L, -4, "format");
+  lua_pop(L, 2);
+}

@@ -1,0 +1,25 @@
+--- Plain text: the same under every locale. What is written to files and shown goes through here.
+--
+-- A host program may have set a locale. string.format, tostring and .. then write 0,5 for a half, tonumber takes "0,5"
+-- for one, and < puts names in the order of that country's dictionaries.
+--
+--     plain.format("loss %.4f", loss)     as string.format, with a decimal point
+--     plain.text(value)                   as tostring
+--     plain.exact(value)                  a number with all the digits that it takes to read the same one back
+--     plain.number "0.5"                  as tonumber; nil for "0,5" and for what is no text
+--     plain.sort(names)                   in the order of their bytes; plain.less(a, b) for table.sort
+
+local core = require "texres.core"
+
+local plain = { format = core.format, exact = core.number_text, number = core.number_of, less = core.text_less }
+
+--- Any value as tostring shows it.
+function plain.text(value) return plain.format("%s", value) end
+
+--- Sorts a list of strings in place, and returns it.
+function plain.sort(list)
+  table.sort(list, plain.less)
+  return list
+end
+
+return plain
