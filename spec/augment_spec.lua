@@ -221,6 +221,50 @@ describe("augment", function()
     end
   end)
 
+  it("changes contrast of each channel about its own mean", function()
+    local plain = batch(image(function(_, _, c) return c % 2 end, 5, 5, 3), 20) -- red and blue
+    for _, list in ipairs { { { "contrast", 1 } }, { { "cutout", size = 3 } } } do
+      assert.is_true(tr.allclose(apply(list, plain), plain, 1e-6))
+    end
+    local images = batch(noise_image(5, 5, 3), 20)
+    local out = apply({ { "contrast", 0.9 } }, images)
+    assert.is_true(tr.allclose(out:mean({ 2, 3 }), images:mean({ 2, 3 }), 1e-5, 1e-5))
+    assert.is_false(tr.allclose(out, images, 0.1))
+  end)
+
+  it("keeps NaN visible", function()
+    local images = batch(image(function(y, x) return y == 2 and x == 2 and 0 / 0 or 0.5 end, 4, 4))
+    for _, name in ipairs { "brightness", "contrast", "gamma", "noise", "blur", "flip", "rotate" } do
+      local sum = apply({ name }, images):sum():item()
+      assert.is_true(sum ~= sum, name)
+    end
+  end)
+
+  it("moves masks with their images and leaves their values alone", function()
+    local n = 30
+    local images = tr.cat({ tr.rand(n, 9, 9, 1), tr.rand(n, 9, 9, 1) }, 4)
+    local masks = (images:slice(4, 1, 1):gt(0.5)):to "f32"
+    local photometric = { "brightness", "contrast", "gamma", "noise", "blur", { "cutout", size = 3 } }
+    local augment = tr.data.augment(photometric)
+    local _, mix, same = augment:apply(images, { masks = masks })
+    assert.is_nil(mix)
+    assert.is_true(tr.allclose(same, masks, 0))
+    -- whatever draws stand before and between: the mask goes where the image goes
+    local moves = { "noise", { "brightness", 0 }, "flip", { "contrast", 0 }, "rotate90", { "crop", 2 },
+      { "cutmix", p = 1 } }
+    moves[1] = { "noise", sigma = 0 }
+    local thresholded = masks:expand(n, 9, 9, 2):contiguous()
+    local out, mixed, moved = tr.data.augment(moves):apply(thresholded, { seed = 3, masks = masks })
+    assert.is_true(mixed.lambda < 1)
+    assert.is_true(tr.allclose(out:slice(4, 1, 1), moved, 1e-5, 1e-5))
+    local smooth = tr.data.augment { { "rotate", 40 }, { "scale", 0.3 }, "mixup" }
+    local _, _, turned = smooth:apply(images, { masks = masks })
+    for _, value in ipairs(turned:flatten():totable()) do assert.is_true(value == 0 or value == 1) end
+    assert.is_false(tr.allclose(turned, masks, 0))
+    assert.error_matches(function() augment:apply(images, { masks = tr.zeros(n, 9, 8, 1) }) end,
+      "augment: masks are {30,9,8,1}, images {30,9,9,2}")
+  end)
+
   it("raises to a power", function()
     local images = batch(noise_image(5, 5, 1), 40) * 0.8 + 0.1
     local exponent = apply({ { "gamma", 0.5 } }, images):log() / images:log()
@@ -298,7 +342,7 @@ describe("augment", function()
 
   it("cuts out squares", function()
     local images, size = batch(noise_image(16, 16, 2), 30), 6
-    local out, mean = apply({ { "cutout", size = size } }, images), images[1]:mean():item()
+    local out, mean = apply({ { "cutout", size = size } }, images), images[1]:mean({ 1, 2 }):totable()
     local largest = 0
     for i = 1, 30 do
       local before, after = rows_of(images, i), rows_of(out, i)
@@ -306,8 +350,8 @@ describe("augment", function()
       for y = 1, 16 do
         for x = 1, 16 do
           if before[y][x][1] ~= after[y][x][1] then
-            assert.near(mean, after[y][x][1], 1e-6)
-            assert.near(mean, after[y][x][2], 1e-6)
+            assert.near(mean[1], after[y][x][1], 1e-6)
+            assert.near(mean[2], after[y][x][2], 1e-6)
             top, bottom, left, right = math.min(top, y), math.max(bottom, y), math.min(left, x), math.max(right, x)
             count = count + 1
           end

@@ -6,7 +6,6 @@ local support = require "spec.support"
 
 local fixtures = "spec/fixtures/data/"
 
-
 describe("what an integer image is worth", function()
   local folder, labels = support.folder(), { 1, 1 }
 

@@ -289,6 +289,66 @@ describe("loader", function()
     assert.are.equal(before, epochs(20))
   end)
 
+  it("hands out the batches before a damaged picture, names it, and goes on there when it is mended", function()
+    local folder = support.folder()
+    assert(tr.data.fabric({ count = 40, size = 8, seed = 2, classes = { "good" } }):save_folder(folder))
+    local set = assert(tr.data.folder { path = folder, cache = false })
+    local bad = set.meta.path[23]
+    local whole = support.read_file(bad)
+    for _, workers in ipairs { 0, 1, 3 } do
+      local loader = set:loader { batch = 8, workers = workers, epoch = 4 }
+      support.write_file(bad, whole:sub(1, -20))
+      for _, wanted in ipairs { 2, 0 } do
+        local seen = 0
+        local ok, message = pcall(function() for _ in loader:batches() do seen = seen + 1 end end)
+        assert.is_false(ok)
+        assert.matches(bad .. ": the PNG image is truncated", message, 1, true)
+        assert.are.equal(wanted, seen)
+        assert.are.same({ epoch = 4, batch = 2 }, loader:state_dict())
+      end
+      support.write_file(bad, whole)
+      local seen = 0
+      for _ in loader:batches() do seen = seen + 1 end
+      assert.are.equal(3, seen)
+    end
+  end)
+
+  it("loses no batch when memory runs out", function()
+    if os.getenv "ASAN_OPTIONS" then return pending "AddressSanitizer needs all of the address space" end
+    local file = support.write_file(support.folder() .. "/memory.lua", [[
+      local tr = require "texres"
+      local n, labels = 1200, {}
+      for i = 1, n do labels[i] = 1 end
+      local images = tr.arange(n):reshape(n, 1, 1, 1):to("f32"):expand(n, 512, 512, 1)
+      local set = tr.data.tensors { images = images, labels = labels }
+      for workers = 0, 2, 2 do
+        local augment = workers == 2 and { { "cutmix", p = 1 } } or nil
+        local loader = set:loader { batch = 30, workers = workers, augment = augment }
+        local step, _, _, pass <close> = loader:batches(1)
+        local kept, seen, failures = {}, 0, 0
+        while true do
+          local ok, batch = pcall(step)
+          if not ok then
+            assert(batch:find "not enough memory", batch)
+            assert(#kept > 0, batch)
+            for _, t in ipairs(kept) do t:free() end
+            collectgarbage() -- the views of them
+            kept, failures = {}, failures + 1
+          elseif batch then
+            kept[#kept + 1], seen = batch, seen + 1
+            assert(augment or batch[30]:max():item() == 30 * seen, "a batch was lost")
+          else
+            break
+          end
+        end
+        for _, t in ipairs(kept) do t:free() end
+        assert(seen == 40 and failures > 0, ("%d batches, %d failures"):format(seen, failures))
+      end
+    ]])
+    local ok, output = support.run { "sh", "-c", "ulimit -v 900000 && exec " .. support.lua .. " " .. file }
+    assert.is_true(ok, output)
+  end)
+
   it("says what is wrong with the options", function()
     local set = numbered(6)
     local function message(options) return select(2, pcall(set.loader, set, options)) end

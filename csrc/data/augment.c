@@ -39,8 +39,10 @@ tx_rng tx_augment_rng(uint64_t seed, uint64_t epoch, uint64_t sample, uint64_t t
 
 /* -- moving pixels --------------------------------------------------------------------------------------------------- */
 
-/* The image being worked on: `pixels` holds it, `spare` is free for the next version. */
+/* The image being worked on: `pixels` holds it, `spare` is free for the next version. A mask is moved as its image is, by
+ * whole pixels, and keeps its values: the steps that change values only draw their random numbers. */
 typedef struct picture {
+  bool mask;
   int64_t height, width, channels;
   float *pixels, *spare;
 } picture;
@@ -120,6 +122,10 @@ static void move_exactly(picture *p, const map *a) {
 static void sample(const picture *p, double x, double y, float *to) {
   int64_t x0 = (int64_t)x - (x < 0), y0 = (int64_t)y - (y < 0), c = p->channels, row = p->width * c;
   float fx = (float)(x - (double)x0), fy = (float)(y - (double)y0);
+  if (p->mask) {
+    fx = rintf(fx);
+    fy = rintf(fy);
+  }
   int64_t x1 = x0 + 1, y1 = y0 + 1;
   if (x0 < 0 || x1 >= p->width || y0 < 0 || y1 >= p->height) {
     x0 = tx_mirror(x0, p->width);
@@ -206,18 +212,28 @@ static void crop(const tx_transform *t, tx_rng *rng, map *a) {
 
 static int64_t values(const picture *p) { return p->height * p->width * p->channels; }
 
-static float mean_of(const picture *p) {
+static float mean_of(const picture *p, int64_t channel) {
   double sum = 0;
-  for (int64_t i = 0; i < values(p); i++) sum += (double)p->pixels[i];
-  return (float)(sum / (double)values(p));
+  for (int64_t i = channel; i < values(p); i += p->channels) sum += (double)p->pixels[i];
+  return (float)(sum / (double)(p->height * p->width));
 }
 
-static void stretch(picture *p, float gain, float offset) {
-  for (int64_t i = 0; i < values(p); i++) p->pixels[i] = p->pixels[i] * gain + offset;
+static void brighten(picture *p, float gain) {
+  if (p->mask) return;
+  for (int64_t i = 0; i < values(p); i++) p->pixels[i] *= gain;
 }
 
+static void spread_about_mean(picture *p, float gain) {
+  for (int64_t c = 0; c < p->channels && !p->mask; c++) {
+    float offset = mean_of(p, c) * (1 - gain);
+    for (int64_t i = c; i < values(p); i += p->channels) p->pixels[i] = p->pixels[i] * gain + offset;
+  }
+}
+
+/* NaN stays NaN. */
 static void gamma_curve(picture *p, float exponent) {
-  for (int64_t i = 0; i < values(p); i++) p->pixels[i] = powf(p->pixels[i] > 0 ? p->pixels[i] : 0.0f, exponent);
+  if (p->mask) return;
+  for (int64_t i = 0; i < values(p); i++) p->pixels[i] = powf(p->pixels[i] < 0 ? 0.0f : p->pixels[i], exponent);
 }
 
 /* ln x for x in (0, 1], and sine and cosine of a whole turn's part t in [0, 1), good to about 1e-4: plain arithmetic that
@@ -248,7 +264,7 @@ static void noise(picture *p, float sigma, uint64_t seed, uint64_t stream) {
   enum { BLOCK = 256 };
   uint32_t word[BLOCK];
   float normal[BLOCK];
-  for (int64_t start = 0; start < values(p); start += BLOCK) {
+  for (int64_t start = 0; start < values(p) && !p->mask; start += BLOCK) {
     for (int i = 0; i < BLOCK; i += 4) tx_philox(seed, stream, (uint64_t)(start + i), word + i);
     for (int i = 0; i < BLOCK / 2; i++) {
       float radius = sigma * sqrtf(-2.0f * rough_log(((float)(word[i] >> 8) + 1.0f) * 0x1p-24f));
@@ -263,17 +279,25 @@ static void noise(picture *p, float sigma, uint64_t seed, uint64_t stream) {
 }
 
 /* Squares may hang over the edge: their middle lies anywhere in the image. */
-static void cutout(picture *p, const tx_transform *t, tx_rng *rng) {
-  int64_t size = (int64_t)t->value[0], count = (int64_t)t->value[1];
-  float fill = isnan(t->value[2]) ? mean_of(p) : (float)t->value[2];
+static void cut_squares(picture *p, int64_t channel, float fill, int64_t size, int64_t count, tx_rng *rng) {
   for (int64_t i = 0; i < count; i++) {
     int64_t top = tx_rng_below(rng, p->height) - size / 2, left = tx_rng_below(rng, p->width) - size / 2;
     int64_t bottom = at_most(top + size, p->height), right = at_most(left + size, p->width);
     if (top < 0) top = 0;
     if (left < 0) left = 0;
+    if (p->mask) continue;
     for (int64_t y = top; y < bottom; y++)
-      for (int64_t v = left * p->channels; v < right * p->channels; v++)
-        p->pixels[y * p->width * p->channels + v] = fill;
+      for (int64_t x = left; x < right; x++) p->pixels[(y * p->width + x) * p->channels + channel] = fill;
+  }
+}
+
+/* The same squares in every channel: each draws them anew. */
+static void cutout(picture *p, const tx_transform *t, tx_rng *rng) {
+  const tx_rng start = *rng;
+  for (int64_t c = 0; c < p->channels; c++) {
+    *rng = start;
+    float fill = isnan(t->value[2]) ? mean_of(p, c) : (float)t->value[2];
+    cut_squares(p, c, fill, (int64_t)t->value[0], (int64_t)t->value[1], rng);
   }
 }
 
@@ -301,13 +325,11 @@ static void apply(const tx_transform *t, tx_rng *rng, picture *p, map *a) {
       crop(t, rng, a);
       break;
     case TX_BRIGHTNESS:
-      stretch(p, (float)within(t->value[0], rng), 0);
+      brighten(p, (float)within(t->value[0], rng));
       break;
-    case TX_CONTRAST: {
-      float gain = (float)within(t->value[0], rng);
-      stretch(p, gain, mean_of(p) * (1 - gain));
+    case TX_CONTRAST:
+      spread_about_mean(p, (float)within(t->value[0], rng));
       break;
-    }
     case TX_GAMMA:
       gamma_curve(p, (float)factor(t->value[0], rng));
       break;
@@ -316,9 +338,11 @@ static void apply(const tx_transform *t, tx_rng *rng, picture *p, map *a) {
       noise(p, sigma, rng->seed, tx_mix(rng->stream, tx_rng_u32(rng)));
       break;
     }
-    case TX_BLUR:
-      tx_blur(p->pixels, p->spare, p->height, p->width, p->channels, tx_rng_range(rng, 0, t->value[0]));
+    case TX_BLUR: {
+      double sigma = tx_rng_range(rng, 0, t->value[0]);
+      if (!p->mask) tx_blur(p->pixels, p->spare, p->height, p->width, p->channels, sigma);
       break;
+    }
     case TX_CUTOUT:
       cutout(p, t, rng);
       break;
@@ -327,9 +351,9 @@ static void apply(const tx_transform *t, tx_rng *rng, picture *p, map *a) {
   }
 }
 
-void tx_augment_image(const tx_augment *augment, tx_rng rng, int64_t height, int64_t width, int64_t channels,
-                      float *image, float *scratch) {
-  picture p = {.height = height, .width = width, .channels = channels, .pixels = image, .spare = scratch};
+/* All but mixup and cutmix. */
+static void augment_picture(const tx_augment *augment, tx_rng rng, picture p) {
+  float *image = p.pixels;
   map a = IDENTITY;
   for (int i = 0; i < augment->count; i++) {
     const tx_transform *t = &augment->step[i];
@@ -338,6 +362,16 @@ void tx_augment_image(const tx_augment *augment, tx_rng rng, int64_t height, int
   }
   settle(&p, &a);
   if (p.pixels != image) memcpy(image, p.pixels, (size_t)values(&p) * sizeof *image);
+}
+
+void tx_augment_image(const tx_augment *augment, tx_rng rng, int64_t height, int64_t width, int64_t channels,
+                      float *image, float *scratch) {
+  augment_picture(augment, rng, (picture){false, height, width, channels, image, scratch});
+}
+
+void tx_augment_mask(const tx_augment *augment, tx_rng rng, int64_t height, int64_t width, int64_t channels,
+                     float *mask, float *scratch) {
+  augment_picture(augment, rng, (picture){true, height, width, channels, mask, scratch});
 }
 
 /* -- mixing a batch -------------------------------------------------------------------------------------------------- */
@@ -403,7 +437,9 @@ void tx_augment_mix(const tx_mix_plan *plan, int64_t n, int64_t height, int64_t 
   for (int64_t i = 0; i < n; i++) {
     float *to = images + i * image;
     const float *other = scratch + (i + plan->shift) % n * image;
-    if (plan->kind == TX_MIXUP) {
+    if (plan->kind == TX_MIXUP && plan->masks) {
+      for (int64_t v = 0; v < image; v++) to[v] = fmaxf(to[v], other[v]);
+    } else if (plan->kind == TX_MIXUP) {
       float keep = (float)plan->lambda;
       for (int64_t v = 0; v < image; v++) to[v] = keep * to[v] + (1 - keep) * other[v];
     } else if (plan->right > plan->left) {

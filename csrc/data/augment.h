@@ -22,11 +22,11 @@ typedef enum tx_transform_kind {
   TX_SCALE,      /* by a factor within 1/(1+amount) .. 1+amount; bilinear */
   TX_CROP,       /* a window of the image's size, of the image with `padding` mirrored pixels on all sides */
   TX_BRIGHTNESS, /* x * factor within 1-amount .. 1+amount */
-  TX_CONTRAST,   /* mean + (x - mean) * factor within 1-amount .. 1+amount */
+  TX_CONTRAST,   /* the same about the mean of the channel */
   TX_GAMMA,      /* max(x, 0) ^ exponent within 1/(1+amount) .. 1+amount */
   TX_NOISE,      /* x + normal noise with a deviation within 0 .. sigma */
   TX_BLUR,       /* Gaussian with a deviation of 0 .. sigma pixels */
-  TX_CUTOUT,     /* `count` squares of `size` pixels become `fill`, or the image's mean when fill is NaN */
+  TX_CUTOUT,     /* `count` squares of `size` pixels become `fill`, or the channel's mean when fill is NaN */
   TX_MIXUP,      /* lambda a + (1-lambda) b for pairs of a batch, lambda ~ Beta(alpha, alpha) */
   TX_CUTMIX,     /* a rectangle of b pasted into a; lambda is the share that is left of a */
   TX_TRANSFORM_COUNT
@@ -66,9 +66,14 @@ tx_rng tx_augment_rng(uint64_t seed, uint64_t epoch, uint64_t sample, uint64_t t
 void tx_augment_image(const tx_augment *augment, tx_rng rng, int64_t height, int64_t width, int64_t channels,
                       float *image, float *scratch);
 
+/* The same for the mask that belongs to an image of this size and these random numbers: it is moved with the image, each value
+ * from the nearest pixel; what changes the image's values leaves it alone. */
+void tx_augment_mask(const tx_augment *augment, tx_rng rng, int64_t height, int64_t width, int64_t channels,
+                     float *mask, float *scratch);
+
 /* How a batch is to be mixed. Sample i is mixed with sample (i + shift) % n of the same batch. */
 typedef struct tx_mix_plan {
-  bool wanted;
+  bool wanted, masks;     /* masks: of two that mixup mixes both are seen, the larger value of each pixel */
   tx_transform_kind kind; /* TX_MIXUP or TX_CUTMIX */
   double lambda;          /* share of the first image in the labels */
   int64_t shift;

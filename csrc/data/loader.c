@@ -128,12 +128,16 @@ tx_status tx_loader_order(const tx_loader *loader, uint64_t epoch, int64_t *orde
 
 /* -- a pass ---------------------------------------------------------------------------------------------------------- */
 
-/* A place in the ring. Batch b uses slot b % slots. */
+/* A place in the ring. Batch b uses slot b % slots. What fails in it is told when the batch is asked for, so that the batches
+ * before it come out; the batch is filled anew when it is asked for once more. */
 typedef struct slot {
   tx_tensor *images, *labels;
   int64_t samples;
-  int64_t taken; /* samples that a worker has begun with */
-  int64_t done;  /* samples that are in place */
+  int64_t taken;  /* samples that a worker has begun with */
+  int64_t done;   /* samples that are in place, or have failed */
+  int64_t failed; /* the earliest sample that has failed, if status is not TX_OK */
+  tx_status status;
+  char message[TX_MESSAGE_SIZE];
 } slot;
 
 struct tx_pass {
@@ -151,10 +155,8 @@ struct tx_pass {
 
   pthread_mutex_t lock; /* of what follows, of opened, and of the slots' counts */
   pthread_cond_t work;  /* there is something to fill, or `stop` */
-  pthread_cond_t ready; /* a batch is complete, or `status` */
+  pthread_cond_t ready; /* a batch is complete, or has failed */
   bool stop;
-  tx_status status; /* the first failure of a worker, with its message */
-  char message[TX_MESSAGE_SIZE];
 };
 
 static atomic_int threads_alive;
@@ -193,9 +195,10 @@ static tx_status fill_sample(const tx_pass *pass, const slot *s, int64_t batch, 
   return TX_OK;
 }
 
-static tx_status fill_piece(const tx_pass *pass, const slot *s, int64_t batch, int64_t from, int64_t count,
+/* On failure *from has become the sample that failed. */
+static tx_status fill_piece(const tx_pass *pass, const slot *s, int64_t batch, int64_t *from, int64_t count,
                             float *scratch) {
-  for (int64_t i = from; i < from + count; i++) TX_TRY(fill_sample(pass, s, batch, i, scratch));
+  for (int64_t end = *from + count; *from < end; ++*from) TX_TRY(fill_sample(pass, s, batch, *from, scratch));
   return TX_OK;
 }
 
@@ -213,10 +216,19 @@ static bool take_piece(tx_pass *pass, int64_t *batch, int64_t *from, int64_t *co
   return false;
 }
 
-static void note_failure(tx_pass *pass, tx_status status) {
-  if (pass->status != TX_OK) return;
-  pass->status = status;
-  snprintf(pass->message, sizeof pass->message, "%s", tx_message());
+/* Keeps this thread's message as that of a sample, unless an earlier one has failed too. Called with the lock held. */
+static void note_failure(slot *s, int64_t sample, tx_status status) {
+  if (s->status != TX_OK && s->failed < sample) return;
+  s->status = status;
+  s->failed = sample;
+  snprintf(s->message, sizeof s->message, "%s", tx_message());
+}
+
+/* Lets a batch that has failed be filled from its start. Called with the lock held. */
+static void start_over(tx_pass *pass, slot *s) {
+  s->taken = s->done = 0;
+  s->status = TX_OK;
+  pthread_cond_broadcast(&pass->work);
 }
 
 typedef struct worker {
@@ -230,18 +242,18 @@ static void *work(void *argument) {
   int64_t batch, from, count;
   tx_dealloc(argument);
   pthread_mutex_lock(&pass->lock);
-  while (!pass->stop && pass->status == TX_OK) {
+  while (!pass->stop) {
     if (!take_piece(pass, &batch, &from, &count)) {
       pthread_cond_wait(&pass->work, &pass->lock);
       continue;
     }
     slot *s = &pass->slot[batch % pass->slots];
     pthread_mutex_unlock(&pass->lock);
-    tx_status status = fill_piece(pass, s, batch, from, count, me.scratch);
+    tx_status status = fill_piece(pass, s, batch, &from, count, me.scratch);
     pthread_mutex_lock(&pass->lock);
     s->done += count;
-    if (status != TX_OK) note_failure(pass, status);
-    if (s->done == s->samples || status != TX_OK) pthread_cond_signal(&pass->ready);
+    if (status != TX_OK) note_failure(s, from, status);
+    if (s->done == s->samples) pthread_cond_signal(&pass->ready);
   }
   pthread_mutex_unlock(&pass->lock);
   atomic_fetch_sub(&threads_alive, 1);
@@ -333,19 +345,22 @@ tx_status tx_pass_start(tx_loader *loader, uint64_t epoch, int64_t first, tx_pas
 }
 
 /* Fills the batch on this thread. */
-static tx_status fill_here(tx_pass *pass, slot *s) {
-  TX_TRY(fill_piece(pass, s, pass->next, s->taken, s->samples - s->taken, pass->scratch));
-  s->taken = s->done = s->samples;
-  return TX_OK;
+static tx_status fill_here(const tx_pass *pass, const slot *s) {
+  int64_t from = 0;
+  return fill_piece(pass, s, pass->next, &from, s->samples, pass->scratch);
 }
 
 static tx_status wait_for(tx_pass *pass, slot *s) {
   if (pass->workers == 0) return fill_here(pass, s);
   pthread_mutex_lock(&pass->lock);
-  while (s->done < s->samples && pass->status == TX_OK) pthread_cond_wait(&pass->ready, &pass->lock);
-  tx_status status = pass->status;
+  while (s->done < s->samples) pthread_cond_wait(&pass->ready, &pass->lock);
+  tx_status status = s->status;
+  if (status != TX_OK) {
+    tx_fail(status, "%s", s->message);
+    start_over(pass, s);
+  }
   pthread_mutex_unlock(&pass->lock);
-  return status == TX_OK ? TX_OK : tx_fail(status, "%s", pass->message);
+  return status;
 }
 
 /* Mixes the images of a batch that is complete, as the recipe asks. */
@@ -371,6 +386,7 @@ static tx_status mix(const tx_pass *pass, tx_batch *batch) {
 tx_status tx_pass_next(tx_pass *pass, tx_batch *batch, bool *end) {
   *end = pass->next >= pass->batches;
   if (*end) return TX_OK;
+  TX_TRY(open_slots(pass));
   slot *s = &pass->slot[pass->next % pass->slots];
   TX_TRY(wait_for(pass, s));
   *batch = (tx_batch){.images = s->images, .labels = s->labels, .lambda = 1};
@@ -379,12 +395,8 @@ tx_status tx_pass_next(tx_pass *pass, tx_batch *batch, bool *end) {
   pthread_mutex_lock(&pass->lock);
   pass->next++;
   pthread_mutex_unlock(&pass->lock);
-  tx_status status = open_slots(pass);
-  if (status == TX_OK) return TX_OK;
-  tx_unref(batch->images);
-  tx_unref(batch->labels);
-  tx_unref(batch->other_labels);
-  return status;
+  (void)open_slots(pass); /* where memory runs out the next call tries again, and says so */
+  return TX_OK;
 }
 
 void tx_pass_stop(tx_pass *pass) {

@@ -70,7 +70,8 @@ typedef struct tx_batch {
 
 /* Starts at batch `first` (0-based) of an epoch. */
 tx_status tx_pass_start(tx_loader *loader, uint64_t epoch, int64_t first, tx_pass **out);
-/* The next batch (new references), waiting for it if need be; *end after the last one. */
+/* The next batch (new references), waiting for it if need be; *end after the last one. After a failure the same batch is next:
+ * no batch is lost. */
 tx_status tx_pass_next(tx_pass *pass, tx_batch *batch, bool *end);
 /* Stops the workers, waits for them, frees the pass; NULL is ignored. */
 void tx_pass_stop(tx_pass *pass);

@@ -123,11 +123,11 @@ static int l_augment(lua_State *L) {
   return 1;
 }
 
-/* The images of `t` at 1, as f32 {N,H,W,C}; pushes the copy. */
-static tx_tensor *push_f32_copy(lua_State *L, const tx_tensor *t) {
+/* The images of `t`, as f32 {N,H,W,C}; pushes the copy. */
+static tx_tensor *push_f32_copy(lua_State *L, const tx_tensor *t, const char *what) {
   tx_tensor *copy;
   if (t->dims != 4 || !tx_dtype_is_float(t->dtype))
-    tx_error(L, "augment: images f32 {N,H,W,C} wanted, got %s %s", tx_dtype_name(t->dtype), tx_shape_of(t));
+    tx_error(L, "augment: %s f32 {N,H,W,C} wanted, got %s %s", what, tx_dtype_name(t->dtype), tx_shape_of(t));
   tx_status status = tx_empty(TX_F32, 4, t->shape, &copy);
   if (status != TX_OK) tx_raise(L, status);
   tx_push_tensor(L, copy);
@@ -136,43 +136,75 @@ static tx_tensor *push_f32_copy(lua_State *L, const tx_tensor *t) {
   return copy;
 }
 
-/* Mixes images as batch number `batch`; pushes the mix {shift =, lambda =} or nil. */
-static tx_status push_mix(lua_State *L, const tx_augment *augment, uint64_t seed, uint64_t epoch, tx_tensor *images) {
-  const int64_t *s = images->shape;
-  tx_mix_plan plan = tx_augment_plan_mix(augment, seed, epoch, 0, s[0], s[1], s[2]);
-  if (!plan.wanted) {
-    lua_pushnil(L);
-    return TX_OK;
+typedef void change_fn(const tx_augment *augment, tx_rng rng, int64_t height, int64_t width, int64_t channels,
+                       float *image, float *scratch);
+
+/* Changes images or masks one by one; image i is sample i. */
+static tx_status change_all(const tx_augment *augment, uint64_t seed, uint64_t epoch, tx_tensor *images,
+                            change_fn *change) {
+  const int64_t *s = images->shape, size = s[1] * s[2] * s[3];
+  float *scratch = tx_alloc((size_t)size * sizeof *scratch);
+  if (scratch == NULL) return TX_ENOMEM;
+  for (int64_t i = 0; i < s[0]; i++) {
+    tx_rng rng = tx_augment_rng(seed, epoch, (uint64_t)i, 0);
+    change(augment, rng, s[1], s[2], s[3], tx_f32(images) + i * size, scratch);
   }
-  tx_tensor *scratch;
-  TX_TRY(tx_empty_like(images, &scratch));
-  tx_augment_mix(&plan, s[0], s[1], s[2], s[3], tx_f32(images), tx_f32(scratch));
-  tx_unref(scratch);
-  lua_createtable(L, 0, 2);
-  lua_pushinteger(L, (lua_Integer)plan.shift);
-  lua_setfield(L, -2, "shift");
-  lua_pushnumber(L, plan.lambda);
-  lua_setfield(L, -2, "lambda");
+  tx_dealloc(scratch);
   return TX_OK;
 }
 
-/* augment:apply(images, {seed = 0, epoch = 1}) -> new images f32 {N,H,W,C}; image i is treated as sample i. With mixup
- * or cutmix also {shift =, lambda =}: image i was mixed with image (i + shift) modulo N, of which 1 - lambda is seen. */
+/* Mixes images or masks as planned. */
+static tx_status mix_all(const tx_mix_plan *plan, tx_tensor *images) {
+  const int64_t *s = images->shape;
+  tx_tensor *scratch;
+  TX_TRY(tx_empty_like(images, &scratch));
+  tx_augment_mix(plan, s[0], s[1], s[2], s[3], tx_f32(images), tx_f32(scratch));
+  tx_unref(scratch);
+  return TX_OK;
+}
+
+/* The masks of the options at `arg`, as f32 copies that fit the images; pushes them, or nil. */
+static tx_tensor *push_masks(lua_State *L, int arg, const tx_tensor *images) {
+  if (!lua_istable(L, arg) || lua_getfield(L, arg, "masks") == LUA_TNIL) {
+    lua_pushnil(L);
+    return NULL;
+  }
+  tx_tensor *masks = push_f32_copy(L, tx_check_tensor(L, lua_gettop(L)), "masks");
+  if (memcmp(masks->shape, images->shape, 3 * sizeof *masks->shape) != 0)
+    tx_error(L, "augment: masks are %s, images %s", tx_shape_of(masks), tx_shape_of(images));
+  return masks;
+}
+
+/* augment:apply(images, {seed = 0, epoch = 1, masks =}) -> new images f32 {N,H,W,C}; image i is treated as sample i. With mixup
+ * or cutmix also {shift =, lambda =}: image i was mixed with image (i + shift) modulo N, of which 1 - lambda is seen. With masks
+ * also these, moved and mixed as the images are. */
 static int l_augment_apply(lua_State *L) {
   const tx_augment *augment = luaL_checkudata(L, 1, AUGMENT_TYPE);
-  const tx_tensor *given = tx_check_tensor(L, 2);
+  lua_settop(L, 3);
   uint64_t seed = (uint64_t)tx_option_int(L, 3, "augment", "seed", 0);
   uint64_t epoch = (uint64_t)tx_option_int(L, 3, "augment", "epoch", 1);
-  tx_tensor *images = push_f32_copy(L, given);
-  const int64_t *s = images->shape, size = s[1] * s[2] * s[3];
-  float *scratch = tx_alloc((size_t)size * sizeof *scratch);
-  if (scratch == NULL) return tx_raise(L, TX_ENOMEM);
-  for (int64_t i = 0; i < s[0]; i++)
-    tx_augment_image(augment, tx_augment_rng(seed, epoch, (uint64_t)i, 0), s[1], s[2], s[3], tx_f32(images) + i * size,
-                     scratch);
-  tx_dealloc(scratch);
-  tx_status status = push_mix(L, augment, seed, epoch, images);
-  return status == TX_OK ? 2 : tx_raise(L, status);
+  tx_tensor *images = push_f32_copy(L, tx_check_tensor(L, 2), "images"), *masks = push_masks(L, 3, images);
+  int masks_at = lua_gettop(L);
+  const int64_t *s = images->shape;
+  tx_mix_plan plan = tx_augment_plan_mix(augment, seed, epoch, 0, s[0], s[1], s[2]);
+  tx_status status = change_all(augment, seed, epoch, images, tx_augment_image);
+  if (status == TX_OK && masks != NULL) status = change_all(augment, seed, epoch, masks, tx_augment_mask);
+  if (status == TX_OK && plan.wanted) status = mix_all(&plan, images);
+  plan.masks = true;
+  if (status == TX_OK && plan.wanted && masks != NULL) status = mix_all(&plan, masks);
+  if (status != TX_OK) return tx_raise(L, status);
+  lua_pushvalue(L, 4);
+  lua_pushnil(L);
+  if (plan.wanted) {
+    lua_createtable(L, 0, 2);
+    lua_pushinteger(L, (lua_Integer)plan.shift);
+    lua_setfield(L, -2, "shift");
+    lua_pushnumber(L, plan.lambda);
+    lua_setfield(L, -2, "lambda");
+    lua_replace(L, -2);
+  }
+  lua_pushvalue(L, masks_at);
+  return 3;
 }
 
 /* -- Loader: the recipe ---------------------------------------------------------------------------------------------- */
@@ -345,7 +377,7 @@ static int l_loader_start(lua_State *L) {
   return status == TX_OK ? 1 : tx_raise(L, status);
 }
 
-/* Three handles are pushed closed before the batch is asked for, so that no batch is lost when memory for them runs out.
+/* All that takes memory is pushed before the batch is asked for, so that no batch is lost when there is none.
  *
  * pass:next() -> images f32 {n,H,W,C}, labels i64 {n}, mix ({labels = i64 {n}, lambda = number}) or nil; nothing at the
  * end. An image that can't be decoded raises. */
@@ -357,6 +389,8 @@ static int l_pass_next(lua_State *L) {
   lua_createtable(L, 0, 2);
   tx_tensor **other = tx_new_handle(L);
   lua_setfield(L, 4, "labels");
+  lua_pushnumber(L, 1);
+  lua_setfield(L, 4, "lambda"); /* makes room for the number that is set below */
   tx_batch batch;
   bool end;
   tx_status status = tx_pass_next(*handle, &batch, &end);
