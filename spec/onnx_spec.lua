@@ -135,6 +135,34 @@ describe("ONNX export", function()
     assert.same({ "Gemm", "Add", "Identity" }, (read(path)))
   end)
 
+  it("keeps constants apart that modules outside of the attributes call the same", function()
+    local Pair = nn.Module "Pair"
+    function Pair:init()
+      self._a, self._b = nn.Linear(2, 2), nn.Linear(2, 2)
+      self.mean = nn.Parameter(tr.ones(2))
+    end
+    function Pair:forward(x) return self._b(self._a(x)) + self.mean end
+    function Pair:to_onnx(graph, x)
+      x = graph:module(self._b, graph:module(self._a, x))
+      return graph:node("Add", { x, graph:constant(self, "mean", self.mean) }, {}, x)
+    end
+    local path = support.folder() .. "/x.onnx"
+    assert.is_true(Pair():export_onnx(path, { input = { 2 }, normalization = { mean = 0.5 } }))
+    local names = {}
+    for name in pairs(select(2, read(path))) do names[#names + 1] = name end
+    table.sort(names)
+    assert.same({ "bias", "bias_", "mean", "mean_", "weight", "weight_" }, names)
+  end)
+
+  it("takes f64 models, and what fuse() leaves alone", function()
+    local path = support.folder() .. "/x.onnx"
+    assert.is_true(tr.models.textile({ width = 2 }):to("f64"):export_onnx(path, { input = { 16, 16, 1 } }))
+    local net = nn.Concat { nn.Conv2d(1, 1, 1), nn.BatchNorm(1) }
+    assert.is_true(net:fuse():export_onnx(path, { input = { 4, 4, 1 } }))
+    assert.same({ "Transpose", "Conv", "Transpose", "BatchNormalization", "Concat", "Transpose", "Identity" },
+      (read(path)))
+  end)
+
   it("says what is wrong", function()
     local net = nn.Linear(2, 2)
     assert.error_matches(function() net:export_onnx "x.onnx" end, "the option input, the shape of one input {H,W,C},")

@@ -15,8 +15,9 @@
 local json = require "texres.json"
 local raise = require "texres.raise"
 local safetensors = require "texres.safetensors"
-local initialize = require "texres.nn.initialize"
+local architecture = require "texres.nn.architecture"
 local module = require "texres.nn.module"
+local state = require "texres.nn.state"
 
 require "texres.nn" -- the classes that files name
 
@@ -35,13 +36,24 @@ local function check_contents(contents)
   end
 end
 
+-- Says, once for each model and file, that a file can't be read back by itself.
+local warned = setmetatable({}, { __mode = "k" })
+local function warn_of(path, model, obstacle)
+  warned[model] = warned[model] or {}
+  if warned[model][path] then return end
+  warned[model][path] = true
+  require("texres").warn(("%s: saved without architecture, so texres.load(path) cannot rebuild the model: %s. To use "
+    .. "the file, build the model in the script and call texres.load(path, model)"):format(path, obstacle))
+end
+
 --- Writes a checkpoint; see above. True, or nil and a message.
 function checkpoint.save(path, contents)
   check_contents(contents)
-  local described, architecture = pcall(contents.model.config, contents.model)
+  local described, obstacle = architecture.tried(contents.model)
+  if not described then warn_of(path, contents.model, obstacle) end
   local text, problem = json.encode {
     format = 1,
-    architecture = described and architecture or nil,
+    architecture = described,
     classes = contents.classes, normalization = contents.normalization, input = contents.input, extra = contents.extra,
   }
   if not text then return nil, ("%s: %s"):format(path, problem) end
@@ -78,38 +90,47 @@ local weights = {
   BatchNorm = function(channels) return 4.0 * channels end,
 }
 
--- The number of weights in a description of modules; raises where it is no such thing.
-local function count_weights(data)
-  if type(data) ~= "table" then return 0 end
-  local arguments, count = type(data.arguments) == "table" and data.arguments or {}, 0
+-- Adds up the weights in a description of modules: `count.all`, and those of layers of different sizes (`count.apart`),
+-- each once. Raises where it is no such thing.
+local function count_weights(data, count)
+  if type(data) ~= "table" then return count end
+  local given = type(data.arguments) == "table" and data.arguments or {}
   if weights[data.module] then
-    count = weights[data.module](arguments["1"] or arguments[1], arguments["2"] or arguments[2],
-      arguments["3"] or arguments[3], arguments["4"] or arguments[4])
+    local n = weights[data.module](given["1"] or given[1], given["2"] or given[2], given["3"] or given[3],
+      given["4"] or given[4])
+    count.all = count.all + n
+    local kind = data.module .. n
+    if not count[kind] then count[kind], count.apart = true, count.apart + n end
   end
-  for _, value in pairs(data) do count = count + count_weights(value) end
+  for _, value in pairs(data) do count_weights(value, count) end
   return count
 end
 
--- A description may ask for far more memory than the file has data for; then it is not worth building.
-local function check_size(architecture, tensors)
+-- A description may ask for far more memory than the file has data for; then it is not worth building. Tied layers are
+-- described each by itself, but have their weights once: no sensible model has more than 16 of each on average.
+local function check_size(description, tensors)
   local have = 0
   for _, t in pairs(tensors) do have = have + t:numel() end
-  local ok, want = pcall(count_weights, architecture)
-  if not ok or want ~= want or want > have then return nil, "the architecture does not fit the tensors in the file" end
+  local ok, want = pcall(count_weights, description, { all = 0, apart = 0 })
+  if not ok or not (want.apart <= have and want.all <= 16 * have) then
+    return nil, "the architecture does not fit the tensors in the file"
+  end
   return true
 end
 
 -- Builds the model that the metadata describe, and fills it. Files may hold anything, so every failure is caught.
 local function build(info, tensors)
   if info.architecture == nil then
-    return nil, "the file holds no architecture; build the model in the script and use model:load(path)"
+    return nil, "the file holds no architecture; build the model in the script and call texres.load(path, model)"
   end
   local fits, misfit = check_size(info.architecture, tensors)
   if not fits then return nil, misfit end
-  local ok, model = pcall(initialize.undrawn, module.Module.from_config, info.architecture)
+  local ok, model = pcall(architecture.build, info.architecture)
   if not ok then return nil, tostring(model) end
-  local loaded, problem = pcall(model.load_state_dict, model, checkpoint.model_part(tensors))
-  if not loaded then return nil, tostring(problem) end
+  local part = checkpoint.model_part(tensors)
+  if info.architecture.tied == nil then architecture.tie_missing(model, part) end
+  local adopted, problem = state.adopt(model, part)
+  if not adopted then return nil, problem .. "; build the model in the script and call texres.load(path, model)" end
   return model
 end
 

@@ -59,7 +59,7 @@ end
 local function normalize(self, batch)
   local float = batch:to "f32"
   if batch.dtype == "u8" or batch.dtype == "i64" then float = float * (1 / 255) end
-  return (float - self._mean) * self._scale
+  return ((float - self._mean) * self._scale):to(module.float_dtype(self.model))
 end
 
 local function answer(self, probabilities)

@@ -20,6 +20,8 @@ activation.LeakyReLU = LeakyReLU
 
 function LeakyReLU:init(slope) self.slope = check.number("LeakyReLU", "slope", slope or 0.01, -1e3, 1e3) end
 
+function LeakyReLU:constructor_arguments() return { self.slope, n = 1 } end
+
 function LeakyReLU:forward(x) return F.leaky_relu(x, self.slope) end
 
 return activation

@@ -29,6 +29,16 @@ function Conv2d:init(c_in, c_out, kernel, options)
   self.stride, self.padding, self.dilation, self.groups = options.stride, options.padding, options.dilation, groups
 end
 
+function Conv2d:constructor_arguments()
+  local rows, columns, c_in, c_out = self.weight:size()
+  local options = module.changed_options(self, { stride = 1, padding = 0, dilation = 1, groups = 1 })
+  if not rawget(self, "bias") then
+    options = options or {}
+    options.bias = false
+  end
+  return { c_in * self.groups, c_out, rows == columns and rows or { rows, columns }, options, n = options and 4 or 3 }
+end
+
 -- `norm`, `relu` and `residual` are given by containers that found them to follow: a BatchNorm, true for ReLU, a
 -- tensor; `add_last`: the residual follows the ReLU.
 function Conv2d:forward(x, norm, relu, residual, add_last)

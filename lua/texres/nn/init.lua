@@ -2,6 +2,9 @@
 
 local module = require "texres.nn.module"
 
+require "texres.nn.state" -- these add methods to Module
+require "texres.nn.architecture"
+
 local nn = {
   Module = module.Module,
   Parameter = module.Parameter,
@@ -13,7 +16,10 @@ local nn = {
 }
 
 for _, file in ipairs { "container", "conv", "norm", "linear", "activation", "pool", "shape" } do
-  for name, class in pairs(require("texres.nn." .. file)) do nn[name] = class end
+  for name, class in pairs(require("texres.nn." .. file)) do
+    nn[name] = class
+    class._forward = class.forward
+  end
 end
 
 return nn

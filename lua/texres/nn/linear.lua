@@ -20,6 +20,12 @@ function Linear:init(n_in, n_out, options)
   if options.bias then self.bias = module.Parameter(initialize.uniform(core.zeros(n_out), -bound, bound)) end
 end
 
+function Linear:constructor_arguments()
+  local n_in, n_out = self.weight:size()
+  if rawget(self, "bias") then return { n_in, n_out, n = 2 } end
+  return { n_in, n_out, { bias = false }, n = 3 }
+end
+
 function Linear:forward(x)
   return F.linear(x, self.weight, rawget(self, "bias"))
 end

@@ -31,17 +31,19 @@ local function is_module(value)
   return type(meta) == "table" and rawget(meta, "_module") == true
 end
 
--- Whether m is of just this class, with nothing of its own in the place of forward.
+-- Whether m is of just this class of the library, with nothing else in the place of forward, neither in the object nor
+-- in the class (`_forward` is what the library put there: see texres.nn).
 local function is_plain(m, class)
-  return m ~= nil and getmetatable(m) == class and rawget(m, "forward") == nil
+  return m ~= nil and getmetatable(m) == class and rawget(m, "forward") == nil and class.forward == class._forward
 end
 
 -- Whether m surely returns another tensor than its input, and keeps no reference to that: then a container may give
 -- the input's memory back at once. Classes say so by `keeps_nothing`, true or a function of the object; derived
 -- classes and objects with a forward of their own are not trusted.
 local function keeps_nothing(m)
-  if rawget(m, "forward") then return false end
-  local says = rawget(getmetatable(m), "keeps_nothing")
+  local class = getmetatable(m)
+  if rawget(m, "forward") or rawget(class, "forward") ~= rawget(class, "_forward") then return false end
+  local says = rawget(class, "keeps_nothing")
   if type(says) == "function" then return says(m) end
   return says == true
 end
@@ -91,34 +93,56 @@ local function prepare(self)
   return self
 end
 
--- Calls visit(name, value, owner, key) for every tensor and module below `self`, each once, parents first.
-local function walk(self, visit)
-  local seen = {}
+-- Calls visit(name, value, owner, key, t) for every tensor and module below `self`, each once, parents first: it is
+-- t[key], and an attribute of the module `owner` (nil inside plain tables). Where it stands again, under another name,
+-- again(name, value, owner, key, t, first) is called instead, with its first name.
+local function walk(self, visit, again)
+  local names, on_the_way = { [self] = "" }, {}
   local visit_table
-  local function visit_value(name, value, owner, key)
-    if is_tensor(value) then
-      if not seen[value] then
-        seen[value] = true
-        visit(name, value, owner, key)
+  local function visit_value(name, value, owner, key, t)
+    local has_parts = is_module(value)
+    if has_parts or is_tensor(value) then
+      if names[value] then
+        if again then again(name, value, owner, key, t, names[value]) end
+        return
       end
-    elseif type(value) == "table" and not seen[value] then
-      if is_module(value) then
-        seen[value] = true
-        visit(name, value, owner, key)
-        visit_table(value, value._order, name .. ".", value)
-      elseif getmetatable(value) == nil then
-        seen[value] = true
-        visit_table(value, sorted_keys(value), name .. ".", nil)
-      end
+      names[value] = name
+      visit(name, value, owner, key, t)
+      if has_parts then visit_table(value, value._order, name .. ".", value) end
+    elseif type(value) == "table" and getmetatable(value) == nil and not on_the_way[value] then
+      on_the_way[value] = true
+      visit_table(value, sorted_keys(value), name .. ".", nil)
+      on_the_way[value] = nil
     end
   end
   function visit_table(t, keys, prefix, owner)
     for _, key in ipairs(keys) do
-      if not is_private(key) then visit_value(prefix .. key, t[key], owner, key) end
+      if not is_private(key) then visit_value(prefix .. key, t[key], owner, key, t) end
     end
   end
-  seen[self] = true
   visit_table(self, self._order, "", self)
+end
+
+--- What stands in several places: a table from each further name to the first one, {["3"] = "1", ["5.weight"] =
+-- "4.weight"}; below a module that stands again nothing is named.
+local function aliases(self)
+  local list = {}
+  walk(self, function() end, function(name, _, _, _, _, first) list[name] = first end)
+  return list
+end
+
+--- Puts change(t) in the place of every tensor t, in all the places where it stands.
+local function replace_tensors(self, change)
+  local places, changed = {}, {}
+  local function note(_, value, _, key, t)
+    if is_tensor(value) then places[#places + 1] = { t, key, value } end
+  end
+  walk(self, note, note)
+  for _, place in ipairs(places) do
+    local t, key, value = table.unpack(place)
+    changed[value] = changed[value] or change(value)
+    t[key] = changed[value]
+  end
 end
 
 -- Calling ------------------------------------------------------------------------------------------------------------
@@ -265,6 +289,29 @@ local function parameter(t)
   return t
 end
 
+--- Those of an object's attributes that aren't what `defaults` has, as the options of its constructor; nil for none.
+local function changed_options(self, defaults)
+  local options
+  for name, default in pairs(defaults) do
+    if self[name] ~= default then
+      options = options or {}
+      options[name] = self[name]
+    end
+  end
+  return options
+end
+
+-- Names of classes ---------------------------------------------------------------------------------------------------
+
+local registry = {} -- name -> constructor
+
+--- Makes modules of a class (or of a constructor function) known by name, so that checkpoints can rebuild them.
+local function register(name, constructor)
+  if type(name) ~= "string" then raise("nn.register: the name is a string, got %s", type(name)) end
+  registry[name] = constructor
+  return constructor
+end
+
 -- Looking inside -----------------------------------------------------------------------------------------------------
 
 -- Entries {name, value} of one kind, in order.
@@ -369,21 +416,24 @@ end
 
 --- Converts parameters and buffers of a float dtype to `dtype` ("f32" or "f64"); they become new tensors. Returns self.
 function Module:to(dtype)
-  local function convert(t, keys, done)
-    for _, key in ipairs(keys) do
-      local value = not is_private(key) and t[key] or nil
-      if is_tensor(value) and (value.dtype == "f32" or value.dtype == "f64") and value.dtype ~= dtype then
-        done[value] = done[value] or value:detach():to(dtype)
-        done[value].requires_grad = value.requires_grad
-        t[key] = done[value]
-      elseif type(value) == "table" and not is_module(value) and getmetatable(value) == nil then
-        convert(value, sorted_keys(value), done)
-      end
-    end
-  end
-  local done = {} -- a tensor that stands in two places stays one tensor
-  for _, m in ipairs(self:modules()) do convert(m, m._order, done) end
+  if dtype ~= "f32" and dtype ~= "f64" then raise("to: a module is \"f32\" or \"f64\", got %s", tostring(dtype)) end
+  replace_tensors(self, function(t)
+    if t.dtype == dtype or (t.dtype ~= "f32" and t.dtype ~= "f64") then return t end
+    local converted = t:detach():to(dtype)
+    converted.requires_grad = t.requires_grad
+    return converted
+  end)
   return self
+end
+
+--- The dtype that inputs should have, "f32" or "f64": that of the first parameter or buffer of a float dtype.
+local function float_dtype(self)
+  local found
+  walk(self, function(_, value)
+    local dtype = is_tensor(value) and value.dtype
+    if dtype == "f32" or dtype == "f64" then found = found or dtype end
+  end)
+  return found or "f32"
 end
 
 --- An independent copy: parameters and buffers are copied, gradients are not; tied tensors stay tied.
@@ -406,146 +456,6 @@ function Module:clone()
   return copy(self)
 end
 
--- State --------------------------------------------------------------------------------------------------------------
-
---- A table from name to tensor, parameters and buffers. The tensors share memory with the module.
-function Module:state_dict()
-  local state = {}
-  for name, t in self:named_parameters() do state[name] = t:detach() end
-  for name, t in self:named_buffers() do state[name] = t end
-  return state
-end
-
--- "a, b, c and 4 more"
-local function name_list(names)
-  plain.sort(names)
-  local shown = table.concat(names, ", ", 1, math.min(#names, 8))
-  return #names > 8 and ("%s and %d more"):format(shown, #names - 8) or shown
-end
-
--- What keeps `state` from being loaded into `own`, as text; nil when nothing does.
-local function misfit(own, state)
-  local missing, unexpected, different = {}, {}, {}
-  for name, t in pairs(own) do
-    if not is_tensor(state[name]) then
-      missing[#missing + 1] = name
-    else
-      local mine, theirs = shape_text(t:shape()), shape_text(state[name]:shape())
-      if mine ~= theirs then
-        different[#different + 1] = ("%s is %s here, %s in the state"):format(name, mine, theirs)
-      end
-    end
-  end
-  for name in pairs(state) do
-    if not own[name] then unexpected[#unexpected + 1] = tostring(name) end
-  end
-  local problems = {}
-  if #missing > 0 then problems[#problems + 1] = "missing " .. name_list(missing) end
-  if #unexpected > 0 then problems[#problems + 1] = "unexpected " .. name_list(unexpected) end
-  if #different > 0 then problems[#problems + 1] = "shapes differ: " .. name_list(different) end
-  return #problems > 0 and table.concat(problems, "; ") or nil
-end
-
--- Copies `state` in when it fits; nil, message otherwise.
-local function take_state(self, state)
-  local own = self:state_dict()
-  local problem = misfit(own, state)
-  if problem then return nil, ("the state does not fit %s: %s"):format(getmetatable(self).__name, problem) end
-  core.no_grad(function()
-    for name, t in pairs(own) do t:copy_from(state[name]) end
-  end)
-  return true
-end
-
---- Copies the values of a state_dict in. Every name must be there with the same shape, and no other: the error lists
--- the missing, unexpected and different ones. Returns self.
-function Module:load_state_dict(state)
-  local ok, message = take_state(self, state)
-  if not ok then raise("load_state_dict: %s", message) end
-  return self
-end
-
---- Writes the state to a safetensors file, with string `metadata` (optional). True, or nil and a message.
-function Module:save(path, metadata)
-  return require("texres.safetensors").save(path, self:state_dict(), metadata)
-end
-
---- Reads the state from a safetensors file, also from a checkpoint. True, or nil and a message.
-function Module:load(path)
-  local tensors, metadata = require("texres.safetensors").load(path)
-  if not tensors then return nil, metadata end
-  local ok, message = take_state(self, require("texres.checkpoint").model_part(tensors))
-  if not ok then return nil, ("%s: %s"):format(path, message) end
-  return true
-end
-
---- Writes an ONNX file; options as in texres.onnx: {input = {H,W,C}, ...}. True, or nil and a message.
-function Module:export_onnx(path, options) return require("texres.onnx").export(path, self, options) end
-
--- Architecture as data -----------------------------------------------------------------------------------------------
-
-local registry = {} -- name -> constructor
-
---- Makes modules of a class (or of a constructor function) known by name, so that checkpoints can rebuild them.
-local function register(name, constructor)
-  if type(name) ~= "string" then raise("nn.register: the name is a string, got %s", type(name)) end
-  registry[name] = constructor
-  return constructor
-end
-
--- Plain data for a constructor argument: modules become their config.
-local function to_data(value, where)
-  if is_module(value) then return value:config() end
-  if type(value) == "table" and getmetatable(value) == nil then
-    local data = {}
-    for k, v in pairs(value) do data[tostring(k)] = to_data(v, where) end
-    return data
-  end
-  local kind = type(value)
-  if kind == "nil" or kind == "boolean" or kind == "number" or kind == "string" then return value end
-  raise("%s: cannot be described as data, an argument of its constructor is a %s", where, kind)
-end
-
--- The reverse. Keys "1", "2", ... become numbers again.
-local function from_data(data)
-  if type(data) ~= "table" then return data end
-  if data.module then return Module.from_config(data) end
-  local value = {}
-  for k, v in pairs(data) do value[math.tointeger(tonumber(k)) or k] = from_data(v) end
-  return value
-end
-
---- How to make this module again, as plain data: {module = "Conv2d", arguments = {...}}. Raises for modules whose class
--- has no registered name, or whose constructor took functions or tensors.
-function Module:config()
-  local name = getmetatable(self).__name
-  if not registry[name] then raise("config: %s is not registered; see nn.register", name) end
-  local arguments = self:constructor_arguments()
-  local data = { module = name, arguments = {} }
-  for i = 1, arguments.n do data.arguments[tostring(i)] = to_data(arguments[i], name) end
-  return data
-end
-
---- The arguments that would make a module like this one, as table.pack gives them.
-function Module:constructor_arguments() return self._arguments end
-
---- Builds a module from what config() gave.
-function Module.from_config(data)
-  if type(data) ~= "table" or type(data.module) ~= "string" then
-    raise "from_config: not the description of a module"
-  end
-  local constructor = registry[data.module]
-  if not constructor then raise("from_config: no module is registered as %s; see nn.register", data.module) end
-  local arguments, n = {}, 0
-  for k, v in pairs(data.arguments or {}) do
-    local i = math.tointeger(tonumber(k))
-    if not i or i < 1 or i > 64 then raise("from_config: bad argument of %s", data.module) end
-    arguments[i] = from_data(v)
-    n = math.max(n, i)
-  end
-  return constructor(table.unpack(arguments, 1, n))
-end
-
 -- Text ---------------------------------------------------------------------------------------------------------------
 
 local function argument_text(value)
@@ -560,7 +470,7 @@ end
 
 --- One line: "Conv2d(1, 64, 3, {padding=1, stride=2})".
 function Module:describe()
-  local name, arguments = getmetatable(self).__name, self._arguments
+  local name, arguments = getmetatable(self).__name, self:constructor_arguments()
   if not arguments or #self:children() > 0 then return name end
   local parts = {}
   for i = 1, arguments.n do parts[i] = argument_text(arguments[i]) end
@@ -585,6 +495,9 @@ function Module:algorithm() return nil end -- luacheck: no unused args
 -- self. See texres.nn.fuse.
 function Module:fuse() return require("texres.nn.fuse")(self) end
 
+--- Writes an ONNX file; options as in texres.onnx: {input = {H,W,C}, ...}. True, or nil and a message.
+function Module:export_onnx(path, options) return require("texres.onnx").export(path, self, options) end
+
 --- A table of the layers for an input of this shape: output shapes, parameters, multiply-adds, memory. Returns text.
 function Module:summary(shape) return require("texres.nn.summary")(self, shape) end
 
@@ -595,6 +508,12 @@ return {
   Module = Module,
   Parameter = parameter,
   register = register,
+  registry = registry,
+  changed_options = changed_options,
+  walk = walk,
+  aliases = aliases,
+  replace_tensors = replace_tensors,
+  float_dtype = float_dtype,
   adopt = adopt,
   sorted_keys = sorted_keys,
   watch = watch,

@@ -12,15 +12,22 @@ local module = require "texres.nn.module"
 local BatchNorm = module.register("BatchNorm", module.Module "BatchNorm")
 BatchNorm.keeps_nothing = true
 
+local DEFAULTS = { eps = 1e-5, momentum = 0.1 }
+
 function BatchNorm:init(channels, options)
   channels = check.count("BatchNorm", "channels", channels)
-  options = check.options("BatchNorm", options, { eps = 1e-5, momentum = 0.1 })
+  options = check.options("BatchNorm", options, DEFAULTS)
   self.eps = check.number("BatchNorm", "eps", options.eps, 0, 1)
   self.momentum = check.number("BatchNorm", "momentum", options.momentum, 0, 1)
   self.gamma = module.Parameter(core.ones(channels))
   self.beta = module.Parameter(core.zeros(channels))
   self.running_mean = core.zeros(channels)
   self.running_var = core.ones(channels)
+end
+
+function BatchNorm:constructor_arguments()
+  local options = module.changed_options(self, DEFAULTS)
+  return { self.gamma:numel(), options, n = options and 2 or 1 }
 end
 
 -- `residual` and `relu` are given by containers that found them to follow: then all of it is one pass over memory;

@@ -13,6 +13,11 @@ function MaxPool2d:init(kernel, options)
   self.kernel, self.stride, self.padding = kernel, options.stride, options.padding
 end
 
+function MaxPool2d:constructor_arguments()
+  local options = module.changed_options(self, { stride = self.kernel, padding = 0 })
+  return { self.kernel, options, n = options and 2 or 1 }
+end
+
 function MaxPool2d:forward(x)
   return F.max_pool2d(x, self.kernel, { stride = self.stride, padding = self.padding })
 end
@@ -25,6 +30,11 @@ function AvgPool2d:init(kernel, options)
   options = check.options("AvgPool2d", options, { stride = kernel, padding = 0, count_include_pad = true })
   self.kernel, self.stride, self.padding = kernel, options.stride, options.padding
   self.count_include_pad = options.count_include_pad
+end
+
+function AvgPool2d:constructor_arguments()
+  local options = module.changed_options(self, { stride = self.kernel, padding = 0, count_include_pad = true })
+  return { self.kernel, options, n = options and 2 or 1 }
 end
 
 function AvgPool2d:forward(x)

@@ -21,6 +21,8 @@ Dropout.keeps_nothing = true
 
 function Dropout:init(p) self.p = check.number("Dropout", "p", p or 0.5, 0, 1) end
 
+function Dropout:constructor_arguments() return { self.p, n = 1 } end
+
 function Dropout:forward(x) return F.dropout(x, self.p, { training = self.training }) end
 
 return { Flatten = Flatten, Identity = Identity, Dropout = Dropout }

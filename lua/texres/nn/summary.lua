@@ -37,7 +37,7 @@ local function measure(self, shape)
     }
   end
   local ok, problem = pcall(module.watch, watch, function()
-    core.no_grad(function() self(core.zeros(shape)) end)
+    core.no_grad(function() self(core.zeros(shape, { dtype = module.float_dtype(self) })) end)
   end)
   for m, training in pairs(was_training) do rawset(m, "training", training) end
   if not ok then error(problem, 0) end

@@ -58,11 +58,18 @@ local function attribute(name, value)
   return m:integer(20, attribute_types[kind])
 end
 
+-- `name`, or one like it that nothing in the graph has yet.
+local function free_name(self, name)
+  while self.taken[name] do name = name .. "_" end
+  self.taken[name] = true
+  return name
+end
+
 --- Adds a node with one output; `inputs` are values (false or nil at the end for none), `like` says the layout of the
 -- output: {dims=, channels_first=} or a value; `name` (optional) is its name. Returns the output.
 function Graph:node(operator, inputs, attributes, like, name)
   self.count = self.count + 1
-  name = name or ("%s_%d"):format(operator:lower(), self.count)
+  name = free_name(self, name or ("%s_%d"):format(operator:lower(), self.count))
   local m = protobuf.message()
   for _, input in ipairs(inputs) do
     if input then m:text(1, input.name) end
@@ -73,25 +80,31 @@ function Graph:node(operator, inputs, attributes, like, name)
   return { name = name, dims = like.dims, channels_first = like.channels_first }
 end
 
-local function add_constant(self, name, t)
-  if self.constants[name] then return self.constants[name] end
+-- A constant of `owner`, once. Names are those of the state; only modules that stand outside of it can have the same.
+local function add_constant(self, owner, name, t)
+  local own = self.constants[owner] or {}
+  self.constants[owner] = own
+  if own[name] then return own[name] end
+  local free = free_name(self, name)
+  own[name] = { name = free, dims = t:dim() }
   t = t:detach():to("f32"):contiguous()
   local m = protobuf.message()
   for _, size in ipairs(t:shape()) do m:integer(1, size) end
-  m:integer(2, FLOAT):text(8, name):tensor(9, t, t:numel() * 4)
+  m:integer(2, FLOAT):text(8, free):tensor(9, t, t:numel() * 4)
   self.initializers[#self.initializers + 1] = m
-  self.constants[name] = { name = name, dims = t:dim() }
-  return self.constants[name]
+  return own[name]
 end
 
 --- A tensor of a module as a constant, named as in its state.
 function Graph:constant(m, name, t)
   local path = self.names[m]
-  return add_constant(self, path and path ~= "" and path .. "." .. name or name, t)
+  return add_constant(self, m, path and path ~= "" and path .. "." .. name or name, t)
 end
 
 --- A number as a constant.
-function Graph:number(value) return add_constant(self, plain.format("number %.9g", value), core.tensor(value)) end
+function Graph:number(value)
+  return add_constant(self, self, plain.format("number %.9g", value), core.tensor(value))
+end
 
 local function transpose(self, x, order, channels_first)
   return self:node("Transpose", { x }, { perm = order }, { dims = 4, channels_first = channels_first })
@@ -135,7 +148,7 @@ end
 -- x - mean, divided by std; each a number or one per channel (the last dimension).
 local function normalize(graph, x, normalization)
   local function constant(name, value)
-    return add_constant(graph, name, core.tensor(type(value) == "table" and value or { value }))
+    return add_constant(graph, graph, name, core.tensor(type(value) == "table" and value or { value }))
   end
   if normalization.mean then x = graph:node("Sub", { x, constant("mean", normalization.mean) }, {}, x) end
   if normalization.std then x = graph:node("Div", { x, constant("std", normalization.std) }, {}, x) end
@@ -153,7 +166,8 @@ local function output_shape(model, input)
   local was_training = {}
   for _, m in ipairs(model:modules()) do was_training[m] = m.training end
   model:eval()
-  local ok, out = pcall(core.no_grad, model, core.zeros({ 1, table.unpack(input) }))
+  local x = core.zeros({ 1, table.unpack(input) }, { dtype = module.float_dtype(model) })
+  local ok, out = pcall(core.no_grad, model, x)
   for m, training in pairs(was_training) do rawset(m, "training", training) end
   if not ok then error(out, 0) end
   return out:shape()
@@ -170,10 +184,12 @@ function onnx.export(path, model, options)
   local shape = output_shape(model, o.input)
   local graph = setmetatable({
     message = protobuf.message(), initializers = {}, constants = {}, count = 0, names = names_of(model),
+    taken = { images = true, logits = true },
   }, Graph)
   local x = { name = "images", dims = #o.input + 1 }
   if o.normalization then x = normalize(graph, x, o.normalization) end
   local y = graph:channels_last(graph:module(model, x))
+  graph.taken.logits = nil -- it was kept for this
   graph:node("Identity", { y }, {}, y, "logits")
   local m = graph.message:text(2, rawget(model, "name") or "texres")
   for _, initializer in ipairs(graph.initializers) do m:message(5, initializer) end
