@@ -99,9 +99,17 @@ static tx_status take_row(parser *p, int64_t *columns) {
   return TX_OK;
 }
 
+/* Whether nothing but blanks stands between here and the end of the line. */
+static bool at_blank_line(const parser *p) {
+  const uint8_t *at = p->at;
+  while (at < p->end && *at == ' ') at++;
+  return at == p->end || *at == '\n' || *at == '\r';
+}
+
 static tx_status take_rows(parser *p, int64_t *columns) {
   while (p->at < p->end) {
-    if (at_line_end(p)) {
+    if (at_blank_line(p)) {
+      while (!at_line_end(p)) p->at++;
       skip_line_end(p);
     } else {
       TX_TRY(take_row(p, columns));
@@ -110,12 +118,30 @@ static tx_status take_rows(parser *p, int64_t *columns) {
   return p->rows > 0 ? TX_OK : tx_fail(TX_EWORLD, "no line that names the columns");
 }
 
-/* The separator of the first line: a comma if it holds one, else a semicolon or a tab. */
+/* Past a quoted cell that starts at `at`, or to the end. */
+static const uint8_t *skip_quoted(const uint8_t *at, const uint8_t *end) {
+  for (at++; at < end; at++) {
+    if (*at != '"') continue;
+    if (at + 1 == end || at[1] != '"') return at + 1;
+    at++;
+  }
+  return end;
+}
+
+/* The separator of the first line: a comma if it holds one outside of quotes, else a semicolon, else a tab. */
 static char find_separator(const uint8_t *at, const uint8_t *end) {
+  bool starts = true; /* a cell, as far as can be told by now */
   char found = ',';
-  for (; at < end && *at != '\n'; at++) {
+  while (at < end && *at != '\n' && *at != '\r') {
+    if (*at == '"' && starts) {
+      at = skip_quoted(at, end);
+      starts = false;
+      continue;
+    }
     if (*at == ',') return ',';
-    if (*at == ';' || *at == '\t') found = (char)*at;
+    starts = *at == ';' || *at == '\t';
+    if (starts && found != ';') found = (char)*at;
+    at++;
   }
   return found;
 }

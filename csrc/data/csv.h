@@ -4,8 +4,8 @@
  *     0,100,thread,4,train
  *
  * RFC 4180: cells separated by commas, quoted with "..." when they hold commas, line ends or quotes ("" stands for one);
- * lines end with LF or CRLF; a UTF-8 byte order mark is skipped, as are empty lines. The first line names the columns.
- * Semicolons or tabs separate cells where the first line holds those and no comma.
+ * lines end with LF or CRLF; a UTF-8 byte order mark is skipped, as are lines of blanks. The first line names the columns.
+ * Semicolons or tabs separate cells where the first line holds those and, outside of quotes, no comma.
  */
 #ifndef TX_DATA_CSV_H
 #define TX_DATA_CSV_H

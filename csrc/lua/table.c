@@ -13,7 +13,8 @@ static int l_close_csv(lua_State *L) {
   return 0;
 }
 
-/* read_csv(path) -> names, columns: names[c] and the text columns[c][row] | nil, message */
+/* read_csv(path) -> names, columns, lines: names[c], the text columns[c][row], the line of the file on which a row starts
+ * | nil, message */
 static int l_read_csv(lua_State *L) {
   const char *path = luaL_checkstring(L, 1);
   tx_csv *csv = lua_newuserdatauv(L, sizeof *csv, 0);
@@ -34,7 +35,12 @@ static int l_read_csv(lua_State *L) {
     }
     lua_seti(L, -2, c + 1);
   }
-  return 2;
+  lua_createtable(L, (int)csv->rows, 0);
+  for (int64_t r = 0; r < csv->rows; r++) {
+    lua_pushinteger(L, (lua_Integer)csv->line[r + 1]);
+    lua_seti(L, -2, r + 1);
+  }
+  return 3;
 }
 
 #define FOLDER_TYPE "texres.folder"

@@ -10,6 +10,8 @@
 
 local core = require "texres.core"
 local plain = require "texres.plain"
+local columns = require "texres.data.columns"
+local layout = require "texres.data.layout"
 local make = require "texres.data.make"
 local raise = require "texres.raise"
 
@@ -24,7 +26,7 @@ function arrays.npy(options)
   local path = make.check_path(options, "npy", "images")
   local source, message = core.npy_source(path, options.scale)
   if not source then return nil, message end
-  return make.set(source, options.labels, options, path)
+  return make.set(source, options.labels, options, { origin = path, root = path:match "^(.*)/[^/]*$" })
 end
 
 --- Images and labels that are tensors: {N,H,W} or {N,H,W,C}; labels from 1.
@@ -33,34 +35,106 @@ function arrays.tensors(options)
   if not core.is_tensor(options.images) then raise "data.tensors: images must be a tensor" end
   local source, message = core.source(options.images, options.scale)
   if not source then return nil, "data.tensors: " .. message end
-  return make.set(source, options.labels, options)
+  return make.set(source, options.labels, options, {})
 end
 
---- Which array holds the images: the one that `wanted` names, or the only one with 3 or 4 dimensions. `list`: names,
--- and a shape for each.
-local function choose_images(list, wanted, where)
-  local possible = {}
-  for _, array in ipairs(list) do
-    if array.name == wanted then return array end
-    if #array.shape == 3 or #array.shape == 4 then possible[#possible + 1] = array end
-  end
-  if wanted then return nil, ("data: %s: there is no '%s'"):format(where, wanted) end
-  if #possible == 1 then return possible[1] end
-  local names = {}
-  for i, array in ipairs(possible) do names[i] = array.name end
-  return nil, ("data: %s: %s have 3 or 4 dimensions: say with `dataset` which holds the images"):format(where,
-    #names == 0 and "no arrays" or table.concat(names, " and "))
+--- Names of arrays as a set, for messages.
+local function members_of(list)
+  local members = {}
+  for _, array in ipairs(list) do members[array.name] = true end
+  return members
 end
 
---- Which array holds the labels: the one that `wanted` names, or the only one-dimensional one of that length; may be
--- nil.
-local function choose_labels(list, wanted, count)
-  local found, several
-  for _, array in ipairs(list) do
-    if array.name == wanted then return array end
-    if #array.shape == 1 and array.shape[1] == count then found, several = array, found end
+--- Masks {N,H,W} of any type as u8, 1 where they are not 0.
+local function mask_source(masks, images, where)
+  if masks:dim() == 2 then masks = masks:unsqueeze(1) end
+  local fits = masks:dim() == 3 or masks:dim() == 4 and masks:size(4) == 1
+  if not fits or masks:size(1) ~= #images or masks:size(2) ~= images.height or masks:size(3) ~= images.width then
+    return nil, ("data: %s: masks {%s} don't fit %d images of %dx%d"):format(where, table.concat(masks:shape(), ","),
+      #images, images.height, images.width)
   end
-  return not wanted and not several and found or nil
+  return core.source(masks:ne(0))
+end
+
+--- The labels of pieces, one after the other, or those that the file holds of all: { stored = tensor, path = }; false
+-- where there are none; or nil and a message.
+local function stored_labels(pieces, common, load, path)
+  if common then
+    local labels, message = load(common)
+    return labels and { stored = labels, path = path }, message
+  end
+  local parts = {}
+  for i, piece in ipairs(pieces) do
+    if (piece.labels ~= nil) ~= (pieces[1].labels ~= nil) then
+      local bare = piece.labels and pieces[1] or piece
+      return nil, ("data: %s: there are no labels for %s, but for others"):format(path, bare.images.name)
+    end
+    if piece.labels then
+      local labels, message = load(piece.labels)
+      if not labels then return nil, message end
+      parts[i] = labels:reshape(labels:numel())
+    end
+  end
+  if #parts < 2 then return parts[1] and { stored = parts[1], path = path } or false end
+  for i, labels in ipairs(parts) do parts[i] = labels:to "f64" end
+  return { stored = core.cat(parts, 1), path = path }
+end
+
+--- Sources of all images and, where every piece has them, of masks; or nil and a message.
+local function open_pieces(pieces, open, load, path)
+  local sources, masks, message = {}, {}
+  for i, piece in ipairs(pieces) do
+    sources[i], message = open(piece.images)
+    if not sources[i] then return nil, message end
+    local first, source = sources[1], sources[i]
+    if source.height ~= first.height or source.width ~= first.width or source.channels ~= first.channels then
+      return nil, ("data: %s: images of %s and %s differ in size"):format(path, pieces[1].images.name,
+        piece.images.name)
+    end
+    if piece.masks then
+      local loaded, mask
+      loaded, message = load(piece.masks)
+      if not loaded then return nil, message end
+      mask, message = mask_source(loaded, source, path .. ": " .. piece.masks.name)
+      if not mask then return nil, message end
+      masks[#masks + 1] = mask
+    end
+  end
+  if #masks > 0 and #masks < #pieces then
+    require("texres").warn(("data: %s: only %d of %d arrays have masks: none are taken"):format(path, #masks, #pieces))
+    masks = {}
+  end
+  if #pieces == 1 then return sources[1], masks[1] end
+  return core.concat_sources(sources), masks[1] and core.concat_sources(masks)
+end
+
+--- What the names of groups tell of each image: classes, and the columns split and angle.
+local function read_groups(pieces, counts)
+  local classes, split, angles = {}, {}, {}
+  for i, piece in ipairs(pieces) do
+    for _ = 1, counts[i] do
+      classes[#classes + 1], split[#split + 1], angles[#angles + 1] = piece.class, piece.part, piece.angle
+    end
+  end
+  return classes[1] and classes, { split = split[1] and split, angle = angles[1] and columns.typed(angles) }
+end
+
+--- A set of the pieces of a file (see texres.data.layout). open(array) gives a source of images, load(array) a tensor.
+local function read_pieces(list, options, open, load)
+  local path = options.file
+  local pieces, common = layout.read(list, options, path)
+  if not pieces then return nil, common end
+  local source, masks = open_pieces(pieces, open, load, path)
+  if not source then return nil, masks end
+  local labels, message = stored_labels(pieces, common, load, path)
+  if labels == nil then return nil, message end
+  local counts = {}
+  for i, piece in ipairs(pieces) do counts[i] = #piece.images.shape == 2 and 1 or piece.images.shape[1] end
+  local classes, known = read_groups(pieces, counts)
+  return make.set(source, labels or options.labels or classes or nil, options, {
+    origin = #pieces == 1 and ("%s (%s)"):format(path, pieces[1].images.name) or path, masks = masks,
+    columns = known, root = path:match "^(.*)/[^/]*$", members = members_of(list),
+  })
 end
 
 --- Images and labels of an .npz archive: `npz { file = "set.npz" }`. `dataset` names the member with the images where
@@ -71,24 +145,16 @@ function arrays.npz(options)
   local tensors, types = core.load_npz(path)
   if not tensors then return nil, types end
   local list = {}
-  for name, t in pairs(tensors) do
-    local shape = {}
-    for d = 1, t:dim() do shape[d] = t:size(d) end
-    list[#list + 1] = { name = name, shape = shape }
-  end
+  for name, t in pairs(tensors) do list[#list + 1] = { name = name, shape = t:shape() } end
   table.sort(list, function(a, b) return plain.less(a.name, b.name) end)
-  local images, message = choose_images(list, options.dataset, path)
-  if not images then return nil, message end
-  if #images.shape ~= 3 and #images.shape ~= 4 then
-    return nil, ("data: %s: images {N,H,W} or {N,H,W,C} wanted, '%s' has %d dimensions"):format(path, images.name,
-      #images.shape)
-  end
-  local source
-  source, message = core.source(tensors[images.name], options.scale, types[images.name])
-  if not source then return nil, ("data: %s: %s"):format(path, message) end
-  local labels = choose_labels(list, options.labels, #source)
-  local from = labels and { stored = tensors[labels.name], path = path } or options.labels
-  return make.set(source, from, options, ("%s (%s)"):format(path, images.name))
+  return read_pieces(list, options, function(array)
+    local where = ("%s: %s"):format(path, array.name)
+    if #array.shape ~= 3 and #array.shape ~= 4 then
+      return nil, ("data: %s: images {N,H,W} or {N,H,W,C} wanted, they have %d dimensions"):format(where, #array.shape)
+    end
+    local source, message = core.source(tensors[array.name], options.scale, types[array.name])
+    return source, message and ("data: %s: %s"):format(where, message)
+  end, function(array) return tensors[array.name] end)
 end
 
 -- -- HDF5 ------------------------------------------------------------------------------------------------------------
@@ -104,79 +170,19 @@ local function dataset_source(options, dataset)
   return source
 end
 
-local function split_path(path)
-  local names = {}
-  for name in path:gmatch "[^/]+" do names[#names + 1] = name end
-  return names
-end
-
---- Whether all datasets are images that lie in groups, two at least.
-local function is_nested(list)
-  for _, dataset in ipairs(list) do
-    if #split_path(dataset.name) < 2 or #dataset.shape < 2 or #dataset.shape > 4 then return false end
-  end
-  return #list > 1
-end
-
---- How many names at the front of all paths are the same, beyond which two more follow.
-local function shared_depth(paths)
-  local depth = 0
-  while true do
-    for _, path in ipairs(paths) do
-      if #path < depth + 3 or path[depth + 1] ~= paths[1][depth + 1] then return depth end
-    end
-    depth = depth + 1
-  end
-end
-
---- Groups by class, in them datasets by angle: /color/20. What all paths begin with is passed over.
-local function read_nested(options, list)
-  local paths = {}
-  for i, dataset in ipairs(list) do paths[i] = split_path(dataset.name) end
-  local depth = shared_depth(paths)
-  local sources, names, angles = {}, {}, {}
-  for i, dataset in ipairs(list) do
-    local source, message = dataset_source(options, dataset)
-    if not source then return nil, message end
-    local first = sources[1] or source
-    if source.height ~= first.height or source.width ~= first.width or source.channels ~= first.channels then
-      return nil, ("data: %s: images of %s and %s differ in size"):format(options.file, list[1].name, dataset.name)
-    end
-    sources[i] = source
-    local angle = paths[i][depth + 2]
-    for _ = 1, #source do
-      names[#names + 1] = paths[i][depth + 1]
-      angles[#angles + 1] = math.tointeger(tonumber(angle)) or angle
-    end
-  end
-  return make.set(core.concat_sources(sources), names, options, options.file, { angle = angles })
-end
-
 --- Images of an HDF5 file: `hdf5 { file = "train64.h5", labels = "train64.csv" }`.
 -- `dataset` names the images where there are several with 3 or 4 dimensions; `labels` a dataset with as many labels,
--- or another file. Without `dataset`, datasets in groups (/color/20: class, angle) are read as one set. Datasets
--- above 2 GiB stay in the file; `cache` = true or false says otherwise.
+-- or another file. Without `dataset`, datasets in groups are read as one set, in order of their names: of parts
+-- (/train/images, /test/images: the column `split`), of classes and angles (/color/20: the column `angle`). Masks
+-- beside images (/data/masks) become the set's masks. Datasets above 2 GiB stay in the file; `cache` = true or false
+-- says otherwise.
 function arrays.hdf5(options)
   make.check_options(options, "hdf5", "file dataset labels classes meta groups scale cache")
   local path = make.check_path(options, "hdf5", "file")
   local list, message = core.hdf5_datasets(path)
   if not list then return nil, message end
-  if not options.dataset and is_nested(list) then return read_nested(options, list) end
-  local function named(name) return name and name:sub(1, 1) ~= "/" and "/" .. name or name end
-  local images, source
-  images, message = choose_images(list, named(options.dataset), path)
-  if not images then return nil, message end
-  source, message = dataset_source(options, images)
-  if not source then return nil, message end
-  local from = options.labels
-  local labels = choose_labels(list, type(from) == "string" and named(from) or from, #source)
-  if labels then
-    local stored
-    stored, message = core.load_hdf5(path, labels.name)
-    if not stored then return nil, message end
-    from = { stored = stored, path = path }
-  end
-  return make.set(source, from, options, ("%s (%s)"):format(path, images.name))
+  return read_pieces(list, options, function(array) return dataset_source(options, array) end,
+    function(array) return core.load_hdf5(path, array.name) end)
 end
 
 return arrays

@@ -23,6 +23,7 @@
 local plain = require "texres.plain"
 local raise = require "texres.raise"
 local Set = require "texres.data.set"
+local usual = require "texres.data.names"
 local complete = require "texres.data.options"
 
 local Audit = {}
@@ -40,14 +41,15 @@ local BITS = 12 -- by which the signs of two pictures may differ to be compared 
 
 -- -- samples of several sets as one list -----------------------------------------------------------------------------
 
---- The order of parts: train first, then as a person would say it.
-local usual = { train = 1, training = 1, val = 2, valid = 2, validation = 2, test = 3 }
+local place = {} -- of the usual names of parts
+for i, name in ipairs(usual.parts) do place[name] = i end
 
+--- Names of parts in order: train first, then as a person would say it, then others.
 local function part_names(splits)
   local names = {}
   for name in pairs(splits) do names[#names + 1] = name end
   table.sort(names, function(a, b)
-    local x, y = usual[a] or 4, usual[b] or 4
+    local x, y = place[a] or math.huge, place[b] or math.huge
     if x ~= y then return x < y end
     return plain.less(tostring(a), tostring(b))
   end)

@@ -2,6 +2,7 @@
 
 local core = require "texres.core"
 local plain = require "texres.plain"
+local columns = require "texres.data.columns"
 local raise = require "texres.raise"
 
 local grouping = {}
@@ -25,7 +26,11 @@ end
 --- The groups of a column, in order of first appearance: { value =, samples = {...}, counts = {per class} }.
 function grouping.list(set, name, operation)
   local values, groups, known = column(set, name, operation), {}, {}
-  for i, value in ipairs(values) do
+  for i = 1, #set do
+    local value = values[i]
+    if columns.is_missing(value) then
+      raise("%s: sample %d has no value in column '%s' (%s)", operation, i, name, tostring(value))
+    end
     local group = known[value]
     if not group then
       group = { value = value, samples = {}, counts = zeros(#set.classes) }

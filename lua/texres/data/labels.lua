@@ -4,123 +4,231 @@
 --     lists and tensors in Lua   whole numbers from 1, or names of classes
 --
 -- The result counts from 1. Messages speak the base of the place where the label was found.
+--
+-- What is found: { values = list, base = 0 or 1, where = path, lines = of the file, where it has any, guessed = whether
+-- the user did not name the column, from_array = whether an array of a file holds them, names = names of the classes in
+-- a column beside them, or nil }
 
 local core = require "texres.core"
 local plain = require "texres.plain"
 local columns = require "texres.data.columns"
+local names = require "texres.data.names"
 
-local label_columns = { "indication_value", "label", "labels", "class", "category", "target", "y" }
-local name_columns = { "indication_type", "class_name", "label_name" }
-
-local function to_list(t)
+--- From a tensor {N} or {N,1}.
+local function from_tensor(t, base, where)
   if t:dim() == 2 and t:size(2) == 1 then t = t:reshape(t:size(1)) end
-  if t:dim() ~= 1 then return nil, ("labels {N} wanted, they have %d dimensions"):format(t:dim()) end
-  return t:totable()
+  if t:dim() ~= 1 then
+    return nil, ("data: %s: labels {N} wanted, they have %d dimensions"):format(where, t:dim())
+  end
+  return { values = t:totable(), base = base, where = where, from_array = base == 0 }
 end
 
---- From a column of metadata: the named one, or the one that looks like it.
-local function find_values(meta, column, where)
-  local name = column or columns.find(meta, label_columns) or columns.find(meta, name_columns)
-  if name and meta[name] then return meta[name] end
-  return nil, column and ("%s: there is no column '%s'"):format(where, column)
-    or where .. ": no labels found: name a file or a column with `labels`"
+-- -- columns ---------------------------------------------------------------------------------------------------------
+
+--- The first row at which a value of column a stands beside another value of b than before, or the other way round.
+local function disagreement(a, b)
+  local of_a, of_b = {}, {}
+  for i, x in ipairs(a) do
+    local y = b[i]
+    if x == x and y == y and ((of_a[x] or y) ~= y or (of_b[y] or x) ~= x) then return i end
+    if x == x and y == y then of_a[x], of_b[y] = y, x end
+  end
 end
 
---- The values as found, the base they count from, and where they were found (for messages); or nil and a message.
--- Columns of a CSV file are added to `meta`.
-local function find(from, meta, origin)
-  if type(from) == "string" then
-    local path, column = columns.split_name(from)
-    if path:lower():find "%.npy$" then
-      local t, message = core.load_npy(path)
-      if not t then return nil, message end
-      local values
-      values, message = to_list(t)
-      return values, values and 0 or path .. ": " .. message, path
+--- The column of labels among several candidates, which must all say the same; or nil and a message.
+local function agree(all, candidates)
+  for k = 2, #candidates do
+    local row = disagreement(all.columns[candidates[1]], all.columns[candidates[k]])
+    if row then
+      local t = all.from[candidates[1]]
+      return nil, ("data: %s: columns '%s' and '%s' may both hold labels and differ %s: name one with `labels`")
+        :format(t.where, candidates[1], candidates[k], columns.at(t, row))
     end
-    local read, message = columns.read(path)
-    if not read then return nil, message end
-    for name, values in pairs(read) do meta[name] = meta[name] or values end
-    local values
-    values, message = find_values(read, column, path)
-    return values, values and 0 or message, path
   end
-  if from and from.stored then -- a tensor that a file held
-    local values, message = to_list(from.stored)
-    return values, values and 0 or from.path .. ": " .. message, from.path
-  end
-  if core.is_tensor(from) then
-    local values, message = to_list(from)
-    return values, values and 1 or message, "labels"
-  end
-  if from then return from, 1, "labels" end
-  local values, message = find_values(meta, nil, origin)
-  return values, values and 0 or message, origin
+  return candidates[1]
 end
+
+local function from_column(all, name)
+  local t = all.from[name]
+  return { values = all.columns[name], base = 0, where = t.where, lines = t.lines }
+end
+
+--- From the column that looks like one of labels.
+local function guess_column(all, origin, members)
+  local candidates = columns.find_all(all.columns, names.labels)
+  if not candidates[1] then candidates = columns.find_all(all.columns, names.classes) end
+  if not candidates[1] then
+    return nil, ("data: %s: no labels found: name a file or a column with `labels` (columns: %s%s)"):format(
+      origin, columns.list(all.columns), members)
+  end
+  local name, message = agree(all, candidates)
+  if not name then return nil, message end
+  local found = from_column(all, name)
+  found.guessed = true
+  return found
+end
+
+--- From a CSV file, "train64.csv" or "train64.csv:column", whose columns are added to `all`.
+local function from_csv(path, column, all, samples)
+  local t, message = columns.open(path, samples)
+  message = not t and message or t and columns.add(all, t)
+  if message then return nil, message end
+  local own = { columns = t.columns, from = {} }
+  for name in pairs(t.columns) do own.from[name] = t end
+  if not column then return guess_column(own, t.where, "") end
+  if not own.columns[column] then
+    return nil, ("data: %s: there is no column '%s' (columns: %s)"):format(t.where, column, columns.list(own.columns))
+  end
+  return from_column(own, column)
+end
+
+--- From a text: a file, or a column's name.
+local function from_text(text, all, samples, members)
+  if text:lower():find "%.npy$" then
+    local path = columns.locate(text, samples)
+    local t, message = core.load_npy(path)
+    if not t then return nil, message end
+    return from_tensor(t, 0, path)
+  end
+  if all.columns[text] then return from_column(all, text) end
+  local path, column = columns.split_name(text)
+  if column or path:lower():find "%.csv$" then return from_csv(path, column, all, samples) end
+  return nil, ("data: labels = '%s' is neither a column nor an .npy or .csv file (columns: %s%s)"):format(text,
+    columns.list(all.columns), members)
+end
+
+local function find(from, all, samples, origin)
+  local members = samples.members and "; arrays: " .. columns.list(samples.members) or ""
+  if type(from) == "string" then return from_text(from, all, samples, members) end
+  if from == nil then return guess_column(all, origin, members) end
+  if type(from) == "table" and from.stored then return from_tensor(from.stored, 0, from.path) end
+  if core.is_tensor(from) then return from_tensor(from, 1, "labels") end
+  return { values = from, base = 1, where = "labels" }
+end
+
+-- -- values to labels ------------------------------------------------------------------------------------------------
 
 --- Names to labels; classes nil: all names, sorted.
-local function encode(names, classes, where)
+local function encode(values, classes, found)
   local number, labels = {}, {}
   if not classes then
     classes = {}
-    for _, name in ipairs(names) do
+    for _, name in ipairs(values) do
       if not number[name] then
         number[name] = true
         classes[#classes + 1] = name
       end
     end
-    plain.sort(classes)
+    names.sort(classes)
   end
   for c, name in ipairs(classes) do number[name] = c end
-  for i, name in ipairs(names) do
+  for i, name in ipairs(values) do
     labels[i] = number[name]
     if not labels[i] then
-      return nil, ("%s: '%s' is none of the classes %s"):format(where, name, table.concat(classes, ", "))
+      return nil, ("data: %s: '%s' is none of the classes %s (%s)"):format(found.where, name,
+        table.concat(classes, ", "), columns.at(found, i))
     end
   end
   return labels, classes
 end
 
---- Class names where none were given: from a column of names beside the labels, else the numbers themselves.
-local function name_classes(labels, most, base, meta)
-  local classes, names = {}, meta[columns.find(meta, name_columns) or ""]
-  for i, label in ipairs(names and labels or {}) do classes[label] = tostring(names[i]) end
-  for c = 1, most do classes[c] = classes[c] or tostring(c - 1 + base) end
+--- Class names where none were given: the names beside the labels, else the numbers themselves.
+local function name_classes(labels, most, found)
+  local classes = {}
+  for i, label in ipairs(found.names and labels or {}) do classes[label] = found.names[i] end
+  for c = 1, most do classes[c] = classes[c] or ("%d"):format(c - 1 + found.base) end
   return classes
 end
 
-local function decode(values, base, classes, meta, where)
-  local labels, most = {}, classes and #classes or 65536
-  local highest = 0
-  for i, value in ipairs(values) do
+local function decode(found, classes)
+  local labels, most, highest, base = {}, classes and #classes or 65536, 0, found.base
+  for i, value in ipairs(found.values) do
     local whole = type(value) == "number" and math.tointeger(value)
-    if not whole then return nil, ("%s: label %s at position %d is not a whole number"):format(where, value, i) end
-    labels[i] = whole + 1 - base
-    if labels[i] < 1 or labels[i] > most then
-      return nil, ("%s: label %d at position %d: classes are %d..%d"):format(where, whole, i, base, most - 1 + base)
+    if not whole then
+      return nil, plain.format("data: %s: label %s %s is not a whole number", found.where, value, columns.at(found, i))
     end
+    if whole < base or whole - base >= most then
+      return nil, ("data: %s: label %d %s: classes are %d..%d"):format(found.where, whole, columns.at(found, i), base,
+        most - 1 + base)
+    end
+    labels[i] = whole + 1 - base
     highest = math.max(highest, labels[i])
   end
-  return labels, classes or name_classes(labels, highest, base, meta)
+  return labels, classes or name_classes(labels, highest, found)
 end
 
---- Labels and classes for `count` images.
--- @param from path of an .npy or CSV file ("train64.csv" or "train64.csv:column"); { stored = tensor, path = },
--- which a file held; a list or tensor of the user; or nil: a column of `meta`
--- @param meta columns, to which those of a CSV file are added
+--- Says so when an array of labels and a column of a table that belongs to the same images differ: the rows of the
+-- table may be in another order.
+local function warn_of_difference(found, all)
+  for _, column in ipairs(found.from_array and columns.find_all(all.columns, names.labels) or {}) do
+    local row = disagreement(found.values, all.columns[column])
+    if row then
+      local t = all.from[column]
+      require("texres").warn(("data: the labels in %s and column '%s' of %s differ, first %s: are its rows in the "
+        .. "order of the images?"):format(found.where, column, t.where, columns.at(t, row)))
+    end
+  end
+end
+
+--- Adds the column of names that stands beside labels that are numbers, where it says one name for each.
+local function add_names(found, all)
+  local column = columns.find_all(all.columns, names.classes)[1]
+  if not column or type(found.values[1]) ~= "number" then return end
+  local t = all.from[column]
+  local message = columns.check(t.text[column], "class's name", t)
+  if message then return message end
+  local row = disagreement(found.values, t.text[column])
+  if not row then
+    found.names = t.text[column]
+    return
+  end
+  message = ("data: %s: column '%s' calls label %s '%s' %s, and otherwise elsewhere"):format(t.where, column,
+    found.values[row], t.text[column][row], columns.at(t, row))
+  if found.guessed then return message end
+  require("texres").warn(message .. ": its names are not taken")
+end
+
+--- Whether the names beside the labels are those of `classes`, one at least.
+local function are_named(found, classes)
+  local known = {}
+  for _, name in ipairs(classes or {}) do known[name] = true end
+  for _, name in ipairs(found.names or {}) do
+    if known[name] then return true end
+  end
+  return false
+end
+
+--- A message when a value is missing, or some are names and some numbers.
+local function check(found, classes)
+  local values = found.values
+  local message = not (classes and type(values[1]) == "string") and columns.check(values, "label", found)
+  if message then return message end
+  for i, value in ipairs(values) do
+    if type(value) ~= type(values[1]) then
+      return ("data: %s: label '%s' %s is a %s, the first is a %s"):format(found.where, value, columns.at(found, i),
+        type(value), type(values[1]))
+    end
+  end
+end
+
+--- Labels and classes for the samples.
+-- @param from path of an .npy or CSV file ("train64.csv" or "train64.csv:column"); the name of a column; { stored =
+-- tensor, path = }, which a file held; a list or tensor of the user; or nil: a column that is known
+-- @param all the columns that are known (see texres.data.columns), to which those of a CSV file are added
+-- @param samples see texres.data.columns; members: names of the arrays of the file, for messages
 -- @param classes list of names, or nil
 -- @param origin where the images come from, for messages
 -- @return labels, classes | nil, message
-return function(from, count, meta, classes, origin)
-  local values, base, where = find(from, meta, origin)
-  if not values then return nil, "data: " .. base end
-  if #values ~= count then return nil, ("data: %s: %d labels for %d images"):format(where, #values, count) end
-  local labels, other
-  if type(values[1]) == "string" then
-    labels, other = encode(values, classes, where)
-  else
-    labels, other = decode(values, base, classes, meta, where)
+return function(from, all, samples, classes, origin)
+  local found, message = find(from, all, samples, origin)
+  if not found then return nil, message end
+  if #found.values ~= samples.count then
+    return nil, ("data: %s: %d labels for %d images"):format(found.where, #found.values, samples.count)
   end
-  if not labels then return nil, "data: " .. other end
-  return labels, other
+  message = check(found, classes) or add_names(found, all)
+  if not message then warn_of_difference(found, all) end
+  if message then return nil, message end
+  if type(found.values[1]) == "string" then return encode(found.values, classes, found) end
+  if are_named(found, classes) then return encode(found.names, classes, found) end
+  return decode(found, classes)
 end

@@ -25,40 +25,65 @@ function make.check_path(options, operation, name)
   return options[name]
 end
 
---- The column to group by: `groups` is its name, or "index.csv:source", whose columns are then added to `meta`.
-local function find_group(groups, meta, count)
-  if not groups then return nil end
+--- The column to group by: `groups` is its name, or "index.csv:source", whose columns are then added to `all`.
+local function find_group(groups, all, samples)
+  if groups == nil then return nil end
+  if type(groups) ~= "string" then raise("data: groups must be the name of a column, got %s", type(groups)) end
   local path, column = columns.split_name(groups)
-  if column then
-    local more, message = columns.load(path, count)
-    if not more then return nil, message end
-    for name, values in pairs(more) do meta[name] = meta[name] or values end
-  else
+  if not column or all.columns[groups] then
     column = groups
+  else
+    local t, message = columns.open(path, samples)
+    message = not t and message or t and columns.add(all, t)
+    if message then return nil, message end
   end
-  if not meta[column] then return nil, ("data: there is no column '%s' to group by"):format(column) end
+  if not all.columns[column] then
+    return nil, ("data: there is no column '%s' to group by (columns: %s)"):format(column, columns.list(all.columns))
+  end
+  local message = columns.check(all.columns[column], ("value of column '%s'"):format(column), all.from[column])
+  if message then return nil, message end
   return column
+end
+
+--- Says so when classes that nobody named have no images: an empty folder, a number that no label has.
+local function warn_of_empty(set)
+  local empty = {}
+  for c, count in ipairs(set:counts()) do
+    if count == 0 then empty[#empty + 1] = ("'%s'"):format(set.classes[c]) end
+  end
+  if #empty == 0 then return end
+  require("texres").warn(("data: %s: no images of %s; name the classes with `classes` if %s not meant"):format(
+    set.origin, table.concat(empty, ", "), #empty > 1 and "these are" or "this is"))
 end
 
 --- A set from a source.
 -- @param labels see texres.data.labels
 -- @param options meta (a CSV file or a table of columns), groups, classes
--- @param origin for people
--- @param known columns that the reader found itself
+-- @param about what the reader knows: origin (for people); columns that it made itself; classes, which folders name;
+-- masks (a source); paths, ordered, root, members (see texres.data.columns and labels)
 -- @return Set | nil, message
-function make.set(source, labels, options, origin, known)
-  local count = #source
-  local meta, message = columns.load(options.meta, count)
-  if not meta then return nil, message end
-  local all = {}
-  for name, values in pairs(meta) do all[name] = values end
-  for name, values in pairs(known or {}) do all[name] = values end
-  local group, classes
-  group, message = find_group(options.groups, all, count)
+function make.set(source, labels, options, about)
+  local samples = {
+    count = #source, paths = about.paths, ordered = about.ordered, root = about.root, members = about.members,
+  }
+  local origin = about.origin or "images"
+  local all = { columns = {}, from = {} }
+  local known = about.columns or {}
+  columns.add(all, { where = origin, columns = known, text = about.text or known, lines = about.lines })
+  local t, message = columns.open(options.meta or {}, samples)
+  message = not t and message or t and columns.add(all, t)
   if message then return nil, message end
-  labels, classes = find_labels(labels, count, all, options.classes, origin or "images")
+  local classes, group
+  labels, classes = find_labels(labels, all, samples, options.classes or about.classes, origin)
   if not labels then return nil, classes end
-  return Set.new { source = source, labels = labels, classes = classes, meta = all, group = group, origin = origin }
+  group, message = find_group(options.groups, all, samples)
+  if message then return nil, message end
+  local set = Set.new {
+    source = source, labels = labels, classes = classes, meta = all.columns, group = group, origin = about.origin,
+    masks = about.masks,
+  }
+  if not options.classes then warn_of_empty(set) end
+  return set
 end
 
 return make

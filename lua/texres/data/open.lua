@@ -10,6 +10,7 @@
 local core = require "texres.core"
 local columns = require "texres.data.columns"
 local arrays = require "texres.data.arrays"
+local names = require "texres.data.names"
 local pictures = require "texres.data.pictures"
 local files = require "texres.files"
 local raise = require "texres.raise"
@@ -28,29 +29,56 @@ local function merge(found, options)
   return found
 end
 
---- The table beside `path` that has a row per image: STEM.csv, index.csv, or the only one that fits.
+--- "a, b and c" for messages.
+local function one_of(paths) return table.concat(paths, ", ", 1, #paths - 1) .. " or " .. paths[#paths] end
+
+--- The table beside images that has a row per image: STEM.csv, index.csv, or the only one that fits; or nil, and a
+-- message when that is not clear.
 local function find_table(folder, stem, count)
-  local names = core.list_folder(folder == "" and "." or folder) or {}
+  local own, index = folder .. stem .. ".csv", folder .. "index.csv"
+  if files.exists(own) then return own end
   local fits = {}
-  for _, name in ipairs(names) do
-    local _, table_stem, suffix = parts_of(name)
-    local meta = suffix == "csv" and columns.read(folder .. name)
-    local _, values = next(meta or {})
+  for _, name in ipairs(core.list_folder(folder == "" and "." or folder) or {}) do
+    local _, _, suffix = parts_of(name)
+    local t = suffix == "csv" and columns.read(folder .. name)
+    local _, values = next(t and t.columns or {})
     if values and #values == count then
-      if table_stem == stem then return folder .. name end
-      fits[name] = true
+      if folder .. name == index then return index end
       fits[#fits + 1] = folder .. name
     end
   end
-  return fits["index.csv"] and folder .. "index.csv" or fits[1]
+  if #fits > 1 then
+    return nil, ("data.open: %s: each of %s has a row per image: name one with `meta`, or say meta = {}"):format(
+      folder .. stem, one_of(fits))
+  end
+  return fits[1]
 end
 
---- The file of labels that belongs to one of images: the same name with Y for X, labels for images, in any case.
+--- What stands in the name of a file of labels for what in that of the images.
+local label_names = { { "X", "Y" }, { "x", "y" }, { "images", "labels" }, { "Images", "Labels" }, { "image", "label" } }
+
+--- The file of labels that belongs to one of images: the same name with Y for X, labels for images, in any case; or
+-- nil, and a message when there are several.
 local function find_labels(folder, stem)
-  for from, to in pairs { X = "Y", x = "y", images = "labels", Images = "Labels", image = "label" } do
-    local name = stem:gsub(from, to, 1)
-    if name ~= stem and files.exists(folder .. name .. ".npy") then return folder .. name .. ".npy" end
+  local found, seen = {}, {}
+  for _, pair in ipairs(label_names) do
+    local from = 1
+    while from do -- each place where the name of the images stands
+      local first, last = stem:find(pair[1], from, true)
+      local path = first and folder .. stem:sub(1, first - 1) .. pair[2] .. stem:sub(last + 1) .. ".npy"
+      if path and not seen[path] and files.exists(path) then found[#found + 1] = path end
+      if path then seen[path] = true end
+      from = last and last + 1
+    end
   end
+  if #found < 2 then return found[1] end
+  return nil, ("data.open: %s may have its labels in %s: name one with `labels`"):format(folder .. stem .. ".npy",
+    one_of(found))
+end
+
+local function has_labels(folder, stem)
+  local path, message = find_labels(folder, stem)
+  return path ~= nil or message ~= nil
 end
 
 local open = {}
@@ -59,9 +87,12 @@ function open.npy(path, options)
   local folder, stem = parts_of(path)
   local source, message = core.npy_source(path, options.scale)
   if not source then return nil, message end
-  return arrays.npy(merge({
-    images = path, labels = find_labels(folder, stem), meta = find_table(folder, stem, #source),
-  }, options))
+  local found = { images = path }
+  if options.labels == nil then found.labels, message = find_labels(folder, stem) end
+  if message then return nil, message end
+  if options.meta == nil then found.meta, message = find_table(folder, stem, #source) end
+  if message then return nil, message end
+  return arrays.npy(merge(found, options))
 end
 
 function open.npz(path, options)
@@ -71,7 +102,7 @@ end
 function open.h5(path, options)
   local folder, stem = parts_of(path)
   local list = folder .. stem .. ".csv"
-  return arrays.hdf5(merge({ file = path, labels = files.exists(list) and list or nil }, options))
+  return arrays.hdf5(merge({ file = path, meta = files.exists(list) and list or nil }, options))
 end
 open.hdf5 = open.h5
 
@@ -88,18 +119,30 @@ function open.csv(path, options)
   return pictures.csv(merge({ file = path }, options))
 end
 
+--- Opens a folder of pictures, with its index.csv where that has a column of paths, as `set:save_folder` writes it.
+local function open_pictures(path, options)
+  local index = path .. "/index.csv"
+  local t = options.meta == nil and files.exists(index) and columns.read(index)
+  local joined = t and columns.find_all(t.text, names.paths)[1] ~= nil
+  local set, message = pictures.folder(merge({ path = path, meta = joined and index or nil }, options))
+  if joined and not set and message:find(index, 1, true) then
+    message = message .. " (meta = {} leaves index.csv out)"
+  end
+  return set, message
+end
+
 --- Opens the one file in a folder that holds a set, or the folder of pictures.
 local function open_folder(path, options)
-  local names, folders = core.list_folder(path)
-  if not names then return nil, folders end
+  local found, folders = core.list_folder(path)
+  if not found then return nil, folders end
   path = path:gsub("(.)/+$", "%1")
   local sets, tables = {}, {}
-  for _, name in ipairs(names) do
+  for _, name in ipairs(found) do
     local _, stem, suffix = parts_of(name)
     local full = path .. "/" .. name
     if suffix == "csv" then
       tables[#tables + 1] = full
-    elseif open[suffix] and (suffix ~= "npy" or find_labels(path .. "/", stem)) then
+    elseif open[suffix] and (suffix ~= "npy" or has_labels(path .. "/", stem)) then
       sets[#sets + 1] = full
     end
   end
@@ -107,7 +150,7 @@ local function open_folder(path, options)
     return nil, ("data: %s holds several sets: open one of %s"):format(path, table.concat(sets, ", "))
   end
   if #sets == 0 and #folders == 0 and #tables == 1 then sets = tables end
-  if #sets == 0 then return pictures.folder(merge({ path = path }, options)) end
+  if #sets == 0 then return open_pictures(path, options) end
   local _, _, suffix = parts_of(sets[1])
   return open[suffix](sets[1], options)
 end

@@ -3,40 +3,40 @@
 -- @module texres.data.save
 
 local core = require "texres.core"
-local files = require "texres.files"
 local plain = require "texres.plain"
+local files = require "texres.files"
+local columns = require "texres.data.columns"
+local names = require "texres.data.names"
 local Set = require "texres.data.set"
 
---- A value as a cell of a CSV file; NaN and false, which stand for "none", as an empty one.
-local function cell(value)
-  if value == false or value ~= value then return "" end
-  local text = math.type(value) == "float" and plain.format("%.10g", value) or tostring(value)
-  if text:find '[",\r\n]' then text = '"' .. text:gsub('"', '""') .. '"' end
-  return text
-end
-
+--- Names of columns: those in `first`, then the metadata. Columns that a reader would take for labels are left out:
+-- the set has other ones since it was relabelled.
 local function column_names(set, first)
-  local names, taken = first, {}
+  local taken, others = {}, {}
   for _, name in ipairs(first) do taken[name] = true end
-  local others = {}
   for name in pairs(set.meta) do
-    if not taken[name] then others[#others + 1] = name end
+    if not taken[name] and not names.is_label(name) then others[#others + 1] = name end
   end
   plain.sort(others)
-  return table.move(others, 1, #others, #names + 1, names)
+  return table.move(others, 1, #others, #first + 1, first)
+end
+
+local function write_row(values)
+  local cells = {}
+  for c, value in ipairs(values) do cells[c] = columns.cell(value) end
+  return table.concat(cells, ",")
 end
 
 --- A row per sample; `own` gives the values of the columns that aren't metadata.
-local function write_table(set, path, names, own)
-  local lines = { table.concat(names, ",") }
+local function write_table(set, path, titles, own)
+  local lines = { write_row(titles) }
   for i = 1, #set do
-    local cells, values = {}, own(i)
-    for c, name in ipairs(names) do
-      local value = values[name]
-      if value == nil then value = set.meta[name][i] end
-      cells[c] = cell(value)
+    local row, values = {}, own(i)
+    for c, name in ipairs(titles) do
+      row[c] = values[name]
+      if row[c] == nil then row[c] = set.meta[name][i] end
     end
-    lines[i + 1] = table.concat(cells, ",")
+    lines[i + 1] = write_row(row)
   end
   return files.write(path, table.concat(lines, "\n") .. "\n")
 end
@@ -65,17 +65,18 @@ local function unfit(image)
 end
 
 --- Writes every image as folder/CLASS/NUMBER.png, 8 bits, and folder/index.csv with the columns path (from the folder
--- on), label (the class's name) and the metadata.
+-- on), label (the class's name) and the metadata. A class whose name can't be a folder's, or that would be taken for a
+-- part of a set, has a folder with %XX for what can't stand there (n/a: n%2Fa); readers know it.
 -- @tparam string folder is made where it is missing
 -- @return true, or nil and a message
 function Set:save_folder(folder)
   local paths, digits = {}, #tostring(#self)
   for _, class in ipairs(self.classes) do
-    local made, message = core.process.make_folder(folder .. "/" .. class)
+    local made, message = core.process.make_folder(folder .. "/" .. names.folder_of(class))
     if not made then return nil, message end
   end
   for i = 1, #self do
-    paths[i] = ("%s/%0" .. digits .. "d.png"):format(self.classes[self.label[i]], i)
+    paths[i] = ("%s/%0" .. digits .. "d.png"):format(names.folder_of(self.classes[self.label[i]]), i)
     local image, message = self:get(i)
     if not image then return nil, message end
     local reason = unfit(image)

@@ -47,6 +47,18 @@ local function check_labels(label, classes)
   end
 end
 
+--- Classes are known by their names: texts, each of its own.
+local function check_classes(classes)
+  local number = {}
+  for c, name in ipairs(classes) do
+    if type(name) ~= "string" or name == "" then
+      raise("Set: class %d is %s: a name is expected", c, name == "" and "empty" or tostring(name))
+    end
+    if number[name] then raise("Set: classes %d and %d are both named '%s'", number[name], c, name) end
+    number[name] = c
+  end
+end
+
 --- A set from its parts.
 -- @tparam table fields source, labels (list or tensor i64 {n}, from 1), classes; and, where there are such, index
 -- (positions in the source, default all), meta (columns), group, origin, masks
@@ -54,6 +66,7 @@ function Set.new(fields)
   local index = as_list(fields.index) or count_up(#fields.source)
   local label = as_list(fields.labels)
   if #label ~= #index then raise("Set: %d labels for %d images", #label, #index) end
+  check_classes(fields.classes)
   check_labels(label, fields.classes)
   for name, column in pairs(fields.meta or {}) do
     if #column ~= #index then raise("Set: column '%s' has %d values for %d images", name, #column, #index) end

@@ -16,6 +16,7 @@ local json = require "texres.json"
 local files = require "texres.files"
 local raise = require "texres.raise"
 local grouping = require "texres.data.grouping"
+local names = require "texres.data.names"
 local Set = require "texres.data.set"
 
 -- -- sizes ----------------------------------------------------------------------------------------------------------
@@ -97,8 +98,6 @@ local function stratified_parts(set, shares, options)
   return parts
 end
 
-local usual_names = { "train", "training", "val", "valid", "validation", "dev", "test", "testing" }
-
 --- The parts that a column names: train, val, test first, others as they come.
 local function official_parts(set, options)
   local groups, by_value, parts = grouping.list(set, options.column, "split"), {}, {}
@@ -116,7 +115,7 @@ local function official_parts(set, options)
     end
     return parts
   end
-  for _, name in ipairs(usual_names) do take(by_value[name]) end
+  for _, name in ipairs(names.parts) do take(by_value[name]) end
   for _, group in ipairs(groups) do take(group) end
   return parts
 end
