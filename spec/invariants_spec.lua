@@ -173,6 +173,83 @@ describe("a model's normalization", function()
 end)
 
 describe("column types", function()
+  --- A column as it is read, by every reader that reads tables.
+  local function columns_of(cells)
+    local folder = support.folder()
+    local rows, images = { "label,path,value" }, folder .. "/X.npy"
+    os.execute("mkdir " .. folder .. "/class")
+    for i, cell in ipairs(cells) do
+      rows[i + 1] = ("a,%d.png,%s"):format(i, cell)
+      assert(tr.write_png(("%s/class/%d.png"):format(folder, i), tr.zeros(2, 2)))
+      assert(tr.write_png(("%s/%d.png"):format(folder, i), tr.zeros(2, 2)))
+    end
+    local path = support.write_file(folder .. "/table.csv", table.concat(rows, "\n") .. "\n")
+    local inside = support.write_file(folder .. "/class/table.csv", table.concat(rows, "\n") .. "\n")
+    assert(tr.zeros({ #cells, 2, 2 }, { dtype = "u8" }):save_npy(images))
+    local labels = {}
+    for i = 1, #cells do labels[i] = 1 end
+    local values = {
+      labels = assert(tr.data.npy { images = images, labels = path }).meta.value,
+      meta = assert(tr.data.npy { images = images, labels = labels, meta = path }).meta.value,
+      list = assert(tr.data.csv { file = path }).meta.value,
+      folder = assert(tr.data.folder { path = folder, classes = { "class" }, meta = inside }).meta.value,
+    }
+    for _, cell in ipairs(cells) do
+      if cell == "" then return values end -- a group must have a value
+    end
+    values.groups = assert(tr.data.npy { images = images, labels = labels, groups = path .. ":value" }).meta.value
+    return values
+  end
+
+  local function check(cells, expected)
+    for route, values in pairs(columns_of(cells)) do
+      for i, value in ipairs(expected) do
+        assert.equal(value, values[i], route)
+        assert.equal(math.type(value), math.type(values[i]), route)
+      end
+    end
+  end
+
+  it("are numbers where each cell prints back as it stood", function()
+    check({ "0", "-3", "9007199254740993" }, { 0, -3, 9007199254740993 })
+    check({ "0.5", "12.1", "-0.25", "1.0", "1e-05", "0.30000000000000004" },
+      { 0.5, 12.1, -0.25, 1.0, 1e-05, 0.1 + 0.2 })
+    check({ "1", "0.5", "inf" }, { 1, 0.5, math.huge })
+    check({ "1", "", "3" }, { 1, false, 3 })
+  end)
+
+  it("are text, all of it, where one does not", function()
+    for _, cell in ipairs {
+      "12.10", "1.50", "007", "-0", "+5", " 5", "5 ", "1e5", "1E-05", "0x10", "1_000", "1.", ".5", "true",
+      "99999999999999999999", "TRUE", "1/2", "2026-01-02", "0x1p4", "Inf", "infinity", "5,5", "1.0.0", "--1", "1e", "x",
+    } do
+      local quoted = cell:find "," and '"' .. cell .. '"' or cell
+      check({ "1", quoted, "2.5" }, { "1", cell, "2.5" })
+    end
+    check({ "1", "1.0" }, { "1", "1.0" }) -- one number, written in two ways
+    check({ "a", "", "1" }, { "a", "", "1" })
+  end)
+
+  it("keep roll numbers apart", function()
+    for _, values in pairs(columns_of { "12.1", "12.10", "12.2", "12.20" }) do
+      local images = tr.zeros({ 4, 2, 2 }, { dtype = "u8" })
+      local set = assert(tr.data.tensors { images = images, labels = { 1, 1, 1, 1 }, meta = { roll = values } })
+      assert.equal(4, #set:leave_one_out "roll")
+    end
+  end)
+
+  it("leave paths as they stand", function()
+    local folder = support.folder()
+    for _, name in ipairs { "1.10", "1.1", "007", "1e5" } do
+      assert(tr.write_png(folder .. "/" .. name, tr.full({ 2, 2 }, #name / 10)))
+    end
+    local path = support.write_file(folder .. "/paths.csv", "path,label\n1.10,0\n1.1,1\n1e5,1\n007,0\n")
+    local set = assert(tr.data.csv { file = path })
+    assert.same({ "1.10", "1.1", "1e5", "007" }, set.meta.path)
+    assert.near(0.4, set:get(1):mean():item(), 2e-3)
+    path = support.write_file(folder .. "/paths.csv", "path,label\n1.1,0\n")
+    assert.near(0.3, assert(tr.data.csv { file = path }):get(1):mean():item(), 2e-3)
+  end)
 end)
 
 --- Whatever writes a number into a tensor: with a number and a dtype, the element that results.

@@ -225,14 +225,15 @@ describe("read_csv", function()
     end
   end)
 
-  it("makes numbers of columns that hold nothing else", function()
-    local path = support.write_file(folder .. "/typed.csv", "i,f,s,z\n1,0.5,a,007\n-20,1e3,2,8\n")
-    local meta = assert(require("texres.data.columns").read(path))
-    assert.same({ 1, -20 }, meta.i)
-    assert.equal("integer", math.type(meta.i[1]))
-    assert.same({ 0.5, 1000.0 }, meta.f)
-    assert.same({ "a", "2" }, meta.s)
-    assert.same({ "007", "8" }, meta.z)
+  it("finds the separator outside of quotes, and tells the line of each row", function()
+    local names, columns, lines = read "\"a,\"\"b\";5\" wide\n1;2\n\n   \n\"x\ny\";3\nz;4"
+    assert.same({ 'a,"b', '5" wide' }, names)
+    assert.same({ { "1", "x\ny", "z" }, { "2", "3", "4" } }, columns)
+    assert.same({ 2, 5, 7 }, lines)
+    names = read "a\t\"b;c\"\td\n"
+    assert.same({ "a", "b;c", "d" }, names)
+    names = read "a b;c\td\n"
+    assert.same({ "a b", "c\td" }, names)
   end)
 end)
 

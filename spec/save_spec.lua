@@ -43,8 +43,8 @@ describe("saving a set", function()
       meta = { note = { 'big, and "red"', "plain" }, size = { 0.5, 0 / 0 } },
     }
     assert(set:save_csv(path))
-    assert.are.equal('index,indication_type,indication_value,note,size\n0,a,0,"big, and ""red""",0.5\n1,a,0,plain,\n',
-      support.read_file(path))
+    assert.are.equal('index,indication_type,indication_value,note,size\n0,a,0,"big, and ""red""",0.5\n'
+      .. "1,a,0,plain,nan\n", support.read_file(path))
   end)
 
   it("refuses pictures that would not come back as they went", function()
@@ -58,6 +58,97 @@ describe("saving a set", function()
       local ok, message = set:subset({ 2 }):save_folder(support.folder())
       assert.is_nil(ok)
       assert.matches("save_folder: sample 1: " .. reason, message, 1, true)
+    end
+  end)
+
+  --- The fabric with a class, a column and cells whose text means something to files, tables or spreadsheets.
+  local function hostile()
+    local set = fabric()
+    local classes = {
+      "n/a", ".hidden", "a, a", "..", "train", "x%2Fy", 'say "b"', "=1+1", "masks", "\xE4\xFF", "a b ", "../../up",
+    }
+    local cells = {
+      "=1+1", "+1", "-1", "@a", "'=1", "''-1", "'plain", "\tx", "a,b", "a;b", 'a "b"', " lead", "trail ", "x\ny", "",
+      "\xE4\xFF", "007", "1.10", "1e5", "true", "nan", "NA", "0x10", "\r",
+    }
+    local labels, number = {}, { name = {}, whole = {}, ["a, \"b\""] = {}, ["=cmd"] = {} }
+    for i = 1, #set do
+      labels[i], number.name[i], number.whole[i] = (i - 1) % #classes + 1, cells[i], i - 12
+      number["a, \"b\""][i], number["=cmd"][i] = i / 7, i % 3 == 0 and 1 / 0 or i + 0.0
+    end
+    return tr.data.Set.new {
+      source = set.source, labels = labels, classes = classes, meta = number, group = "name",
+    }
+  end
+
+  --- Whether a set holds the classes and columns of another; sample i of it is of[i] of the other.
+  local function check_same(set, read, of)
+    assert.equal(#set, #read)
+    for i = 1, #read do
+      local n = of and of[i] or i
+      assert.equal(set.classes[set.label[n]], read.classes[read.label[i]])
+      for name, values in pairs(set.meta) do
+        assert.equal(values[n], read.meta[name][i], name)
+        assert.equal(math.type(values[n]), math.type(read.meta[name][i]), name)
+      end
+    end
+  end
+
+  it("brings every name and cell back as it went", function()
+    local set, folder = hostile(), support.folder()
+    assert(set:save_csv(folder .. "/index.csv"))
+    assert(set:save_npy(folder .. "/X.npy"))
+    check_same(set, assert(tr.data.npy { images = folder .. "/X.npy", labels = folder .. "/index.csv" }))
+    assert.is_nil(support.read_file(folder .. "/index.csv"):find "[,\n]\"?[=@]", "a cell that a spreadsheet runs")
+  end)
+
+  it("writes classes of any name into the folder, and nowhere else", function()
+    local set, around = hostile(), support.folder()
+    assert(set:save_folder(around .. "/deep/pictures"))
+    local files, folders = tr.list_folder(around .. "/deep")
+    assert.same({ 0, 1 }, { #files, #folders })
+    local _, below = tr.list_folder(around .. "/deep/pictures")
+    assert.equal(#set.classes, #below)
+    local read = assert(tr.data.open(around .. "/deep/pictures"))
+    local of = {}
+    for i, path in ipairs(read.meta.path) do of[i] = math.tointeger(tonumber(path:match "(%d+)%.png$")) end
+    check_same(set, read, of)
+    check_same(set, assert(tr.data.open(around .. "/deep/pictures/index.csv")))
+    local bare = assert(tr.data.open(around .. "/deep/pictures", { meta = {} }))
+    assert.same(read.classes, bare.classes)
+    assert.same(read.label, bare.label)
+  end)
+
+  it("leaves out labels that the set has no more", function()
+    local set, folder = fabric(), support.folder()
+    set.meta.label, set.meta.indication_value = {}, {}
+    for i = 1, #set do set.meta.label[i], set.meta.indication_value[i] = "old", set.label[i] - 1 end
+    local two = set:relabel { good = "good", ["*"] = "defect" }
+    assert(two:save_folder(folder .. "/pictures"))
+    check_same(two:subset {}, assert(tr.data.open(folder .. "/pictures/index.csv")):subset {})
+    local read = assert(tr.data.open(folder .. "/pictures/index.csv"))
+    for i = 1, #two do assert.equal(two.classes[two.label[i]], read.classes[read.label[i]]) end
+  end)
+
+  it("keeps a class without a picture", function()
+    local set, folder = fabric():filter(function(label) return label ~= 2 end), support.folder()
+    assert(set:save_folder(folder .. "/pictures"))
+    local before = rawget(tr, "warn")
+    rawset(tr, "warn", function() end)
+    local read = assert(tr.data.open(folder .. "/pictures"))
+    rawset(tr, "warn", before)
+    assert.equal(#set.classes, #read.classes)
+  end)
+
+  it("refuses what a table can't hold, and classes without a name of their own", function()
+    local source = tr.source(tr.zeros(2, 4, 4, 1))
+    local set = tr.data.Set.new { source = source, labels = { 1, 1 }, classes = { "a" }, meta = { x = { "\0", "b" } } }
+    assert.error_matches(function() set:save_csv(support.folder() .. "/x.csv") end, "zero byte")
+    for reason, classes in pairs { ["class 2 is empty"] = { "a", "" }, ["1 and 2 are both named 'a'"] = { "a", "a" },
+      ["class 1 is 7"] = { 7 } } do
+      local ok, message = pcall(tr.data.Set.new, { source = source, labels = { 1, 1 }, classes = classes })
+      assert.is_false(ok)
+      assert.matches(reason, message, 1, true)
     end
   end)
 
