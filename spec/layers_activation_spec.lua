@@ -250,9 +250,20 @@ describe("dropout", function()
     assert.is_true(tr.allclose(x.grad, tr.ones(4, 5), 0))
   end)
 
+  it("leaves nothing for p = 1, in both ways", function()
+    for _, dtype in ipairs { "f32", "f64" } do
+      local x = tr.tensor({ 1, -2, math.huge }, { dtype = dtype })
+      x.requires_grad = true
+      local y = F.dropout(x:reshape(3, 1):expand(3, 100), 1)
+      y:sum():backward()
+      assert.equal(0, y:abs():sum():item())
+      assert.is_true(tr.allclose(x.grad, tr.zeros({ 3 }, { dtype = dtype }), 0, 0))
+    end
+  end)
+
   it("says what does not fit", function()
-    for _, p in ipairs { -0.1, 1, 2, 0 / 0 } do
-      assert.error_matches(function() F.dropout(tr.ones(3), p) end, "dropout: p is .*: a probability from 0 to below 1")
+    for _, p in ipairs { -0.1, 1.001, 2, 0 / 0 } do
+      assert.error_matches(function() F.dropout(tr.ones(3), p) end, "dropout: p is .*: a probability from 0 to 1")
     end
     assert.error_matches(function() F.dropout(tr.ones({ 3 }, { dtype = "i64" }), 0.5) end, "dropout: x is i64 {3}")
   end)

@@ -487,6 +487,78 @@ describe("errors", function()
   end)
 end)
 
+describe("constructors", function()
+  local nan = 0 / 0
+
+  it("refuse what no layer can be made of, and say so at once", function()
+    for _, case in ipairs {
+      { "Conv2d: c_out is 2.5, wanted a whole number of at least 1", nn.Conv2d, 1, 2.5, 3 },
+      { "Conv2d: c_in is 1, wanted", nn.Conv2d, "1", 2, 3 },
+      { "Conv2d: kernel is 0, wanted", nn.Conv2d, 1, 2, 0 },
+      { "Conv2d: kernel is nil, wanted", nn.Conv2d, 1, 2 },
+      { "Conv2d: kernel is {3}, wanted a number or {rows, columns}", nn.Conv2d, 1, 2, { 3 } },
+      { "Conv2d: kernel is {3, 3, 3}, wanted", nn.Conv2d, 1, 2, { 3, 3, 3 } },
+      { "Conv2d: kernel, columns is 0, wanted", nn.Conv2d, 1, 2, { 3, 0 } },
+      { "Conv2d: stride is 0, wanted", nn.Conv2d, 1, 2, 3, { stride = 0 } },
+      { "Conv2d: stride is 1.5, wanted", nn.Conv2d, 1, 2, 3, { stride = 1.5 } },
+      { "Conv2d: stride is a, wanted", nn.Conv2d, 1, 2, 3, { stride = "a" } },
+      { "Conv2d: dilation is -1, wanted", nn.Conv2d, 1, 2, 3, { dilation = -1 } },
+      { "Conv2d: padding is -1, wanted whole numbers of at least 0", nn.Conv2d, 1, 2, 3, { padding = -1 } },
+      { "Conv2d: padding is {1, 2}, wanted", nn.Conv2d, 1, 2, 3, { padding = { 1, 2 } } },
+      { "Conv2d: padding is {1, 2, 3, 0.5}, wanted", nn.Conv2d, 1, 2, 3, { padding = { 1, 2, 3, 0.5 } } },
+      { "Conv2d: padding is full, wanted", nn.Conv2d, 1, 2, 3, { padding = "full" } },
+      { "Conv2d: groups is 0, wanted", nn.Conv2d, 1, 2, 3, { groups = 0 } },
+      { "Conv2d: bias is no, wanted true or false", nn.Conv2d, 1, 2, 3, { bias = "no" } },
+      { "Conv2d: argument 5 is a number, it takes 4", nn.Conv2d, 1, 2, 3, {}, 1 },
+      { "Linear: bias is 3, wanted true or false", nn.Linear, 1, 1, { bias = 3 } },
+      { "Linear: n_in is -1, wanted", nn.Linear, -1, 1 },
+      { "BatchNorm: eps is " .. tostring(nan) .. ", wanted", nn.BatchNorm, 2, { eps = nan } },
+      { "BatchNorm: momentum is 2, wanted", nn.BatchNorm, 2, { momentum = 2 } },
+      { "MaxPool2d: kernel is nil, wanted", nn.MaxPool2d },
+      { "MaxPool2d: stride is 0, wanted", nn.MaxPool2d, 2, { stride = 0 } },
+      { "MaxPool2d: padding 2 is not less than the window {2, 2}", nn.MaxPool2d, 2, { padding = 2 } },
+      { "AvgPool2d: padding {0, 0, 0, 1} is not less than", nn.AvgPool2d, { 2, 1 }, { padding = { 0, 0, 0, 1 } } },
+      { "AvgPool2d: count_include_pad is 1, wanted true", nn.AvgPool2d, 2, { count_include_pad = 1 } },
+      { "Dropout: p is " .. tostring(nan) .. ", wanted a number from 0 to 1", nn.Dropout, nan },
+      { "Dropout: argument 2 is a table, it takes 1", nn.Dropout, 0.5, { inplace = true } },
+      { "LeakyReLU: slope is x, wanted", nn.LeakyReLU, "x" },
+      { "ReLU: argument 1 is a boolean, it takes 0", nn.ReLU, true },
+      { "Flatten: argument 1 is a number, it takes 0", nn.Flatten, 2 },
+      { "Sequential: item 1 is the class ReLU, wanted an object: call it", nn.Sequential, { nn.ReLU } },
+      { "Sequential: the name is a string, got number", nn.Sequential, { name = 3 } },
+      { "nn.Module: the base of X is a number, wanted a class", nn.Module, "X", 3 },
+      { "nn.register: X is a nil, wanted a class or a function", nn.register, "X" },
+      { "constant: a tensor is expected, got nil", nn.init.zeros, nil },
+      { "xavier_normal: a tensor is expected, got number", nn.init.xavier_normal, 3 },
+      { "kaiming_normal: options come as a table", nn.init.kaiming_normal, tr.ones(2, 2), "fan_in" },
+      { "cifar_resnet: residual is 0, wanted true or false", tr.models.cifar_resnet, { residual = 0 } },
+    } do
+      local want = case[1]:gsub("%p", "%%%0")
+      local message = message_of(function() return (case[2](table.unpack(case, 3, 7))) end)
+      assert.matches("^" .. here() .. want, message)
+    end
+  end)
+
+  it("take what lies at the edges", function()
+    local x = tr.ones(4)
+    x.requires_grad = true
+    for _, dtype in ipairs { "f32", "f64" } do
+      local y = nn.Dropout(1)(x:to(dtype))
+      y:sum():backward()
+      assert.same({ 0, 0, 0, 0 }, y:totable())
+      assert.same({ 0, 0, 0, 0 }, x.grad:totable())
+    end
+    assert.same({ 1, 1, 1, 1 }, nn.Dropout(1):eval()(x):totable())
+    assert.same({ 1, 1, 1, 1 }, nn.Dropout(0)(x):totable())
+    assert.same({ -2, 2 }, nn.LeakyReLU(-1)(tr.tensor { 2, 2 }):mul(tr.tensor { -1, 1 }):totable())
+    local norm = nn.BatchNorm(1, { eps = 0, momentum = 1 })
+    assert.is_true(tr.allclose(norm(tr.tensor { { 1 }, { 3 } }), tr.tensor { { -1 }, { 1 } }))
+    assert.equal(2, norm.running_mean:item())
+    assert.same({ 1, 1, 1, 2 }, nn.Conv2d(2.0, 2, { 1, 3 }, { padding = { 0, 0, 1, 1 } })(tr.ones(1, 1, 1, 2)):shape())
+    assert.same({ 1, 1, 1, 1 }, nn.MaxPool2d(1)(tr.ones(1, 1, 1, 1)):shape())
+  end)
+end)
+
 describe("initialization", function()
   before_each(function() tr.manual_seed(3) end)
 

@@ -44,6 +44,7 @@ static void run_block(void *context, int64_t block, int worker) {
 
 static tx_status run(const tx_call *call, tx_tensor *from, const tx_tensor *draw, tx_tensor **to) {
   const params *given = call->params;
+  if (given->p == 1) return tx_zeros(from->dtype, from->dims, from->shape, to); /* there is no factor 1 / (1 - p) */
   tx_tensor *x;
   TX_TRY(tx_contiguous(from, &x));
   tx_status status = tx_empty_like(x, to);
@@ -62,8 +63,8 @@ static tx_status run(const tx_call *call, tx_tensor *from, const tx_tensor *draw
 static tx_status forward(tx_call *call) {
   const params *given = call->params;
   TX_TRY(tx_want_float(call, 0));
-  if (!(given->p >= 0 && given->p < 1)) {
-    return tx_fail(TX_EINVAL, "dropout: p is %g: a probability from 0 to below 1 is needed", given->p);
+  if (!(given->p >= 0 && given->p <= 1)) {
+    return tx_fail(TX_EINVAL, "dropout: p is %g: a probability from 0 to 1 is needed", given->p);
   }
   if (!given->training || given->p == 0) {
     call->out[0] = tx_ref(call->in[0]);
@@ -101,6 +102,6 @@ const tx_op tx_op_dropout = {
     .forward = forward,
     .backward = backward,
     .doc =
-        "dropout(x, p=0.5, {training=true}): every element is zero with probability p, else divided by 1 - p; without "
-        "training x itself; any shape.",
+        "dropout(x, p=0.5, {training=true}): every element is zero with probability p, else divided by 1 - p "
+        "(p=1: all are zero); without training x itself; any shape.",
 };

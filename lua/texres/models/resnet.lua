@@ -5,6 +5,7 @@
 
 local nn = require "texres.nn"
 local raise = require "texres.raise"
+local arguments = require "texres.nn.arguments"
 local check = require "texres.nn.check"
 
 local function conv(c_in, c_out, kernel, stride)
@@ -77,6 +78,7 @@ end
 local function imagenet(name, block, counts)
   return function(options)
     local o = check.options(name, options, { in_channels = 3, classes = 1000, small_input = false })
+    arguments.switch(name, "small_input", o.small_input)
     return finish(stem(o.in_channels, o.small_input), name, block, 64, counts, 64, o.classes)
   end
 end
@@ -97,6 +99,7 @@ local resnet = {
 -- residual=false: the plain network of the same layers.
 function resnet.cifar_resnet(options)
   local o = check.options("cifar_resnet", options, { depth = 20, residual = true, in_channels = 3, classes = 10 })
+  arguments.switch("cifar_resnet", "residual", o.residual)
   local depth = check.count("cifar_resnet", "depth", o.depth)
   if depth < 8 or (depth - 2) % 6 ~= 0 then
     raise("cifar_resnet: depth is 6n+2 (8, 14, 20, 32, 44, 56, 110), got %d", depth)

@@ -26,6 +26,9 @@ function Lambda:forward(...) return self._fn(...) end
 
 local function as_module(value, where)
   if type(value) == "function" then return Lambda(value) end
+  if type(value) == "table" and rawget(value, "_module") then
+    raise("%s is the class %s, wanted an object: call it", where, value.__name)
+  end
   if type(value) == "table" and type(value.forward) == "function" then return module.adopt(value) end
   raise("%s is a %s, wanted a module (a table with `forward`) or a function", where, type(value))
 end
@@ -49,6 +52,9 @@ function Container:init(items)
   for i = 1, #items do
     local name, value = named_item(items[i])
     self:append(value or items[i], name)
+  end
+  if items.name ~= nil and type(items.name) ~= "string" then
+    raise("%s: the name is a string, got %s", kind, type(items.name))
   end
   rawset(self, "name", items.name)
   for _, key in ipairs(module.sorted_keys(items)) do -- the order of parameters must not depend on chance

@@ -2,6 +2,7 @@
 --
 -- Fans as in PyTorch: {R,S,C,K}: in R S C, out R S K; {in,out}: in and out.
 
+local check = require "texres.nn.check"
 local core = require "texres.core"
 local raise = require "texres.raise"
 
@@ -19,8 +20,13 @@ function initialize.undrawn(fn, ...)
   return table.unpack(results, 2, results.n)
 end
 
+local function check_tensor(t, where)
+  if not core.is_tensor(t) then raise("%s: a tensor is expected, got %s", where, type(t)) end
+  return t
+end
+
 local function fans(t, where)
-  local n = t:dim()
+  local n = check_tensor(t, where):dim()
   if n < 2 then raise("%s: a tensor of at least 2 dimensions is needed, got %d", where, n) end
   local receptive = t:numel() / math.max(1, t:size(n - 1) * t:size(n))
   return receptive * t:size(n - 1), receptive * t:size(n)
@@ -28,7 +34,7 @@ end
 
 local function fan(t, options, preset, where)
   local fan_in, fan_out = fans(t, where)
-  local mode = options and options.mode or preset
+  local mode = check.options(where, options, { mode = preset }).mode
   if mode ~= "fan_in" and mode ~= "fan_out" then
     raise("%s: mode is \"fan_in\" or \"fan_out\", got %s", where, tostring(mode))
   end
@@ -37,7 +43,7 @@ end
 
 --- Every element `value`.
 function initialize.constant(t, value)
-  return core.no_grad(t.fill, t, value)
+  return core.no_grad(check_tensor(t, "constant").fill, t, value)
 end
 
 function initialize.zeros(t) return initialize.constant(t, 0) end
@@ -46,11 +52,13 @@ function initialize.ones(t) return initialize.constant(t, 1) end
 
 --- Normal with this mean (0) and standard deviation (1).
 function initialize.normal(t, mean, deviation)
+  check_tensor(t, "normal")
   return drawing and core.no_grad(t.normal, t, mean, deviation) or t
 end
 
 --- Uniform in [low, high), by default [0, 1).
 function initialize.uniform(t, low, high)
+  check_tensor(t, "uniform")
   return drawing and core.no_grad(t.uniform, t, low, high) or t
 end
 
@@ -81,7 +89,9 @@ end
 --- Orthonormal columns (or rows, whichever are fewer) of t seen as a matrix {everything else, last dimension}, times
 -- `gain` (1). Saxe, McClelland, Ganguli, 2014.
 function initialize.orthogonal(t, gain)
-  if t:dim() < 2 then raise("orthogonal: a tensor of at least 2 dimensions is needed, got %d", t:dim()) end
+  if check_tensor(t, "orthogonal"):dim() < 2 then
+    raise("orthogonal: a tensor of at least 2 dimensions is needed, got %d", t:dim())
+  end
   local columns = t:size(-1)
   local rows = t:numel() // math.max(1, columns)
   local vectors = {} -- the fewer ones, made orthonormal one after another (Gram, Schmidt)

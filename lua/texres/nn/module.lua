@@ -236,7 +236,18 @@ local function enrol_new(self, key, value)
   if not is_private(key) then enrol(self, key, value) end
 end
 
+-- Refuses arguments that `init` of a class of the library would not see; a user's class may be called with more.
+local function check_arguments(class, ...)
+  local most = debug.getinfo(class.init, "u").nparams - 1
+  for i = most + 1, select("#", ...) do
+    if select(i, ...) ~= nil then
+      raise("%s: argument %d is a %s, it takes %d", class.__name, i, type((select(i, ...))), most)
+    end
+  end
+end
+
 local function construct(class, ...)
+  if rawget(class, "_forward") then check_arguments(class, ...) end
   local self = setmetatable(prepare {}, class)
   rawset(self, "_arguments", table.pack(...))
   self:init(...)
@@ -270,7 +281,12 @@ end
 
 --- nn.Module "Name" or nn.Module("Name", Base): a new class. nn.Module{forward = ..., ...}: a module from a table.
 local function make(_, what, base)
-  if type(what) == "string" then return new_class(what, base or Module) end
+  if type(what) == "string" then
+    if base ~= nil and (type(base) ~= "table" or rawget(base, "_module") ~= true) then
+      raise("nn.Module: the base of %s is a %s, wanted a class", what, type(base))
+    end
+    return new_class(what, base or Module)
+  end
   return adopt(what)
 end
 
@@ -308,6 +324,9 @@ local registry = {} -- name -> constructor
 --- Makes modules of a class (or of a constructor function) known by name, so that checkpoints can rebuild them.
 local function register(name, constructor)
   if type(name) ~= "string" then raise("nn.register: the name is a string, got %s", type(name)) end
+  if type(constructor) ~= "function" and not (type(constructor) == "table" and rawget(constructor, "_module")) then
+    raise("nn.register: %s is a %s, wanted a class or a function that makes a module", name, type(constructor))
+  end
   registry[name] = constructor
   return constructor
 end
@@ -394,6 +413,7 @@ end
 
 --- Calls fn(module) for every module, children before parents. Returns self.
 function Module:apply(fn)
+  if type(fn) ~= "function" then raise("apply: expected a function, got %s", type(fn)) end
   local modules = self:modules()
   for i = #modules, 1, -1 do fn(modules[i]) end
   return self

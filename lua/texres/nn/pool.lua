@@ -1,16 +1,24 @@
 --- Pooling over rows and columns of images {N,H,W,C}.
 
 local F = require "texres.nn.functional"
+local arguments = require "texres.nn.arguments"
 local check = require "texres.nn.check"
 local module = require "texres.nn.module"
+
+-- Takes over the window of a pooling.
+local function set_window(self, where, kernel, options)
+  local window = { arguments.pair(where, "kernel", kernel) }
+  arguments.pair(where, "stride", options.stride)
+  self.kernel, self.stride = kernel, options.stride
+  self.padding = arguments.padding(where, options.padding, window)
+end
 
 --- MaxPool2d(kernel, {stride=kernel, padding=0}).
 local MaxPool2d = module.register("MaxPool2d", module.Module "MaxPool2d")
 MaxPool2d.keeps_nothing = true
 
 function MaxPool2d:init(kernel, options)
-  options = check.options("MaxPool2d", options, { stride = kernel, padding = 0 })
-  self.kernel, self.stride, self.padding = kernel, options.stride, options.padding
+  set_window(self, "MaxPool2d", kernel, check.options("MaxPool2d", options, { stride = kernel, padding = 0 }))
 end
 
 function MaxPool2d:constructor_arguments()
@@ -28,8 +36,8 @@ AvgPool2d.keeps_nothing = true
 
 function AvgPool2d:init(kernel, options)
   options = check.options("AvgPool2d", options, { stride = kernel, padding = 0, count_include_pad = true })
-  self.kernel, self.stride, self.padding = kernel, options.stride, options.padding
-  self.count_include_pad = options.count_include_pad
+  set_window(self, "AvgPool2d", kernel, options)
+  self.count_include_pad = arguments.switch("AvgPool2d", "count_include_pad", options.count_include_pad)
 end
 
 function AvgPool2d:constructor_arguments()
