@@ -4,9 +4,9 @@
 #include "fuzz.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
-  static const tx_image_options options[] = {{0, 0, 0}, {1, 9, 7}, {3, 0, 0}};
+  static const tx_image_options options[] = {{0, 0, 0, 0}, {1, 9, 7, 0}, {3, 0, 0, 0}, {4, 0, 0, 0}};
   tx_image_info info;
-  tx_status status = tx_image_read_info(data, size, &info);
+  tx_status status = tx_image_read_info(data, size, &options[0], &info);
   if (status != TX_OK) {
     fuzz_check_failure(status);
     return 0;

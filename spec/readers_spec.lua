@@ -298,7 +298,7 @@ describe("load_image", function()
     local p = rgb[2][3]
     assert.near(0.299 * p[1] + 0.587 * p[2] + 0.114 * p[3], image[2][3]:item(), 0.51)
     assert.same({ 8, 6, 1 }, tr.load_image(fixtures .. "smooth.jpg", { size = { 8, 6 } }):shape())
-    assert.error_matches(function() tr.load_image("x.png", { channels = 2 }) end, "channels is 2")
+    assert.error_matches(function() tr.load_image("x.png", { channels = 5 }) end, "channels is 5")
     assert.error_matches(function() tr.load_image("x.png", { size = 0 }) end, "size 0")
   end)
 
@@ -332,11 +332,6 @@ describe("load_image", function()
       assert.is_nil(none)
       assert.matches("tables.jpg: the JPEG image is damaged (its tables)", message, 1, true)
     end
-    local png = support.read_file(fixtures .. "gray.png")
-    local huge = png:sub(1, 16) .. string.pack(">I4I4", 60000, 60000) .. png:sub(25)
-    none, message = tr.load_image(support.write_file(folder .. "/huge.png", huge))
-    assert.is_nil(none)
-    assert.matches("huge.png: the PNG image is damaged in its header, or too large", message, 1, true)
   end)
 end)
 

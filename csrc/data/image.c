@@ -5,17 +5,16 @@
 #include <math.h>
 #include <stb/stb_image.h>
 #include <stb/stb_image_resize.h>
-#include <stb/stb_image_write.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/file.h"
 #include "base/memory.h"
 #include "base/threads.h"
+#include "data/bitmap.h"
 #include "data/images.h"
 #include "data/jpeg.h"
-
-enum { PIXELS_MAX = 1 << 27 }; /* of one image: hostile headers declare far more than the file holds */
+#include "data/png.h"
 
 /* -- PGM and PPM ------------------------------------------------------------------------------------------------------- */
 
@@ -97,106 +96,106 @@ static tx_status pnm_decode(pnm *p, tx_tensor **out) {
 
 /* The kind of image by its first bytes; NULL for TGA, which has no magic word. */
 static const char *kind_of(const uint8_t *bytes, size_t size) {
-  if (size >= 8 && memcmp(bytes, "\x89PNG\r\n\x1a\n", 8) == 0) return "PNG";
   if (size >= 3 && memcmp(bytes, "\xff\xd8\xff", 3) == 0) return "JPEG";
   if (size >= 2 && memcmp(bytes, "BM", 2) == 0) return "BMP";
   return NULL;
 }
 
 static tx_status fail_stb(const uint8_t *bytes, size_t size, const char *reason) {
-  const char *kind = kind_of(bytes, size);
+  const char *kind = kind_of(bytes, size), *told = stbi_failure_reason();
+  if (told != NULL && strcmp(told, "outofmem") == 0) return tx_fail(TX_ENOMEM, "not enough memory");
   if (kind == NULL) return tx_fail(TX_EWORLD, "not a PNG, JPEG, BMP, TGA, PGM or PPM image, or damaged");
   return tx_fail(TX_EWORLD, "the %s image is %s", kind, reason);
 }
 
-/* Whether the chunks of a PNG, <length> <type> <data> <check sum>, lie inside of the file, to the last one. stb_image takes
- * memory for what a length says before it looks. */
-static bool png_is_whole(const uint8_t *bytes, size_t size) {
-  for (size_t at = 8; size - at >= 12;) {
-    const uint8_t *chunk = bytes + at;
-    size_t length = (size_t)chunk[0] << 24 | (size_t)chunk[1] << 16 | (size_t)chunk[2] << 8 | chunk[3];
-    if (length > size - at - 12) return false;
-    if (memcmp(chunk + 4, "IEND", 4) == 0) return true;
-    at += 12 + length;
+/* What stb_image reads in the header. */
+static tx_status stb_info(const uint8_t *bytes, size_t size, tx_image_info *info) {
+  enum { PIXELS_PER_BYTE = 512 }; /* of a JPEG: 8 x 8 pixels take a bit at least */
+  int width, height, channels;
+  if (bytes[0] == 0xFF) TX_TRY(tx_jpeg_check(bytes, size)); /* whatever stb_image may take for a JPEG */
+  if (!stbi_info_from_memory(bytes, (int)size, &width, &height, &channels)) {
+    return fail_stb(bytes, size, "damaged in its header, or too large");
   }
-  return false;
-}
-
-/* What stb_image doesn't check before it trusts it. */
-static tx_status check_structure(const uint8_t *bytes, size_t size) {
   const char *kind = kind_of(bytes, size);
-  if (bytes[0] == 0xFF && !tx_jpeg_tables_sound(bytes, size)) { /* whatever stb_image may take for a JPEG */
-    return tx_fail(TX_EWORLD, "the JPEG image is damaged (its tables)");
+  if (kind == NULL && !tx_tga_is_whole(bytes, size)) return tx_fail(TX_EWORLD, "the TGA image is truncated");
+  if (kind != NULL && kind[0] == 'B' && !tx_bmp_is_whole(bytes, size)) {
+    return tx_fail(TX_EWORLD, "the BMP image is truncated");
   }
-  if (kind != NULL && strcmp(kind, "PNG") == 0 && !png_is_whole(bytes, size)) {
-    return tx_fail(TX_EWORLD, "the PNG image is truncated");
+  if (kind != NULL && kind[0] == 'J' && (int64_t)width * height / PIXELS_PER_BYTE > (int64_t)size) {
+    return tx_fail(TX_EWORLD, "the JPEG image declares %d x %d pixels, more than its data can hold", height, width);
   }
+  *info = (tx_image_info){height, width, channels < 3 ? 1 : 3, 8};
   return TX_OK;
 }
 
-tx_status tx_image_read_info(const uint8_t *bytes, size_t size, tx_image_info *info) {
+static tx_status stb_decode(const uint8_t *bytes, size_t size, int channels, tx_tensor **out) {
+  int width, height, found;
+  stbi_uc *pixels = stbi_load_from_memory(bytes, (int)size, &width, &height, &found, channels);
+  if (pixels == NULL) return fail_stb(bytes, size, "damaged or truncated");
+  int64_t shape[3] = {height, width, channels};
+  tx_status status = tx_empty(TX_U8, 3, shape, out);
+  if (status == TX_OK) memcpy(tx_u8(*out), pixels, (size_t)tx_numel(*out));
+  stbi_image_free(pixels);
+  return status;
+}
+
+tx_status tx_image_read_info(const uint8_t *bytes, size_t size, const tx_image_options *options, tx_image_info *info) {
+  int64_t most = options->max_pixels > 0 ? options->max_pixels : TX_MAX_PIXELS;
   if (size == 0) return tx_fail(TX_EWORLD, "the file is empty");
   if (size > INT32_MAX) return tx_fail(TX_EWORLD, "larger than 2 GiB");
   if (is_pnm(bytes, size)) {
     pnm p;
     TX_TRY(pnm_header(bytes, size, &p));
     *info = (tx_image_info){p.height, p.width, p.channels, p.maximum > 255 ? 16 : 8};
+  } else if (tx_is_png(bytes, size)) {
+    tx_png png;
+    TX_TRY(tx_png_parse(bytes, size, &png));
+    *info = (tx_image_info){png.height, png.width, png.channels < 3 ? 1 : 3, png.depth == 16 ? 16 : 8};
   } else {
-    int width, height, channels;
-    TX_TRY(check_structure(bytes, size));
-    if (!stbi_info_from_memory(bytes, (int)size, &width, &height, &channels)) {
-      return fail_stb(bytes, size, "damaged in its header, or too large");
-    }
-    *info = (tx_image_info){height, width, channels < 3 ? 1 : 3, stbi_is_16_bit_from_memory(bytes, (int)size) ? 16 : 8};
+    TX_TRY(stb_info(bytes, size, info));
   }
   if (info->width < 1 || info->height < 1) return tx_fail(TX_EWORLD, "an image of no pixels");
-  if (info->width > PIXELS_MAX / info->height) {
-    return tx_fail(TX_EWORLD, "an image of %" PRId64 " x %" PRId64 " pixels: at most %d are read", info->height,
-                   info->width, PIXELS_MAX);
+  if (info->width > most / info->height) {
+    return tx_fail(TX_EWORLD,
+                   "an image of %" PRId64 " x %" PRId64 " pixels: at most %" PRId64
+                   " are read; max_pixels says how many",
+                   info->height, info->width, most);
   }
   return TX_OK;
 }
 
-static tx_status stb_decode(const uint8_t *bytes, size_t size, const tx_image_info *info, tx_tensor **out) {
-  int width, height, found, channels = (int)info->channels;
-  void *pixels = info->bits == 16
-                     ? (void *)stbi_load_16_from_memory(bytes, (int)size, &width, &height, &found, channels)
-                     : (void *)stbi_load_from_memory(bytes, (int)size, &width, &height, &found, channels);
-  if (pixels == NULL) return fail_stb(bytes, size, "damaged or truncated");
-  int64_t shape[3] = {height, width, channels}, samples = shape[0] * shape[1] * shape[2];
-  tx_status status = tx_empty(info->bits == 16 ? TX_F32 : TX_U8, 3, shape, out);
-  if (status == TX_OK && info->bits == 8) memcpy(tx_u8(*out), pixels, (size_t)samples);
-  for (int64_t i = 0; i < samples && status == TX_OK && info->bits == 16; i++) {
-    tx_f32(*out)[i] = (float)((const uint16_t *)pixels)[i] / 65535.0f;
-  }
-  stbi_image_free(pixels);
-  return status;
-}
-
 /* -- converting -------------------------------------------------------------------------------------------------------- */
+
+static bool has_alpha(int64_t channels) { return channels == 2 || channels == 4; }
+
+static uint8_t gray_u8(const uint8_t *rgb) {
+  return (uint8_t)((299 * rgb[0] + 587 * rgb[1] + 114 * rgb[2] + 500) / 1000);
+}
+static float gray_f32(const float *rgb) { return 0.299f * rgb[0] + 0.587f * rgb[1] + 0.114f * rgb[2]; }
+
+/* Pixels of c channels into pixels of k: gray to all colours, colours to gray, without alpha to opaque. */
+#define CONVERT_PIXELS(name, type, gray, opaque)                                                      \
+  static void name(const type *from, int64_t c, type *to, int64_t k, int64_t pixels) {                \
+    for (int64_t i = 0; i < pixels; i++, from += c, to += k) {                                        \
+      if (k < 3) to[0] = c < 3 ? from[0] : gray(from);                                                \
+      for (int64_t colour = 0; colour < 3 && k >= 3; colour++) to[colour] = from[c < 3 ? 0 : colour]; \
+      if (has_alpha(k)) to[k - 1] = has_alpha(c) ? from[c - 1] : (opaque);                            \
+    }                                                                                                 \
+  }
+
+CONVERT_PIXELS(convert_u8, uint8_t, gray_u8, 255)
+CONVERT_PIXELS(convert_f32, float, gray_f32, 1.0f)
 
 /* Replaces *image by one with the wanted channels. */
 static tx_status set_channels(tx_tensor **image, int64_t channels) {
   tx_tensor *from = *image, *to;
-  if (channels == 0 || from->shape[2] == channels) return TX_OK;
-  int64_t shape[3] = {from->shape[0], from->shape[1], channels}, pixels = shape[0] * shape[1];
+  int64_t shape[3] = {from->shape[0], from->shape[1], channels}, pixels = shape[0] * shape[1], had = from->shape[2];
+  if (had == channels) return TX_OK;
   TX_TRY(tx_empty(from->dtype, 3, shape, &to));
-  for (int64_t i = 0; i < pixels; i++) {
-    if (channels == 3) {
-      for (int64_t c = 0; c < 3; c++) {
-        if (from->dtype == TX_U8) {
-          tx_u8(to)[3 * i + c] = tx_u8(from)[i];
-        } else {
-          tx_f32(to)[3 * i + c] = tx_f32(from)[i];
-        }
-      }
-    } else if (from->dtype == TX_U8) {
-      const uint8_t *rgb = tx_u8(from) + 3 * i;
-      tx_u8(to)[i] = (uint8_t)((299 * rgb[0] + 587 * rgb[1] + 114 * rgb[2] + 500) / 1000);
-    } else {
-      const float *rgb = tx_f32(from) + 3 * i;
-      tx_f32(to)[i] = 0.299f * rgb[0] + 0.587f * rgb[1] + 0.114f * rgb[2];
-    }
+  if (from->dtype == TX_U8) {
+    convert_u8(tx_u8(from), had, tx_u8(to), channels, pixels);
+  } else {
+    convert_f32(tx_f32(from), had, tx_f32(to), channels, pixels);
   }
   tx_unref(from);
   *image = to;
@@ -224,17 +223,28 @@ static tx_status set_size(tx_tensor **image, int64_t height, int64_t width) {
   return TX_OK;
 }
 
-tx_status tx_image_decode(const uint8_t *bytes, size_t size, const tx_image_options *options, tx_tensor **out) {
-  tx_image_info info;
-  TX_TRY(tx_image_read_info(bytes, size, &info));
+/* The pixels as the file has them; with_alpha: also that which JPEG, BMP and TGA may have. */
+static tx_status decode(const uint8_t *bytes, size_t size, const tx_image_info *info, bool with_alpha,
+                        tx_tensor **out) {
   if (is_pnm(bytes, size)) {
     pnm p;
     TX_TRY(pnm_header(bytes, size, &p));
-    TX_TRY(pnm_decode(&p, out));
-  } else {
-    TX_TRY(stb_decode(bytes, size, &info, out));
+    return pnm_decode(&p, out);
   }
-  tx_status status = set_channels(out, options->channels);
+  if (tx_is_png(bytes, size)) {
+    tx_png png;
+    TX_TRY(tx_png_parse(bytes, size, &png));
+    return tx_png_decode(&png, out);
+  }
+  return stb_decode(bytes, size, (int)info->channels + with_alpha, out);
+}
+
+tx_status tx_image_decode(const uint8_t *bytes, size_t size, const tx_image_options *options, tx_tensor **out) {
+  tx_image_info info;
+  TX_TRY(tx_image_read_info(bytes, size, options, &info));
+  int64_t channels = options->channels != 0 ? options->channels : info.channels;
+  TX_TRY(decode(bytes, size, &info, has_alpha(channels), out));
+  tx_status status = set_channels(out, channels);
   if (status == TX_OK) status = set_size(out, options->height, options->width);
   if (status != TX_OK) tx_unref(*out);
   return status;
@@ -249,8 +259,6 @@ tx_status tx_load_image(const char *operation, const char *path, const tx_image_
   tx_file_unmap(&file);
   return status == TX_OK ? TX_OK : tx_fail_at(status, operation, path);
 }
-
-static void put_bytes(void *writer, void *data, int bytes) { tx_writer_put(writer, data, (size_t)bytes); }
 
 static uint8_t to_byte(double value) { return value >= 1 ? 255 : value > 0 ? (uint8_t)(value * 255 + 0.5) : 0; }
 
@@ -277,7 +285,7 @@ static tx_status to_bytes(const tx_tensor *image, tx_tensor **out) {
 tx_status tx_write_png(const char *path, const tx_tensor *image) {
   int64_t channels = image->dims == 3 ? image->shape[2] : 1;
   bool fits = (image->dims == 2 || image->dims == 3) && channels >= 1 && channels <= 4 && image->shape[0] > 0 &&
-              image->shape[1] > 0 && image->shape[0] <= PIXELS_MAX / image->shape[1];
+              image->shape[1] > 0 && image->shape[0] <= INT32_MAX && image->shape[1] <= INT32_MAX / 8;
   if (!fits || image->dtype == TX_I64) {
     return tx_fail(TX_EINVAL, "write_png: an image u8 or float {H,W} or {H,W,C} with 1 to 4 channels wanted, got %s %s",
                    tx_dtype_name(image->dtype), tx_shape_of(image));
@@ -287,12 +295,11 @@ tx_status tx_write_png(const char *path, const tx_tensor *image) {
   tx_writer *writer;
   tx_status status = tx_writer_open("write_png", path, &writer);
   if (status == TX_OK) {
-    int h = (int)image->shape[0], w = (int)image->shape[1], c = (int)channels;
-    if (stbi_write_png_to_func(put_bytes, writer, w, h, c, tx_u8(bytes), w * c)) {
+    status = tx_png_write(writer, tx_u8(bytes), image->shape[0], image->shape[1], channels);
+    if (status == TX_OK) {
       status = tx_writer_commit(writer);
     } else {
       tx_writer_abandon(writer);
-      status = tx_fail(TX_ENOMEM, "write_png: not enough memory");
     }
   }
   tx_unref(bytes);
@@ -341,7 +348,7 @@ static void read_info_block(void *context, int64_t i, int worker) {
   tx_file file;
   tx_status status = tx_file_map("data.folder", files->path[i], TX_FILE_READ, &file);
   if (status == TX_OK) {
-    status = tx_image_read_info(file.data, file.bytes, &files->info[i]);
+    status = tx_image_read_info(file.data, file.bytes, &files->options, &files->info[i]);
     tx_file_unmap(&file);
     if (status != TX_OK) tx_fail_at(status, "data.folder", files->path[i]);
   }

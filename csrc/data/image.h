@@ -1,6 +1,7 @@
-/* image.h - image files: PNG, JPEG, BMP, TGA (stb_image), PGM and PPM, text and binary.
+/* image.h - image files: PNG; JPEG, BMP, TGA (stb_image); PGM and PPM, text and binary.
  *
- * Images are {H,W,C} with C = 1 (gray) or 3 (RGB); alpha is dropped. 8 bits per channel give u8, 16 bits f32 in 0..1.
+ * Images are {H,W,C} with C = 1 (gray) or 3 (RGB); alpha is dropped unless 2 or 4 channels are wanted. 8 bits per channel give
+ * u8, 16 bits f32 in 0..1. A file that was cut short or whose check sums are wrong is refused.
  * Messages of the functions on memory hold the reason only; those on files start with "operation: path: ".
  */
 #ifndef TX_DATA_IMAGE_H
@@ -17,11 +18,14 @@ typedef struct tx_image_info {
 
 /* How images are wanted; zero: as they are. */
 typedef struct tx_image_options {
-  int64_t channels;      /* 1: gray is 0.299 R + 0.587 G + 0.114 B; 3: gray is copied to all three */
+  int64_t channels;      /* 1: gray is 0.299 R + 0.587 G + 0.114 B; 3: gray is copied to all three; 2, 4: with alpha */
   int64_t height, width; /* resized to that, with antialiasing */
+  int64_t max_pixels;    /* of the file's image; 0: TX_MAX_PIXELS. A small file may declare very many */
 } tx_image_options;
 
-tx_status tx_image_read_info(const uint8_t *bytes, size_t size, tx_image_info *info);
+enum { TX_MAX_PIXELS = 1 << 27 };
+
+tx_status tx_image_read_info(const uint8_t *bytes, size_t size, const tx_image_options *options, tx_image_info *info);
 tx_status tx_image_decode(const uint8_t *bytes, size_t size, const tx_image_options *options, tx_tensor **out);
 
 /* An image file as a tensor. */

@@ -1,11 +1,15 @@
 /* jpeg.c - walks through the segments in step with stb_image: where that one would fail, what follows does not matter. */
 #include "data/jpeg.h"
 
+#include <stdbool.h>
+
 enum { DHT = 0xC4, EOI = 0xD9, SOS = 0xDA, SOF_PROGRESSIVE = 0xC2, TABLES = 4 };
+enum { SCANS_MAX = 500 }; /* of one image; each of a few bytes goes through all of its pixels */
 
 typedef struct walk {
   bool defined[2][TABLES]; /* of class (0 DC, 1 AC) and number */
-  bool progressive;
+  bool progressive, ended;
+  int scans;
 } walk;
 
 /* A DHT segment's data: tables of <class, number>, 16 counts of codes, the codes. */
@@ -42,25 +46,34 @@ static bool has_data(uint8_t marker) {
   return marker != 0x00 && marker != 0x01 && marker != 0xFF && !(marker >= 0xD0 && marker <= EOI);
 }
 
-bool tx_jpeg_tables_sound(const uint8_t *bytes, size_t size) {
+static tx_status fail_tables(void) { return tx_fail(TX_EWORLD, "the JPEG image is damaged (its tables)"); }
+
+tx_status tx_jpeg_check(const uint8_t *bytes, size_t size) {
   walk w = {0};
   size_t at = 0;
-  while (size - at >= 4) {
+  while (size - at >= 2) {
     uint8_t marker = bytes[at + 1];
+    if (bytes[at] == 0xFF && marker == EOI && w.scans > 0) w.ended = true;
+    if (size - at < 4) {
+      at++;
+      continue;
+    }
     if (bytes[at] != 0xFF || !has_data(marker)) { /* coded pixels, padding, or FF FF */
       at++;
       continue;
     }
     size_t length = (size_t)bytes[at + 2] << 8 | bytes[at + 3], left = size - at - 2;
-    if (length < 2) return false;
+    if (length < 2) return fail_tables();
     if (marker == DHT || marker == SOS) {
-      if (length > left) return false;
+      if (length > left) return fail_tables();
       const uint8_t *data = bytes + at + 4;
-      if (marker == DHT ? !read_tables(&w, data, length - 2) : !check_scan(&w, data, length - 2)) return false;
+      if (marker == DHT ? !read_tables(&w, data, length - 2) : !check_scan(&w, data, length - 2)) return fail_tables();
+      if (marker == SOS && ++w.scans > SCANS_MAX)
+        return tx_fail(TX_EWORLD, "the JPEG image has over %d scans", SCANS_MAX);
     }
     if (marker == SOF_PROGRESSIVE) w.progressive = true;
     if (length > left) break;
     at += 2 + length;
   }
-  return true;
+  return w.ended ? TX_OK : tx_fail(TX_EWORLD, "the JPEG image is truncated");
 }

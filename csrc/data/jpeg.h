@@ -1,4 +1,4 @@
-/* jpeg.h - what must hold of a JPEG file before stb_image may see it.
+/* jpeg.h - what must hold of a JPEG file before stb_image may see it, and what stb_image does not notice: that it was cut short.
  *
  * stb_image 2.27 trusts two things that a hostile file can break: that a Huffman table has at most 256 codes (it writes
  * past the end of an array otherwise), and that a scan uses tables that were defined (it reads memory that was never
@@ -9,11 +9,13 @@
 #ifndef TX_DATA_JPEG_H
 #define TX_DATA_JPEG_H
 
-#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
-/* Whether the tables of a JPEG file are sound. Everything else is stb_image's to check. */
-bool tx_jpeg_tables_sound(const uint8_t *bytes, size_t size);
+#include "base/status.h"
+
+/* Whether the tables of a JPEG file are sound, and its end is there. Everything else is stb_image's to check. The message of a
+ * failure holds the reason only. */
+tx_status tx_jpeg_check(const uint8_t *bytes, size_t size);
 
 #endif

@@ -4,6 +4,7 @@
 #include "lua/source.h"
 
 enum { SIZE_MAX_WANTED = 65535 };
+static const long long MAX_PIXELS_MAX = 1LL << 40;
 
 static int64_t check_size(lua_State *L, int at, const char *operation) {
   int64_t size = tx_check_int(L, at, operation, "size");
@@ -13,11 +14,16 @@ static int64_t check_size(lua_State *L, int at, const char *operation) {
   return size;
 }
 
-/* {channels = 1 or 3, size = n or {height, width}} at `arg` */
+/* {channels = 1 to 4, size = n or {height, width}, max_pixels =} at `arg` */
 static tx_image_options check_image_options(lua_State *L, int arg, const char *operation) {
   tx_image_options o = {.channels = tx_option_int(L, arg, operation, "channels", 0)};
-  if (o.channels != 0 && o.channels != 1 && o.channels != 3) {
-    tx_error(L, "%s: channels is %lld: 1 or 3 is possible", operation, (long long)o.channels);
+  if (o.channels < 0 || o.channels > 4) {
+    tx_error(L, "%s: channels is %lld: 1 (gray), 2 (gray, alpha), 3 (RGB), 4 (RGB, alpha) are possible", operation,
+             (long long)o.channels);
+  }
+  o.max_pixels = tx_option_int(L, arg, operation, "max_pixels", TX_MAX_PIXELS);
+  if (o.max_pixels < 1 || o.max_pixels > MAX_PIXELS_MAX) {
+    tx_error(L, "%s: max_pixels is %lld: 1..%lld is possible", operation, (long long)o.max_pixels, MAX_PIXELS_MAX);
   }
   int type = lua_istable(L, arg) ? lua_getfield(L, arg, "size") : LUA_TNIL, top = lua_gettop(L);
   if (type == LUA_TTABLE) {
@@ -31,7 +37,7 @@ static tx_image_options check_image_options(lua_State *L, int arg, const char *o
   return o;
 }
 
-/* load_image(path, {channels=, size=}) -> u8 {H,W,C}, of 16 bits f32 in 0..1 | nil, message */
+/* load_image(path, {channels=, size=, max_pixels=}) -> u8 {H,W,C}, of 16 bits f32 in 0..1 | nil, message */
 static int l_load_image(lua_State *L) {
   const char *path = luaL_checkstring(L, 1);
   tx_image_options options = check_image_options(L, 2, "load_image");
@@ -46,7 +52,7 @@ static int l_write_png(lua_State *L) {
   return tx_return_true(L, tx_write_png(path, tx_check_tensor(L, 2)));
 }
 
-/* image_source({path, ...}, {channels=, size=}) -> source of files that are decoded when they are read | nil, message */
+/* image_source({path, ...}, {channels=, size=, max_pixels=}) -> source of files that are decoded when they are read | nil, message */
 static int l_image_source(lua_State *L) {
   luaL_checktype(L, 1, LUA_TTABLE);
   tx_image_options options = check_image_options(L, 2, "data.folder");
