@@ -268,6 +268,26 @@ describe("a saved split", function()
     assert.error_matches(function() set:save_split(path, { train = samples(3, 1) }) end, "was not made from this set")
   end)
 
+  it("belongs to the order of its set", function()
+    local set = samples(100, 3)
+    assert(set:save_split(path, { train = (set:split { 0.8, 0.2 }) }))
+    local order = {}
+    for i = 1, 100 do order[i] = 101 - i end
+    local parts, message = set:subset(order):load_split(path)
+    assert.is_nil(parts)
+    assert.matches("another order", message, 1, true)
+    set = samples(10, 1)
+    set.meta.path = {}
+    for i = 1, 10 do set.meta.path[i] = ("here/good/%d.png"):format(i) end
+    assert(set:save_split(path, { train = (set:split { 0.8, 0.2 }) }))
+    for i = 1, 10 do set.meta.path[i] = ("there/good/%d.png"):format(i) end
+    assert(set:load_split(path))
+    set.meta.path[1], set.meta.path[2] = set.meta.path[2], set.meta.path[1]
+    parts, message = set:load_split(path)
+    assert.is_nil(parts)
+    assert.matches("sample 1 is picture 'good/1.png' there, 'good/2.png' in this set", message, 1, true)
+  end)
+
   it("is refused when it is damaged", function()
     local set = samples(10, 1)
     for _, text in ipairs { "", "{", "[]", "3", "null", '{"format":"x"}', ("["):rep(100000),

@@ -199,6 +199,9 @@ describe("values that name something", function()
     end
     local none, message = tr.data.tensors { images = images, labels = tr.tensor { 1, 0 / 0 } }
     refuses(none, message, "the label at position 2 is missing (it is 'nan')")
+    assert.error_matches(function() tr.data.tensors { images = images, labels = 3 } end, "labels are a list, .* number")
+    assert.error_matches(function() tr.data.tensors { images = images, labels = { 1, 1 }, classes = "a" } end,
+      "data.tensors: classes must be a list of names, got string")
     none, message = tr.data.tensors { images = images, labels = { "a", 2 } }
     refuses(none, message, "label '2' at position 2 is a number, the first is a string")
   end)
@@ -225,6 +228,21 @@ describe("values that name something", function()
     end
   end)
 
+  it("are groups: samples without one leak nothing", function()
+    local meta = { source = { "a", 0 / 0, false, "", "a", "b" } }
+    local set = assert(tr.data.tensors { images = tr.rand(6, 8, 8), labels = { 1, 1, 1, 1, 1, 1 }, meta = meta })
+    local before, said = rawget(tr, "warn"), nil
+    rawset(tr, "warn", function(message) said = message end)
+    local train, test = set:subset { 1, 2, 3 }, set:subset { 4, 5, 6 }
+    set:folds { 6 }
+    rawset(tr, "warn", before)
+    assert.matches("1 of 5 groups in column 'source'", said, 1, true)
+    local audit = assert(set:audit { splits = { train = train, test = test }, group = "source" })
+    assert.equal(1, audit.leaks[1].groups)
+    assert.equal(1, audit.leaks[1].grouped)
+    assert.same({ 1, 2 }, { audit.parts[1].groups, audit.parts[2].groups })
+  end)
+
   it("must not differ in blanks alone", function()
     local none, message = open_rows("label,x", { "good,1", "good ,1" })
     refuses(none, message, "the label 'good ' in line 3 differs from 'good' in blanks alone")
@@ -243,6 +261,9 @@ describe("values that name something", function()
     assert.same({ "b", "a" }, set.classes)
     set = assert(open_rows("indication_type,indication_value", { "b,0", "a,1" }, { classes = { "a", "b" } }))
     assert.same({ 2, 1 }, set.label) -- by name, not by number
+    none, message = open_rows("Label,LABEL", { "0,1", "1,1" })
+    refuses(none, message, "columns 'LABEL' and 'Label'", "in line 3")
+    assert.same({ "2", "10" }, assert(open_rows("class_name,x", { "10,1", "2,1" })).classes) -- names, of digits
     set = assert(open_rows("indication_type,indication_value", { "b,0", "a,1" }, { classes = { "x", "y" } }))
     assert.same({ 1, 2 }, set.label)
   end)

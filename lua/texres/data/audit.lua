@@ -23,6 +23,7 @@
 local plain = require "texres.plain"
 local raise = require "texres.raise"
 local Set = require "texres.data.set"
+local columns = require "texres.data.columns"
 local usual = require "texres.data.names"
 local complete = require "texres.data.options"
 
@@ -123,9 +124,11 @@ end
 local function place_groups(samples, column)
   local groups = {}
   for i, sample in ipairs(samples) do
-    local parts = groups[column[i]] or {}
-    groups[column[i]] = parts
-    parts[sample.part] = (parts[sample.part] or 0) + 1
+    if not columns.is_missing(column[i]) then
+      local parts = groups[column[i]] or {}
+      groups[column[i]] = parts
+      parts[sample.part] = (parts[sample.part] or 0) + 1
+    end
   end
   return groups
 end
@@ -159,7 +162,8 @@ local function find_leak(from, into, samples, equal, alike, column, groups)
   for i, sample in ipairs(samples) do
     if sample.part == into then
       total = total + 1
-      if groups and groups[column[i]][from] then note(i, "grouped") end
+      local parts = groups and not columns.is_missing(column[i]) and groups[column[i]]
+      if parts and parts[from] then note(i, "grouped") end
     end
   end
   for _, found in pairs(kinds) do
@@ -180,7 +184,7 @@ local function describe_part(name, set, group)
   if group then
     local seen, count = {}, 0
     for _, value in ipairs(set.meta[group]) do
-      if not seen[value] then seen[value], count = true, count + 1 end
+      if not columns.is_missing(value) and not seen[value] then seen[value], count = true, count + 1 end
     end
     part.groups = count
   end

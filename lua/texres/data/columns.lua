@@ -33,18 +33,28 @@ local function to_number(text)
   return value and print_number(value) == text and value or nil
 end
 
--- What a spreadsheet would run as a formula is written with an apostrophe before it, which stays out of sight there.
-local formula, hidden = "^'*[=+%-@\t\r]", "^'+[=+%-@\t\r]"
+--- Whether a text would be read as a number.
+function columns.is_number(text) return to_number(text) ~= nil end
 
-local function to_text(cell) return cell:find(hidden) and cell:sub(2) or cell end
+-- An apostrophe at the front marks a cell as text, as in spreadsheets: one that they would run as a formula ('=1+1) or
+-- that would be read as a number ('12). A text that looks like a marked one is marked itself.
+local formula = "^[=+%-@\t\r]"
+
+local function is_marked(text)
+  local rest = text:match "^'+(.*)$"
+  return rest ~= nil and (rest:find(formula) ~= nil or to_number(rest) ~= nil)
+end
+
+local function to_text(cell) return cell:byte() == 39 and is_marked(cell) and cell:sub(2) or cell end
 
 --- A value as a cell of a CSV file, to be read back as it went. False, "none", becomes an empty cell.
-function columns.cell(value)
+-- @param as_text whether a text that would be read as a number is marked as text
+function columns.cell(value, as_text)
   if value == false then return "" end
   if type(value) == "number" then return print_number(value) end
   local text = tostring(value)
   if text:find("\0", 1, true) then raise("save: '%s' holds a zero byte, which a CSV file can't", text) end
-  if text:find(formula) then text = "'" .. text end
+  if text:find(formula) or is_marked(text) or as_text and to_number(text) then text = "'" .. text end
   if text:find '[",;\t\r\n]' or text:find "^ " or text:find " $" then text = '"' .. text:gsub('"', '""') .. '"' end
   return text
 end
@@ -126,10 +136,25 @@ function columns.find_all(known, wanted)
   local spelt, found = {}, {}
   for name in pairs(known) do
     local bare = name:lower():match "^%s*(.-)%s*$"
-    if not spelt[bare] or name == bare then spelt[bare] = name end
+    spelt[bare] = spelt[bare] or {}
+    table.insert(spelt[bare], name)
   end
-  for _, name in ipairs(wanted) do found[#found + 1] = spelt[name] end
+  for _, name in ipairs(wanted) do
+    local names_of = plain.sort(spelt[name] or {})
+    table.move(names_of, 1, #names_of, #found + 1, found)
+  end
   return found
+end
+
+--- The first row at which a value of column a stands beside another value of b than before, or the other way round; nil
+-- where the two say the same in other words.
+function columns.disagreement(a, b)
+  local of_a, of_b = {}, {}
+  for i, x in ipairs(a) do
+    local y = b[i]
+    if x == x and y == y and ((of_a[x] or y) ~= y or (of_b[y] or x) ~= x) then return i end
+    if x == x and y == y then of_a[x], of_b[y] = y, x end
+  end
 end
 
 --- "index.csv:source" -> "index.csv", "source"; "index.csv" -> "index.csv".

@@ -13,6 +13,7 @@ local core = require "texres.core"
 local plain = require "texres.plain"
 local columns = require "texres.data.columns"
 local names = require "texres.data.names"
+local raise = require "texres.raise"
 
 --- From a tensor {N} or {N,1}.
 local function from_tensor(t, base, where)
@@ -25,20 +26,10 @@ end
 
 -- -- columns ---------------------------------------------------------------------------------------------------------
 
---- The first row at which a value of column a stands beside another value of b than before, or the other way round.
-local function disagreement(a, b)
-  local of_a, of_b = {}, {}
-  for i, x in ipairs(a) do
-    local y = b[i]
-    if x == x and y == y and ((of_a[x] or y) ~= y or (of_b[y] or x) ~= x) then return i end
-    if x == x and y == y then of_a[x], of_b[y] = y, x end
-  end
-end
-
 --- The column of labels among several candidates, which must all say the same; or nil and a message.
 local function agree(all, candidates)
   for k = 2, #candidates do
-    local row = disagreement(all.columns[candidates[1]], all.columns[candidates[k]])
+    local row = columns.disagreement(all.columns[candidates[1]], all.columns[candidates[k]])
     if row then
       local t = all.from[candidates[1]]
       return nil, ("data: %s: columns '%s' and '%s' may both hold labels and differ %s: name one with `labels`")
@@ -50,7 +41,8 @@ end
 
 local function from_column(all, name)
   local t = all.from[name]
-  return { values = all.columns[name], base = 0, where = t.where, lines = t.lines }
+  local are_names = columns.find_all({ [name] = true }, names.classes)[1] -- of classes, whatever they look like
+  return { values = are_names and t.text[name] or all.columns[name], base = 0, where = t.where, lines = t.lines }
 end
 
 --- From the column that looks like one of labels.
@@ -103,6 +95,7 @@ local function find(from, all, samples, origin)
   if from == nil then return guess_column(all, origin, members) end
   if type(from) == "table" and from.stored then return from_tensor(from.stored, 0, from.path) end
   if core.is_tensor(from) then return from_tensor(from, 1, "labels") end
+  if type(from) ~= "table" then raise("data: labels are a list, a tensor, a file or a column, got %s", type(from)) end
   return { values = from, base = 1, where = "labels" }
 end
 
@@ -161,7 +154,7 @@ end
 -- table may be in another order.
 local function warn_of_difference(found, all)
   for _, column in ipairs(found.from_array and columns.find_all(all.columns, names.labels) or {}) do
-    local row = disagreement(found.values, all.columns[column])
+    local row = columns.disagreement(found.values, all.columns[column])
     if row then
       local t = all.from[column]
       require("texres").warn(("data: the labels in %s and column '%s' of %s differ, first %s: are its rows in the "
@@ -177,7 +170,7 @@ local function add_names(found, all)
   local t = all.from[column]
   local message = columns.check(t.text[column], "class's name", t)
   if message then return message end
-  local row = disagreement(found.values, t.text[column])
+  local row = columns.disagreement(found.values, t.text[column])
   if not row then
     found.names = t.text[column]
     return

@@ -15,6 +15,9 @@ function make.check_options(options, operation, known)
       raise("data.%s: unknown option '%s'; there are %s", operation, name, (known:gsub(" ", ", ")))
     end
   end
+  if options.classes ~= nil and type(options.classes) ~= "table" then
+    raise("data.%s: classes must be a list of names, got %s", operation, type(options.classes))
+  end
 end
 
 --- The text option `name`, which must be there.

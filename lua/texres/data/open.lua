@@ -108,15 +108,17 @@ open.hdf5 = open.h5
 
 function open.csv(path, options)
   local folder, stem = parts_of(path)
+  local beside = {}
   for _, suffix in ipairs { "h5", "hdf5", "npy" } do
     local images = folder .. stem .. "." .. suffix
-    if files.exists(images) then
-      local found = suffix == "npy" and { images = images } or { file = images }
-      found.labels = path
-      return (suffix == "npy" and arrays.npy or arrays.hdf5)(merge(found, options))
-    end
+    if files.exists(images) then beside[#beside + 1] = images end
   end
-  return pictures.csv(merge({ file = path }, options))
+  if #beside > 1 then
+    return nil, ("data.open: %s may belong to %s: open that"):format(path, one_of(beside))
+  end
+  if not beside[1] then return pictures.csv(merge({ file = path }, options)) end
+  if beside[1]:find "npy$" then return arrays.npy(merge({ images = beside[1], labels = path }, options)) end
+  return arrays.hdf5(merge({ file = beside[1], labels = path }, options))
 end
 
 --- Opens a folder of pictures, with its index.csv where that has a column of paths, as `set:save_folder` writes it.
@@ -136,19 +138,22 @@ local function open_folder(path, options)
   local found, folders = core.list_folder(path)
   if not found then return nil, folders end
   path = path:gsub("(.)/+$", "%1")
-  local sets, tables = {}, {}
+  local sets, tables, bare = {}, {}, {}
   for _, name in ipairs(found) do
     local _, stem, suffix = parts_of(name)
     local full = path .. "/" .. name
     if suffix == "csv" then
       tables[#tables + 1] = full
-    elseif open[suffix] and (suffix ~= "npy" or has_labels(path .. "/", stem)) then
+    elseif suffix == "npy" and not has_labels(path .. "/", stem) then
+      bare[#bare + 1] = full
+    elseif open[suffix] then
       sets[#sets + 1] = full
     end
   end
   if #sets > 1 then
     return nil, ("data: %s holds several sets: open one of %s"):format(path, table.concat(sets, ", "))
   end
+  if #sets == 0 and #folders == 0 and #bare == 1 and #tables > 0 then sets = bare end -- labels in a table
   if #sets == 0 and #folders == 0 and #tables == 1 then sets = tables end
   if #sets == 0 then return open_pictures(path, options) end
   local _, _, suffix = parts_of(sets[1])

@@ -9,36 +9,56 @@ local columns = require "texres.data.columns"
 local names = require "texres.data.names"
 local Set = require "texres.data.set"
 
---- Names of columns: those in `first`, then the metadata. Columns that a reader would take for labels are left out:
--- the set has other ones since it was relabelled.
+--- Names of columns: those in `first`, then the metadata. Columns that a reader would take for labels are left out,
+-- which is said where they say something else: the set was relabelled, or they mean another thing.
 local function column_names(set, first)
   local taken, others = {}, {}
   for _, name in ipairs(first) do taken[name] = true end
-  for name in pairs(set.meta) do
-    if not taken[name] and not names.is_label(name) then others[#others + 1] = name end
+  for name, values in pairs(set.meta) do
+    if not taken[name] and not names.is_label(name) then
+      others[#others + 1] = name
+    elseif names.is_label(name) and columns.disagreement(values, set.label) then
+      require("texres").warn(("save: column '%s' is left out: it differs from the labels, and readers would take it "
+        .. "for them; give it another name"):format(name))
+    end
   end
   plain.sort(others)
   return table.move(others, 1, #others, #first + 1, first)
 end
 
-local function write_row(values)
-  local cells = {}
-  for c, value in ipairs(values) do cells[c] = columns.cell(value) end
-  return table.concat(cells, ",")
+--- Whether a column holds texts that would all be read as numbers.
+local function needs_marks(values, count)
+  local any = false
+  for i = 1, count do
+    if type(values[i]) == "string" and values[i] ~= "" then
+      if not columns.is_number(values[i]) then return false end
+      any = true
+    end
+  end
+  return any
 end
 
---- A row per sample; `own` gives the values of the columns that aren't metadata.
+--- A row per sample: `own`, columns of the same names as the first of `titles`, then the metadata.
 local function write_table(set, path, titles, own)
-  local lines = { write_row(titles) }
+  local lists, marks, heads, lines = {}, {}, {}, {}
+  for c, title in ipairs(titles) do
+    lists[c] = own[title] or set.meta[title]
+    marks[c], heads[c] = needs_marks(lists[c], #set), columns.cell(title)
+  end
+  lines[1] = table.concat(heads, ",")
   for i = 1, #set do
-    local row, values = {}, own(i)
-    for c, name in ipairs(titles) do
-      row[c] = values[name]
-      if row[c] == nil then row[c] = set.meta[name][i] end
-    end
-    lines[i + 1] = write_row(row)
+    local cells = {}
+    for c, list in ipairs(lists) do cells[c] = columns.cell(list[i], marks[c]) end
+    lines[i + 1] = table.concat(cells, ",")
   end
   return files.write(path, table.concat(lines, "\n") .. "\n")
+end
+
+--- The name of each sample's class.
+local function class_names(set)
+  local list = {}
+  for i, label in ipairs(set.label) do list[i] = set.classes[label] end
+  return list
 end
 
 --- Writes a CSV file with a row per sample, in the columns of the published set: index (from 0), indication_type (the
@@ -46,10 +66,10 @@ end
 -- @tparam string path file to write
 -- @return true, or nil and a message
 function Set:save_csv(path)
-  return write_table(self, path, column_names(self, { "index", "indication_type", "indication_value" }), function(i)
-    local label = self.label[i]
-    return { index = i - 1, indication_type = self.classes[label], indication_value = label - 1 }
-  end)
+  local index, values = {}, {}
+  for i, label in ipairs(self.label) do index[i], values[i] = i - 1, label - 1 end
+  return write_table(self, path, column_names(self, { "index", "indication_type", "indication_value" }),
+    { index = index, indication_type = class_names(self), indication_value = values })
 end
 
 --- Why an image cannot be kept as a picture that is read back as it was, or nil.
@@ -86,7 +106,6 @@ function Set:save_folder(folder)
     if not written then return nil, message end
     image:free()
   end
-  return write_table(self, folder .. "/index.csv", column_names(self, { "path", "label" }), function(i)
-    return { path = paths[i], label = self.classes[self.label[i]] }
-  end)
+  return write_table(self, folder .. "/index.csv", column_names(self, { "path", "label" }),
+    { path = paths, label = class_names(self) })
 end

@@ -15,6 +15,7 @@ local core = require "texres.core"
 local json = require "texres.json"
 local files = require "texres.files"
 local raise = require "texres.raise"
+local columns = require "texres.data.columns"
 local grouping = require "texres.data.grouping"
 local names = require "texres.data.names"
 local Set = require "texres.data.set"
@@ -101,7 +102,14 @@ end
 --- The parts that a column names: train, val, test first, others as they come.
 local function official_parts(set, options)
   local groups, by_value, parts = grouping.list(set, options.column, "split"), {}, {}
-  for _, group in ipairs(groups) do by_value[tostring(group.value):lower()] = group end
+  for _, group in ipairs(groups) do
+    local name = tostring(group.value):lower()
+    if by_value[name] then
+      raise("split: '%s' and '%s' in column '%s' differ in case alone", by_value[name].value, group.value,
+        options.column)
+    end
+    by_value[name] = group
+  end
   local function take(group)
     if group and not group.taken then
       group.taken = true
@@ -150,7 +158,9 @@ local function warn_of_leak(set, parts, operation)
   for p, samples in ipairs(parts) do
     for _, i in ipairs(samples) do
       local value = set.meta[name][i]
-      if part_of[value] == nil then
+      if columns.is_missing(value) then -- a group of its own, for all that is known
+        groups = groups + 1
+      elseif part_of[value] == nil then
         part_of[value], groups = p, groups + 1
       elseif part_of[value] ~= p then
         shared[value] = true
@@ -233,12 +243,22 @@ end
 
 -- -- files ----------------------------------------------------------------------------------------------------------
 
+--- The last two names of each picture's path, class and file as a rule; nil where samples are no pictures.
+local function picture_names(set)
+  local list = {}
+  for i, path in ipairs(set.meta.path or {}) do list[i] = path:match "[^/]+/+[^/]+$" or path end
+  return set.meta.path and list
+end
+
 --- Writes which samples of this set stand in which part, as JSON: `set:save_split(path, { train = train, test = test
 -- })`; true, or nil and a message. The parts must have been made from this set.
 function Set:save_split(path, parts)
   local place = {}
   for i, position in ipairs(self.index) do place[position] = i end
-  local saved = { format = "texres split 1", count = #self, classes = self.classes, counts = self:counts(), parts = {} }
+  local saved = {
+    format = "texres split 1", count = #self, classes = self.classes, counts = self:counts(), labels = self.label,
+    pictures = picture_names(self), parts = {},
+  }
   for name, part in pairs(parts) do
     if part.source ~= self.source then raise("save_split: part '%s' was not made from this set", name) end
     local samples = {}
@@ -262,6 +282,22 @@ local function check_saved(set, saved)
   for c, count in ipairs(counts) do
     if type(saved.counts) ~= "table" or saved.counts[c] ~= count then
       return "the split was made from another set: its classes have other counts"
+    end
+  end
+  if type(saved.labels) ~= "table" or type(saved.classes) ~= "table" then
+    return "it does not hold the labels of its set"
+  end
+  for i, label in ipairs(set.label) do
+    local class = saved.classes[saved.labels[i]]
+    if class ~= set.classes[label] then
+      return ("sample %d is of class '%s' there, '%s' in this set: the split was made from another set, or one in "
+        .. "another order"):format(i, class, set.classes[label])
+    end
+  end
+  for i, name in ipairs(type(saved.pictures) == "table" and picture_names(set) or {}) do
+    if saved.pictures[i] ~= name then
+      return ("sample %d is picture '%s' there, '%s' in this set: the split was made from a set in another order")
+        :format(i, saved.pictures[i], name)
     end
   end
   for name, samples in pairs(saved.parts) do
