@@ -16,7 +16,6 @@ describe("json", function()
       assert.equal(value, back)
       assert.equal(math.type(value), math.type(back))
     end
-    assert.equal("[null,null]", json.encode { 0 / 0, math.huge })
   end)
 
   it("escapes and unescapes strings", function()
@@ -26,7 +25,51 @@ describe("json", function()
   end)
 
   it("reads white space, nested values and null", function()
-    assert.same({ a = { 1, { b = {} } }, c = "" }, json.decode ' { "a" : [ 1 , {"b":{}} ] ,\r\n\t"c":"", "d":null } ')
+    assert.same({ a = { 1, { b = {} } }, c = "" }, json.decode ' { "a" : [ 1 , {"b":{}} ] ,\r\n\t"c":"" } ')
+  end)
+
+  it("brings back what JSON lacks, and stays JSON", function()
+    local text = json.encode { 0 / 0, math.huge, -math.huge, { loss = 0 / 0 }, 1 }
+    assert.equal('[null,1e999,-1e999,{"loss":null},1]', text)
+    local back = json.decode(text)
+    assert.equal(5, #back)
+    for _, value in ipairs { back[1], back[4].loss } do assert.is_true(value ~= value) end
+    assert.same({ math.huge, -math.huge, 1 }, { back[2], back[3], back[5] })
+    assert.equal(3, #json.decode "[null,null,null]")
+  end)
+
+  it("brings back names that are not UTF-8", function()
+    for _, name in ipairs { "Fl\xe4che", "\xff\xfe", "a\xc3", "\xed\xb2\x80", "\xe4\u{e4}\xe4", "\x80\n\"" } do
+      local text = json.encode { [name] = { name } }
+      assert.is_truthy(utf8.len(text))
+      assert.same({ [name] = { name } }, json.decode(text))
+    end
+    assert.equal('["Fl\\udce4che"]', json.encode { "Fl\xe4che" })
+  end)
+
+  it("does not take names that stand twice", function()
+    for _, text in ipairs { '{"a":1,"a":1}', '{"a":null,"a":2}', '{"a":1,"b":{},"\\u0061":2}', '[{"":1,"":2}]' } do
+      local value, message = json.decode(text)
+      assert.is_nil(value)
+      assert.matches("stands twice at line 1, byte", message, 1, true)
+    end
+  end)
+
+  it("reads as much as it was told to", function()
+    local text = "[" .. ("[],"):rep(1000) .. "[]]"
+    assert.equal(1001, #json.decode(text))
+    local value, message = json.decode(text, 100)
+    assert.is_nil(value)
+    assert.matches("3004 bytes of JSON: at most 100 are read; max_bytes raises that", message, 1, true)
+    assert.matches("max_bytes", select(2, json.decode((" "):rep((16 << 20) + 1))), 1, true)
+  end)
+
+  it("hands on what is not about the data", function()
+    local stop = {}
+    local value = setmetatable({}, { __pairs = function() error(stop) end })
+    local ok, problem = pcall(json.encode, value)
+    assert.is_false(ok)
+    assert.equal(stop, problem)
   end)
 
   local damaged = { "", "{", "[1,", "[1 2]", '{"a" 1}', "{a:1}", '"x', '"\\q"', '"\\u12"', '"\\ud800x"', "tru", "01",

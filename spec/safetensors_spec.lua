@@ -68,9 +68,22 @@ describe("safetensors", function()
         file '{"a":{"dtype":"F32","shape":[4611686018427387904,4611686018427387904],"data_offsets":[0,0]}}',
       ["of shape {4611686018427387904,4} does not fill its 0 bytes"] =
         file '{"a":{"dtype":"U8","shape":[4611686018427387904,4],"data_offsets":[0,0]}}',
-      ["a size that is not a whole number"] =
+      ["each of them a whole number"] =
         file('{"a":{"dtype":"F32","shape":[-2],"data_offsets":[0,8]}}', ("\0"):rep(8)),
       ["tensor a has no data_offsets"] = file('{"a":{"dtype":"F32","shape":[2],"data_offsets":[8,-8]}}', ("\0"):rep(8)),
+      ["b has no shape of at most 8 dimensions"] =
+        file('{"b":{"dtype":"F32","shape":{"1":1},"data_offsets":[0,4]}}', "abcd"),
+      ["c has no shape of at most 8 dimensions"] =
+        file('{"c":{"dtype":"F32","shape":[1,null],"data_offsets":[0,4]}}', "abcd"),
+      ["of shape {0,4611686018427387904} does not fill"] =
+        file '{"a":{"dtype":"F32","shape":[0,4611686018427387904],"data_offsets":[0,0]}}',
+      ["d has no data_offsets"] = file('{"d":{"dtype":"F32","shape":[1],"data_offsets":[0,4,null]}}', "abcd"),
+      ["e has no data_offsets"] = file('{"e":{"dtype":"F32","shape":[1],"data_offsets":{"1":0,"2":4}}}', "abcd"),
+      ['the name "a" stands twice'] = file('{"a":{"dtype":"U8","shape":[4],"data_offsets":[0,4]},'
+        .. '"a":{"dtype":"U8","shape":[4],"data_offsets":[0,4]}}', "abcd"),
+      ['the name "shape" stands twice'] =
+        file('{"a":{"dtype":"U8","shape":[4],"shape":[4],"data_offsets":[0,4]}}', "abcd"),
+      ["above 9223372036854775807"] = file('{"a":{"dtype":"U64","shape":[1],"data_offsets":[0,8]}}', ("\255"):rep(8)),
       ["tensor b begins at byte 4, 8 was expected"] = file('{"a":{"dtype":"F32","shape":[2],"data_offsets":[0,8]},'
         .. '"b":{"dtype":"F32","shape":[2],"data_offsets":[4,12]}}', ("\0"):rep(12)),
       ["tensor b begins at byte 12, 8 was expected"] = file('{"a":{"dtype":"F32","shape":[2],"data_offsets":[0,8]},'
@@ -94,6 +107,106 @@ describe("safetensors", function()
     assert.matches("^/", message)
   end)
 
+  it("reads what other programs store", function()
+    local function read(dtype, format, ...)
+      local data = ""
+      for _, value in ipairs { ... } do data = data .. string.pack("<" .. format, value) end
+      local header = ('{"x":{"dtype":"%s","shape":[%d],"data_offsets":[0,%d]}}'):format(dtype, select("#", ...), #data)
+      local path = file(header, data)
+      local x = assert(safetensors.load(path)).x
+      os.remove(path)
+      return x
+    end
+    for dtype, format in pairs { I8 = "i1", I16 = "i2", I32 = "i4", U16 = "I2", U32 = "I4", U64 = "I8" } do
+      local lowest = dtype:find "I" and -1 or 0
+      local x = read(dtype, format, lowest, 0, 100, 127)
+      assert.equal("i64", x.dtype)
+      assert.same({ lowest, 0, 100, 127 }, x:totable())
+    end
+    assert.same({ -2 ^ 31 | 0, 2 ^ 31 - 1 | 0 }, read("I32", "i4", -2 ^ 31 | 0, 2 ^ 31 - 1 | 0):totable())
+    assert.same({ 65535 }, read("U16", "I2", 65535):totable())
+    assert.equal("u8", read("BOOL", "B", 0, 1).dtype)
+    assert.same({ 0, 1 }, read("BOOL", "B", 0, 1):totable())
+    -- zero, the smallest number, one, the largest, minus one half
+    assert.same({ 0, 2 ^ -9, 1, 448, -0.5 }, read("F8_E4M3", "B", 0, 1, 0x38, 0x7e, 0xb0):totable())
+    assert.same({ 0, 2 ^ -16, 1, 57344, -0.5, math.huge },
+      read("F8_E5M2", "B", 0, 1, 0x3c, 0x7b, 0xb8, 0x7c):totable())
+    for dtype, nan in pairs { F8_E4M3 = 0x7f, F8_E5M2 = 0x7f } do
+      local value = read(dtype, "B", nan):totable()[1]
+      assert.is_true(value ~= value)
+    end
+  end)
+
+  it("notices every flipped bit, and names the tensor", function()
+    local path = support.folder() .. "/x.safetensors"
+    local steps = tr.tensor({ 7 }, { dtype = "i64" })
+    assert(safetensors.save(path, { weight = tr.randn(3, 2), bias = tr.zeros(2), steps = steps },
+      { note = "what it is", epoch = "12" }))
+    local sound = support.read_file(path)
+    local data_start = 9 + string.unpack("<I8", sound)
+    for at = 1, #sound do
+      for bit = 0, 7 do
+        local byte = string.char(sound:byte(at) ~ 1 << bit)
+        support.write_file(path, sound:sub(1, at - 1) .. byte .. sound:sub(at + 1))
+        local none, message = safetensors.load(path)
+        assert.is_nil(none, ("bit %d of byte %d"):format(bit, at))
+        if at >= data_start then assert.matches("tensor %a+ is damaged: its checksum is another", message) end
+      end
+    end
+    for cut = 0, #sound - 1 do
+      support.write_file(path, sound:sub(1, cut))
+      assert.is_nil((safetensors.load(path)))
+    end
+    support.write_file(path, sound)
+    local _, metadata = assert(safetensors.load(path))
+    assert.same({ note = "what it is", epoch = "12" }, metadata)
+  end)
+
+  it("waits for no pipe, and reads files only", function()
+    local folder = support.folder()
+    assert(os.execute("mkfifo " .. folder .. "/pipe"))
+    local kinds = { [folder .. "/pipe"] = "a named pipe", [folder] = "a folder", ["/dev/null"] = "a device" }
+    for path, kind in pairs(kinds) do
+      for name, load in pairs { safetensors = safetensors.load, checkpoint = checkpoint.load, classifier = tr.load,
+        npy = tr.load_npy, npz = tr.load_npz, image = tr.load_image, csv = tr.data.read_csv, set = tr.data.npy,
+        hdf5 = tr.hdf5_datasets, text = require("texres.files").read } do
+        local none, message = load(name == "set" and { images = path, labels = { 1 } } or path)
+        assert.is_nil(none)
+        if not message:find "built without HDF5" then
+          assert.matches(path .. ": is " .. kind, message, 1, true)
+        end
+      end
+    end
+    local none, message = tr.save(folder .. "/pipe", { model = nn.Linear(1, 1) }) -- that nobody reads
+    assert.is_nil(none)
+    assert.matches("/pipe: ", message, 1, true)
+  end)
+
+  it("removes what dead runs left, and leaves alone what is being written", function()
+    local folder = support.folder()
+    local path = folder .. "/best.safetensors"
+    for _, name in ipairs { "tmp-0", "tmp-1", "tmp-1-0", "tmp-4711-3" } do
+      support.write_file(path .. "." .. name, "left by a dead run")
+    end
+    for _, name in ipairs { "tmp-x", "tmp", "other.tmp-0" } do support.write_file(path .. "." .. name, "a user's") end
+    support.write_file(folder .. "/victim", "a user's")
+    assert(os.execute(("ln -s victim %s.tmp-2"):format(path)))
+    assert(safetensors.save(path, { a = tr.ones(1) }))
+    local _, listing = support.run { "ls", folder }
+    assert.equal("best.safetensors\nbest.safetensors.other.tmp-0\nbest.safetensors.tmp\nbest.safetensors.tmp-2\n"
+      .. "best.safetensors.tmp-x\nvictim\n", listing)
+    assert.equal("a user's", support.read_file(folder .. "/victim"))
+    -- a process that is killed in the middle of writing
+    assert(os.execute(("rm %s.tmp-2"):format(path)))
+    local big = [[local tr = require "texres"
+      local t = tr.zeros(1 << 24)
+      for i = 1, 1000 do require("texres.safetensors").save("%s", { t = t }) end]]
+    support.run({ "timeout", "-s", "KILL", "1.5", support.lua, "-e", big:format(path) })
+    assert(safetensors.save(path, { a = tr.ones(1) }))
+    _, listing = support.run { "sh", "-c", "ls " .. folder .. " | grep -c '^best.safetensors.tmp-[0-9]'" }
+    assert.equal("0\n", listing)
+  end)
+
   it("leaves the old file alone when writing fails", function()
     local folder = support.folder()
     local none, message = safetensors.save(folder .. "/no/x.safetensors", { a = tr.ones(1) })
@@ -113,6 +226,9 @@ describe("safetensors", function()
     assert.error_matches(function() safetensors.save(nil, {}) end, "save: the path is a string")
     assert.error_matches(function() tr.load() end, "load: the path is a string, got nil")
     assert.error_matches(function() safetensors.save("x", {}, { a = 1 }) end, "metadata maps strings to strings")
+    assert.error_matches(function() safetensors.save("x", { ["a\xe4"] = tr.ones(1) }) end, "is not UTF")
+    assert.error_matches(function() safetensors.save("x", {}, { a = "\xe4" }) end, "is not UTF")
+    assert.error_matches(function() safetensors.save("x", {}, { ["texres.crc32"] = "0" }) end, "are for checksums")
   end)
 end)
 
@@ -175,15 +291,20 @@ describe("checkpoints", function()
     assert.matches("not a texres checkpoint", message)
     for text, info in pairs {
       ["damaged metadata"] = "{",
-      ["no module is registered as os.execute"] = '{"architecture":{"module":"os.execute"}}',
-      ["not the description"] = '{"architecture":3}',
-      ["missing bias"] = '{"architecture":{"module":"Linear","arguments":{"1":1,"2":1}}}',
-      ["does not fit the tensors"] = '{"architecture":{"module":"Linear","arguments":{"1":100000,"2":100000}}}',
-      ["fit the tensors in"] = '{"architecture":{"module":"Sequential","arguments":{"1":{"1":'
+      ["format nil, written by an unknown version"] = "{}",
+      ["format 2, written by 9.0"] = '{"format":2,"version":"9.0"}',
+      ["format 1.5"] = '{"format":1.5}',
+      ["version is not a text"] = '{"format":1,"version":{}}',
+      ["no module is registered as os.execute"] = '{"format":1,"architecture":{"module":"os.execute"}}',
+      ["not the description"] = '{"format":1,"architecture":3}',
+      ["missing bias"] = '{"format":1,"architecture":{"module":"Linear","arguments":{"1":1,"2":1}}}',
+      ["does not fit the tensors"] =
+        '{"format":1,"architecture":{"module":"Linear","arguments":{"1":100000,"2":100000}}}',
+      ["fit the tensors in"] = '{"format":1,"architecture":{"module":"Sequential","arguments":{"1":{"1":'
         .. '{"module":"Conv2d","arguments":{"1":9000000000,"2":9000000000,"3":{"1":3,"2":3}}}}}}}',
-      ["bad argument of ReLU"] = '{"architecture":{"module":"ReLU","arguments":{"x":2}}}',
-      ["not fit the tensors in the file"] = '{"architecture":{"module":"Linear","arguments":[{"a":1}]}}',
-      ["Linear: n_out is"] = '{"architecture":{"module":"Linear","arguments":[1,-5]}}',
+      ["bad argument of ReLU"] = '{"format":1,"architecture":{"module":"ReLU","arguments":{"x":2}}}',
+      ["not fit the tensors in the file"] = '{"format":1,"architecture":{"module":"Linear","arguments":[{"a":1}]}}',
+      ["Linear: n_out is"] = '{"format":1,"architecture":{"module":"Linear","arguments":[1,-5]}}',
     } do
       assert(safetensors.save(path, { a = tr.ones(1) }, { texres = info }))
       none, message = checkpoint.load(path)
@@ -191,6 +312,34 @@ describe("checkpoints", function()
       assert.matches(path .. ": ", message, 1, true)
       assert.matches(text, message, 1, true)
     end
+    for text, info in pairs {
+      ["not the description of a module"] = '"architecture":7',
+      ["from_config: not the description"] = '"architecture":{"tied":1}',
+      ["no module is registered as Linear2"] = '"architecture":{"module":"Linear2","arguments":{}}',
+      ["from_config: "] = '"architecture":{"module":"ReLU","tied":{"x":"y"}}',
+      ["nil"] = '"architecture":{"module":"ReLU","arguments":3}',
+      ["classes is not a list of different names"] = '"classes":["a","a"]',
+      ["damaged metadata: classes is not"] = '"classes":{"1":"a"}',
+      ["classes is not a list"] = '"classes":[null,"a"]',
+      ["input is not a list of sizes"] = '"input":[64,0,1]',
+      ["damaged metadata: input is not"] = '"input":[64,1e999]',
+      ["normalization is not {mean=, std=}"] = '"normalization":[1]',
+      ["damaged metadata: normalization is not"] = '"normalization":{"mean":[0.5],"std":[0]}',
+      ["normalization is not"] = '"normalization":{"mean":[null],"std":[1]}',
+    } do
+      assert(safetensors.save(path, { a = tr.ones(1) }, { texres = '{"format":1,' .. info .. "}" }))
+      for _, load in ipairs { checkpoint.load, tr.load } do
+        none, message = load(path)
+        assert.is_nil(none, info)
+        assert.matches(path .. ": ", message, 1, true)
+        if text ~= "nil" then assert.matches(text, message, 1, true) end
+      end
+    end
+    assert.error_matches(function() checkpoint.save(path, { model = network(), classes = { 1 } }) end,
+      "classes is not a list of different names")
+    assert.error_matches(function()
+      checkpoint.save(path, { model = network(), normalization = { mean = 0, std = 0 } })
+    end, "normalization is not")
     assert.error_matches(function() checkpoint.save(path, { model = 3 }) end, "expected a table with a `model`")
     assert.error_matches(function() checkpoint.save(path, { model = network(), clases = {} }) end, "no field clases")
   end)

@@ -11,10 +11,30 @@
 
 #include "base/status.h"
 
-/* Puts "operation: path: " before the message of this thread; returns `status`. */
+/* Puts "operation: path: " before the message of this thread, without operation where that is NULL; returns `status`. */
 tx_status tx_fail_at(tx_status status, const char *operation, const char *path);
 
-/* -- reading ----------------------------------------------------------------------------------------------------------- */
+/* -- reading ------------------------------------------------------------------------------------------------------------
+ *
+ * Only regular files are read: a pipe would be waited for, and a device has no end. All readers open their files here.
+ */
+
+/* Opens a file; `bytes` is its size at present. */
+tx_status tx_file_open(const char *operation, const char *path, int *descriptor, int64_t *bytes);
+void tx_file_close(int descriptor);
+
+/* Reads exactly `bytes` bytes that begin at `offset`; a file that ends before them is a failure. The message holds the
+ * reason only. */
+tx_status tx_file_read_at(int descriptor, int64_t offset, void *data, size_t bytes);
+
+/* A whole file in memory; whatever becomes of the file, this stays. */
+typedef struct tx_file {
+  uint8_t *data; /* NULL when the file is empty */
+  size_t bytes;
+} tx_file;
+
+tx_status tx_file_read(const char *operation, const char *path, tx_file *file);
+void tx_file_release(tx_file *file);
 
 typedef enum tx_file_use {
   TX_FILE_READ, /* read only: clean pages can be given back to the system at any time */
@@ -22,23 +42,24 @@ typedef enum tx_file_use {
 } tx_file_use;
 
 /* A mapped file: pages are read when they are touched, so a file may be larger than memory. */
-typedef struct tx_file {
+typedef struct tx_mapped_file {
   uint8_t *data; /* page-aligned; NULL when the file is empty */
   size_t bytes;
   int descriptor; /* open as long as the file is mapped; meaningless without data */
-} tx_file;
+} tx_mapped_file;
 
-/* Maps a regular file. It must not be shortened by others while it is mapped. */
-tx_status tx_file_map(const char *operation, const char *path, tx_file_use use, tx_file *file);
-void tx_file_unmap(tx_file *file);
+tx_status tx_file_map(const char *operation, const char *path, tx_file_use use, tx_mapped_file *file);
+void tx_file_unmap(tx_mapped_file *file);
 
-/* Reads exactly `bytes` bytes that begin at `offset`; a file that ends before them is a failure. */
-tx_status tx_read_file(const char *path, int64_t offset, void *data, size_t bytes);
+/* Fails when others have shortened the file: touching pages behind its end would end the process. To be called before the
+ * pages are used; only who shortens it in that very moment is not noticed. */
+tx_status tx_file_check(const tx_mapped_file *file);
 
 /* -- writing ----------------------------------------------------------------------------------------------------------- */
 
 /* Writes beside the target; commit brings that to the disk and renames it: whoever opens the path finds the old contents
- * or the new, also after a crash. A target that is not a regular file (a device, a pipe) is written to directly. */
+ * or the new, also after a crash. What a killed writer left beside the same target is removed by the next one. A target
+ * that is not a regular file (a device, a pipe that is being read) is written to directly. */
 typedef struct tx_writer tx_writer;
 
 /* `operation` begins the messages; NULL: the path does. */
@@ -48,6 +69,9 @@ void tx_writer_put(tx_writer *writer, const void *data, size_t bytes);
 tx_status tx_writer_commit(tx_writer *writer); /* ends the writer, whatever it returns */
 void tx_writer_abandon(tx_writer *writer);     /* ends it and leaves no trace; NULL is ignored */
 
+/* Removes what dead writers, of whatever number, left beside a target. Goes through its folder once. */
+void tx_remove_leftovers(const char *path);
+
 /* One piece of a file to be written. */
 typedef struct tx_piece {
   const void *data;
@@ -55,7 +79,7 @@ typedef struct tx_piece {
 } tx_piece;
 
 /* Writes the pieces, one after another, as a writer does. */
-tx_status tx_write_file(const char *path, int count, const tx_piece *pieces);
+tx_status tx_write_file(const char *path, int64_t count, const tx_piece *pieces);
 
 /* -- folders ----------------------------------------------------------------------------------------------------------- */
 

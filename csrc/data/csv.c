@@ -165,9 +165,9 @@ tx_status tx_csv_parse(const uint8_t *bytes, size_t size, tx_csv *csv) {
 
 tx_status tx_csv_read(const char *path, tx_csv *csv) {
   tx_file file;
-  TX_TRY(tx_file_map("read_csv", path, TX_FILE_READ, &file));
+  TX_TRY(tx_file_read("read_csv", path, &file));
   tx_status status = tx_csv_parse(file.data, file.bytes, csv);
-  tx_file_unmap(&file);
+  tx_file_release(&file);
   return status == TX_OK ? TX_OK : tx_fail_at(status, "read_csv", path);
 }
 

@@ -69,9 +69,10 @@ static void leave(void) {
 }
 
 static tx_status open_file(const char *path, hid_t *file) {
-  tx_file probe; /* says better than the library why a file can't be opened */
-  TX_TRY(tx_file_map("hdf5", path, TX_FILE_READ, &probe));
-  tx_file_unmap(&probe);
+  int probe; /* says better than the library why a file can't be opened */
+  int64_t bytes;
+  TX_TRY(tx_file_open("hdf5", path, &probe, &bytes));
+  tx_file_close(probe);
   *file = H5Fopen(path, H5F_ACC_RDONLY, H5P_DEFAULT);
   return *file >= 0 ? TX_OK : tx_fail(TX_EWORLD, "hdf5: %s: not an HDF5 file, or damaged", path);
 }

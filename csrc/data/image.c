@@ -254,9 +254,9 @@ tx_status tx_image_decode(const uint8_t *bytes, size_t size, const tx_image_opti
 
 tx_status tx_load_image(const char *operation, const char *path, const tx_image_options *options, tx_tensor **out) {
   tx_file file;
-  TX_TRY(tx_file_map(operation, path, TX_FILE_READ, &file));
+  TX_TRY(tx_file_read(operation, path, &file));
   tx_status status = tx_image_decode(file.data, file.bytes, options, out);
-  tx_file_unmap(&file);
+  tx_file_release(&file);
   return status == TX_OK ? TX_OK : tx_fail_at(status, operation, path);
 }
 
@@ -345,7 +345,7 @@ static tx_status read_file(void *owner, int64_t index, float *pixels) {
 static void read_info_block(void *context, int64_t i, int worker) {
   (void)worker;
   image_files *files = context;
-  tx_file file;
+  tx_mapped_file file; /* of which the first bytes are needed */
   tx_status status = tx_file_map("data.folder", files->path[i], TX_FILE_READ, &file);
   if (status == TX_OK) {
     status = tx_image_read_info(file.data, file.bytes, &files->options, &files->info[i]);

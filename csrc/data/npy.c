@@ -13,6 +13,8 @@
 #include "data/scale.h"
 #include "tensor/half.h"
 
+enum { HEADER_MAX = 1 << 16, FIRST = 12 }; /* bytes: of a header; of what stands before the longest one */
+
 static const uint8_t magic[6] = {0x93, 'N', 'U', 'M', 'P', 'Y'};
 
 static bool machine_is_little(void) {
@@ -171,6 +173,7 @@ tx_status tx_npy_parse(const uint8_t *bytes, size_t size, tx_npy *npy) {
   size_t length = (size_t)bytes[8] | (size_t)bytes[9] << 8;
   if (version > 1) length |= (size_t)bytes[10] << 16 | (size_t)bytes[11] << 24;
   if (length > size - start) return tx_fail(TX_EWORLD, "truncated in the header");
+  if (length > HEADER_MAX) return tx_fail(TX_EWORLD, "a header of %zu bytes: at most %d are read", length, HEADER_MAX);
   const char *text = (const char *)bytes + start;
   TX_TRY(read_header((cursor){text, text + length}, npy));
   npy->offset = start + length;
@@ -279,14 +282,14 @@ typedef struct conversion {
   const tx_npy *npy;
   const uint8_t *from;
   char *to;
-  int64_t block;
+  int64_t count, block;
   atomic_bool failed;
 } conversion;
 
 static void convert_block(void *context, int64_t b, int worker) {
   (void)worker;
   conversion *c = context;
-  int64_t first = b * c->block, count = c->npy->numel - first < c->block ? c->npy->numel - first : c->block;
+  int64_t first = b * c->block, count = c->count - first < c->block ? c->count - first : c->block;
   size_t size = tx_dtype_size(c->npy->dtype);
   if (tx_npy_convert(c->npy, c->from + (size_t)first * (size_t)c->npy->item, count, c->npy->dtype,
                      c->to + (size_t)first * size) != TX_OK) {
@@ -294,10 +297,10 @@ static void convert_block(void *context, int64_t b, int worker) {
   }
 }
 
-static tx_status convert_all(const tx_npy *npy, const uint8_t *from, void *to) {
-  conversion c = {.npy = npy, .from = from, .to = to, .block = tx_block_size(npy->numel, 1)};
+static tx_status convert_all(const tx_npy *npy, const uint8_t *from, int64_t count, void *to) {
+  conversion c = {.npy = npy, .from = from, .to = to, .count = count, .block = tx_block_size(count, 1)};
   atomic_init(&c.failed, false);
-  tx_parallel((npy->numel + c.block - 1) / c.block, convert_block, &c);
+  tx_parallel((count + c.block - 1) / c.block, convert_block, &c);
   if (atomic_load(&c.failed)) return tx_fail(TX_EWORLD, "an unsigned integer is above 9223372036854775807");
   return TX_OK;
 }
@@ -320,24 +323,76 @@ static tx_status as_declared(const tx_npy *npy, tx_tensor *stored, tx_tensor **o
   return status;
 }
 
-tx_status tx_npy_tensor(const uint8_t *bytes, size_t size, tx_npy *npy, tx_tensor **out) {
-  TX_TRY(tx_npy_parse(bytes, size, npy));
-  int64_t shape[TX_MAX_DIMS];
-  stored_shape(npy, shape);
-  tx_tensor *stored, *declared;
-  TX_TRY(tx_empty(npy->dtype, npy->dims, shape, &stored));
-  tx_status status = convert_all(npy, bytes + npy->offset, tx_data(stored));
+/* Gives filled elements, or a failure, the declared shape in C order; takes over `stored`. */
+static tx_status finish(const tx_npy *npy, tx_status status, tx_tensor *stored, tx_tensor **out) {
   if (status != TX_OK) {
     tx_unref(stored);
     return status;
   }
+  tx_tensor *declared;
   TX_TRY(as_declared(npy, stored, &declared));
   status = tx_contiguous(declared, out);
   tx_unref(declared);
   return status;
 }
 
+static tx_status empty_stored(const tx_npy *npy, tx_tensor **stored) {
+  int64_t shape[TX_MAX_DIMS];
+  stored_shape(npy, shape);
+  return tx_empty(npy->dtype, npy->dims, shape, stored);
+}
+
+tx_status tx_npy_tensor(const uint8_t *bytes, size_t size, tx_npy *npy, tx_tensor **out) {
+  TX_TRY(tx_npy_parse(bytes, size, npy));
+  tx_tensor *stored;
+  TX_TRY(empty_stored(npy, &stored));
+  return finish(npy, convert_all(npy, bytes + npy->offset, npy->numel, tx_data(stored)), stored, out);
+}
+
 /* -- files ------------------------------------------------------------------------------------------------------------- */
+
+/* Reads the header of an open file of `size` bytes. */
+static tx_status parse_file(int file, size_t size, tx_npy *npy) {
+  size_t bytes = size < FIRST + HEADER_MAX ? size : FIRST + HEADER_MAX;
+  uint8_t *head = tx_alloc(bytes);
+  if (head == NULL) return TX_ENOMEM;
+  tx_status status = tx_file_read_at(file, 0, head, bytes);
+  if (status == TX_OK) status = tx_npy_parse(head, size, npy);
+  tx_dealloc(head);
+  return status;
+}
+
+/* Reads the elements of an open file: to where they are wanted, or in parts that are converted. */
+static tx_status read_elements(int file, const tx_npy *npy, char *to) {
+  enum { PART = 1 << 20 }; /* elements */
+  if (is_native(npy)) return tx_file_read_at(file, (int64_t)npy->offset, to, (size_t)npy->numel * (size_t)npy->item);
+  uint8_t *part = tx_alloc((size_t)(npy->numel < PART ? npy->numel : PART) * (size_t)npy->item);
+  tx_status status = part != NULL ? TX_OK : TX_ENOMEM;
+  for (int64_t first = 0; first < npy->numel && status == TX_OK; first += PART) {
+    int64_t count = npy->numel - first < PART ? npy->numel - first : PART;
+    status = tx_file_read_at(file, (int64_t)npy->offset + first * npy->item, part, (size_t)count * (size_t)npy->item);
+    if (status == TX_OK) {
+      status = convert_all(npy, part, count, to + (size_t)first * tx_dtype_size(npy->dtype));
+    }
+  }
+  tx_dealloc(part);
+  return status;
+}
+
+static tx_status load_file(const char *path, tx_tensor **out) {
+  int file;
+  int64_t size;
+  TX_TRY(tx_file_open("load_npy", path, &file, &size));
+  tx_npy npy;
+  tx_tensor *stored;
+  tx_status status = parse_file(file, (size_t)size, &npy);
+  if (status == TX_OK) status = empty_stored(&npy, &stored);
+  if (status == TX_OK) status = finish(&npy, read_elements(file, &npy, tx_data(stored)), stored, out);
+  tx_file_close(file);
+  return status == TX_OK ? TX_OK : tx_fail_at(status, "load_npy", path);
+}
+
+/* -- mapped files ------------------------------------------------------------------------------------------------------ */
 
 static void release_file(void *owner, void *data) {
   (void)data;
@@ -345,9 +400,11 @@ static void release_file(void *owner, void *data) {
   tx_dealloc(owner);
 }
 
+static tx_status check_file(void *owner) { return tx_file_check(owner); }
+
 /* A tensor over the elements of a mapped file, which it takes over (`file` is then empty). */
-static tx_status wrap_file(const tx_npy *npy, tx_file *file, tx_tensor **out) {
-  tx_file *owner = tx_alloc(sizeof *owner);
+static tx_status wrap_file(const tx_npy *npy, tx_mapped_file *file, tx_tensor **out) {
+  tx_mapped_file *owner = tx_alloc(sizeof *owner);
   if (owner == NULL) return TX_ENOMEM;
   *owner = *file;
   int64_t shape[TX_MAX_DIMS];
@@ -358,22 +415,29 @@ static tx_status wrap_file(const tx_npy *npy, tx_file *file, tx_tensor **out) {
     tx_dealloc(owner);
     return status;
   }
-  *file = (tx_file){.data = NULL};
+  stored->storage->check = check_file;
+  *file = (tx_mapped_file){.data = NULL};
   return as_declared(npy, stored, out);
 }
 
-tx_status tx_load_npy(const char *path, bool mapped, tx_tensor **out) {
-  tx_file file;
-  TX_TRY(tx_file_map("load_npy", path, mapped ? TX_FILE_COPY : TX_FILE_READ, &file));
-  tx_status status;
+/* The tensor over a file whose elements can be used where they lie; *out stays NULL where they can't. */
+static tx_status map_tensor(const char *path, tx_tensor **out) {
+  tx_mapped_file file;
+  *out = NULL;
+  TX_TRY(tx_file_map("load_npy", path, TX_FILE_COPY, &file));
   tx_npy npy;
-  if (mapped && tx_npy_parse(file.data, file.bytes, &npy) == TX_OK && lies_ready(&npy, file.data + npy.offset)) {
+  tx_status status = file.data != NULL ? parse_file(file.descriptor, file.bytes, &npy) : TX_OK;
+  if (status == TX_OK && file.data != NULL && lies_ready(&npy, file.data + npy.offset)) {
     status = wrap_file(&npy, &file, out);
-  } else {
-    status = tx_npy_tensor(file.data, file.bytes, &npy, out);
   }
   tx_file_unmap(&file);
   return status == TX_OK ? TX_OK : tx_fail_at(status, "load_npy", path);
+}
+
+tx_status tx_load_npy(const char *path, bool mapped, tx_tensor **out) {
+  *out = NULL;
+  if (mapped) TX_TRY(map_tensor(path, out));
+  return *out != NULL ? TX_OK : load_file(path, out);
 }
 
 void tx_npy_put_header(tx_writer *writer, tx_dtype dtype, int dims, const int64_t *shape) {
@@ -417,7 +481,7 @@ tx_status tx_save_npy(const char *path, const tx_tensor *t) {
 
 /* What a source keeps: the mapped file, its header, and how to read one image when it has to be converted. */
 typedef struct npy_images {
-  tx_file file;
+  tx_mapped_file file;
   tx_npy npy;
   int64_t values; /* of an image */
   float scale;
@@ -471,26 +535,40 @@ static tx_status find_scale(const tx_npy *npy, const uint8_t *elements, double *
   return tx_scale_of_range(atomic_load(&search.low), atomic_load(&search.high), scale);
 }
 
-/* Decoder of types that don't lie ready. C order: an image is one run. Fortran order: value after value. */
-static tx_status read_image(void *owner, int64_t index, float *pixels) {
-  const npy_images *images = owner;
+/* Reads and converts an image of a file in C order, where it is one run of bytes. */
+static tx_status read_run(const npy_images *images, int64_t index, float *pixels) {
+  uint8_t small[1 << 14];
+  size_t bytes = (size_t)images->values * (size_t)images->npy.item;
+  uint8_t *raw = bytes <= sizeof small ? small : tx_alloc(bytes);
+  if (raw == NULL) return TX_ENOMEM;
+  tx_status status =
+      tx_file_read_at(images->file.descriptor, (int64_t)(images->npy.offset + (size_t)index * bytes), raw, bytes);
+  if (status == TX_OK) status = tx_npy_convert(&images->npy, raw, images->values, TX_F32, pixels);
+  if (raw != small) tx_dealloc(raw);
+  return status;
+}
+
+/* Picks an image of a file in Fortran order value by value from the mapping. */
+static tx_status read_scattered(const npy_images *images, int64_t index, float *pixels) {
   const tx_npy *npy = &images->npy;
   const uint8_t *elements = images->file.data + npy->offset;
-  size_t item = (size_t)npy->item;
-  tx_status status = TX_OK;
-  if (!npy->fortran) {
-    status = tx_npy_convert(npy, elements + (size_t)(index * images->values) * item, images->values, TX_F32, pixels);
-  } else {
-    int64_t n = npy->shape[0], h = npy->shape[1], w = npy->shape[2], c = images->values / (h * w);
-    for (int64_t y = 0, at = 0; y < h && status == TX_OK; y++) {
-      for (int64_t x = 0; x < w; x++) {
-        for (int64_t k = 0; k < c && status == TX_OK; k++, at++) {
-          const uint8_t *from = elements + (size_t)(index + n * (y + h * (x + w * k))) * item;
-          status = tx_npy_convert(npy, from, 1, TX_F32, pixels + at);
-        }
+  int64_t n = npy->shape[0], h = npy->shape[1], w = npy->shape[2], c = images->values / (h * w);
+  TX_TRY(tx_file_check(&images->file));
+  for (int64_t y = 0; y < h; y++) {
+    for (int64_t x = 0; x < w; x++) {
+      for (int64_t k = 0; k < c; k++) {
+        const uint8_t *from = elements + (size_t)(index + n * (y + h * (x + w * k))) * (size_t)npy->item;
+        TX_TRY(tx_npy_convert(npy, from, 1, TX_F32, pixels++));
       }
     }
   }
+  return TX_OK;
+}
+
+/* Decoder of types that don't lie ready. */
+static tx_status read_image(void *owner, int64_t index, float *pixels) {
+  const npy_images *images = owner;
+  tx_status status = images->npy.fortran ? read_scattered(images, index, pixels) : read_run(images, index, pixels);
   if (status != TX_OK) return tx_fail_at(status, "data.npy", images->path);
   for (int64_t i = 0; i < images->values; i++) pixels[i] *= images->scale;
   return TX_OK;
@@ -505,6 +583,7 @@ static tx_status describe_images(npy_images *images, double scale, tx_source *so
     tx_shape_text(npy->dims, npy->shape, shape);
     return tx_fail(TX_EWORLD, "images {N,H,W} or {N,H,W,C} wanted, the file has shape %s", shape);
   }
+  TX_TRY(tx_file_check(&images->file));
   if (scale == 0) TX_TRY(find_scale(npy, elements, &scale));
   int64_t sizes[4] = {npy->shape[0], npy->shape[1], npy->shape[2], npy->dims == 4 ? npy->shape[3] : 1};
   if (sizes[1] < 1 || sizes[2] < 1 || sizes[3] < 1) return tx_fail(TX_EWORLD, "images of no pixels");
@@ -544,7 +623,8 @@ tx_status tx_npy_source(const char *path, double scale, tx_source **out) {
     return status;
   }
   tx_source source;
-  status = tx_npy_parse(images->file.data, images->file.bytes, &images->npy);
+  status = images->file.data != NULL ? parse_file(images->file.descriptor, images->file.bytes, &images->npy)
+                                     : tx_fail(TX_EWORLD, "the file is empty");
   if (status == TX_OK) status = describe_images(images, scale, &source);
   if (status == TX_OK) status = tx_source_new(&source, out);
   if (status == TX_OK) return TX_OK;

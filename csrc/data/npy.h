@@ -38,7 +38,8 @@ tx_status tx_npy_convert(const tx_npy *npy, const uint8_t *from, int64_t count, 
 tx_status tx_npy_tensor(const uint8_t *bytes, size_t size, tx_npy *npy, tx_tensor **out);
 
 /* The tensor of a file. `mapped`: where the type allows it, a tensor over the file itself, read as it is touched; what is
- * written to it stays in memory. In Fortran order it is then a transposed view. */
+ * written to it stays in memory. In Fortran order it is then a transposed view. Every use of it begins with a look at the
+ * file's size: when others have shortened the file, it is an error. */
 tx_status tx_load_npy(const char *path, bool mapped, tx_tensor **out);
 
 /* Writes the header of a version 1 file in C order; the elements follow, in this machine's byte order. */

@@ -8,6 +8,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "base/file.h"
 #include "base/memory.h"
 #include "data/scale.h"
 
@@ -69,6 +70,7 @@ tx_status tx_source_from_tensor(const tx_tensor *images, char kind, int bytes, d
       .dtype = images->dtype,
       .scale = (float)scale,
       .base = tx_data(images),
+      .storage = images->storage,
       .release = release_tensor,
       .owner = kept,
   };
@@ -175,10 +177,13 @@ tx_status tx_source_read(tx_source *source, int64_t index, float *pixels) {
   if (source->base == NULL) return source->read(source->owner, index, pixels);
   const char *image = (const char *)source->base + index * source->stride[0];
   if (source->mapped == 0) {
+    const tx_storage *storage = source->storage;
+    if (storage != NULL && storage->check != NULL) TX_TRY(storage->check(storage->owner));
     read_rows(source, image, pixels);
     return TX_OK;
   }
   if (is_dense(source)) return read_from_file(source, image - (const char *)source->map, pixels);
+  TX_TRY(tx_file_check(&(tx_mapped_file){source->map, source->mapped, source->descriptor}));
   read_rows(source, image, pixels);
   account_mapped(source, (size_t)tx_source_pixels(source) * tx_dtype_size(source->dtype));
   return TX_OK;

@@ -31,6 +31,8 @@ typedef struct tx_source {
   void *map;      /* page-aligned start of the mapping, which must be read-only */
   int descriptor; /* of the mapped file, open as long as the source lives */
 
+  const tx_storage *storage; /* strided, of a tensor: that of the tensor, else NULL */
+
   /* decoded: writes height*width*channels values to `pixels`; on failure the message names the file */
   tx_status (*read)(void *owner, int64_t index, float *pixels);
 

@@ -1,11 +1,19 @@
-/* file.c - parts of files to tensors, strings and tensors to files; the formats themselves are written in Lua.
+/* file.c - files as Lua sees them; the formats themselves are written in Lua.
  *
- *     core.read_tensor(path, offset, "F16", {64, 3})      the tensor (here f32), or nil and a message
+ *     core.open_file(path)                                a file of Lua's io library, for reading, or nil and a message
+ *     core.read_tensor(file, offset, "F16", {64, 3})      the tensor (here f32) and its CRC-32, or nil and a message
+ *     core.crc32("text")                                  as gzip and ZIP count it; of a tensor: of its bytes
  *     core.write_file(path, {header, tensor, tensor})     true, or nil and a message; all or nothing
  */
+#define _POSIX_C_SOURCE 200809L /* fdopen, fileno */
 #include "base/file.h"
 
+#include <limits.h>
+#include <lualib.h>
+#include <math.h>
 #include <string.h>
+#include <unistd.h>
+#include <zlib.h>
 
 #include "base/memory.h"
 #include "lua/binding.h"
@@ -13,15 +21,45 @@
 
 /* -- reading --------------------------------------------------------------------------------------------------------- */
 
+static int l_close(lua_State *L) {
+  luaL_Stream *stream = luaL_checkudata(L, 1, LUA_FILEHANDLE);
+  return luaL_fileresult(L, fclose(stream->f) == 0, NULL);
+}
+
+/* open_file(path) -> file | nil, message. Only regular files: see base/file.h. */
+static int l_open_file(lua_State *L) {
+  const char *path = luaL_checkstring(L, 1);
+  luaL_Stream *stream = lua_newuserdatauv(L, sizeof *stream, 0);
+  stream->closef = NULL; /* closed so far */
+  luaL_setmetatable(L, LUA_FILEHANDLE);
+  int descriptor = -1;
+  int64_t bytes;
+  tx_status status = tx_file_open(NULL, path, &descriptor, &bytes);
+  if (status != TX_OK) return tx_raise(L, status);
+  stream->f = fdopen(descriptor, "rb");
+  if (stream->f == NULL) {
+    tx_file_close(descriptor);
+    return tx_raise(L, tx_fail(TX_ENOMEM, "%s: not enough memory to open it", path));
+  }
+  stream->closef = l_close;
+  return 1;
+}
+
+/* How elements are stored, and what they become. Widths as safetensors names them; all little-endian. */
+typedef enum stored_kind { PLAIN, SIGNED, UNSIGNED, HALF, BRAIN, E4M3, E5M2 } stored_kind;
+
 typedef struct stored_type {
-  const char *name; /* as safetensors spells it */
-  tx_dtype dtype;   /* of the tensor that is made */
-  size_t size;      /* of one element in the file */
+  const char *name;
+  tx_dtype dtype; /* of the tensor that is made */
+  size_t size;    /* of one element in the file */
+  stored_kind kind;
 } stored_type;
 
 static const stored_type stored_types[] = {
-    {"F32", TX_F32, 4}, {"F64", TX_F64, 8}, {"I64", TX_I64, 8},
-    {"U8", TX_U8, 1},   {"F16", TX_F32, 2}, {"BF16", TX_F32, 2},
+    {"F32", TX_F32, 4, PLAIN},    {"F64", TX_F64, 8, PLAIN},    {"I64", TX_I64, 8, PLAIN},    {"U8", TX_U8, 1, PLAIN},
+    {"BOOL", TX_U8, 1, PLAIN},    {"I32", TX_I64, 4, SIGNED},   {"I16", TX_I64, 2, SIGNED},   {"I8", TX_I64, 1, SIGNED},
+    {"U64", TX_I64, 8, UNSIGNED}, {"U32", TX_I64, 4, UNSIGNED}, {"U16", TX_I64, 2, UNSIGNED}, {"F16", TX_F32, 2, HALF},
+    {"BF16", TX_F32, 2, BRAIN},   {"F8_E4M3", TX_F32, 1, E4M3}, {"F8_E5M2", TX_F32, 1, E5M2},
 };
 
 static const stored_type *find_type(const char *name) {
@@ -31,67 +69,136 @@ static const stored_type *find_type(const char *name) {
   return NULL;
 }
 
-static tx_status read_halves(const char *path, int64_t offset, bool bf16, tx_tensor *t) {
-  size_t n = (size_t)tx_numel(t);
-  uint16_t *half = tx_alloc(n * sizeof *half);
-  if (half == NULL) return TX_ENOMEM;
-  tx_status status = tx_read_file(path, offset, half, n * sizeof *half);
-  float *value = tx_f32(t);
-  for (size_t i = 0; status == TX_OK && i < n; i++) value[i] = bf16 ? tx_bf16_to_f32(half[i]) : tx_f16_to_f32(half[i]);
-  tx_dealloc(half);
+static uint64_t load_bits(const uint8_t *from, size_t size) {
+  uint64_t bits = 0;
+  for (size_t i = 0; i < size; i++) bits |= (uint64_t)from[i] << 8 * i;
+  return bits;
+}
+
+/* Eight bits: sign, four of the exponent, three of the fraction; no infinity, one NaN (Micikevicius et al., "FP8 formats for
+ * deep learning", 2022). */
+static float e4m3_to_f32(uint8_t bits) {
+  int exponent = bits >> 3 & 15, fraction = bits & 7;
+  float value = exponent == 0                     ? ldexpf((float)fraction, -9)
+                : exponent == 15 && fraction == 7 ? NAN
+                                                  : ldexpf((float)(8 + fraction), exponent - 10);
+  return bits >> 7 ? -value : value;
+}
+
+static float small_float(uint64_t bits, stored_kind kind) {
+  switch (kind) {
+    case HALF:
+      return tx_f16_to_f32((uint16_t)bits);
+    case BRAIN:
+      return tx_bf16_to_f32((uint16_t)bits);
+    case E5M2: /* the upper half of a half */
+      return tx_f16_to_f32((uint16_t)(bits << 8));
+    default:
+      return e4m3_to_f32((uint8_t)bits);
+  }
+}
+
+/* Converts elements from `at` on of the tensor. */
+static tx_status convert(const stored_type *type, const uint8_t *from, size_t count, size_t at, tx_tensor *t) {
+  unsigned above = (unsigned)(64 - 8 * type->size); /* bits that a stored integer lacks */
+  for (size_t i = 0; i < count; i++) {
+    uint64_t bits = load_bits(from + i * type->size, type->size);
+    if (type->dtype == TX_F32) {
+      tx_f32(t)[at + i] = small_float(bits, type->kind);
+    } else if (type->kind == SIGNED) {
+      tx_i64(t)[at + i] = (int64_t)(bits << above) >> above;
+    } else if (bits > INT64_MAX) {
+      return tx_fail(TX_EWORLD, "an unsigned integer is above 9223372036854775807");
+    } else {
+      tx_i64(t)[at + i] = (int64_t)bits;
+    }
+  }
+  return TX_OK;
+}
+
+/* Reads a tensor in parts that stay in the cache while they are counted and converted. */
+static tx_status read_elements(int file, int64_t offset, const stored_type *type, tx_tensor *t, uLong *crc) {
+  enum { PART = 1 << 18 };
+  size_t bytes = (size_t)tx_numel(t) * type->size;
+  uint8_t *part = type->kind == PLAIN ? NULL : tx_alloc(PART), *plain = tx_data(t);
+  if (type->kind != PLAIN && part == NULL) return TX_ENOMEM;
+  tx_status status = TX_OK;
+  for (size_t at = 0; at < bytes && status == TX_OK; at += PART) {
+    size_t some = bytes - at < PART ? bytes - at : PART;
+    uint8_t *to = type->kind == PLAIN ? plain + at : part;
+    status = tx_file_read_at(file, offset + (int64_t)at, to, some);
+    if (status != TX_OK) break;
+    *crc = crc32(*crc, to, (uInt)some);
+    if (type->kind != PLAIN) status = convert(type, to, some / type->size, at / type->size, t);
+  }
+  tx_dealloc(part);
   return status;
 }
 
-static tx_status read_tensor(const char *path, int64_t offset, const stored_type *type, int dims, const int64_t *shape,
-                             tx_tensor **out) {
-  TX_TRY(tx_empty(type->dtype, dims, shape, out));
-  tx_status status = type->size == 2
-                         ? read_halves(path, offset, type->name[0] == 'B', *out)
-                         : tx_read_file(path, offset, (*out)->storage->data, (size_t)tx_numel(*out) * type->size);
-  if (status != TX_OK) tx_unref(*out);
-  return status;
-}
-
+/* read_tensor(file, offset, type, shape) -> tensor, CRC-32 of the stored bytes | nil, message (the reason only) */
 static int l_read_tensor(lua_State *L) {
-  const char *path = luaL_checkstring(L, 1);
+  luaL_Stream *stream = luaL_checkudata(L, 1, LUA_FILEHANDLE);
+  if (stream->closef == NULL) return tx_error(L, "read_tensor: the file is closed");
   int64_t offset = tx_check_int(L, 2, "read_tensor", "offset");
   const char *name = luaL_checkstring(L, 3);
   int64_t shape[TX_MAX_DIMS];
   int next;
   int dims = tx_check_shape(L, 4, "read_tensor", shape, &next);
   const stored_type *type = find_type(name);
-  if (type == NULL) return tx_raise(L, tx_fail(TX_EWORLD, "%s: elements of type %s cannot be read", path, name));
+  if (type == NULL) return tx_raise(L, tx_fail(TX_EWORLD, "elements of type %s cannot be read", name));
   if (offset < 0) return tx_error(L, "read_tensor: offset is negative");
-  tx_tensor *t = NULL;
-  tx_status status = read_tensor(path, offset, type, dims, shape, &t);
-  return tx_return_tensor(L, status, t);
+  tx_tensor **handle = tx_new_handle(L);
+  uLong crc = crc32(0, NULL, 0);
+  tx_status status = tx_empty(type->dtype, dims, shape, handle);
+  if (status == TX_OK) status = read_elements(fileno(stream->f), offset, type, *handle, &crc);
+  if (status != TX_OK) return tx_raise(L, status); /* the handle is collected */
+  tx_pace_collector(L);
+  tx_check_interrupt(L);
+  lua_pushinteger(L, (lua_Integer)crc);
+  return 2;
 }
 
-/* -- writing --------------------------------------------------------------------------------------------------------- */
-
-static tx_piece check_piece(lua_State *L, int index) {
+/* crc32(text or contiguous tensor) -> integer */
+static tx_piece check_piece(lua_State *L, int index, const char *operation) {
   tx_tensor *t = tx_test_tensor(L, index);
   if (t != NULL) {
-    if (!tx_is_contiguous(t)) tx_error(L, "write_file: a tensor %s is not contiguous", tx_shape_of(t));
+    if (!tx_is_contiguous(t)) tx_error(L, "%s: a tensor %s is not contiguous", operation, tx_shape_of(t));
     return (tx_piece){tx_data(t), (size_t)tx_numel(t) * tx_dtype_size(t->dtype)};
   }
-  if (lua_type(L, index) != LUA_TSTRING)
-    tx_error(L, "write_file: expected strings and tensors, got %s", tx_describe(L, index));
+  if (lua_type(L, index) != LUA_TSTRING) {
+    tx_error(L, "%s: expected strings and tensors, got %s", operation, tx_describe(L, index));
+  }
   size_t bytes;
   const char *text = lua_tolstring(L, index, &bytes);
   return (tx_piece){text, bytes};
 }
 
+static int l_crc32(lua_State *L) {
+  tx_piece piece = check_piece(L, 1, "crc32");
+  uLong crc = crc32(0, NULL, 0);
+  for (size_t at = 0; at < piece.bytes;) { /* zlib counts in 32 bits */
+    size_t some = piece.bytes - at < INT_MAX ? piece.bytes - at : INT_MAX;
+    crc = crc32(crc, (const Bytef *)piece.data + at, (uInt)some);
+    at += some;
+  }
+  lua_pushinteger(L, (lua_Integer)crc);
+  return 1;
+}
+
+/* -- writing --------------------------------------------------------------------------------------------------------- */
+
 static int l_write_file(lua_State *L) {
   const char *path = luaL_checkstring(L, 1);
   luaL_checktype(L, 2, LUA_TTABLE);
-  int count = (int)luaL_len(L, 2);
+  lua_Integer count = (lua_Integer)lua_rawlen(L, 2);
   tx_piece *pieces = lua_newuserdatauv(L, sizeof *pieces * ((size_t)count + 1), 0);
-  for (int i = 0; i < count; i++) { /* the table keeps the strings and tensors alive */
+  luaL_checkstack(L, 2, NULL);
+  for (lua_Integer i = 0; i < count; i++) { /* the table keeps the strings and tensors alive */
     lua_rawgeti(L, 2, i + 1);
-    pieces[i] = check_piece(L, -1);
+    pieces[i] = check_piece(L, -1, "write_file");
     lua_pop(L, 1);
   }
+  tx_remove_leftovers(path);
   tx_status status = tx_write_file(path, count, pieces);
   if (status != TX_OK) return tx_raise(L, status);
   lua_pushboolean(L, true);
@@ -101,7 +208,9 @@ static int l_write_file(lua_State *L) {
 /* -- table ----------------------------------------------------------------------------------------------------------- */
 
 static const luaL_Reg functions[] = {
+    {"open_file", l_open_file},
     {"read_tensor", l_read_tensor},
+    {"crc32", l_crc32},
     {"write_file", l_write_file},
     {NULL, NULL},
 };

@@ -36,7 +36,7 @@ typedef struct archive {
 static int l_close_archive(lua_State *L) {
   archive *a = luaL_checkudata(L, 1, ARCHIVE_TYPE);
   tx_npz_free(&a->npz);
-  tx_file_unmap(&a->file);
+  tx_file_release(&a->file);
   return 0;
 }
 
@@ -60,7 +60,7 @@ static int l_load_npz(lua_State *L) {
   memset(a, 0, sizeof *a);
   luaL_setmetatable(L, ARCHIVE_TYPE);
   lua_toclose(L, -1);
-  tx_status status = tx_file_map("load_npz", path, TX_FILE_READ, &a->file);
+  tx_status status = tx_file_read("load_npz", path, &a->file);
   if (status != TX_OK) return tx_raise(L, status);
   status = tx_npz_parse(a->file.data, a->file.bytes, &a->npz);
   if (status != TX_OK) return fail_npz(L, status, path);

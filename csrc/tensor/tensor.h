@@ -47,6 +47,7 @@ typedef struct tx_storage {
   void (*release)(void *owner,
                   void *data); /* NULL: data came from tx_alloc; else called once, with owner (a mapped file) */
   void *owner;
+  tx_status (*check)(void *owner); /* NULL, or whether the data can still be read (a mapped file may become shorter) */
   void *derived; /* made from the contents and kept with them, such as packed weights; NULL: nothing */
   void (*release_derived)(void *derived);
 } tx_storage;

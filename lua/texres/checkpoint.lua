@@ -12,6 +12,7 @@
 -- field "texres" is the rest as JSON; the architecture there is what model:config() gives, so a model of classes
 -- without a registered name (see nn.register) is written without architecture, and read back through model:load.
 
+local core = require "texres.core"
 local json = require "texres.json"
 local raise = require "texres.raise"
 local safetensors = require "texres.safetensors"
@@ -23,17 +24,67 @@ require "texres.nn" -- the classes that files name
 
 local checkpoint = {}
 
+local FORMAT = 1 -- of the metadata
 local prefix = "training/"
-local known = { model = true, classes = true, normalization = true, input = true, extra = true, tensors = true }
 
--- Tables with keys 1..n are lists to JSON; empty ones too.
+-- -- fields -----------------------------------------------------------------------------------------------------------
+
+-- Whether `value` is a list, and nothing else, of what `holds` says yes to.
+local function is_list(value, holds)
+  if type(value) ~= "table" then return false end
+  for i, item in pairs(value) do
+    if math.type(i) ~= "integer" or i < 1 or i > #value or not holds(item) then return false end
+  end
+  return true
+end
+
+local function is_finite(value) return type(value) == "number" and value - value == 0 end
+local function is_size(value) return math.type(value) == "integer" and value >= 1 end
+local function is_spread(value) return is_finite(value) and value > 0 end
+
+local function are_names(value)
+  local seen = {}
+  return is_list(value, function(name)
+    if type(name) ~= "string" or seen[name] then return false end
+    seen[name] = true
+    return true
+  end)
+end
+
+local function is_one_or_list(value, holds) return holds(value) or is_list(value, holds) and #value > 0 end
+
+local function is_normalization(value)
+  return type(value) == "table" and is_one_or_list(value.mean, is_finite) and is_one_or_list(value.std, is_spread)
+end
+
+-- What stands beside model and tensors, each with what it has to be; checked when written and when read.
+local fields = {
+  classes = { are_names, "a list of different names" },
+  input = { function(value) return is_list(value, is_size) and #value > 0 end, "a list of sizes" },
+  normalization = { is_normalization, "{mean=, std=}, finite numbers or lists of them, std above 0" },
+  extra = { function() return true end },
+}
+
+-- What is wrong with the fields; nil when nothing is.
+local function problem_of(contents)
+  for name, rule in pairs(fields) do
+    if contents[name] ~= nil and not rule[1](contents[name]) then return ("%s is not %s"):format(name, rule[2]) end
+  end
+end
+
+-- -- writing ----------------------------------------------------------------------------------------------------------
+
 local function check_contents(contents)
   if type(contents) ~= "table" or not module.is_module(contents.model) then
     raise "checkpoint.save: expected a table with a `model`"
   end
   for key in pairs(contents) do
-    if not known[key] then raise("checkpoint.save: no field %s", tostring(key)) end
+    if not fields[key] and key ~= "model" and key ~= "tensors" then
+      raise("checkpoint.save: no field %s", tostring(key))
+    end
   end
+  local problem = problem_of(contents)
+  if problem then raise("checkpoint.save: %s", problem) end
 end
 
 -- Says, once for each model and file, that a file can't be read back by itself.
@@ -51,11 +102,9 @@ function checkpoint.save(path, contents)
   check_contents(contents)
   local described, obstacle = architecture.tried(contents.model)
   if not described then warn_of(path, contents.model, obstacle) end
-  local text, problem = json.encode {
-    format = 1,
-    architecture = described,
-    classes = contents.classes, normalization = contents.normalization, input = contents.input, extra = contents.extra,
-  }
+  local info = { format = FORMAT, version = core._VERSION, architecture = described }
+  for name in pairs(fields) do info[name] = contents[name] end
+  local text, problem = json.encode(info)
   if not text then return nil, ("%s: %s"):format(path, problem) end
   local tensors = contents.model:state_dict()
   for name, t in pairs(contents.tensors or {}) do tensors[prefix .. name] = t end
@@ -78,6 +127,8 @@ local function training_part(tensors)
   end
   return part
 end
+
+-- -- reading ----------------------------------------------------------------------------------------------------------
 
 -- Numbers of weights of the layers that have any, from the arguments of their constructors.
 local weights = {
@@ -118,15 +169,14 @@ local function check_size(description, tensors)
   return true
 end
 
--- Builds the model that the metadata describe, and fills it. Files may hold anything, so every failure is caught.
+-- Builds the model that the metadata describe, and fills it.
 local function build(info, tensors)
   if info.architecture == nil then
     return nil, "the file holds no architecture; build the model in the script and call texres.load(path, model)"
   end
   local fits, misfit = check_size(info.architecture, tensors)
   if not fits then return nil, misfit end
-  local ok, model = pcall(architecture.build, info.architecture)
-  if not ok then return nil, tostring(model) end
+  local model = architecture.build(info.architecture)
   local part = checkpoint.model_part(tensors)
   if info.architecture.tied == nil then architecture.tie_missing(model, part) end
   local adopted, problem = state.adopt(model, part)
@@ -134,26 +184,51 @@ local function build(info, tensors)
   return model
 end
 
+-- Calls f; its failure as nil and a message.
+local function protect(f, ...)
+  local ok, value, problem = pcall(f, ...)
+  if ok then return value, problem end
+  return nil, tostring(value)
+end
+
+local function fill(model, tensors) return model:load_state_dict(checkpoint.model_part(tensors)) end
+
+-- The metadata as a table; or nil and a message.
+local function read_info(text, max_bytes)
+  if not text then return nil, "not a texres checkpoint (use model:load for plain parameters)" end
+  local info, problem = json.decode(text, max_bytes)
+  if type(info) ~= "table" then return nil, "damaged metadata: " .. tostring(problem or "not an object") end
+  if info.format ~= FORMAT then
+    return nil, ("a checkpoint of format %s, written by %s: this is %s, which reads format %d"):format(
+      tostring(info.format), tostring(info.version or "an unknown version"), core._VERSION, FORMAT)
+  end
+  if info.version ~= nil and type(info.version) ~= "string" then
+    return nil, "damaged metadata: version is not a text"
+  end
+  problem = problem_of(info)
+  if problem then return nil, "damaged metadata: " .. problem end
+  return info
+end
+
 --- Reads a checkpoint: a table as given to save, `model` rebuilt and in evaluation mode. `model` (optional): a module
 -- to load into instead of building one. Nil and a message when the file is missing, damaged or not a checkpoint.
-function checkpoint.load(path, model)
+-- `max_bytes`: see safetensors.load.
+function checkpoint.load(path, model, max_bytes)
   local function fail(problem) return nil, ("%s: %s"):format(path, problem) end
-  local tensors, metadata = safetensors.load(path)
+  local tensors, metadata = safetensors.load(path, max_bytes)
   if not tensors then return nil, metadata end
-  if not metadata.texres then return fail "not a texres checkpoint (use model:load for plain parameters)" end
-  local info, problem = json.decode(metadata.texres)
-  if type(info) ~= "table" then return fail("damaged metadata: " .. tostring(problem)) end
+  local info, problem = read_info(metadata.texres, max_bytes)
+  if not info then return fail(problem) end
+  -- files may hold anything: every failure is the file's
   if model then
-    local ok, misfit = pcall(model.load_state_dict, model, checkpoint.model_part(tensors))
-    if not ok then return fail(misfit) end
+    model, problem = protect(fill, model, tensors)
   else
-    model, problem = build(info, tensors)
-    if not model then return fail(problem) end
+    model, problem = protect(build, info, tensors)
   end
-  return {
-    model = model:eval(), classes = info.classes, normalization = info.normalization, input = info.input,
-    extra = info.extra, tensors = training_part(tensors),
-  }
+  if not model then return fail(problem) end
+  local contents = { model = model:eval(), tensors = training_part(tensors) }
+  for name in pairs(fields) do contents[name] = info[name] end
+  return contents
 end
 
 return checkpoint

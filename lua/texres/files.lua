@@ -1,35 +1,27 @@
 --- Small text files: read whole, written so that a reader sees the old text or the new one, never a half.
 
+local core = require "texres.core"
+
 local files = {}
 
 --- The text of a file; or nil and a message.
 function files.read(path)
-  local file, message = io.open(path, "rb")
+  local file, message = core.open_file(path)
   if not file then return nil, message end
-  local text = file:read "a"
+  local text, problem = file:read "a"
   file:close()
+  if not text then return nil, ("%s: %s"):format(path, problem) end
   return text
 end
 
 --- Whether a file is there and can be read.
 function files.exists(path)
-  local file = io.open(path, "rb")
+  local file = core.open_file(path)
   if file then file:close() end
   return file ~= nil
 end
 
---- Writes a file through a temporary neighbour; true, or nil and a message.
-function files.write(path, text)
-  local part = path .. ".part"
-  local file, message = io.open(part, "wb")
-  if not file then return nil, message end
-  local ok, failed = file:write(text)
-  local closed, unflushed = file:close()
-  if not (ok and closed) then
-    os.remove(part)
-    return nil, ("%s: %s"):format(path, failed or unflushed)
-  end
-  return os.rename(part, path)
-end
+--- Writes a file; true, or nil and a message.
+function files.write(path, text) return core.write_file(path, { text }) end
 
 return files

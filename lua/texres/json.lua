@@ -5,24 +5,56 @@
 --
 -- A table with the keys 1..n is an array, any other an object whose names are sorted; __jsontype = "array" or "object"
 -- in its metatable decides for empty ones, and __jsonorder, a list of names, puts those first. Integers stay integers,
--- other numbers keep all their digits; nan and the infinities, which JSON lacks, become null. null is read as nil.
+-- other numbers keep all their digits.
+--
+-- What JSON lacks is written so that it comes back and other programs can still read the text: nan as null (and null is
+-- read as nan, so a list keeps its length), the infinities as 1e999 and -1e999, bytes that are not UTF-8 as half of a
+-- surrogate pair, \udc80 to \udcff, as Python's surrogateescape does.
 
 local plain = require "texres.plain"
 
 local json = {}
 
 local MAX_DEPTH = 200 -- of tables in tables
+local MAX_BYTES = 16 << 20 -- of a text to be read: one byte can become 30 in memory
+
+-- A failure of this module is raised as a Failure and caught at the top; any other error is not about the data (no
+-- memory, an interrupt) and passes through.
+local Failure = {}
+
+local function catch(ok, value, ...)
+  if ok then return value, ... end
+  if getmetatable(value) ~= Failure then error(value, 0) end
+  return nil, value.message
+end
+
+local function fail(message) error(setmetatable({ message = message }, Failure), 0) end
 
 -- -- writing ----------------------------------------------------------------------------------------------------------
 
 local ESCAPES = { ['"'] = '\\"', ["\\"] = "\\\\", ["\n"] = "\\n", ["\r"] = "\\r", ["\t"] = "\\t" }
 
+--- Text with its bytes that are not UTF-8 replaced.
+local function escape_bytes(text)
+  local parts, at = {}, 1
+  local _, bad = utf8.len(text)
+  while bad do
+    parts[#parts + 1] = text:sub(at, bad - 1)
+    parts[#parts + 1] = ("\\udc%02x"):format(text:byte(bad))
+    at = bad + 1
+    _, bad = utf8.len(text, at)
+  end
+  return table.concat(parts) .. text:sub(at)
+end
+
 local function quote(text)
-  return '"' .. text:gsub('[\0-\31\127"\\]', function(c) return ESCAPES[c] or ("\\u%04x"):format(c:byte()) end) .. '"'
+  text = text:gsub('[\0-\31\127"\\]', function(c) return ESCAPES[c] or ("\\u%04x"):format(c:byte()) end)
+  return '"' .. (utf8.len(text) and text or escape_bytes(text)) .. '"'
 end
 
 local function number(value)
-  if value - value ~= 0 then return "null" end
+  if value ~= value then return "null" end
+  if value == math.huge or value == -math.huge then return value > 0 and "1e999" or "-1e999" end
   local text = plain.exact(value)
   return (math.type(value) == "integer" or text:find "[.e]") and text or text .. ".0"
 end
@@ -44,7 +76,7 @@ local function names_of(value)
   end
   local rest = {}
   for name in pairs(value) do
-    if type(name) ~= "string" then error(("a table has both names and the key %s"):format(tostring(name)), 0) end
+    if type(name) ~= "string" then fail(("a table has both names and the key %s"):format(tostring(name))) end
     if not seen[name] then rest[#rest + 1] = name end
   end
   plain.sort(rest)
@@ -54,7 +86,7 @@ end
 local write -- function(out, value, depth)
 
 local function write_table(out, value, depth)
-  if depth > MAX_DEPTH then error("nested too deeply", 0) end
+  if depth > MAX_DEPTH then fail "nested too deeply" end
   local array = is_array(value)
   out[#out + 1] = array and "[" or "{"
   for i, key in ipairs(array and value or names_of(value)) do
@@ -76,62 +108,67 @@ function write(out, value, depth)
   elseif kind == "boolean" then
     out[#out + 1] = tostring(value)
   else
-    error("JSON can't hold a " .. kind, 0)
+    fail("JSON can't hold a " .. kind)
   end
 end
 
---- `value` as text on one line; or nil and a message.
-function json.encode(value)
+local function write_all(value)
   local out = {}
-  local ok, message = pcall(write, out, value, 1)
-  if not ok then return nil, message end
+  write(out, value, 1)
   return table.concat(out)
 end
 
+--- `value` as text on one line; or nil and a message.
+function json.encode(value) return catch(pcall(write_all, value)) end
+
 -- -- reading ----------------------------------------------------------------------------------------------------------
 --
--- Every reader takes the text and a position, and returns the value and the position after it; failures are raised as
--- {message} and caught in decode.
+-- Every reader takes the text and a position, and returns the value and the position after it.
 
-local function fail(text, at, message)
+local byte, find, sub = string.byte, string.find, string.sub
+
+local function fail_at(text, at, message)
   local _, lines = text:sub(1, at - 1):gsub("\n", "")
-  error({ ("%s at line %d, byte %d"):format(message, lines + 1, at) }, 0)
+  fail(("%s at line %d, byte %d"):format(message, lines + 1, at))
 end
 
-local function skip(text, at) return text:find("[^ \t\r\n]", at) or #text + 1 end
+local function skip(text, at) return find(text, "[^ \t\r\n]", at) or #text + 1 end
 
 local UNESCAPED = { b = "\b", f = "\f", n = "\n", r = "\r", t = "\t", ['"'] = '"', ["\\"] = "\\", ["/"] = "/" }
 
---- A \uXXXX escape, or two that stand for one character beyond 16 bits.
+--- A \uXXXX escape, or two that stand for one character beyond 16 bits, or one that stands for a byte.
 local function read_unicode(text, at)
-  local code = tonumber(text:match("^%x%x%x%x", at), 16)
-  if not code then fail(text, at, "a bad \\u escape") end
+  local code = tonumber(text:match("^%x%x%x%x", at) or "", 16)
+  if not code then fail_at(text, at, "a bad \\u escape") end
   at = at + 4
   if code >= 0xD800 and code < 0xDC00 then
-    local low = tonumber(text:match("^\\u(%x%x%x%x)", at), 16)
-    if not low or low < 0xDC00 or low > 0xDFFF then fail(text, at, "half of a surrogate pair") end
+    local low = tonumber(text:match("^\\u(%x%x%x%x)", at) or "", 16)
+    if not low or low < 0xDC00 or low > 0xDFFF then fail_at(text, at, "half of a surrogate pair") end
     return utf8.char(0x10000 + (code - 0xD800) * 0x400 + low - 0xDC00), at + 6
   end
-  if code >= 0xDC00 and code < 0xE000 then fail(text, at, "half of a surrogate pair") end
+  if code >= 0xDC80 and code < 0xDD00 then return string.char(code - 0xDC00), at end
+  if code >= 0xDC00 and code < 0xE000 then fail_at(text, at, "half of a surrogate pair") end
   return utf8.char(code), at
 end
 
 local function read_string(text, at)
+  local stop = find(text, '[\0-\31"\\]', at)
+  if stop and byte(text, stop) == 34 then return sub(text, at, stop - 1), stop + 1 end -- nothing to unescape
   local parts = {}
   while true do
-    local stop = text:find('[\0-\31"\\]', at)
-    if not stop then fail(text, at, "a string without its end") end
-    parts[#parts + 1] = text:sub(at, stop - 1)
-    local c = text:sub(stop, stop)
+    if not stop then fail_at(text, at, "a string without its end") end
+    parts[#parts + 1] = sub(text, at, stop - 1)
+    local c = sub(text, stop, stop)
     if c == '"' then return table.concat(parts), stop + 1 end
-    if c ~= "\\" then fail(text, stop, "a control character in a string") end
-    local escape = text:sub(stop + 1, stop + 1)
+    if c ~= "\\" then fail_at(text, stop, "a control character in a string") end
+    local escape = sub(text, stop + 1, stop + 1)
     at = stop + 2
     if escape == "u" then
       parts[#parts + 1], at = read_unicode(text, at)
     else
-      parts[#parts + 1] = UNESCAPED[escape] or fail(text, stop, "an unknown escape")
+      parts[#parts + 1] = UNESCAPED[escape] or fail_at(text, stop, "an unknown escape")
     end
+    stop = find(text, '[\0-\31"\\]', at)
   end
 end
 
@@ -139,69 +176,88 @@ local function read_number(text, at)
   local literal = text:match("^-?%d+%.?%d*[eE]?[-+]?%d*", at)
   local value = literal and not literal:find "^-?0%d" and not literal:find "%.[eE]" and not literal:find "%.$"
     and plain.number(literal)
-  if not value then fail(text, at, "not a value") end
+  if not value then fail_at(text, at, "not a value") end
   return value, at + #literal
 end
 
 local read -- function(text, at, depth)
 
---- The inside of [...] or {...}, from the position after the bracket on.
-local function read_items(text, at, close, item)
+local COMMA, COLON, QUOTE, CLOSE_LIST, CLOSE_OBJECT = byte(",:\"]}", 1, 5)
+
+--- The position of what follows an item: the next one, or nil and the position after the closing bracket.
+local function next_item(text, at, close)
   at = skip(text, at)
-  if text:sub(at, at) == close then return at + 1 end
-  while true do
-    at = skip(text, item(skip(text, at)))
-    local c = text:sub(at, at)
-    if c == close then return at + 1 end
-    if c ~= "," then fail(text, at, ("expected , or %s"):format(close)) end
-    at = at + 1
-  end
+  local c = byte(text, at)
+  if c == COMMA then return skip(text, at + 1) end
+  if c ~= close then fail_at(text, at, ("expected , or %s"):format(string.char(close))) end
+  return nil, at + 1
 end
 
 local function read_array(text, at, depth)
   local list, n = {}, 0
-  at = read_items(text, at, "]", function(position)
+  at = skip(text, at)
+  if byte(text, at) == CLOSE_LIST then return list, at + 1 end
+  local stop
+  repeat
     n = n + 1
-    list[n], position = read(text, position, depth + 1)
-    return position
-  end)
-  return list, at
+    list[n], at = read(text, at, depth + 1)
+    at, stop = next_item(text, at, CLOSE_LIST)
+  until not at
+  return list, stop
 end
 
 local function read_object(text, at, depth)
   local object = {}
-  at = read_items(text, at, "}", function(position)
-    if text:sub(position, position) ~= '"' then fail(text, position, "expected a name in quotes") end
-    local name
-    name, position = read_string(text, position + 1)
-    position = skip(text, position)
-    if text:sub(position, position) ~= ":" then fail(text, position, "expected :") end
-    object[name], position = read(text, skip(text, position + 1), depth + 1)
-    return position
-  end)
-  return object, at
+  at = skip(text, at)
+  if byte(text, at) == CLOSE_OBJECT then return object, at + 1 end
+  local name, stop
+  repeat
+    if byte(text, at) ~= QUOTE then fail_at(text, at, "expected a name in quotes") end
+    local start = at
+    name, at = read_string(text, at + 1)
+    if object[name] ~= nil then fail_at(text, start, ("the name %s stands twice"):format(quote(name))) end
+    at = skip(text, at)
+    if byte(text, at) ~= COLON then fail_at(text, at, "expected :") end
+    object[name], at = read(text, skip(text, at + 1), depth + 1)
+    at, stop = next_item(text, at, CLOSE_OBJECT)
+  until not at
+  return object, stop
 end
 
-local WORDS = { t = { "true", true }, f = { "false", false }, n = { "null", nil } }
+local function word(literal, value)
+  return function(text, at)
+    if sub(text, at, at + #literal - 1) ~= literal then fail_at(text, at, "not a value") end
+    return value, at + #literal
+  end
+end
+
+local READERS = {
+  [byte "{"] = function(text, at, depth) return read_object(text, at + 1, depth) end,
+  [byte "["] = function(text, at, depth) return read_array(text, at + 1, depth) end,
+  [byte '"'] = function(text, at) return read_string(text, at + 1) end,
+  [byte "t"] = word("true", true), [byte "f"] = word("false", false), [byte "n"] = word("null", -(0 / 0)),
+}
 
 function read(text, at, depth)
-  if depth > MAX_DEPTH then fail(text, at, "nested too deeply") end
-  local c = text:sub(at, at)
-  if c == "{" then return read_object(text, at + 1, depth) end
-  if c == "[" then return read_array(text, at + 1, depth) end
-  if c == '"' then return read_string(text, at + 1) end
-  local word = WORDS[c]
-  if not word then return read_number(text, at) end
-  if text:sub(at, at + #word[1] - 1) ~= word[1] then fail(text, at, "not a value") end
-  return word[2], at + #word[1]
+  if depth > MAX_DEPTH then fail_at(text, at, "nested too deeply") end
+  local reader = READERS[byte(text, at)] or read_number
+  return reader(text, at, depth)
 end
 
---- The value that `text` stands for; or nil and a message. Damaged text never raises.
-function json.decode(text)
-  local ok, value, at = pcall(read, text, skip(text, 1), 1)
-  if not ok then return nil, type(value) == "table" and value[1] or tostring(value) end
-  if skip(text, at) <= #text then return nil, ("something follows the value at byte %d"):format(at) end
+local function read_all(text)
+  local value, at = read(text, skip(text, 1), 1)
+  at = skip(text, at)
+  if at <= #text then fail(("something follows the value at byte %d"):format(at)) end
   return value
+end
+
+--- The value that `text` stands for; or nil and a message. Damaged text never raises. A text of more than `max_bytes`
+-- (default: 16 MiB) is not read.
+function json.decode(text, max_bytes)
+  if #text > (max_bytes or MAX_BYTES) then
+    return nil, ("%d bytes of JSON: at most %d are read; max_bytes raises that"):format(#text, max_bytes or MAX_BYTES)
+  end
+  return catch(pcall(read_all, text))
 end
 
 return json
