@@ -308,6 +308,9 @@ static int l_index(lua_State *L) {
     lua_pushboolean(L, t->node == NULL);
   } else if (strcmp(name, "operation") == 0) {
     lua_pushstring(L, tx_operation_of(t)); /* nil for a leaf */
+  } else {
+    lua_pushvalue(L, 2);
+    lua_gettable(L, lua_upvalueindex(1)); /* nil, or the error of texres.strict */
   }
   return 1;
 }

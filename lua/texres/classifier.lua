@@ -10,9 +10,9 @@ local core = require "texres.core"
 local raise = require "texres.raise"
 local checkpoint = require "texres.checkpoint"
 local module = require "texres.nn.module"
+local strict = require "texres.strict"
 
-local Classifier = {}
-Classifier.__index = Classifier
+local Classifier = strict.class("a classifier", {}, { "classes", "input", "extra", "normalization" })
 
 -- Numbers to a tensor that broadcasts over channels.
 local function per_channel(value, preset)

@@ -2,6 +2,8 @@
 --
 -- `require "texres"` returns the C core (tensors, autograd, functions: csrc/lua) with the Lua layer added to it. Parts
 -- of the Lua layer are loaded when they are first used, so that `require` stays quick and needs no other modules.
+-- A name that is nearly that of a member, `texres.sofmax`, is an error that tells the member; any other is nil, so that
+-- `if texres.mpi then` asks whether there is such a member: see texres.strict.
 -- @module texres
 
 local source = debug.getinfo(1, "S").source
@@ -21,6 +23,7 @@ local texres = load_core()
 texres._VERSION = "texres 0.1"
 debug.getregistry()["texres.library"] = "@" .. folder -- errors blame the first line outside of this folder
 require "texres.tensor"
+local strict = require "texres.strict"
 
 --- Lua reads
 --
@@ -53,13 +56,12 @@ local parts = {
   save = { "texres.checkpoint", "save" },
 }
 
-return setmetatable(texres, {
-  __index = function(self, name)
-    local part = parts[name]
-    if not part then return nil end
-    local value
-    if type(part) == "table" then value = require(part[1])[part[2]] else value = require(part) end
-    rawset(self, name, value)
-    return value
-  end,
-})
+for name, part in pairs(parts) do
+  parts[name] = function()
+    if type(part) == "table" then return require(part[1])[part[2]] end
+    return require(part)
+  end
+end
+strict.methods("a tensor", texres.methods, { "dtype", "requires_grad", "grad", "is_leaf", "operation" })
+strict.table("texres.nn.functional", texres.functional, nil, { texres.methods, texres })
+return strict.table("texres", texres, parts, { texres.methods, texres.functional })

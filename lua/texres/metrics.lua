@@ -10,6 +10,7 @@
 
 local core = require "texres.core"
 local plain = require "texres.plain"
+local strict = require "texres.strict"
 
 local metrics = {}
 
@@ -66,8 +67,7 @@ end
 
 -- -- the result ------------------------------------------------------------------------------------------------------
 
-local Result = {}
-Result.__index = Result
+local Result = strict.class("a result", {})
 
 local function share(part, whole) return whole > 0 and part / whole or 0 end
 

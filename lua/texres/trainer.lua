@@ -25,12 +25,15 @@ local objective = require "texres.trainer.objective"
 local raise = require "texres.raise"
 local record = require "texres.trainer.record"
 local state = require "texres.trainer.state"
+local strict = require "texres.strict"
 local terminal = require "texres.terminal"
 
 local process = core.process
 
-local Trainer = {}
-Trainer.__index = Trainer
+local Trainer = strict.class("a trainer", {}, {
+  "best", "best_weights", "classes", "input", "loss_of", "normalization", "pass", "progress", "sizes", "total_steps",
+  "validation",
+})
 
 -- -- options ----------------------------------------------------------------------------------------------------------
 

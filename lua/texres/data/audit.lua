@@ -22,13 +22,13 @@
 
 local plain = require "texres.plain"
 local raise = require "texres.raise"
+local strict = require "texres.strict"
 local Set = require "texres.data.set"
 local columns = require "texres.data.columns"
 local usual = require "texres.data.names"
 local complete = require "texres.data.options"
 
-local Audit = {}
-Audit.__index = Audit
+local Audit = strict.class("an audit", {})
 
 local presets = {
   splits = false, -- parts by name; false: the set as one part

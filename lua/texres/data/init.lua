@@ -9,11 +9,15 @@ require "texres.data.sheet"
 require "texres.data.save"
 local arrays = require "texres.data.arrays"
 local pictures = require "texres.data.pictures"
+local strict = require "texres.strict"
 
 --- Members that are loaded when they are first used.
-local parts = { fabric = "texres.data.fabric", loader = "texres.data.loader", augment = "texres.data.augment" }
+local lazy = {}
+for _, name in ipairs { "fabric", "loader", "augment" } do
+  lazy[name] = function() return require("texres.data." .. name) end
+end
 
-return setmetatable({
+return strict.table("texres.data", {
   Set = Set,
   open = require "texres.data.open",
   npy = arrays.npy,
@@ -22,10 +26,4 @@ return setmetatable({
   tensors = arrays.tensors,
   folder = pictures.folder,
   csv = pictures.csv,
-}, {
-  __index = function(self, name)
-    if not parts[name] then return nil end
-    rawset(self, name, require(parts[name]))
-    return rawget(self, name)
-  end,
-})
+}, lazy)

@@ -13,6 +13,7 @@
 
 local core = require "texres.core"
 local raise = require "texres.raise"
+local strict = require "texres.strict"
 local Set = require "texres.data.set"
 local complete = require "texres.data.options"
 
@@ -30,8 +31,7 @@ local presets = {
   workers = 2, -- threads; 0: batches are made when they are asked for
 }
 
-local Loader = {}
-Loader.__index = Loader
+local Loader = strict.class("a loader", {})
 
 --- A list from a number, a list or a tensor {n}.
 local function as_list(value, length)

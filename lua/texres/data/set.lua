@@ -21,9 +21,9 @@
 local core = require "texres.core"
 local plain = require "texres.plain"
 local raise = require "texres.raise"
+local strict = require "texres.strict"
 
-local Set = {}
-Set.__index = Set
+local Set = strict.class("a set", {}, { "group", "masks", "origin" })
 
 -- -- making sets ----------------------------------------------------------------------------------------------------
 
@@ -100,6 +100,12 @@ function Set:subset(positions)
     source = self.source, index = pick(self.index, positions), labels = pick(self.label, positions),
     classes = self.classes, meta = meta, group = self.group, origin = self.origin, masks = self.masks,
   }
+end
+
+--- All samples in another order, a function of `seed` (an integer, 0). Training shuffles by itself: loader{shuffle=}.
+function Set:shuffle(seed)
+  if seed ~= nil and math.type(seed) ~= "integer" then raise("shuffle: the seed is an integer, got %s", type(seed)) end
+  return self:subset(core.shuffled(#self, seed or 0, 0))
 end
 
 --- The samples for which `wanted(label, row, i)` is true; row is the sample's metadata.

@@ -3,4 +3,4 @@
 local models = { textile = require "texres.models.textile" }
 for name, make in pairs(require "texres.models.resnet") do models[name] = make end
 
-return models
+return require("texres.strict").table("texres.models", models)

@@ -1,6 +1,7 @@
 --- Neural networks: modules, containers, initialization. `texres.nn.functional` holds the functions behind them.
 
 local module = require "texres.nn.module"
+local strict = require "texres.strict"
 
 require "texres.nn.state" -- these add methods to Module
 require "texres.nn.architecture"
@@ -12,7 +13,7 @@ local nn = {
   from_config = module.Module.from_config,
   is_module = module.is_module,
   functional = require "texres.nn.functional",
-  init = require "texres.nn.initialize",
+  init = strict.table("texres.nn.init", require "texres.nn.initialize"),
 }
 
 for _, file in ipairs { "container", "conv", "norm", "linear", "activation", "pool", "shape" } do
@@ -22,4 +23,4 @@ for _, file in ipairs { "container", "conv", "norm", "linear", "activation", "po
   end
 end
 
-return nn
+return strict.table("texres.nn", nn)

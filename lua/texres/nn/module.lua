@@ -21,6 +21,7 @@
 local core = require "texres.core"
 local plain = require "texres.plain"
 local raise = require "texres.raise"
+local strict = require "texres.strict"
 
 local Module = { __name = "Module", _module = true }
 
@@ -293,7 +294,7 @@ end
 Module.__index = Module
 Module.__call = call
 Module.__newindex = enrol_new
-setmetatable(Module, { __call = make, __name = "class Module" })
+setmetatable(Module, { __call = make, __name = "class Module", __index = strict.module("a module", Module) })
 
 --- Called by the constructor with its arguments; the default does nothing.
 function Module:init() end -- luacheck: no unused args

@@ -21,6 +21,7 @@ local check = require "texres.nn.check"
 local layers = require "texres.onnx.layers"
 local module = require "texres.nn.module"
 local protobuf = require "texres.onnx.protobuf"
+local strict = require "texres.strict"
 
 local onnx = {}
 
@@ -31,8 +32,7 @@ local attribute_types = { float = 1, int = 2, string = 3, ints = 7 }
 -- The graph
 -- -------------------------------------------------------------------------------------------------------------
 
-local Graph = {}
-Graph.__index = Graph
+local Graph = strict.class("an ONNX graph", {})
 
 -- A list of the keys of a table, sorted: files must not depend on chance.
 local function sorted_names(t)
@@ -125,7 +125,7 @@ end
 function Graph:module(m, x)
   local name = getmetatable(m).__name
   if m.to_onnx then return m:to_onnx(self, x) end
-  local write = module.is_plain(m, require("texres.nn")[name]) and layers[name]
+  local write = module.is_plain(m, rawget(require "texres.nn", name)) and layers[name]
   if not write then raise("onnx: %s cannot be exported; give it a method to_onnx(graph, x)", name) end
   return write(self, m, x)
 end
@@ -203,4 +203,4 @@ function onnx.export(path, model, options)
   return core.write_file(path, file.pieces)
 end
 
-return onnx
+return strict.table("texres.onnx", onnx)

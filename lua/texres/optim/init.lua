@@ -3,6 +3,7 @@
 local core = require "texres.core"
 local check = require "texres.nn.check"
 local adam = require "texres.optim.adam"
+local strict = require "texres.strict"
 
 local optim = {
   SGD = require "texres.optim.sgd",
@@ -20,4 +21,5 @@ function optim.clip_grad_norm(parameters, max)
   return norm
 end
 
-return optim
+strict.table("texres.optim.schedule", optim.schedule)
+return strict.table("texres.optim", optim)

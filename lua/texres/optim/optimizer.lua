@@ -11,10 +11,10 @@ local core = require "texres.core"
 local raise = require "texres.raise"
 local check = require "texres.nn.check"
 local module = require "texres.nn.module"
+local strict = require "texres.strict"
 local is_tensor = core.is_tensor
 
-local Optimizer = {}
-Optimizer.__index = Optimizer
+local Optimizer = strict.class("an optimizer", {})
 
 -- The groups a caller meant: a list of tensors, one group, or a list of groups.
 local function as_groups(params, name)

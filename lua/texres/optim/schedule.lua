@@ -70,7 +70,7 @@ function schedule.make(what, lr)
   if type(what) ~= "table" then raise("schedule: expected a table such as {\"cosine\"}, got %s", type(what)) end
   if type(what.lr) == "function" then return what end
   local name, options = what[1], { lr = lr }
-  if type(name) ~= "string" or name == "make" or not schedule[name] then
+  if type(name) ~= "string" or name == "make" or not rawget(schedule, name) then
     raise("schedule: no schedule %s; there are constant, cosine, one_cycle, step", tostring(name))
   end
   for key, value in pairs(what) do
