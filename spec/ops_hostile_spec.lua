@@ -134,3 +134,163 @@ describe("a method or creation given anything", function()
     end)
   end
 end)
+
+--- A list or options table that calls `act` whenever it is read.
+local function acting(items, act)
+  return setmetatable({}, {
+    __len = function() act(); return #items end,
+    __index = function(_, key) act(); return items[key] end,
+  })
+end
+
+--- The same with one name that can be seen: an options table.
+local function acting_options(name, value, act)
+  return setmetatable({ [name] = value }, { __index = function() act() end })
+end
+
+--- A list of n values that nothing else holds: each is made when it is asked for.
+local function passing(n, make)
+  return setmetatable({}, {
+    __len = function() collectgarbage(); return n end,
+    __index = function() collectgarbage(); return make() end,
+  })
+end
+
+describe("a table that acts while it is read", function()
+  local core = require "texres.core"
+  local F = tr.nn.functional
+  local function weight() return tr.rand(2, 2, 2, 4) end
+
+  --- Name, call: t is freed by `act`, so that the call must say so.
+  local freeing = {
+    reshape = function(t, act) return t:reshape(acting({ -1 }, act)) end,
+    view = function(t, act) return t:view(acting({ -1 }, act)) end,
+    permute = function(t, act) return t:permute(acting({ 2, 1, 3, 4 }, act)) end,
+    expand = function(t, act) return t:expand(acting({ 2, 3, 3, 2 }, act)) end,
+    sum = function(t, act) return t:sum(acting({ 1, 2 }, act)) end,
+    ["sum, options"] = function(t, act) return t:sum(acting_options("keepdim", true, act)) end,
+    cat = function(t, act) return tr.cat(acting({ t, t }, act)) end,
+    stack = function(t, act) return tr.stack(acting({ t, t }, act)) end,
+    conv2d = function(t, act) return F.conv2d(t, weight(), acting_options("stride", 1, act)) end,
+    ["conv2d, stride"] = function(t, act) return F.conv2d(t, weight(), { stride = acting({ 1, 1 }, act) }) end,
+    ["conv2d, padding"] = function(t, act) return F.conv2d(t, weight(), { padding = acting({ 1, 1, 1, 1 }, act) }) end,
+    conv2d_plan = function(t, act) return tr.conv2d_plan(t, weight(), acting_options("stride", 1, act)) end,
+    max_pool2d = function(t, act) return F.max_pool2d(t, acting({ 2, 2 }, act)) end,
+    zeros_like = function(t, act) return tr.zeros_like(t, acting_options("dtype", "f64", act)) end,
+    full_like = function(t, act) return tr.full_like(t, 1, acting_options("dtype", "f64", act)) end,
+    tensor = function(t, act) return tr.tensor(t, acting_options("dtype", "f64", act)) end,
+    augment = function(t, act) return core.augment { "flip" }:apply(t, acting_options("seed", 1, act)) end,
+    write_file = function(t, act) return core.write_file(os.tmpname(), acting({ t }, act)) end,
+    sgd_step = function(t, act) return core.optimizer.sgd_step(acting({ t }, act), {}, { lr = 1 }) end,
+    ["sgd_step, options"] = function(t, act)
+      return core.optimizer.sgd_step({ t }, {}, acting_options("lr", 1, act))
+    end,
+    adam_step = function(t, act)
+      return core.optimizer.adam_step({ t }, acting({ t }, act), acting({ t }, act), { lr = 1 })
+    end,
+    gradient_norm = function(t, act) return core.optimizer.gradient_norm(acting({ t }, act)) end,
+    scale_gradients = function(t, act) return core.optimizer.scale_gradients(acting({ t }, act), 1) end,
+    record_function = function(t, act)
+      local outputs = setmetatable({ n = 1 }, { __index = function() act(); return tr.rand(2) end })
+      return core.record_function(print, {}, { n = 1, t }, outputs)
+    end,
+  }
+  for name, call in pairs(freeing) do
+    it("may free the tensor that " .. name .. " was given", function()
+      local t = tr.rand(2, 3, 3, 2)
+      local function free() t:free(); collectgarbage() end
+      assert.error_matches(function() call(t, free) end, "the tensor was closed")
+      assert(pcall(call, tr.rand(2, 3, 3, 2), collectgarbage))
+    end)
+  end
+
+  it("may hold nothing of what it gives", function()
+    local function row() return tr.ones(2, 3) end
+    assert.equal(20 * 6, tr.cat(passing(20, row)):sum():item())
+    assert.equal(20 * 6, tr.stack(passing(20, row)):sum():item())
+    assert.equal(3 * 6, tr.stack(passing(3, row)):sum():item())
+    local source = core.concat_sources(passing(4, function() return core.source(tr.rand(2, 4, 4, 1)) end))
+    collectgarbage()
+    assert.equal(8, #source)
+    local paths = passing(5, function() return ("x"):rep(100) .. math.random(1 << 40) end)
+    assert.matches("^data.folder: x+%d+: No such file", select(2, core.image_source(paths, { channels = 1, size = 2 })))
+    local path = os.tmpname()
+    assert(core.write_file(path, passing(3, function() return ("y"):rep(10) .. math.random(1, 9) end)))
+    assert.equal(33, #assert(io.open(path)):read "a")
+    os.remove(path)
+    local bias = setmetatable({ stride = 1 }, { __index = function(_, name)
+      collectgarbage()
+      if name == "bias" then return tr.ones(4) end
+    end })
+    assert.same({ 2, 2, 2, 4 }, F.conv2d(tr.zeros(2, 3, 3, 2), weight(), bias):shape())
+  end)
+
+  it("is read as what it says: __index and __len count", function()
+    local function nothing() end
+    assert.same({ 2, 3 }, tr.zeros(acting({ 2, 3 }, nothing)):shape())
+    assert.same({ 1, 2, 3 }, tr.tensor(acting({ 1, 2, 3 }, nothing)):totable())
+    assert.equal("f64", tr.zeros(2, setmetatable({}, { __index = { dtype = "f64" } })).dtype)
+  end)
+end)
+
+describe("a size that nothing holds", function()
+  local core = require "texres.core"
+  local source = core.source(tr.rand(4, 4, 4, 1))
+  local labels = { classes = 1 }
+  local function conv2d(o) return tr.nn.functional.conv2d(tr.rand(1, 3, 3, 1), tr.rand(2, 2, 1, 1), o) end
+
+  it("is refused before it is added or multiplied", function()
+    local long = tr.rand(1):expand(1 << 58)
+    local list = {}
+    for i = 1, 64 do list[i] = long end
+    assert.error_matches(function() tr.cat(list) end, "cat: .*memory can address")
+    assert.error_matches(function() tr.stack(list) end, "stack: .*memory")
+    assert.error_matches(function() long:clone() end, "clone: not enough memory")
+    assert.error_matches(function() tr.nn.functional.linear(long:unsqueeze(2), tr.rand(1, 1 << 10)) end, "memory")
+    assert.equal(1, tr.zeros(3, 4):slice(1, 2, 2, math.maxinteger):size(1))
+    for _, n in ipairs { 1 << 61, (1 << 31) + 5, 1 << 40, -1, math.mininteger } do
+      local list_of_n = setmetatable({}, { __len = function() return n end, __index = function() return 1 end })
+      for name, call in pairs {
+        zeros = function() return tr.zeros(n, 8) end,
+        ["zeros of a list"] = function() return tr.zeros(list_of_n) end,
+        tensor = function() return tr.tensor(list_of_n) end,
+        cat = function() return tr.cat(list_of_n) end,
+        reshape = function() return tr.rand(2):reshape(list_of_n) end,
+        sum = function() return tr.rand(2):sum(list_of_n) end,
+        stride = function() return conv2d { stride = n } end,
+        padding = function() return conv2d { padding = n } end,
+        dilation = function() return conv2d { dilation = n } end,
+        strides = function() return conv2d { stride = list_of_n } end,
+        one_hot = function() return tr.one_hot(tr.tensor({ 1, 1, 1, 1 }, { dtype = "i64" }), n) end,
+        randperm = function() return tr.randperm(n < 0 and n or n << 10 | 1 << 50) end,
+        shuffled = function() return core.shuffled(n, 1, 1) end,
+        concat_sources = function() return core.concat_sources(list_of_n) end,
+        image_source = function() return core.image_source(list_of_n, {}) end,
+        images = function() return source:images(list_of_n) end,
+        image = function() return source:images { n } end,
+        read = function() return source:read(n) end,
+        loader = function() return core.loader(source, list_of_n, list_of_n, labels) end,
+        classes = function() return core.loader(source, { 1 }, { 1 }, { classes = n, balanced = true }):order(1) end,
+        label = function() return core.loader(source, { 1 }, { n }, labels) end,
+        position = function() return core.loader(source, { n }, { 1 }, labels) end,
+        first = function() return core.loader(source, { 1 }, { 1 }, labels):start(1, n) end,
+        augment = function() return core.augment(list_of_n) end,
+        write_file = function() return core.write_file(os.tmpname(), list_of_n) end,
+        sgd_step = function() return core.optimizer.sgd_step(list_of_n, list_of_n, {}) end,
+        fabric = function() return core.fabric { count = n, classes = { "good" }, weave = "plain" } end,
+        ["fabric, size"] = function()
+          return core.fabric { count = 1, height = n, width = n, classes = { "good" }, weave = "plain" }
+        end,
+        read_tensor = function() return core.read_tensor("/bin/sh", 0, "F32", { n, 3 }) end,
+        record_function = function() return core.record_function(print, {}, { n = n }, { n = n }) end,
+      } do
+        local huge = n > 1 << 40 or n < 0
+        if huge or not ({ fabric = 1, one_hot = 1, read_tensor = 1 })[name] then -- else a machine may have that memory
+          local ok, message = pcall(call)
+          assert.is_false(ok, name .. " took " .. n)
+          assert.is_nil(tostring(message):find "attempt to", message)
+        end
+      end
+    end
+  end)
+end)

@@ -6,6 +6,7 @@
 #include "autograd/activation.h"
 
 #include "autograd/layer.h"
+#include "base/integers.h"
 #include "base/threads.h"
 #include "kernels/kernels.h"
 #include "kernels/plain.h"
@@ -39,7 +40,7 @@ static void run(pass *p) {
   int64_t cost = p->kind == TX_ACT_RELU || p->kind == TX_ACT_LEAKY_RELU ? 1 : 4;
   p->count = tx_numel(p->out);
   p->size = tx_block_size(p->count, cost);
-  tx_parallel((p->count + p->size - 1) / p->size, run_block, p);
+  tx_parallel(tx_ceil_div(p->count, p->size), run_block, p);
 }
 
 tx_status tx_activate(tx_call *call, tx_activation kind, double slope) {

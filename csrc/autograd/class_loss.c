@@ -15,6 +15,7 @@
 #include <math.h>
 
 #include "autograd/layer.h"
+#include "base/integers.h"
 #include "base/threads.h"
 #include "kernels/kernels.h"
 #include "kernels/plain.h"
@@ -177,7 +178,7 @@ static tx_status run_forward(tx_call *call, pass *p) {
   TX_TRY(check_labels(call->op->name, p));
   if (!p->loss->normalized) TX_TRY(tx_empty(p->dtype, 2, pairs, &p->normalizers));
   TX_TRY(tx_empty(TX_F64, 1, &p->rows, &p->losses));
-  tx_parallel((p->rows + p->size - 1) / p->size, forward_block, p);
+  tx_parallel(tx_ceil_div(p->rows, p->size), forward_block, p);
   return reduce(call, p);
 }
 
@@ -288,7 +289,7 @@ tx_status tx_class_loss_backward(tx_call *call, const tx_class_loss *loss) {
   if (status == TX_OK) status = tx_contiguous(call->dout[0], &dout);
   if (status == TX_OK) {
     p.dout = dout;
-    tx_parallel((p.rows + p.size - 1) / p.size, backward_block, &p);
+    tx_parallel(tx_ceil_div(p.rows, p.size), backward_block, &p);
   }
   tx_unref(dout);
   tx_unref(p.factors);

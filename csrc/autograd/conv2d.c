@@ -8,6 +8,7 @@
 #include "autograd/activation.h"
 #include "autograd/layer.h"
 #include "autograd/list.h"
+#include "base/integers.h"
 #include "base/memory.h"
 
 /* -- checks -------------------------------------------------------------------------------------------------------------- */
@@ -82,7 +83,7 @@ static int64_t output_size(int mode, int64_t size, int64_t kernel, int64_t strid
                            int64_t after, int64_t *leading) {
   const int64_t reach = dilation * (kernel - 1) + 1;
   if (mode == TX_PAD_SAME) {
-    const int64_t out = (size + stride - 1) / stride;
+    const int64_t out = tx_ceil_div(size, stride);
     const int64_t total = (out - 1) * stride + reach - size;
     *leading = total > 0 ? total / 2 : 0;
     return out;

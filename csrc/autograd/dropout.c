@@ -7,6 +7,7 @@
  */
 #include "autograd/layer.h"
 #include "autograd/list.h"
+#include "base/integers.h"
 #include "base/rng.h"
 #include "base/threads.h"
 #include "kernels/kernels.h"
@@ -50,11 +51,11 @@ static tx_status run(const tx_call *call, tx_tensor *from, const tx_tensor *draw
   tx_status status = tx_empty_like(x, to);
   if (status == TX_OK) {
     pass p = {.count = tx_numel(x), .from = x, .to = *to, .scale = 1 / (1 - given->p)};
-    p.size = (tx_block_size(p.count, 8) + GROUP - 1) / GROUP * GROUP;
+    p.size = tx_ceil_div(tx_block_size(p.count, 8), GROUP) * GROUP;
     p.seed = (uint64_t)tx_i64(draw)[0];
     p.stream = (uint64_t)tx_i64(draw)[1];
     p.threshold = (uint32_t)(given->p * 0x1p32);
-    tx_parallel((p.count + p.size - 1) / p.size, run_block, &p);
+    tx_parallel(tx_ceil_div(p.count, p.size), run_block, &p);
   }
   tx_unref(x);
   return status;

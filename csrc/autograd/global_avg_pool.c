@@ -40,7 +40,7 @@ static tx_status forward(tx_call *call) {
   tx_status status = tx_empty(x->dtype, 2, shape, &call->out[0]);
   pass p = {.pixels = in->shape[1] * in->shape[2], .c = in->shape[3], .from = x, .to = call->out[0]};
   if (status == TX_OK) {
-    p.sums = tx_alloc((size_t)(shape[0] * shape[1]) * sizeof(double));
+    p.sums = tx_alloc_array(shape[0] * shape[1], sizeof(double));
     if (p.sums == NULL) status = TX_ENOMEM;
   }
   if (status == TX_OK) tx_parallel(shape[0], forward_image, &p);

@@ -6,6 +6,7 @@
 #include "autograd/class_loss.h"
 #include "autograd/layer.h"
 #include "autograd/list.h"
+#include "base/integers.h"
 #include "base/memory.h"
 #include "base/threads.h"
 #include "kernels/kernels.h"
@@ -33,7 +34,7 @@ static pass prepare(const tx_tensor *x, const tx_tensor *target) {
   return p;
 }
 
-static int64_t blocks_of(const pass *p) { return (p->count + p->size - 1) / p->size; }
+static int64_t blocks_of(const pass *p) { return tx_ceil_div(p->count, p->size); }
 
 static void sum_block(void *context, int64_t block, int worker) {
   (void)worker;

@@ -7,6 +7,7 @@
 #include "autograd/softmax_rows.h"
 
 #include "autograd/layer.h"
+#include "base/integers.h"
 #include "base/threads.h"
 #include "kernels/kernels.h"
 #include "kernels/plain.h"
@@ -59,7 +60,7 @@ static tx_status run(const tx_call *call, bool logarithm, tx_tensor *x, tx_tenso
     p.rows = p.n > 0 ? tx_numel(from) / p.n : 0;
     p.size = tx_block_size(p.rows, 4 * p.n);
     p.out = to;
-    tx_parallel((p.rows + p.size - 1) / p.size, run_block, &p);
+    tx_parallel(tx_ceil_div(p.rows, p.size), run_block, &p);
     status = exchange(to, dim, out);
   }
   tx_unref(from);

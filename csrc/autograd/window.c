@@ -9,6 +9,8 @@
  */
 #include "autograd/window.h"
 
+#include "base/integers.h"
+
 /* One dimension: where windows start (`before` pixels outside) and how many there are. */
 typedef struct line {
   int64_t before, after, count;
@@ -18,7 +20,7 @@ typedef struct line {
 static line lay_out(const tx_padding *padding, bool rows, int64_t size, int64_t length, int64_t stride) {
   line l = {0};
   if (padding->mode == TX_PAD_SAME) {
-    l.count = (size + stride - 1) / stride;
+    l.count = tx_ceil_div(size, stride);
     int64_t missing = (l.count - 1) * stride + length - size;
     if (size == 0 || missing < 0) missing = 0;
     l.before = missing / 2;

@@ -281,6 +281,15 @@ void tx_scratch_close(tx_scratch *scratch) {
 
 /* -- sizes and counters ------------------------------------------------------------------------------------------------ */
 
+void *tx_alloc_array(int64_t n, size_t size) {
+  size_t bytes = 0;
+  if (n < 0) {
+    tx_fail(TX_ENOMEM, "size overflow: an array of %lld elements", (long long)n);
+    return NULL;
+  }
+  return tx_size_mul((size_t)n, size, &bytes) == TX_OK ? tx_alloc(bytes) : NULL;
+}
+
 tx_status tx_size_mul(size_t a, size_t b, size_t *product) {
   if (b != 0 && a > (size_t)PTRDIFF_MAX / b) {
     return tx_fail(TX_ENOMEM, "size overflow: %zu x %zu is more than memory can address", a, b);

@@ -24,6 +24,9 @@ void *tx_alloc(size_t bytes);
 /* The same, filled with zero bytes. */
 void *tx_alloc_zero(size_t bytes);
 
+/* n elements of `size` bytes: NULL with the message set also where n is negative or their product overflows. */
+void *tx_alloc_array(int64_t n, size_t size);
+
 /* Takes a block back; NULL is ignored. */
 void tx_dealloc(void *block);
 

@@ -4,6 +4,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "base/integers.h"
 #include "base/memory.h"
 #include "base/rng.h"
 #include "base/threads.h"
@@ -171,7 +172,7 @@ tx_status tx_look_at(tx_source *source, const int64_t *index, int64_t n, tx_look
   l.room = tx_source_pixels(source) + source->width + source->height * SIDE;
   l.scratch = tx_alloc((size_t)tx_num_threads() * (size_t)l.room * sizeof(float));
   if (l.scratch == NULL) return TX_ENOMEM;
-  tx_parallel((n + GROUP - 1) / GROUP, look_block, &l);
+  tx_parallel(tx_ceil_div(n, GROUP), look_block, &l);
   tx_dealloc(l.scratch);
   return tx_failure_status(&l.failure);
 }
@@ -267,14 +268,14 @@ static tx_status collect(const search *s, tx_near **pairs, int64_t *count) {
 tx_status tx_look_alikes(const tx_look *looks, int64_t n, int bits, double similarity, tx_near **pairs,
                          int64_t *count) {
   search s = {.looks = looks, .n = n, .bits = bits, .similarity = (float)similarity};
-  s.words = tx_alloc((size_t)n * sizeof *s.words);
+  s.words = tx_alloc_array(n, sizeof *s.words);
   s.found = tx_alloc((size_t)tx_num_threads() * (size_t)n * sizeof *s.found);
   s.pairs = tx_alloc((size_t)n * TX_NEAR_MAX * sizeof *s.pairs);
   s.counts = tx_alloc_zero((size_t)n * sizeof *s.counts);
   tx_status status = s.words && s.found && s.pairs && s.counts ? TX_OK : TX_ENOMEM;
   if (status == TX_OK) {
     for (int64_t i = 0; i < n; i++) s.words[i] = looks[i].sign[0];
-    tx_parallel((n + GROUP - 1) / GROUP, search_block, &s);
+    tx_parallel(tx_ceil_div(n, GROUP), search_block, &s);
     status = collect(&s, pairs, count);
   }
   tx_dealloc(s.words);

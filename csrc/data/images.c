@@ -78,7 +78,7 @@ static tx_status gather_into(tx_source *source, const int64_t *index, int64_t n,
   gather g = {.source = source, .index = index, .n = n, .to = to, .dtype = dtype};
   tx_failure_init(&g.failure);
   if (dtype == TX_U8) {
-    g.scratch = tx_alloc((size_t)tx_num_threads() * (size_t)tx_source_pixels(source) * sizeof(float));
+    g.scratch = tx_alloc_array(tx_source_pixels(source), (size_t)tx_num_threads() * sizeof(float));
     if (g.scratch == NULL) return TX_ENOMEM;
   }
   tx_parallel((n + GROUP - 1) / GROUP, gather_block, &g);
@@ -202,7 +202,7 @@ tx_status tx_images_statistics(tx_source *source, const int64_t *index, int64_t 
   int64_t blocks = (n + GROUP - 1) / GROUP, channels = source->channels;
   measuring m = {.source = source, .index = index, .n = n};
   tx_failure_init(&m.failure);
-  m.scratch = tx_alloc((size_t)tx_num_threads() * (size_t)tx_source_pixels(source) * sizeof(float));
+  m.scratch = tx_alloc_array(tx_source_pixels(source), (size_t)tx_num_threads() * sizeof(float));
   m.partial = tx_alloc_zero((size_t)(blocks * channels) * sizeof *m.partial);
   tx_status status = m.scratch == NULL || m.partial == NULL ? TX_ENOMEM : TX_OK;
   if (status == TX_OK) {

@@ -18,6 +18,8 @@ enum { STREAM_ORDER = 0x10AD, PIECE = 16 }; /* samples that a worker takes at a 
 tx_status tx_loader_check(tx_loader *loader) {
   const tx_loader *l = loader;
   if (l->batch < 1) return tx_fail(TX_EINVAL, "loader: batch is %" PRId64 ", 1 or more wanted", l->batch);
+  if (l->classes < 0 || l->classes > INT32_MAX)
+    return tx_fail(TX_EINVAL, "loader: classes is %" PRId64 ": 0..%d are possible", l->classes, INT32_MAX);
   if (l->workers < 0 || l->workers > TX_MAX_WORKERS)
     return tx_fail(TX_EINVAL, "loader: workers is %d: 0..%d are possible", l->workers, TX_MAX_WORKERS);
   for (int64_t i = 0; i < l->count; i++) {
@@ -69,7 +71,7 @@ static void sort_by_class(const tx_loader *loader, int64_t *first, int64_t *sort
 /* Rounds in which each class that has samples comes once, in random order. */
 static tx_status balanced_order(const tx_loader *loader, tx_rng *rng, int64_t *order) {
   int64_t classes = loader->classes, present = 0, drawn = 0;
-  int64_t *first = tx_alloc((size_t)(3 * classes + 1 + loader->count) * sizeof *first);
+  int64_t *first = tx_alloc_array(3 * classes + 1 + loader->count, sizeof *first);
   if (first == NULL) return TX_ENOMEM;
   int64_t *round = first + classes + 1, *used = round + classes, *sorted = used + classes;
   sort_by_class(loader, first, sorted);
@@ -94,7 +96,7 @@ static tx_status balanced_order(const tx_loader *loader, tx_rng *rng, int64_t *o
 }
 
 static tx_status weighted_order(const tx_loader *loader, tx_rng *rng, int64_t *order) {
-  double *sum = tx_alloc((size_t)loader->count * sizeof *sum), total = 0;
+  double *sum = tx_alloc_array(loader->count, sizeof *sum), total = 0;
   if (sum == NULL) return TX_ENOMEM;
   for (int64_t i = 0; i < loader->count; i++) sum[i] = total += loader->weight[i];
   for (int64_t k = 0; k < loader->count; k++) {
@@ -313,8 +315,8 @@ static tx_status prepare(tx_pass *pass) {
   TX_TRY(tx_size_mul((size_t)scratches * sizeof(float), (size_t)tx_source_pixels(loader->source), &bytes));
   pass->scratch = tx_alloc(bytes);
   pass->slot = tx_alloc_zero((size_t)pass->slots * sizeof *pass->slot);
-  pass->order = tx_alloc((size_t)loader->count * sizeof *pass->order);
-  pass->turn = tx_alloc((size_t)loader->count * sizeof *pass->turn);
+  pass->order = tx_alloc_array(loader->count, sizeof *pass->order);
+  pass->turn = tx_alloc_array(loader->count, sizeof *pass->turn);
   if (pass->scratch == NULL || pass->slot == NULL || pass->order == NULL || pass->turn == NULL) return TX_ENOMEM;
   TX_TRY(tx_loader_order(loader, pass->epoch, pass->order, pass->turn));
   TX_TRY(open_slots(pass));

@@ -5,6 +5,7 @@
  */
 #include <string.h>
 
+#include "base/integers.h"
 #include "base/memory.h"
 #include "base/threads.h"
 #include "kernels/conv_internal.h"
@@ -124,10 +125,10 @@ static void weight_part(void *context, int64_t part, int worker) {
 
 tx_status tx_conv_depthwise_weight_gradient(const tx_conv_shape *v, const float *x, const float *dy, float *dw) {
   weight_job j = {.shape = v, .x = x, .dy = dy, .taps = v->r * v->s};
-  j.parts = tx_max_i64(1, tx_min_i64(PARTIALS, v->n * v->p));
+  j.parts = tx_max(1, tx_min(PARTIALS, v->n * v->p));
   const int64_t size = j.taps * v->c;
-  j.pixel = tx_alloc((size_t)(j.parts * j.taps) * sizeof(float *));
-  j.partial = tx_alloc((size_t)(j.parts * size + v->c) * sizeof(float));
+  j.pixel = tx_alloc_array(j.parts * j.taps, sizeof(float *));
+  j.partial = tx_alloc_array(j.parts * size + v->c, sizeof(float));
   const bool ready = j.pixel != NULL && j.partial != NULL;
   if (ready) {
     memset(j.partial + j.parts * size, 0, (size_t)v->c * sizeof(float));

@@ -1,6 +1,7 @@
 /* conv_gather.c - copies the pixels that a block of output pixels looks at into rows of a matrix. */
 #include <string.h>
 
+#include "base/integers.h"
 #include "kernels/conv_internal.h"
 
 /* Taps from `t` on that read adjacent pixels, all channels of each: one copy. */
@@ -33,8 +34,8 @@ static void copy(int64_t count, const float *from, float *to) {
 
 /* A run of `length` taps that starts at pixel (h, w) of an image; outside the image is zero. */
 static void copy_run(const tx_conv_gather *g, const float *image, int64_t h, int64_t w, int64_t length, float *out) {
-  const int64_t before = h < 0 || h >= g->h ? length : tx_min_i64(length, tx_max_i64(0, -w));
-  const int64_t inside = tx_min_i64(length, tx_max_i64(before, g->w - w)) - before;
+  const int64_t before = h < 0 || h >= g->h ? length : tx_min(length, tx_max(0, -w));
+  const int64_t inside = tx_min(length, tx_max(before, g->w - w)) - before;
   const int64_t after = length - before - inside;
   if (before > 0) memset(out, 0, (size_t)(before * g->channels) * sizeof(float));
   if (inside > 0) {

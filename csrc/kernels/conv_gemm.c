@@ -12,6 +12,7 @@
  */
 #include <string.h>
 
+#include "base/integers.h"
 #include "base/memory.h"
 #include "base/threads.h"
 #include "kernels/conv_internal.h"
@@ -29,7 +30,7 @@ enum {
 
 /* Memory for a gather's two offset lists. */
 static tx_status open_taps(int64_t taps, int64_t **offsets) {
-  *offsets = tx_alloc((size_t)(2 * taps + 1) * sizeof(int64_t));
+  *offsets = tx_alloc_array(2 * taps + 1, sizeof(int64_t));
   return *offsets == NULL ? TX_ENOMEM : TX_OK;
 }
 
@@ -78,7 +79,7 @@ static void pack_panel(void *context, int64_t unit, int worker) {
   const float *from = p->w + group * p->group_step + column * p->column_step;
   float *to = p->packed + unit * depth * panel;
   for (int64_t t = 0; t < p->taps; t++, to += p->rows * panel) {
-    tx_kernels.pack_f32(p->rows, tx_min_i64(panel, p->columns - column),
+    tx_kernels.pack_f32(p->rows, tx_min(panel, p->columns - column),
                         from + (p->tap != NULL ? p->tap[t] : t) * p->tap_step, p->row_step, p->column_step, to);
   }
 }
@@ -153,15 +154,15 @@ static void scatter_rows(const product *p, const float *staging, int64_t point0,
 static void product_block(void *context, int64_t block, int worker) {
   const product *p = context;
   const int64_t row_block = block / p->column_blocks, column0 = block % p->column_blocks * p->column_step;
-  const int64_t point0 = row_block * p->block_rows, points = tx_min_i64(p->block_rows, p->points - point0);
-  const int64_t columns = tx_min_i64(p->column_step, p->k - column0), row = p->groups * p->k;
+  const int64_t point0 = row_block * p->block_rows, points = tx_min(p->block_rows, p->points - point0);
+  const int64_t columns = tx_min(p->column_step, p->k - column0), row = p->groups * p->k;
   float *gathered = tx_scratch_of(&p->scratch, worker);
   float *c = p->scattered ? gathered + p->gathered_floats : p->out + point0 * row;
   for (int64_t group = 0; group < p->groups; group++) {
     for (int64_t tap = 0; tap < p->gather.taps; tap += p->chunk_taps) {
       for (int64_t channel = 0; channel < p->gather.channels; channel += p->chunk_channels) {
-        multiply_chunk(p, group, point0, points, tap, tx_min_i64(tap + p->chunk_taps, p->gather.taps), channel,
-                       tx_min_i64(p->chunk_channels, p->gather.channels - channel), column0, columns, gathered,
+        multiply_chunk(p, group, point0, points, tap, tx_min(tap + p->chunk_taps, p->gather.taps), channel,
+                       tx_min(p->chunk_channels, p->gather.channels - channel), column0, columns, gathered,
                        c + group * p->k + column0);
       }
     }
@@ -175,17 +176,17 @@ static void product_block(void *context, int64_t block, int worker) {
 /* Cuts the product into blocks. A large sum is cut by taps, or by channels when one tap is too large. */
 static void plan_product(product *p) {
   const int64_t panel = tx_kernels.gemm_panel();
-  p->block_rows = tx_min_i64(BLOCK_ROWS, tx_max_i64(1, p->points));
+  p->block_rows = tx_min(BLOCK_ROWS, tx_max(1, p->points));
   p->row_blocks = tx_ceil_div(p->points, p->block_rows);
   p->column_step = p->k;
   p->column_blocks = 1;
   if (p->row_blocks < 8 && p->groups == 1 && !p->scattered) { /* few pixels: share out the filters too */
-    p->column_step = tx_max_i64(1, tx_ceil_div(p->k, panel) / 8) * panel;
+    p->column_step = tx_max(1, tx_ceil_div(p->k, panel) / 8) * panel;
     p->column_blocks = tx_ceil_div(p->k, p->column_step);
   }
   const int64_t most = BLOCK_FLOATS / p->block_rows;
-  p->chunk_taps = tx_max_i64(1, tx_min_i64(p->gather.taps, most / p->gather.channels));
-  p->chunk_channels = p->chunk_taps > 1 ? p->gather.channels : tx_min_i64(p->gather.channels, most);
+  p->chunk_taps = tx_max(1, tx_min(p->gather.taps, most / p->gather.channels));
+  p->chunk_channels = p->chunk_taps > 1 ? p->gather.channels : tx_min(p->gather.channels, most);
   p->gathered_floats = p->direct ? 0 : tx_ceil_div(p->block_rows * p->chunk_taps * p->chunk_channels, 16) * 16;
 }
 
@@ -351,8 +352,8 @@ tx_status tx_conv_gemm_input_gradient(const tx_conv_shape *v, const float *dy, c
                         .offset_w = lists + 2 * v->r + v->s,
                         .offsets = lists + 2 * (v->r + v->s),
                         .tap = lists + 2 * (v->r + v->s + v->r * v->s)};
-  for (int64_t i = 0; i < tx_min_i64(v->stride[0], v->h) && status == TX_OK; i++) {
-    for (int64_t j = 0; j < tx_min_i64(v->stride[1], v->w) && status == TX_OK; j++) {
+  for (int64_t i = 0; i < tx_min(v->stride[0], v->h) && status == TX_OK; i++) {
+    for (int64_t j = 0; j < tx_min(v->stride[1], v->w) && status == TX_OK; j++) {
       status = run_phase(v, dy, w, i, j, &l, packed, dx);
     }
   }
@@ -381,13 +382,13 @@ static void weight_block(void *context, int64_t block, int worker) {
   const tx_conv_shape *v = j->shape;
   const int64_t in = v->c / v->groups, out = v->k / v->groups, panel = tx_kernels.gemm_panel();
   const int64_t part = block / j->tap_blocks, tap0 = block % j->tap_blocks * j->tap_step;
-  const int64_t tap1 = tx_min_i64(tap0 + j->tap_step, j->gather.taps), depth = (tap1 - tap0) * in;
-  const int64_t first = part * j->part_points, last = tx_min_i64(first + j->part_points, j->points);
+  const int64_t tap1 = tx_min(tap0 + j->tap_step, j->gather.taps), depth = (tap1 - tap0) * in;
+  const int64_t first = part * j->part_points, last = tx_min(first + j->part_points, j->points);
   float *gathered = tx_scratch_of(&j->scratch, worker), *packed = gathered + j->gathered_floats;
   float *dw = j->partial + part * j->gather.taps * in * v->k + tap0 * in * v->k;
   const bool pack = depth > FEW_ROWS || out % panel != 0;
   for (int64_t point = first; point < last; point += j->block_rows) {
-    const int64_t points = tx_min_i64(j->block_rows, last - point);
+    const int64_t points = tx_min(j->block_rows, last - point);
     for (int64_t g = 0; g < v->groups; g++) {
       tx_conv_gather gather = j->gather;
       gather.first = g * in;
@@ -417,7 +418,7 @@ static void reduce_block(void *context, int64_t block, int worker) {
   (void)worker;
   const weight_job *j = context;
   const int64_t size = j->gather.taps * (j->shape->c / j->shape->groups) * j->shape->k;
-  const int64_t first = block * REDUCE, last = tx_min_i64(first + REDUCE, size);
+  const int64_t first = block * REDUCE, last = tx_min(first + REDUCE, size);
   memcpy(j->dw + first, j->partial + first, (size_t)(last - first) * sizeof(float));
   for (int64_t part = 1; part < j->parts; part++) {
     const float *from = j->partial + part * size;
@@ -430,17 +431,17 @@ tx_status tx_conv_gemm_weight_gradient(const tx_conv_shape *v, const float *x, c
   int64_t *offsets;
   TX_TRY(open_taps(taps, &offsets));
   weight_job j = {.shape = v, .gather = gather_input(v, x, offsets), .dy = dy, .points = v->n * v->p * v->q, .dw = dw};
-  const int64_t most_parts = tx_max_i64(1, tx_min_i64(PARTIALS, PARTIAL_FLOATS / size));
-  j.part_points = tx_max_i64(BLOCK_ROWS, tx_ceil_div(j.points, most_parts));
+  const int64_t most_parts = tx_max(1, tx_min(PARTIALS, PARTIAL_FLOATS / size));
+  j.part_points = tx_max(BLOCK_ROWS, tx_ceil_div(j.points, most_parts));
   j.parts = tx_ceil_div(j.points, j.part_points);
-  j.tap_blocks = tx_min_i64(taps, tx_ceil_div(PARTIALS, j.parts));
-  j.tap_step = tx_max_i64(1, tx_min_i64(tx_ceil_div(taps, j.tap_blocks), BLOCK_FLOATS / 32 / in));
+  j.tap_blocks = tx_min(taps, tx_ceil_div(PARTIALS, j.parts));
+  j.tap_step = tx_max(1, tx_min(tx_ceil_div(taps, j.tap_blocks), BLOCK_FLOATS / 32 / in));
   j.tap_blocks = tx_ceil_div(taps, j.tap_step);
-  j.block_rows = tx_min_i64(128, tx_max_i64(32, BLOCK_FLOATS / (j.tap_step * in)));
+  j.block_rows = tx_min(128, tx_max(32, BLOCK_FLOATS / (j.tap_step * in)));
   j.gathered_floats = tx_ceil_div(j.block_rows * j.tap_step * in, 16) * 16;
   const int64_t packed_floats = j.block_rows * panel_columns(v->k / v->groups);
   const size_t bytes = (size_t)(j.gathered_floats + packed_floats) * sizeof(float);
-  j.partial = j.parts == 1 ? dw : tx_alloc((size_t)(j.parts * size) * sizeof(float));
+  j.partial = j.parts == 1 ? dw : tx_alloc_array(j.parts * size, sizeof(float));
   tx_status status = j.partial == NULL ? TX_ENOMEM : tx_scratch_open(&j.scratch, bytes);
   if (status == TX_OK) {
     tx_parallel(j.parts * j.tap_blocks, weight_block, &j);

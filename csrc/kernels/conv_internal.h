@@ -60,8 +60,4 @@ typedef struct tx_conv_gather {
 void tx_conv_gather_rows(const tx_conv_gather *gather, int64_t point0, int64_t points, int64_t tap0, int64_t tap1,
                          float *out, int64_t row);
 
-static inline int64_t tx_ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
-static inline int64_t tx_min_i64(int64_t a, int64_t b) { return a < b ? a : b; }
-static inline int64_t tx_max_i64(int64_t a, int64_t b) { return a > b ? a : b; }
-
 #endif

@@ -11,8 +11,9 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "base/text.h"
+#include "base/integers.h"
 #include "base/memory.h"
+#include "base/text.h"
 #include "kernels/conv_internal.h"
 
 enum {
@@ -24,7 +25,7 @@ enum {
 static bool winograd_applies(const tx_conv_shape *v) {
   return v->r == 3 && v->s == 3 && v->stride[0] == v->stride[1] && v->stride[0] <= 2 && v->dilation[0] == 1 &&
          v->dilation[1] == 1 && v->groups == 1 && v->top <= 2 && v->left <= 2 && v->c <= MOST_CHANNELS &&
-         v->k <= MOST_CHANNELS && (tx_max_i64(v->w, v->q) / 4 + 2) * 81 * (v->c + v->k) <= MOST_ROW;
+         v->k <= MOST_CHANNELS && (tx_max(v->w, v->q) / 4 + 2) * 81 * (v->c + v->k) <= MOST_ROW;
 }
 
 /* Channels that are computed: whole vectors, about. */

@@ -15,6 +15,7 @@
  */
 #include <string.h>
 
+#include "base/integers.h"
 #include "base/memory.h"
 #include "base/threads.h"
 #include "kernels/conv_winograd.h"
@@ -57,7 +58,7 @@ static void transform_weight_rows(void *context, int64_t c, int worker) {
   const int64_t panel = tx_kernels.gemm_panel(), panels = tx_wino_panels(g->k), u_step = panels * g->c * panel;
   for (int64_t p = 0; p < panels; p++) {
     float *u = t->u + (p * g->c + c) * panel;
-    const int64_t columns = tx_min_i64(panel, g->k - p * panel);
+    const int64_t columns = tx_min(panel, g->k - p * panel);
     g->weight(columns, t->w + c * g->k + p * panel, g->c * g->k, u, u_step);
     for (int i = 0; i < TX_WINO_WEIGHTS && columns < panel; i++) {
       memset(u + i * u_step + columns, 0, (size_t)(panel - columns) * sizeof(float));
@@ -88,7 +89,7 @@ static void turn_tap(void *context, int64_t tap, int worker) {
   float *to = j->turned + (8 - tap) * j->c * j->k;
   for (int64_t c0 = 0; c0 < j->c; c0 += SQUARE) {
     for (int64_t k0 = 0; k0 < j->k; k0 += SQUARE) {
-      const int64_t c1 = tx_min_i64(c0 + SQUARE, j->c), k1 = tx_min_i64(k0 + SQUARE, j->k);
+      const int64_t c1 = tx_min(c0 + SQUARE, j->c), k1 = tx_min(k0 + SQUARE, j->k);
       for (int64_t k = k0; k < k1; k++) {
         for (int64_t c = c0; c < c1; c++) to[k * j->c + c] = from[c * j->k + k];
       }
@@ -114,14 +115,14 @@ typedef struct job {
 
 /* First tile of a block; of the block after the last: the number of tiles. */
 static int64_t block_tile(const job *j, int64_t block) {
-  return tx_min_i64(block * j->block_rows, tx_wino_rows(&j->g)) * j->g.tiles_w;
+  return tx_min(block * j->block_rows, tx_wino_rows(&j->g)) * j->g.tiles_w;
 }
 
 /* First result pixel of a block. */
 static int64_t block_pixel(const job *j, int64_t block) {
   const tx_wino *g = &j->g;
-  const int64_t row = tx_min_i64(block * j->block_rows, tx_wino_rows(g));
-  return (row / g->tiles_h * g->p + tx_max_i64(0, row % g->tiles_h * g->out + g->out_h)) * g->q;
+  const int64_t row = tx_min(block * j->block_rows, tx_wino_rows(g));
+  return (row / g->tiles_h * g->p + tx_max(0, row % g->tiles_h * g->out + g->out_h)) * g->q;
 }
 
 /* M of `tiles` tiles for the numbers that meet matrix u of U and the filters [k0, k0 + columns). */
@@ -167,7 +168,7 @@ static void whole_block(void *context, int64_t block, int worker) {
   float *v = tx_scratch_of(&j->scratch, worker), *m = v + tx_wino_numbers(g) * j->v_step;
   tx_wino_input(g, j->x, j->zeros, tile, tiles, 0, g->side, v, j->v_step);
   for (int64_t k0 = 0; k0 < g->k; k0 += j->columns) {
-    const int64_t columns = tx_min_i64(j->columns, g->k - k0);
+    const int64_t columns = tx_min(j->columns, g->k - k0);
     for (int64_t u = 0; u < TX_WINO_WEIGHTS; u++) { /* meanwhile: room for y before the first output, the next input */
       const int64_t i = u / 2, half = TX_WINO_WEIGHTS / 2;
       const tx_stretch soon = k0 > 0 ? (tx_stretch){NULL, 0} : tx_stretch_part(u % 2 == 0 ? here : next, i, half);
@@ -191,7 +192,7 @@ static void chunk_multiply(void *context, int64_t unit, int worker) {
   (void)worker;
   const job *j = context;
   const int64_t panel = tx_kernels.gemm_panel(), half = tx_ceil_div(tx_wino_panels(j->g.k), 2) * panel;
-  const int64_t k0 = unit % 2 * half, columns = tx_min_i64(half, j->g.k - k0);
+  const int64_t k0 = unit % 2 * half, columns = tx_min(half, j->g.k - k0);
   const int64_t tiles = block_tile(j, j->chunk_block + j->chunk_blocks) - block_tile(j, j->chunk_block);
   const int64_t u = TX_WINO_WEIGHTS - 1 - unit / 2; /* with stride 2 the last one meets most numbers */
   if (columns > 0) multiply(j, u, k0, columns, tiles, j->v, j->m + k0, j->g.k, (tx_stretch){NULL, 0});
@@ -209,7 +210,7 @@ static void chunk_output(void *context, int64_t b, int worker) {
 
 /* Rows of tiles of which each takes `floats` per tile, within a budget; at least one. */
 static int64_t rows_within(const tx_wino *g, int64_t floats, int64_t budget) {
-  return tx_max_i64(1, tx_min_i64(budget / (floats * g->tiles_w), tx_wino_rows(g)));
+  return tx_max(1, tx_min(budget / (floats * g->tiles_w), tx_wino_rows(g)));
 }
 
 /* Chooses blocks and the way they are done. */
@@ -219,17 +220,17 @@ static void plan_blocks(job *j) {
   j->block_rows = rows_within(g, tx_wino_numbers(g) * g->c, V_FLOATS);
   if (j->block_rows * g->tiles_w < GOOD_TILES) {
     const int64_t good = tx_ceil_div(GOOD_TILES, g->tiles_w);
-    j->block_rows = tx_min_i64(good, rows_within(g, tx_wino_numbers(g) * g->c, MOST_V));
+    j->block_rows = tx_min(good, rows_within(g, tx_wino_numbers(g) * g->c, MOST_V));
   }
   j->blocks = tx_ceil_div(tx_wino_rows(g), j->block_rows);
   int64_t tiles = j->block_rows * g->tiles_w;
   if (j->blocks >= LEAST_BLOCKS && u_floats <= MOST_U && tiles >= LEAST_TILES) {
-    const int64_t panels = tx_max_i64(1, M_FLOATS / (tx_wino_numbers(g) * tiles * panel));
-    j->columns = tx_min_i64(panels * panel, g->k);
+    const int64_t panels = tx_max(1, M_FLOATS / (tx_wino_numbers(g) * tiles * panel));
+    j->columns = tx_min(panels * panel, g->k);
   } else {
-    const int64_t budget = tx_max_i64(CHUNK_FLOATS, tx_min_i64(u_floats, MOST_U));
+    const int64_t budget = tx_max(CHUNK_FLOATS, tx_min(u_floats, MOST_U));
     const int64_t chunk_rows = rows_within(g, tx_wino_numbers(g) * (g->c + g->k), budget);
-    j->block_rows = tx_max_i64(1, chunk_rows / 16);
+    j->block_rows = tx_max(1, chunk_rows / 16);
     j->blocks = tx_ceil_div(tx_wino_rows(g), j->block_rows);
     j->per_chunk = tx_ceil_div(chunk_rows, j->block_rows);
     j->columns = g->k;
@@ -251,7 +252,7 @@ static tx_status run_chunks(job *j, size_t bytes) {
   if (j->v == NULL) return TX_ENOMEM;
   j->m = j->v + tx_wino_numbers(&j->g) * j->v_step;
   for (j->chunk_block = 0; j->chunk_block < j->blocks; j->chunk_block += j->per_chunk) {
-    j->chunk_blocks = tx_min_i64(j->per_chunk, j->blocks - j->chunk_block);
+    j->chunk_blocks = tx_min(j->per_chunk, j->blocks - j->chunk_block);
     tx_parallel(j->chunk_blocks, chunk_input, j);
     tx_parallel(TX_WINO_WEIGHTS * 2, chunk_multiply, j);
     tx_parallel(j->chunk_blocks, chunk_output, j);
@@ -298,7 +299,7 @@ tx_status tx_conv_winograd_forward(const tx_conv_shape *v, const float *x, const
 tx_status tx_conv_winograd_input_gradient(const tx_conv_shape *v, const float *dy, const float *w, const float *more,
                                           float *dx) {
   const tx_wino g = tx_wino_backward(v);
-  float *turned = tx_alloc((size_t)(9 * v->c * v->k) * sizeof(float));
+  float *turned = tx_alloc_array(9 * v->c * v->k, sizeof(float));
   if (turned == NULL) return TX_ENOMEM;
   turn_job t = {w, v->c, v->k, turned};
   tx_parallel(9, turn_tap, &t);

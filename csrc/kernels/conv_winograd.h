@@ -4,6 +4,7 @@
 #ifndef TX_KERNELS_CONV_WINOGRAD_H
 #define TX_KERNELS_CONV_WINOGRAD_H
 
+#include "base/integers.h"
 #include "kernels/conv_internal.h"
 #include "kernels/kernels.h"
 #include "kernels/winograd.h"

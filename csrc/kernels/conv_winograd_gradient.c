@@ -13,6 +13,7 @@
  *
  * The shape alone says how many slices and chunks there are: the rest does not change a sum.
  */
+#include "base/integers.h"
 #include "base/memory.h"
 #include "base/threads.h"
 #include "kernels/conv_winograd.h"
@@ -71,7 +72,7 @@ static int64_t portion_matrix(const job *j, int64_t index) {
 /* The chunk of a slice that begins with `tile`, with V and D in `scratch`. */
 static chunk chunk_at(const job *j, int64_t slice, int64_t tile, float *scratch) {
   chunk c = {.tile = tile, .first = tile == slice_tile(j, slice), .v = scratch, .du = j->du + slice * du_floats(j)};
-  c.tiles = tx_min_i64(j->chunk_tiles, slice_tile(j, slice + 1) - tile);
+  c.tiles = tx_min(j->chunk_tiles, slice_tile(j, slice + 1) - tile);
   c.d = c.v + tx_wino_numbers(&j->g) * j->v_step;
   return c;
 }
@@ -86,7 +87,7 @@ static void transform_gradient(const job *j, const chunk *c, int64_t first, int6
     tx_wino_pixels(j->dy + at.image * g->p * g->q * g->k, g->p, g->q, g->k, at.row * g->out, at.column * g->out, g->out,
                    j->zeros, pixel);
     for (int64_t k = 0; k < g->k; k += panel) {
-      g->output_adjoint(tx_min_i64(panel, g->k - k), pixel, row0, row1, c->d + k * j->chunk_tiles + t * j->d_row,
+      g->output_adjoint(tx_min(panel, g->k - k), pixel, row0, row1, c->d + k * j->chunk_tiles + t * j->d_row,
                         j->d_step);
       for (int i = 0; i < g->out * g->out; i++) pixel[i] += panel;
     }
@@ -161,14 +162,14 @@ static void shared_transform(void *context, int64_t group, int worker) {
   (void)worker;
   const shared_chunk *s = context;
   const int64_t first = group * TILE_GROUP;
-  transform_tiles(s->j, &s->c, first, tx_min_i64(first + TILE_GROUP, s->c.tiles), 0, s->j->g.side);
+  transform_tiles(s->j, &s->c, first, tx_min(first + TILE_GROUP, s->c.tiles), 0, s->j->g.side);
 }
 
 static void shared_multiply(void *context, int64_t unit, int worker) {
   (void)worker;
   const shared_chunk *s = context;
   const int64_t channels = s->j->g.c, part = tx_ceil_div(channels, ROW_PARTS);
-  const int64_t c0 = unit % ROW_PARTS * part, c1 = tx_min_i64(c0 + part, channels);
+  const int64_t c0 = unit % ROW_PARTS * part, c1 = tx_min(c0 + part, channels);
   const int64_t u = TX_WINO_WEIGHTS - 1 - unit / ROW_PARTS; /* with stride 2 the last one meets most numbers */
   if (c0 < c1) multiply(s->j, &s->c, u, c0, c1, next_pixels(s->j, &s->c, unit, TX_WINO_WEIGHTS * ROW_PARTS));
 }
@@ -212,9 +213,9 @@ static void plan(job *j) {
   const int64_t width = tx_wino_panels(g->k) * j->d_row, tile = tx_wino_numbers(g) * (g->c + width);
   j->slices = worthwhile_slices(g, du, tile);
   j->portions = j->slices > 1 ? 1 : tx_num_threads() <= MOST_PORTIONS ? tx_num_threads() : 0;
-  const int64_t floats = j->slices > 1 ? tx_max_i64(SLICE_FLOATS, CHUNK_FOR_DU * du) : SHARED_FLOATS;
-  j->chunk_tiles = tx_max_i64(LEAST_CHUNK, floats / tile) | 1; /* odd: keeps panels off the same cache sets */
-  j->chunk_tiles = tx_min_i64(j->chunk_tiles, slice_tile(j, j->slices));
+  const int64_t floats = j->slices > 1 ? tx_max(SLICE_FLOATS, CHUNK_FOR_DU * du) : SHARED_FLOATS;
+  j->chunk_tiles = tx_max(LEAST_CHUNK, floats / tile) | 1; /* odd: keeps panels off the same cache sets */
+  j->chunk_tiles = tx_min(j->chunk_tiles, slice_tile(j, j->slices));
   j->v_step = j->chunk_tiles * g->c + TX_WINO_PAD;
   j->d_step = j->chunk_tiles * width + TX_WINO_PAD;
 }
@@ -237,7 +238,7 @@ static tx_status run_shared(job *j, size_t bytes) {
 tx_status tx_conv_winograd_weight_gradient(const tx_conv_shape *v, const float *x, const float *dy, float *dw) {
   job j = {.g = tx_wino_forward(v), .x = x, .dy = dy, .dw = dw};
   plan(&j);
-  const int64_t widest = tx_max_i64(j.g.c, tx_wino_panels(j.g.k) * tx_kernels.gemm_panel());
+  const int64_t widest = tx_max(j.g.c, tx_wino_panels(j.g.k) * tx_kernels.gemm_panel());
   const size_t bytes = (size_t)(tx_wino_numbers(&j.g) * (j.v_step + j.d_step)) * sizeof(float);
   float *zeros = tx_alloc_zero((size_t)widest * sizeof(float));
   j.zeros = zeros;

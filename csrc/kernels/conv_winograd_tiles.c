@@ -1,4 +1,5 @@
 /* conv_winograd_tiles.c - the tiles of Winograd's method: shapes, places of pixels, pixels to numbers. */
+#include "base/integers.h"
 #include "kernels/conv_winograd.h"
 
 /* -- shapes -------------------------------------------------------------------------------------------------------------- */
@@ -141,9 +142,8 @@ void tx_wino_input(const tx_wino *g, const float *x, const float *zeros, int64_t
 
 tx_stretch tx_wino_stretch(const float *array, int64_t floats, const tx_wino *g, int64_t first, int64_t last) {
   const double per_row = (double)floats * sizeof(float) / (double)tx_wino_rows(g);
-  const int64_t from = (int64_t)(per_row * (double)tx_min_i64(first, tx_wino_rows(g)));
-  return (tx_stretch){(const char *)array + from,
-                      (int64_t)(per_row * (double)tx_min_i64(last, tx_wino_rows(g))) - from};
+  const int64_t from = (int64_t)(per_row * (double)tx_min(first, tx_wino_rows(g)));
+  return (tx_stretch){(const char *)array + from, (int64_t)(per_row * (double)tx_min(last, tx_wino_rows(g))) - from};
 }
 
 tx_stretch tx_stretch_part(tx_stretch s, int64_t i, int64_t parts) {

@@ -184,19 +184,18 @@ static tx_status run_function(void *context, int n_out, tx_tensor *const *dout, 
 static int l_record_function(lua_State *L) {
   tx_tensor *in[TX_MAX_INPUTS], *out[TX_MAX_OUTPUTS];
   int64_t n_in = tx_option_int(L, 3, "texres.Function", "n", 0), n_out = tx_option_int(L, 4, "texres.Function", "n", 0);
-  if (n_in > TX_MAX_INPUTS || n_out > TX_MAX_OUTPUTS) {
-    return tx_error(L, "texres.Function: %d arguments and %d results: at most %d and %d", (int)n_in, (int)n_out,
-                    TX_MAX_INPUTS, TX_MAX_OUTPUTS);
+  if (n_in < 0 || n_in > TX_MAX_INPUTS || n_out < 0 || n_out > TX_MAX_OUTPUTS) {
+    return tx_error(L, "texres.Function: %lld arguments and %lld results: at most %d and %d", (long long)n_in,
+                    (long long)n_out, TX_MAX_INPUTS, TX_MAX_OUTPUTS);
   }
-  for (int64_t i = 1; i <= n_in; i++) {
-    lua_geti(L, 3, i);
-    in[i - 1] = tx_test_tensor(L, -1); /* NULL: an argument that is not a tensor */
-  }
-  for (int64_t o = 1; o <= n_out; o++) {
-    lua_geti(L, 4, o);
-    out[o - 1] = tx_test_tensor(L, -1);
-    if (out[o - 1] == NULL)
-      return tx_error(L, "texres.Function: forward must return tensors, got %s", tx_describe(L, -1));
+  int first = lua_gettop(L) + 1;
+  for (int64_t i = 1; i <= n_in; i++) lua_geti(L, 3, i);
+  for (int64_t o = 1; o <= n_out; o++) lua_geti(L, 4, o);
+  for (int i = 0; i < (int)n_in; i++) in[i] = tx_test_tensor(L, first + i); /* NULL: an argument that is not a tensor */
+  for (int o = 0; o < (int)n_out; o++) {
+    int at = first + (int)n_in + o;
+    out[o] = tx_test_tensor(L, at);
+    if (out[o] == NULL) return tx_error(L, "texres.Function: forward must return tensors, got %s", tx_describe(L, at));
   }
   lua_function *f = tx_alloc_zero(sizeof *f);
   if (f == NULL) return tx_raise(L, TX_ENOMEM);

@@ -207,6 +207,13 @@ int tx_check_list(lua_State *L, int arg, const char *operation, const char *what
   return (int)n;
 }
 
+void *tx_new_array(lua_State *L, int64_t n, size_t size) {
+  if (n < 0 || (uint64_t)n > (size_t)PTRDIFF_MAX / 2 / size) {
+    tx_error(L, "not enough memory: %lld elements of %d bytes were asked for", (long long)n, (int)size);
+  }
+  return lua_newuserdatauv(L, (size_t)(n > 0 ? n : 1) * size, 0);
+}
+
 void tx_copy_list(lua_State *L, int arg, int n) {
   enum { HINT = 4096 }; /* a length that is only claimed takes no memory */
   lua_createtable(L, n < HINT ? n : HINT, 0);

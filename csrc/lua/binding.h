@@ -68,6 +68,8 @@ double tx_check_number(lua_State *L, int arg, const char *operation, const char 
 tx_number tx_check_value(lua_State *L, int arg, const char *operation, const char *name);
 /* The length of the list at `arg`, 0..INT_MAX; raises "<operation>: <what> must be a list, got <what>". */
 int tx_check_list(lua_State *L, int arg, const char *operation, const char *what);
+/* Pushes a userdata with room for n elements of `size` bytes (at least one); raises when there is no memory for them. */
+void *tx_new_array(lua_State *L, int64_t n, size_t size);
 /* Pushes a table of our own with the items 1..n of the list at `arg`, read once: they stay what they are. */
 void tx_copy_list(lua_State *L, int arg, int n);
 /* 1-based or negative dimension of a tensor with `dims` dimensions to 0-based; raises when out of range. */

@@ -16,28 +16,29 @@ static const int64_t *check_positions(lua_State *L, int arg, const char *operati
                                       int64_t *n) {
   if (lua_isnoneornil(L, arg)) {
     *n = source->count;
-    int64_t *all = lua_newuserdatauv(L, (size_t)(*n > 0 ? *n : 1) * sizeof *all, 0);
+    int64_t *all = tx_new_array(L, *n, sizeof *all);
     for (int64_t i = 0; i < *n; i++) all[i] = i;
     return all;
   }
-  tx_tensor *t = tx_test_tensor(L, arg);
+  const tx_tensor *t = tx_test_tensor(L, arg);
   if (t != NULL ? t->dtype != TX_I64 || t->dims != 1 : !lua_istable(L, arg)) {
     tx_error(L, "%s: positions must be a list or a tensor i64 {n}, got %s", operation, tx_describe(L, arg));
   }
-  *n = t != NULL ? t->shape[0] : (int64_t)luaL_len(L, arg);
-  int64_t *positions = lua_newuserdatauv(L, (size_t)(*n > 0 ? *n : 1) * sizeof *positions, 0);
+  *n = t != NULL ? t->shape[0] : tx_check_list(L, arg, operation, "the positions");
+  int64_t *positions = tx_new_array(L, *n, sizeof *positions);
+  if (t != NULL) t = tx_check_tensor(L, arg);
   for (int64_t i = 0; i < *n; i++) {
     if (t != NULL) {
-      positions[i] = tx_i64(t)[i * t->strides[0]] - 1;
+      positions[i] = tx_i64(t)[i * t->strides[0]];
     } else {
       lua_geti(L, arg, i + 1);
-      positions[i] = tx_check_int(L, lua_gettop(L), operation, "a position") - 1;
+      positions[i] = tx_check_int(L, lua_gettop(L), operation, "a position");
       lua_pop(L, 1);
     }
-    if (positions[i] < 0 || positions[i] >= source->count) {
-      tx_error(L, "%s: image %lld: the set has 1..%lld", operation, (long long)positions[i] + 1,
-               (long long)source->count);
+    if (positions[i] < 1 || positions[i] > source->count) {
+      tx_error(L, "%s: image %lld: the set has 1..%lld", operation, (long long)positions[i], (long long)source->count);
     }
+    positions[i]--;
   }
   return positions;
 }
@@ -80,7 +81,7 @@ static int l_statistics(lua_State *L) {
   tx_source *source = tx_check_source(L, 1);
   int64_t n, channels = source->channels;
   const int64_t *positions = check_positions(L, 2, "statistics", source, &n);
-  double *room = lua_newuserdatauv(L, 4 * (size_t)channels * sizeof *room, 0);
+  double *room = tx_new_array(L, channels, 4 * sizeof *room);
   tx_statistics s = {room, room + channels, room + 2 * channels, room + 3 * channels};
   tx_watch_interrupt(L);
   tx_status status = tx_images_statistics(source, positions, n, &s);
@@ -114,12 +115,13 @@ static int l_npy_source(lua_State *L) {
 
 /* concat_sources{source, ...} -> source */
 static int l_concat_sources(lua_State *L) {
-  luaL_checktype(L, 1, LUA_TTABLE);
-  lua_Integer count = luaL_len(L, 1);
-  luaL_argcheck(L, count > 0, 1, "a list of sources expected");
-  tx_source **parts = lua_newuserdatauv(L, (size_t)count * sizeof *parts, 0);
-  for (lua_Integer i = 0; i < count; i++) {
-    lua_geti(L, 1, i + 1);
+  int count = tx_check_list(L, 1, "concat_sources", "the argument");
+  if (count == 0) return tx_error(L, "concat_sources: the list of sources is empty");
+  tx_copy_list(L, 1, count);
+  lua_replace(L, 1);
+  tx_source **parts = tx_new_array(L, count, sizeof *parts);
+  for (int i = 0; i < count; i++) {
+    lua_rawgeti(L, 1, i + 1);
     parts[i] = tx_check_source(L, lua_gettop(L));
     lua_pop(L, 1);
   }
@@ -184,7 +186,7 @@ static int l_looks(lua_State *L) {
   int64_t n;
   const int64_t *positions = check_positions(L, 2, "audit", source, &n);
   luaL_argcheck(L, n <= INT32_MAX, 2, "too many images");
-  tx_look *looks = lua_newuserdatauv(L, (size_t)(n > 0 ? n : 1) * sizeof *looks, 0);
+  tx_look *looks = tx_new_array(L, n, sizeof *looks);
   tx_watch_interrupt(L);
   tx_status status = tx_look_at(source, positions, n, looks);
   if (status != TX_OK) return tx_raise(L, status);
@@ -193,7 +195,7 @@ static int l_looks(lua_State *L) {
   int64_t count;
   status = tx_look_alikes(looks, n, bits, similarity, &pairs, &count);
   if (status != TX_OK) return tx_raise(L, status);
-  tx_near *kept = lua_newuserdatauv(L, (size_t)(count > 0 ? count : 1) * sizeof *kept, 0);
+  tx_near *kept = tx_new_array(L, count, sizeof *kept);
   memcpy(kept, pairs, (size_t)count * sizeof *kept);
   tx_dealloc(pairs);
   tx_check_interrupt(L);

@@ -43,14 +43,14 @@ static void read_range(lua_State *L, const char *name, double range[2]) {
 
 static void read_classes(lua_State *L, tx_fabric_options *o) {
   if (lua_getfield(L, 1, "classes") != LUA_TTABLE) tx_error(L, "%s: classes must be a list of names", OPERATION);
-  lua_Integer n = luaL_len(L, -1);
+  int n = tx_check_list(L, lua_gettop(L), OPERATION, "classes");
   if (n < 1 || n > TX_DEFECT_COUNT) tx_error(L, "%s: 1..%d classes are possible", OPERATION, TX_DEFECT_COUNT);
-  for (int i = 0; i < (int)n; i++) {
+  for (int i = 0; i < n; i++) {
     lua_geti(L, -1, i + 1);
     o->classes[i] = (tx_defect)check_name(L, lua_gettop(L), "class", tx_defect_names);
     lua_pop(L, 1);
   }
-  o->n_classes = (int)n;
+  o->n_classes = n;
   lua_pop(L, 1);
 }
 
@@ -58,7 +58,7 @@ static void read_classes(lua_State *L, tx_fabric_options *o) {
 static void read_weaves(lua_State *L, tx_fabric_options *o) {
   int type = lua_getfield(L, 1, "weave"), top = lua_gettop(L);
   if (type == LUA_TTABLE) {
-    for (lua_Integer i = 1, n = luaL_len(L, top); i <= n; i++) {
+    for (int i = 1, n = tx_check_list(L, top, OPERATION, "weave"); i <= n; i++) {
       lua_geti(L, top, i);
       o->weaves |= 1u << check_name(L, top + 1, "weave", tx_weave_names);
       lua_pop(L, 1);
@@ -138,7 +138,7 @@ static int l_fabric(lua_State *L) {
   int64_t shape[] = {o.count, o.height, o.width, 1};
   tx_tensor *images = push_empty(L, TX_U8, 4, shape), *labels = push_empty(L, TX_I64, 1, shape);
   tx_tensor *masks = with_masks ? push_empty(L, TX_U8, 4, shape) : NULL;
-  tx_fabric_record *records = lua_newuserdatauv(L, (size_t)o.count * sizeof *records, 0);
+  tx_fabric_record *records = tx_new_array(L, o.count, sizeof *records);
   tx_watch_interrupt(L);
   status = tx_fabric_generate(&o, tx_u8(images), masks != NULL ? tx_u8(masks) : NULL, records);
   if (status != TX_OK) return tx_raise(L, status);

@@ -189,12 +189,11 @@ static int l_crc32(lua_State *L) {
 
 static int l_write_file(lua_State *L) {
   const char *path = luaL_checkstring(L, 1);
-  luaL_checktype(L, 2, LUA_TTABLE);
-  lua_Integer count = (lua_Integer)lua_rawlen(L, 2);
-  tx_piece *pieces = lua_newuserdatauv(L, sizeof *pieces * ((size_t)count + 1), 0);
-  luaL_checkstack(L, 2, NULL);
-  for (lua_Integer i = 0; i < count; i++) { /* the table keeps the strings and tensors alive */
-    lua_rawgeti(L, 2, i + 1);
+  int count = tx_check_list(L, 2, "write_file", "the pieces");
+  tx_copy_list(L, 2, count);
+  tx_piece *pieces = tx_new_array(L, count, sizeof *pieces);
+  for (int i = 0; i < count; i++) { /* our copy of the list keeps the strings and tensors alive */
+    lua_rawgeti(L, -2, i + 1);
     pieces[i] = check_piece(L, -1, "write_file");
     lua_pop(L, 1);
   }

@@ -54,13 +54,14 @@ static int l_write_png(lua_State *L) {
 
 /* image_source({path, ...}, {channels=, size=, max_pixels=}) -> source of files that are decoded when they are read | nil, message */
 static int l_image_source(lua_State *L) {
-  luaL_checktype(L, 1, LUA_TTABLE);
   tx_image_options options = check_image_options(L, 2, "data.folder");
-  int64_t count = (int64_t)luaL_len(L, 1);
-  const char **paths = lua_newuserdatauv(L, (size_t)(count > 0 ? count : 1) * sizeof *paths, 0);
-  for (int64_t i = 0; i < count; i++) {
-    if (lua_geti(L, 1, i + 1) != LUA_TSTRING) tx_error(L, "data.folder: path %lld is not a string", (long long)i + 1);
-    paths[i] = lua_tostring(L, -1); /* the list keeps it alive */
+  int count = tx_check_list(L, 1, "data.folder", "the paths");
+  tx_copy_list(L, 1, count);
+  lua_replace(L, 1);
+  const char **paths = tx_new_array(L, count, sizeof *paths);
+  for (int i = 0; i < count; i++) {
+    if (lua_rawgeti(L, 1, i + 1) != LUA_TSTRING) tx_error(L, "data.folder: path %d is not a string", i + 1);
+    paths[i] = lua_tostring(L, -1); /* our copy of the list keeps it alive */
     lua_pop(L, 1);
   }
   tx_source *source = NULL;

@@ -99,9 +99,9 @@ static tx_transform read_transform_table(lua_State *L, int at) {
 
 static void read_augment(lua_State *L, int arg, tx_augment *augment) {
   if (!lua_istable(L, arg)) tx_error(L, "augment: a list of transforms is expected, got %s", tx_describe(L, arg));
-  lua_Integer n = luaL_len(L, arg);
+  int n = tx_check_list(L, arg, "augment", "the argument");
   if (n > TX_MAX_TRANSFORMS) tx_error(L, "augment: at most %d transforms are possible", TX_MAX_TRANSFORMS);
-  for (lua_Integer i = 1; i <= n; i++) {
+  for (int i = 1; i <= n; i++) {
     int at = (lua_geti(L, arg, i), lua_gettop(L));
     if (lua_istable(L, at)) {
       augment->step[augment->count++] = read_transform_table(L, at);
@@ -123,17 +123,15 @@ static int l_augment(lua_State *L) {
   return 1;
 }
 
-/* The images of `t`, as f32 {N,H,W,C}; pushes the copy. */
-static tx_tensor *push_f32_copy(lua_State *L, const tx_tensor *t, const char *what) {
-  tx_tensor *copy;
+/* The images at `arg` as f32 {N,H,W,C}; pushes the copy. */
+static tx_tensor *push_f32_copy(lua_State *L, int arg, const char *what) {
+  tx_tensor **copy = tx_new_handle(L);
+  const tx_tensor *t = tx_check_tensor(L, arg);
   if (t->dims != 4 || !tx_dtype_is_float(t->dtype))
     tx_error(L, "augment: %s f32 {N,H,W,C} wanted, got %s %s", what, tx_dtype_name(t->dtype), tx_shape_of(t));
-  tx_status status = tx_empty(TX_F32, 4, t->shape, &copy);
-  if (status != TX_OK) tx_raise(L, status);
-  tx_push_tensor(L, copy);
-  status = tx_copy(copy, t);
-  if (status != TX_OK) tx_raise(L, status);
-  return copy;
+  tx_status status = tx_copy_as(t, TX_F32, copy);
+  if (status != TX_OK) tx_raise(L, tx_fail_by(status, "augment"));
+  return *copy;
 }
 
 typedef void change_fn(const tx_augment *augment, tx_rng rng, int64_t height, int64_t width, int64_t channels,
@@ -143,7 +141,7 @@ typedef void change_fn(const tx_augment *augment, tx_rng rng, int64_t height, in
 static tx_status change_all(const tx_augment *augment, uint64_t seed, uint64_t epoch, tx_tensor *images,
                             change_fn *change) {
   const int64_t *s = images->shape, size = s[1] * s[2] * s[3];
-  float *scratch = tx_alloc((size_t)size * sizeof *scratch);
+  float *scratch = tx_alloc_array(size, sizeof *scratch);
   if (scratch == NULL) return TX_ENOMEM;
   for (int64_t i = 0; i < s[0]; i++) {
     tx_rng rng = tx_augment_rng(seed, epoch, (uint64_t)i, 0);
@@ -169,7 +167,7 @@ static tx_tensor *push_masks(lua_State *L, int arg, const tx_tensor *images) {
     lua_pushnil(L);
     return NULL;
   }
-  tx_tensor *masks = push_f32_copy(L, tx_check_tensor(L, lua_gettop(L)), "masks");
+  tx_tensor *masks = push_f32_copy(L, lua_gettop(L), "masks");
   if (memcmp(masks->shape, images->shape, 3 * sizeof *masks->shape) != 0)
     tx_error(L, "augment: masks are %s, images %s", tx_shape_of(masks), tx_shape_of(images));
   return masks;
@@ -183,7 +181,7 @@ static int l_augment_apply(lua_State *L) {
   lua_settop(L, 3);
   uint64_t seed = (uint64_t)tx_option_int(L, 3, "augment", "seed", 0);
   uint64_t epoch = (uint64_t)tx_option_int(L, 3, "augment", "epoch", 1);
-  tx_tensor *images = push_f32_copy(L, tx_check_tensor(L, 2), "images"), *masks = push_masks(L, 3, images);
+  tx_tensor *images = push_f32_copy(L, 2, "images"), *masks = push_masks(L, 3, images);
   int masks_at = lua_gettop(L);
   const int64_t *s = images->shape;
   tx_mix_plan plan = tx_augment_plan_mix(augment, seed, epoch, 0, s[0], s[1], s[2]);
@@ -222,18 +220,22 @@ static tx_loader *check_loader(lua_State *L, int arg) {
 }
 
 static void *alloc_or_raise(lua_State *L, int64_t count, size_t size) {
-  void *block = tx_alloc((size_t)count * size);
+  void *block = tx_alloc_array(count, size);
   if (block == NULL) tx_raise(L, TX_ENOMEM);
   return block;
 }
 
 /* Reads a list of `count` integers from 1 into a 0-based array. */
 static void read_integers(lua_State *L, int arg, const char *name, int64_t count, int64_t *to) {
-  if (!lua_istable(L, arg) || luaL_len(L, arg) != count)
+  if (!lua_istable(L, arg) || tx_check_list(L, arg, "loader", name) != count)
     tx_error(L, "loader: %s must be a list of %lld integers, got %s", name, (long long)count, tx_describe(L, arg));
   for (int64_t i = 0; i < count; i++) {
     lua_geti(L, arg, i + 1);
-    to[i] = tx_check_int(L, lua_gettop(L), "loader", name) - 1;
+    int64_t value = tx_check_int(L, lua_gettop(L), "loader", name);
+    if (value < 1) {
+      tx_error(L, "loader: item %lld of %s is %lld: they count from 1", (long long)i + 1, name, (long long)value);
+    }
+    to[i] = value - 1;
     lua_pop(L, 1);
   }
 }
@@ -244,7 +246,7 @@ static bool push_numbers(lua_State *L, int arg, const char *name, int64_t count)
     lua_pop(L, 1);
     return false;
   }
-  if (!lua_istable(L, -1) || luaL_len(L, -1) != count)
+  if (!lua_istable(L, -1) || tx_check_list(L, lua_gettop(L), "loader", name) != count)
     tx_error(L, "loader: %s must be a list of %lld numbers, got %s", name, (long long)count,
              tx_describe(L, lua_gettop(L)));
   return true;
@@ -333,7 +335,7 @@ static int l_loader(lua_State *L) {
   atomic_init(&recipe->refs, 1);
   *handle = recipe;
   recipe->source = tx_source_ref(source);
-  recipe->count = luaL_len(L, 2);
+  recipe->count = tx_check_list(L, 2, "loader", "positions");
   recipe->position = alloc_or_raise(L, recipe->count, sizeof(int64_t));
   recipe->label = alloc_or_raise(L, recipe->count, sizeof(int64_t));
   read_integers(L, 2, "positions", recipe->count, recipe->position);
@@ -352,7 +354,7 @@ static int l_loader_length(lua_State *L) {
 static int l_loader_order(lua_State *L) {
   const tx_loader *loader = check_loader(L, 1);
   uint64_t epoch = (uint64_t)tx_check_int(L, 2, "loader", "epoch");
-  int64_t *order = lua_newuserdatauv(L, (size_t)(2 * loader->count) * sizeof *order, 0);
+  int64_t *order = tx_new_array(L, loader->count, 2 * sizeof *order);
   tx_status status = tx_loader_order(loader, epoch, order, order + loader->count);
   if (status != TX_OK) return tx_raise(L, status);
   lua_createtable(L, (int)loader->count, 0);
@@ -370,6 +372,7 @@ static int l_loader_start(lua_State *L) {
   tx_loader *loader = check_loader(L, 1);
   uint64_t epoch = (uint64_t)tx_check_int(L, 2, "loader", "epoch");
   int64_t first = tx_check_int(L, 3, "loader", "first");
+  if (first < 1) return tx_error(L, "loader: the first batch is %lld: batches count from 1", (long long)first);
   tx_pass **handle = lua_newuserdatauv(L, sizeof *handle, 0);
   *handle = NULL;
   luaL_setmetatable(L, PASS_TYPE);

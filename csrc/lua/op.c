@@ -284,7 +284,7 @@ static void read_list(lua_State *L, const tx_op *op, inputs *in) {
   tx_copy_list(L, 1, in->count);
   in->at[0] = lua_gettop(L);
   in->dims = list_item(L, op, in->at[0], 1)->dims;
-  if (in->count > TX_MAX_INPUTS) in->tensor = lua_newuserdatauv(L, (size_t)in->count * sizeof in->tensor[0], 0);
+  if (in->count > TX_MAX_INPUTS) in->tensor = tx_new_array(L, in->count, sizeof in->tensor[0]);
 }
 
 /* From here on nothing may run Lua code before the inputs have been used. */
@@ -355,7 +355,10 @@ static bool is_options(lua_State *L, const tx_op *op, int arg) {
     lua_pop(L, 1);
   }
   if (named) lua_pop(L, 1); /* the key */
-  return named || (empty && empty_is_options(op));
+  if (named || !empty || !empty_is_options(op)) return named;
+  if (luaL_getmetafield(L, arg, "__len") == LUA_TNIL) return true;
+  lua_pop(L, 1); /* a list, whose items __index gives */
+  return false;
 }
 
 /* Name number i of what can be given by name: parameters, then optional inputs; NULL past the end. `room` may hold it. */

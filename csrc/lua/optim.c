@@ -13,12 +13,15 @@
 #include "lua/binding.h"
 #include "tensor/math.h"
 
-static int list_length(lua_State *L, int list, const char *operation) {
-  if (!lua_istable(L, list)) tx_error(L, "%s: expected a list of tensors, got %s", operation, tx_describe(L, list));
-  return (int)luaL_len(L, list);
+/* Replaces the list at `list` by our own copy; returns its length. */
+static int take_list(lua_State *L, int list, const char *operation) {
+  int n = tx_check_list(L, list, operation, "the list of tensors");
+  tx_copy_list(L, list, n);
+  lua_replace(L, list);
+  return n;
 }
 
-/* Tensor number i (from 0) of a list (borrowed: the list keeps it). */
+/* Tensor number i (from 0) of a list of our own (borrowed: the list keeps it). */
 static tx_tensor *list_tensor(lua_State *L, int list, int i) {
   lua_rawgeti(L, list, i + 1);
   tx_tensor *t = tx_check_tensor(L, -1);
@@ -26,9 +29,15 @@ static tx_tensor *list_tensor(lua_State *L, int list, int i) {
   return t;
 }
 
+/* The state's list at `list` has as many tensors as there are parameters. */
+static void check_length(lua_State *L, int list, const char *operation, int count) {
+  int n = take_list(L, list, operation);
+  if (n != count) tx_error(L, "%s: %d parameters, but argument %d has %d tensors", operation, count, list, n);
+}
+
 static int l_sgd_step(lua_State *L) {
-  int count = list_length(L, 1, "sgd_step");
   const char *operation = "sgd_step";
+  int count = take_list(L, 1, operation);
   tx_sgd_options options = {
       .lr = tx_option_number(L, 3, operation, "lr", 0),
       .momentum = tx_option_number(L, 3, operation, "momentum", 0),
@@ -37,7 +46,8 @@ static int l_sgd_step(lua_State *L) {
       .nesterov = tx_option_bool(L, 3, operation, "nesterov", false),
       .first = tx_option_bool(L, 3, operation, "first", false),
   };
-  tx_sgd_row *rows = lua_newuserdatauv(L, sizeof *rows * ((size_t)count + 1), 0);
+  if (options.momentum != 0) check_length(L, 2, operation, count);
+  tx_sgd_row *rows = tx_new_array(L, count, sizeof *rows);
   for (int i = 0; i < count; i++) {
     tx_tensor *parameter = list_tensor(L, 1, i);
     tx_tensor *velocity = options.momentum != 0 ? list_tensor(L, 2, i) : NULL;
@@ -48,8 +58,8 @@ static int l_sgd_step(lua_State *L) {
 }
 
 static int l_adam_step(lua_State *L) {
-  int count = list_length(L, 1, "adam_step");
   const char *operation = "adam_step";
+  int count = take_list(L, 1, operation);
   tx_adam_options options = {
       .lr = tx_option_number(L, 4, operation, "lr", 0),
       .beta1 = tx_option_number(L, 4, operation, "beta1", 0.9),
@@ -59,7 +69,9 @@ static int l_adam_step(lua_State *L) {
       .decoupled = tx_option_bool(L, 4, operation, "decoupled", false),
       .step = tx_option_int(L, 4, operation, "step", 1),
   };
-  tx_adam_row *rows = lua_newuserdatauv(L, sizeof *rows * ((size_t)count + 1), 0);
+  check_length(L, 2, operation, count);
+  check_length(L, 3, operation, count);
+  tx_adam_row *rows = tx_new_array(L, count, sizeof *rows);
   for (int i = 0; i < count; i++) {
     tx_tensor *parameter = list_tensor(L, 1, i);
     rows[i] = (tx_adam_row){parameter, parameter->grad, list_tensor(L, 2, i), list_tensor(L, 3, i)};
@@ -69,8 +81,8 @@ static int l_adam_step(lua_State *L) {
 }
 
 static int l_gradient_norm(lua_State *L) {
-  int count = list_length(L, 1, "gradient_norm");
-  tx_tensor **gradients = lua_newuserdatauv(L, sizeof *gradients * ((size_t)count + 1), 0);
+  int count = take_list(L, 1, "gradient_norm");
+  tx_tensor **gradients = tx_new_array(L, count, sizeof *gradients);
   for (int i = 0; i < count; i++) gradients[i] = list_tensor(L, 1, i)->grad;
   double norm;
   tx_status status = tx_total_norm(count, gradients, &norm);
@@ -89,7 +101,7 @@ static tx_status scale(tx_tensor *t, double factor) {
 }
 
 static int l_scale_gradients(lua_State *L) {
-  int count = list_length(L, 1, "scale_gradients");
+  int count = take_list(L, 1, "scale_gradients");
   double factor = tx_check_number(L, 2, "scale_gradients", "factor");
   for (int i = 0; i < count; i++) {
     tx_tensor *gradient = list_tensor(L, 1, i)->grad;

@@ -1,4 +1,5 @@
 /* table.c - CSV tables, folders, and the order of a shuffled list: read_csv, list_folder, shuffled. */
+#include <limits.h>
 #include <string.h>
 
 #include "base/file.h"
@@ -72,10 +73,11 @@ static int l_list_folder(lua_State *L) {
 
 /* shuffled(n, seed, stream) -> a list of 1..n in random order, a function of its arguments alone */
 static int l_shuffled(lua_State *L) {
-  int64_t n = luaL_checkinteger(L, 1);
-  luaL_argcheck(L, n >= 0, 1, "a count expected");
-  tx_rng rng = tx_rng_make((uint64_t)luaL_checkinteger(L, 2), (uint64_t)luaL_checkinteger(L, 3));
-  int64_t *order = lua_newuserdatauv(L, (size_t)(n > 0 ? n : 1) * sizeof *order, 0);
+  int64_t n = tx_check_int(L, 1, "shuffled", "the count");
+  if (n < 0 || n > INT_MAX) return tx_error(L, "shuffled: the count is %lld: 0..%d", (long long)n, INT_MAX);
+  tx_rng rng = tx_rng_make((uint64_t)tx_check_int(L, 2, "shuffled", "the seed"),
+                           (uint64_t)tx_check_int(L, 3, "shuffled", "the stream"));
+  int64_t *order = tx_new_array(L, n, sizeof *order);
   for (int64_t i = 0; i < n; i++) order[i] = i + 1;
   tx_rng_shuffle(&rng, order, n);
   lua_createtable(L, (int)n, 0);

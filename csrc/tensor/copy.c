@@ -7,6 +7,7 @@
  */
 #include <string.h>
 
+#include "base/integers.h"
 #include "base/threads.h"
 #include "kernels/kernels.h"
 #include "tensor/convert.h"
@@ -110,7 +111,7 @@ static void copy_rows(void *context, int64_t block, int worker) {
   int64_t n = p->shape[last], from = 0, to = n;
   int64_t first = block * p->rows_per_block, end = first + p->rows_per_block;
   if (p->pieces > 1) { /* rows_per_block is 1 */
-    int64_t length = (n + p->pieces - 1) / p->pieces;
+    int64_t length = tx_ceil_div(n, p->pieces);
     first = block / p->pieces;
     end = first + 1;
     from = block % p->pieces * length;
@@ -134,7 +135,7 @@ static void copy_tiles(void *context, int64_t block, int worker) {
   (void)worker;
   const plan *p = context;
   int last = p->dims - 1, cross = p->dims - 2;
-  int64_t n = p->shape[last], strips = (p->shape[cross] + TILE - 1) / TILE;
+  int64_t n = p->shape[last], strips = tx_ceil_div(p->shape[cross], TILE);
   int64_t first = block * p->rows_per_block, end = first + p->rows_per_block;
   for (int64_t r = first; r < end && r < p->row_count; r++) {
     int64_t row = r % strips * TILE, rest = r / strips, s = row * p->ss[cross], d = row * p->ds[cross];
@@ -215,19 +216,19 @@ static void run(plan *p) {
   int64_t n = p->shape[p->dims - 1];
   p->row_count = 1;
   for (int d = 0; d < p->dims - 1; d++) p->row_count *= p->shape[d];
-  p->pieces = (n + LONG_ROW - 1) / LONG_ROW;
+  p->pieces = tx_ceil_div(n, LONG_ROW);
   if (tiles) {
     if (p->ds[p->dims - 1] != 1) p->turn = NULL;
     int64_t across = p->shape[p->dims - 2];
-    p->row_count = p->row_count / across * ((across + TILE - 1) / TILE);
+    p->row_count = p->row_count / across * (tx_ceil_div(across, TILE));
     p->rows_per_block = tx_block_size(p->row_count, TILE * n);
-    tx_parallel((p->row_count + p->rows_per_block - 1) / p->rows_per_block, copy_tiles, p);
+    tx_parallel(tx_ceil_div(p->row_count, p->rows_per_block), copy_tiles, p);
   } else if (p->pieces > 1) {
     p->rows_per_block = 1;
     tx_parallel(p->row_count * p->pieces, copy_rows, p);
   } else {
     p->rows_per_block = tx_block_size(p->row_count, n);
-    tx_parallel((p->row_count + p->rows_per_block - 1) / p->rows_per_block, copy_rows, p);
+    tx_parallel(tx_ceil_div(p->row_count, p->rows_per_block), copy_rows, p);
   }
 }
 

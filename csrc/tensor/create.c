@@ -5,6 +5,7 @@
 #include <stdatomic.h>
 #include <string.h>
 
+#include "base/integers.h"
 #include "base/threads.h"
 #include "tensor/loop.h"
 #include "tensor/math.h"
@@ -92,7 +93,7 @@ tx_status tx_cumsum(const tx_tensor *t, int dim, tx_tensor **out) {
     for (int d = dim + 1; d < t->dims; d++) s.inner *= t->shape[d];
     s.lines = tx_numel(t) / s.n;
     s.lines_per_block = tx_block_size(s.lines, s.n);
-    tx_parallel((s.lines + s.lines_per_block - 1) / s.lines_per_block, scan_block, &s);
+    tx_parallel(tx_ceil_div(s.lines, s.lines_per_block), scan_block, &s);
   }
   tx_unref(in);
   return status;
@@ -180,7 +181,7 @@ tx_status tx_all_finite(const tx_tensor *t, bool *finite) {
   tx_tensor *x;
   TX_TRY(tx_is_contiguous(t) ? tx_alias(t, &x) : tx_clone(t, &x));
   survey s = {.t = x, .total = tx_numel(x)};
-  tx_parallel((s.total + SURVEY_BLOCK - 1) / SURVEY_BLOCK, survey_block, &s);
+  tx_parallel(tx_ceil_div(s.total, SURVEY_BLOCK), survey_block, &s);
   *finite = !atomic_load(&s.broken);
   tx_unref(x);
   return TX_OK;

@@ -8,6 +8,7 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 
+#include "base/integers.h"
 #include "base/threads.h"
 #include "tensor/gemm.h"
 #include "tensor/math.h"
@@ -115,13 +116,13 @@ void tx_multiply(int64_t count, tx_product *products) {
     t.tile_rows = first->m;
     t.tile_columns = first->n;
   }
-  t.row_tiles = (first->m + t.tile_rows - 1) / t.tile_rows;
-  t.column_tiles = (first->n + t.tile_columns - 1) / t.tile_columns;
+  t.row_tiles = tx_ceil_div(first->m, t.tile_rows);
+  t.column_tiles = tx_ceil_div(first->n, t.tile_columns);
   t.tiles = count * t.row_tiles * t.column_tiles;
   int64_t rows = first->m < t.tile_rows ? first->m : t.tile_rows,
           columns = first->n < t.tile_columns ? first->n : t.tile_columns;
   t.tiles_per_block = tx_block_size(t.tiles, rows * columns * (first->k / 16 + 1)); /* 16 multiplications go at once */
-  tx_parallel((t.tiles + t.tiles_per_block - 1) / t.tiles_per_block, multiply_block, &t);
+  tx_parallel(tx_ceil_div(t.tiles, t.tiles_per_block), multiply_block, &t);
 }
 
 void tx_gemm_f32(bool ta, bool tb, int64_t m, int64_t n, int64_t k, float alpha, const float *a, int64_t lda,

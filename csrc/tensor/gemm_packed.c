@@ -6,6 +6,7 @@
  *
  * Then tiles of C are computed, each over all chunks in order. A is read where it lies, by its strides.
  */
+#include "base/integers.h"
 #include "base/memory.h"
 #include "base/threads.h"
 #include "kernels/kernels.h"
@@ -32,7 +33,7 @@ typedef struct job {
 } job;
 
 static int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
-static int64_t divide_up(int64_t a, int64_t b) { return (a + b - 1) / b; }
+static int64_t divide_up(int64_t a, int64_t b) { return tx_ceil_div(a, b); }
 
 static void pack_block(void *context, int64_t block, int worker) {
   (void)worker;

@@ -3,6 +3,7 @@
 
 #include <string.h>
 
+#include "base/integers.h"
 #include "base/threads.h"
 #include "tensor/convert.h"
 #include "tensor/math.h"
@@ -17,10 +18,7 @@ static tx_status positions(const char *operation, const tx_tensor *index, int di
   }
   TX_TRY(tx_empty(TX_I64, index->dims, index->shape, out));
   tx_status status = tx_copy(*out, index);
-  if (status != TX_OK) {
-    tx_unref(*out);
-    return status;
-  }
+  if (status != TX_OK) return tx_keep(status, out);
   int64_t n = tx_numel(*out), *p = tx_i64(*out), bad = 0;
   for (int64_t i = 0; i < n; i++) bad += !is_position(p[i], size);
   if (bad == 0) {
@@ -31,8 +29,7 @@ static tx_status positions(const char *operation, const tx_tensor *index, int di
   while (is_position(p[first], size)) first++;
   status = tx_fail(TX_EINVAL, "%s: index %lld at position %lld: dimension %d has size %lld", operation,
                    (long long)p[first], (long long)first + 1, dim + 1, (long long)size);
-  tx_unref(*out);
-  return status;
+  return tx_keep(status, out);
 }
 
 static tx_status check_dim(const char *operation, const tx_tensor *t, int dim) {
@@ -131,7 +128,7 @@ tx_status tx_index_select(const char *operation, const tx_tensor *t, int dim, co
                 product(t->shape, dim + 1, t->dims),
                 0};
       r.per_block = tx_block_size(r.outer * r.count, r.inner);
-      tx_parallel((r.outer * r.count + r.per_block - 1) / r.per_block, select_block, &r);
+      tx_parallel(tx_ceil_div(r.outer * r.count, r.per_block), select_block, &r);
     }
     tx_unref(whole);
   }
@@ -143,8 +140,7 @@ tx_status tx_index_select(const char *operation, const tx_tensor *t, int dim, co
 static void add_block(void *context, int64_t block, int worker) {
   (void)worker;
   const rows *r = context;
-  int64_t blocks = (r->inner + r->per_block - 1) / r->per_block, o = block / blocks,
-          column = block % blocks * r->per_block;
+  int64_t blocks = tx_ceil_div(r->inner, r->per_block), o = block / blocks, column = block % blocks * r->per_block;
   int64_t n = r->inner - column < r->per_block ? r->inner - column : r->per_block,
           size = (int64_t)tx_dtype_size(r->dtype);
   for (int64_t i = 0; i < r->count; i++) {
@@ -166,7 +162,7 @@ static void add_rows(tx_tensor *dst, int dim, const tx_tensor *position, const t
             product(dst->shape, dim + 1, dst->dims),
             0};
   r.per_block = tx_block_size(r.inner, r.count);
-  tx_parallel(r.outer * ((r.inner + r.per_block - 1) / r.per_block), add_block, &r);
+  tx_parallel(r.outer * (tx_ceil_div(r.inner, r.per_block)), add_block, &r);
 }
 
 /* A contiguous copy of src in the dtype of dst (or src itself), and dst or a contiguous stand-in for it. */
@@ -282,7 +278,7 @@ static void run_lines(const tx_tensor *whole, int dim, const tx_tensor *position
   l.inner = product(position->shape, dim + 1, position->dims);
   l.count = tx_numel(position) / l.length;
   l.per_block = tx_block_size(l.count, 4 * l.length);
-  tx_parallel((l.count + l.per_block - 1) / l.per_block, lines_block, &l);
+  tx_parallel(tx_ceil_div(l.count, l.per_block), lines_block, &l);
 }
 
 static tx_status check_lines(const char *operation, const tx_tensor *t, int dim, const tx_tensor *index) {
@@ -357,7 +353,10 @@ tx_status tx_cat(const char *operation, int count, tx_tensor *const *list, int d
   memcpy(shape, list[0]->shape, sizeof shape);
   for (int i = 1; i < count; i++) {
     if (list[i]->dtype > dtype) dtype = list[i]->dtype;
-    shape[dim] += list[i]->shape[dim];
+    if (!tx_sum_fits(shape[dim], list[i]->shape[dim], &shape[dim])) {
+      return tx_fail(TX_ENOMEM, "%s: the sizes of dimension %d add up to more than memory can address", operation,
+                     dim + 1);
+    }
   }
   TX_TRY(tx_empty(dtype, list[0]->dims, shape, out));
   int64_t first = 0;
@@ -368,10 +367,7 @@ tx_status tx_cat(const char *operation, int count, tx_tensor *const *list, int d
       status = tx_copy(part, list[i]);
       tx_unref(part);
     }
-    if (status != TX_OK) {
-      tx_unref(*out);
-      return status;
-    }
+    if (status != TX_OK) return tx_keep(status, out);
     first += list[i]->shape[dim];
   }
   return TX_OK;
@@ -401,10 +397,7 @@ tx_status tx_stack(const char *operation, int count, tx_tensor *const *list, int
       status = tx_copy(part, list[i]);
       tx_unref(part);
     }
-    if (status != TX_OK) {
-      tx_unref(*out);
-      return status;
-    }
+    if (status != TX_OK) return tx_keep(status, out);
   }
   return TX_OK;
 }

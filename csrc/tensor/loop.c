@@ -6,6 +6,7 @@
  */
 #include "tensor/loop.h"
 
+#include "base/integers.h"
 #include "base/threads.h"
 #include "tensor/convert.h"
 
@@ -202,8 +203,8 @@ static void run_loop(int count, const tx_tensor *const *operand, const tx_dtype 
       l.operand[i].periodic = l.operand[i].periodic && l.operand[i].strides[l.dims - 1] == 0;
   }
   int64_t block = tx_block_size(l.total, cost);
-  l.block = (block + l.chunk - 1) / l.chunk * l.chunk;
-  tx_parallel((l.total + l.block - 1) / l.block, run_block, &l);
+  l.block = tx_ceil_div(block, l.chunk) * l.chunk;
+  tx_parallel(tx_ceil_div(l.total, l.block), run_block, &l);
 }
 
 void tx_loop(int count, const tx_tensor *const *operand, const tx_dtype *as, tx_loop_body *body, const void *context,

@@ -116,7 +116,7 @@ static tx_status multiply_all(const tx_tensor *a, const tx_tensor *b, const tx_t
   int64_t count = 1;
   for (int d = 0; d < out->dims - 2; d++) count *= out->shape[d];
   if (tx_numel(out) == 0) return TX_OK;
-  tx_product *products = tx_alloc((size_t)count * sizeof *products);
+  tx_product *products = tx_alloc_array(count, sizeof *products);
   if (products == NULL) return TX_ENOMEM;
   tx_status status = fill_products(a, b, out, count, products);
   if (status == TX_OK) tx_multiply(count, products);
@@ -163,12 +163,8 @@ tx_status tx_matmul(const char *operation, const tx_tensor *a, const tx_tensor *
             tx_shape_of(b));
   }
   if (status == TX_OK) {
-    status = multiply_all(left, right, *out);
-    if (status == TX_OK) {
-      drop_vector_dims(*out, a->dims == 1, b->dims == 1);
-    } else {
-      tx_unref(*out);
-    }
+    status = tx_keep(multiply_all(left, right, *out), out);
+    if (status == TX_OK) drop_vector_dims(*out, a->dims == 1, b->dims == 1);
   }
   tx_unref(left);
   tx_unref(right);

@@ -13,6 +13,7 @@
 
 #include <string.h>
 
+#include "base/integers.h"
 #include "base/memory.h"
 #include "base/threads.h"
 #include "kernels/kernels.h"
@@ -33,7 +34,7 @@ typedef struct cutting {
 
 static cutting cut(tx_dtype dtype, int64_t rows, int64_t c) {
   cutting b = {.dtype = dtype, .rows = rows, .c = c, .size = rows_per_block(rows, c)};
-  b.count = b.size > 0 ? (rows + b.size - 1) / b.size : 0;
+  b.count = b.size > 0 ? tx_ceil_div(rows, b.size) : 0;
   return b;
 }
 

@@ -5,6 +5,7 @@
 #include <stdatomic.h>
 #include <stdio.h>
 
+#include "base/integers.h"
 #include "base/text.h"
 #include "base/threads.h"
 
@@ -135,7 +136,7 @@ tx_status tx_holds_all(tx_dtype dtype, const tx_tensor *t) {
   tx_tensor *x;
   TX_TRY(tx_is_contiguous(t) ? tx_alias(t, &x) : tx_clone(t, &x));
   survey s = {.fit = fit, .data = tx_data(x), .total = tx_numel(x)};
-  tx_parallel((s.total + SURVEY_BLOCK - 1) / SURVEY_BLOCK, survey_block, &s);
+  tx_parallel(tx_ceil_div(s.total, SURVEY_BLOCK), survey_block, &s);
   tx_status status = TX_OK;
   if (atomic_load(&s.beyond)) {
     int64_t i = 0;

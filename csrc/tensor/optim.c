@@ -7,6 +7,7 @@
 
 #include <math.h>
 
+#include "base/integers.h"
 #include "base/memory.h"
 #include "base/threads.h"
 #include "kernels/kernels.h"
@@ -70,9 +71,9 @@ static tx_status run(const char *operation, int64_t count, row *rows, update_fn 
   for (; ready < count && status == TX_OK; ready++) {
     if ((status = check_row(operation, ready, &rows[ready])) != TX_OK) break;
     if ((status = tx_contiguous(rows[ready].column[1], &rows[ready].column[1])) != TX_OK) break;
-    pieces += (tx_numel(rows[ready].column[0]) + PIECE - 1) / PIECE;
+    pieces += tx_ceil_div(tx_numel(rows[ready].column[0]), PIECE);
   }
-  if (status == TX_OK && (s.pieces = tx_alloc((size_t)pieces * sizeof(piece))) == NULL) status = TX_ENOMEM;
+  if (status == TX_OK && (s.pieces = tx_alloc_array(pieces, sizeof(piece))) == NULL) status = TX_ENOMEM;
   if (status == TX_OK) {
     piece *p = s.pieces;
     for (int64_t i = 0; i < count; i++) {
@@ -112,7 +113,7 @@ tx_status tx_sgd_step(int count, const tx_sgd_row *rows, const tx_sgd_options *o
   f.fresh = o->first ? 1 : 1 - o->dampening;
   f.of_gradient = o->nesterov ? 1 : 0;
   f.of_velocity = o->nesterov ? o->momentum : 1;
-  row *used = tx_alloc((size_t)count * sizeof *used);
+  row *used = tx_alloc_array(count, sizeof *used);
   if (used == NULL) return TX_ENOMEM;
   int64_t n = 0;
   tx_status status = TX_OK;
@@ -137,7 +138,7 @@ tx_status tx_adam_step(int count, const tx_adam_row *rows, const tx_adam_options
   f.correction = 1 / sqrt(1 - pow(o->beta2, (double)o->step));
   f.decay = o->decoupled ? 0 : o->weight_decay;
   f.shrink = o->decoupled ? 1 - o->lr * o->weight_decay : 1;
-  row *used = tx_alloc((size_t)count * sizeof *used);
+  row *used = tx_alloc_array(count, sizeof *used);
   if (used == NULL) return TX_ENOMEM;
   int64_t n = 0;
   for (int i = 0; i < count; i++) {

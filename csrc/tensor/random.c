@@ -8,6 +8,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "base/integers.h"
 #include "base/rng.h"
 #include "base/threads.h"
 #include "kernels/kernels.h"
@@ -145,7 +146,7 @@ static tx_status run(tx_tensor *t, tx_key key, draw_fn *draw, const void *parame
   TX_TRY(tx_elements_apart(t));
   TX_TRY(tx_is_contiguous(t) ? tx_alias(t, &to) : tx_empty_like(t, &to));
   fill f = {key, draw, parameters, words_per_element, tx_numel(t), tx_data(to), tx_dtype_size(t->dtype)};
-  tx_parallel((f.total * f.words_per_element + BLOCK_WORDS - 1) / BLOCK_WORDS, fill_block, &f);
+  tx_parallel(tx_ceil_div(f.total * f.words_per_element, BLOCK_WORDS), fill_block, &f);
   tx_status status = tx_is_contiguous(t) ? TX_OK : tx_copy(t, to);
   tx_unref(to);
   return status;

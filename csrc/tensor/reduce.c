@@ -13,6 +13,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "base/integers.h"
 #include "base/memory.h"
 #include "base/threads.h"
 #include "kernels/kernels.h"
@@ -288,14 +289,14 @@ static tx_status run_pass(const block3 *b, kind k, const acc *centre, acc **resu
   if (b->inner == 1) p.rows = rowwise[k][b->t->dtype];
   p.panel = b->inner < PANEL ? b->inner : PANEL;
   if (p.panel < 1) p.panel = 1;
-  p.panels = (b->inner + p.panel - 1) / p.panel;
+  p.panels = tx_ceil_div(b->inner, p.panel);
   p.segment = SEGMENT / p.panel;
-  p.segments = b->reduce > p.segment ? (b->reduce + p.segment - 1) / p.segment : 1;
+  p.segments = b->reduce > p.segment ? tx_ceil_div(b->reduce, p.segment) : 1;
   p.units = b->outer * p.segments * p.panels;
   p.units_per_block = tx_block_size(p.units, (b->reduce < p.segment ? b->reduce : p.segment) * p.panel);
-  p.partial = tx_alloc((size_t)(b->outer * p.segments * b->inner) * sizeof(acc));
+  p.partial = tx_alloc_array(b->outer * p.segments * b->inner, sizeof(acc));
   if (p.partial == NULL) return TX_ENOMEM;
-  tx_parallel((p.units + p.units_per_block - 1) / p.units_per_block, run_block, &p);
+  tx_parallel(tx_ceil_div(p.units, p.units_per_block), run_block, &p);
   for (int64_t o = 0; o < b->outer && p.segments > 1; o++) { /* results move to the front of the block */
     acc *to = p.partial + o * b->inner, *from = p.partial + o * p.segments * b->inner;
     memmove(to, from, (size_t)b->inner * sizeof(acc));
@@ -350,7 +351,7 @@ static tx_status find_positions(const block3 *b, kind k, tx_tensor *out) {
   TX_TRY(run_pass(b, k, NULL, &wanted));
   search s = {.b = b, .wanted = wanted, .found = tx_i64(out)};
   s.per_block = tx_block_size(b->outer, b->reduce * b->inner);
-  tx_parallel((b->outer + s.per_block - 1) / s.per_block, find_block, &s);
+  tx_parallel(tx_ceil_div(b->outer, s.per_block), find_block, &s);
   tx_dealloc(wanted);
   return TX_OK;
 }
@@ -518,10 +519,7 @@ tx_status tx_reduce(const char *operation, tx_reduce_op op, const tx_tensor *t, 
   } else {
     status = tx_empty(result_dtype(op, t->dtype), dims, shape, out);
   }
-  if (status == TX_OK) {
-    status = dispatch(op, &b, correction, *out);
-    if (status != TX_OK) tx_unref(*out);
-  }
+  if (status == TX_OK && results(&b) > 0) status = tx_keep(dispatch(op, &b, correction, *out), out);
   tx_unref(b.t);
   return status;
 }

@@ -8,6 +8,7 @@
 
 #include <string.h>
 
+#include "base/integers.h"
 #include "base/memory.h"
 #include "base/threads.h"
 #include "tensor/math.h"
@@ -133,7 +134,7 @@ static tx_status run(job *j) {
   j->scratch = tx_alloc(bytes);
   if (j->scratch == NULL) return TX_ENOMEM;
   j->per_block = tx_block_size(j->lines, 32 * j->n);
-  tx_parallel((j->lines + j->per_block - 1) / j->per_block, sort_block, j);
+  tx_parallel(tx_ceil_div(j->lines, j->per_block), sort_block, j);
   tx_dealloc(j->scratch);
   return TX_OK;
 }

@@ -322,7 +322,7 @@ tx_status tx_slice(const tx_tensor *t, int dim, int64_t first, int64_t count, in
   memcpy(shape, t->shape, sizeof shape);
   memcpy(strides, t->strides, sizeof strides);
   shape[dim] = count;
-  strides[dim] *= step;
+  if (count > 1) strides[dim] *= step; /* a step that is not taken may be of any size */
   return make_view(t, t->dims, shape, strides, count > 0 ? t->offset + first * t->strides[dim] : t->offset, out);
 }
 

@@ -6,6 +6,7 @@
  */
 #include "kernels/gemm.h"
 
+#include "base/integers.h"
 #include "kernels/simd/simd.h"
 
 #if defined(__AVX512F__)
@@ -103,7 +104,7 @@ static tile_fn *const tiles[ROWS][2] = {
 /* clang-format on */
 
 void TX_SIMD_NAME(gemm_f32)(const tx_gemm *g) {
-  const int64_t tile_count = (g->m + ROWS - 1) / ROWS;
+  const int64_t tile_count = tx_ceil_div(g->m, ROWS);
   const char *soon = g->soon;
   int64_t left = soon == NULL ? 0 : g->soon_bytes;
   for (int64_t j = 0; j < g->n; j += PANEL) {

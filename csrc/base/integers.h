@@ -1,0 +1,30 @@
+/* integers.h - smallest, largest, rounded up; sums and products of sizes that say when they do not fit.
+ *
+ * Sizes come from users and files: any product or sum of them goes through tx_sum_fits and tx_product_fits before it is used. Bytes of an
+ * array are counted by tx_alloc_array (base/memory.h), elements of a shape by tx_shape_numel (tensor/tensor.h).
+ */
+#ifndef TX_BASE_INTEGERS_H
+#define TX_BASE_INTEGERS_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+static inline int64_t tx_min(int64_t a, int64_t b) { return a < b ? a : b; }
+static inline int64_t tx_max(int64_t a, int64_t b) { return a > b ? a : b; }
+
+/* How many parts of size b hold a; a >= 0, b > 0. */
+static inline int64_t tx_ceil_div(int64_t a, int64_t b) { return a / b + (a % b != 0); }
+
+/* *sum = a + b, *product = a * b of numbers that are not negative; false, with nothing written, beyond INT64_MAX. */
+static inline bool tx_sum_fits(int64_t a, int64_t b, int64_t *sum) {
+  if (a > INT64_MAX - b) return false;
+  *sum = a + b;
+  return true;
+}
+static inline bool tx_product_fits(int64_t a, int64_t b, int64_t *product) {
+  if (b != 0 && a > INT64_MAX / b) return false;
+  *product = a * b;
+  return true;
+}
+
+#endif
