@@ -138,6 +138,16 @@ describe("saving a set", function()
     assert.same(set.classes, assert(tr.data.open(folder .. "/pictures")).classes)
   end)
 
+  it("writes none as an empty cell, true and false as words", function()
+    local set, path = fabric():subset { 1, 2, 3 }, support.folder() .. "/t.csv"
+    set.meta = { none = { 5, false, 7 }, flag = { true, false, true }, name = { "a", false, "" } }
+    assert(set:save_csv(path))
+    local read = assert(require("texres.data.columns").read(path)).columns
+    assert.same({ 5, false, 7 }, read.none)
+    assert.same({ "true", "false", "true" }, read.flag)
+    assert.same({ "a", "", "" }, read.name)
+  end)
+
   it("leaves out labels that the set has no more", function()
     local set, folder = fabric(), support.folder()
     set.meta.label, set.meta.indication_value = {}, {}

@@ -264,6 +264,18 @@ local function pick(list, rows)
   return picked
 end
 
+--- Says so when a column `index`, which counts images from 0, is in another order than the rows.
+local function warn_of_order(t)
+  local index, seen, moved = t.columns.index or {}, {}, nil
+  for i, value in ipairs(index) do
+    if math.type(value) ~= "integer" or value < 0 or value >= #index or seen[value] then return end
+    seen[value], moved = true, moved or value ~= i - 1 and i or nil
+  end
+  if not moved then return end
+  require("texres").warn(("data: %s: column 'index' is not in the order of the rows, first %s; row k is taken to be of "
+    .. "image k"):format(t.where, columns.at(t, moved)))
+end
+
 --- The table with a row per sample in their order: by the column of paths where the samples are pictures, else by
 -- position; or nil and a message.
 local function join(t, samples)
@@ -288,6 +300,7 @@ local function join(t, samples)
         samples.count)
     end
   end
+  if not samples.paths then warn_of_order(t) end
   return t
 end
 

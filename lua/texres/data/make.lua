@@ -56,7 +56,7 @@ local function warn_of_empty(set)
   end
   if #empty == 0 then return end
   require("texres").warn(("data: %s: no images of %s; name the classes with `classes` if %s not meant"):format(
-    set.origin, table.concat(empty, ", "), #empty > 1 and "these are" or "this is"))
+    set.origin or "images", table.concat(empty, ", "), #empty > 1 and "these are" or "this is"))
 end
 
 --- A set from a source.

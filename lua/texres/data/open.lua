@@ -4,7 +4,8 @@
 --     set.npz       see data.npz
 --     train64.h5    labels inside, or in train64.csv beside it
 --     list.csv      paths and labels of pictures, or the table that belongs to list.h5 or list.npy beside it
---     folder        with one of these in it, or with a folder of pictures per class
+--     folder        with one of these in it, or with a folder of pictures per class and, where there is one, index.csv
+--                   with their paths, as set:save_folder writes it
 -- @module texres.data
 
 local core = require "texres.core"
@@ -40,10 +41,15 @@ local function find_table(folder, stem, count)
   local fits = {}
   for _, name in ipairs(core.list_folder(folder == "" and "." or folder) or {}) do
     local _, _, suffix = parts_of(name)
-    local t = suffix == "csv" and columns.read(folder .. name)
+    local t, message
+    if suffix == "csv" then t, message = columns.read(folder .. name) end
     local _, values = next(t and t.columns or {})
-    if values and #values == count then
-      if folder .. name == index then return index end
+    local fit = values and #values == count
+    if folder .. name == index then
+      if fit then return index end
+      require("texres").warn(("data.open: %s is left out: %s"):format(index, message
+        or ("it has %d rows, there are %d images"):format(values and #values or 0, count)))
+    elseif fit then
       fits[#fits + 1] = folder .. name
     end
   end
@@ -81,6 +87,14 @@ local function has_labels(folder, stem)
   return path ~= nil or message ~= nil
 end
 
+local HINT = " (meta = {} leaves the table out)"
+
+--- What a reader returned, with what to do where the message is about a table that the user did not name.
+local function hint(path, set, message)
+  if path and not set and message:find(path, 1, true) then message = message .. HINT end
+  return set, message
+end
+
 local open = {}
 
 function open.npy(path, options)
@@ -92,7 +106,7 @@ function open.npy(path, options)
   if message then return nil, message end
   if options.meta == nil then found.meta, message = find_table(folder, stem, #source) end
   if message then return nil, message end
-  return arrays.npy(merge(found, options))
+  return hint(found.meta, arrays.npy(merge(found, options)))
 end
 
 function open.npz(path, options)
@@ -102,7 +116,8 @@ end
 function open.h5(path, options)
   local folder, stem = parts_of(path)
   local list = folder .. stem .. ".csv"
-  return arrays.hdf5(merge({ file = path, meta = files.exists(list) and list or nil }, options))
+  local meta = options.meta == nil and files.exists(list) and list or nil
+  return hint(meta, arrays.hdf5(merge({ file = path, meta = meta }, options)))
 end
 open.hdf5 = open.h5
 
@@ -124,13 +139,13 @@ end
 --- Opens a folder of pictures, with its index.csv where that has a column of paths, as `set:save_folder` writes it.
 local function open_pictures(path, options)
   local index = path .. "/index.csv"
-  local t = options.meta == nil and files.exists(index) and columns.read(index)
-  local joined = t and columns.find_all(t.text, names.paths)[1] ~= nil
-  local set, message = pictures.folder(merge({ path = path, meta = joined and index or nil }, options))
-  if joined and not set and message:find(index, 1, true) then
-    message = message .. " (meta = {} leaves index.csv out)"
+  local found = { path = path }
+  if options.meta == nil and files.exists(index) then
+    local t, message = columns.read(index)
+    if not t then return nil, message .. HINT end
+    found.meta = columns.find_all(t.text, names.paths)[1] and index
   end
-  return set, message
+  return hint(found.meta, pictures.folder(merge(found, options)))
 end
 
 --- Opens the one file in a folder that holds a set, or the folder of pictures.

@@ -38,11 +38,22 @@ local function needs_marks(values, count)
   return any
 end
 
+--- A column that holds true, with false as a value beside it, not as "none".
+local function spell_booleans(values, count)
+  local spelt, any = {}, false
+  for i = 1, count do
+    local value = values[i]
+    if type(value) == "boolean" then spelt[i] = tostring(value) else spelt[i] = value end
+    any = any or value == true
+  end
+  return any and spelt or values
+end
+
 --- A row per sample: `own`, columns of the same names as the first of `titles`, then the metadata.
 local function write_table(set, path, titles, own)
   local lists, marks, heads, lines = {}, {}, {}, {}
   for c, title in ipairs(titles) do
-    lists[c] = own[title] or set.meta[title]
+    lists[c] = spell_booleans(own[title] or set.meta[title], #set)
     marks[c], heads[c] = needs_marks(lists[c], #set), columns.cell(title)
   end
   lines[1] = table.concat(heads, ",")
