@@ -36,40 +36,34 @@ static bool is_callable(lua_State *L, int arg) {
  * coroutine may be suspended inside; until it is resumed, its calls don't count for the others. */
 typedef struct grad_scope {
   struct grad_scope *outer, *inner;
+  lua_State *L;      /* its coroutine: the user value, so that it lives as long as this */
+  const void *state; /* the Lua state that this belongs to */
   bool enabled, open;
 } grad_scope;
 
 #define GRAD_SCOPE_TYPE "texres.grad_scope"
 
 static _Thread_local grad_scope *innermost; /* of all coroutines, in the order of the calls */
-static const char coroutines;               /* registry key: scope -> its coroutine, a weak table */
 
-/* Whether the coroutine of a scope runs, or waits for one that it has resumed; `coroutines` lies on top. */
+/* Whether the coroutine of a scope runs, or waits for one that it has resumed. */
 static bool is_running(lua_State *L, const grad_scope *scope) {
-  lua_rawgetp(L, -1, scope);
-  lua_State *coroutine = lua_tothread(L, -1);
-  lua_pop(L, 1);
-  return coroutine != NULL && (coroutine == L || lua_status(coroutine) == LUA_OK);
+  if (scope->L == L) return true;
+  return scope->state == lua_topointer(L, LUA_REGISTRYINDEX) && lua_status(scope->L) == LUA_OK;
 }
 
 void tx_sync_grad_mode(lua_State *L) {
-  if (innermost == NULL) return;
-  luaL_checkstack(L, 2, NULL);
-  lua_rawgetp(L, LUA_REGISTRYINDEX, &coroutines);
   const grad_scope *scope = innermost;
+  if (scope == NULL) return;
   while (scope != NULL && !is_running(L, scope)) scope = scope->outer;
-  lua_pop(L, 1);
   tx_set_grad_enabled(scope == NULL || scope->enabled);
 }
 
 void tx_open_grad_scope(lua_State *L, bool enabled) {
-  grad_scope *scope = lua_newuserdatauv(L, sizeof *scope, 0);
-  *scope = (grad_scope){.enabled = enabled};
+  grad_scope *scope = lua_newuserdatauv(L, sizeof *scope, 1);
+  *scope = (grad_scope){.enabled = enabled, .L = L, .state = lua_topointer(L, LUA_REGISTRYINDEX)};
   luaL_setmetatable(L, GRAD_SCOPE_TYPE);
-  lua_rawgetp(L, LUA_REGISTRYINDEX, &coroutines);
   lua_pushthread(L);
-  lua_rawsetp(L, -2, scope);
-  lua_pop(L, 1);
+  lua_setiuservalue(L, -2, 1);
   lua_insert(L, 1);
   lua_toclose(L, 1);
   scope->open = true;
@@ -87,11 +81,6 @@ static int l_close_grad_scope(lua_State *L) {
   if (scope->inner != NULL) scope->inner->outer = scope->outer;
   if (scope->outer != NULL) scope->outer->inner = scope->inner;
   if (innermost == scope) innermost = scope->outer;
-  lua_rawgetp(L, LUA_REGISTRYINDEX, &coroutines);
-  if (lua_istable(L, -1)) {
-    lua_pushnil(L);
-    lua_rawsetp(L, -2, scope);
-  }
   if (innermost == NULL) tx_set_grad_enabled(true);
   return 0;
 }
@@ -228,12 +217,6 @@ void tx_lua_open_autograd(lua_State *L) {
   luaL_newmetatable(L, GRAD_SCOPE_TYPE);
   luaL_setfuncs(L, scope_meta, 0);
   lua_pop(L, 1);
-  lua_newtable(L);
-  lua_createtable(L, 0, 1);
-  lua_pushliteral(L, "v");
-  lua_setfield(L, -2, "__mode");
-  lua_setmetatable(L, -2);
-  lua_rawsetp(L, LUA_REGISTRYINDEX, &coroutines);
   luaL_setfuncs(L, functions, 0);
   lua_getfield(L, -1, "methods");
   luaL_setfuncs(L, methods, 0);

@@ -35,7 +35,7 @@ end
 -- Whether m is of just this class of the library, with nothing else in the place of forward, neither in the object nor
 -- in the class (`_forward` is what the library put there: see texres.nn).
 local function is_plain(m, class)
-  return m ~= nil and getmetatable(m) == class and rawget(m, "forward") == nil and class.forward == class._forward
+  return m ~= nil and getmetatable(m) == class and m.forward == class._forward
 end
 
 -- Whether m surely returns another tensor than its input, and keeps no reference to that: then a container may give
@@ -43,7 +43,7 @@ end
 -- classes and objects with a forward of their own are not trusted.
 local function keeps_nothing(m)
   local class = getmetatable(m)
-  if rawget(m, "forward") or rawget(class, "forward") ~= rawget(class, "_forward") then return false end
+  if m.forward ~= rawget(class, "_forward") then return false end
   local says = rawget(class, "keeps_nothing")
   if type(says) == "function" then return says(m) end
   return says == true
@@ -212,7 +212,10 @@ local function hand_back(...) return ... end
 -- The message handler does its work before the stack is unwound, so only the outermost call of a coroutine needs one.
 function call(self, ...)
   local coroutine = running_coroutine()
-  if guarded[coroutine] then return hand_back(run(self, ...)) end
+  if guarded[coroutine] then
+    if watcher then return hand_back(run(self, ...)) end
+    return hand_back(self:forward(...))
+  end
   guarded[coroutine] = true
   return leave(coroutine, xpcall(run, locate, self, ...))
 end
