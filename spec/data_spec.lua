@@ -107,6 +107,75 @@ describe("a set", function()
   end)
 end)
 
+describe("the masks of a set", function()
+  local function masked()
+    return tr.data.fabric { count = 12, size = 16, seed = 4, masks = true, classes = { "good", "hole" } }
+  end
+
+  --- The masks of a set, in the order of its samples.
+  local function masks_of(set) return set.masks:images(set.index) end
+
+  it("are 0 and 1, and go along with the images", function()
+    local set, positions = masked(), { 8, 2, 2, 11 }
+    local all = masks_of(set)
+    assert.equal(1, all:max():item())
+    local wanted = {}
+    for i, at in ipairs(positions) do wanted[i] = all[at] end
+    wanted = tr.stack(wanted, 1)
+    local folder = support.folder()
+    assert(set:subset(positions):save_folder(folder))
+    assert(set:subset(positions):save_npy(folder .. "/X.npy", nil, folder .. "/M.npy"))
+    for name, other in pairs {
+      subset = set:subset(positions), cached = set:subset(positions):cache(),
+      joined = set:subset({ 8 }):concat(set:subset { 2, 2 }, set:subset { 11 }),
+      filtered = set:subset(positions):filter(function() return true end),
+      mapped = set:subset(positions):map(function(image) return image * 0.5 end),
+      relabelled = set:subset(positions):relabel { hole = "defect" },
+      twice = set:cache():subset(positions):map(function(image) return image end):cache(),
+      split = set:subset({ 1, 8, 2, 2, 11 }):filter(function(_, _, i) return i > 1 end),
+      npy = assert(tr.data.npy { images = folder .. "/X.npy", masks = folder .. "/M.npy", labels = { 1, 1, 1, 1 } }),
+      tensors = assert(tr.data.tensors { images = tr.rand(4, 16, 16), masks = wanted, labels = { 1, 1, 1, 1 } }),
+      saved = assert(tr.data.csv { file = folder .. "/index.csv" }),
+      ["saved, streamed"] = assert(tr.data.csv { file = folder .. "/index.csv", cache = false }),
+    } do
+      assert.is_true(tr.allclose(masks_of(other), wanted, 1e-6), name)
+    end
+    os.remove(folder .. "/X.npy")
+    os.remove(folder .. "/M.npy")
+    for _, opened in ipairs { assert(tr.data.open(folder)), assert(tr.data.folder { path = folder }) } do
+      for i = 1, #opened do
+        local number = tonumber(opened.meta.path[i]:match "(%d+)%.png")
+        assert(tr.allclose(opened.masks:read(opened.index[i]), wanted[number], 1e-6))
+      end
+    end
+  end)
+
+  it("are changed by the function that changes the images, or must be", function()
+    local set = masked()
+    local seen = 0
+    local half = set:map(function(image, label, _, mask)
+      seen = seen + mask:sum():item()
+      return image:slice(1, 1, 8), label, mask:slice(1, 1, 8)
+    end)
+    assert.equal(masks_of(set):sum():item(), seen)
+    assert(tr.allclose(masks_of(half), masks_of(set):slice(2, 1, 8), 0))
+    assert.error_matches(function() set:map(function(image) return image:slice(1, 1, 8) end) end,
+      "map: the images are 8x16 now, their masks 16x16: return the mask too")
+  end)
+
+  it("belong to all sets that are joined, or to none", function()
+    local set, bare = masked(), masked()
+    bare.masks = nil
+    assert.error_matches(function() set:concat(bare) end, "concat: set 2 has no masks, set 1 has some")
+    assert.error_matches(function() bare:concat(set) end, "concat: set 2 has masks, set 1 has none")
+    assert.is_nil(bare:concat(bare).masks)
+    assert.error_matches(function()
+      local masks = tr.source(tr.zeros(3, 2, 2))
+      tr.data.Set.new { source = set.source, labels = set.label, classes = set.classes, masks = masks }
+    end, "Set: 3 masks for 12 images")
+  end)
+end)
+
 describe("a set made of a set", function()
   it("is a subset, in any order", function()
     local set = tiny():subset { 9, 2, 2 }
@@ -137,6 +206,42 @@ describe("a set made of a set", function()
     assert.same(tiny().meta, set.meta)
     assert.same({ 10, 2, 3, 1 }, tiny():map(function(image) return image:select(3, 1) end):images():shape())
     assert.error_matches(function() tiny():map(function() return 3 end) end, "map: the function must return a tensor")
+  end)
+
+  it("may have more than 4,096 images", function()
+    local labels, n = {}, 5000
+    for i = 1, n do labels[i] = 1 end
+    local set = tr.data.tensors { images = (tr.arange(n) % 251):reshape(n, 1, 1, 1):to "u8", labels = labels }
+    local mapped = set:map(function(image) return image * 2 end)
+    assert.equal(n, #mapped)
+    assert.near(2 * (4999 % 251) / 255, mapped:get(4999):item(), 1e-6)
+  end)
+
+  it("counts with floats that are whole", function()
+    local set = tiny()
+    assert.same(set:get(2):totable(), set:get(4 / 2):totable())
+    assert.same(set:get(-1):totable(), set:get(-2 / 2):totable())
+    assert.same({ 3, 2 }, content(set:subset { 6 / 2, 2.0 }))
+    assert.same(set:images(2, 3):totable(), set:images(2.0, 9 / 3):totable())
+    assert.same(set:images(2):totable(), set:images(2.0):totable())
+    for _, at in ipairs { 1.5, 0 / 0, "1", 1e300 } do
+      assert.has_error(function() set:get(at) end)
+      assert.has_error(function() set:subset { at } end)
+      assert.has_error(function() set:images(at) end)
+    end
+  end)
+
+  it("says which image does not fit the first", function()
+    local set = tiny()
+    local function failure(change) return select(2, pcall(set.map, set, change)) end
+    local count = 0
+    local message = failure(function(image)
+      count = count + 1
+      return count == 4 and image:slice(1, 1, 1) or image
+    end)
+    assert.matches("map: the image of sample 4 is f32 {1,3,1}, that of sample 1 f32 {2,3,1}", message, 1, true)
+    message = failure(function(image, label) return label == 1 and image or (image * 255):to "u8" end)
+    assert.matches("map: the image of sample 2 is u8", message, 1, true)
   end)
 
   it("joins sets of equal classes", function()

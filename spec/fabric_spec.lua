@@ -15,7 +15,7 @@ local function compare(class, options)
   options.classes = { "good" }
   local good = fabric(options)
   local change = (flawed:images() - good:images()):abs()
-  local inside = flawed.masks:images(flawed.index) * 255 -- masks are 0 and 1 in u8
+  local inside = flawed.masks:images(flawed.index)
   return {
     area = inside:mean():item(),
     change = (change * inside):sum():item() / inside:sum():item(),

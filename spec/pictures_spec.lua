@@ -201,6 +201,107 @@ describe("PNG", function()
   end)
 end)
 
+--- A folder of pictures a/1.png ..., of which some are damaged in different ways; and a table of them.
+local function damaged_folder()
+  local root = support.folder()
+  local set, rows = tr.data.fabric { count = 16, size = 8, seed = 3, classes = { "good" } }, { "path,label,number" }
+  assert(os.execute(("mkdir %s/a %s/b"):format(root, root)))
+  for i = 1, 16 do
+    local path = (i <= 8 and "a/" or "b/") .. i .. ".png"
+    assert(tr.write_png(root .. "/" .. path, (set:get(i))))
+    rows[i + 1] = ("%s,%s,%d"):format(path, i <= 8 and "a" or "b", i)
+  end
+  local bad = { root .. "/a/3.png", root .. "/a/8.png", root .. "/b/12.png" }
+  local text = support.read_file(bad[1])
+  support.write_file(bad[1], text:sub(1, -30)) -- truncated
+  support.write_file(bad[2], text:sub(1, 60) .. "x" .. text:sub(62)) -- a header that is sound, pixels that are not
+  support.write_file(bad[3], "no picture")
+  support.write_file(root .. "/index.csv", table.concat(rows, "\n") .. "\n")
+  return root, bad
+end
+
+describe("bad pictures", function()
+  it("are an error that names the path, wherever they are met", function()
+    local root, bad = damaged_folder()
+    for _, path in ipairs { bad[1], bad[3] } do os.remove(path) end
+    support.write_file(root .. "/index.csv", "path,label\na/7.png,x\na/8.png,y\n")
+    for _, open in ipairs {
+      function(cache) return tr.data.folder { path = root, cache = cache } end,
+      function(cache) return tr.data.csv { file = root .. "/index.csv", cache = cache } end,
+    } do
+      local none, message = open(true)
+      assert.is_nil(none)
+      assert.matches(bad[2] .. ": the PNG image is damaged", message, 1, true)
+      local set = assert(open(false))
+      for name, use in pairs {
+        images = function() return set:images() end, statistics = function() return set:statistics() end,
+        cache = function() return set:cache() end, map = function() return set:map(function(x) return x end) end,
+        save_npy = function() return set:save_npy(root .. "/X.npy") end,
+        save_folder = function() return set:save_folder(root .. "/copy") end,
+        contact_sheet = function() return set:contact_sheet(root .. "/sheet.png") end,
+        audit = function() return set:audit() end,
+      } do
+        local ok, result, reason = pcall(use)
+        assert.is_true(ok, name .. ": " .. tostring(result))
+        assert.is_nil(result, name)
+        assert.matches(bad[2], reason, 1, true)
+      end
+      assert.matches(bad[2], set:describe(), 1, true)
+      local model = tr.nn.Sequential { tr.nn.Flatten(), tr.nn.Linear(64, #set.classes) }
+      for _, normalize in ipairs { true, false } do
+        local trainer = tr.Trainer { model = model, epochs = 1, quiet = true, normalize = normalize, batch = 4 }
+        local ok, reason = pcall(trainer.fit, trainer, set)
+        assert.is_false(ok)
+        assert.matches(bad[2] .. ": the PNG image is damaged", reason, 1, true)
+      end
+    end
+  end)
+
+  it("are left out when that is asked for: counted, listed, everything in step", function()
+    local root, bad = damaged_folder()
+    for _, cache in ipairs { true, false } do
+      for name, set in pairs {
+        folder = assert(tr.data.folder { path = root, cache = cache, bad = "skip", meta = root .. "/index.csv",
+          groups = "number" }),
+        csv = assert(tr.data.csv { file = root .. "/index.csv", cache = cache, bad = "skip", groups = "number" }),
+        open = assert(tr.data.open(root, { cache = cache, bad = "skip" })),
+      } do
+        assert.equal(13, #set, name)
+        assert.equal(3, #set.skipped)
+        local listed = {}
+        for i, one in ipairs(set.skipped) do
+          listed[i] = one.path
+          assert.matches(one.path .. ": ", one.message, 1, true)
+        end
+        table.sort(listed)
+        table.sort(bad)
+        assert.same(bad, listed)
+        assert.matches("13 images 8x8x1 u8, 2 classes, 3 skipped", tostring(set), 1, true)
+        assert.matches("skipped +data.folder: " .. root .. "/", set:describe())
+        assert(set:images())
+        for i = 1, #set do
+          local number = set.meta.number[i]
+          assert.equal(number <= 8 and 1 or 2, set.label[i])
+          local path = set.meta.path[i]
+          assert.equal(number, tonumber(path:match "(%d+)%.png$"))
+          if path:sub(1, 1) ~= "/" then path = root .. "/" .. path end
+          assert(tr.allclose(tr.load_image(path):to "f32" / 255, (set:get(i)), 1e-6))
+        end
+        assert.equal(3, #set:subset({ 1, 2 }):cache().skipped)
+        assert.equal(6, #set:concat(set).skipped)
+      end
+    end
+    for _, path in ipairs(bad) do os.remove(path) end
+    assert.equal(0, #tr.data.folder({ path = root, bad = "skip" }).skipped)
+    assert.error_matches(function() tr.data.folder { path = root, bad = "ignore" } end,
+      "bad is .*ignore.*: \"error\" and")
+    for name in io.popen("ls " .. root .. "/*/*.png"):lines() do support.write_file(name, "x") end
+    local set, message = tr.data.folder { path = root, bad = "skip" }
+    assert.is_nil(set)
+    assert.matches("no picture can be read; the first: data.folder: " .. root, message, 1, true)
+  end)
+end)
+
 describe("an image file", function()
   it("that was cut short is refused at every length", function()
     assert(tr.write_png(folder .. "/big.png", tr.rand(40, 40, 3)))

@@ -21,6 +21,7 @@ typedef struct tx_image_options {
   int64_t channels;      /* 1: gray is 0.299 R + 0.587 G + 0.114 B; 3: gray is copied to all three; 2, 4: with alpha */
   int64_t height, width; /* resized to that, with antialiasing */
   int64_t max_pixels;    /* of the file's image; 0: TX_MAX_PIXELS. A small file may declare very many */
+  bool skip_bad;         /* of a source: see tx_image_source */
 } tx_image_options;
 
 enum { TX_MAX_PIXELS = 1 << 27 };
@@ -35,7 +36,11 @@ tx_status tx_load_image(const char *operation, const char *path, const tx_image_
 tx_status tx_write_png(const char *path, const tx_tensor *image);
 
 /* Image files, decoded when they are read, as a source. The headers of all are read now: without a wanted size all must
- * be as large as the first; channels are those of the richest; u8 unless one has 16 bits. `paths` are copied. */
+ * be as large as the first; channels are those of the richest; u8 unless one has 16 bits. `paths` are copied. With skip_bad all
+ * are decoded now, and those that can't be are no failure, unless all are: reading one gives its message. */
 tx_status tx_image_source(const char *const *paths, int64_t count, const tx_image_options *options, tx_source **out);
+
+/* Why image `index` (0-based) of such a source can't be read; NULL: it can. */
+const char *tx_image_source_trouble(const tx_source *source, int64_t index);
 
 #endif

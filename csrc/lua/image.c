@@ -1,6 +1,8 @@
 /* image.c - image files: load_image, write_png, image_source. */
 #include "data/image.h"
 
+#include <string.h>
+
 #include "lua/source.h"
 
 enum { SIZE_MAX_WANTED = 65535 };
@@ -52,9 +54,37 @@ static int l_write_png(lua_State *L) {
   return tx_return_true(L, tx_write_png(path, tx_check_tensor(L, 2)));
 }
 
-/* image_source({path, ...}, {channels=, size=, max_pixels=}) -> source of files that are decoded when they are read | nil, message */
+/* Option bad = "error" or "skip". */
+static bool check_bad(lua_State *L, int arg) {
+  int type = lua_istable(L, arg) ? lua_getfield(L, arg, "bad") : LUA_TNIL;
+  const char *bad = type == LUA_TSTRING ? lua_tostring(L, -1) : "";
+  bool skip = strcmp(bad, "skip") == 0;
+  if (type != LUA_TNIL && !skip && strcmp(bad, "error") != 0) {
+    tx_error(L, "data.folder: bad is %s: \"error\" and \"skip\" are possible", tx_describe(L, lua_gettop(L)));
+  }
+  return skip;
+}
+
+/* Pushes a list of {index =, message =} of the images that can't be read. */
+static void push_troubles(lua_State *L, const tx_source *source) {
+  lua_newtable(L);
+  for (int64_t i = 0; i < source->count; i++) {
+    const char *message = tx_image_source_trouble(source, i);
+    if (message == NULL) continue;
+    lua_createtable(L, 0, 2);
+    lua_pushinteger(L, (lua_Integer)i + 1);
+    lua_setfield(L, -2, "index");
+    lua_pushstring(L, message);
+    lua_setfield(L, -2, "message");
+    lua_seti(L, -2, (lua_Integer)lua_rawlen(L, -2) + 1);
+  }
+}
+
+/* image_source({path, ...}, {channels=, size=, max_pixels=, bad=}) -> source of files that are decoded when they are read, list of
+ * {index=, message=} of those that bad = "skip" found to be damaged | nil, message */
 static int l_image_source(lua_State *L) {
   tx_image_options options = check_image_options(L, 2, "data.folder");
+  options.skip_bad = check_bad(L, 2);
   int count = tx_check_list(L, 1, "data.folder", "the paths");
   tx_copy_list(L, 1, count);
   lua_replace(L, 1);
@@ -67,7 +97,11 @@ static int l_image_source(lua_State *L) {
   tx_source *source = NULL;
   tx_watch_interrupt(L);
   tx_status status = tx_image_source(paths, count, &options, &source);
-  return tx_return_source(L, status, source);
+  if (status != TX_OK) return tx_raise(L, status);
+  tx_push_source(L, source);
+  tx_check_interrupt(L);
+  push_troubles(L, source);
+  return 2;
 }
 
 static const luaL_Reg functions[] = {

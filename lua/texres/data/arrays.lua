@@ -19,32 +19,6 @@ local arrays = {}
 
 local MEMORY_FOR_IMAGES = 2 ^ 31 -- bytes; datasets that are larger stay in their file unless `cache = true`
 
---- Images and labels of .npy files: `npy { images = "X.npy", labels = "Y.npy", classes = {...} }`.
--- Images {N,H,W} or {N,H,W,C} of any integer or float type stay in the mapped file, which may be larger than memory.
-function arrays.npy(options)
-  make.check_options(options, "npy", "images labels classes meta groups scale")
-  local path = make.check_path(options, "npy", "images")
-  local source, message = core.npy_source(path, options.scale)
-  if not source then return nil, message end
-  return make.set(source, options.labels, options, { origin = path, root = path:match "^(.*)/[^/]*$" })
-end
-
---- Images and labels that are tensors: {N,H,W} or {N,H,W,C}; labels from 1.
-function arrays.tensors(options)
-  make.check_options(options, "tensors", "images labels classes meta groups scale")
-  if not core.is_tensor(options.images) then raise "data.tensors: images must be a tensor" end
-  local source, message = core.source(options.images, options.scale)
-  if not source then return nil, "data.tensors: " .. message end
-  return make.set(source, options.labels, options, {})
-end
-
---- Names of arrays as a set, for messages.
-local function members_of(list)
-  local members = {}
-  for _, array in ipairs(list) do members[array.name] = true end
-  return members
-end
-
 --- Masks {N,H,W} of any type as u8, 1 where they are not 0.
 local function mask_source(masks, images, where)
   if masks:dim() == 2 then masks = masks:unsqueeze(1) end
@@ -53,7 +27,46 @@ local function mask_source(masks, images, where)
     return nil, ("data: %s: masks {%s} don't fit %d images of %dx%d"):format(where, table.concat(masks:shape(), ","),
       #images, images.height, images.width)
   end
-  return core.source(masks:ne(0))
+  return core.source(masks:ne(0), 1)
+end
+
+--- Images and labels of .npy files: `npy { images = "X.npy", labels = "Y.npy", classes = {...} }`.
+-- Images {N,H,W} or {N,H,W,C} of any integer or float type stay in the mapped file, which may be larger than memory.
+-- `masks`: an .npy file of masks {N,H,W}, not 0 where the defect is.
+function arrays.npy(options)
+  make.check_options(options, "npy", "images labels classes meta groups scale masks")
+  local path = make.check_path(options, "npy", "images")
+  local source, message = core.npy_source(path, options.scale)
+  if not source then return nil, message end
+  local loaded, masks
+  if options.masks then
+    loaded, message = core.load_npy(options.masks)
+    if not loaded then return nil, message end
+    masks, message = mask_source(loaded, source, options.masks)
+    if not masks then return nil, message end
+  end
+  return make.set(source, options.labels, options, { origin = path, root = path:match "^(.*)/[^/]*$", masks = masks })
+end
+
+--- Images and labels that are tensors: {N,H,W} or {N,H,W,C}; labels from 1; `masks` {N,H,W}, not 0 where the defect is.
+function arrays.tensors(options)
+  make.check_options(options, "tensors", "images labels classes meta groups scale masks")
+  if not core.is_tensor(options.images) then raise "data.tensors: images must be a tensor" end
+  local source, message = core.source(options.images, options.scale)
+  if not source then return nil, "data.tensors: " .. message end
+  local masks
+  if options.masks then
+    masks, message = mask_source(options.masks, source, "masks")
+    if not masks then return nil, message end
+  end
+  return make.set(source, options.labels, options, { masks = masks })
+end
+
+--- Names of arrays as a set, for messages.
+local function members_of(list)
+  local members = {}
+  for _, array in ipairs(list) do members[array.name] = true end
+  return members
 end
 
 --- The labels of pieces, one after the other, or those that the file holds of all: { stored = tensor, path = }; false

@@ -44,6 +44,6 @@ return function(options)
   }
   return Set.new {
     source = core.source(images), labels = labels, classes = table.move(o.classes, 1, #o.classes, 1, {}), meta = meta,
-    masks = masks and core.source(masks), origin = "synthetic fabric, seed " .. o.seed,
+    masks = masks and core.source(masks, 1), origin = "synthetic fabric, seed " .. o.seed,
   }
 end

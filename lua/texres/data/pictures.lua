@@ -3,6 +3,7 @@
 
 local core = require "texres.core"
 local plain = require "texres.plain"
+local exists = require("texres.files").exists
 local columns = require "texres.data.columns"
 local make = require "texres.data.make"
 local names = require "texres.data.names"
@@ -11,15 +12,38 @@ local pictures = {}
 
 local MEMORY_FOR_IMAGES = 2 ^ 31 -- bytes; larger sets are decoded whenever they are read, unless `cache = true`
 
---- A source of image files, decoded into memory when that is wanted or small enough.
-local function open_pictures(paths, options)
-  local source, message = core.image_source(paths, { channels = options.channels, size = options.size })
-  if not source then return nil, message end
-  local bytes = #paths * source.height * source.width * source.channels * (source.dtype == "u8" and 1 or 4)
+--- The masks of pictures: root/masks/PATH for each root/PATH, where there is one for every picture; else nil.
+local function mask_paths(root, paths)
+  local masks = {}
+  for i, path in ipairs(paths) do
+    masks[i] = root .. "/masks" .. path:sub(#root + 1)
+    if path:sub(1, #root + 1) ~= root .. "/" or not exists(masks[i]) then return nil end
+  end
+  return masks
+end
+
+--- A set of image files, decoded into memory when that is wanted or small enough. `make_set(source, masks)` makes it of
+-- sources of all pictures and, where there are such, masks; those that bad = "skip" passes over are then left out.
+local function open_pictures(paths, masked_by, options, make_set)
+  local source, bad = core.image_source(paths, {
+    channels = options.channels, size = options.size, max_pixels = options.max_pixels, bad = options.bad,
+  })
+  if not source then return nil, bad end
+  local masks, set, message
+  if masked_by then
+    masks, message = core.image_source(masked_by, {
+      channels = 1, size = options.size, max_pixels = options.max_pixels,
+    })
+    if not masks then return nil, message end
+  end
+  set, message = make_set(source, masks)
+  if not set then return nil, message end
+  set = make.leave_out(set, paths, bad)
+  local bytes = #set * source.height * source.width * source.channels * (source.dtype == "u8" and 1 or 4)
   local in_memory = options.cache
   if in_memory == nil then in_memory = bytes <= MEMORY_FOR_IMAGES end
-  if not in_memory then return source end
-  return source:cache()
+  if not in_memory then return set end
+  return set:cache()
 end
 
 -- -- a folder per class -----------------------------------------------------------------------------------------------
@@ -235,6 +259,8 @@ local function read_folders(root, classes)
   end
   message = message or check_found(root, found)
   if message then return nil, message end
+  found.masks = mask_paths(root, found.paths)
+  if found.masks then found.passed.mask = (found.passed.mask or 1) > 1 and found.passed.mask - 1 or nil end
   warn_of_found(root, found)
   return found
 end
@@ -243,24 +269,28 @@ end
 -- pgm, ppm). What starts with a dot is skipped, other files and masks (masks/, hole_001_mask.png) are counted and said
 -- with texres.warn; a folder without pictures is a class with 0 images. A level above, folders named train, val, test
 -- become the column `split`; their classes are one list. `size` = n or {height, width} resizes all (without it they
--- must be equally large), `channels` = 1 or 3 makes them gray or RGB, `cache` = false decodes them whenever they are
--- read, true keeps them in memory however many they are; `classes` gives the classes and their order. The column
--- `path` holds the paths; tables (`meta`, `groups`) are joined by their own column of that name.
+-- must be equally large), `channels` = 1 or 3 makes them gray or RGB (2 and 4: with alpha), `cache` = false decodes
+-- them whenever they are read, true keeps them in memory however many they are; `classes` gives the classes and their
+-- order. The column `path` holds the paths; tables (`meta`, `groups`) are joined by their own column of that name.
+-- Where textile/masks/ has a picture of the same path for every picture, these are the set's masks.
+--
+-- A picture that can't be read is an error, now or when it is read first. `bad` = "skip" decodes all now and leaves
+-- such pictures out; `set.skipped` lists them, print(set) counts them. `max_pixels` = 2^27 bounds the size of a
+-- picture: a small file may declare a very large one.
 function pictures.folder(options)
-  make.check_options(options, "folder", "path classes meta groups channels size cache")
+  make.check_options(options, "folder", "path classes meta groups channels size cache bad max_pixels")
   local root = make.check_path(options, "folder", "path"):gsub("(.)/+$", "%1")
   local found, message = read_folders(root, options.classes)
   if not found then return nil, message end
-  local source
-  source, message = open_pictures(found.paths, options)
-  if not source then return nil, message end
   local classes, parted = {}, false
   for class in pairs(found.classes) do classes[#classes + 1] = class end
   for _, part in ipairs(found.parts) do parted = parted or part ~= false end
-  return make.set(source, found.names, options, {
-    origin = root, root = root, paths = found.paths, classes = names.sort(classes),
-    columns = { path = found.paths, split = parted and found.parts or nil },
-  })
+  return open_pictures(found.paths, found.masks, options, function(source, masks)
+    return make.set(source, found.names, options, {
+      origin = root, root = root, paths = found.paths, classes = names.sort(classes), masks = masks,
+      columns = { path = found.paths, split = parted and found.parts or nil },
+    })
+  end)
 end
 
 -- -- a table of paths ------------------------------------------------------------------------------------------------
@@ -282,21 +312,21 @@ end
 
 --- Pictures and labels that a CSV file lists: `csv { file = "list.csv" }`. `paths` and `labels` name the columns
 -- where they aren't called path (file, filename, image) and label; paths are relative to `root`, by default the
--- folder of the CSV file. `size`, `channels`, `cache` as in folder.
+-- folder of the CSV file. `size`, `channels`, `cache`, `bad`, `max_pixels` and masks as in folder.
 function pictures.csv(options)
-  make.check_options(options, "csv", "file paths labels classes root groups channels size cache")
+  make.check_options(options, "csv", "file paths labels classes root groups channels size cache bad max_pixels")
   local file = make.check_path(options, "csv", "file")
   local t, message = columns.read(file)
   if not t then return nil, message end
   local root, paths = options.root or file:match "^(.*)/[^/]*$" or "."
   paths, message = read_paths(t, options.paths, root)
   if not paths then return nil, message end
-  local source
-  source, message = open_pictures(paths, options)
-  if not source then return nil, message end
-  return make.set(source, options.labels, { classes = options.classes, groups = options.groups }, {
-    origin = file, root = root, paths = paths, ordered = true, columns = t.columns, text = t.text, lines = t.lines,
-  })
+  return open_pictures(paths, mask_paths(root, paths), options, function(source, masks)
+    return make.set(source, options.labels, { classes = options.classes, groups = options.groups }, {
+      origin = file, root = root, paths = paths, ordered = true, columns = t.columns, text = t.text, lines = t.lines,
+      masks = masks,
+    })
+  end)
 end
 
 return pictures

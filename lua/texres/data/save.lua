@@ -95,27 +95,39 @@ local function unfit(image)
   end
 end
 
+--- Writes image `i` of a source as a PNG; true, or nil and a message.
+local function write_picture(source, at, path, i)
+  local image, message = source:read(at)
+  if not image then return nil, message end
+  local reason = unfit(image)
+  if reason then return nil, ("save_folder: sample %d: %s"):format(i, reason) end
+  local written
+  written, message = core.write_png(path, image)
+  image:free()
+  return written, message
+end
+
 --- Writes every image as folder/CLASS/NUMBER.png, 8 bits, and folder/index.csv with the columns path (from the folder
--- on), label (the class's name) and the metadata. A class whose name can't be a folder's, or that would be taken for a
--- part of a set, has a folder with %XX for what can't stand there (n/a: n%2Fa); readers know it.
+-- on), label (the class's name) and the metadata; masks as folder/masks/CLASS/NUMBER.png. A class whose name can't be a
+-- folder's, or that would be taken for a part of a set, has a folder with %XX for what can't stand there (n/a: n%2Fa);
+-- readers know it.
 -- @tparam string folder is made where it is missing
 -- @return true, or nil and a message
 function Set:save_folder(folder)
   local paths, digits = {}, #tostring(#self)
   for _, class in ipairs(self.classes) do
-    local made, message = core.process.make_folder(folder .. "/" .. names.folder_of(class))
-    if not made then return nil, message end
+    for _, below in ipairs { "/", self.masks and "/masks/" or nil } do
+      local made, message = core.process.make_folder(folder .. below .. names.folder_of(class))
+      if not made then return nil, message end
+    end
   end
-  for i = 1, #self do
+  for i, at in ipairs(self.index) do
     paths[i] = ("%s/%0" .. digits .. "d.png"):format(names.folder_of(self.classes[self.label[i]]), i)
-    local image, message = self:get(i)
-    if not image then return nil, message end
-    local reason = unfit(image)
-    if reason then return nil, ("save_folder: sample %d: %s"):format(i, reason) end
-    local written
-    written, message = core.write_png(folder .. "/" .. paths[i], image)
+    local written, message = write_picture(self.source, at, folder .. "/" .. paths[i], i)
+    if written and self.masks then
+      written, message = write_picture(self.masks, at, folder .. "/masks/" .. paths[i], i)
+    end
     if not written then return nil, message end
-    image:free()
   end
   return write_table(self, folder .. "/index.csv", column_names(self, { "path", "label" }),
     { path = paths, label = class_names(self) })

@@ -16,6 +16,7 @@
 --     group     the column that says which samples belong together (one photograph, one roll), or nil
 --     origin    what the set was opened from, for people
 --     masks     source of masks, in step with `source`, or nil
+--     skipped   list of { path =, message = }: pictures that could not be read when the set was opened (bad = "skip")
 -- @module texres.data.set
 
 local core = require "texres.core"
@@ -26,6 +27,9 @@ local strict = require "texres.strict"
 local Set = strict.class("a set", {}, { "group", "masks", "origin" })
 
 -- -- making sets ----------------------------------------------------------------------------------------------------
+
+--- An integer, also as a float: 4 / 2; else nil.
+local function whole(value) return type(value) == "number" and math.tointeger(value) or nil end
 
 local function count_up(n)
   local list = {}
@@ -61,7 +65,7 @@ end
 
 --- A set from its parts.
 -- @tparam table fields source, labels (list or tensor i64 {n}, from 1), classes; and, where there are such, index
--- (positions in the source, default all), meta (columns), group, origin, masks
+-- (positions in the source, default all), meta (columns), group, origin, masks, skipped
 function Set.new(fields)
   local index = as_list(fields.index) or count_up(#fields.source)
   local label = as_list(fields.labels)
@@ -74,10 +78,23 @@ function Set.new(fields)
   if fields.group and not (fields.meta and fields.meta[fields.group]) then
     raise("Set: there is no column '%s' to group by", fields.group)
   end
+  if fields.masks and #fields.masks ~= #fields.source then
+    raise("Set: %d masks for %d images", #fields.masks, #fields.source)
+  end
   return setmetatable({
     source = fields.source, index = index, label = label, classes = fields.classes, meta = fields.meta or {},
-    group = fields.group, origin = fields.origin, masks = fields.masks,
+    group = fields.group, origin = fields.origin, masks = fields.masks, skipped = fields.skipped or {},
   }, Set)
+end
+
+--- A set that differs from this one in the fields given; whatever a set holds goes along.
+local function derive(self, changed)
+  local fields = {
+    source = self.source, index = self.index, labels = self.label, classes = self.classes, meta = self.meta,
+    group = self.group, origin = self.origin, masks = self.masks, skipped = self.skipped,
+  }
+  for name, value in pairs(changed) do fields[name] = value end
+  return Set.new(fields)
 end
 
 local function pick(column, positions)
@@ -88,18 +105,16 @@ end
 
 --- The samples at `positions` of this set (a list or tensor, from 1; a position may come twice), in that order.
 function Set:subset(positions)
-  positions = as_list(positions)
-  for _, position in ipairs(positions) do
-    if math.type(position) ~= "integer" or position < 1 or position > #self.index then
+  local at, meta, list = {}, {}, as_list(positions)
+  if type(list) ~= "table" then raise("subset: a list of samples is expected, got %s", list) end
+  for i, position in ipairs(list) do
+    at[i] = whole(position)
+    if not at[i] or at[i] < 1 or at[i] > #self.index then
       raise("subset: sample %s: the set has 1..%d", position, #self.index)
     end
   end
-  local meta = {}
-  for name, column in pairs(self.meta) do meta[name] = pick(column, positions) end
-  return Set.new {
-    source = self.source, index = pick(self.index, positions), labels = pick(self.label, positions),
-    classes = self.classes, meta = meta, group = self.group, origin = self.origin, masks = self.masks,
-  }
+  for name, column in pairs(self.meta) do meta[name] = pick(column, at) end
+  return derive(self, { index = pick(self.index, at), labels = pick(self.label, at), meta = meta })
 end
 
 --- All samples in another order, a function of `seed` (an integer, 0). Training shuffles by itself: loader{shuffle=}.
@@ -117,22 +132,50 @@ function Set:filter(wanted)
   return self:subset(positions)
 end
 
---- This set with other images: `change(image, label, row)` returns a tensor {H,W} or {H,W,C}, all of one size, and
--- may return another label. The new images are computed now and held in memory as f32.
+--- Puts image i of n that a function has made into `all`, which the first one makes; returns it.
+local function put(all, image, i, n, what)
+  if not core.is_tensor(image) then raise("map: the function must return a tensor as %s, got %s", what, type(image)) end
+  if image:dim() == 2 then image = image:unsqueeze(3) end
+  local shape = image:shape()
+  all = all or core.zeros({ n, table.unpack(shape) }, { dtype = image.dtype })
+  local first = all:shape()
+  local same = #shape == 3 and image.dtype == all.dtype
+  for d = 1, 3 do same = same and shape[d] == first[d + 1] end
+  if not same then
+    raise("map: the %s of sample %d is %s {%s}, that of sample 1 %s {%s}", what, i, image.dtype,
+      table.concat(shape, ","), all.dtype, table.concat(first, ",", 2))
+  end
+  all[i]:copy_from(image)
+  return all
+end
+
+--- This set with other images: `change(image, label, row, mask)` returns a tensor {H,W} or {H,W,C}, all of one size and
+-- type; it may return another label after it, and, of a set with masks, another mask {H,W} or {H,W,C}: it must where
+-- the size changes. The new images are computed now and held in memory.
 function Set:map(change)
-  local images, labels = {}, {}
-  for i = 1, #self do
+  local n, labels, images, masks = #self, {}
+  for i = 1, n do
     local image, label, row = self:get(i)
     if not image then return nil, label end
-    local changed, other = change(image, label, row)
-    if not core.is_tensor(changed) then raise("map: the function must return a tensor, got %s", type(changed)) end
-    images[i], labels[i] = changed:dim() == 2 and changed:unsqueeze(3) or changed, other or label
+    local mask, message
+    if self.masks then
+      mask, message = self.masks:read(self.index[i])
+      if not mask then return nil, message end
+    end
+    local changed, other, moved = change(image, label, row, mask)
+    images, labels[i] = put(images, changed, i, n, "image"), other or label
+    if mask and not moved and (images:size(2) ~= mask:size(1) or images:size(3) ~= mask:size(2)) then
+      raise("map: the images are %dx%d now, their masks %dx%d: return the mask too, after the label", images:size(2),
+        images:size(3), mask:size(1), mask:size(2))
+    end
+    masks = mask and put(masks, moved or mask, i, n, "mask")
   end
-  if #images == 0 then return self:subset {} end
-  return Set.new {
-    source = core.source(core.stack(images, 1)), labels = labels, classes = self.classes, meta = self.meta,
-    group = self.group, origin = self.origin,
-  }
+  if n == 0 then return self:subset {} end
+  local source, message = core.source(images)
+  if not source then return nil, "map: " .. message end
+  return derive(self, {
+    source = source, index = count_up(n), labels = labels, masks = masks and core.source(masks, 1),
+  })
 end
 
 local function same_list(a, b)
@@ -144,15 +187,20 @@ local function same_list(a, b)
 end
 
 --- The samples of this set, then those of the others, which have the same classes and images of the same size.
--- Columns that a set lacks are filled with false.
+-- Columns that a set lacks are filled with false. Either all sets have masks or none (`set.masks = nil` lets them go).
 function Set:concat(...)
-  local sets, sources, columns = { self, ... }, {}, {}
+  local sets, sources, masks, skipped, columns = { self, ... }, {}, {}, {}, {}
   for s, set in ipairs(sets) do
     if not same_list(set.classes, self.classes) then
       raise("concat: the classes of set %d are %s, of set 1 %s", s, table.concat(set.classes, ", "),
         table.concat(self.classes, ", "))
     end
-    sources[s] = set.source
+    if (set.masks ~= nil) ~= (self.masks ~= nil) then
+      raise("concat: set %d has %s, set 1 %s; set.masks = nil lets masks go", s, set.masks and "masks" or "no masks",
+        self.masks and "has some" or "has none")
+    end
+    sources[s], masks[s] = set.source, set.masks
+    table.move(set.skipped, 1, #set.skipped, #skipped + 1, skipped)
     for name in pairs(set.meta) do columns[name] = {} end
   end
   local index, labels, before = {}, {}, 0
@@ -163,10 +211,10 @@ function Set:concat(...)
     end
     before = before + #sources[s]
   end
-  return Set.new {
-    source = core.concat_sources(sources), index = index, labels = labels, classes = self.classes, meta = columns,
-    group = self.group, origin = self.origin,
-  }
+  return derive(self, {
+    source = core.concat_sources(sources), index = index, labels = labels, meta = columns,
+    masks = masks[1] and core.concat_sources(masks), skipped = skipped,
+  })
 end
 
 --- This set with its classes renamed or joined, e.g. `set:relabel { good = "good", ["*"] = "defect" }`.
@@ -189,20 +237,19 @@ function Set:relabel(names)
     for _, name in ipairs(self.classes) do number_of(rename(name)) end -- in the order of the old ones
   end
   for i = 1, #self do labels[i] = number_of(rename(self.classes[self.label[i]], self:row(i))) end
-  return Set.new {
-    source = self.source, index = self.index, labels = labels, classes = classes, meta = self.meta, group = self.group,
-    origin = self.origin, masks = self.masks,
-  }
+  return derive(self, { labels = labels, classes = classes })
 end
 
 --- This set with its images in memory, decoded once: as u8 where the source is u8, else f32.
 function Set:cache()
   local source, message = self.source:cache(self.index)
   if not source then return nil, message end
-  return Set.new {
-    source = source, labels = self.label, classes = self.classes, meta = self.meta, group = self.group,
-    origin = self.origin,
-  }
+  local masks
+  if self.masks then
+    masks, message = self.masks:cache(self.index)
+    if not masks then return nil, message end
+  end
+  return derive(self, { source = source, index = count_up(#self), masks = masks })
 end
 
 -- -- looking at samples ---------------------------------------------------------------------------------------------
@@ -219,9 +266,9 @@ end
 --- Sample i (from 1, negative from the end): image f32 {H,W,C}, 0..1 where pixels are integers in the file; its
 -- label, its metadata; or nil and a message when the image can't be decoded.
 function Set:get(i)
-  local n = #self
-  local at = math.type(i) == "integer" and i < 0 and n + 1 + i or i
-  if math.type(at) ~= "integer" or at < 1 or at > n then raise("get: sample %s: the set has 1..%d", i, n) end
+  local n, at = #self, whole(i)
+  if at and at < 0 then at = n + 1 + at end
+  if not at or at < 1 or at > n then raise("get: sample %s: the set has 1..%d", i, n) end
   local image, message = self.source:read(self.index[at])
   if not image then return nil, message end
   return image, self.label[at], self:row(at)
@@ -230,10 +277,12 @@ end
 --- A batch f32 {n,H,W,C}: of all samples, of samples first..last, or of a list of samples.
 function Set:images(first, last)
   local positions = self.index
-  if math.type(first) == "integer" then
+  if type(first) == "number" then
     last = last or first
-    if first < 1 or last > #self then raise("images: samples %d..%d: the set has 1..%d", first, last, #self) end
-    positions = table.move(self.index, first, last, 1, {})
+    if not whole(first) or not whole(last) or first < 1 or last > #self then
+      raise("images: samples %s..%s: the set has 1..%d", first, last, #self)
+    end
+    positions = table.move(self.index, whole(first), whole(last), 1, {})
   elseif first then
     positions = self:subset(first).index
   end
@@ -265,7 +314,8 @@ end
 
 function Set:__tostring()
   local s = self.source
-  return ("%d images %dx%dx%d %s, %d classes"):format(#self, s.height, s.width, s.channels, s.dtype, #self.classes)
+  return ("%d images %dx%dx%d %s, %d classes%s"):format(#self, s.height, s.width, s.channels, s.dtype, #self.classes,
+    #self.skipped > 0 and (", %d skipped"):format(#self.skipped) or "")
 end
 
 local function numbers(values)
@@ -286,6 +336,9 @@ function Set:describe()
   plain.sort(columns)
   if #columns > 0 then lines[#lines + 1] = "  columns  " .. table.concat(columns, ", ") end
   if self.group then lines[#lines + 1] = "  group    " .. self.group end
+  for i, bad in ipairs(self.skipped) do
+    lines[#lines + 1] = ("  %-8s %s"):format(i == 1 and "skipped" or "", bad.message)
+  end
   if #self > 0 then
     local statistics, message = self:statistics()
     lines[#lines + 1] = "  mean     " .. (statistics and numbers(statistics.mean) or message)
@@ -296,14 +349,19 @@ end
 
 -- -- files ----------------------------------------------------------------------------------------------------------
 
---- Writes images {n,H,W,C} (u8 where the source is u8, else f32) and labels i64 {n} (from 0, as in every such file)
--- as .npy; true, or nil and a message.
-function Set:save_npy(images_path, labels_path)
+--- Writes images {n,H,W,C} (u8 where pixels are 0..255 divided by 255, else f32: what a reader takes for the same
+-- pixels), labels i64 {n} (from 0, as in every such file) and masks {n,H,W,1} as .npy, each where a path is given;
+-- true, or nil and a message.
+function Set:save_npy(images_path, labels_path, masks_path)
+  if masks_path and not self.masks then raise "save_npy: the set has no masks" end
   local ok, message = self.source:save_npy(self.index, images_path)
-  if not (ok and labels_path) then return ok, message end
-  local from_zero = {}
-  for i, label in ipairs(self.label) do from_zero[i] = label - 1 end
-  return core.save_npy(labels_path, core.tensor(from_zero, { dtype = "i64" }))
+  if ok and labels_path then
+    local from_zero = {}
+    for i, label in ipairs(self.label) do from_zero[i] = label - 1 end
+    ok, message = core.save_npy(labels_path, core.tensor(from_zero, { dtype = "i64" }))
+  end
+  if ok and masks_path then return self.masks:save_npy(self.index, masks_path) end
+  return ok, message
 end
 
 return Set
