@@ -215,6 +215,35 @@ describe("requires_grad", function()
   end)
 end)
 
+describe("an error object", function()
+  local function fails_with(object)
+    local f = tr.Function {
+      forward = function(_, t) return t * 2 end,
+      backward = function() error(object) end,
+    }
+    local y = f(leaf { 1 })
+    local ok, got = pcall(y.backward, y)
+    assert.is_false(ok)
+    assert.is_true(tr.grad_enabled())
+    return got
+  end
+
+  it("of a backward in Lua passes unchanged", function()
+    local odd = setmetatable({}, { __tostring = function() error "no text" end })
+    for _, object in ipairs { { code = 7 }, odd, print, io.stdout } do assert.equal(object, fails_with(object)) end
+    assert.matches("texres.Function: backward failed: .*boom", fails_with "boom")
+    assert.matches("texres.Function: backward failed: nil", fails_with(nil), 1, true)
+    assert.matches("backward: this tensor", select(2, pcall(function() tr.ones(1):backward() end)), 1, true)
+  end)
+
+  it("of a function inside no_grad passes unchanged", function()
+    local object = { code = 7 }
+    assert.equal(object, select(2, pcall(tr.no_grad, error, object)))
+    assert.equal(object, select(2, pcall(tr.enable_grad, error, object)))
+    assert.is_true(tr.grad_enabled())
+  end)
+end)
+
 describe("no_grad in coroutines", function()
   local x = leaf { 1, 2 }
   local function recorded() return (x * 2).requires_grad end

@@ -3,6 +3,16 @@
 #include "base/memory.h"
 #include "lua/binding.h"
 
+/* Registry key: what a backward in Lua raised, where that is no text; else false. It passes through as it is. */
+static const char raised;
+
+static int raise_from_backward(lua_State *L, tx_status status) {
+  lua_rawgetp(L, LUA_REGISTRYINDEX, &raised);
+  lua_pushboolean(L, false);
+  lua_rawsetp(L, LUA_REGISTRYINDEX, &raised);
+  return lua_toboolean(L, -1) ? lua_error(L) : tx_raise(L, status);
+}
+
 /* t:backward([gradient]): adds to the .grad of every leaf that requires one; frees the graph. */
 static int l_backward(lua_State *L) {
   tx_tensor *t = tx_check_tensor(L, 1);
@@ -11,7 +21,7 @@ static int l_backward(lua_State *L) {
   tx_pace_collector(L);
   tx_watch_interrupt(L);
   tx_status status = tx_backward(t, gradient);
-  if (status != TX_OK) return tx_raise(L, status);
+  if (status != TX_OK) return raise_from_backward(L, status);
   tx_check_interrupt(L);
   return 0;
 }
@@ -163,8 +173,13 @@ static tx_status run_function(void *context, int n_out, tx_tensor *const *dout, 
   int failure = lua_pcall(f->L, 1, 0, 0);
   tx_set_grad_enabled(false); /* as it was: this is inside tx_backward */
   if (failure == LUA_OK) return TX_OK;
-  tx_fail(TX_EINVAL, "texres.Function: backward failed: %s", luaL_tolstring(f->L, -1, NULL));
-  lua_pop(f->L, 2);
+  const char *text = lua_tostring(f->L, -1);
+  tx_fail(TX_EINVAL, "texres.Function: backward failed: %s", text != NULL ? text : luaL_typename(f->L, -1));
+  if (text != NULL) {
+    lua_pop(f->L, 1);
+  } else {
+    lua_rawsetp(f->L, LUA_REGISTRYINDEX, &raised);
+  }
   return TX_EINVAL;
 }
 
@@ -214,6 +229,8 @@ static const luaL_Reg functions[] = {{"no_grad", l_no_grad},
 static const luaL_Reg scope_meta[] = {{"__gc", l_close_grad_scope}, {"__close", l_close_grad_scope}, {NULL, NULL}};
 
 void tx_lua_open_autograd(lua_State *L) {
+  lua_pushboolean(L, false);
+  lua_rawsetp(L, LUA_REGISTRYINDEX, &raised);
   luaL_newmetatable(L, GRAD_SCOPE_TYPE);
   luaL_setfuncs(L, scope_meta, 0);
   lua_pop(L, 1);
