@@ -413,6 +413,9 @@ describe("what a dtype can hold", function()
     for _, range in ipairs { { 250, 300 }, { -1, 5 } } do
       assert.error_matches(function() tr.randint(range[1], range[2], { 4 }, { dtype = "u8" }) end, "does not fit u8")
     end
+    assert.same({ 1 << 24 }, tr.randint(1 << 24, 1 << 24, { 1 }, { dtype = "f32" }):to("i64"):totable())
+    assert.error_matches(function() tr.randint(0, (1 << 24) + 1, { 4 }, { dtype = "f32" }) end, "f32 does not have")
+    assert.error_matches(function() tr.randint(-big, 0, { 4 }, { dtype = "f64" }) end, "f64 does not have every")
     assert.error_matches(function() tr.zeros(2):uniform(0, 1e300) end, "uniform: 1e%+300 does not fit f32")
     assert.error_matches(function() tr.zeros(2):normal(1e300, 1) end, "normal: 1e%+300 does not fit f32")
     for _, bad in ipairs { { nan, 1 }, { 0, -1 }, { 0, inf } } do

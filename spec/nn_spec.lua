@@ -114,6 +114,12 @@ describe("a module", function()
 end)
 
 describe("state", function()
+  it("is not loaded into elements that share memory", function()
+    local layer = nn.Linear(3, 2)
+    layer.weight = tr.zeros(1, 2):expand(3, 2)
+    assert.error_matches(function() layer:load_state_dict(nn.Linear(3, 2):state_dict()) end, "was expanded")
+  end)
+
   local function network()
     return nn.Sequential { { conv = nn.Conv2d(1, 2, 3, { bias = false }) }, { norm = nn.BatchNorm(2) }, nn.ReLU() }
   end

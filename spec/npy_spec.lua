@@ -19,6 +19,12 @@ local function array(descr, shape, data, fortran, version)
 end
 
 describe("load_npy", function()
+  it("refuses options that it does not know", function()
+    assert.error_matches(function() tr.load_npy("x.npy", { mmpa = true }) end,
+      "load_npy: unknown option 'mmpa'; there are mmap")
+    assert.error_matches(function() tr.load_npy("x.npy", true) end, "load_npy: options are a table, got true")
+  end)
+
   local integers = { "b", "h", "i4", "i8", "B", "H", "I4", "I8" }
 
   it("reads every integer type in both byte orders", function()

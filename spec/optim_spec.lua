@@ -113,6 +113,40 @@ describe("optimizers", function()
   end)
 end)
 
+describe("a step", function()
+  it("refuses parameters and state whose elements share memory, and changes nothing", function()
+    local core = require "texres.core"
+    local shared = tr.zeros(1, 3):expand(2, 3)
+    shared.requires_grad = true
+    shared.grad = tr.ones(2, 3)
+    for _, class in ipairs { optim.SGD, optim.Adam } do
+      local optimizer = class({ shared }, { lr = 1 })
+      assert.error_matches(function() optimizer:step() end, "_step: this tensor {2,3} was expanded")
+    end
+    assert.equal(0, shared:detach():sum():item())
+    local p = tr.zeros(2, 3)
+    p.grad = tr.ones(2, 3)
+    local state = tr.zeros(1, 3):expand(2, 3)
+    local function steps()
+      return function() core.optimizer.sgd_step({ p }, { state }, { lr = 1, momentum = 0.5, first = true }) end,
+        function() core.optimizer.adam_step({ p }, { tr.zeros(2, 3) }, { state }, { lr = 1 }) end
+    end
+    for _, step in ipairs { steps() } do assert.error_matches(step, "was expanded") end
+    assert.error_matches(function() core.optimizer.adam_step({ p }, {}, {}, {}) end,
+      "adam_step: 1 parameters, but argument 2 has 0 tensors")
+    assert.error_matches(function() core.optimizer.adam_step({ p }, 5, 5, {}) end, "adam_step: .* be a list, got 5")
+    assert.equal(0, p:sum():item())
+  end)
+
+  it("follows a gradient that was spread over the elements", function()
+    local p = tr.zeros(3, { requires_grad = true })
+    p:sum():backward()
+    local norm = optim.clip_grad_norm({ p }, 1)
+    assert.is_true(math.abs(norm - math.sqrt(3)) < 1e-6)
+    assert.is_true(tr.allclose(p.grad, tr.full({ 3 }, 1 / math.sqrt(3))))
+  end)
+end)
+
 describe("schedules", function()
   local schedule = optim.schedule
 

@@ -238,6 +238,11 @@ describe("read_csv", function()
 end)
 
 describe("load_image", function()
+  it("refuses options that it does not know", function()
+    assert.error_matches(function() tr.load_image("x.png", { sise = 3 }) end,
+      "load_image: unknown option 'sise'; there are channels, size, max_pixels")
+  end)
+
   local gray, rgb = {}, {}
   for y = 0, 4 do
     gray[y + 1], rgb[y + 1] = {}, {}

@@ -24,5 +24,8 @@ const tx_op tx_op_mul = {
     .where = TX_AS_METHOD | TX_AS_FUNCTION | TX_INPUT_NUMBERS,
     .forward = forward,
     .backward = backward,
-    .doc = "mul(a, b): a * b, elementwise with broadcasting; either may be a number.",
+    .doc =
+        "mul(a, b): a * b, elementwise with broadcasting; either may be a number, which the dtype of the other must be "
+        "able to "
+        "hold (a fraction makes integers f32). Results of integers that do not fit wrap around, as in Lua.",
 };

@@ -18,6 +18,7 @@ static int64_t check_size(lua_State *L, int at, const char *operation) {
 
 /* {channels = 1 to 4, size = n or {height, width}, max_pixels =} at `arg` */
 static tx_image_options check_image_options(lua_State *L, int arg, const char *operation) {
+  tx_check_options(L, arg, operation, "channels size max_pixels");
   tx_image_options o = {.channels = tx_option_int(L, arg, operation, "channels", 0)};
   if (o.channels < 0 || o.channels > 4) {
     tx_error(L, "%s: channels is %lld: 1 (gray), 2 (gray, alpha), 3 (RGB), 4 (RGB, alpha) are possible", operation,

@@ -178,6 +178,7 @@ static tx_tensor *push_masks(lua_State *L, int arg, const tx_tensor *images) {
  * also these, moved and mixed as the images are. */
 static int l_augment_apply(lua_State *L) {
   const tx_augment *augment = luaL_checkudata(L, 1, AUGMENT_TYPE);
+  tx_check_options(L, 3, "augment", "seed epoch masks");
   lua_settop(L, 3);
   uint64_t seed = (uint64_t)tx_option_int(L, 3, "augment", "seed", 0);
   uint64_t epoch = (uint64_t)tx_option_int(L, 3, "augment", "epoch", 1);

@@ -8,6 +8,7 @@
 /* load_npy(path, {mmap=false}) -> tensor | nil, message */
 static int l_load_npy(lua_State *L) {
   const char *path = luaL_checkstring(L, 1);
+  tx_check_options(L, 2, "load_npy", "mmap");
   bool mapped = tx_option_bool(L, 2, "load_npy", "mmap", false);
   tx_tensor *t = NULL;
   tx_watch_interrupt(L);

@@ -48,17 +48,21 @@ static void update_piece(void *context, int64_t block, int worker) {
   s->update(s->factors, r->column[0]->dtype, p->n, column);
 }
 
+/* What messages call a column. */
+static const char *const columns[COLUMNS] = {"memory", "gradient", "state", "state"};
+
 static tx_status check_row(const char *operation, int64_t number, const row *r) {
   const tx_tensor *p = r->column[0];
   for (int i = 0; i < COLUMNS; i++) {
     const tx_tensor *t = r->column[i];
     if (t == NULL) continue;
+    if (i != 1 && tx_elements_apart(t) != TX_OK) return tx_fail_by(TX_EINVAL, operation);
     bool fits =
         tx_same_shape(p, t) && p->dtype == t->dtype && tx_dtype_is_float(t->dtype) && (i == 1 || tx_is_contiguous(t));
     if (fits) continue;
     return tx_fail(TX_EINVAL, "%s: parameter %lld is %s of %s, its %s is %s of %s%s", operation, (long long)number + 1,
-                   tx_shape_of(p), tx_dtype_name(p->dtype), i == 1 ? "gradient" : "state", tx_shape_of(t),
-                   tx_dtype_name(t->dtype), tx_is_contiguous(t) ? "" : ", not contiguous");
+                   tx_shape_of(p), tx_dtype_name(p->dtype), columns[i], tx_shape_of(t), tx_dtype_name(t->dtype),
+                   tx_is_contiguous(t) ? "" : ", not contiguous");
   }
   return TX_OK;
 }

@@ -203,6 +203,12 @@ tx_status tx_fill_bernoulli(tx_tensor *t, tx_key key, double p, double value) {
 
 tx_status tx_fill_integers(tx_tensor *t, tx_key key, int64_t low, int64_t high) {
   if (low > high) return tx_fail(TX_EINVAL, "randint: no integers from %lld to %lld", (long long)low, (long long)high);
+  const int64_t exact =
+      t->dtype == TX_F32 ? INT64_C(1) << 24 : INT64_C(1) << 53; /* up to here a float has every integer */
+  if (tx_dtype_is_float(t->dtype) && (low < -exact || high > exact)) {
+    return tx_fail(TX_EINVAL, "randint: %s does not have every integer from %lld to %lld", tx_dtype_name(t->dtype),
+                   (long long)low, (long long)high);
+  }
   TX_TRY(tx_holds(t->dtype, tx_integer(low)));
   TX_TRY(tx_holds(t->dtype, tx_integer(high)));
   integers p = {low, (uint64_t)high - (uint64_t)low + 1};
