@@ -10,7 +10,7 @@
 
 local core = require "texres.core"
 local plain = require "texres.plain"
-local columns = require "texres.data.columns"
+local cells = require "texres.data.cells"
 local layout = require "texres.data.layout"
 local make = require "texres.data.make"
 local raise = require "texres.raise"
@@ -129,7 +129,7 @@ local function read_groups(pieces, counts)
       classes[#classes + 1], split[#split + 1], angles[#angles + 1] = piece.class, piece.part, piece.angle
     end
   end
-  return classes[1] and classes, { split = split[1] and split, angle = angles[1] and columns.typed(angles) }
+  return classes[1] and classes, { split = split[1] and split, angle = angles[1] and (cells.typed(angles)) }
 end
 
 --- A set of the pieces of a file (see texres.data.layout). open(array) gives a source of images, load(array) a tensor.

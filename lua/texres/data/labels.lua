@@ -12,6 +12,7 @@
 local core = require "texres.core"
 local plain = require "texres.plain"
 local columns = require "texres.data.columns"
+local join = require "texres.data.join"
 local names = require "texres.data.names"
 local raise = require "texres.raise"
 
@@ -62,7 +63,7 @@ end
 
 --- From a CSV file, "train64.csv" or "train64.csv:column", whose columns are added to `all`.
 local function from_csv(path, column, all, samples)
-  local t, message = columns.open(path, samples)
+  local t, message = join.open(path, samples)
   message = not t and message or t and columns.add(all, t)
   if message then return nil, message end
   local own = { columns = t.columns, from = {} }
@@ -77,7 +78,7 @@ end
 --- From a text: a file, or a column's name.
 local function from_text(text, all, samples, members)
   if text:lower():find "%.npy$" then
-    local path = columns.locate(text, samples)
+    local path = join.locate(text, samples)
     local t, message = core.load_npy(path)
     if not t then return nil, message end
     return from_tensor(t, 0, path)
@@ -208,7 +209,7 @@ end
 -- @param from path of an .npy or CSV file ("train64.csv" or "train64.csv:column"); the name of a column; { stored =
 -- tensor, path = }, which a file held; a list or tensor of the user; or nil: a column that is known
 -- @param all the columns that are known (see texres.data.columns), to which those of a CSV file are added
--- @param samples see texres.data.columns; members: names of the arrays of the file, for messages
+-- @param samples see texres.data.join; members: names of the arrays of the file, for messages
 -- @param classes list of names, or nil
 -- @param origin where the images come from, for messages
 -- @return labels, classes | nil, message

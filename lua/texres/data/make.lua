@@ -1,6 +1,7 @@
 --- What all readers share: options, and a set made from a source and what the options say about it.
 
 local columns = require "texres.data.columns"
+local join = require "texres.data.join"
 local find_labels = require "texres.data.labels"
 local raise = require "texres.raise"
 local Set = require "texres.data.set"
@@ -36,7 +37,7 @@ local function find_group(groups, all, samples)
   if not column or all.columns[groups] then
     column = groups
   else
-    local t, message = columns.open(path, samples)
+    local t, message = join.open(path, samples)
     message = not t and message or t and columns.add(all, t)
     if message then return nil, message end
   end
@@ -63,7 +64,7 @@ end
 -- @param labels see texres.data.labels
 -- @param options meta (a CSV file or a table of columns), groups, classes
 -- @param about what the reader knows: origin (for people); columns that it made itself; classes, which folders name;
--- masks (a source); paths, ordered, root, members (see texres.data.columns and labels)
+-- masks (a source); paths, ordered, root, members (see texres.data.join and labels)
 -- @return Set | nil, message
 function make.set(source, labels, options, about)
   local samples = {
@@ -73,7 +74,7 @@ function make.set(source, labels, options, about)
   local all = { columns = {}, from = {} }
   local known = about.columns or {}
   columns.add(all, { where = origin, columns = known, text = about.text or known, lines = about.lines })
-  local t, message = columns.open(options.meta or {}, samples)
+  local t, message = join.open(options.meta or {}, samples)
   message = not t and message or t and columns.add(all, t)
   if message then return nil, message end
   local classes, group

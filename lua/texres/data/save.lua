@@ -5,6 +5,7 @@
 local core = require "texres.core"
 local plain = require "texres.plain"
 local files = require "texres.files"
+local cells = require "texres.data.cells"
 local columns = require "texres.data.columns"
 local names = require "texres.data.names"
 local Set = require "texres.data.set"
@@ -31,7 +32,7 @@ local function needs_marks(values, count)
   local any = false
   for i = 1, count do
     if type(values[i]) == "string" and values[i] ~= "" then
-      if not columns.is_number(values[i]) then return false end
+      if not cells.is_number(values[i]) then return false end
       any = true
     end
   end
@@ -54,13 +55,13 @@ local function write_table(set, path, titles, own)
   local lists, marks, heads, lines = {}, {}, {}, {}
   for c, title in ipairs(titles) do
     lists[c] = spell_booleans(own[title] or set.meta[title], #set)
-    marks[c], heads[c] = needs_marks(lists[c], #set), columns.cell(title)
+    marks[c], heads[c] = needs_marks(lists[c], #set), cells.write(title)
   end
   lines[1] = table.concat(heads, ",")
   for i = 1, #set do
-    local cells = {}
-    for c, list in ipairs(lists) do cells[c] = columns.cell(list[i], marks[c]) end
-    lines[i + 1] = table.concat(cells, ",")
+    local row = {}
+    for c, list in ipairs(lists) do row[c] = cells.write(list[i], marks[c]) end
+    lines[i + 1] = table.concat(row, ",")
   end
   return files.write(path, table.concat(lines, "\n") .. "\n")
 end
