@@ -17,14 +17,14 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     tx_tensor *t;
     tx_source *source;
     if (tx_shape_numel("fuzz", d->dims, d->shape, &numel) == TX_OK && numel < 1 << 22) {
-      status = tx_hdf5_load(path, d->path, &t);
+      status = tx_hdf5_load(path, d->path, 0, &t);
       if (status != TX_OK) {
         fuzz_check_failure(status);
       } else {
         fuzz_read_tensor(t);
       }
     }
-    status = tx_hdf5_source(path, d->path, 0, &source);
+    status = tx_hdf5_source(path, d->path, 0, 0, &source);
     if (status != TX_OK) {
       fuzz_check_failure(status);
     } else {

@@ -121,6 +121,42 @@ describe("npz", function()
   end)
 end)
 
+describe("npz with members that are no arrays of numbers", function()
+  local path = fixtures .. "members.npz"
+
+  it("reads the others, and says why not these", function()
+    local tensors, types, reasons = tr.load_npz(path)
+    assert.same({ 6, 5, 4 }, tensors.X:shape())
+    assert.equal("u1", types.X)
+    assert.same({ 0, 1, 2, 0, 1, 2 }, tensors.Y:totable())
+    for name, reason in pairs { names = "text has no tensor type", objects = "Python objects are not read",
+      records = "structured element types", README = "not an .npy file" } do
+      assert.is_nil(tensors[name])
+      assert.matches(reason, reasons[name], 1, true)
+      local none, message = tr.load_npz(path, name)
+      assert.is_nil(none)
+      assert.matches(path .. ": " .. name .. ": ", message, 1, true)
+      assert.matches(reason, message, 1, true)
+    end
+    assert.equal(6, tr.load_npz(path, "X"):size(1))
+    check_pattern(assert(tr.data.npz { file = path }))
+    local none, message = tr.data.npz { file = path, labels = "names" }
+    assert.is_nil(none)
+    assert.matches("names: element type '<U1' is not supported", message, 1, true)
+  end)
+
+  it("unpacks no more than it may", function()
+    local none, message = tr.load_npz(fixtures .. "bomb.npz")
+    assert.is_nil(none)
+    assert.matches("bomb.npz: unpacked it has 1677734400 bytes, at most 1073741824", message, 1, true)
+    assert.is_not_nil(tr.load_npz(fixtures .. "bomb.npz", "x"))
+    assert.is_nil((tr.load_npz(fixtures .. "bomb.npz", "x", { max_bytes = 1 << 24 })))
+    assert.is_not_nil(tr.load_npz(fixtures .. "stored.npz", { max_bytes = 1000 }))
+    assert.is_nil((tr.load_npz(fixtures .. "stored.npz", { max_bytes = 100 })))
+    assert.is_nil((tr.data.npz { file = fixtures .. "stored.npz", max_bytes = 100 }))
+  end)
+end)
+
 describe("HDF5", function()
   local list, absent = tr.hdf5_datasets(fixtures .. "chunked.h5")
   if not list then
@@ -170,6 +206,59 @@ describe("HDF5", function()
     local set, message = tr.data.hdf5 { file = fixtures .. "huge.h5" }
     assert.is_nil(set)
     assert.matches("huge.h5: .* larger than memory", message)
+  end)
+
+  it("follows links that lead back, once", function()
+    local names = {}
+    for i, dataset in ipairs(assert(tr.hdf5_datasets(fixtures .. "links.h5"))) do names[i] = dataset.name end
+    assert.same({ "/a/images", "/a/labels" }, names)
+    check_pattern(assert(tr.data.open(fixtures .. "links.h5")))
+  end)
+
+  it("reads nothing that lies in other files", function()
+    local path = fixtures .. "outside.h5"
+    for name, reason in pairs { storage = "'storage' lies in other files", virtual = "'virtual' lies in other files",
+      link = "link: there is no dataset", ["group/images"] = "group/images: there is no dataset" } do
+      for _, read in ipairs { tr.load_hdf5, require("texres.core").hdf5_source } do
+        local none, message = read(path, name)
+        assert.is_nil(none)
+        assert.matches(path .. ": ", message, 1, true)
+        assert.matches(reason, message, 1, true)
+      end
+    end
+    for _, dataset in ipairs(assert(tr.hdf5_datasets(path))) do assert.is_nil(dataset.name:find "link") end
+    assert.is_not_nil(tr.load_hdf5(path, "inside"))
+  end)
+
+  it("unpacks no more than it may", function()
+    local path = fixtures .. "zeros.h5"
+    local none, message = tr.load_hdf5(path, "images")
+    assert.is_nil(none)
+    assert.matches(path .. ": images: unpacked it has 2147483648 bytes, at most 1073741824 are made of this file; "
+      .. "max_bytes raises that", message, 1, true)
+    none, message = tr.data.hdf5 { file = path, labels = { 1 }, cache = true }
+    assert.is_nil(none)
+    assert.matches("max_bytes raises that", message, 1, true)
+    assert.equal(2 ^ 19, #assert(require("texres.core").hdf5_source(path, "images")), "images one by one may be many")
+    path = fixtures .. "chunked.h5"
+    for limit, fits in pairs { [119] = false, [120] = true } do
+      assert.equal(fits, tr.load_hdf5(path, "images", { max_bytes = limit }) ~= nil)
+      assert.equal(fits, tr.data.hdf5 { file = path, cache = true, max_bytes = limit } ~= nil)
+    end
+    assert.error_matches(function() tr.load_hdf5(path, "images", { max_byte = 1 }) end, "unknown option 'max_byte'")
+    assert.error_matches(function() tr.load_hdf5(path, "images", { max_bytes = -1 }) end, "max_bytes is %-1")
+  end)
+
+  it("says when another process has the file", function()
+    local none, message = tr.load_hdf5(fixtures .. "marked.h5", "images")
+    assert.is_nil(none)
+    assert.matches("marked.h5: it is marked as open for writing", message, 1, true)
+    if not support.run { "flock", "--version" } then return end
+    local path = support.write_file(folder .. "/locked.h5", support.read_file(fixtures .. "plain.h5"))
+    local read = ("print(require('texres').load_hdf5('%s', 'x'))"):format(path)
+    local _, output = support.run({ "flock", "-x", path, support.lua, "-e", read },
+      { env = { HDF5_USE_FILE_LOCKING = "TRUE" } })
+    assert.matches("another process has it open for writing", output, 1, true)
   end)
 
   it("refuses what is no HDF5 file", function()

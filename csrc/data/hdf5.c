@@ -18,14 +18,16 @@ tx_status tx_hdf5_list_datasets(const char *path, tx_hdf5_list *list) {
 
 void tx_hdf5_list_free(tx_hdf5_list *list) { (void)list; }
 
-tx_status tx_hdf5_load(const char *path, const char *dataset, tx_tensor **out) {
+tx_status tx_hdf5_load(const char *path, const char *dataset, int64_t max_bytes, tx_tensor **out) {
   (void)dataset;
+  (void)max_bytes;
   (void)out;
   return fail_absent(path);
 }
 
-tx_status tx_hdf5_source(const char *path, const char *dataset, double scale, tx_source **out) {
+tx_status tx_hdf5_source(const char *path, const char *dataset, double scale, int64_t max_bytes, tx_source **out) {
   (void)dataset;
+  (void)max_bytes;
   (void)scale;
   (void)out;
   return fail_absent(path);
@@ -41,12 +43,13 @@ tx_status tx_hdf5_source(const char *path, const char *dataset, double scale, tx
 #include "base/file.h"
 #include "base/memory.h"
 #include "base/threads.h"
+#include "data/limit.h"
 #include "data/scale.h"
 
 /* Unpacked chunks that are kept while single images are read in any order; the slots are a prime about 100 times as many
  * as chunks of 1 MiB fit. */
 enum { CHUNK_CACHE = 128 << 20, CHUNK_SLOTS = 12421 };
-enum { DEPTH_MAX = 16, DATASETS_MAX = 100000, PATH_MAX_LENGTH = 4096 };
+enum { DEPTH_MAX = 16, DATASETS_MAX = 100000, GROUPS_MAX = 10000, PATH_MAX_LENGTH = 4096 };
 
 bool tx_hdf5_available(void) { return true; }
 
@@ -68,13 +71,81 @@ static void leave(void) {
   pthread_mutex_unlock(&lock);
 }
 
-static tx_status open_file(const char *path, hid_t *file) {
+/* What the library's own record of its last failure tells. */
+typedef struct trouble {
+  bool memory, locked, marked;
+} trouble;
+
+static herr_t note_trouble(unsigned n, const H5E_error2_t *error, void *context) {
+  (void)n;
+  trouble *t = context;
+  if (error->min_num == H5E_NOSPACE && error->maj_num == H5E_RESOURCE) t->memory = true;
+  if (error->desc == NULL) return 0;
+  if (strstr(error->desc, "unable to lock file") != NULL) t->locked = true;
+  if (strstr(error->desc, "already open for write") != NULL) t->marked = true;
+  return 0;
+}
+
+/* A failure of the library, told as `reason` where it was not for want of memory. */
+static tx_status fail_library(const char *reason) {
+  trouble t = {0};
+  H5Ewalk2(H5E_DEFAULT, H5E_WALK_UPWARD, note_trouble, &t);
+  if (t.memory) return tx_fail(TX_ENOMEM, "not enough memory");
+  if (t.locked) return tx_fail(TX_EWORLD, "another process has it open for writing: read it when that is done");
+  if (t.marked) {
+    return tx_fail(TX_EWORLD,
+                   "it is marked as open for writing: a process writes it, or died while it did (h5clear -s takes the "
+                   "mark away)");
+  }
+  return tx_fail(TX_EWORLD, "%s", reason);
+}
+
+/* Opens a file; `bytes` is its size. */
+static tx_status open_file(const char *path, hid_t *file, int64_t *bytes) {
   int probe; /* says better than the library why a file can't be opened */
-  int64_t bytes;
-  TX_TRY(tx_file_open("hdf5", path, &probe, &bytes));
+  TX_TRY(tx_file_open("hdf5", path, &probe, bytes));
   tx_file_close(probe);
   *file = H5Fopen(path, H5F_ACC_RDONLY, H5P_DEFAULT);
-  return *file >= 0 ? TX_OK : tx_fail(TX_EWORLD, "hdf5: %s: not an HDF5 file, or damaged", path);
+  return *file >= 0 ? TX_OK : tx_fail_at(fail_library("not an HDF5 file, or damaged"), "hdf5", path);
+}
+
+/* -- other files -------------------------------------------------------------------------------------------------------
+ *
+ * An HDF5 file can name others whose bytes are then its pixels: in external links, external storage, virtual datasets.
+ * None is followed: a file from elsewhere would read any file of this machine.
+ */
+
+static herr_t refuse_link(const char *parent, const char *group, const char *target, const char *object,
+                          unsigned *access, hid_t plist, void *context) {
+  (void)parent, (void)group, (void)target, (void)object, (void)access, (void)plist, (void)context;
+  return -1;
+}
+
+/* Opens an object behind `name`; negative where there is none, or in another file only. */
+static hid_t open_object(hid_t from, const char *name) {
+  hid_t access = H5Pcreate(H5P_LINK_ACCESS), object = -1;
+  if (access >= 0 && H5Pset_elink_cb(access, refuse_link, NULL) >= 0) object = H5Oopen(from, name, access);
+  if (access >= 0) H5Pclose(access);
+  return object;
+}
+
+/* Whether a dataset's elements lie in its own file, in chunks that may be unpacked. */
+static tx_status check_layout(hid_t dataset, const char *name, int bytes_each, int64_t file_bytes, int64_t max_bytes) {
+  hid_t plist = H5Dget_create_plist(dataset);
+  if (plist < 0) return fail_library("a dataset can't be read: damaged");
+  H5D_layout_t layout = H5Pget_layout(plist);
+  tx_status status = TX_OK;
+  if (layout == H5D_VIRTUAL || H5Pget_external_count(plist) != 0) {
+    status = tx_fail(TX_EWORLD, "dataset '%s' lies in other files, which are not read", name);
+  } else if (layout == H5D_CHUNKED) {
+    hsize_t sizes[H5S_MAX_RANK];
+    int dims = H5Pget_chunk(plist, H5S_MAX_RANK, sizes);
+    uint64_t bytes = (uint64_t)bytes_each;
+    for (int i = 0; i < dims; i++) bytes = bytes > UINT64_MAX / (sizes[i] + 1) ? UINT64_MAX : bytes * sizes[i];
+    status = tx_check_unpacked(bytes, (uint64_t)file_bytes, max_bytes);
+  }
+  H5Pclose(plist);
+  return status;
 }
 
 /* -- describing a dataset ---------------------------------------------------------------------------------------------- */
@@ -157,19 +228,62 @@ static bool append_name(hid_t group, hsize_t member, char *path, size_t length) 
                             H5P_DEFAULT) == size;
 }
 
-static tx_status walk(hid_t group, char *path, int depth, tx_hdf5_list *list) {
+/* What identifies an object of a file. */
+#if H5_VERSION_GE(1, 12, 0)
+typedef H5O_token_t object_id;
+
+static bool identify(hid_t object, object_id *id) {
+  H5O_info2_t info;
+  if (H5Oget_info3(object, &info, H5O_INFO_BASIC) < 0) return false;
+  *id = info.token;
+  return true;
+}
+#else
+typedef haddr_t object_id;
+
+static bool identify(hid_t object, object_id *id) {
+  H5O_info_t info;
+  if (H5Oget_info(object, &info) < 0) return false;
+  *id = info.addr;
+  return true;
+}
+#endif
+
+/* A walk through all groups of a file. */
+typedef struct listing {
+  tx_hdf5_list *list;
+  int groups;
+  object_id group[GROUPS_MAX]; /* those that were entered: links may lead back, or many ways to one */
+} listing;
+
+/* Notes a group; *known when it was entered before. */
+static tx_status enter_group(listing *l, hid_t group, const char *path, bool *known) {
+  object_id id;
+  *known = false;
+  if (!identify(group, &id)) return fail_library("a group is damaged");
+  for (int i = 0; i < l->groups && !*known; i++) *known = memcmp(&l->group[i], &id, sizeof id) == 0;
+  if (*known) return TX_OK;
+  if (l->groups == GROUPS_MAX) return tx_fail(TX_EWORLD, "more than %d groups, at %s", GROUPS_MAX, path);
+  l->group[l->groups++] = id;
+  return TX_OK;
+}
+
+static tx_status walk(hid_t group, char *path, int depth, listing *l) {
   H5G_info_t info;
+  bool known;
+  TX_TRY(enter_group(l, group, path, &known));
+  if (known) return TX_OK;
   if (depth > DEPTH_MAX) return tx_fail(TX_EWORLD, "groups are nested more than %d deep", DEPTH_MAX);
   if (H5Gget_info(group, &info) < 0) return tx_fail(TX_EWORLD, "group %s is damaged", path);
   size_t length = strlen(path);
   tx_status status = TX_OK;
   for (hsize_t i = 0; i < info.nlinks && status == TX_OK; i++) {
     if (!append_name(group, i, path, length)) return tx_fail(TX_EWORLD, "group %.*s is damaged", (int)length, path);
-    hid_t object = H5Oopen(group, path + length + 1, H5P_DEFAULT);
-    if (object >= 0) { /* else a link to nowhere */
+    hid_t object = open_object(group, path + length + 1);
+    if (object >= 0) { /* else a link to nowhere, or to another file */
       H5I_type_t type = H5Iget_type(object);
-      if (type == H5I_DATASET) status = add_dataset(list, object, path);
-      if (type == H5I_GROUP) status = walk(object, path, depth + 1, list);
+      if (type == H5I_DATASET) status = add_dataset(l->list, object, path);
+      if (type == H5I_GROUP) status = walk(object, path, depth + 1, l);
       H5Oclose(object);
     }
   }
@@ -179,18 +293,27 @@ static tx_status walk(hid_t group, char *path, int depth, tx_hdf5_list *list) {
 
 tx_status tx_hdf5_list_datasets(const char *path, tx_hdf5_list *list) {
   char *name = calloc(1, PATH_MAX_LENGTH);
+  listing *l = malloc(sizeof *l);
   *list = (tx_hdf5_list){NULL, 0};
-  if (name == NULL) return tx_fail(TX_ENOMEM, "hdf5: not enough memory");
+  if (name == NULL || l == NULL) {
+    free(name);
+    free(l);
+    return tx_fail(TX_ENOMEM, "hdf5: not enough memory");
+  }
+  l->list = list;
+  l->groups = 0;
   enter();
   hid_t file;
-  tx_status status = open_file(path, &file);
+  int64_t bytes;
+  tx_status status = open_file(path, &file, &bytes);
   if (status == TX_OK) {
-    status = walk(file, name, 0, list);
+    status = walk(file, name, 0, l);
     H5Fclose(file);
     if (status != TX_OK) tx_fail_at(status, "hdf5", path);
   }
   leave();
   free(name);
+  free(l);
   if (status != TX_OK) tx_hdf5_list_free(list);
   return status;
 }
@@ -203,41 +326,63 @@ void tx_hdf5_list_free(tx_hdf5_list *list) {
 
 /* -- reading ----------------------------------------------------------------------------------------------------------- */
 
+/* A file that is being read. */
+typedef struct opened {
+  hid_t file, dataset;
+  int64_t bytes, max_bytes; /* of the file; of what may be made of it, 0: as data/limit.h says */
+} opened;
+
 /* Opens a dataset of numbers; messages without the path of the file. */
-static tx_status open_dataset(hid_t file, const char *name, hid_t *dataset, tx_hdf5_dataset *d) {
+static tx_status open_dataset(opened *o, const char *name, tx_hdf5_dataset *d) {
   hid_t access = H5Pcreate(H5P_DATASET_ACCESS);
   H5Pset_chunk_cache(access, CHUNK_SLOTS, CHUNK_CACHE, 0.75);
-  *dataset = H5Dopen2(file, name, access);
+  H5Pset_elink_cb(access, refuse_link, NULL);
+  o->dataset = H5Dopen2(o->file, name, access);
   H5Pclose(access);
-  if (*dataset < 0) return tx_fail(TX_EWORLD, "there is no dataset '%s'", name);
-  if (describe(*dataset, d)) return TX_OK;
-  H5Dclose(*dataset);
-  return tx_fail(TX_EWORLD, "dataset '%s' does not hold numbers in at most %d dimensions", name, TX_MAX_DIMS);
-}
-
-static tx_status load_dataset(hid_t file, const char *name, tx_tensor **out) {
-  hid_t dataset;
-  tx_hdf5_dataset d = {0};
-  TX_TRY(open_dataset(file, name, &dataset, &d));
-  tx_status status = TX_OK;
-  if (tx_empty(d.dtype, d.dims, d.shape, out) != TX_OK) {
-    char shape[TX_SHAPE_TEXT];
-    status = tx_fail(TX_EWORLD, "dataset '%s' %s is larger than memory", name, tx_shape_text(d.dims, d.shape, shape));
-  } else if (H5Dread(dataset, memory_type(d.dtype), H5S_ALL, H5S_ALL, H5P_DEFAULT, tx_data(*out)) < 0) {
-    tx_unref(*out);
-    status = tx_fail(TX_EWORLD, "dataset '%s' can't be read: damaged, or packed with an unknown filter", name);
+  if (o->dataset < 0) {
+    tx_status status = fail_library("there is no dataset of that name in this file");
+    return tx_fail_in(status, name);
   }
-  H5Dclose(dataset);
+  tx_status status = TX_OK;
+  if (!describe(o->dataset, d)) {
+    status = tx_fail(TX_EWORLD, "dataset '%s' does not hold numbers in at most %d dimensions", name, TX_MAX_DIMS);
+  }
+  if (status == TX_OK) status = check_layout(o->dataset, name, d->bytes, o->bytes, o->max_bytes);
+  if (status != TX_OK) H5Dclose(o->dataset);
   return status;
 }
 
-tx_status tx_hdf5_load(const char *path, const char *dataset, tx_tensor **out) {
+/* Whether `dims` sizes of a dtype may be unpacked. */
+static tx_status check_size(const opened *o, const char *name, tx_dtype dtype, int dims, const int64_t *shape) {
+  uint64_t bytes = tx_dtype_size(dtype);
+  for (int i = 0; i < dims; i++) {
+    uint64_t size = (uint64_t)shape[i];
+    bytes = size > 0 && bytes > UINT64_MAX / size ? UINT64_MAX : bytes * size;
+  }
+  tx_status status = tx_check_unpacked(bytes, (uint64_t)o->bytes, o->max_bytes);
+  return status == TX_OK ? TX_OK : tx_fail_in(status, name);
+}
+
+static tx_status load_dataset(opened *o, const char *name, tx_tensor **out) {
+  tx_hdf5_dataset d = {0};
+  TX_TRY(open_dataset(o, name, &d));
+  tx_status status = check_size(o, name, d.dtype, d.dims, d.shape);
+  if (status == TX_OK) status = tx_empty(d.dtype, d.dims, d.shape, out);
+  if (status == TX_OK && H5Dread(o->dataset, memory_type(d.dtype), H5S_ALL, H5S_ALL, H5P_DEFAULT, tx_data(*out)) < 0) {
+    status = tx_fail_in(fail_library("it can't be read: damaged, or packed with an unknown filter"), name);
+    tx_unref(*out);
+  }
+  H5Dclose(o->dataset);
+  return status;
+}
+
+tx_status tx_hdf5_load(const char *path, const char *dataset, int64_t max_bytes, tx_tensor **out) {
+  opened o = {.max_bytes = max_bytes};
   enter();
-  hid_t file;
-  tx_status status = open_file(path, &file);
+  tx_status status = open_file(path, &o.file, &o.bytes);
   if (status == TX_OK) {
-    status = load_dataset(file, dataset, out);
-    H5Fclose(file);
+    status = load_dataset(&o, dataset, out);
+    H5Fclose(o.file);
     if (status != TX_OK) tx_fail_at(status, "hdf5", path);
   }
   leave();
@@ -247,7 +392,7 @@ tx_status tx_hdf5_load(const char *path, const char *dataset, tx_tensor **out) {
 /* -- images one by one ------------------------------------------------------------------------------------------------- */
 
 typedef struct hdf5_images {
-  hid_t file, dataset;
+  opened o;
   tx_hdf5_dataset d;
   int64_t values;
   float scale;
@@ -258,8 +403,8 @@ typedef struct hdf5_images {
 static void release_images(void *owner) {
   hdf5_images *images = owner;
   enter();
-  H5Dclose(images->dataset);
-  H5Fclose(images->file);
+  H5Dclose(images->o.dataset);
+  H5Fclose(images->o.file);
   leave();
   tx_dealloc(images);
 }
@@ -273,17 +418,16 @@ static bool read_images(const hdf5_images *images, int64_t first, int64_t count,
     start[0] = (hsize_t)first;
     sizes[0] = (hsize_t)count;
   }
-  hid_t space = H5Dget_space(images->dataset), memory = H5Screate_simple(d->dims, sizes, NULL);
+  hid_t space = H5Dget_space(images->o.dataset), memory = H5Screate_simple(d->dims, sizes, NULL);
   bool ok = space >= 0 && memory >= 0 && H5Sselect_hyperslab(space, H5S_SELECT_SET, start, NULL, sizes, NULL) >= 0 &&
-            H5Dread(images->dataset, type, memory, space, H5P_DEFAULT, to) >= 0;
+            H5Dread(images->o.dataset, type, memory, space, H5P_DEFAULT, to) >= 0;
   if (space >= 0) H5Sclose(space);
   if (memory >= 0) H5Sclose(memory);
   return ok;
 }
 
 static tx_status fail_to_read(const hdf5_images *images) {
-  return tx_fail(TX_EWORLD, "an image of dataset '%s' can't be read: damaged, or packed with an unknown filter",
-                 images->name);
+  return tx_fail_in(fail_library("an image can't be read: damaged, or packed with an unknown filter"), images->name);
 }
 
 static tx_status read_image(void *owner, int64_t index, float *pixels) {
@@ -293,8 +437,9 @@ static tx_status read_image(void *owner, int64_t index, float *pixels) {
   enter();
   bool ok = bytes ? read_images(images, index, 1, H5T_NATIVE_UINT8, last_quarter)
                   : read_images(images, index, 1, H5T_NATIVE_FLOAT, pixels);
+  tx_status status = ok ? TX_OK : fail_to_read(images);
   leave();
-  if (!ok) return tx_fail_at(fail_to_read(images), "hdf5", images->path);
+  if (status != TX_OK) return tx_fail_at(status, "hdf5", images->path);
   for (int64_t i = 0; i < images->values; i++) pixels[i] = (bytes ? last_quarter[i] : pixels[i]) * images->scale;
   return TX_OK;
 }
@@ -341,6 +486,7 @@ static tx_status describe_images(hdf5_images *images, double scale, tx_source *s
   const tx_hdf5_dataset *d = &images->d;
   int64_t sizes[4];
   TX_TRY(image_sizes(d, images->name, sizes));
+  TX_TRY(check_size(&images->o, images->name, TX_F32, 3, sizes + 1));
   images->values = sizes[1] * sizes[2] * sizes[3];
   if (scale == 0 && !tx_scale_of_type(d->kind, d->bytes, &scale)) TX_TRY(search_scale(images, sizes[0], &scale));
   images->scale = (float)scale;
@@ -355,24 +501,25 @@ static tx_status describe_images(hdf5_images *images, double scale, tx_source *s
 
 /* Opens what the source keeps and describes it. */
 static tx_status open_images(hdf5_images *images, double scale, tx_source *source) {
-  TX_TRY(open_file(images->path, &images->file));
-  tx_status status = open_dataset(images->file, images->name, &images->dataset, &images->d);
+  TX_TRY(open_file(images->path, &images->o.file, &images->o.bytes));
+  tx_status status = open_dataset(&images->o, images->name, &images->d);
   if (status == TX_OK) {
     status = describe_images(images, scale, source);
-    if (status != TX_OK) H5Dclose(images->dataset);
+    if (status != TX_OK) H5Dclose(images->o.dataset);
   }
   if (status != TX_OK) {
-    H5Fclose(images->file);
+    H5Fclose(images->o.file);
     return tx_fail_at(status, "hdf5", images->path);
   }
   return TX_OK;
 }
 
-tx_status tx_hdf5_source(const char *path, const char *dataset, double scale, tx_source **out) {
+tx_status tx_hdf5_source(const char *path, const char *dataset, double scale, int64_t max_bytes, tx_source **out) {
   size_t length = strlen(path) + 1, name = strlen(dataset) + 1;
   hdf5_images *images = tx_alloc_zero(sizeof *images + length + name);
   if (images == NULL) return TX_ENOMEM;
   memcpy(images->path, path, length);
+  images->o.max_bytes = max_bytes;
   images->name = memcpy(images->path + length, dataset, name);
   tx_source source;
   enter();

@@ -28,15 +28,16 @@ typedef struct tx_hdf5_list {
 
 bool tx_hdf5_available(void);
 
-/* All numeric datasets of a file, groups entered in order of name. */
+/* All numeric datasets of a file, groups entered in order of name, each once, wherever links lead. Datasets whose elements
+ * lie in other files (external links and storage, virtual datasets) are never read. */
 tx_status tx_hdf5_list_datasets(const char *path, tx_hdf5_list *list);
 void tx_hdf5_list_free(tx_hdf5_list *list);
 
-/* A whole dataset. */
-tx_status tx_hdf5_load(const char *path, const char *dataset, tx_tensor **out);
+/* A whole dataset. `max_bytes`: see data/limit.h; of a source it bounds one image and one chunk. */
+tx_status tx_hdf5_load(const char *path, const char *dataset, int64_t max_bytes, tx_tensor **out);
 
 /* The images {N,H,W} or {N,H,W,C} of a dataset, or the one image {H,W}, read from the file one by one. Stored values are
  * multiplied by `scale`; 0: what data/scale.h says. */
-tx_status tx_hdf5_source(const char *path, const char *dataset, double scale, tx_source **out);
+tx_status tx_hdf5_source(const char *path, const char *dataset, double scale, int64_t max_bytes, tx_source **out);
 
 #endif

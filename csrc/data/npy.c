@@ -121,6 +121,7 @@ static tx_status read_descr(const char *descr, tx_npy *npy) {
                       : kind == 'S' || kind == 'U' ? "text has no tensor type"
                       : kind == 'f'                ? "long doubles differ from machine to machine"
                                                    : "integers and floats are";
+    npy->foreign = true;
     return tx_fail(TX_EWORLD, "element type '%s' is not supported: %s", descr, why);
   }
   npy->kind = kind;
@@ -139,7 +140,10 @@ static tx_status read_header(cursor c, tx_npy *npy) {
     if (!take_string(&c, key) || !take(&c, ':'))
       return tx_fail(TX_EWORLD, "header is not a dictionary of the three known keys");
     if (strcmp(key, "descr") == 0) {
-      if (take(&c, '[')) return tx_fail(TX_EWORLD, "structured element types are not supported");
+      if (take(&c, '[')) {
+        npy->foreign = true;
+        return tx_fail(TX_EWORLD, "structured element types are not supported");
+      }
       if (!take_string(&c, descr)) return tx_fail(TX_EWORLD, "header: 'descr' is not an element type");
       TX_TRY(read_descr(descr, npy));
       seen |= DESCR;
@@ -164,8 +168,10 @@ static tx_status read_header(cursor c, tx_npy *npy) {
 
 tx_status tx_npy_parse(const uint8_t *bytes, size_t size, tx_npy *npy) {
   memset(npy, 0, sizeof *npy);
-  if (size < 10 || memcmp(bytes, magic, sizeof magic) != 0)
+  if (size < 10 || memcmp(bytes, magic, sizeof magic) != 0) {
+    npy->foreign = true;
     return tx_fail(TX_EWORLD, "not an .npy file (wrong magic word)");
+  }
   int version = bytes[6];
   if (version < 1 || version > 3) return tx_fail(TX_EWORLD, ".npy version %d.%d is unknown", version, bytes[7]);
   size_t start = version == 1 ? 10 : 12;

@@ -30,7 +30,8 @@ typedef struct tx_npz {
 tx_status tx_npz_parse(const uint8_t *bytes, size_t size, tx_npz *npz);
 void tx_npz_free(tx_npz *npz);
 
-/* Unpacks one member; `npy` is its header. */
+/* Unpacks one member; `npy` is its header. Where that fails with npy->foreign, the member is sound, but nothing that a
+ * tensor can hold: text, objects, no array at all. */
 tx_status tx_npz_tensor(const tx_npz *npz, int64_t member, tx_npy *npy, tx_tensor **out);
 
 #endif

@@ -329,3 +329,10 @@ int64_t tx_option_int(lua_State *L, int arg, const char *operation, const char *
   lua_pop(L, 1);
   return value;
 }
+
+int64_t tx_option_bytes(lua_State *L, int arg, const char *operation) {
+  tx_check_options(L, arg, operation, "max_bytes");
+  int64_t bytes = tx_option_int(L, arg, operation, "max_bytes", 0);
+  if (bytes < 0) tx_error(L, "%s: max_bytes is %lld: it is a number of bytes", operation, (long long)bytes);
+  return bytes;
+}

@@ -86,6 +86,8 @@ tx_dtype tx_option_dtype(lua_State *L, int arg, const char *operation, tx_dtype 
 bool tx_option_bool(lua_State *L, int arg, const char *operation, const char *name, bool preset);
 double tx_option_number(lua_State *L, int arg, const char *operation, const char *name, double preset);
 int64_t tx_option_int(lua_State *L, int arg, const char *operation, const char *name, int64_t preset);
+/* The only option max_bytes, how much a file may become in memory: 0 where it is not given (data/limit.h). */
+int64_t tx_option_bytes(lua_State *L, int arg, const char *operation);
 /* What stands at `arg`, for messages: "a tensor f32 {2,3}", "nil", "a string". */
 const char *tx_describe(lua_State *L, int arg);
 

@@ -16,6 +16,7 @@
 #include <zlib.h>
 
 #include "base/memory.h"
+#include "data/limit.h"
 #include "lua/binding.h"
 #include "tensor/half.h"
 
@@ -185,6 +186,21 @@ static int l_crc32(lua_State *L) {
   return 1;
 }
 
+/* check_unpacked(path, bytes, max_bytes or nil) -> true | nil, message: data/limit.h, for what is unpacked in steps */
+static int l_check_unpacked(lua_State *L) {
+  const char *path = luaL_checkstring(L, 1);
+  double bytes = luaL_checknumber(L, 2);
+  int64_t max_bytes = lua_isnoneornil(L, 3) ? 0 : tx_check_int(L, 3, "check_unpacked", "max_bytes"), size;
+  int file;
+  tx_status status = tx_file_open(NULL, path, &file, &size);
+  if (status != TX_OK) return tx_raise(L, status);
+  tx_file_close(file);
+  status = tx_check_unpacked(bytes < 0x1p63 ? (uint64_t)bytes : UINT64_MAX, (uint64_t)size, max_bytes);
+  if (status != TX_OK) return tx_raise(L, tx_fail_at(status, NULL, path));
+  lua_pushboolean(L, true);
+  return 1;
+}
+
 /* -- writing --------------------------------------------------------------------------------------------------------- */
 
 static int l_write_file(lua_State *L) {
@@ -207,11 +223,8 @@ static int l_write_file(lua_State *L) {
 /* -- table ----------------------------------------------------------------------------------------------------------- */
 
 static const luaL_Reg functions[] = {
-    {"open_file", l_open_file},
-    {"read_tensor", l_read_tensor},
-    {"crc32", l_crc32},
-    {"write_file", l_write_file},
-    {NULL, NULL},
+    {"open_file", l_open_file},           {"read_tensor", l_read_tensor}, {"crc32", l_crc32},
+    {"check_unpacked", l_check_unpacked}, {"write_file", l_write_file},   {NULL, NULL},
 };
 
 void tx_lua_open_file(lua_State *L) { luaL_setfuncs(L, functions, 0); }

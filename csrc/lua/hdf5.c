@@ -40,17 +40,19 @@ static int l_hdf5_datasets(lua_State *L) {
   return 1;
 }
 
-/* load_hdf5(path, dataset) -> tensor | nil, message */
+/* load_hdf5(path, dataset, {max_bytes=}) -> tensor | nil, message */
 static int l_load_hdf5(lua_State *L) {
   tx_tensor *t = NULL;
-  tx_status status = tx_hdf5_load(luaL_checkstring(L, 1), luaL_checkstring(L, 2), &t);
+  int64_t max_bytes = tx_option_bytes(L, 3, "load_hdf5");
+  tx_status status = tx_hdf5_load(luaL_checkstring(L, 1), luaL_checkstring(L, 2), max_bytes, &t);
   return tx_return_tensor(L, status, t);
 }
 
-/* hdf5_source(path, dataset, scale) -> source that reads images from the file one by one | nil, message */
+/* hdf5_source(path, dataset, scale, {max_bytes=}) -> source that reads images from the file one by one | nil, message */
 static int l_hdf5_source(lua_State *L) {
   tx_source *source = NULL;
-  tx_status status = tx_hdf5_source(luaL_checkstring(L, 1), luaL_checkstring(L, 2), tx_check_scale(L, 3), &source);
+  tx_status status = tx_hdf5_source(luaL_checkstring(L, 1), luaL_checkstring(L, 2), tx_check_scale(L, 3),
+                                    tx_option_bytes(L, 4, "hdf5_source"), &source);
   return tx_return_source(L, status, source);
 }
 

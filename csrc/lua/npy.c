@@ -1,6 +1,7 @@
 /* npy.c - texres.load_npy, save_npy, load_npz, t:save_npy. */
 #include <string.h>
 
+#include "data/limit.h"
 #include "data/npy.h"
 #include "data/npz.h"
 #include "lua/binding.h"
@@ -46,44 +47,84 @@ static int fail_npz(lua_State *L, tx_status status, const char *path) {
   return tx_raise(L, tx_fail_at(status, "load_npz", path));
 }
 
-static int push_member(lua_State *L, const archive *a, int64_t member, const char *path, tx_npy *npy) {
-  tx_tensor *t = NULL;
-  tx_status status = tx_npz_tensor(&a->npz, member, npy, &t);
-  if (status != TX_OK) return fail_npz(L, status, path);
-  return tx_return_tensor(L, TX_OK, t);
+/* Pushes a member's tensor; on failure nothing. */
+static tx_status push_member(lua_State *L, const archive *a, int64_t member, tx_npy *npy) {
+  tx_tensor **handle = tx_new_handle(L);
+  tx_status status = tx_npz_tensor(&a->npz, member, npy, handle);
+  if (status == TX_OK) {
+    tx_pace_collector(L);
+  } else {
+    lua_pop(L, 1);
+  }
+  return status;
 }
 
-/* load_npz(path [, name]) -> table of tensors by name and one of the types they have in the file ("u2", "f4"), or the tensor of
- * that name | nil, message */
+/* The member of that name -> tensor | nil, message */
+static int load_member(lua_State *L, const archive *a, const char *path, const char *wanted, int64_t max_bytes) {
+  tx_npy npy = {0};
+  tx_status status = tx_fail(TX_EWORLD, "no member '%s'", wanted);
+  for (int64_t m = 0; m < a->npz.count; m++) {
+    if (strcmp(wanted, a->npz.member[m].name) != 0) continue;
+    status = tx_check_unpacked(a->npz.member[m].unpacked, a->npz.size, max_bytes);
+    if (status == TX_OK) status = push_member(L, a, m, &npy);
+    break;
+  }
+  if (status != TX_OK) return fail_npz(L, status, path);
+  tx_check_interrupt(L);
+  return 1;
+}
+
+static uint64_t unpacked_bytes(const tx_npz *npz) {
+  uint64_t sum = 0;
+  for (int64_t m = 0; m < npz->count; m++) {
+    uint64_t bytes = npz->member[m].unpacked;
+    sum = bytes > UINT64_MAX - sum ? UINT64_MAX : sum + bytes;
+  }
+  return sum;
+}
+
+/* All members -> tensors, types, reasons of the members that are no arrays of numbers, each by name | nil, message */
+static int load_members(lua_State *L, const archive *a, const char *path, int64_t max_bytes) {
+  tx_status status = tx_check_unpacked(unpacked_bytes(&a->npz), a->npz.size, max_bytes);
+  if (status != TX_OK) return fail_npz(L, status, path);
+  lua_newtable(L);
+  lua_newtable(L);
+  lua_newtable(L);
+  int first = lua_gettop(L) - 2;
+  for (int64_t m = 0; m < a->npz.count; m++) {
+    const char *name = a->npz.member[m].name;
+    tx_npy npy = {0};
+    status = push_member(L, a, m, &npy);
+    if (status == TX_OK) {
+      lua_setfield(L, first, name);
+      lua_pushfstring(L, "%c%d", npy.kind, npy.item);
+      lua_setfield(L, first + 1, name);
+    } else if (npy.foreign) {
+      lua_pushstring(L, tx_message());
+      lua_setfield(L, first + 2, name);
+    } else {
+      return fail_npz(L, status, path);
+    }
+    tx_check_interrupt(L);
+  }
+  return 3;
+}
+
+/* load_npz(path [, name] [, {max_bytes=}]) -> three tables by name: tensors, the types they have in the file ("u2", "f4"), and
+ * why other members (text, objects) can't be read; or the tensor of that name | nil, message */
 static int l_load_npz(lua_State *L) {
-  const char *path = luaL_checkstring(L, 1), *wanted = luaL_optstring(L, 2, NULL);
+  const char *path = luaL_checkstring(L, 1), *wanted = lua_istable(L, 2) ? NULL : luaL_optstring(L, 2, NULL);
+  int64_t max_bytes = tx_option_bytes(L, lua_istable(L, 2) ? 2 : 3, "load_npz");
   archive *a = lua_newuserdatauv(L, sizeof *a, 0);
   memset(a, 0, sizeof *a);
   luaL_setmetatable(L, ARCHIVE_TYPE);
   lua_toclose(L, -1);
+  tx_watch_interrupt(L);
   tx_status status = tx_file_read("load_npz", path, &a->file);
   if (status != TX_OK) return tx_raise(L, status);
   status = tx_npz_parse(a->file.data, a->file.bytes, &a->npz);
   if (status != TX_OK) return fail_npz(L, status, path);
-  tx_npy npy;
-  if (wanted == NULL) {
-    lua_newtable(L);
-    lua_newtable(L);
-  }
-  for (int64_t m = 0; m < a->npz.count; m++) {
-    const char *name = a->npz.member[m].name;
-    if (wanted != NULL) {
-      if (strcmp(wanted, name) == 0) return push_member(L, a, m, path, &npy);
-      continue;
-    }
-    int pushed = push_member(L, a, m, path, &npy);
-    if (pushed != 1) return pushed;
-    lua_setfield(L, -3, name);
-    lua_pushfstring(L, "%c%d", npy.kind, npy.item);
-    lua_setfield(L, -2, name);
-  }
-  if (wanted == NULL) return 2;
-  return fail_npz(L, tx_fail(TX_EWORLD, "no member '%s'", wanted), path);
+  return wanted != NULL ? load_member(L, a, path, wanted, max_bytes) : load_members(L, a, path, max_bytes);
 }
 
 static const luaL_Reg functions[] = {

@@ -6,6 +6,9 @@
 -- Pixels of 8 and 16 bits without sign become 0..1, whatever they hold: they are divided by 255 and 65535. Other
 -- integers are divided by 255 where all pixels of the file lie within 0..255, by 65535 where within 0..65535, and
 -- refused where not; floats and bool stay as they are. `scale` says instead what to multiply them by.
+--
+-- A packed file (.npz, HDF5) that would become more than 1 GiB and more than 16 times its size is refused: `max_bytes`
+-- says how much it may become.
 -- @module texres.data
 
 local core = require "texres.core"
@@ -153,10 +156,13 @@ end
 --- Images and labels of an .npz archive: `npz { file = "set.npz" }`. `dataset` names the member with the images where
 -- there are several, `labels` that with the labels (or another file).
 function arrays.npz(options)
-  make.check_options(options, "npz", "file dataset labels classes meta groups scale")
+  make.check_options(options, "npz", "file dataset labels classes meta groups scale max_bytes")
   local path = make.check_path(options, "npz", "file")
-  local tensors, types = core.load_npz(path)
+  local tensors, types, foreign = core.load_npz(path, { max_bytes = options.max_bytes })
   if not tensors then return nil, types end
+  for _, name in ipairs { options.dataset or false, options.labels or false } do
+    if foreign[name] then return nil, ("data: %s: %s"):format(path, foreign[name]) end
+  end
   local list = {}
   for name, t in pairs(tensors) do list[#list + 1] = { name = name, shape = t:shape() } end
   table.sort(list, function(a, b) return plain.less(a.name, b.name) end)
@@ -174,11 +180,14 @@ end
 
 --- A dataset as a source: in memory, or read image by image when it is large.
 local function dataset_source(options, dataset)
-  local source, message = core.hdf5_source(options.file, dataset.name, options.scale)
+  local source, message = core.hdf5_source(options.file, dataset.name, options.scale, { max_bytes = options.max_bytes })
   if not source then return nil, message end
-  local bytes = #source * source.height * source.width * source.channels * (source.dtype == "u8" and 1 or 4)
+  local bytes = #source * source.height * source.width * source.channels * (source.dtype == "u8" and 1.0 or 4.0)
+  local fits
+  fits, message = core.check_unpacked(options.file, bytes, options.max_bytes)
+  if options.cache and not fits then return nil, message end
   local in_memory = options.cache
-  if in_memory == nil then in_memory = bytes <= MEMORY_FOR_IMAGES end
+  if in_memory == nil then in_memory = fits and bytes <= MEMORY_FOR_IMAGES end
   if in_memory then return source:cache() end
   return source
 end
@@ -190,12 +199,12 @@ end
 -- beside images (/data/masks) become the set's masks. Datasets above 2 GiB stay in the file; `cache` = true or false
 -- says otherwise.
 function arrays.hdf5(options)
-  make.check_options(options, "hdf5", "file dataset labels classes meta groups scale cache")
+  make.check_options(options, "hdf5", "file dataset labels classes meta groups scale cache max_bytes")
   local path = make.check_path(options, "hdf5", "file")
   local list, message = core.hdf5_datasets(path)
   if not list then return nil, message end
   return read_pieces(list, options, function(array) return dataset_source(options, array) end,
-    function(array) return core.load_hdf5(path, array.name) end)
+    function(array) return core.load_hdf5(path, array.name, { max_bytes = options.max_bytes }) end)
 end
 
 return arrays
