@@ -103,7 +103,7 @@ describe("a layer used twice", function()
     local layer = nn.Linear(3, 3)
     local net, apart = nn.Sequential { layer, layer }, nn.Sequential { nn.Linear(3, 3), nn.Linear(3, 3) }
     local state = apart:state_dict()
-    assert.error_matches(function() net:load_state_dict(state) end, "[12].weight is one tensor with 1.weight here")
+    assert.error_matches(function() net:load_state_dict(state) end, "1.weight and 2.weight are one tensor here")
     state["2.weight"], state["2.bias"] = state["1.weight"], state["1.bias"]
     net:load_state_dict(state)
     state["1.weight"], state["1.bias"] = nil, nil
@@ -111,6 +111,60 @@ describe("a layer used twice", function()
     assert.is_true(tr.allclose(net[2].weight, apart[1].weight, 0, 0))
     state["3.bias"] = state["2.bias"]
     assert.error_matches(function() net:load_state_dict(state) end, "unexpected 3.bias")
+  end)
+end)
+
+describe("a description in a file", function()
+  local layer = nn.Linear(2, 2)
+  local net = nn.Sequential { layer, nn.ReLU(), layer, nn.Linear(2, 2) }
+
+  -- The message of loading a file of net that was changed by change(description, tensors).
+  local function load_changed(change)
+    assert(tr.save(path, { model = net }))
+    local tensors, metadata = safetensors.load(path)
+    local info = json.decode(metadata.texres)
+    change(info.architecture, tensors)
+    metadata = { texres = json.encode(info) }
+    assert(safetensors.save(path, tensors, metadata))
+    local none, message = checkpoint.load(path)
+    assert.is_nil(none)
+    assert.matches(path, message, 1, true)
+    return message
+  end
+
+  it("that ties what is no pair is refused", function()
+    for _, case in ipairs {
+      { 3, "what is tied is no table" }, { { ["1"] = "2" }, "1 and 2 are said to be one, but are not of one kind" },
+      { { ["1.weight"] = "1" }, "not of one kind" }, { { ["1"] = "" }, "not of one kind" },
+      { { ["3.weight"] = "1.bias" }, "not of one kind" }, { { ["3"] = {} }, "but there is no" },
+      { { ["3"] = "9" }, "there is no 9" }, { { ["9"] = "3" }, "there is no 9" }, { {}, "missing 3.bias, 3.weight" },
+      { { ["3"] = "4", ["4"] = "1" }, "are one tensor here" },
+    } do
+      assert.matches(case[2], load_changed(function(description) description.tied = case[1] end), 1, true)
+    end
+  end)
+
+  it("does not get weights that are integers, nor two for one", function()
+    for _, dtype in ipairs { "i64", "u8" } do
+      assert.matches("1.weight is f32 here, " .. dtype .. " in the state", load_changed(function(_, tensors)
+        tensors["1.weight"] = tr.ones({ 2, 2 }, { dtype = dtype })
+      end), 1, true)
+    end
+    assert.matches("1.weight and 3.weight are one tensor here", load_changed(function(_, tensors)
+      tensors["3.weight"] = tr.ones(2, 2)
+    end), 1, true)
+  end)
+
+  it("names classes of texres by their own names", function()
+    assert.error_matches(function() nn.register("Linear", nn.Module("Linear", nn.Linear)) end,
+      "nn.register: Linear is a class of texres; take another name")
+    assert.equal(nn.Linear, nn.register("Linear", nn.Linear))
+  end)
+
+  it("prints where an attribute leads back", function()
+    local chain = nn.Sequential { nn.ReLU() }
+    chain[1].parent = chain
+    assert.equal("Sequential\n  1: ReLU\n    parent: Sequential", tostring(chain))
   end)
 end)
 

@@ -95,18 +95,29 @@ local function from_data(data)
   return value
 end
 
+local function are_alike(a, b)
+  if is_module(a) then return getmetatable(a) == getmetatable(b) end
+  return core.is_tensor(b) and module.shape_text(a:shape()) == module.shape_text(b:shape())
+end
+
 -- Puts what stands first under the name `first` where `name` is, too.
 local function tie(model, tied)
   local places = { [""] = { value = model } }
   local function note(name, value, _, key, t) places[name] = { t = t, key = key, value = value } end
   module.walk(model, note, note)
+  if type(tied) ~= "table" then raise "from_config: what is tied is no table" end
   for name, first in pairs(tied) do
     local place, other = places[name], places[first]
     if not place or not other then
       raise("from_config: %s and %s are said to be one, but there is no %s", tostring(name), tostring(first),
         tostring(place and first or name))
     end
-    if place.value ~= other.value then place.t[place.key] = other.value end
+    if place.value ~= other.value then
+      if not are_alike(place.value, other.value) then
+        raise("from_config: %s and %s are said to be one, but are not of one kind", name, first)
+      end
+      place.t[place.key] = other.value
+    end
   end
 end
 
@@ -144,7 +155,7 @@ function Module.from_config(data)
     n = math.max(n, i)
   end
   local model = constructor(table.unpack(arguments, 1, n))
-  if data.tied then tie(model, data.tied) end
+  if data.tied ~= nil then tie(model, data.tied) end
   return model
 end
 

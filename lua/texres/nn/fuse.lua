@@ -37,7 +37,8 @@ end
 
 -- Whether norm is as its constructor made it and goes with what the layer gives.
 local function fits(layer, norm)
-  local channels, dtype = layer.weight:size(-1), layer.weight.dtype
+  local channels, dtype, bias = layer.weight:size(-1), layer.weight.dtype, rawget(layer, "bias")
+  if bias and bias.dtype ~= dtype then return false end
   for _, name in ipairs { "gamma", "beta", "running_mean", "running_var" } do
     local t = rawget(norm, name)
     if not core.is_tensor(t) or t.dtype ~= dtype or t:dim() ~= 1 or t:size(1) ~= channels then return false end

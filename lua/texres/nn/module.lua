@@ -331,6 +331,10 @@ local function register(name, constructor)
   if type(constructor) ~= "function" and not (type(constructor) == "table" and rawget(constructor, "_module")) then
     raise("nn.register: %s is a %s, wanted a class or a function that makes a module", name, type(constructor))
   end
+  local known = registry[name]
+  if known ~= constructor and type(known) == "table" and known._forward then
+    raise("nn.register: %s is a class of texres; take another name", name)
+  end
   registry[name] = constructor
   return constructor
 end
@@ -501,13 +505,21 @@ function Module:describe()
   return ("%s(%s)"):format(name, table.concat(parts, ", "))
 end
 
-function Module:__tostring()
+-- `outer`: the modules around this one; an attribute may lead back to them.
+local function structure(self, outer)
   local lines = { self:describe() }
+  if outer[self] then return lines[1] end
+  outer[self] = true
   for _, child in ipairs(self:children()) do
-    lines[#lines + 1] = ("  %s: %s"):format(child[1], (tostring(child[2]):gsub("\n", "\n  ")))
+    local as_usual = getmetatable(child[2]).__tostring == Module.__tostring
+    local text = as_usual and structure(child[2], outer) or tostring(child[2])
+    lines[#lines + 1] = ("  %s: %s"):format(child[1], (text:gsub("\n", "\n  ")))
   end
+  outer[self] = nil
   return table.concat(lines, "\n")
 end
+
+function Module:__tostring() return structure(self, {}) end
 
 --- Multiply-adds of one call, for summary and profile; 0 where they don't count.
 function Module:multiply_adds() return 0 end -- luacheck: no unused args

@@ -44,15 +44,15 @@ end
 -- The tensors of `given` under the names of `own`; and lists of names: of those that have no place, and of those that
 -- share one but differ.
 local function sort_out(given, own, aliases)
-  local found, unexpected, apart = {}, {}, {}
+  local found, called, unexpected, apart = {}, {}, {}, {}
   for name, t in pairs(given) do
     local first = type(name) == "string" and first_name(name, aliases)
     if not own[first] or not core.is_tensor(t) then
       unexpected[#unexpected + 1] = tostring(name)
     elseif found[first] and not same(found[first], t) then
-      apart[#apart + 1] = ("%s is one tensor with %s here"):format(name, first)
+      apart[#apart + 1] = ("%s and %s are one tensor here"):format(table.unpack(plain.sort { called[first], name }))
     else
-      found[first] = t
+      found[first], called[first] = t, name
     end
   end
   return found, unexpected, apart
@@ -99,11 +99,19 @@ function Module:load_state_dict(given)
   return self
 end
 
---- Puts the tensors of `given` themselves in the place of the module's, so that it has their dtypes too. True, or nil
--- and a message.
+local function is_float(t) return t.dtype == "f32" or t.dtype == "f64" end
+
+--- Puts the tensors of `given` themselves in the place of the module's, so that it has their dtypes too; floats in the
+-- place of floats. True, or nil and a message.
 function state.adopt(self, given)
   local own, found = fit(self, given)
   if not own then return nil, found end
+  for name, t in pairs(own) do
+    local new = found[name]
+    if t.dtype ~= new.dtype and not (is_float(t) and is_float(new)) then
+      return nil, ("the state does not fit: %s is %s here, %s in the state"):format(name, t.dtype, new.dtype)
+    end
+  end
   local replacement = {}
   for _, entries in ipairs { self:named_parameters(), self:named_buffers() } do
     for name, t in entries do replacement[t] = found[name] end
