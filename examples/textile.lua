@@ -59,7 +59,7 @@ end
 print(("%d images: %d to train, %d to validate, %d to test"):format(#set, #train, #val, #test))
 
 -- network
-local image = set:get(1)
+local image = assert(set:get(1))
 local model = tr.models.textile {
   width = options.width, head = options.head, in_channels = image:size(3), classes = #set.classes,
 }

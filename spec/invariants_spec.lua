@@ -155,6 +155,15 @@ describe("what an integer image is worth", function()
     end
   end)
 
+  it("says when an image is saturated", function()
+    local X = npy("u1", { 0, 1, 2, 3, 254, 255, 4, 5 })
+    for _, scale in ipairs { 1 / 255, 1, 300 } do
+      local set = tr.data.npy { images = X, labels = { 1 }, scale = scale }
+      assert.equal(0, #set:audit({ saturated = 0.5 }).saturated, scale)
+      assert.equal(1, #set:audit({ saturated = 0.25 }).saturated, scale)
+    end
+  end)
+
   it("is written to pictures only where they can hold it", function()
     local target = support.folder()
     local set = tr.data.npy { images = npy "u1", labels = labels }

@@ -163,6 +163,12 @@ describe("PNG", function()
     assert.equal(9, alpha[1][1][2]:item())
   end)
 
+  it("is not written of NaN", function()
+    local path = folder .. "/nan.png"
+    assert.error_matches(function() tr.write_png(path, tr.tensor { { 0, 0 / 0 } }) end, "write_png: a value is NaN")
+    assert.is_false(support.exists(path))
+  end)
+
   it("is refused for every bit that is changed", function()
     for _, name in ipairs { "gray.png", "rgba.png", "gray16.png" } do
       local whole, path = support.read_file(fixtures .. name), folder .. "/flipped.png"

@@ -97,6 +97,21 @@ describe("Trainer", function()
     assert.is_false(trainer.model.training)
   end)
 
+  it("names a channel that tells nothing, and an image that is NaN", function()
+    local images = tr.rand(6, 4, 4, 2)
+    images:select(4, 2):fill(0.25)
+    local function fit(given)
+      given.model = tr.nn.Sequential { tr.nn.Flatten(), tr.nn.Linear(32, 2) }
+      given.quiet, given.epochs = true, 1
+      local set = tr.data.tensors { images = images, labels = { 1, 2, 1, 2, 1, 2 }, classes = { "a", "b" } }
+      return tr.Trainer(given):fit(set)
+    end
+    assert.error_matches(function() fit {} end, "Trainer: channel 2 is 0.25 in all pixels of the training set")
+    assert(fit { normalize = false })
+    images[5][1][1][1] = 0 / 0
+    assert.error_matches(function() fit {} end, "image 5: a pixel of channel 1 is NaN")
+  end)
+
   it("normalizes by the training part alone, and augments and shuffles only it", function()
     local train, val = toy(32, 1), toy(16, 2)
     tr.Trainer(options { epochs = 1, augment = { "flip" } }):fit(train, val)

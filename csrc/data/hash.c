@@ -35,7 +35,10 @@ static void hash_pixels(const float *pixels, int64_t count, uint64_t exact[2]) {
   exact[1] = tx_mix(b, (uint64_t)count);
 }
 
-static void measure(const float *pixels, int64_t count, tx_look *look) {
+/* The brightest value that pixels of a source can have: those of 8 bits know it, others are taken for 0..1. */
+static float white_of(const tx_source *source) { return source->dtype == TX_U8 ? 255.0f * source->scale : 1.0f; }
+
+static void measure(const float *pixels, int64_t count, float white, tx_look *look) {
   double sum = 0, squares = 0;
   int64_t dark = 0, bright = 0;
   look->low = look->high = pixels[0];
@@ -45,7 +48,7 @@ static void measure(const float *pixels, int64_t count, tx_look *look) {
     if (value < look->low) look->low = value;
     if (value > look->high) look->high = value;
     dark += value <= 0;
-    bright += value >= 1;
+    bright += value >= white;
   }
   double mean = sum / (double)count;
   for (int64_t i = 0; i < count; i++) squares += (pixels[i] - mean) * (pixels[i] - mean);
@@ -155,7 +158,7 @@ static void look_block(void *context, int64_t block, int worker) {
       continue;
     }
     hash_pixels(pixels, values, look->exact);
-    measure(pixels, values, look);
+    measure(pixels, values, white_of(l->source), look);
     make_thumb(l->source, pixels, gray, gray + l->source->width, look->thumb);
     memcpy(turned[0], look->thumb, sizeof turned[0]);
     for (int t = 0; t < 4; t++) {

@@ -20,7 +20,7 @@ typedef struct tx_look {
   uint64_t sign[4];
   float thumb[TX_THUMB * TX_THUMB];
   float mean, std, low, high; /* of all pixels */
-  float dark, bright;         /* share of pixels <= 0 and >= 1 */
+  float dark, bright;         /* share of pixels <= 0, and >= the largest possible one */
 } tx_look;
 
 /* Two images of which the first, after `turn` quarter turns counterclockwise, is similar to the second. */

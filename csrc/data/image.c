@@ -274,10 +274,13 @@ static tx_status to_bytes(const tx_tensor *image, tx_tensor **out) {
     return TX_OK;
   }
   status = tx_empty(TX_U8, dense->dims, dense->shape, out);
-  int64_t n = tx_numel(dense);
+  int64_t n = status == TX_OK ? tx_numel(dense) : 0;
   for (int64_t i = 0; i < n && status == TX_OK; i++) {
-    tx_u8(*out)[i] = to_byte(dense->dtype == TX_F32 ? (double)tx_f32(dense)[i] : tx_f64(dense)[i]);
+    double value = dense->dtype == TX_F32 ? (double)tx_f32(dense)[i] : tx_f64(dense)[i];
+    if (isnan(value)) status = tx_fail(TX_EINVAL, "write_png: a value is NaN");
+    tx_u8(*out)[i] = to_byte(value);
   }
+  if (n > 0 && status != TX_OK) tx_unref(*out);
   tx_unref(dense);
   return status;
 }

@@ -16,9 +16,9 @@ static int64_t check_size(lua_State *L, int at, const char *operation) {
   return size;
 }
 
-/* {channels = 1 to 4, size = n or {height, width}, max_pixels =} at `arg` */
-static tx_image_options check_image_options(lua_State *L, int arg, const char *operation) {
-  tx_check_options(L, arg, operation, "channels size max_pixels");
+/* {channels = 1 to 4, size = n or {height, width}, max_pixels =} at `arg`; known: the names of all options */
+static tx_image_options check_image_options(lua_State *L, int arg, const char *operation, const char *known) {
+  tx_check_options(L, arg, operation, known);
   tx_image_options o = {.channels = tx_option_int(L, arg, operation, "channels", 0)};
   if (o.channels < 0 || o.channels > 4) {
     tx_error(L, "%s: channels is %lld: 1 (gray), 2 (gray, alpha), 3 (RGB), 4 (RGB, alpha) are possible", operation,
@@ -43,7 +43,7 @@ static tx_image_options check_image_options(lua_State *L, int arg, const char *o
 /* load_image(path, {channels=, size=, max_pixels=}) -> u8 {H,W,C}, of 16 bits f32 in 0..1 | nil, message */
 static int l_load_image(lua_State *L) {
   const char *path = luaL_checkstring(L, 1);
-  tx_image_options options = check_image_options(L, 2, "load_image");
+  tx_image_options options = check_image_options(L, 2, "load_image", "channels size max_pixels");
   tx_tensor *image = NULL;
   tx_status status = tx_load_image("load_image", path, &options, &image);
   return tx_return_tensor(L, status, image);
@@ -84,7 +84,7 @@ static void push_troubles(lua_State *L, const tx_source *source) {
 /* image_source({path, ...}, {channels=, size=, max_pixels=, bad=}) -> source of files that are decoded when they are read, list of
  * {index=, message=} of those that bad = "skip" found to be damaged | nil, message */
 static int l_image_source(lua_State *L) {
-  tx_image_options options = check_image_options(L, 2, "data.folder");
+  tx_image_options options = check_image_options(L, 2, "data.folder", "channels size max_pixels bad");
   options.skip_bad = check_bad(L, 2);
   int count = tx_check_list(L, 1, "data.folder", "the paths");
   tx_copy_list(L, 1, count);

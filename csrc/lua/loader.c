@@ -275,14 +275,21 @@ static void read_normalization(lua_State *L, int arg, tx_loader *loader) {
   }
   if (has_mean) {
     push_numbers(L, arg, "mean", channels);
-    for (int64_t c = 0; c < channels; c++) loader->mean[c] = (float)number_at(L, "mean", c);
+    for (int64_t c = 0; c < channels; c++) {
+      double mean = number_at(L, "mean", c);
+      if (!isfinite(mean)) tx_error(L, "loader: mean of channel %d is %g", (int)c + 1, mean);
+      loader->mean[c] = (float)mean;
+    }
     lua_pop(L, 1);
   }
   if (!has_std) return;
   push_numbers(L, arg, "std", channels);
   for (int64_t c = 0; c < channels; c++) {
     double std = number_at(L, "std", c);
-    if (!(std > 0)) tx_error(L, "loader: std of channel %d is %g, it must be positive", (int)c + 1, std);
+    if (!(std > 0 && isfinite(std))) {
+      tx_error(L, "loader: std of channel %d is %g, it must be positive%s", (int)c + 1, std,
+               std == 0 ? ": are all of its pixels the same?" : "");
+    }
     loader->inverse_std[c] = (float)(1 / std);
   }
   lua_pop(L, 1);

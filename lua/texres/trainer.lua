@@ -125,6 +125,12 @@ local function learn_from(self, train)
     local statistics
     statistics, message = train:statistics()
     if not statistics then raise("Trainer: %s", message) end
+    for c, std in ipairs(statistics.std) do
+      if std == 0 then
+        raise("Trainer: channel %d is %s in all pixels of the training set: leave it out, or say normalize = false", c,
+          statistics.mean[c])
+      end
+    end
     self.normalization = { mean = statistics.mean, std = statistics.std }
   end
 end
