@@ -149,7 +149,8 @@ local function read_pieces(list, options, open, load)
   local classes, known = read_groups(pieces, counts)
   return make.set(source, labels or options.labels or classes or nil, options, {
     origin = #pieces == 1 and ("%s (%s)"):format(path, pieces[1].images.name) or path, masks = masks,
-    columns = known, root = path:match "^(.*)/[^/]*$", members = members_of(list),
+    named = not labels and options.labels == nil, columns = known, root = path:match "^(.*)/[^/]*$",
+    members = members_of(list),
   })
 end
 

@@ -6,8 +6,8 @@
 -- The result counts from 1. Messages speak the base of the place where the label was found.
 --
 -- What is found: { values = list, base = 0 or 1, where = path, lines = of the file, where it has any, guessed = whether
--- the user did not name the column, from_array = whether an array of a file holds them, names = names of the classes in
--- a column beside them, or nil }
+-- the user did not name the column, from_files = whether an array of a file or names of folders say them, names = names
+-- of the classes in a column beside them, or nil }
 
 local core = require "texres.core"
 local plain = require "texres.plain"
@@ -22,7 +22,7 @@ local function from_tensor(t, base, where)
   if t:dim() ~= 1 then
     return nil, ("data: %s: labels {N} wanted, they have %d dimensions"):format(where, t:dim())
   end
-  return { values = t:totable(), base = base, where = where, from_array = base == 0 }
+  return { values = t:totable(), base = base, where = where, from_files = base == 0 }
 end
 
 -- -- columns ---------------------------------------------------------------------------------------------------------
@@ -97,7 +97,7 @@ local function find(from, all, samples, origin)
   if type(from) == "table" and from.stored then return from_tensor(from.stored, 0, from.path) end
   if core.is_tensor(from) then return from_tensor(from, 1, "labels") end
   if type(from) ~= "table" then raise("data: labels are a list, a tensor, a file or a column, got %s", type(from)) end
-  return { values = from, base = 1, where = "labels" }
+  return { values = from, base = 1, where = samples.named and origin or "labels", from_files = samples.named }
 end
 
 -- -- values to labels ------------------------------------------------------------------------------------------------
@@ -151,15 +151,15 @@ local function decode(found, classes)
   return labels, classes or name_classes(labels, highest, found)
 end
 
---- Says so when an array of labels and a column of a table that belongs to the same images differ: the rows of the
--- table may be in another order.
+--- Says so when labels of an array or of folders and a column of a table that belongs to the same images differ: the
+-- rows of the table may be in another order.
 local function warn_of_difference(found, all)
-  for _, column in ipairs(found.from_array and columns.find_all(all.columns, names.labels) or {}) do
+  for _, column in ipairs(found.from_files and columns.find_all(all.columns, names.labels) or {}) do
     local row = columns.disagreement(found.values, all.columns[column])
     if row then
       local t = all.from[column]
-      require("texres").warn(("data: the labels in %s and column '%s' of %s differ, first %s: are its rows in the "
-        .. "order of the images?"):format(found.where, column, t.where, columns.at(t, row)))
+      require("texres").warn(("data: the labels of %s are taken; column '%s' of %s says something else, first %s: "
+        .. "are its rows in the order of the images?"):format(found.where, column, t.where, columns.at(t, row)))
     end
   end
 end
@@ -209,7 +209,8 @@ end
 -- @param from path of an .npy or CSV file ("train64.csv" or "train64.csv:column"); the name of a column; { stored =
 -- tensor, path = }, which a file held; a list or tensor of the user; or nil: a column that is known
 -- @param all the columns that are known (see texres.data.columns), to which those of a CSV file are added
--- @param samples see texres.data.join; members: names of the arrays of the file, for messages
+-- @param samples see texres.data.join; members: names of the arrays of the file, for messages; named: whether `from`
+-- are names that the reader found itself
 -- @param classes list of names, or nil
 -- @param origin where the images come from, for messages
 -- @return labels, classes | nil, message

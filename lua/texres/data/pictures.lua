@@ -57,7 +57,7 @@ function pictures.folder(options)
   for _, part in ipairs(found.parts) do parted = parted or part ~= false end
   return open_pictures(found.paths, found.masks, options, function(source, masks)
     return make.set(source, found.names, options, {
-      origin = root, root = root, paths = found.paths, classes = names.sort(classes), masks = masks,
+      origin = root, root = root, named = true, paths = found.paths, classes = names.sort(classes), masks = masks,
       columns = { path = found.paths, split = parted and found.parts or nil },
     })
   end)

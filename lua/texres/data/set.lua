@@ -53,6 +53,7 @@ end
 
 --- Classes are known by their names: texts, each of its own.
 local function check_classes(classes)
+  if type(classes) ~= "table" then raise("Set: classes must be a list of names, got %s", type(classes)) end
   local number = {}
   for c, name in ipairs(classes) do
     if type(name) ~= "string" or name == "" then
