@@ -188,6 +188,19 @@ describe("dtypes of a saved model", function()
   end)
 end)
 
+describe("a class derived from a layer or container", function()
+  it("is made again by the arguments of its own init", function()
+    local Wide = nn.register("SpecWide", nn.Module("SpecWide", nn.Conv2d))
+    function Wide:init(width, bias) nn.Conv2d.init(self, width, 2 * width, 3, { padding = 1, bias = bias }) end
+    local Block = nn.register("SpecBlock", nn.Module("SpecBlock", nn.Sequential))
+    function Block:init(width) nn.Sequential.init(self, { Wide(width, false), nn.BatchNorm(2 * width), nn.ReLU() }) end
+    local Named = nn.register("SpecNamed", nn.Module("SpecNamed", Block)) -- the init of its base
+    local twin = come_back(nn.Sequential { Block(1), Named(2) }, tr.randn(2, 4, 4, 1))
+    assert.equal(Named, getmetatable(twin[2]))
+    assert.equal("SpecWide(2, false)", twin[2][1]:describe())
+  end)
+end)
+
 describe("what was changed after it was made", function()
   it("is saved as it is now", function()
     local net = nn.Sequential {

@@ -135,6 +135,21 @@ describe("ONNX export", function()
     assert.same({ "Gemm", "Add", "Identity" }, (read(path)))
   end)
 
+  it("does not write a forward of its own as its base does", function()
+    local path = support.folder() .. "/x.onnx"
+    local Base = nn.Module "Base"
+    function Base:init() self.fc = nn.Linear(2, 2) end
+    function Base:forward(x) return self.fc(x) end
+    function Base:to_onnx(graph, x) return graph:module(self.fc, x) end
+    local Derived, Same = nn.Module("Derived", Base), nn.Module("Same", Base)
+    function Derived:forward(x) return self.fc(x) * 2 end
+    assert.is_true(Same():export_onnx(path, { input = { 2 } }))
+    assert.error_matches(function() Derived():export_onnx(path, { input = { 2 } }) end, "Derived cannot be exported")
+    local changed = Base()
+    rawset(changed, "forward", function(_, x) return x end)
+    assert.error_matches(function() changed:export_onnx(path, { input = { 2 } }) end, "Base cannot be exported")
+  end)
+
   it("keeps constants apart that modules outside of the attributes call the same", function()
     local Pair = nn.Module "Pair"
     function Pair:init()

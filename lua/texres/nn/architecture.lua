@@ -43,7 +43,7 @@ local function outline(m, at, problems)
     problems[#problems + 1] = at .. problem
     return nil
   end
-  local name, arguments = getmetatable(m).__name, m:constructor_arguments()
+  local name, arguments = getmetatable(m).__name, module.constructor_arguments(m)
   local data = { module = name, arguments = {} }
   for i = 1, arguments.n do data.arguments[tostring(i)] = to_data(arguments[i], at, name, problems) end
   return data
@@ -80,9 +80,6 @@ function Module:config()
   if not data then raise("config: %s", problem) end
   return data
 end
-
---- The arguments that would make a module like this one, as table.pack gives them.
-function Module:constructor_arguments() return self._arguments end
 
 -- -- data as a module -------------------------------------------------------------------------------------------------
 

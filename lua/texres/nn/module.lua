@@ -49,6 +49,17 @@ local function keeps_nothing(m)
   return says == true
 end
 
+-- The member `name` of m or the nearest of its classes that has one; nil where a nearer one has `other`: what a class
+-- says of its own forward or init is not true of that of a derived class.
+local function member_beside(m, name, other)
+  local t = m
+  while type(t) == "table" do
+    local value = rawget(t, name)
+    if value ~= nil or rawget(t, other) ~= nil then return value end
+    t = rawget(getmetatable(t), "__index")
+  end
+end
+
 local function is_private(key)
   return type(key) == "string" and key:byte() == 95 -- "_"
 end
@@ -321,6 +332,14 @@ local function changed_options(self, defaults)
   return options
 end
 
+--- The arguments that would make a module like this one, as table.pack gives them: what a method constructor_arguments
+-- of the class says, else those that it was made with; nil for a module from a table.
+local function constructor_arguments(self)
+  local tell = member_beside(self, "constructor_arguments", "init")
+  if tell then return tell(self) end
+  return self._arguments
+end
+
 -- Names of classes ---------------------------------------------------------------------------------------------------
 
 local registry = {} -- name -> constructor
@@ -498,7 +517,7 @@ end
 
 --- One line: "Conv2d(1, 64, 3, {padding=1, stride=2})".
 function Module:describe()
-  local name, arguments = getmetatable(self).__name, self:constructor_arguments()
+  local name, arguments = getmetatable(self).__name, constructor_arguments(self)
   if not arguments or #self:children() > 0 then return name end
   local parts = {}
   for i = 1, arguments.n do parts[i] = argument_text(arguments[i]) end
@@ -546,6 +565,8 @@ return {
   register = register,
   registry = registry,
   changed_options = changed_options,
+  constructor_arguments = constructor_arguments,
+  member_beside = member_beside,
   walk = walk,
   aliases = aliases,
   replace_tensors = replace_tensors,

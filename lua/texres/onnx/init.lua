@@ -124,7 +124,8 @@ end
 --- Adds a module; returns its output.
 function Graph:module(m, x)
   local name = getmetatable(m).__name
-  if m.to_onnx then return m:to_onnx(self, x) end
+  local own = module.member_beside(m, "to_onnx", "forward")
+  if own then return own(m, self, x) end
   local write = module.is_plain(m, rawget(require "texres.nn", name)) and layers[name]
   if not write then raise("onnx: %s cannot be exported; give it a method to_onnx(graph, x)", name) end
   return write(self, m, x)
