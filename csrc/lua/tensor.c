@@ -261,14 +261,10 @@ static int64_t check_row(lua_State *L, const tx_tensor *t, int64_t index) {
   return index < 0 ? index + t->shape[0] : index - 1;
 }
 
-static int push_grad(lua_State *L, tx_tensor *t) {
-  if (t->grad == NULL) {
-    lua_pushnil(L);
-  } else {
-    tx_tensor **handle = tx_new_handle(L);
-    *handle = tx_ref(t->grad);
-  }
-  return 1;
+static void push_grad(lua_State *L) {
+  tx_tensor **handle = tx_new_handle(L);
+  *handle = tx_ref(tx_check_tensor(L, 1)->grad);
+  if (*handle == NULL) lua_pushnil(L);
 }
 
 /* t[i]: a view; nil just behind the end, so that ipairs(t) ends there. Upvalue 2: select. */
@@ -303,7 +299,7 @@ static int l_index(lua_State *L) {
   } else if (strcmp(name, "requires_grad") == 0) {
     lua_pushboolean(L, t->requires_grad);
   } else if (strcmp(name, "grad") == 0) {
-    push_grad(L, t);
+    push_grad(L);
   } else if (strcmp(name, "is_leaf") == 0) {
     lua_pushboolean(L, t->node == NULL);
   } else if (strcmp(name, "operation") == 0) {
