@@ -447,7 +447,7 @@ static tx_status read_image(void *owner, int64_t index, float *pixels) {
 /* The factor for integers whose type doesn't tell it: all are read once. */
 static tx_status search_scale(const hdf5_images *images, int64_t count, double *scale) {
   int64_t low = 0, high = 0;
-  int64_t *some = tx_alloc((size_t)images->values * sizeof *some);
+  int64_t *some = tx_alloc_array(images->values, sizeof *some);
   tx_status status = some == NULL ? TX_ENOMEM : TX_OK;
   for (int64_t n = 0; n < count && status == TX_OK && !tx_interrupted(); n++) {
     if (!read_images(images, n, 1, H5T_NATIVE_INT64, some)) status = fail_to_read(images);

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "base/file.h"
+#include "base/integers.h"
 #include "base/memory.h"
 #include "base/threads.h"
 #include "data/npy.h"
@@ -81,7 +82,7 @@ static tx_status gather_into(tx_source *source, const int64_t *index, int64_t n,
     g.scratch = tx_alloc_array(tx_source_pixels(source), (size_t)tx_num_threads() * sizeof(float));
     if (g.scratch == NULL) return TX_ENOMEM;
   }
-  tx_parallel((n + GROUP - 1) / GROUP, gather_block, &g);
+  tx_parallel(tx_ceil_div(n, GROUP), gather_block, &g);
   tx_dealloc(g.scratch);
   return tx_failure_status(&g.failure);
 }
@@ -199,7 +200,7 @@ static void measure_block(void *context, int64_t block, int worker) {
 }
 
 tx_status tx_images_statistics(tx_source *source, const int64_t *index, int64_t n, const tx_statistics *out) {
-  int64_t blocks = (n + GROUP - 1) / GROUP, channels = source->channels;
+  int64_t blocks = tx_ceil_div(n, GROUP), channels = source->channels;
   measuring m = {.source = source, .index = index, .n = n};
   tx_failure_init(&m.failure);
   m.scratch = tx_alloc_array(tx_source_pixels(source), (size_t)tx_num_threads() * sizeof(float));

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "base/file.h"
+#include "base/integers.h"
 #include "base/memory.h"
 #include "base/threads.h"
 #include "data/scale.h"
@@ -306,7 +307,7 @@ static void convert_block(void *context, int64_t b, int worker) {
 static tx_status convert_all(const tx_npy *npy, const uint8_t *from, int64_t count, void *to) {
   conversion c = {.npy = npy, .from = from, .to = to, .count = count, .block = tx_block_size(count, 1)};
   atomic_init(&c.failed, false);
-  tx_parallel((count + c.block - 1) / c.block, convert_block, &c);
+  tx_parallel(tx_ceil_div(count, c.block), convert_block, &c);
   if (atomic_load(&c.failed)) return tx_fail(TX_EWORLD, "an unsigned integer is above 9223372036854775807");
   return TX_OK;
 }
@@ -537,7 +538,7 @@ static tx_status find_scale(const tx_npy *npy, const uint8_t *elements, double *
   range_search search = {.npy = npy, .from = elements, .block = tx_block_size(npy->numel, 1)};
   atomic_init(&search.low, 0);
   atomic_init(&search.high, 0);
-  tx_parallel((npy->numel + search.block - 1) / search.block, search_block, &search);
+  tx_parallel(tx_ceil_div(npy->numel, search.block), search_block, &search);
   return tx_scale_of_range(atomic_load(&search.low), atomic_load(&search.high), scale);
 }
 

@@ -188,9 +188,12 @@ static int read_param(lua_State *L, const tx_op *op, const tx_param *p, int arg,
       *(int64_t *)at = index > 0 ? index - 1 : index;
       break;
     }
-    case TX_PARAM_NUMBER:
-      *(double *)at = tx_check_number(L, arg, op->name, p->name);
+    case TX_PARAM_NUMBER: {
+      double value = tx_check_number(L, arg, op->name, p->name);
+      if (value != value) tx_error(L, "%s: %s is NaN", op->name, p->name); /* in here it says that nothing was given */
+      *(double *)at = value;
       break;
+    }
     case TX_PARAM_VALUE:
       *(tx_number *)at = tx_check_value(L, arg, op->name, p->name);
       break;
