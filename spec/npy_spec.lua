@@ -161,6 +161,58 @@ describe("save_npy", function()
   end)
 end)
 
+describe("an .npy file that others shorten", function()
+  local path = folder .. "/shrinks.npy"
+  local labels = {}
+  for i = 1, 500 do labels[i] = 1 end
+
+  --- {500,64,64} zeros of a type, and what `open` makes of the file; which is cut then.
+  local function opened(descr, size, fortran, open)
+    local header = ("{'descr': '%s', 'fortran_order': %s, 'shape': (500, 64, 64), }"):format(descr, fortran)
+    header = header .. (" "):rep(117 - #header) .. "\n" -- elements begin at byte 128
+    support.write_file(path, "\x93NUMPY\1\0" .. string.pack("<s2", header) .. ("\0"):rep(500 * 64 * 64 * size))
+    local object = assert(open(path))
+    support.run { "truncate", "-s", "4096", path }
+    return object
+  end
+
+  it("is an error for whoever uses the mapped tensor", function()
+    local t = opened("<f4", 4, "False", function() return tr.load_npy(path, { mmap = true }) end)
+    local set = tr.data.tensors { images = tr.zeros(1, 2, 2), labels = { 1 } }
+    for n, use in ipairs { function() return t:sum() end, function() return t[1] end, function() return tostring(t) end,
+      function() return tr.cat({ t, t }, 1) end, function() return t:totable() end, function() t:fill(1) end,
+      function() return t:save_npy(folder .. "/copy.npy") end, function() return set:get(1) + t end,
+      function() return tr.data.tensors { images = t, labels = labels } end } do
+      local ok, message = pcall(use)
+      assert.is_false(ok, n)
+      assert.matches("load_npy: " .. path .. ": the file has become shorter", message, 1, true)
+    end
+  end)
+
+  it("is an error for whoever reads images of a set", function()
+    for descr, size in pairs { ["<f4"] = 4, ["|u1"] = 1, ["<u2"] = 2, [">f4"] = 4 } do
+      for _, fortran in ipairs { "False", "True" } do
+        local set = opened(descr, size, fortran, function() return tr.data.npy { images = path, labels = labels } end)
+        local mapped = { set = set }
+        if size == 4 and descr == "<f4" then
+          mapped.tensor = opened(descr, size, fortran, function()
+            return tr.data.tensors { images = tr.load_npy(path, { mmap = true }), labels = labels }
+          end)
+        end
+        for name, images in pairs(mapped) do
+          local none, message = images:get(490)
+          assert.is_nil(none, name)
+          assert.matches(path .. ": the file ", message, 1, true)
+          assert.is_nil((images:statistics()))
+          assert.error_matches(function()
+            for _ in images:loader({ batch = 8, workers = 2 }):batches() do end
+          end, "the file ")
+        end
+      end
+    end
+  end)
+end)
+
 describe("a hostile .npy", function()
   local good = "{'descr': '<f4', 'fortran_order': False, 'shape': (2,), }"
 

@@ -107,8 +107,10 @@ tx_status tx_file_map(const char *operation, const char *path, tx_file_use use, 
     close(fd);
     return status;
   }
-  *file = (tx_mapped_file){.data = pages, .bytes = (size_t)bytes, .descriptor = fd};
-  return TX_OK;
+  *file = (tx_mapped_file){.data = pages, .bytes = (size_t)bytes, .descriptor = fd, .path = strdup(path)};
+  if (file->path != NULL) return TX_OK;
+  tx_file_unmap(file);
+  return tx_fail_at(tx_fail(TX_ENOMEM, "not enough memory to open it"), operation, path);
 }
 
 tx_status tx_file_check(const tx_mapped_file *file) {
@@ -123,6 +125,7 @@ void tx_file_unmap(tx_mapped_file *file) {
   if (file->data != NULL) {
     munmap(file->data, file->bytes);
     close(file->descriptor);
+    free(file->path);
   }
   *file = (tx_mapped_file){0};
 }

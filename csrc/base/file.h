@@ -46,13 +46,14 @@ typedef struct tx_mapped_file {
   uint8_t *data; /* page-aligned; NULL when the file is empty */
   size_t bytes;
   int descriptor; /* open as long as the file is mapped; meaningless without data */
+  char *path;     /* as it was given */
 } tx_mapped_file;
 
 tx_status tx_file_map(const char *operation, const char *path, tx_file_use use, tx_mapped_file *file);
 void tx_file_unmap(tx_mapped_file *file);
 
-/* Fails when others have shortened the file: touching pages behind its end would end the process. To be called before the
- * pages are used; only who shortens it in that very moment is not noticed. */
+/* Fails, with the reason only, when others have shortened the file: touching pages behind its end would end the process. To be
+ * called before the pages are used; only who shortens it in that very moment is not noticed. */
 tx_status tx_file_check(const tx_mapped_file *file);
 
 /* -- writing ----------------------------------------------------------------------------------------------------------- */

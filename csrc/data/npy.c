@@ -407,7 +407,11 @@ static void release_file(void *owner, void *data) {
   tx_dealloc(owner);
 }
 
-static tx_status check_file(void *owner) { return tx_file_check(owner); }
+static tx_status check_file(void *owner) {
+  const tx_mapped_file *file = owner;
+  tx_status status = tx_file_check(file);
+  return status == TX_OK ? TX_OK : tx_fail_at(status, "load_npy", file->path);
+}
 
 /* A tensor over the elements of a mapped file, which it takes over (`file` is then empty). */
 static tx_status wrap_file(const tx_npy *npy, tx_mapped_file *file, tx_tensor **out) {
@@ -492,7 +496,6 @@ typedef struct npy_images {
   tx_npy npy;
   int64_t values; /* of an image */
   float scale;
-  char path[];
 } npy_images;
 
 static void release_images(void *owner) {
@@ -576,7 +579,7 @@ static tx_status read_scattered(const npy_images *images, int64_t index, float *
 static tx_status read_image(void *owner, int64_t index, float *pixels) {
   const npy_images *images = owner;
   tx_status status = images->npy.fortran ? read_scattered(images, index, pixels) : read_run(images, index, pixels);
-  if (status != TX_OK) return tx_fail_at(status, "data.npy", images->path);
+  if (status != TX_OK) return tx_fail_at(status, "data.npy", images->file.path);
   for (int64_t i = 0; i < images->values; i++) pixels[i] *= images->scale;
   return TX_OK;
 }
@@ -607,9 +610,7 @@ static tx_status describe_images(npy_images *images, double scale, tx_source *so
   }
   source->dtype = npy->dtype;
   source->base = elements;
-  source->map = images->file.data;
-  source->mapped = images->file.bytes;
-  source->descriptor = images->file.descriptor;
+  source->file = &images->file;
   int64_t stride = npy->item;
   for (int i = 0; i < 4; i++) {
     int d = npy->fortran ? i : 3 - i;
@@ -620,10 +621,8 @@ static tx_status describe_images(npy_images *images, double scale, tx_source *so
 }
 
 tx_status tx_npy_source(const char *path, double scale, tx_source **out) {
-  size_t length = strlen(path);
-  npy_images *images = tx_alloc(sizeof *images + length + 1);
+  npy_images *images = tx_alloc(sizeof *images);
   if (images == NULL) return TX_ENOMEM;
-  memcpy(images->path, path, length + 1);
   tx_status status = tx_file_map("data.npy", path, TX_FILE_READ, &images->file);
   if (status != TX_OK) {
     tx_dealloc(images);

@@ -1,12 +1,10 @@
 /* source.c - reading one image out of memory, a mapped file, or a decoder. */
-#define _DEFAULT_SOURCE /* madvise, pread */
+#define _DEFAULT_SOURCE /* madvise */
 #include "data/source.h"
 
-#include <errno.h>
 #include <inttypes.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <unistd.h>
 
 #include "base/file.h"
 #include "base/memory.h"
@@ -96,7 +94,7 @@ void tx_source_unref(tx_source *source) {
 static void account_mapped(tx_source *source, size_t bytes) {
   if (atomic_fetch_add(&source->resident, bytes) + bytes < RESIDENT_LIMIT) return;
   atomic_store(&source->resident, 0);
-  madvise(source->map, source->mapped, MADV_DONTNEED);
+  madvise(source->file->data, source->file->bytes, MADV_DONTNEED);
 }
 
 /* One row of `width` pixels of C channels; the compiler turns the dense case into vector code. */
@@ -143,29 +141,17 @@ static bool is_dense(const tx_source *source) {
          source->stride[1] == size * source->channels * source->width;
 }
 
-/* Reads bytes of the mapped file. */
-static tx_status read_bytes(const tx_source *source, int64_t offset, char *to, size_t bytes) {
-  size_t got = 0;
-  while (got < bytes) {
-    ssize_t n = pread(source->descriptor, to + got, bytes - got, (off_t)(offset + (int64_t)got));
-    if (n < 0 && errno == EINTR) continue;
-    if (n <= 0) {
-      const char *reason = n < 0 ? strerror(errno) : "the file has become shorter";
-      return tx_fail(TX_EWORLD, "source: an image can't be read: %s", reason);
-    }
-    got += (size_t)n;
-  }
-  return TX_OK;
-}
-
 /* Reads a dense image from the mapped file: floats straight to where they are wanted, others through a buffer. */
 static tx_status read_from_file(const tx_source *source, int64_t offset, float *pixels) {
+  const tx_mapped_file *file = source->file;
   char small[1 << 14];
   size_t bytes = (size_t)tx_source_pixels(source) * tx_dtype_size(source->dtype);
-  if (source->dtype == TX_F32 && source->scale == 1.0f) return read_bytes(source, offset, (char *)pixels, bytes);
+  if (source->dtype == TX_F32 && source->scale == 1.0f) {
+    return tx_file_read_at(file->descriptor, offset, pixels, bytes);
+  }
   char *raw = bytes <= sizeof small ? small : tx_alloc(bytes);
   if (raw == NULL) return TX_ENOMEM;
-  tx_status status = read_bytes(source, offset, raw, bytes);
+  tx_status status = tx_file_read_at(file->descriptor, offset, raw, bytes);
   if (status == TX_OK) read_rows(source, raw, pixels);
   if (raw != small) tx_dealloc(raw);
   return status;
@@ -176,14 +162,18 @@ tx_status tx_source_read(tx_source *source, int64_t index, float *pixels) {
     return tx_fail(TX_EINVAL, "source: image %" PRId64 " of %" PRId64, index + 1, source->count);
   if (source->base == NULL) return source->read(source->owner, index, pixels);
   const char *image = (const char *)source->base + index * source->stride[0];
-  if (source->mapped == 0) {
+  if (source->file == NULL) {
     const tx_storage *storage = source->storage;
     if (storage != NULL && storage->check != NULL) TX_TRY(storage->check(storage->owner));
     read_rows(source, image, pixels);
     return TX_OK;
   }
-  if (is_dense(source)) return read_from_file(source, image - (const char *)source->map, pixels);
-  TX_TRY(tx_file_check(&(tx_mapped_file){source->map, source->mapped, source->descriptor}));
+  if (is_dense(source)) {
+    tx_status status = read_from_file(source, image - (const char *)source->file->data, pixels);
+    return status == TX_OK ? TX_OK : tx_fail_at(status, "data.npy", source->file->path);
+  }
+  tx_status status = tx_file_check(source->file);
+  if (status != TX_OK) return tx_fail_at(status, "data.npy", source->file->path);
   read_rows(source, image, pixels);
   account_mapped(source, (size_t)tx_source_pixels(source) * tx_dtype_size(source->dtype));
   return TX_OK;

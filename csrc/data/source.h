@@ -18,6 +18,7 @@
 #ifndef TX_DATA_SOURCE_H
 #define TX_DATA_SOURCE_H
 
+#include "base/file.h"
 #include "tensor/tensor.h"
 
 typedef struct tx_source {
@@ -27,9 +28,8 @@ typedef struct tx_source {
 
   const void *base; /* strided: pixel 0 of image 0 */
   int64_t stride[4];
-  size_t mapped;  /* bytes of the mapped file, 0: ordinary memory */
-  void *map;      /* page-aligned start of the mapping, which must be read-only */
-  int descriptor; /* of the mapped file, open as long as the source lives */
+  const tx_mapped_file
+      *file; /* the read-only mapping that they lie in, open as long as the source lives; NULL: memory */
 
   const tx_storage *storage; /* strided, of a tensor: that of the tensor, else NULL */
 

@@ -163,7 +163,7 @@ static int l_tostring(lua_State *L) {
     lua_pushliteral(L, "closed tensor");
     return 1;
   }
-  tx_status status = tx_print(*handle, &text);
+  tx_status status = tx_print(tx_check_tensor(L, 1), &text);
   if (status != TX_OK) return tx_raise(L, status);
   lua_pushstring(L, text);
   tx_dealloc(text);
