@@ -5,7 +5,8 @@
 --     train64.h5    labels inside, or in train64.csv beside it
 --     list.csv      paths and labels of pictures, or the table that belongs to list.h5 or list.npy beside it
 --     folder        with one of these in it, or with a folder of pictures per class and, where there is one, index.csv
---                   with their paths, as set:save_folder writes it
+--                   with their paths, as set:save_folder writes it; or with one folder of pictures and a table of
+--                   their paths and labels
 -- @module texres.data
 
 local core = require "texres.core"
@@ -148,6 +149,34 @@ local function open_pictures(path, options)
   return hint(found.meta, pictures.folder(merge(found, options)))
 end
 
+--- The tables among `paths` that list pictures with their labels.
+local function find_lists(paths)
+  local lists = {}
+  for _, path in ipairs(paths) do
+    local t = columns.read(path)
+    local labelled = t and (columns.find_all(t.text, names.labels)[1] or columns.find_all(t.text, names.classes)[1])
+    if labelled and columns.find_all(t.text, names.paths)[1] then lists[#lists + 1] = path end
+  end
+  return lists
+end
+
+--- Opens pictures in folders: by the table that lists them with their labels where one folder holds them all, else by
+-- folder.
+local function open_folders(path, folders, tables, options)
+  local is_class, several, holder = {}, false, nil
+  for _, class in ipairs(type(options.classes) == "table" and options.classes or {}) do is_class[class] = true end
+  for _, name in ipairs(folders) do
+    if not names.is_mask(name) and not names.is_rubbish(name) then several, holder = holder ~= nil, name end
+  end
+  local listed = holder and not several and not is_class[holder] and options.meta == nil
+  local lists = listed and find_lists(tables) or {}
+  if #lists > 1 then
+    return nil, ("data.open: %s lists pictures in %s: open one of them"):format(path, table.concat(lists, ", "))
+  end
+  if lists[1] then return pictures.csv(merge({ file = lists[1] }, options)) end
+  return open_pictures(path, options)
+end
+
 --- Opens the one file in a folder that holds a set, or the folder of pictures.
 local function open_folder(path, options)
   local found, folders = core.list_folder(path)
@@ -170,7 +199,7 @@ local function open_folder(path, options)
   end
   if #sets == 0 and #folders == 0 and #bare == 1 and #tables > 0 then sets = bare end -- labels in a table
   if #sets == 0 and #folders == 0 and #tables == 1 then sets = tables end
-  if #sets == 0 then return open_pictures(path, options) end
+  if #sets == 0 then return open_folders(path, folders, tables, options) end
   local _, _, suffix = parts_of(sets[1])
   return open[suffix](sets[1], options)
 end
