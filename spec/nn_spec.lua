@@ -372,6 +372,18 @@ describe("containers", function()
     assert.equal(1, calls)
   end)
 
+  it("name an item that was taken away, and keep names of methods free", function()
+    local x = tr.ones(1, 2)
+    for _, class in ipairs { nn.Sequential, nn.Residual, nn.Concat } do
+      local net = class { nn.ReLU(), { second = nn.ReLU() }, nn.ReLU() }
+      net.second = nil
+      assert.matches(here() .. "in %a+: %a+: item second was taken away", message_of(function() net(x) end))
+      assert.matches("the name eval is taken", message_of(class, { { eval = nn.ReLU() } }))
+      assert.matches("the name second is taken",
+        message_of(class, { { second = nn.ReLU() }, { second = nn.ReLU() } }))
+    end
+  end)
+
   it("Conv2d knows the shape of its output", function()
     local x = tr.zeros(2, 11, 8, 2)
     for _, options in ipairs {

@@ -63,11 +63,12 @@ describe("a name that is nearly right", function()
     local Net = nn.Module "SpecStrict"
     function Net:init() self.conv1 = nn.Conv2d(1, 1, 1) end
     function Net:forward(x)
-      if self.conv2 or self.buffer or self.module or self.profiles or self.trained or self.close then return nil end
+      if self.conv2 or self.buffer or self.module or self.profiler or self.config2 or self.close then return nil end
       return self.conv1(x)
     end
     assert.same({ 1, 1, 1, 1 }, Net()(tr.ones(1, 1, 1, 1)):shape())
     assert.is_nil(net.block4)
+    assert.equal(2, #nn.Sequential { { config2 = nn.ReLU() }, { paramters = nn.ReLU() } })
   end)
 
   it("costs nothing when it is asked for again and again", function()

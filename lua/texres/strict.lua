@@ -8,8 +8,8 @@
 -- missing, too many or swapped with its neighbour (of 4 letters and more), or by two (7 and more). Reading it raises.
 -- All other names give nil, so that a script can ask for what only another version has; rawget(t, name) asks for any.
 --
--- Modules have attributes of their users: they raise for methods of the library only, and not for one letter of a short
--- name or a plural, as a class may well have a `buffer`.
+-- Modules have attributes of their users: they raise for methods of the library only, and not for short names or for a
+-- letter more or less at the end, as a class may well have a `buffer` or a `profiler`.
 -- @module texres.strict
 
 local plain = require "texres.plain"
@@ -51,7 +51,8 @@ function nearness.object(a, b)
 end
 
 function nearness.module(a, b)
-  return math.min(#a, #b) >= 6 and a .. "s" ~= b and b .. "s" ~= a and within(a, b, 1)
+  local shorter = math.min(#a, #b)
+  return shorter >= 6 and a:sub(1, shorter) ~= b:sub(1, shorter) and within(a, b, 1)
 end
 
 -- The names among the keys of these tables that `name` is nearly, sorted.

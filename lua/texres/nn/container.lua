@@ -70,7 +70,7 @@ function Container:accept() return false end -- luacheck: no unused args
 --- Adds an item at the end, under its position or a name. Returns self.
 function Container:append(value, name)
   local key = name or #self._items + 1
-  if rawget(self, key) ~= nil or (name and self[name] ~= nil) then
+  if module.member_beside(self, key) ~= nil then
     raise("%s: the name %s is taken", getmetatable(self).__name, tostring(key))
   end
   self[key] = as_module(value, ("%s: item %d"):format(getmetatable(self).__name, #self._items + 1))
@@ -104,6 +104,14 @@ function Container:describe()
   return name and ("%s %s"):format(getmetatable(self).__name, name) or getmetatable(self).__name
 end
 
+local function item_at(self, key)
+  local item = self[key]
+  if item == nil then
+    raise("%s: item %s was taken away; put nn.Identity() in its place", getmetatable(self).__name, tostring(key))
+  end
+  return item
+end
+
 -- The number of the first item from i on that is no Identity.
 local function skip(self, i)
   while is_plain(self[self._items[i]], Identity) do i = i + 1 end
@@ -115,7 +123,7 @@ end
 -- number of the item that follows.
 local function pass(self, i)
   local items = self._items
-  local item = self[items[i]]
+  local item = item_at(self, items[i])
   if module.is_watched() then return { item = item }, i + 1 end
   local step = {}
   if is_plain(item, Conv2d) then
@@ -267,7 +275,7 @@ local Concat = module.register("Concat", Module("Concat", Container))
 
 function Concat:forward(x)
   local outputs = {}
-  for i, key in ipairs(self._items) do outputs[i] = self[key](x) end
+  for i, key in ipairs(self._items) do outputs[i] = item_at(self, key)(x) end
   return core.cat(outputs, -1)
 end
 

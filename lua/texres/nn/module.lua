@@ -49,13 +49,13 @@ local function keeps_nothing(m)
   return says == true
 end
 
--- The member `name` of m or the nearest of its classes that has one; nil where a nearer one has `other`: what a class
--- says of its own forward or init is not true of that of a derived class.
+-- The member `name` of m or the nearest of its classes that has one, else nil; nil too where a nearer one has `other`
+-- (may be left out): what a class says of its own forward or init is not true of that of a derived class.
 local function member_beside(m, name, other)
   local t = m
   while type(t) == "table" do
     local value = rawget(t, name)
-    if value ~= nil or rawget(t, other) ~= nil then return value end
+    if value ~= nil or (other and rawget(t, other) ~= nil) then return value end
     t = rawget(getmetatable(t), "__index")
   end
 end
