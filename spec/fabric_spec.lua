@@ -127,13 +127,13 @@ describe("fabric", function()
 
   it("names the choices when an option is wrong", function()
     local function message(options) return select(2, pcall(fabric, options)) end
-    assert.matches("fabric_spec.lua:%d+: fabric: unknown option 'cuont'; the choices are classes, count",
+    assert.matches("fabric_spec.lua:%d+: fabric: unknown option 'cuont'; did you mean count%? There are classes, count",
       message { cuont = 3 })
     assert.matches("unknown class 'stain'; the choices are good, color", message { classes = { "stain" } })
     assert.matches("unknown weave 'felt'; the choices are plain, twill, satin, knit", message { weave = "felt" })
     assert.matches("severity {0.5,2} is not a range within 0..1", message { severity = { 0.5, 2 } }, 1, true)
     assert.matches("count is 0", message { count = 0 })
     assert.matches("size {4,4}", message { size = 4 }, 1, true)
-    assert.matches("count must be an integer, got 'many'", message { count = "many" })
+    assert.matches("count is \"many\", wanted a whole number", message { count = "many" })
   end)
 end)

@@ -352,7 +352,7 @@ describe("loader", function()
   it("says what is wrong with the options", function()
     local set = numbered(6)
     local function message(options) return select(2, pcall(set.loader, set, options)) end
-    assert.matches("loader_spec.lua:%d+: loader: unknown option 'bacth'; the choices are augment",
+    assert.matches("loader_spec.lua:%d+: loader: unknown option 'bacth'; did you mean batch%? There are augment",
       message { bacth = 3 })
     assert.matches("batch is 0", message { batch = 0 })
     assert.matches("workers is 65: 0..64 are possible", message { workers = 65 })

@@ -51,9 +51,9 @@ describe("models", function()
   end)
 
   it("refuse wrong options", function()
-    assert.error_matches(function() models.textile { head = "x" } end, 'head is "gap" or "conv", got x')
+    assert.error_matches(function() models.textile { head = "x" } end, 'head is "x", wanted "gap" or "conv"')
     assert.error_matches(function() models.cifar_resnet { depth = 21 } end, "depth is 6n%+2")
-    assert.error_matches(function() models.resnet18 { class = 3 } end, "no option class; there are classes")
+    assert.error_matches(function() models.resnet18 { class = 3 } end, "unknown option 'class'; there are classes")
   end)
 
   local nets = { textile = models.textile { width = 4 }, resnet = models.cifar_resnet { depth = 8, classes = 4 } }

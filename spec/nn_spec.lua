@@ -494,7 +494,7 @@ describe("errors", function()
   end)
 
   it("name wrong options and counts", function()
-    assert.matches(here() .. "Conv2d: no option strid; there are bias, dilation, groups, padding, stride",
+    assert.matches(here() .. "Conv2d: unknown option 'strid'; did you mean stride%? There are bias, dilation, groups",
       message_of(function() nn.Conv2d(1, 2, 3, { strid = 2 }) end))
     assert.matches("Conv2d: c_in is 0, wanted a whole number", message_of(function() nn.Conv2d(0, 2, 3) end))
     assert.matches("Conv2d: 2 groups do not divide 3 input",
@@ -511,7 +511,7 @@ describe("constructors", function()
   it("refuse what no layer can be made of, and say so at once", function()
     for _, case in ipairs {
       { "Conv2d: c_out is 2.5, wanted a whole number of at least 1", nn.Conv2d, 1, 2.5, 3 },
-      { "Conv2d: c_in is 1, wanted", nn.Conv2d, "1", 2, 3 },
+      { "Conv2d: c_in is \"1\", wanted", nn.Conv2d, "1", 2, 3 },
       { "Conv2d: kernel is 0, wanted", nn.Conv2d, 1, 2, 0 },
       { "Conv2d: kernel is nil, wanted", nn.Conv2d, 1, 2 },
       { "Conv2d: kernel is {3}, wanted a number or {rows, columns}", nn.Conv2d, 1, 2, { 3 } },
@@ -519,27 +519,27 @@ describe("constructors", function()
       { "Conv2d: kernel, columns is 0, wanted", nn.Conv2d, 1, 2, { 3, 0 } },
       { "Conv2d: stride is 0, wanted", nn.Conv2d, 1, 2, 3, { stride = 0 } },
       { "Conv2d: stride is 1.5, wanted", nn.Conv2d, 1, 2, 3, { stride = 1.5 } },
-      { "Conv2d: stride is a, wanted", nn.Conv2d, 1, 2, 3, { stride = "a" } },
+      { "Conv2d: stride is \"a\", wanted", nn.Conv2d, 1, 2, 3, { stride = "a" } },
       { "Conv2d: dilation is -1, wanted", nn.Conv2d, 1, 2, 3, { dilation = -1 } },
       { "Conv2d: padding is -1, wanted whole numbers of at least 0", nn.Conv2d, 1, 2, 3, { padding = -1 } },
       { "Conv2d: padding is {1, 2}, wanted", nn.Conv2d, 1, 2, 3, { padding = { 1, 2 } } },
       { "Conv2d: padding is {1, 2, 3, 0.5}, wanted", nn.Conv2d, 1, 2, 3, { padding = { 1, 2, 3, 0.5 } } },
-      { "Conv2d: padding is full, wanted", nn.Conv2d, 1, 2, 3, { padding = "full" } },
+      { "Conv2d: padding is \"full\", wanted", nn.Conv2d, 1, 2, 3, { padding = "full" } },
       { "Conv2d: groups is 0, wanted", nn.Conv2d, 1, 2, 3, { groups = 0 } },
-      { "Conv2d: bias is no, wanted true or false", nn.Conv2d, 1, 2, 3, { bias = "no" } },
+      { "Conv2d: bias is \"no\", wanted true or false", nn.Conv2d, 1, 2, 3, { bias = "no" } },
       { "Conv2d: argument 5 is a number, it takes 4", nn.Conv2d, 1, 2, 3, {}, 1 },
       { "Linear: bias is 3, wanted true or false", nn.Linear, 1, 1, { bias = 3 } },
       { "Linear: n_in is -1, wanted", nn.Linear, -1, 1 },
-      { "BatchNorm: eps is " .. tostring(nan) .. ", wanted", nn.BatchNorm, 2, { eps = nan } },
+      { "BatchNorm: eps is nan, wanted", nn.BatchNorm, 2, { eps = nan } },
       { "BatchNorm: momentum is 2, wanted", nn.BatchNorm, 2, { momentum = 2 } },
       { "MaxPool2d: kernel is nil, wanted", nn.MaxPool2d },
       { "MaxPool2d: stride is 0, wanted", nn.MaxPool2d, 2, { stride = 0 } },
       { "MaxPool2d: padding 2 is not less than the window {2, 2}", nn.MaxPool2d, 2, { padding = 2 } },
       { "AvgPool2d: padding {0, 0, 0, 1} is not less than", nn.AvgPool2d, { 2, 1 }, { padding = { 0, 0, 0, 1 } } },
       { "AvgPool2d: count_include_pad is 1, wanted true", nn.AvgPool2d, 2, { count_include_pad = 1 } },
-      { "Dropout: p is " .. tostring(nan) .. ", wanted a number from 0 to 1", nn.Dropout, nan },
+      { "Dropout: p is nan, wanted a number from 0 to 1", nn.Dropout, nan },
       { "Dropout: argument 2 is a table, it takes 1", nn.Dropout, 0.5, { inplace = true } },
-      { "LeakyReLU: slope is x, wanted", nn.LeakyReLU, "x" },
+      { "LeakyReLU: slope is \"x\", wanted", nn.LeakyReLU, "x" },
       { "ReLU: argument 1 is a boolean, it takes 0", nn.ReLU, true },
       { "Flatten: argument 1 is a number, it takes 0", nn.Flatten, 2 },
       { "Sequential: item 1 is the class ReLU, wanted an object: call it", nn.Sequential, { nn.ReLU } },

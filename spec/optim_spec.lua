@@ -85,7 +85,7 @@ describe("optimizers", function()
       ["Adam: expected a list of parameters"] = function() optim.Adam(3) end,
       ["Adam: parameter 2 is given twice"] = function() optim.Adam { p, p } end,
       ["Adam: parameter 1 is i64"] = function() optim.Adam { tr.zeros({ 1 }, { dtype = "i64" }) } end,
-      ["Adam: no option momentum; there are beta1"] = function() optim.Adam({ p }, { momentum = 1 }) end,
+      ["Adam: unknown option 'momentum'; there are beta1"] = function() optim.Adam({ p }, { momentum = 1 }) end,
       ["SGD: lr is %-1"] = function() optim.SGD({ p }, { lr = -1 }) end,
       ["SGD: nesterov needs a momentum"] = function() optim.SGD({ p }, { nesterov = true }) end,
       ["clip_grad_norm: max is nil"] = function() optim.clip_grad_norm({ p }) end,
@@ -176,6 +176,7 @@ describe("schedules", function()
     local s = schedule.make { "cosine", lr = 1 }
     assert.equal(s, schedule.make(s, 5))
     assert.error_matches(function() schedule.make { "cosin" } end, "no schedule cosin; there are constant")
-    assert.error_matches(function() schedule.make({ "cosine", mini = 1 }, 1) end, "cosine: no option mini")
+    assert.error_matches(function() schedule.make({ "cosine", mini = 1 }, 1) end,
+      "cosine: unknown option 'mini'; did you mean min%?")
   end)
 end)

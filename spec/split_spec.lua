@@ -93,7 +93,7 @@ describe("a random split", function()
       ["part 2 is -0.1"] = { 0.5, -0.1 },
       ["give the shares"] = {},
       ["unknown option 'stratified'"] = { 0.5, stratified = true },
-      ["seed must be a whole number"] = { 0.5, seed = 0.5 },
+      ["seed is 0.5, wanted a whole number"] = { 0.5, seed = 0.5 },
       ["there is no column 'roll'; the set has no columns"] = { 0.5, 0.5, group = "roll" },
     } do
       local ok, message = pcall(function() set:split(options) end)

@@ -7,6 +7,7 @@
 -- Images are {H,W,C} or {H,W}, a batch {N,H,W,C}; u8, or floats in 0..1. They are normalized as in training.
 
 local core = require "texres.core"
+local option = require "texres.options"
 local raise = require "texres.raise"
 local checkpoint = require "texres.checkpoint"
 local module = require "texres.nn.module"
@@ -71,11 +72,14 @@ local function answer(self, probabilities)
   return { class = class, label = best, probability = probabilities[best], probabilities = probabilities }
 end
 
+local KNOWN = { any_size = option.switch(false) }
+
 --- What an image shows: {class=, label=, probability=, probabilities=}; for a batch a list of these. {any_size=true}
 -- lets images of other sizes than those of the training through.
 function Classifier:predict(image, options)
+  options = option.read("predict", options, KNOWN)
   local batch, single = as_batch(image)
-  check_size(self, batch, options and options.any_size)
+  check_size(self, batch, options.any_size)
   local rows = core.no_grad(function()
     return self.model(normalize(self, batch)):softmax(-1):totable()
   end)

@@ -9,6 +9,7 @@
 -- @module texres.gradcheck
 
 local core = require "texres.core"
+local option = require "texres.options"
 local plain = require "texres.plain"
 
 --- A function, or a module.
@@ -52,6 +53,11 @@ local function position(t, element)
   return "{" .. table.concat(place, ",") .. "}"
 end
 
+local KNOWN = {
+  eps = option.number(1e-6, "(0, inf)"), atol = option.number(1e-5, "[0, inf)"), rtol = option.number(1e-3, "[0, inf)"),
+  name = option.text(),
+}
+
 --- Compares backward with central differences.
 -- @tparam function f takes the inputs, returns one or more tensors
 -- @tparam table inputs tensors (and other values) to call it with
@@ -63,9 +69,8 @@ return function(f, inputs, options)
   if not is_callable(f) or type(inputs) ~= "table" then
     error("gradcheck: a function and a list of inputs are expected", 2)
   end
-  options = options or {}
-  if type(options) ~= "table" then error("gradcheck: options are a table: eps, atol, rtol, name", 2) end
-  local eps, atol, rtol = options.eps or 1e-6, options.atol or 1e-5, options.rtol or 1e-3
+  options = option.read("gradcheck", options, KNOWN)
+  local eps, atol, rtol = options.eps, options.atol, options.rtol
   local arguments, checked = { n = inputs.n or #inputs }, {}
   for i = 1, arguments.n do
     local x = inputs[i]

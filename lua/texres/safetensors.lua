@@ -15,7 +15,7 @@ local core = require "texres.core"
 local json = require "texres.json"
 local plain = require "texres.plain"
 local raise = require "texres.raise"
-local check = require "texres.nn.check"
+local option = require "texres.options"
 local module = require "texres.nn.module"
 
 local safetensors = {}
@@ -89,7 +89,7 @@ end
 --- Writes a table of tensors (f32, f64, i64, u8), and `metadata`, a table of strings (optional). The file is written
 -- whole or not at all, with checksums. True, or nil and a message.
 function safetensors.save(path, tensors, metadata)
-  check.path("save", path)
+  option.check("save", "the path", path, option.PATH)
   local notes = copy_metadata(metadata)
   local header = { __metadata__ = notes }
   local keys, pieces, offset = { "__metadata__" }, { "" }, 0
@@ -227,7 +227,7 @@ end
 -- BOOL u8, other integers i64. A file that is missing, damaged or hostile gives nil and a message. `max_bytes` is the
 -- largest header that is read (default: 16 MiB).
 function safetensors.load(path, max_bytes)
-  check.path("load", path)
+  option.check("load", "the path", path, option.PATH)
   local function fail(problem) return nil, ("%s: %s"):format(path, problem) end
   local file <close>, problem = core.open_file(path)
   if not file then return nil, problem end

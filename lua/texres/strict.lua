@@ -74,6 +74,11 @@ local function near_names(name, is_near, ...)
   return plain.sort(#same > 0 and same or near)
 end
 
+--- The keys of `members` that `name` is nearly, sorted; an empty list where there are none.
+function strict.near(name, members)
+  return type(name) == "string" and near_names(name, nearness.object, members) or {}
+end
+
 -- A function that raises when a name is nearly a key of the tables that it is given, and gives nil otherwise.
 local function checker(what, is_near)
   local fine, count = {}, 0 -- names that were looked at: a missing attribute may be asked for at every step

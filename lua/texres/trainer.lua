@@ -20,6 +20,8 @@
 local core = require "texres.core"
 local diagnosis = require "texres.trainer.diagnosis"
 local metrics = require "texres.metrics"
+local module = require "texres.nn.module"
+local option = require "texres.options"
 local plain = require "texres.plain"
 local objective = require "texres.trainer.objective"
 local raise = require "texres.raise"
@@ -37,43 +39,23 @@ local Trainer = strict.class("a trainer", {}, {
 
 -- -- options ----------------------------------------------------------------------------------------------------------
 
-local DEFAULTS = {
-  model = false, -- required: a module that maps images {N,H,W,C} to logits {N,K}
-  optimizer = { "adamw", lr = 1e-3, weight_decay = 1e-4 }, -- {name, options} or an optimizer of texres.optim
-  schedule = "constant", -- {name, options} or a name: how the learning rate goes, see texres.optim.schedule
-  epochs = 10,
-  batch = 128,
-  seed = 1, -- of shuffling, augmentation and dropout
-  augment = false, -- a list for the loader of the training set
-  loss = "cross_entropy", -- a name, {name, options; weight may be "balanced"} or function(logits, labels)
-  dir = false, -- folder for checkpoints, metrics and report; nothing is written without it
-  patience = false, -- stop after so many epochs without a better one
-  clip_grad_norm = false, -- largest norm of all gradients together
-  resume = false, -- go on from dir/last.safetensors where it is there
-  normalize = true, -- subtract the mean of the training images and divide by their deviation
-  name = "texres", -- the report's title
-  quiet = false, -- no progress lines
+local KNOWN = {
+  model = option.any(), -- required: a module that maps images {N,H,W,C} to logits {N,K}
+  optimizer = option.any { "adamw", lr = 1e-3, weight_decay = 1e-4 }, -- {name, options} or one of texres.optim
+  schedule = option.any "constant", -- {name, options} or a name: how the learning rate goes, see texres.optim.schedule
+  epochs = option.integer(10, "[1, inf)"),
+  batch = option.integer(128, "[1, inf)"),
+  seed = option.integer(1, "[0, inf)"), -- of shuffling, augmentation and dropout
+  augment = option.table(), -- a list for the loader of the training set
+  loss = option.any "cross_entropy", -- a name, {name, options; weight may be "balanced"} or function(logits, labels)
+  dir = option.text(), -- folder for checkpoints, metrics and report; nothing is written without it
+  patience = option.integer(nil, "[1, inf)"), -- stop after so many epochs without a better one
+  clip_grad_norm = option.number(nil, "(0, inf]"), -- largest norm of all gradients together
+  resume = option.switch(false), -- go on from dir/last.safetensors where it is there
+  normalize = option.any(true), -- subtract the mean of the training images and divide by their deviation
+  name = option.text "texres", -- the report's title
+  quiet = option.switch(false), -- no progress lines
 }
-
-local function check_options(options)
-  if type(options) ~= "table" then raise("Trainer: expected a table of options, got %s", type(options)) end
-  for name in pairs(options) do
-    if DEFAULTS[name] == nil then
-      local names = {}
-      for known in pairs(DEFAULTS) do names[#names + 1] = known end
-      table.sort(names)
-      raise("Trainer: there is no option %s; options are %s", tostring(name), table.concat(names, ", "))
-    end
-  end
-  for name, least in pairs { epochs = 1, batch = 1, seed = 0, patience = 1 } do
-    local value = options[name]
-    if value and (math.type(value) ~= "integer" or value < least) then
-      raise("Trainer: %s must be an integer of at least %d, got %s", name, least, tostring(value))
-    end
-  end
-  if not options.model then raise "Trainer: the option model is missing" end
-  if options.resume and not options.dir then raise "Trainer: resume needs dir, where last.safetensors is" end
-end
 
 --- What a run is about to find out.
 local function begin(self)
@@ -86,14 +68,14 @@ local function begin(self)
   self.interrupted = false -- whether Ctrl-C ended fit()
 end
 
---- Makes a trainer; the options are those of DEFAULTS above.
+--- Makes a trainer; the options are those of KNOWN above.
 local function new(_, options)
-  check_options(options)
-  local self = setmetatable({}, Trainer)
-  for name, default in pairs(DEFAULTS) do
-    self[name] = options[name]
-    if self[name] == nil then self[name] = default end
+  local self = option.read("Trainer", options, KNOWN)
+  if not module.is_module(self.model) then
+    raise("Trainer: the option model is %s, wanted a module", option.shown(self.model))
   end
+  if self.resume and not self.dir then raise "Trainer: resume needs dir, where last.safetensors is" end
+  setmetatable(self, Trainer)
   self.optimizer = objective.optimizer(self.optimizer, self.model)
   self.schedule = objective.schedule(self.schedule, self.optimizer)
   begin(self)

@@ -16,6 +16,7 @@ local plain = require "texres.plain"
 local cells = require "texres.data.cells"
 local layout = require "texres.data.layout"
 local make = require "texres.data.make"
+local option = require "texres.options"
 local raise = require "texres.raise"
 
 local arrays = {}
@@ -37,8 +38,8 @@ end
 -- Images {N,H,W} or {N,H,W,C} of any integer or float type stay in the mapped file, which may be larger than memory.
 -- `masks`: an .npy file of masks {N,H,W}, not 0 where the defect is.
 function arrays.npy(options)
-  make.check_options(options, "npy", "images labels classes meta groups scale masks")
-  local path = make.check_path(options, "npy", "images")
+  options = make.options("npy", options, "images labels classes meta groups scale masks")
+  local path = option.check("data.npy", "images", options.images, option.PATH)
   local source, message = core.npy_source(path, options.scale)
   if not source then return nil, message end
   local loaded, masks
@@ -53,7 +54,7 @@ end
 
 --- Images and labels that are tensors: {N,H,W} or {N,H,W,C}; labels from 1; `masks` {N,H,W}, not 0 where the defect is.
 function arrays.tensors(options)
-  make.check_options(options, "tensors", "images labels classes meta groups scale masks")
+  options = make.options("tensors", options, "images labels classes meta groups scale masks")
   if not core.is_tensor(options.images) then raise "data.tensors: images must be a tensor" end
   local source, message = core.source(options.images, options.scale)
   if not source then return nil, "data.tensors: " .. message end
@@ -157,8 +158,8 @@ end
 --- Images and labels of an .npz archive: `npz { file = "set.npz" }`. `dataset` names the member with the images where
 -- there are several, `labels` that with the labels (or another file).
 function arrays.npz(options)
-  make.check_options(options, "npz", "file dataset labels classes meta groups scale max_bytes")
-  local path = make.check_path(options, "npz", "file")
+  options = make.options("npz", options, "file dataset labels classes meta groups scale max_bytes")
+  local path = options.file
   local tensors, types, foreign = core.load_npz(path, { max_bytes = options.max_bytes })
   if not tensors then return nil, types end
   for _, name in ipairs { options.dataset or false, options.labels or false } do
@@ -200,8 +201,8 @@ end
 -- beside images (/data/masks) become the set's masks. Datasets above 2 GiB stay in the file; `cache` = true or false
 -- says otherwise.
 function arrays.hdf5(options)
-  make.check_options(options, "hdf5", "file dataset labels classes meta groups scale cache max_bytes")
-  local path = make.check_path(options, "hdf5", "file")
+  options = make.options("hdf5", options, "file dataset labels classes meta groups scale cache max_bytes")
+  local path = options.file
   local list, message = core.hdf5_datasets(path)
   if not list then return nil, message end
   return read_pieces(list, options, function(array) return dataset_source(options, array) end,

@@ -26,16 +26,16 @@ local strict = require "texres.strict"
 local Set = require "texres.data.set"
 local columns = require "texres.data.columns"
 local usual = require "texres.data.names"
-local complete = require "texres.data.options"
+local option = require "texres.options"
 
 local Audit = strict.class("an audit", {})
 
-local presets = {
-  splits = false, -- parts by name; false: the set as one part
-  group = false, -- the column that says which samples belong together; false: the one of the set
-  similarity = 0.9, -- from which correlation on two pictures look alike
-  saturated = 0.5, -- from which share of black or white pixels on a picture is saturated
-  rare = 0.1, -- below which share of the mean count a class is rare
+local KNOWN = {
+  splits = option.table(), -- parts by name; false: the set as one part
+  group = option.text(), -- the column that says which samples belong together; false: the one of the set
+  similarity = option.number(0.9, "[-1, 1]"), -- from which correlation on two pictures look alike
+  saturated = option.number(0.5, "[0, 1]"), -- from which share of black or white pixels on a picture is saturated
+  rare = option.number(0.1, "[0, 1]"), -- below which share of the mean count a class is rare
 }
 
 local BITS = 12 -- by which the signs of two pictures may differ to be compared at all
@@ -226,7 +226,7 @@ end
 --- Audits this set, or the parts of a split of it. Options: splits (parts by name), group (a column), similarity
 -- (0.9), saturated (0.5), rare (0.1). Returns the audit, or nil and a message when an image can't be read.
 function Set:audit(options)
-  local o = complete("audit", presets, options)
+  local o = option.read("audit", options, KNOWN)
   local splits = o.splits or { all = self }
   local names = part_names(splits)
   if #names == 0 then raise "audit: splits holds no parts" end
@@ -360,7 +360,9 @@ end
 -- @tparam[opt] table options count (of pairs, 24), scale
 -- @return true, or nil and a message; nil and a message too when there are no such pairs
 function Audit:contact_sheet(path, options)
-  local o = complete("contact_sheet", { count = 24, scale = 2 }, options)
+  local o = option.read("contact_sheet", options, {
+    count = option.integer(24, "[1, inf)"), scale = option.integer(2, "[1, inf)"),
+  })
   local rows = {}
   local function add(first, second)
     if #rows == o.count then return true end

@@ -1,7 +1,7 @@
 --- Synthetic textile: close-ups of woven or knitted cloth with defects, made in C, the same bytes for the same
 -- options.
 --
---     local set = texres.data.fabric { count = 1200, size = 64, seed = 1 }
+--     local set = texres.data.fabric { count = option.integer(1200, "[1, inf)"), size = 64, seed = 1 }
 --     local photographs = texres.data.fabric { count = 6, size = { 768, 1024 }, weave = "mixture", masks = true }
 --
 -- Classes take turns, so do the eight angles 0, 20, ..., 140 degrees, so do the cloths (`sources`): every class is as
@@ -12,34 +12,34 @@
 
 local core = require "texres.core"
 local Set = require "texres.data.set"
-local complete = require "texres.data.options"
+local option = require "texres.options"
 
 local class_names, weave_names = core.fabric_choices()
 
-local presets = {
-  count = 1200,
-  size = 64, -- pixels, or {height, width}
-  seed = 0,
-  classes = class_names, -- in this order: label 1 is the first
-  weave = "plain", -- plain, twill, satin, knit, a list of these, or "mixture": all of them
-  sources = false, -- number of cloths; false: one per 100 images, 8 at least
-  severity = { 0.4, 1 }, -- range within 0..1: how marked a defect is
-  defect_size = { 28, 56 }, -- range in pixels: diameter or length
-  yarn = { 23, 28 }, -- range in pixels: distance from yarn to yarn
-  masks = false,
+local KNOWN = {
+  count = option.integer(1200, "[1, inf)"),
+  size = option.any(64), -- pixels, or {height, width}
+  seed = option.integer(0, "(-inf, inf)"),
+  classes = option.table(class_names), -- in this order: label 1 is the first
+  weave = option.any("plain"), -- plain, twill, satin, knit, a list of these, or "mixture": all of them
+  sources = option.integer(nil, "[1, inf)"), -- number of cloths; false: one per 100 images, 8 at least
+  severity = option.any { 0.4, 1 }, -- range within 0..1: how marked a defect is
+  defect_size = option.any { 28, 56 }, -- range in pixels: diameter or length
+  yarn = option.any { 23, 28 }, -- range in pixels: distance from yarn to yarn
+  masks = option.switch(false),
 }
 
 --- Makes a set of synthetic fabric images {N,H,W,1}.
 -- @tparam[opt] table options count, size, seed, classes, weave, sources, severity, defect_size, yarn, masks
 -- @treturn Set
 return function(options)
-  local o = complete("fabric", presets, options)
+  local o = option.read("fabric", options, KNOWN)
   local height, width = o.size, o.size
   if type(o.size) == "table" then height, width = o.size[1], o.size[2] end
   local images, labels, meta, masks = core.fabric {
     count = o.count, height = height, width = width, seed = o.seed, classes = o.classes,
     weave = o.weave == "mixture" and weave_names or o.weave,
-    sources = o.sources or math.max(8, (tonumber(o.count) or 0) // 100),
+    sources = o.sources or math.max(8, o.count // 100),
     severity = o.severity, defect_size = o.defect_size, yarn = o.yarn, masks = o.masks,
   }
   return Set.new {

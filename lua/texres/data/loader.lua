@@ -15,20 +15,20 @@ local core = require "texres.core"
 local raise = require "texres.raise"
 local strict = require "texres.strict"
 local Set = require "texres.data.set"
-local complete = require "texres.data.options"
+local option = require "texres.options"
 
-local presets = {
-  batch = 32, -- images per batch
-  shuffle = false, -- another order in each epoch
-  balanced = false, -- every class equally often; those of small ones come several times
-  weights = false, -- draw with replacement: a list with a weight per sample, or per class
-  drop_last = false, -- leave out a short last batch
-  seed = 0,
-  epoch = 1, -- of batches() without an argument
-  augment = false, -- a list, see texres.data.augment
-  mean = false, -- number or list per channel: (pixel - mean) / std
-  std = false,
-  workers = 2, -- threads; 0: batches are made when they are asked for
+local KNOWN = {
+  batch = option.integer(32, "[1, inf)"), -- images per batch
+  shuffle = option.switch(false), -- another order in each epoch
+  balanced = option.switch(false), -- every class equally often; those of small ones come several times
+  weights = option.any(), -- draw with replacement: a list with a weight per sample, or per class
+  drop_last = option.switch(false), -- leave out a short last batch
+  seed = option.integer(0, "(-inf, inf)"),
+  epoch = option.integer(1, "[0, inf)"), -- of batches() without an argument
+  augment = option.table(), -- a list, see texres.data.augment
+  mean = option.any(), -- number or list per channel: (pixel - mean) / std
+  std = option.any(),
+  workers = option.integer(2, "[0, inf)"), -- threads; 0: batches are made when they are asked for
 }
 
 local Loader = strict.class("a loader", {})
@@ -59,7 +59,7 @@ end
 -- @tparam[opt] table options batch, shuffle, balanced, weights, drop_last, seed, epoch, augment, mean, std, workers
 -- @treturn Loader
 function Set:loader(options)
-  local o, channels = complete("loader", presets, options), self.source.channels
+  local o, channels = option.read("loader", options, KNOWN), self.source.channels
   local handle = core.loader(self.source, self.index, self.label, {
     classes = #self.classes, batch = o.batch, shuffle = o.shuffle, balanced = o.balanced,
     weights = o.weights and sample_weights(self, o.weights) or nil, drop_last = o.drop_last, seed = o.seed,

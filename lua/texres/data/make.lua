@@ -3,30 +3,27 @@
 local columns = require "texres.data.columns"
 local join = require "texres.data.join"
 local find_labels = require "texres.data.labels"
+local option = require "texres.options"
 local raise = require "texres.raise"
 local Set = require "texres.data.set"
 
 local make = {}
 
---- Refuses misspelt options. `known`: names separated by blanks.
-function make.check_options(options, operation, known)
-  if type(options) ~= "table" then raise("data.%s: options are a table, got %s", operation, type(options)) end
-  for name in pairs(options) do
-    if not (" " .. known .. " "):find(" " .. tostring(name) .. " ", 1, true) then
-      raise("data.%s: unknown option '%s'; there are %s", operation, name, (known:gsub(" ", ", ")))
-    end
-  end
-  if options.classes ~= nil and type(options.classes) ~= "table" then
-    raise("data.%s: classes must be a list of names, got %s", operation, type(options.classes))
-  end
-end
+local KNOWN = { -- of all readers together
+  images = option.any(), labels = option.any(), meta = option.any(), groups = option.any(), size = option.any(),
+  file = option.text(), path = option.text(), paths = option.text(), root = option.text(), dataset = option.text(),
+  classes = option.table(), cache = option.switch(), scale = option.number(nil, "(0, inf)"),
+  channels = option.integer(nil, "[1, 4]"), masks = option.any(), bad = option.choice("error", { "error", "skip" }),
+  max_bytes = option.integer(nil, "[1, inf)"), max_pixels = option.integer(nil, "[1, inf)"),
+}
 
---- The text option `name`, which must be there.
-function make.check_path(options, operation, name)
-  if type(options[name]) ~= "string" then
-    raise("data.%s: %s must be a path, got %s", operation, name, type(options[name]))
-  end
-  return options[name]
+--- A reader's options in full. `names`: those it has, separated by blanks; the first one must be there.
+function make.options(reader, options, names)
+  local where, known = "data." .. reader, {}
+  for name in names:gmatch "%S+" do known[name] = KNOWN[name] end
+  local o, first = option.read(where, options, known), names:match "%S+"
+  if known[first] ~= KNOWN.images then option.check(where, first, o[first], option.PATH) end
+  return o
 end
 
 --- The column to group by: `groups` is its name, or "index.csv:source", whose columns are then added to `all`.

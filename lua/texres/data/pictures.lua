@@ -48,8 +48,8 @@ end
 -- such pictures out; `set.skipped` lists them, print(set) counts them. `max_pixels` = 2^27 bounds the size of a
 -- picture: a small file may declare a very large one.
 function pictures.folder(options)
-  make.check_options(options, "folder", "path classes meta groups channels size cache bad max_pixels")
-  local root = make.check_path(options, "folder", "path"):gsub("(.)/+$", "%1")
+  options = make.options("folder", options, "path classes meta groups channels size cache bad max_pixels")
+  local root = options.path:gsub("(.)/+$", "%1")
   local found, message = tree.read(root, options.classes)
   if not found then return nil, message end
   local classes, parted = {}, false
@@ -84,8 +84,8 @@ end
 -- where they aren't called path (file, filename, image) and label; paths are relative to `root`, by default the
 -- folder of the CSV file. `size`, `channels`, `cache`, `bad`, `max_pixels` and masks as in folder.
 function pictures.csv(options)
-  make.check_options(options, "csv", "file paths labels classes root groups channels size cache bad max_pixels")
-  local file = make.check_path(options, "csv", "file")
+  options = make.options("csv", options, "file paths labels classes root groups channels size cache bad max_pixels")
+  local file = options.file
   local t, message = columns.read(file)
   if not t then return nil, message end
   local root, paths = options.root or file:match "^(.*)/[^/]*$" or "."

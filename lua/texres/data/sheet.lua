@@ -8,18 +8,18 @@
 local core = require "texres.core"
 local raise = require "texres.raise"
 local Set = require "texres.data.set"
-local complete = require "texres.data.options"
+local option = require "texres.options"
 
 local sheet = {}
 
-local presets = {
-  count = false, -- how many samples; false: 48, with augment 8
-  columns = 8, -- images per row
-  samples = false, -- which samples: a list of positions; false: spread over the set, class by class
-  augment = false, -- a list, see texres.data.augment
-  seed = 0, -- of augmentation
-  scale = 2, -- screen pixels per pixel
-  gap = 2, -- screen pixels between images
+local KNOWN = {
+  count = option.integer(nil, "[1, inf)"), -- how many samples; false: 48, with augment 8
+  columns = option.integer(8, "[1, inf)"), -- images per row
+  samples = option.any(), -- which samples: a list of positions; false: spread over the set, class by class
+  augment = option.table(), -- a list, see texres.data.augment
+  seed = option.integer(0, "(-inf, inf)"), -- of augmentation
+  scale = option.integer(2, "[1, inf)"), -- screen pixels per pixel
+  gap = option.integer(2, "[0, inf)"), -- screen pixels between images
 }
 
 --- An image {H,W,C} with every pixel `scale` times as high and wide.
@@ -31,10 +31,10 @@ end
 --- Writes rows of equally large images f32 {H,W,C} as one PNG, black between them.
 -- @tparam string path file to write
 -- @tparam table rows list of lists of images
--- @tparam[opt] table options scale, gap
+-- @tparam table options scale, gap
 -- @return true, or nil and a message
 function sheet.write(path, rows, options)
-  local scale, gap = options and options.scale or presets.scale, options and options.gap or presets.gap
+  local scale, gap = options.scale, options.gap
   local columns = 0
   for _, row in ipairs(rows) do columns = math.max(columns, #row) end
   if columns == 0 then raise "contact_sheet: there are no images to show" end
@@ -102,7 +102,7 @@ end
 -- @tparam[opt] table options count, columns, samples, augment, seed, scale, gap
 -- @return true, or nil and a message
 function Set:contact_sheet(path, options)
-  local o = complete("contact_sheet", presets, options)
+  local o = option.read("contact_sheet", options, KNOWN)
   if #self == 0 then raise "contact_sheet: the set is empty" end
   local count = o.count or o.augment and 8 or 48
   local chosen = o.samples and in_rows(o.samples, o.columns) or choose_by_class(self, count, o.columns)

@@ -14,6 +14,7 @@
 local core = require "texres.core"
 local json = require "texres.json"
 local files = require "texres.files"
+local option = require "texres.options"
 local raise = require "texres.raise"
 local columns = require "texres.data.columns"
 local grouping = require "texres.data.grouping"
@@ -22,14 +23,14 @@ local Set = require "texres.data.set"
 
 -- -- sizes ----------------------------------------------------------------------------------------------------------
 
+local SHARE = option.number(nil, "[0, inf)") -- or a count
+
 --- The shares at the front of the options as fractions of `total`; whole numbers that add up to more than 1 are counts.
 local function read_shares(options, total)
   local shares, sum, counts = {}, 0, #options > 0
   for i, value in ipairs(options) do
-    if type(value) ~= "number" or value < 0 then
-      raise("split: part %d is %s: a share or a count is expected", i, value)
-    end
-    shares[i], sum = value, sum + value
+    shares[i] = option.check("split", ("part %d"):format(i), value, SHARE)
+    sum = sum + value
     counts = counts and math.type(value) == "integer"
   end
   if #shares == 0 then raise "split: give the shares of the parts, as in split { 0.7, 0.2, 0.1 }" end
@@ -130,17 +131,10 @@ end
 
 -- -- methods of Set -------------------------------------------------------------------------------------------------
 
-local known_options = { seed = true, stratify = true, group = true, column = true, parts = true }
-
-local function check_options(options, operation)
-  if type(options) ~= "table" then raise("%s: a table is expected, got %s", operation, type(options)) end
-  for name in pairs(options) do
-    if type(name) == "string" and not known_options[name] then
-      raise("%s: unknown option '%s'; there are seed, stratify, group, column, parts", operation, name)
-    end
-  end
-  if options.seed and math.type(options.seed) ~= "integer" then raise("%s: seed must be a whole number", operation) end
-end
+local KNOWN = {
+  seed = option.integer(0, "(-inf, inf)"), stratify = option.switch(), group = option.text(), column = option.text(),
+  parts = option.table(),
+}
 
 --- The column that tells which samples belong together, whether the set names it or it has one of the usual names.
 local function known_group(set)
@@ -181,10 +175,9 @@ local function subsets(set, parts)
 end
 
 local function make_parts(set, shares, options)
-  local with_seed = setmetatable({ seed = options.seed or 0 }, { __index = options })
-  if options.group then return grouping.deal(set, shares, with_seed) end
-  if options.stratify then return stratified_parts(set, shares, with_seed) end
-  return random_parts(set, shares, with_seed)
+  if options.group then return grouping.deal(set, shares, options) end
+  if options.stratify then return stratified_parts(set, shares, options) end
+  return random_parts(set, shares, options)
 end
 
 --- Splits the set: shares (or counts) of the parts, in order; options seed, stratify (each class in the same
@@ -192,7 +185,7 @@ end
 -- stratify = false), or column (the parts it names; parts = list of names in the order wanted). Returns one set per
 -- part; every sample of the set stands in one part when the shares add up to 1.
 function Set:split(options)
-  check_options(options, "split")
+  options = option.read("split", options, KNOWN, true)
   local parts
   if options.column then
     parts = official_parts(self, options)
@@ -212,12 +205,13 @@ local function join_others(parts, without)
   return rest
 end
 
+local FOLDS = option.integer(nil, "[2, inf)")
+
 --- k-fold cross-validation: `folds { k, seed=, stratify=, group= }` returns a list of { train = set, test = set };
 -- every sample stands in one test part.
 function Set:folds(options)
-  check_options(options, "folds")
-  local k = options[1]
-  if math.type(k) ~= "integer" or k < 2 then raise("folds: the number of folds is %s: 2 or more is expected", k) end
+  options = option.read("folds", options, KNOWN, true)
+  local k = option.check("folds", "the number of folds", options[1], FOLDS)
   local shares = {}
   for p = 1, k do shares[p] = 1 / k end
   local parts = make_parts(self, shares, options)

@@ -5,8 +5,7 @@
 
 local nn = require "texres.nn"
 local raise = require "texres.raise"
-local arguments = require "texres.nn.arguments"
-local check = require "texres.nn.check"
+local option = require "texres.options"
 
 local function conv(c_in, c_out, kernel, stride)
   return nn.Conv2d(c_in, c_out, kernel, { stride = stride, padding = kernel // 2, bias = false })
@@ -77,8 +76,10 @@ end
 
 local function imagenet(name, block, counts)
   return function(options)
-    local o = check.options(name, options, { in_channels = 3, classes = 1000, small_input = false })
-    arguments.switch(name, "small_input", o.small_input)
+    local o = option.read(name, options, {
+      in_channels = option.integer(3, "[1, inf)"), classes = option.integer(1000, "[1, inf)"),
+      small_input = option.switch(false),
+    })
     return finish(stem(o.in_channels, o.small_input), name, block, 64, counts, 64, o.classes)
   end
 end
@@ -98,9 +99,11 @@ local resnet = {
 -- Shortcuts between stages are projections (option B), so parameter counts are slightly above the paper's option A.
 -- residual=false: the plain network of the same layers.
 function resnet.cifar_resnet(options)
-  local o = check.options("cifar_resnet", options, { depth = 20, residual = true, in_channels = 3, classes = 10 })
-  arguments.switch("cifar_resnet", "residual", o.residual)
-  local depth = check.count("cifar_resnet", "depth", o.depth)
+  local o = option.read("cifar_resnet", options, {
+    depth = option.integer(20, "[1, inf)"), residual = option.switch(true),
+    in_channels = option.integer(3, "[1, inf)"), classes = option.integer(10, "[1, inf)"),
+  })
+  local depth = o.depth
   if depth < 8 or (depth - 2) % 6 ~= 0 then
     raise("cifar_resnet: depth is 6n+2 (8, 14, 20, 32, 44, 56, 110), got %d", depth)
   end

@@ -6,8 +6,7 @@
 -- conv stands for convolution (padding 1, no bias), batch norm, ReLU; F is such a conv of stride 1.
 
 local nn = require "texres.nn"
-local raise = require "texres.raise"
-local check = require "texres.nn.check"
+local option = require "texres.options"
 
 local function conv(c_in, c_out, stride)
   return nn.Sequential {
@@ -30,11 +29,15 @@ local heads = {
   end,
 }
 
+local KNOWN = {
+  width = option.integer(64, "[1, inf)"), head = option.choice("gap", { "gap", "conv" }),
+  in_channels = option.integer(1, "[1, inf)"), classes = option.integer(6, "[1, inf)"),
+}
+
 --- textile{width=64, head="gap"|"conv", in_channels=1, classes=6}.
 return function(options)
-  local o = check.options("textile", options, { width = 64, head = "gap", in_channels = 1, classes = 6 })
-  if not heads[o.head] then raise("textile: head is \"gap\" or \"conv\", got %s", tostring(o.head)) end
-  local w = check.count("textile", "width", o.width)
+  local o = option.read("textile", options, KNOWN)
+  local w = o.width
   return nn.Sequential {
     name = "textile",
     { conv1 = conv(o.in_channels, w, 2) }, { block1 = nn.Residual { conv(w, w) } },

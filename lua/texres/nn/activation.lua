@@ -1,7 +1,7 @@
 --- Activation functions as modules: the functions of texres.nn.functional, elementwise.
 
 local F = require "texres.nn.functional"
-local check = require "texres.nn.check"
+local option = require "texres.options"
 local module = require "texres.nn.module"
 
 local activation = {}
@@ -18,7 +18,9 @@ local LeakyReLU = module.register("LeakyReLU", module.Module "LeakyReLU")
 LeakyReLU.keeps_nothing = true
 activation.LeakyReLU = LeakyReLU
 
-function LeakyReLU:init(slope) self.slope = check.number("LeakyReLU", "slope", slope or 0.01, -1e3, 1e3) end
+local SLOPE = option.number(nil, "[-1e3, 1e3]")
+
+function LeakyReLU:init(slope) self.slope = option.check("LeakyReLU", "slope", slope or 0.01, SLOPE) end
 
 function LeakyReLU:constructor_arguments() return { self.slope, n = 1 } end
 

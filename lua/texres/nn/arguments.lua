@@ -1,27 +1,19 @@
---- Checks of what layers are given: windows over rows and columns, and switches.
+--- Checks of what layers are given: windows over rows and columns.
 
-local check = require "texres.nn.check"
-local plain = require "texres.plain"
+local option = require "texres.options"
 local raise = require "texres.raise"
 
 local arguments = {}
 
--- A value as it may have been typed: "{1, 2}".
-local function text(value)
-  if type(value) ~= "table" then return plain.text(value) end
-  local parts = {}
-  for i = 1, #value do parts[i] = text(value[i]) end
-  return "{" .. table.concat(parts, ", ") .. "}"
-end
-
 --- A size of a window, a stride or a dilation: a whole number from 1 on, or {rows, columns}. Returns rows and columns.
 function arguments.pair(where, what, value)
   if type(value) ~= "table" then
-    local count = check.count(where, what, value)
+    local count = option.check(where, what, value, option.COUNT)
     return count, count
   end
-  if #value ~= 2 then raise("%s: %s is %s, wanted a number or {rows, columns}", where, what, text(value)) end
-  return check.count(where, what .. ", rows", value[1]), check.count(where, what .. ", columns", value[2])
+  if #value ~= 2 then raise("%s: %s is %s, wanted a number or {rows, columns}", where, what, option.shown(value)) end
+  return option.check(where, what .. ", rows", value[1], option.COUNT),
+    option.check(where, what .. ", columns", value[2], option.COUNT)
 end
 
 --- A padding: "same", "valid", a whole number, or {top, bottom, left, right}; of a pooling, less than its window {rows,
@@ -33,18 +25,12 @@ function arguments.padding(where, value, window)
     local side = #sides == 4 and math.type(sides[i]) and math.tointeger(sides[i])
     if not side or side < 0 then
       raise("%s: padding is %s, wanted whole numbers of at least 0: one, or {top, bottom, left, right}; or \"same\" or "
-        .. "\"valid\"", where, text(value))
+        .. "\"valid\"", where, option.shown(value))
     end
     if window and side >= window[(i + 1) // 2] then
-      raise("%s: padding %s is not less than the window {%d, %d}", where, text(value), window[1], window[2])
+      raise("%s: padding %s is not less than the window {%d, %d}", where, option.shown(value), window[1], window[2])
     end
   end
-  return value
-end
-
---- True or false.
-function arguments.switch(where, what, value)
-  if type(value) ~= "boolean" then raise("%s: %s is %s, wanted true or false", where, what, text(value)) end
   return value
 end
 

@@ -4,7 +4,7 @@ local F = require "texres.nn.functional"
 local core = require "texres.core"
 local raise = require "texres.raise"
 local arguments = require "texres.nn.arguments"
-local check = require "texres.nn.check"
+local option = require "texres.options"
 local initialize = require "texres.nn.initialize"
 local module = require "texres.nn.module"
 
@@ -16,15 +16,20 @@ local module = require "texres.nn.module"
 local Conv2d = module.register("Conv2d", module.Module "Conv2d")
 Conv2d.keeps_nothing = true
 
+local KNOWN = {
+  stride = option.any(1), padding = option.any(0), dilation = option.any(1), groups = option.integer(1, "[1, inf)"),
+  bias = option.switch(true),
+}
+
 function Conv2d:init(c_in, c_out, kernel, options)
-  c_in, c_out = check.count("Conv2d", "c_in", c_in), check.count("Conv2d", "c_out", c_out)
-  options = check.options("Conv2d", options, { stride = 1, padding = 0, dilation = 1, groups = 1, bias = true })
+  c_in = option.check("Conv2d", "c_in", c_in, option.COUNT)
+  c_out = option.check("Conv2d", "c_out", c_out, option.COUNT)
+  options = option.read("Conv2d", options, KNOWN)
   local rows, columns = arguments.pair("Conv2d", "kernel", kernel)
   arguments.pair("Conv2d", "stride", options.stride)
   arguments.pair("Conv2d", "dilation", options.dilation)
   arguments.padding("Conv2d", options.padding)
-  arguments.switch("Conv2d", "bias", options.bias)
-  local groups = check.count("Conv2d", "groups", options.groups)
+  local groups = options.groups
   if c_in % groups ~= 0 or c_out % groups ~= 0 then
     raise("Conv2d: %d groups do not divide %d input and %d output channels", groups, c_in, c_out)
   end

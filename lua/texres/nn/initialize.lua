@@ -2,7 +2,7 @@
 --
 -- Fans as in PyTorch: {R,S,C,K}: in R S C, out R S K; {in,out}: in and out.
 
-local check = require "texres.nn.check"
+local option = require "texres.options"
 local core = require "texres.core"
 local raise = require "texres.raise"
 
@@ -34,10 +34,7 @@ end
 
 local function fan(t, options, preset, where)
   local fan_in, fan_out = fans(t, where)
-  local mode = check.options(where, options, { mode = preset }).mode
-  if mode ~= "fan_in" and mode ~= "fan_out" then
-    raise("%s: mode is \"fan_in\" or \"fan_out\", got %s", where, tostring(mode))
-  end
+  local mode = option.read(where, options, { mode = option.choice(preset, { "fan_in", "fan_out" }) }).mode
   return math.max(1, mode == "fan_in" and fan_in or fan_out)
 end
 

@@ -2,8 +2,7 @@
 
 local F = require "texres.nn.functional"
 local core = require "texres.core"
-local arguments = require "texres.nn.arguments"
-local check = require "texres.nn.check"
+local option = require "texres.options"
 local initialize = require "texres.nn.initialize"
 local module = require "texres.nn.module"
 
@@ -14,9 +13,9 @@ local Linear = module.register("Linear", module.Module "Linear")
 Linear.keeps_nothing = true
 
 function Linear:init(n_in, n_out, options)
-  n_in, n_out = check.count("Linear", "n_in", n_in), check.count("Linear", "n_out", n_out)
-  options = check.options("Linear", options, { bias = true })
-  arguments.switch("Linear", "bias", options.bias)
+  n_in = option.check("Linear", "n_in", n_in, option.COUNT)
+  n_out = option.check("Linear", "n_out", n_out, option.COUNT)
+  options = option.read("Linear", options, { bias = option.switch(true) })
   local bound = 1 / math.sqrt(n_in)
   self.weight = module.Parameter(initialize.uniform(core.zeros(n_in, n_out), -bound, bound))
   if options.bias then self.bias = module.Parameter(initialize.uniform(core.zeros(n_out), -bound, bound)) end

@@ -2,7 +2,7 @@
 
 local F = require "texres.nn.functional"
 local core = require "texres.core"
-local check = require "texres.nn.check"
+local option = require "texres.options"
 local module = require "texres.nn.module"
 
 --- BatchNorm(channels, {eps=1e-5, momentum=0.1}): (x - mean) / sqrt(var + eps) * gamma + beta for each channel.
@@ -12,13 +12,12 @@ local module = require "texres.nn.module"
 local BatchNorm = module.register("BatchNorm", module.Module "BatchNorm")
 BatchNorm.keeps_nothing = true
 
-local DEFAULTS = { eps = 1e-5, momentum = 0.1 }
+local KNOWN = { eps = option.number(1e-5, "[0, 1]"), momentum = option.number(0.1, "[0, 1]") }
 
 function BatchNorm:init(channels, options)
-  channels = check.count("BatchNorm", "channels", channels)
-  options = check.options("BatchNorm", options, DEFAULTS)
-  self.eps = check.number("BatchNorm", "eps", options.eps, 0, 1)
-  self.momentum = check.number("BatchNorm", "momentum", options.momentum, 0, 1)
+  channels = option.check("BatchNorm", "channels", channels, option.COUNT)
+  options = option.read("BatchNorm", options, KNOWN)
+  self.eps, self.momentum = options.eps, options.momentum
   self.gamma = module.Parameter(core.ones(channels))
   self.beta = module.Parameter(core.zeros(channels))
   self.running_mean = core.zeros(channels)
@@ -26,7 +25,7 @@ function BatchNorm:init(channels, options)
 end
 
 function BatchNorm:constructor_arguments()
-  local options = module.changed_options(self, DEFAULTS)
+  local options = module.changed_options(self, option.read("BatchNorm", nil, KNOWN))
   return { self.gamma:numel(), options, n = options and 2 or 1 }
 end
 

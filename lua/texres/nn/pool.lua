@@ -2,7 +2,7 @@
 
 local F = require "texres.nn.functional"
 local arguments = require "texres.nn.arguments"
-local check = require "texres.nn.check"
+local option = require "texres.options"
 local module = require "texres.nn.module"
 
 -- Takes over the window of a pooling.
@@ -18,7 +18,9 @@ local MaxPool2d = module.register("MaxPool2d", module.Module "MaxPool2d")
 MaxPool2d.keeps_nothing = true
 
 function MaxPool2d:init(kernel, options)
-  set_window(self, "MaxPool2d", kernel, check.options("MaxPool2d", options, { stride = kernel, padding = 0 }))
+  set_window(self, "MaxPool2d", kernel, option.read("MaxPool2d", options, {
+    stride = option.any(kernel), padding = option.any(0),
+  }))
 end
 
 function MaxPool2d:constructor_arguments()
@@ -35,9 +37,11 @@ local AvgPool2d = module.register("AvgPool2d", module.Module "AvgPool2d")
 AvgPool2d.keeps_nothing = true
 
 function AvgPool2d:init(kernel, options)
-  options = check.options("AvgPool2d", options, { stride = kernel, padding = 0, count_include_pad = true })
+  options = option.read("AvgPool2d", options, {
+    stride = option.any(kernel), padding = option.any(0), count_include_pad = option.switch(true),
+  })
   set_window(self, "AvgPool2d", kernel, options)
-  self.count_include_pad = arguments.switch("AvgPool2d", "count_include_pad", options.count_include_pad)
+  self.count_include_pad = options.count_include_pad
 end
 
 function AvgPool2d:constructor_arguments()

@@ -11,7 +11,7 @@
 
 local core = require "texres.core"
 local plain = require "texres.plain"
-local check = require "texres.nn.check"
+local option = require "texres.options"
 local module = require "texres.nn.module"
 local tensor_bytes = module.tensor_bytes
 local table_text = require "texres.nn.table_text"
@@ -87,8 +87,9 @@ function Profile:__tostring()
 end
 
 return function(self, x, options)
-  local o = check.options("profile", options, { backward = false, repeats = 3 })
-  local repeats = check.count("profile", "repeats", o.repeats)
+  local o = option.read("profile", options, {
+    backward = option.switch(false), repeats = option.integer(3, "[1, inf)"),
+  })
   local model = self:clone()
   local names, calls = {}, {}
   for name, m in model:named_modules() do names[m] = name end
@@ -102,7 +103,7 @@ return function(self, x, options)
   for i, entry in ipairs(calls) do
     local m, inputs, out = entry[1], entry[2], entry[3]
     local forward, backward
-    local function measure() forward, backward = time_layer(m, inputs, o.backward, repeats) end
+    local function measure() forward, backward = time_layer(m, inputs, o.backward, o.repeats) end
     if o.backward then measure() else core.no_grad(measure) end
     local operations = 2 * m:multiply_adds(inputs[1], out)
     rows[i] = {

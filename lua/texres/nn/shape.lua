@@ -1,7 +1,7 @@
 --- Modules without arithmetic: Flatten, Identity, Dropout.
 
 local F = require "texres.nn.functional"
-local check = require "texres.nn.check"
+local option = require "texres.options"
 local module = require "texres.nn.module"
 
 --- Flatten(): {N,...} to {N, product of the rest}.
@@ -19,7 +19,9 @@ function Identity:forward(x) return x end -- luacheck: no self
 local Dropout = module.register("Dropout", module.Module "Dropout")
 Dropout.keeps_nothing = true
 
-function Dropout:init(p) self.p = check.number("Dropout", "p", p or 0.5, 0, 1) end
+local PROBABILITY = option.number(nil, "[0, 1]")
+
+function Dropout:init(p) self.p = option.check("Dropout", "p", p or 0.5, PROBABILITY) end
 
 function Dropout:constructor_arguments() return { self.p, n = 1 } end
 

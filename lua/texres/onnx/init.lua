@@ -17,7 +17,7 @@ local core = require "texres.core"
 local json = require "texres.json"
 local plain = require "texres.plain"
 local raise = require "texres.raise"
-local check = require "texres.nn.check"
+local option = require "texres.options"
 local layers = require "texres.onnx.layers"
 local module = require "texres.nn.module"
 local protobuf = require "texres.onnx.protobuf"
@@ -178,9 +178,11 @@ end
 -- with `normalization` {mean=, std=} the file does it itself, so that it takes what normalization was computed from;
 -- `classes` are kept in the file's metadata. True, or nil and a message.
 function onnx.export(path, model, options)
-  check.path("onnx.export", path)
+  option.check("onnx.export", "the path", path, option.PATH)
   if not module.is_module(model) then raise("onnx.export: expected a module, got %s", type(model)) end
-  local o = check.options("onnx.export", options, { input = false, normalization = false, classes = false })
+  local o = option.read("onnx.export", options, {
+    input = option.table(), normalization = option.table(), classes = option.table(),
+  })
   if type(o.input) ~= "table" then raise "onnx.export: the option input, the shape of one input {H,W,C}, is missing" end
   local shape = output_shape(model, o.input)
   local graph = setmetatable({

@@ -2,9 +2,13 @@
 
 local core = require "texres.core"
 local optimizer = require "texres.optim.optimizer"
+local option = require "texres.options"
 
 local function make(name, decoupled, weight_decay)
-  local presets = { lr = 1e-3, beta1 = 0.9, beta2 = 0.999, eps = 1e-8, weight_decay = weight_decay }
+  local known = {
+    lr = option.number(1e-3, "[0, inf)"), beta1 = option.number(0.9, "[0, 1)"), beta2 = option.number(0.999, "[0, 1)"),
+    eps = option.number(1e-8, "(0, inf)"), weight_decay = option.number(weight_decay, "[0, inf)"),
+  }
 
   local function step(group, rows)
     for _, row in ipairs(rows) do row[2].step = (row[2].step or 0) + 1 end
@@ -18,7 +22,7 @@ local function make(name, decoupled, weight_decay)
     end)
   end
 
-  return optimizer.derive(name, presets, step)
+  return optimizer.derive(name, known, step)
 end
 
 return {

@@ -9,7 +9,7 @@
 
 local core = require "texres.core"
 local raise = require "texres.raise"
-local check = require "texres.nn.check"
+local option = require "texres.options"
 local module = require "texres.nn.module"
 local strict = require "texres.strict"
 local is_tensor = core.is_tensor
@@ -40,26 +40,23 @@ local function check_params(params, name, seen)
   end
 end
 
-local function make_group(group, options, presets, name)
+local function make_group(group, options, known, name)
   local own = {}
   for key, value in pairs(options) do own[key] = value end
   for key, value in pairs(group) do
     if key ~= "params" then own[key] = value end
   end
-  own = check.options(name, own, presets)
-  for key, preset in pairs(presets) do
-    if type(preset) == "number" then check.number(name, key, own[key], 0, math.huge) end
-  end
+  own = option.read(name, own, known)
   own.params = table.move(group.params, 1, #group.params, 1, {})
   return own
 end
 
---- Derives an optimizer. `presets` maps its options to their defaults; `step_group(group, rows)` does one step of a
--- group, rows being {parameter, state} pairs with a gradient; `verify(group)` may raise for options that don't fit
--- together.
-local function derive(name, presets, step_group, verify)
+--- Derives an optimizer. `known` says what its options may be (see texres.options); `step_group(group, rows)` does one
+-- step of a group, rows being {parameter, state} pairs with a gradient; `verify(group)` may raise for options that
+-- don't fit together.
+local function derive(name, known, step_group, verify)
   return function(params, options)
-    check.options(name, options, presets)
+    option.read(name, options, known)
     local self = { name = name, groups = {}, state = {}, _scale = {}, _step_group = step_group }
     local seen = {}
     for _, group in ipairs(as_groups(params, name)) do
@@ -67,7 +64,7 @@ local function derive(name, presets, step_group, verify)
         raise("%s: expected groups {params = ..., lr = ...}, got %s", name, type(group))
       end
       check_params(group.params, name, seen)
-      local made = make_group(group, options or {}, presets, name)
+      local made = make_group(group, options or {}, known, name)
       if verify then verify(made) end
       table.insert(self.groups, made)
     end

@@ -7,7 +7,7 @@
 -- the schedule then runs over the steps that are left.
 
 local raise = require "texres.raise"
-local check = require "texres.nn.check"
+local option = require "texres.options"
 
 local schedule = {}
 
@@ -21,12 +21,10 @@ function Schedule:lr(step, total)
   return self.curve(o, step - o.warmup, math.max(1, total - o.warmup))
 end
 
-local function define(name, presets, curve)
-  presets.lr, presets.warmup = 1e-3, 0
+local function define(name, known, curve)
+  known.lr, known.warmup = option.number(1e-3, "[0, inf)"), option.number(0, "[0, inf)")
   schedule[name] = function(options)
-    options = check.options(name, options, presets)
-    check.number(name, "lr", options.lr, 0, math.huge)
-    check.number(name, "warmup", options.warmup, 0, math.huge)
+    options = option.read(name, options, known)
     return setmetatable({ name = name, options = options, curve = curve }, Schedule)
   end
 end
@@ -39,7 +37,9 @@ define("constant", {}, function(o) return o.lr end)
 
 --- step{lr=, every=, gamma=0.1} or step{lr=, at={0.5, 0.75}, gamma=0.1}: the rate times gamma after every so many
 -- steps, or at these shares of the run.
-define("step", { every = false, at = false, gamma = 0.1 }, function(o, step, total)
+define("step", {
+  every = option.integer(nil, "[1, inf)"), at = option.numbers(nil, "[0, 1]"), gamma = option.number(0.1, "[0, inf)"),
+}, function(o, step, total)
   if o.every then return o.lr * o.gamma ^ ((step - 1) // o.every) end
   local rate = o.lr
   for _, share in ipairs(o.at or { 0.5, 0.75 }) do
@@ -49,14 +49,17 @@ define("step", { every = false, at = false, gamma = 0.1 }, function(o, step, tot
 end)
 
 --- cosine{lr=, min=0}: from the base rate down to `min` along half a cosine. Loshchilov, Hutter, 2017.
-define("cosine", { min = 0 }, function(o, step, total)
+define("cosine", { min = option.number(0, "[0, inf)") }, function(o, step, total)
   return anneal(o.lr, o.min, (step - 1) / math.max(1, total - 1))
 end)
 
 --- one_cycle{lr=, start=0.3, divide=25, final_divide=1e4}: `lr` is the peak; up from lr/divide during the first `start`
 -- of the run, then down to lr/divide/final_divide, along cosines. Smith, Topin, 2019; the values are those of
 -- PyTorch's OneCycleLR.
-define("one_cycle", { start = 0.3, divide = 25, final_divide = 1e4 }, function(o, step, total)
+define("one_cycle", {
+  start = option.number(0.3, "[0, 1]"), divide = option.number(25, "(0, inf)"),
+  final_divide = option.number(1e4, "(0, inf)"),
+}, function(o, step, total)
   local low, last = o.lr / o.divide, total - 1
   local peak = o.start * total - 1
   if step - 1 <= peak then return anneal(low, o.lr, peak > 0 and (step - 1) / peak or 1) end

@@ -1,10 +1,14 @@
 --- Stochastic gradient descent with momentum.
 
 local core = require "texres.core"
+local option = require "texres.options"
 local raise = require "texres.raise"
 local optimizer = require "texres.optim.optimizer"
 
-local presets = { lr = 1e-3, momentum = 0, dampening = 0, weight_decay = 0, nesterov = false }
+local known = {
+  lr = option.number(1e-3, "[0, inf)"), momentum = option.number(0, "[0, 1]"), dampening = option.number(0, "[0, 1]"),
+  weight_decay = option.number(0, "[0, inf)"), nesterov = option.switch(false),
+}
 
 local function verify(group)
   if group.nesterov and (group.momentum == 0 or group.dampening ~= 0) then
@@ -26,4 +30,4 @@ end
 --
 -- g += weight_decay p; v = momentum v + (1 - dampening) g, at first v = g; p -= lr v (nesterov: p -= lr (g + momentum
 -- v)).
-return optimizer.derive("SGD", presets, step, verify)
+return optimizer.derive("SGD", known, step, verify)
