@@ -151,7 +151,7 @@ describe("what an integer image is worth", function()
   it("is a positive number when it is given", function()
     for _, scale in ipairs { 0, -1, 0 / 0, math.huge, 1e300, 1e-300, "1", true } do
       assert.error_matches(function() tr.data.npy { images = npy "u1", labels = labels, scale = scale } end,
-        "scale must be a positive number, got")
+        "scale is .+, wanted a finite number above 0")
     end
   end)
 

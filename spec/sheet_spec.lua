@@ -19,6 +19,15 @@ local function written(set, options)
 end
 
 describe("contact_sheet", function()
+  it("shows bytes the same, whatever they are worth", function()
+    local bytes = (tr.rand(4, 5, 5, 3) * 255):to "u8"
+    local pages = {}
+    for i, scale in ipairs { 1 / 255, 1, 1 / 1000 } do
+      pages[i] = written(tr.data.tensors { images = bytes, labels = { 1, 1, 1, 1 }, scale = scale })
+      assert.is_true(tr.allclose(pages[1], pages[i], 0, 1 / 255))
+    end
+  end)
+
   it("writes a row per class", function()
     local page = written(numbered(), { scale = 2, gap = 1, count = 6 })
     assert.are.same({ 3 * 9 + 1, 2 * 13 + 1 }, page:shape())

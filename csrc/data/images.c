@@ -259,6 +259,7 @@ tx_status tx_source_concat(tx_source *const *parts, int64_t count, tx_source **o
     joined.count += part->count;
     if (part->dtype != TX_U8 || part->scale != first->scale) joined.dtype = TX_F32;
   }
+  if (joined.dtype == TX_F32) joined.scale = 1;
   row_of_sources *row = tx_alloc(sizeof *row + (size_t)count * sizeof *row->part);
   if (row == NULL) return TX_ENOMEM;
   row->count = count;

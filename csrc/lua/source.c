@@ -27,7 +27,7 @@ double tx_check_scale(lua_State *L, int arg) {
   if (lua_isnoneornil(L, arg)) return 0;
   double scale = lua_type(L, arg) == LUA_TNUMBER ? lua_tonumber(L, arg) : 0;
   if (!(scale > 0 && (float)scale > 0 && isfinite((float)scale))) {
-    tx_error(L, "data: scale must be a positive number, got %s", tx_describe(L, arg));
+    tx_error(L, "data: scale is %s, wanted a finite number above 0 (in f32)", tx_describe(L, arg));
   }
   return scale;
 }

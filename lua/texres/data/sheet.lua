@@ -108,6 +108,7 @@ function Set:contact_sheet(path, options)
   local chosen = o.samples and in_rows(o.samples, o.columns) or choose_by_class(self, count, o.columns)
   local images, message = self:images(flat(chosen))
   if not images then return nil, message end
+  if self.source.dtype == "u8" then images = images / (255 * self.source.scale) end -- white is 1, whatever it is worth
   if o.augment then return sheet.write(path, augmented_rows(images, o), o) end
   local rows, at = {}, 0
   for y, row in ipairs(chosen) do
