@@ -230,42 +230,24 @@ static double float_of_bits(uint64_t bits, int item) {
 }
 
 /* One loop per target type; `get` is an expression of the element's bits. */
-#define CONVERT(type, get)                                         \
-  for (int64_t i = 0; i < count; i++) {                            \
-    uint64_t bits = load_bits(from + (size_t)i * item, size, big); \
-    ((type *)to)[i] = (type)(get);                                 \
+#define CONVERT(type, get)                                                 \
+  for (int64_t i = 0; i < count; i++) {                                    \
+    uint64_t bits = load_bits(from + (size_t)i * (size_t)size, size, big); \
+    ((type *)to)[i] = (type)(get);                                         \
   }
 
 #define CONVERT_TO(type)                     \
-  if (npy->kind == 'f') {                    \
+  if (kind == 'f') {                         \
     CONVERT(type, float_of_bits(bits, size)) \
-  } else if (npy->kind == 'i') {             \
+  } else if (kind == 'i') {                  \
     CONVERT(type, sign_extend(bits, size))   \
   } else {                                   \
     CONVERT(type, bits)                      \
   }
 
-/* Whether the file's bytes are a tensor's bytes. */
-static bool is_native(const tx_npy *npy) {
-  return tx_dtype_size(npy->dtype) == (size_t)npy->item && (npy->item == 1 || npy->big_endian != machine_is_little()) &&
-         !(npy->kind == 'u' && npy->item == 8);
-}
-
-tx_status tx_npy_convert(const tx_npy *npy, const uint8_t *from, int64_t count, tx_dtype dtype, void *to) {
-  const int size = npy->item;
-  const size_t item = (size_t)size;
-  const bool big = npy->big_endian;
-  if (npy->dtype == dtype && is_native(npy)) {
-    memcpy(to, from, (size_t)count * item);
-    return TX_OK;
-  }
-  if (npy->kind == 'u' && size == 8) {
-    for (int64_t i = 0; i < count; i++) {
-      if (load_bits(from + (size_t)i * item, size, big) > INT64_MAX) {
-        return tx_fail(TX_EWORLD, "an unsigned integer is above 9223372036854775807");
-      }
-    }
-  }
+/* Its callers know size and order, so that an element is loaded in one or two instructions. */
+static inline __attribute__((always_inline)) void convert(char kind, int size, bool big, const uint8_t *from,
+                                                          int64_t count, tx_dtype dtype, void *to) {
   switch (dtype) {
     case TX_U8:
       CONVERT_TO(uint8_t) break;
@@ -275,6 +257,50 @@ tx_status tx_npy_convert(const tx_npy *npy, const uint8_t *from, int64_t count, 
       CONVERT_TO(float) break;
     default:
       CONVERT_TO(double) break;
+  }
+}
+
+/* Whether the file's bytes are a tensor's bytes. */
+static bool is_native(const tx_npy *npy) {
+  return tx_dtype_size(npy->dtype) == (size_t)npy->item && (npy->item == 1 || npy->big_endian != machine_is_little()) &&
+         !(npy->kind == 'u' && npy->item == 8);
+}
+
+tx_status tx_npy_convert(const tx_npy *npy, const uint8_t *from, int64_t count, tx_dtype dtype, void *to) {
+  const char kind = npy->kind;
+  const bool big = npy->big_endian;
+  const size_t item = (size_t)npy->item;
+  if (npy->dtype == dtype && is_native(npy)) {
+    memcpy(to, from, (size_t)count * item);
+    return TX_OK;
+  }
+  for (int64_t i = 0; i < count && kind == 'u' && item == 8; i++) {
+    if (load_bits(from + (size_t)i * item, 8, big) > INT64_MAX) {
+      return tx_fail(TX_EWORLD, "an unsigned integer is above 9223372036854775807");
+    }
+  }
+  switch (big ? -npy->item : npy->item) {
+    case 2:
+      convert(kind, 2, false, from, count, dtype, to);
+      break;
+    case -2:
+      convert(kind, 2, true, from, count, dtype, to);
+      break;
+    case 4:
+      convert(kind, 4, false, from, count, dtype, to);
+      break;
+    case -4:
+      convert(kind, 4, true, from, count, dtype, to);
+      break;
+    case 8:
+      convert(kind, 8, false, from, count, dtype, to);
+      break;
+    case -8:
+      convert(kind, 8, true, from, count, dtype, to);
+      break;
+    default: /* a byte has no order */
+      convert(kind, 1, false, from, count, dtype, to);
+      break;
   }
   return TX_OK;
 }
