@@ -194,6 +194,13 @@ describe("HDF5 groups", function()
     assert.same({ 3, 2, 1, 3, 2, 1 }, open("several_labels", { labels = "y" }).label)
   end)
 
+  it("take no labels of another part", function()
+    assert.same({ 1, 2, 3 }, assert(open("keras", { dataset = "test_images" })).label)
+    assert.same({ 3, 2, 1 }, assert(open("keras", { dataset = "train_images" })).label)
+    refuses(function() return open("keras", { dataset = "val_images" }) end, "no labels found", "'/train_labels'")
+    refuses(function() return open "keras" end, "`dataset`")
+  end)
+
   it("say which names there are", function()
     refuses(function() return open("several_labels", { labels = "y_trian" }) end, "'y_trian'",
       "arrays: '/images', '/labels', '/y'")

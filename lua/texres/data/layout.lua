@@ -68,10 +68,10 @@ local function is_mask(array)
   return false
 end
 
---- The part (train, test) in whose group an array lies, or nil.
+--- The part (train, test) that stands in an array's path, or in a word of it (x_train); or nil.
 local function part_of(array)
-  for _, name in ipairs(split_path(array.name)) do
-    if names.is_part(name) then return name end
+  for word in array.name:gmatch "[^/_]+" do
+    if names.is_part(word) then return word:lower() end
   end
 end
 
@@ -256,7 +256,10 @@ function layout.read(arrays, options, where)
   end
   if #images ~= 1 then
     local grouped = #images > 0
-    for _, array in ipairs(images) do grouped = grouped and (#split_path(array.name) > 1 or part_of(array)) end
+    for _, array in ipairs(images) do
+      local path = split_path(array.name)
+      grouped = grouped and (#path > 1 or names.is_part(path[1]))
+    end
     if grouped then return in_groups(arrays, images, options, where) end
     return choose_error(where, images)
   end
