@@ -201,7 +201,8 @@ describe("values that name something", function()
     refuses(none, message, "the label at position 2 is missing (it is 'nan')")
     assert.error_matches(function() tr.data.tensors { images = images, labels = 3 } end, "labels are a list, .* number")
     assert.error_matches(function() tr.data.tensors { images = images, labels = { 1, 1 }, classes = "a" } end,
-      "data.tensors: classes must be a list of names, got string")
+      'data.tensors: classes is "a", wanted a table')
+    assert.error_matches(function() tr.data.open(folder, "label") end, "data.open: options are a table, got string")
     none, message = tr.data.tensors { images = images, labels = { "a", 2 } }
     refuses(none, message, "label '2' at position 2 is a number, the first is a string")
   end)

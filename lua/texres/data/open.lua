@@ -208,6 +208,9 @@ end
 -- as for that reader. `print(set:describe())` says what was found.
 -- @return Set | nil, message
 return function(what, options)
+  if options ~= nil and type(options) ~= "table" then
+    raise("data.open: options are a table, got %s", type(options))
+  end
   if type(what) == "table" then
     if core.is_tensor(what.images) then return arrays.tensors(what) end
     if what.path then return pictures.folder(what) end
