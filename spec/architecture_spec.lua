@@ -42,6 +42,17 @@ describe("a layer used twice", function()
     assert.equal(2, #nn.from_config(nn.Sequential { layer, layer }:config()):parameters())
   end)
 
+  it("may be used many times", function()
+    local layer, items = nn.Linear(3, 3), {}
+    for i = 1, 100 do items[i] = layer end
+    local twin = come_back(nn.Sequential(items), x * 0.1)
+    assert.equal(twin[1], twin[100])
+    tr.nn.functional.mse_loss(twin:train()(x), x):backward() -- weights from a file can be trained
+    local before = twin[1].weight:detach():clone()
+    tr.optim.SGD(twin, { lr = 0.1 }):step()
+    assert.is_false(tr.allclose(before, twin[100].weight, 0, 0))
+  end)
+
   it("stands in several containers, or as a shortcut that came later", function()
     local block = nn.Sequential { nn.Linear(3, 3, { bias = false }), nn.BatchNorm(3) }
     local twin = come_back(nn.Sequential { block, nn.Residual { block, block[1], shortcut = block[1] }, block }, x)

@@ -158,12 +158,12 @@ local function count_weights(data, count)
 end
 
 -- A description may ask for far more memory than the file has data for; then it is not worth building. Tied layers are
--- described each by itself, but have their weights once: no sensible model has more than 16 of each on average.
+-- described each by itself, but have their weights once: 256 MB of them, or 16 of each on average, are believed.
 local function check_size(description, tensors)
   local have = 0
   for _, t in pairs(tensors) do have = have + t:numel() end
   local ok, want = pcall(count_weights, description, { all = 0, apart = 0 })
-  if not ok or not (want.apart <= have and want.all <= 16 * have) then
+  if not ok or not (want.apart <= have and want.all <= math.max(1 << 26, 16 * have)) then
     return nil, "the architecture does not fit the tensors in the file"
   end
   return true
