@@ -100,6 +100,20 @@ describe("what an integer image is worth", function()
     end
   end)
 
+  it("is 0 and 1 for bool, as NumPy writes it", function()
+    local wanted = stored:ne(0):to("f32"):unsqueeze(4)
+    local sets = { assert(tr.data.npz { file = fixtures .. "types.npz", dataset = "b1", labels = labels }) }
+    local file = fixtures .. "types.h5"
+    for i, cache in ipairs(tr.hdf5_datasets(file) and { true, false } or {}) do
+      sets[i + 1] = assert(tr.data.hdf5 { file = file, dataset = "b1", labels = labels, cache = cache })
+    end
+    for _, set in ipairs(sets) do
+      for _, one in ipairs { set, set:cache(), set:concat(set):subset { 3, 4 }, derived(set).saved } do
+        assert.is_true(tr.allclose(one:images(), wanted, 0))
+      end
+    end
+  end)
+
   it("does not change when sets of different scales are joined", function()
     local whole = tr.data.npy { images = npy "u1", labels = labels }
     local plain = tr.data.npy { images = npy "u1", labels = labels, scale = 1 }

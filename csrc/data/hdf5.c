@@ -150,21 +150,22 @@ static tx_status check_layout(hid_t dataset, const char *name, int bytes_each, i
 
 /* -- describing a dataset ---------------------------------------------------------------------------------------------- */
 
+/* NumPy's bool is stored as an enumeration of two bytes' values, FALSE and TRUE. */
 static bool describe_type(hid_t dataset, tx_hdf5_dataset *d) {
   hid_t type = H5Dget_type(dataset);
   if (type < 0) return false;
   H5T_class_t class = H5Tget_class(type);
   size_t size = H5Tget_size(type);
-  bool is_float = class == H5T_FLOAT;
-  d->kind = is_float ? 'f' : H5Tget_sign(type) == H5T_SGN_NONE ? 'u' : 'i';
+  bool is_float = class == H5T_FLOAT, is_bool = class == H5T_ENUM && size == 1 && H5Tget_nmembers(type) == 2;
+  d->kind = is_float ? 'f' : is_bool ? 'b' : H5Tget_sign(type) == H5T_SGN_NONE ? 'u' : 'i';
   d->bytes = size > 8 ? 8 : (int)size;
   if (is_float) {
     d->dtype = size > 4 ? TX_F64 : TX_F32;
   } else {
-    d->dtype = size == 1 && d->kind == 'u' ? TX_U8 : TX_I64;
+    d->dtype = size == 1 && d->kind != 'i' ? TX_U8 : TX_I64;
   }
   H5Tclose(type);
-  return class == H5T_FLOAT || class == H5T_INTEGER;
+  return is_float || is_bool || class == H5T_INTEGER;
 }
 
 static bool describe_shape(hid_t dataset, tx_hdf5_dataset *d) {
