@@ -162,6 +162,14 @@ describe("what an integer image is worth", function()
     assert.matches("data.tensors: pixels are integers within -3..5", message, 1, true)
   end)
 
+  it("is only that of a type that the tensor can come from", function()
+    assert.error_matches(function() tr.source(tr.rand(2, 3, 3), nil, "i4") end,
+      "source: a tensor f32 does not hold pixels stored as i4")
+    for _, stored_as in ipairs { "z", "u", "u9", "u22", "4" } do
+      assert.error_matches(function() tr.source(tr.rand(2, 3, 3), nil, stored_as) end, "source: stored is")
+    end
+  end)
+
   it("is a positive number when it is given", function()
     for _, scale in ipairs { 0, -1, 0 / 0, math.huge, 1e300, 1e-300, "1", true } do
       assert.error_matches(function() tr.data.npy { images = npy "u1", labels = labels, scale = scale } end,

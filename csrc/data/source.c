@@ -38,6 +38,10 @@ static tx_status find_scale(const tx_tensor *images, char kind, int bytes, doubl
     bytes = (int)tx_dtype_size(images->dtype);
   }
   if (tx_scale_of_type(kind, bytes, scale)) return TX_OK;
+  if (images->dtype != TX_I64) {
+    return tx_fail(TX_EINVAL, "source: a tensor %s does not hold pixels stored as %c%d", tx_dtype_name(images->dtype),
+                   kind, bytes);
+  }
   tx_tensor *alias, *dense;
   TX_TRY(tx_alias(images, &alias));
   tx_status status = tx_contiguous(alias, &dense);

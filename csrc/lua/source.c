@@ -39,6 +39,9 @@ static int l_source(lua_State *L) {
   double scale = tx_check_scale(L, 2);
   const char *stored = luaL_optstring(L, 3, "");
   int bytes = stored[0] != '\0' ? stored[1] - '0' : 0;
+  if (stored[0] != '\0' && (strchr("buif", stored[0]) == NULL || bytes < 1 || bytes > 8 || stored[2] != '\0')) {
+    tx_error(L, "source: stored is %s, wanted a type as NumPy writes it, u2", tx_describe(L, 3));
+  }
   tx_source *source = NULL;
   tx_status status = tx_source_from_tensor(images, stored[0], bytes, scale, &source);
   return tx_return_source(L, status, source);
