@@ -28,6 +28,17 @@ local function normalized(x, gamma, beta, mean, variance, eps)
 end
 
 describe("batch_norm", function()
+  it("reads running statistics whose elements share memory, and does not write to them", function()
+    local x, gamma, beta = tr.rand(4, 3), tr.ones(3), tr.zeros(3)
+    local shared = { running_mean = tr.zeros(1):expand(3), running_var = tr.ones(1):expand(3), eps = 0 }
+    assert.is_true(tr.allclose(x, F.batch_norm(x, gamma, beta, shared)))
+    shared.training = true
+    assert.error_matches(function() F.batch_norm(x, gamma, beta, shared) end, "batch_norm: this tensor {3} was")
+    shared.running_mean = tr.zeros(3)
+    assert.error_matches(function() F.batch_norm(x, gamma, beta, shared) end, "batch_norm: this tensor {3} was")
+    assert.same({ 0, 0, 0 }, shared.running_mean:totable())
+  end)
+
   it("normalizes by the batch in training, for any width", function()
     for _, c in ipairs(widths) do
       for _, rows in ipairs { 4, 19, 200 } do -- with two rows close to each other, f32 loses digits

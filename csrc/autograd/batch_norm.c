@@ -33,6 +33,10 @@ tx_status tx_batch_norm_check(const tx_call *call, int at, const tx_batch_norm_p
     return tx_fail(TX_EINVAL, "%s: running_mean and running_var come together: one of them is missing", name);
   }
   TX_TRY(check_residual(call, at + RESIDUAL, dims, shape));
+  if (p->training && call->in[at + RUNNING_MEAN] != NULL) { /* they are written to */
+    TX_TRY(tx_elements_apart(call->in[at + RUNNING_MEAN]));
+    TX_TRY(tx_elements_apart(call->in[at + RUNNING_VAR]));
+  }
   if (!p->training && call->in[at + RUNNING_MEAN] == NULL) {
     return tx_fail(TX_EINVAL, "%s: without training=true, running_mean and running_var are needed", name);
   }

@@ -1,7 +1,9 @@
 /* data.c - sources over .npy files and several sources; what is done with many images of a source. */
 #include <inttypes.h>
+#include <limits.h>
 #include <string.h>
 
+#include "base/integers.h"
 #include "base/memory.h"
 #include "data/hash.h"
 #include "data/images.h"
@@ -181,8 +183,8 @@ static void push_pairs(lua_State *L, const tx_near *pairs, int64_t count) {
  * those in the list */
 static int l_looks(lua_State *L) {
   tx_source *source = tx_check_source(L, 1);
-  int bits = (int)luaL_checkinteger(L, 3);
-  double similarity = luaL_checknumber(L, 4);
+  int bits = (int)tx_max(0, tx_min(tx_check_int(L, 3, "audit", "bits"), INT_MAX));
+  double similarity = tx_check_number(L, 4, "audit", "similarity");
   int64_t n;
   const int64_t *positions = check_positions(L, 2, "audit", source, &n);
   luaL_argcheck(L, n <= INT32_MAX, 2, "too many images");
