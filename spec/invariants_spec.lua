@@ -200,6 +200,70 @@ end)
 describe("class names", function()
 end)
 
+describe("what a model answers", function()
+  local nn = tr.nn
+
+  -- Parallel neighbours, a layer used twice, a tied weight, a forward of its own, a bias less.
+  local Skip = nn.register("InvariantSkip", nn.Module "InvariantSkip")
+  function Skip:init(c) self.body = nn.Sequential { nn.Conv2d(c, c, 1), nn.BatchNorm(c) } end
+  function Skip:forward(x) return self.body(x) + self.body[1](x) end
+  local function build()
+    local shared = nn.Conv2d(2, 2, 3, { padding = "same" })
+    local tied = nn.Conv2d(2, 2, 3, { padding = "same", bias = false })
+    tied.weight = shared.weight
+    return nn.Sequential {
+      nn.Concat { nn.Conv2d(2, 1, 1), nn.BatchNorm(2) }, nn.Conv2d(3, 2, 1, { bias = false }), nn.BatchNorm(2),
+      nn.ReLU(), shared, nn.BatchNorm(2), nn.Residual { shared, nn.BatchNorm(2), tied, activation = nn.ReLU() },
+      Skip(2), nn.GlobalAvgPool(), nn.Linear(2, 3), nn.Dropout(1),
+    }
+  end
+
+  local routes = {
+    ["recording gradients"] = function(net, x) return net(x):detach() end,
+    ["a copy"] = function(net, x) return tr.no_grad(net:clone(), x) end,
+    ["fused"] = function(net, x) return tr.no_grad(net:clone():fuse(), x) end,
+    ["a coroutine"] = function(net, x)
+      return coroutine.wrap(function() return (tr.no_grad(net, x)) end)()
+    end,
+    ["its description and state"] = function(net, x)
+      local twin = nn.from_config(json.decode(json.encode(net:config()))):to(x.dtype)
+      return tr.no_grad(twin:load_state_dict(net:state_dict()):eval(), x)
+    end,
+    ["a checkpoint"] = function(net, x)
+      local path = support.folder() .. "/net.safetensors"
+      assert(tr.save(path, { model = net }))
+      return tr.no_grad(assert(require("texres.checkpoint").load(path)).model, x)
+    end,
+    ["a fused classifier"] = function(net, x)
+      local path = support.folder() .. "/net.safetensors"
+      assert(tr.save(path, { model = net }))
+      return tr.no_grad(assert(tr.load(path)).model, x)
+    end,
+    ["parameters in a file"] = function(net, x)
+      local path = support.folder() .. "/net.safetensors"
+      assert(net:save(path))
+      local twin = build():to(x.dtype):eval()
+      assert(twin:load(path))
+      return tr.no_grad(twin, x)
+    end,
+  }
+
+  for _, dtype in ipairs { "f32", "f64" } do
+    it("is the same by every way to it, " .. dtype, function()
+      tr.manual_seed(4)
+      local net, x = build():to(dtype), tr.randn({ 3, 6, 6, 2 }, { dtype = dtype })
+      for _ = 1, 3 do tr.no_grad(net, x) end -- moves the running statistics
+      local want = tr.no_grad(net:eval(), x)
+      local close = dtype == "f64" and 1e-10 or 1e-4
+      for name, route in pairs(routes) do
+        local got = route(net, x)
+        assert.equal(dtype, got.dtype, name)
+        assert.is_true(tr.allclose(got, want, close, close), name)
+      end
+    end)
+  end
+end)
+
 describe("a model's normalization", function()
 end)
 
