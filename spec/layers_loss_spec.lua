@@ -159,6 +159,8 @@ describe("cross_entropy", function()
     end
     assert.matches("cross_entropy: label 0 at position 3: classes are 1..6", message(x, tr.tensor({ 1, 2, 0, 6 }, i64)))
     assert.matches("cross_entropy: label 7 at position 4: classes are 1..6", message(x, tr.tensor({ 1, 2, 3, 7 }, i64)))
+    assert.matches("cross_entropy: label %-9223372036854775808 at position 1",
+      message(x, tr.tensor({ math.mininteger, 2, 3, 6 }, i64)))
     assert.matches("cross_entropy: label %-1 at", message(x, tr.tensor({ 1, -1, 3, 6 }, i64), { ignore_index = -2 }))
     assert.matches("cross_entropy: labels are {3}, scores {4,6}", message(x, tr.tensor({ 1, 2, 3 }, i64)))
     assert.matches("cross_entropy: labels are f32: class numbers must be i64", message(x, tr.ones(4)))

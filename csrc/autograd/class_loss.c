@@ -39,7 +39,10 @@ typedef struct pass {
 } pass;
 
 static int64_t label_of(const pass *p, int64_t row) { return tx_i64(p->labels)[row]; }
-static bool is_ignored(const pass *p, int64_t row) { return label_of(p, row) == p->loss->ignore_index; }
+static bool is_ignored(const pass *p, int64_t row) {
+  const int64_t none = INT64_MIN, ignored = p->loss->ignore_index;
+  return ignored != none && label_of(p, row) == ignored;
+}
 
 static double weight_of(const pass *p, int64_t class0) {
   return p->weight != NULL ? tx_get_real(p->dtype, tx_data(p->weight), class0) : 1;
