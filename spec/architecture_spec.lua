@@ -224,6 +224,18 @@ describe("what was changed after it was made", function()
     assert.equal(0.25, twin[6].p)
   end)
 
+  it("is told where a layer lacks its weight", function()
+    for name, layer in pairs { weight = nn.Conv2d(1, 2, 3), bias = nn.Linear(2, 3), gamma = nn.BatchNorm(2) } do
+      layer[name] = nil
+      if name == "bias" then
+        come_back(layer, tr.ones(1, 2)) -- that is a layer, too
+      else
+        assert.equal(1, #warnings_of(tr.save, path, { model = layer }))
+        assert.equal(name == "weight" and "Conv2d(1, 2, 3)" or "BatchNorm(2)", tostring(layer))
+      end
+    end
+  end)
+
   it("is told where it does not follow from the arguments of a class", function()
     local Net = nn.register("SpecChanged", nn.Module "SpecChanged")
     function Net:init(n)

@@ -39,6 +39,7 @@ function Conv2d:init(c_in, c_out, kernel, options)
 end
 
 function Conv2d:constructor_arguments()
+  if not rawget(self, "weight") then return self._arguments end -- it was taken away
   local rows, columns, c_in, c_out = self.weight:size()
   local options = module.changed_options(self, { stride = 1, padding = 0, dilation = 1, groups = 1 })
   if not rawget(self, "bias") then

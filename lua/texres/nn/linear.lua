@@ -22,6 +22,7 @@ function Linear:init(n_in, n_out, options)
 end
 
 function Linear:constructor_arguments()
+  if not rawget(self, "weight") then return self._arguments end -- it was taken away
   local n_in, n_out = self.weight:size()
   if rawget(self, "bias") then return { n_in, n_out, n = 2 } end
   return { n_in, n_out, { bias = false }, n = 3 }

@@ -25,6 +25,7 @@ function BatchNorm:init(channels, options)
 end
 
 function BatchNorm:constructor_arguments()
+  if not rawget(self, "gamma") then return self._arguments end -- it was taken away
   local options = module.changed_options(self, option.read("BatchNorm", nil, KNOWN))
   return { self.gamma:numel(), options, n = options and 2 or 1 }
 end
