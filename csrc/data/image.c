@@ -16,6 +16,9 @@
 #include "data/jpeg.h"
 #include "data/png.h"
 
+/* An image that takes more than 1 GiB, and 16 times as much as its file, is not read unless the user says so. */
+enum { UNPACKED_MAX = 1 << 30, UNPACKED_RATIO = 16 };
+
 /* -- PGM and PPM ------------------------------------------------------------------------------------------------------- */
 
 /*     P5 <width> <height> <maximum><one white space><samples>        # a comment may stand before any number
@@ -157,9 +160,14 @@ tx_status tx_image_read_info(const uint8_t *bytes, size_t size, const tx_image_o
   if (info->width < 1 || info->height < 1) return tx_fail(TX_EWORLD, "an image of no pixels");
   if (info->width > most / info->height) {
     return tx_fail(TX_EWORLD,
-                   "an image of %" PRId64 " x %" PRId64 " pixels: at most %" PRId64
-                   " are read; max_pixels says how many",
+                   "an image of %" PRId64 " x %" PRId64 " pixels: at most %" PRId64 " are read; max_pixels raises that",
                    info->height, info->width, most);
+  }
+  size_t unpacked = (size_t)(info->height * info->width * info->channels) * (info->bits == 16 ? sizeof(float) : 1);
+  if (options->max_pixels == 0 && unpacked > UNPACKED_MAX && unpacked / UNPACKED_RATIO > size) {
+    return tx_fail(TX_EWORLD,
+                   "an image of %" PRId64 " x %" PRId64 " pixels in %zu bytes: max_pixels says that it is meant so",
+                   info->height, info->width, size);
   }
   return TX_OK;
 }

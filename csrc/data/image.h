@@ -20,7 +20,7 @@ typedef struct tx_image_info {
 typedef struct tx_image_options {
   int64_t channels;      /* 1: gray is 0.299 R + 0.587 G + 0.114 B; 3: gray is copied to all three; 2, 4: with alpha */
   int64_t height, width; /* resized to that, with antialiasing */
-  int64_t max_pixels;    /* of the file's image; 0: TX_MAX_PIXELS. A small file may declare very many */
+  int64_t max_pixels;    /* of the file's image; 0: TX_MAX_PIXELS, and no more than 1 GiB out of a small file */
   bool skip_bad;         /* of a source: see tx_image_source */
 } tx_image_options;
 

@@ -24,9 +24,11 @@ static tx_image_options check_image_options(lua_State *L, int arg, const char *o
     tx_error(L, "%s: channels is %lld: 1 (gray), 2 (gray, alpha), 3 (RGB), 4 (RGB, alpha) are possible", operation,
              (long long)o.channels);
   }
-  o.max_pixels = tx_option_int(L, arg, operation, "max_pixels", TX_MAX_PIXELS);
-  if (o.max_pixels < 1 || o.max_pixels > MAX_PIXELS_MAX) {
-    tx_error(L, "%s: max_pixels is %lld: 1..%lld is possible", operation, (long long)o.max_pixels, MAX_PIXELS_MAX);
+  if (lua_istable(L, arg) && lua_getfield(L, arg, "max_pixels") != LUA_TNIL) {
+    o.max_pixels = tx_check_int(L, lua_gettop(L), operation, "max_pixels");
+    if (o.max_pixels < 1 || o.max_pixels > MAX_PIXELS_MAX) {
+      tx_error(L, "%s: max_pixels is %lld: 1..%lld is possible", operation, (long long)o.max_pixels, MAX_PIXELS_MAX);
+    }
   }
   int type = lua_istable(L, arg) ? lua_getfield(L, arg, "size") : LUA_TNIL, top = lua_gettop(L);
   if (type == LUA_TTABLE) {

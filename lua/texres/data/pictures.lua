@@ -45,8 +45,8 @@ end
 -- Where textile/masks/ has a picture of the same path for every picture, these are the set's masks.
 --
 -- A picture that can't be read is an error, now or when it is read first. `bad` = "skip" decodes all now and leaves
--- such pictures out; `set.skipped` lists them, print(set) counts them. `max_pixels` = 2^27 bounds the size of a
--- picture: a small file may declare a very large one.
+-- such pictures out; `set.skipped` lists them, print(set) counts them. A picture has 2^27 pixels at most,
+-- and takes no more than 1 GiB and 16 times its file, unless `max_pixels` says how many: small files may declare many.
 function pictures.folder(options)
   options = make.options("folder", options, "path classes meta groups channels size cache bad max_pixels")
   local root = options.path:gsub("(.)/+$", "%1")
