@@ -163,6 +163,17 @@ describe("saving a set", function()
     for i = 1, #two do assert.equal(two.classes[two.label[i]], read.classes[read.label[i]]) end
   end)
 
+  it("mixes no pictures of two sets", function()
+    local set, folder = fabric(), support.folder()
+    assert(set:save_folder(folder .. "/pictures"))
+    assert(set:save_folder(folder .. "/pictures")) -- the same again
+    for _, other in ipairs { set:subset { 1, 2, 3 }, set:relabel { good = "sound" } } do
+      local ok, message = other:save_folder(folder .. "/pictures")
+      assert.is_nil(ok)
+      assert.matches("/pictures/%w+/%d+.png is there already and not of this set", message)
+    end
+  end)
+
   it("keeps a class without a picture", function()
     local set, folder = fabric():filter(function(label) return label ~= 2 end), support.folder()
     assert(set:save_folder(folder .. "/pictures"))

@@ -108,14 +108,31 @@ local function write_picture(source, at, path, i)
   return written, message
 end
 
+--- A file in one of the folders below `folder` that is none of `paths`: it would be read with the set. Or nil.
+local function find_other(folder, paths)
+  local known = {}
+  for _, path in ipairs(paths) do known[path] = true end
+  local _, below = core.list_folder(folder)
+  for _, name in ipairs(below or {}) do
+    for _, file in ipairs(core.list_folder(folder .. "/" .. name) or {}) do
+      if not known[name .. "/" .. file] then return name .. "/" .. file end
+    end
+  end
+end
+
 --- Writes every image as folder/CLASS/NUMBER.png, 8 bits, and folder/index.csv with the columns path (from the folder
 -- on), label (the class's name) and the metadata; masks as folder/masks/CLASS/NUMBER.png. A class whose name can't be a
 -- folder's, or that would be taken for a part of a set, has a folder with %XX for what can't stand there (n/a: n%2Fa);
 -- readers know it.
--- @tparam string folder is made where it is missing
+-- @tparam string folder is made where it is missing; must not hold pictures that aren't of this set
 -- @return true, or nil and a message
 function Set:save_folder(folder)
   local paths, digits = {}, #tostring(#self)
+  for i, label in ipairs(self.label) do
+    paths[i] = ("%s/%0" .. digits .. "d.png"):format(names.folder_of(self.classes[label]), i)
+  end
+  local other = find_other(folder, paths)
+  if other then return nil, ("save_folder: %s/%s is there already and not of this set"):format(folder, other) end
   for _, class in ipairs(self.classes) do
     for _, below in ipairs { "/", self.masks and "/masks/" or nil } do
       local made, message = core.process.make_folder(folder .. below .. names.folder_of(class))
@@ -123,7 +140,6 @@ function Set:save_folder(folder)
     end
   end
   for i, at in ipairs(self.index) do
-    paths[i] = ("%s/%0" .. digits .. "d.png"):format(names.folder_of(self.classes[self.label[i]]), i)
     local written, message = write_picture(self.source, at, folder .. "/" .. paths[i], i)
     if written and self.masks then
       written, message = write_picture(self.masks, at, folder .. "/masks/" .. paths[i], i)
