@@ -28,9 +28,9 @@ static int l_backward(lua_State *L) {
 
 /* t:detach() -> the same data outside of the graph. */
 static int l_detach(lua_State *L) {
-  tx_tensor *t = tx_check_tensor(L, 1), *out = NULL;
-  tx_status status = tx_alias(t, &out);
-  return tx_return_tensor(L, status, out);
+  tx_tensor *t = tx_check_tensor(L, 1);
+  tx_tensor **handle = tx_new_handle(L);
+  return tx_return_tensor(L, tx_alias(t, handle), handle);
 }
 
 static bool is_callable(lua_State *L, int arg) {

@@ -109,19 +109,14 @@ void tx_pace_collector(lua_State *L) {
   bound = survived + (survived / 2 > slack ? survived / 2 : slack);
 }
 
-void tx_push_tensor(lua_State *L, tx_tensor *t) {
-  tx_tensor **handle = tx_new_handle(L);
-  *handle = t;
-  tx_pace_collector(L);
-}
-
-int tx_return_tensor(lua_State *L, tx_status status, tx_tensor *t) {
-  if (status == TX_OK) {
-    tx_push_tensor(L, t);
-    tx_check_interrupt(L);
-    return 1;
+int tx_return_tensor(lua_State *L, tx_status status, tx_tensor **handle) {
+  if (status != TX_OK) {
+    *handle = NULL; /* whoever failed has given it back */
+    return tx_raise(L, status);
   }
-  return tx_raise(L, status);
+  tx_pace_collector(L);
+  tx_check_interrupt(L);
+  return 1;
 }
 
 int tx_return_true(lua_State *L, tx_status status) {

@@ -39,10 +39,11 @@ void tx_watch_interrupt(lua_State *L);
 
 /* Pushes a closed tensor userdata and returns where its pointer goes. */
 tx_tensor **tx_new_handle(lua_State *L);
-/* Pushes a tensor; takes over the reference. Paces the collector. */
-void tx_push_tensor(lua_State *L, tx_tensor *t);
-/* Turns a status and a result into return values: `return tx_return_tensor(L, status, t)`. */
-int tx_return_tensor(lua_State *L, tx_status status, tx_tensor *t);
+/* Turns the handle on top of the stack, and the status of what was to fill it, into return values. Handles come first, as
+ * making one may raise:
+ *     tx_tensor **handle = tx_new_handle(L);
+ *     return tx_return_tensor(L, tx_load_npy(path, mapped, handle), handle); */
+int tx_return_tensor(lua_State *L, tx_status status, tx_tensor **handle);
 /* The same where success is all there is to return: true. */
 int tx_return_true(lua_State *L, tx_status status);
 /* The tensor at `arg` (borrowed); raises when it is something else or closed. */

@@ -52,20 +52,19 @@ static int l_images(lua_State *L) {
   tx_source *source = tx_check_source(L, 1);
   int64_t n;
   const int64_t *positions = check_positions(L, 2, "images", source, &n);
-  tx_tensor *images = NULL;
   tx_watch_interrupt(L);
-  tx_status status = tx_images_read(source, positions, n, &images);
-  return tx_return_tensor(L, status, images);
+  tx_tensor **handle = tx_new_handle(L);
+  return tx_return_tensor(L, tx_images_read(source, positions, n, handle), handle);
 }
 
 /* source:cache(positions) -> source of these images in memory; positions: all by default | nil, message */
 static int l_cache(lua_State *L) {
-  tx_source *source = tx_check_source(L, 1), *cached = NULL;
+  tx_source *source = tx_check_source(L, 1);
   int64_t n;
   const int64_t *positions = check_positions(L, 2, "cache", source, &n);
   tx_watch_interrupt(L);
-  tx_status status = tx_images_cache(source, positions, n, &cached);
-  return tx_return_source(L, status, cached);
+  tx_source **handle = tx_new_source(L);
+  return tx_return_source(L, tx_images_cache(source, positions, n, handle), handle);
 }
 
 /* Sets field `name` of the table on top to a list of numbers. */
@@ -109,10 +108,11 @@ static int l_save_npy(lua_State *L) {
 
 /* npy_source(path, scale) -> source | nil, message; without a scale: what data/scale.h says */
 static int l_npy_source(lua_State *L) {
-  tx_source *source = NULL;
+  const char *path = luaL_checkstring(L, 1);
+  double scale = tx_check_scale(L, 2);
   tx_watch_interrupt(L);
-  tx_status status = tx_npy_source(luaL_checkstring(L, 1), tx_check_scale(L, 2), &source);
-  return tx_return_source(L, status, source);
+  tx_source **handle = tx_new_source(L);
+  return tx_return_source(L, tx_npy_source(path, scale, handle), handle);
 }
 
 /* concat_sources{source, ...} -> source */
@@ -127,9 +127,8 @@ static int l_concat_sources(lua_State *L) {
     parts[i] = tx_check_source(L, lua_gettop(L));
     lua_pop(L, 1);
   }
-  tx_source *source = NULL;
-  tx_status status = tx_source_concat(parts, count, &source);
-  return tx_return_source(L, status, source);
+  tx_source **handle = tx_new_source(L);
+  return tx_return_source(L, tx_source_concat(parts, count, handle), handle);
 }
 
 /* -- looks ------------------------------------------------------------------------------------------------------------ */

@@ -105,11 +105,9 @@ static void push_records(lua_State *L, const tx_fabric_record *records, int64_t 
 
 /* A new tensor handle on the stack, filled with an undefined tensor. */
 static tx_tensor *push_empty(lua_State *L, tx_dtype dtype, int dims, const int64_t *shape) {
-  tx_tensor *t = NULL;
-  tx_status status = tx_empty(dtype, dims, shape, &t);
-  if (status != TX_OK) tx_raise(L, status);
-  tx_push_tensor(L, t);
-  return t;
+  tx_tensor **handle = tx_new_handle(L);
+  tx_return_tensor(L, tx_empty(dtype, dims, shape, handle), handle);
+  return *handle;
 }
 
 /* texres.fabric{count=, height=, width=, seed=, classes=, weave=, sources=, severity=, defect_size=, yarn=, masks=}

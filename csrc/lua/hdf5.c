@@ -42,18 +42,19 @@ static int l_hdf5_datasets(lua_State *L) {
 
 /* load_hdf5(path, dataset, {max_bytes=}) -> tensor | nil, message */
 static int l_load_hdf5(lua_State *L) {
-  tx_tensor *t = NULL;
+  const char *path = luaL_checkstring(L, 1), *dataset = luaL_checkstring(L, 2);
   int64_t max_bytes = tx_option_bytes(L, 3, "load_hdf5");
-  tx_status status = tx_hdf5_load(luaL_checkstring(L, 1), luaL_checkstring(L, 2), max_bytes, &t);
-  return tx_return_tensor(L, status, t);
+  tx_tensor **handle = tx_new_handle(L);
+  return tx_return_tensor(L, tx_hdf5_load(path, dataset, max_bytes, handle), handle);
 }
 
 /* hdf5_source(path, dataset, scale, {max_bytes=}) -> source that reads images from the file one by one | nil, message */
 static int l_hdf5_source(lua_State *L) {
-  tx_source *source = NULL;
-  tx_status status = tx_hdf5_source(luaL_checkstring(L, 1), luaL_checkstring(L, 2), tx_check_scale(L, 3),
-                                    tx_option_bytes(L, 4, "hdf5_source"), &source);
-  return tx_return_source(L, status, source);
+  const char *path = luaL_checkstring(L, 1), *dataset = luaL_checkstring(L, 2);
+  double scale = tx_check_scale(L, 3);
+  int64_t max_bytes = tx_option_bytes(L, 4, "hdf5_source");
+  tx_source **handle = tx_new_source(L);
+  return tx_return_source(L, tx_hdf5_source(path, dataset, scale, max_bytes, handle), handle);
 }
 
 static const luaL_Reg functions[] = {

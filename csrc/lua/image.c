@@ -46,9 +46,8 @@ static tx_image_options check_image_options(lua_State *L, int arg, const char *o
 static int l_load_image(lua_State *L) {
   const char *path = luaL_checkstring(L, 1);
   tx_image_options options = check_image_options(L, 2, "load_image", "channels size max_pixels");
-  tx_tensor *image = NULL;
-  tx_status status = tx_load_image("load_image", path, &options, &image);
-  return tx_return_tensor(L, status, image);
+  tx_tensor **handle = tx_new_handle(L);
+  return tx_return_tensor(L, tx_load_image("load_image", path, &options, handle), handle);
 }
 
 /* write_png(path, image) -> true | nil, message; image u8 or float (0..1) {H,W} or {H,W,C} */
@@ -97,13 +96,12 @@ static int l_image_source(lua_State *L) {
     paths[i] = lua_tostring(L, -1); /* our copy of the list keeps it alive */
     lua_pop(L, 1);
   }
-  tx_source *source = NULL;
   tx_watch_interrupt(L);
-  tx_status status = tx_image_source(paths, count, &options, &source);
-  if (status != TX_OK) return tx_raise(L, status);
-  tx_push_source(L, source);
+  tx_source **handle = tx_new_source(L);
+  tx_status status = tx_image_source(paths, count, &options, handle);
+  if (status != TX_OK) return tx_return_source(L, status, handle);
   tx_check_interrupt(L);
-  push_troubles(L, source);
+  push_troubles(L, *handle);
   return 2;
 }
 

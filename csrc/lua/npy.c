@@ -11,10 +11,9 @@ static int l_load_npy(lua_State *L) {
   const char *path = luaL_checkstring(L, 1);
   tx_check_options(L, 2, "load_npy", "mmap");
   bool mapped = tx_option_bool(L, 2, "load_npy", "mmap", false);
-  tx_tensor *t = NULL;
   tx_watch_interrupt(L);
-  tx_status status = tx_load_npy(path, mapped, &t);
-  return tx_return_tensor(L, status, t);
+  tx_tensor **handle = tx_new_handle(L);
+  return tx_return_tensor(L, tx_load_npy(path, mapped, handle), handle);
 }
 
 static int save(lua_State *L, int path, int tensor) {
@@ -54,6 +53,7 @@ static tx_status push_member(lua_State *L, const archive *a, int64_t member, tx_
   if (status == TX_OK) {
     tx_pace_collector(L);
   } else {
+    *handle = NULL;
     lua_pop(L, 1);
   }
   return status;

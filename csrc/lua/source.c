@@ -4,15 +4,18 @@
 #include <math.h>
 #include <string.h>
 
-void tx_push_source(lua_State *L, tx_source *source) {
+tx_source **tx_new_source(lua_State *L) {
   tx_source **handle = lua_newuserdatauv(L, sizeof *handle, 0);
-  *handle = source;
+  *handle = NULL;
   luaL_setmetatable(L, TX_SOURCE_TYPE);
+  return handle;
 }
 
-int tx_return_source(lua_State *L, tx_status status, tx_source *source) {
-  if (status != TX_OK) return tx_raise(L, status);
-  tx_push_source(L, source);
+int tx_return_source(lua_State *L, tx_status status, tx_source **handle) {
+  if (status != TX_OK) {
+    *handle = NULL; /* whoever failed has given it back */
+    return tx_raise(L, status);
+  }
   tx_check_interrupt(L);
   return 1;
 }
@@ -42,9 +45,8 @@ static int l_source(lua_State *L) {
   if (stored[0] != '\0' && (strchr("buif", stored[0]) == NULL || bytes < 1 || bytes > 8 || stored[2] != '\0')) {
     tx_error(L, "source: stored is %s, wanted a type as NumPy writes it, u2", tx_describe(L, 3));
   }
-  tx_source *source = NULL;
-  tx_status status = tx_source_from_tensor(images, stored[0], bytes, scale, &source);
-  return tx_return_source(L, status, source);
+  tx_source **handle = tx_new_source(L);
+  return tx_return_source(L, tx_source_from_tensor(images, stored[0], bytes, scale, handle), handle);
 }
 
 /* source:read(i) -> image i (1-based) as f32 {H,W,C}; nil, message when it can't be decoded. */
@@ -53,17 +55,11 @@ static int l_read(lua_State *L) {
   int64_t index = tx_check_int(L, 2, "source", "the index");
   if (index < 1 || index > source->count)
     return tx_error(L, "source: image %lld: there are %lld", (long long)index, (long long)source->count);
-  tx_tensor *image;
   int64_t shape[] = {source->height, source->width, source->channels};
-  tx_status status = tx_empty(TX_F32, 3, shape, &image);
-  if (status != TX_OK) return tx_raise(L, status);
-  status = tx_source_read(source, index - 1, tx_f32(image));
-  if (status != TX_OK) {
-    tx_unref(image);
-    return tx_raise(L, status);
-  }
-  tx_push_tensor(L, image);
-  return 1;
+  tx_tensor **handle = tx_new_handle(L);
+  tx_status status = tx_empty(TX_F32, 3, shape, handle);
+  if (status == TX_OK) status = tx_keep(tx_source_read(source, index - 1, tx_f32(*handle)), handle);
+  return tx_return_tensor(L, status, handle);
 }
 
 static int l_length(lua_State *L) {

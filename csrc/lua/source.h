@@ -7,10 +7,10 @@
 
 #define TX_SOURCE_TYPE "texres.Source"
 
-/* Pushes a source; takes over the reference. */
-void tx_push_source(lua_State *L, tx_source *source);
-/* Turns a status and a source into return values: `return tx_return_source(L, status, source)`. */
-int tx_return_source(lua_State *L, tx_status status, tx_source *source);
+/* Pushes an empty source userdata and returns where its pointer goes. */
+tx_source **tx_new_source(lua_State *L);
+/* Turns that, on top of the stack, and the status of what was to fill it into return values. */
+int tx_return_source(lua_State *L, tx_status status, tx_source **handle);
 /* What stored pixels are to be multiplied by, at `arg`: a positive number; 0 where there is none. */
 double tx_check_scale(lua_State *L, int arg);
 /* The source at `arg` (borrowed); raises when it is something else. */
