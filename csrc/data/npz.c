@@ -170,6 +170,7 @@ static tx_status inflate_member(const uint8_t *from, size_t packed, uint8_t *to,
     out_left -= had_out - stream.avail_out;
   }
   inflateEnd(&stream);
+  if (result == Z_MEM_ERROR) return tx_fail(TX_ENOMEM, "not enough memory");
   if (result != Z_STREAM_END || out_left != 0) return tx_fail(TX_EWORLD, "the packed data are damaged");
   return TX_OK;
 }
