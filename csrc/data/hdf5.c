@@ -100,11 +100,20 @@ static tx_status fail_library(const char *reason) {
   return tx_fail(TX_EWORLD, "%s", reason);
 }
 
+/* Fails when memory is short: the library does not bear that everywhere, so it is asked for before, and given back. */
+static tx_status need_memory(void) {
+  enum { NEEDED = 16 << 20 }; /* what the library takes for itself */
+  void *block = tx_alloc(NEEDED);
+  tx_dealloc(block);
+  return block != NULL ? TX_OK : TX_ENOMEM;
+}
+
 /* Opens a file; `bytes` is its size. */
 static tx_status open_file(const char *path, hid_t *file, int64_t *bytes) {
   int probe; /* says better than the library why a file can't be opened */
   TX_TRY(tx_file_open("hdf5", path, &probe, bytes));
   tx_file_close(probe);
+  TX_TRY(need_memory());
   *file = H5Fopen(path, H5F_ACC_RDONLY, H5P_DEFAULT);
   return *file >= 0 ? TX_OK : tx_fail_at(fail_library("not an HDF5 file, or damaged"), "hdf5", path);
 }
