@@ -162,6 +162,20 @@ describe("safetensors", function()
     assert.same({ note = "what it is", epoch = "12" }, metadata)
   end)
 
+  it("reads no larger header than it may", function()
+    local path = support.folder() .. "/x.safetensors"
+    assert(safetensors.save(path, { weight = tr.ones(1, 1) }, { note = ("x"):rep(1000) }))
+    local linear = nn.Linear(1, 1, { bias = false })
+    for limit, fits in pairs { [1000] = false, [2000] = true } do
+      assert.equal(fits, safetensors.load(path, { max_bytes = limit }) ~= nil)
+      assert.equal(fits, linear:load(path, { max_bytes = limit }) == true)
+    end
+    local none, message = tr.load(path, nil, { max_bytes = 100 })
+    assert.is_nil(none)
+    assert.matches("max_bytes raises that", message, 1, true)
+    assert.error_matches(function() safetensors.load(path, { max_byte = 1 }) end, "max_byte")
+  end)
+
   it("waits for no pipe, and reads files only", function()
     local folder = support.folder()
     assert(os.execute("mkfifo " .. folder .. "/pipe"))

@@ -184,11 +184,13 @@ local function build(info, tensors)
   return model
 end
 
--- Calls f; its failure as nil and a message.
+-- Calls f; its failure as nil and a message, unless it says nothing of the file: memory that ran out, an interrupt.
 local function protect(f, ...)
   local ok, value, problem = pcall(f, ...)
   if ok then return value, problem end
-  return nil, tostring(value)
+  local text = tostring(value)
+  if text:find "not enough memory" or text:find "interrupted!$" then error(value, 0) end
+  return nil, text
 end
 
 local function fill(model, tensors) return model:load_state_dict(checkpoint.model_part(tensors)) end
@@ -212,12 +214,12 @@ end
 
 --- Reads a checkpoint: a table as given to save, `model` rebuilt and in evaluation mode. `model` (optional): a module
 -- to load into instead of building one. Nil and a message when the file is missing, damaged or not a checkpoint.
--- `max_bytes`: see safetensors.load.
-function checkpoint.load(path, model, max_bytes)
+-- `options` (optional): {max_bytes=}, see safetensors.load.
+function checkpoint.load(path, model, options)
   local function fail(problem) return nil, ("%s: %s"):format(path, problem) end
-  local tensors, metadata = safetensors.load(path, max_bytes)
+  local tensors, metadata = safetensors.load(path, options)
   if not tensors then return nil, metadata end
-  local info, problem = read_info(metadata.texres, max_bytes)
+  local info, problem = read_info(metadata.texres, options and options.max_bytes)
   if not info then return fail(problem) end
   -- files may hold anything: every failure is the file's
   if model then

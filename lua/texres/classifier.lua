@@ -96,9 +96,9 @@ function Classifier:export_onnx(path)
   })
 end
 
---- Reads a checkpoint; a classifier, or nil and a message. `model`: see checkpoint.load.
-local function load(path, model)
-  local contents, problem = checkpoint.load(path, model)
+--- Reads a checkpoint; a classifier, or nil and a message. `model` and `options`: see checkpoint.load.
+local function load(path, model, options)
+  local contents, problem = checkpoint.load(path, model, options)
   if not contents then return nil, problem end
   return new(contents)
 end

@@ -27,6 +27,8 @@ local element_bytes = {
 local stored_as = { f64 = "F64", i64 = "I64", f32 = "F32", u8 = "U8" }
 local max_dims = 8
 
+local LOAD_OPTIONS = { max_bytes = option.integer(nil, "[1, inf)") }
+
 local CRC = "texres.crc32"
 local UNKNOWN = "00000000" -- what stands in the header for its own checksum while that is computed
 
@@ -224,10 +226,11 @@ local function sort_metadata(metadata, text)
 end
 
 --- Reads a file: a table from names to tensors, and the metadata, a table of strings. F16, BF16 and the F8 become f32,
--- BOOL u8, other integers i64. A file that is missing, damaged or hostile gives nil and a message. `max_bytes` is the
--- largest header that is read (default: 16 MiB).
-function safetensors.load(path, max_bytes)
+-- BOOL u8, other integers i64. A file that is missing, damaged or hostile gives nil and a message. `options`
+-- (optional): {max_bytes=}, the largest header that is read (default: 16 MiB).
+function safetensors.load(path, options)
   option.check("load", "the path", path, option.PATH)
+  local max_bytes = option.read("load", options, LOAD_OPTIONS).max_bytes
   local function fail(problem) return nil, ("%s: %s"):format(path, problem) end
   local file <close>, problem = core.open_file(path)
   if not file then return nil, problem end
