@@ -73,11 +73,11 @@ $(foreach isa,$(ISAS),$(eval $(call isa_rule,$(isa))))
 BUSTED    ?= $(LUA) /usr/bin/busted --ignore-lua
 SPECS     ?=
 LUA_FILES := $(shell find lua -name '*.lua')
-C_FILES   := $(shell find csrc fuzz bench -name '*.[ch]')
+C_FILES   := $(shell find csrc fuzz bench tools -name '*.[ch]')
 LUA_PATHS := LUA_PATH='./lua/?.lua;./lua/?/init.lua;./?.lua;;'
 TREE      := $(LUA_PATHS) LUA_CPATH='./lua/?.so;;' TEXRES_LUA='$(LUA)' BUSTED='$(BUSTED)'
 
-.PHONY: demo test lint format asan fuzz bench install clean help
+.PHONY: demo test lint format asan fuzz oom bench install clean help
 
 # Installs missing system packages: those for building, for running, and for the use named. What needs them afterwards
 # runs in a make of its own, which then finds them.
@@ -152,6 +152,16 @@ fuzz-interface: setup-run
 build-fuzz/%: fuzz/%.c fuzz/support.c fuzz/fuzz.h $(filter-out $(BUILD)/lua/%,$(OBJECTS))
 	$(call say,LD $@)$(CC) $(CFLAGS) $(TX_CFLAGS) -Ifuzz $(TX_SANITIZE) -fsanitize=fuzzer -o $@ $< fuzz/support.c \
 	  $(filter %.o,$^) $(TX_LIBS)
+
+# Every allocation of common work fails in turn. tools/oom.c stands before the system's allocator.
+oom: setup-run ## let every allocation of a training step, load, save and each reader fail (OOM=... for some works)
+	@$(MAKE) --no-print-directory all $(BUILD)/oom.so
+	@rm -rf $(BUILD)/oom && mkdir -p $(BUILD)/oom
+	@$(LUA_PATHS) LUA_CPATH='./lua/?.so;;' LD_PRELOAD=$(BUILD)/oom.so $(LUA) tools/oom.lua $(BUILD) $(OOM)
+
+$(BUILD)/oom.so: tools/oom.c
+	@mkdir -p $(@D)
+	$(call say,CC $<)$(CC) $(CFLAGS) $(TX_CFLAGS) -shared -o $@ $< -ldl
 
 bench: setup-run ## compare speed and memory with PyTorch, where the Python in PYTHON= can import it
 	@$(MAKE) --no-print-directory all $(BUILD)/cores

@@ -1,0 +1,161 @@
+--- Lets every allocation of common work fail in turn: the first, the second, and so on, until the work gets through.
+--
+--     LD_PRELOAD=build/oom.so lua5.4 tools/oom.lua build [NAME ...]      (`make oom`; default: all works below)
+--
+-- Once only that allocation fails, once all after it do as well. Where Lua collects garbage and tries again, or
+-- something can do without, the work may succeed; else it must end with an error, or nil and a message, that says
+-- memory. After that the same work must succeed, the memory of all tensors must be back, and, once everything was
+-- collected, no block of the C heap may be left over. What is held on purpose (caches, threads) is warmed up first.
+
+local build = arg[1]
+local oom = assert(package.loadlib(build .. "/oom.so", "luaopen_oom"))()
+local texres = require "texres"
+local nn = texres.nn
+
+local function path(name) return build .. "/oom/" .. name end
+
+-- -- works: each a function that raises, or returns nil and a message, or something true ------------------------------
+
+local function small_net()
+  return nn.Sequential {
+    nn.Conv2d(1, 4, 3, { padding = 1, stride = 2, bias = false }), nn.BatchNorm(4), nn.ReLU(),
+    nn.Residual { nn.Conv2d(4, 4, 3, { padding = 1, bias = false }), nn.BatchNorm(4) },
+    nn.GlobalAvgPool(), nn.Linear(4, 3),
+  }
+end
+
+local net = small_net()
+local optimizer = texres.optim.AdamW(net, { lr = 1e-3 })
+local labels = texres.tensor({ 1, 2, 3, 1, 2, 3, 1, 2, 3, 1, 2, 3 }, { dtype = "i64" })
+local images = texres.rand(12, 16, 16, 1)
+local set = texres.data.tensors { images = images, labels = labels, classes = { "good", "cut", "hole" } }
+
+local function save()
+  return texres.save(path "net.safetensors", { model = net, classes = set.classes, input = { 16, 16, 1 } })
+end
+
+assert(save())
+assert(texres.save_npy(path "x.npy", images))
+assert(set:save_folder(path "set"))
+assert(texres.write_png(path "x.png", images[1]))
+
+local works = {
+  { "tensors", function()
+    local t = texres.rand(300, 200)
+    return ((t * 2 + 1):transpose(1, 2):contiguous():sum(1) - texres.cat({ t, t }, 1):mean()):sort() ~= nil
+  end },
+  { "step", function()
+    net:train()
+    local loss = nn.functional.cross_entropy(net(images), labels)
+    optimizer:zero_grad()
+    loss:backward()
+    optimizer:step()
+    return true
+  end },
+  { "loader", function()
+    local count = 0
+    for batch in set:loader({ batch = 4, workers = 2, augment = { "flip", "rotate90" } }):batches(1) do
+      count = count + batch:size(1)
+    end
+    return count == 12 or error("batches were lost: " .. count)
+  end },
+  { "trainer", function()
+    local trainer = texres.Trainer { model = small_net(), epochs = 1, batch = 4, quiet = true, dir = path "run" }
+    return trainer:fit(set, set)
+  end, stride = 97 },
+  { "save", save },
+  { "load", function() return texres.load(path "net.safetensors") end },
+  { "predict", function()
+    local classifier, message = texres.load(path "net.safetensors")
+    return classifier and classifier:predict(images[1]), message
+  end },
+  { "onnx", function() return texres.onnx.export(path "net.onnx", net, { input = { 16, 16, 1 } }) end },
+  { "save_npy", function() return texres.save_npy(path "y.npy", images) end },
+  { "load_npy", function() return texres.load_npy(path "x.npy") end },
+  { "npy", function() return texres.data.npy { images = path "x.npy", labels = labels } end },
+  { "npz", function() return texres.load_npz "spec/fixtures/data/stored.npz" end },
+  { "hdf5", function()
+    if not texres.hdf5_datasets "spec/fixtures/data/plain.h5" then return true end
+    return texres.data.hdf5 { file = "spec/fixtures/data/chunked.h5", dataset = "images", labels = "labels" }
+  end },
+  { "csv", function() return texres.data.csv { file = path "set/index.csv" } end },
+  { "folder", function() return texres.data.folder { path = path "set" } end },
+  { "save_folder", function() return set:save_folder(path "other") end },
+  { "save_csv", function() return set:save_csv(path "x.csv") end },
+  { "write_png", function() return texres.write_png(path "y.png", images[1]) end },
+  { "picture", function() return texres.load_image(path "x.png") end },
+  { "jpeg", function() return texres.load_image "spec/fixtures/data/smooth.jpg" end },
+  { "sheet", function() return set:contact_sheet(path "sheet.png") end },
+  { "fabric", function() return texres.data.fabric { count = 6, size = 32, seed = 1 } end },
+  { "statistics", function() return set:statistics() end },
+  { "cache", function() return set:cache() end },
+  { "audit", function() return set:audit() end },
+}
+
+-- -- the trial ----------------------------------------------------------------------------------------------------
+
+local faults = 0
+local function fault(name, n, what)
+  faults = faults + 1
+  print(("%s, allocation %d: %s"):format(name, n, what))
+end
+
+--- Collects until nothing more comes back: Lua gives the frames of deep calls up by halves.
+local function settle()
+  local blocks
+  repeat
+    blocks = oom.blocks()
+    collectgarbage()
+    texres.trim_memory()
+  until oom.blocks() == blocks
+  return texres.live_bytes(), blocks
+end
+
+--- Does the work with the n-th allocation failing; returns whether one failed, and bytes and blocks that are left over.
+local function fail_once(name, work, n, all)
+  local bytes, blocks = settle()
+  oom.arm(n, all)
+  local ok, result, message = pcall(work)
+  local failed = oom.disarm()
+  if not (ok and result) then
+    local text = ok and message or result
+    if type(text) ~= "string" or not text:find "memory" then
+      fault(name, n, ("says %s"):format(tostring(text):sub(1, 200)))
+    end
+  end
+  ok, result, message = pcall(work)
+  if not ok or not result then fault(name, n, "does not recover: " .. tostring(ok and message or result)) end
+  result, message = nil, nil -- luacheck: ignore
+  local bytes_after, blocks_after = settle()
+  return failed, bytes_after - bytes, blocks_after - blocks
+end
+
+--- Whether allocation n of the work failed, and was got over without a loss.
+local function try_one(name, work, n, all)
+  local failed, bytes, blocks = fail_once(name, work, n, all)
+  if bytes > 0 or blocks > 0 then -- what is made once and kept is no leak: it does not grow
+    failed, bytes, blocks = fail_once(name, work, n, all)
+    if bytes > 0 then fault(name, n, ("%d bytes of tensors are left over"):format(bytes)) end
+    if blocks > 0 then fault(name, n, ("%d blocks are left over"):format(blocks)) end
+  end
+  return failed
+end
+
+--- Tries the allocations of a work; of those beyond the first thousand, every `stride`-th.
+local function try(name, work, stride, all)
+  for _ = 1, 3 do assert(work()) end
+  local n = 1
+  while try_one(name, work, n, all) do n = n + (n > 1000 and stride or 1) end
+  print(("%-12s %5d allocations, %s"):format(name, n - 1, all and "all from one on" or "one at a time"))
+end
+
+local wanted = {}
+for _, name in ipairs { table.unpack(arg, 2) } do wanted[name] = true end
+for _, work in ipairs(works) do
+  if next(wanted) == nil or wanted[work[1]] then
+    try(work[1], work[2], work.stride or 1, false)
+    try(work[1], work[2], work.stride or 1, true)
+  end
+end
+print(("%d faults"):format(faults))
+os.exit(faults == 0, true)
