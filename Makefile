@@ -161,7 +161,7 @@ oom: setup-run ## let every allocation of a training step, load, save and each r
 
 $(BUILD)/oom.so: tools/oom.c
 	@mkdir -p $(@D)
-	$(call say,CC $<)$(CC) $(CFLAGS) $(TX_CFLAGS) -shared -o $@ $< -ldl
+	$(call say,CC $<)$(CC) $(CFLAGS) $(TX_CFLAGS) -fvisibility=default -shared -o $@ $< -ldl
 
 bench: setup-run ## compare speed and memory with PyTorch, where the Python in PYTHON= can import it
 	@$(MAKE) --no-print-directory all $(BUILD)/cores
