@@ -198,6 +198,50 @@ describe("what an integer image is worth", function()
 end)
 
 describe("class names", function()
+  --- Images of one brightness per class; the classes as they are listed, the labels by name.
+  local function set_of(names, listed)
+    local values, images, labels = { dark = 0, light = 1, grey = 0.5 }, {}, {}
+    for i, name in ipairs(names) do
+      images[i] = { { values[name], values[name] }, { values[name], values[name] } }
+      for position, class in ipairs(listed) do
+        if class == name then labels[i] = position end
+      end
+    end
+    return assert(tr.data.tensors { images = tr.tensor(images), labels = labels, classes = listed })
+  end
+
+  local function trained(val)
+    tr.manual_seed(1)
+    local trainer = tr.Trainer {
+      model = tr.nn.Sequential { tr.nn.Flatten(), tr.nn.Linear(4, 2) }, epochs = 20, batch = 2, quiet = true,
+      optimizer = { "sgd", lr = 0.5 },
+    }
+    trainer:fit(set_of({ "dark", "light" }, { "dark", "light" }), val)
+    return trainer
+  end
+
+  it("decide what a label means, in any order and where some do not occur", function()
+    for _, listed in ipairs { { "dark", "light" }, { "light", "dark" }, { "light" } } do
+      local set = set_of(#listed == 2 and { "dark", "light", "light" } or { "light", "light" }, listed)
+      local trainer = trained(set)
+      assert.equal(1, trainer.best.val_accuracy)
+      local result = trainer:evaluate(set)
+      assert.equal(1, result.accuracy)
+      assert.equal(1, result.macro.f1)
+      assert.same({ "dark", "light" }, result.classes)
+    end
+  end)
+
+  it("are refused where the model does not know one, and so is a set without images", function()
+    local other, some = set_of({ "grey" }, { "dark", "grey" }), set_of({ "dark" }, { "dark", "light" })
+    for route, measure in pairs {
+      evaluated = function(set) trained():evaluate(set) end, validation = function(set) trained(set) end,
+    } do
+      assert.error_matches(function() measure(other) end,
+        "the " .. route .. ' set: the classes differ: "grey" unknown to the model; only the model has "light"')
+      assert.error_matches(function() measure(some:subset {}) end, "the " .. route .. " set is empty")
+    end
+  end)
 end)
 
 describe("what a model answers", function()

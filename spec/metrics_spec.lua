@@ -54,8 +54,35 @@ describe("metrics", function()
     assert.same({ 0, 0, 0, 1 }, { hole.precision, hole.recall, hole.f1, hole.support })
     assert.same({ 0, 0, 0, 0 }, { thread.precision, thread.recall, thread.f1, thread.support })
     local empty = metrics.Counter(CLASSES):result()
-    assert.equal(0, empty.accuracy)
-    assert.equal(0, empty.loss)
+    assert.is_true(empty.accuracy ~= empty.accuracy) -- of no images nothing is known
+    assert.is_true(empty.loss ~= empty.loss)
+  end)
+
+  it("average over the classes that occur, as scikit-learn does", function()
+    local counter = metrics.Counter(CLASSES)
+    counter:add(logits_of { 1, 2, 2 }, labels_of { 1, 2, 2 })
+    assert.same({ precision = 1, recall = 1, f1 = 1 }, counter:result().macro)
+    counter:add(logits_of { 3 }, labels_of { 1 }) -- a class that is only predicted occurs
+    local macro = counter:result().macro
+    assert.near((1 + 1 + 0) / 3, macro.precision, 1e-12)
+    assert.near((1 / 2 + 1 + 0) / 3, macro.recall, 1e-12)
+    assert.near((2 / 3 + 1 + 0) / 3, macro.f1, 1e-12)
+  end)
+
+  it("count logits that give no probabilities as images without a prediction", function()
+    for _, bad in ipairs { { 0 / 0, 0, 0 }, { 0, 0, 0 / 0 }, { math.huge, 0, 0 } } do
+      local counter = metrics.Counter(CLASSES)
+      counter:add(tr.tensor { bad, { 5, 0, 0 } }, labels_of { 1, 1 })
+      for _, source in ipairs { counter, metrics.from_data(metrics.to_data(counter), CLASSES) } do
+        local result = source:result()
+        assert.equal(0.5, result.accuracy)
+        assert.same({ 1, 0, 0 }, result.invalid)
+        assert.same({ { 1, 0, 0 }, { 0, 0, 0 }, { 0, 0, 0 } }, result.confusion:totable())
+        assert.equal(0.5, result.per_class[1].recall)
+        assert.equal(2, result.per_class[1].support)
+        assert.matches("1 of the images have no prediction", tostring(result))
+      end
+    end
   end)
 
   it("take an empty batch, and refuse a label beyond the classes", function()

@@ -264,7 +264,22 @@ describe("Trainer", function()
     local other = toy(8, 1)
     other.classes = { "a", "b", "c" }
     assert.error_matches(function() tr.Trainer(options()):fit(toy(8, 1), other) end,
-      "the validation set has 3 classes, the training set 2")
+      'the validation set: the classes differ: "a", "b", "c" unknown to the model')
+  end)
+
+  it("never takes an epoch with a validation loss of NaN for the best, also after a resume", function()
+    local dir, val = support.folder(), toy(6, 2)
+    local function spoiled(logits, labels)
+      local loss = tr.nn.functional.cross_entropy(logits, labels)
+      return labels:numel() == 6 and loss * (0 / 0) or loss
+    end
+    for _, epochs in ipairs { 2, 4 } do
+      local trainer = tr.Trainer(options { epochs = epochs, dir = dir, resume = true, loss = spoiled })
+      trainer:fit(toy(40, 1), val)
+      assert.equal(epochs, #trainer.history)
+      assert.is_nil(trainer.best)
+      for _, entry in ipairs(trainer.history) do assert.is_true(entry.val_loss ~= entry.val_loss) end
+    end
   end)
 
   it("gives the memory of its steps back", function()

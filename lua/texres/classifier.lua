@@ -63,8 +63,13 @@ local function normalize(self, batch)
   return ((float - self._mean) * self._scale):to(module.float_dtype(self.model))
 end
 
-local function answer(self, probabilities)
+-- Probabilities that are not numbers name no class: comparisons with NaN would leave the first one.
+local function answer(self, probabilities, index)
   local best = 1
+  if probabilities[1] ~= probabilities[1] then
+    raise("predict: the probabilities of image %d are not numbers: look for pixels or weights that are NaN or infinite",
+      index)
+  end
   for i, p in ipairs(probabilities) do
     if p > probabilities[best] then best = i end
   end
@@ -83,8 +88,8 @@ function Classifier:predict(image, options)
   local rows = core.no_grad(function()
     return self.model(normalize(self, batch)):softmax(-1):totable()
   end)
-  if single then return answer(self, rows[1]) end
-  for i, row in ipairs(rows) do rows[i] = answer(self, row) end
+  if single then return answer(self, rows[1], 1) end
+  for i, row in ipairs(rows) do rows[i] = answer(self, row, i) end
   return rows
 end
 

@@ -5,8 +5,12 @@
 --     print(counter:result())
 --
 -- For one class, precision is the share of right ones among the images that were given this class, recall the share of
--- its own images that were found, and F1 their harmonic mean; a share of nothing counts as 0. Terms as in Sokolova and
--- Lapalme, "A systematic analysis of performance measures for classification tasks", 2009.
+-- its own images that were found, and F1 their harmonic mean; a share of nothing counts as 0. Their means are taken
+-- over the classes that occur, as a truth or as a prediction, as scikit-learn does. Terms as in Sokolova and Lapalme,
+-- "A systematic analysis of performance measures for classification tasks", 2009.
+--
+-- An image whose probabilities are not numbers (logits with NaN or +inf) has no prediction. It is an image that was not
+-- found: it lowers accuracy and the recall of its class, and is counted in `invalid`.
 
 local core = require "texres.core"
 local plain = require "texres.plain"
@@ -21,12 +25,17 @@ Counter.__index = Counter
 
 --- A counter of predictions over `classes`, a list of names.
 function metrics.Counter(classes)
-  local counts = {}
+  local counts, invalid = {}, {}
   for truth = 1, #classes do
-    counts[truth] = {}
+    counts[truth], invalid[truth] = {}, 0
     for predicted = 1, #classes do counts[truth][predicted] = 0 end
   end
-  return setmetatable({ classes = classes, counts = counts, images = 0, right = 0, loss_sum = 0 }, Counter)
+  return setmetatable({
+    classes = classes,
+    counts = counts, -- [truth][prediction]
+    invalid = invalid, -- [truth]: images without a prediction
+    images = 0, right = 0, loss_sum = 0,
+  }, Counter)
 end
 
 --- Counts a batch: logits {N,K} (the largest is the prediction), labels {N}; `loss` is its mean loss.
@@ -34,14 +43,19 @@ function Counter:add(logits, labels, loss)
   local n = labels:numel()
   if n == 0 then return end
   local predicted, truth = logits:argmax(2):totable(), labels:totable()
+  local sums = core.no_grad(function() return logits:softmax(2):sum(2):totable() end)
   for i = 1, n do
     local row = self.counts[truth[i]]
     if not row or not row[predicted[i]] then
       local message = "metrics: label %s, prediction %s: there are %d classes"
       error(message:format(truth[i], predicted[i], #self.classes), 2)
     end
-    row[predicted[i]] = row[predicted[i]] + 1
-    if truth[i] == predicted[i] then self.right = self.right + 1 end
+    if sums[i] ~= sums[i] then
+      self.invalid[truth[i]] = self.invalid[truth[i]] + 1
+    else
+      row[predicted[i]] = row[predicted[i]] + 1
+      if truth[i] == predicted[i] then self.right = self.right + 1 end
+    end
   end
   self.images = self.images + n
   self.loss_sum = self.loss_sum + (loss or 0) * n
@@ -50,13 +64,14 @@ end
 --- What a counter has counted, or a result holds, as plain data; from_data makes it a counter again.
 function metrics.to_data(source)
   local counts = source.counts or source.confusion:totable()
-  return { counts = counts, loss_sum = source.loss_sum or source.loss * source.images }
+  return { counts = counts, invalid = source.invalid, loss_sum = source.loss_sum or source.loss * source.images }
 end
 
 function metrics.from_data(data, classes)
   local counter = metrics.Counter(classes)
-  counter.counts, counter.loss_sum = data.counts, data.loss_sum
+  counter.counts, counter.invalid, counter.loss_sum = data.counts, data.invalid, data.loss_sum
   for truth, row in ipairs(data.counts) do
+    counter.images = counter.images + data.invalid[truth]
     for predicted, count in ipairs(row) do
       counter.images = counter.images + count
       if truth == predicted then counter.right = counter.right + count end
@@ -72,27 +87,32 @@ local Result = strict.class("a result", {})
 local function share(part, whole) return whole > 0 and part / whole or 0 end
 
 --- What was counted, as numbers:
--- `accuracy`, `loss`, `images`, `classes`, `confusion` (i64 {K,K}: rows are the truth, columns the prediction),
--- `per_class` (a list of {class, precision, recall, f1, support}), `macro` (their unweighted mean). print() shows it.
+-- `accuracy`, `loss` (NaN without images), `images`, `classes`, `confusion` (i64 {K,K}: rows are the truth, columns the
+-- prediction), `invalid` (a list: images of each class without a prediction), `per_class` (a list of {class, precision,
+-- recall, f1, support}), `macro` (their unweighted mean over the classes that occur). print() shows it.
 function Counter:result()
   local k = #self.classes
-  local per_class, macro = {}, { precision = 0, recall = 0, f1 = 0 }
+  local per_class, macro, occurring = {}, { precision = 0, recall = 0, f1 = 0 }, 0
   for c = 1, k do
-    local given, support = 0, 0
+    local given, support = 0, self.invalid[c]
     for i = 1, k do given, support = given + self.counts[i][c], support + self.counts[c][i] end
     local right = self.counts[c][c]
     local precision, recall = share(right, given), share(right, support)
     local f1 = share(2 * precision * recall, precision + recall)
     per_class[c] = { class = self.classes[c], precision = precision, recall = recall, f1 = f1, support = support }
-    macro.precision, macro.recall, macro.f1 =
-      macro.precision + precision / k, macro.recall + recall / k, macro.f1 + f1 / k
+    if given + support > 0 then
+      occurring = occurring + 1
+      macro.precision, macro.recall, macro.f1 = macro.precision + precision, macro.recall + recall, macro.f1 + f1
+    end
   end
+  for name, sum in pairs(macro) do macro[name] = share(sum, occurring) end
   return setmetatable({
-    accuracy = share(self.right, self.images),
-    loss = share(self.loss_sum, self.images),
+    accuracy = self.images > 0 and self.right / self.images or 0 / 0,
+    loss = self.images > 0 and self.loss_sum / self.images or 0 / 0,
     images = self.images,
     classes = self.classes,
     confusion = core.tensor(self.counts, { dtype = "i64" }),
+    invalid = table.move(self.invalid, 1, k, 1, {}),
     per_class = per_class,
     macro = macro,
   }, Result)
@@ -119,6 +139,11 @@ function Result:__tostring()
   out[#out + 1] = ("%s  precision  recall     F1  images"):format(pad("class", width + 3))
   for c, values in ipairs(self.per_class) do row(("%2d "):format(c) .. self.classes[c], values, values.support) end
   row("   mean", self.macro, self.images)
+  local invalid = 0
+  for _, count in ipairs(self.invalid) do invalid = invalid + count end
+  if invalid > 0 then
+    out[#out + 1] = ("%d of the images have no prediction: their probabilities are not numbers"):format(invalid)
+  end
 
   local counts, digits = self.confusion:totable(), #tostring(#self.classes)
   for _, line in ipairs(counts) do

@@ -17,6 +17,7 @@
 -- A run is a function of its options and data: the same seed gives the same weights, bit for bit, with any number of
 -- threads, and also when it was stopped and resumed in between.
 
+local classes = require "texres.classes"
 local core = require "texres.core"
 local diagnosis = require "texres.trainer.diagnosis"
 local metrics = require "texres.metrics"
@@ -117,21 +118,23 @@ local function learn_from(self, train)
   end
 end
 
-local function check_classes(self, set, what)
-  if #set.classes ~= #self.classes then
-    raise("Trainer: the %s set has %d classes, the training set %d", what, #set.classes, #self.classes)
-  end
+--- Refuses a set to measure on that has no images, or a class that the training set does not have.
+local function check_measured(self, set, what)
+  if #set == 0 then raise("Trainer: the %s set is empty", what) end
+  local positions, message = classes.positions(self.classes, set.classes)
+  if not positions then raise("Trainer: the %s set: %s", what, message) end
 end
 
 -- -- measuring --------------------------------------------------------------------------------------------------------
 
 --- The metrics of the model on a set; leaves the model in evaluation mode.
 local function assess(self, set)
-  local counter = metrics.Counter(self.classes)
+  local counter, positions = metrics.Counter(self.classes), classes.positions(self.classes, set.classes)
   self.model:eval()
   core.no_grad(function()
     for images, labels in make_loader(self, set, false):batches(1) do
       local logits = self.model(images)
+      labels = classes.mapped(labels, positions)
       counter:add(logits, labels, self.loss_of(logits, labels):item())
     end
   end)
@@ -142,7 +145,7 @@ end
 -- go into the report under `name` ("Test").
 function Trainer:evaluate(set, name)
   if not self.classes then learn_from(self, set) end
-  check_classes(self, set, "evaluated")
+  check_measured(self, set, "evaluated")
   local result = assess(self, set)
   self.tests[#self.tests + 1] = { name = name or "Test", result = result }
   if self.dir and self.sizes then record.write(self) end
@@ -201,6 +204,8 @@ local function train_epoch(self, loader, images)
 end
 
 local function is_better(entry, best)
+  local loss = entry.val_loss or entry.loss
+  if loss ~= loss then return false end -- NaN is never better, not even than nothing
   if not best then return true end
   if not entry.val_loss then return entry.loss < best.loss end
   if entry.val_accuracy ~= best.val_accuracy then return entry.val_accuracy > best.val_accuracy end
@@ -240,7 +245,7 @@ end
 
 local function is_finished(self)
   local epochs = #self.history
-  return epochs >= self.epochs or (self.patience and self.best and epochs - self.best.epoch >= self.patience)
+  return epochs >= self.epochs or (self.patience and epochs - (self.best and self.best.epoch or 0) >= self.patience)
 end
 
 local function run(self, train, val)
@@ -257,10 +262,11 @@ end
 
 --- Trains on a set, validating on another one after each epoch (it may be left out); returns the history, a list of
 -- records. Afterwards the model has the weights of the best epoch: highest validation accuracy, among equals lowest
--- loss. Ctrl-C ends it after the step under way, with last.safetensors written and trainer.interrupted set.
+-- loss; an epoch whose loss is NaN is never the best. Ctrl-C ends it after the step under way, with
+-- last.safetensors written and trainer.interrupted set.
 function Trainer:fit(train, val)
   learn_from(self, train)
-  if val then check_classes(self, val, "validation") end
+  if val then check_measured(self, val, "validation") end
   self.sizes = { train = #train, val = val and #val or 0 }
   self.progress = not self.quiet and terminal.Progress() or nil
   begin(self)
@@ -277,7 +283,7 @@ function Trainer:fit(train, val)
   if self.interrupted then
     if self.dir then state.save(self) end
     if self.progress then self.progress:done(state.interrupted_text(self)) end
-  else
+  elseif self.best then
     state.load_best(self)
   end
   return self.history
