@@ -47,11 +47,18 @@ say = $(if $(V),,@echo '  $(1)'; )
 .PHONY: all
 all: $(CORE) ## build the module: lua/texres/core.so
 
+# Holds what objects are made with, so that other flags, or a library that was installed since, build them anew.
+MADE_WITH := $(CC) $(CFLAGS) $(TX_CFLAGS) $(TX_SANITIZE) $(TX_LIBS) $(LDFLAGS)
+.PHONY: always
+$(BUILD)/made-with: always
+	@mkdir -p $(@D)
+	@printf '%s\n' '$(subst ','\'',$(MADE_WITH))' | cmp -s - $@ || printf '%s\n' '$(subst ','\'',$(MADE_WITH))' >$@
+
 $(CORE): $(OBJECTS)
 	@mkdir -p $(@D)
 	$(call say,LD $@)$(CC) $(TX_LDFLAGS) $(TX_SANITIZE) $(LDFLAGS) -o $@ $(OBJECTS) $(TX_LIBS)
 
-$(BUILD)/%.o: csrc/%.c Makefile
+$(BUILD)/%.o: csrc/%.c Makefile $(BUILD)/made-with
 	@mkdir -p $(@D)
 	$(call say,CC $<)$(CC) $(CFLAGS) $(TX_CFLAGS) $(TX_SANITIZE) -MMD -MP -c -o $@ $<
 
@@ -60,7 +67,7 @@ $(BUILD)/data/stb.o: TX_CFLAGS += -fwrapv
 $(BUILD)/data/stb.o: override TX_SANITIZE += -fno-sanitize=shift
 
 define isa_rule
-$(BUILD)/kernels/simd/$(1)/%.o: csrc/kernels/simd/%.c Makefile
+$(BUILD)/kernels/simd/$(1)/%.o: csrc/kernels/simd/%.c Makefile $(BUILD)/made-with
 	@mkdir -p $$(@D)
 	$$(call say,CC $$< ($(1)))$$(CC) $$(CFLAGS) $$(TX_CFLAGS) $$(TX_SANITIZE) $(FLAGS_$(1)) -DTX_SIMD=$(1) -MMD -MP -c -o $$@ $$<
 endef
