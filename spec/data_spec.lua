@@ -257,7 +257,7 @@ describe("a set made of a set", function()
     assert.same({ false, "left" }, { all.meta.camera[10], all.meta.camera[11] })
     assert.same({ 200, false }, { all.meta.angle[10], all.meta.angle[11] })
     assert.error_matches(function() tiny():concat(tiny():relabel { cut = "defect" }) end,
-      "concat: the classes of set 2 are good, defect, hole, of set 1 good, cut, hole")
+      "concat: set 2: the classes differ: only this set has 'defect'; it lacks 'cut'")
     local wide = tr.data.tensors { images = tr.zeros(1, 2, 4, 1), labels = { 1 }, classes = { "good", "cut", "hole" } }
     assert.error_matches(function() tiny():concat(wide) end, "{2,3,1} in set 1, {2,4,1} in set 2")
   end)

@@ -238,7 +238,7 @@ describe("class names", function()
       evaluated = function(set) trained():evaluate(set) end, validation = function(set) trained(set) end,
     } do
       assert.error_matches(function() measure(other) end,
-        "the " .. route .. ' set: the classes differ: "grey" unknown to the model; only the model has "light"')
+        "the " .. route .. " set: the classes differ: only this set has 'grey'; it lacks 'light'")
       assert.error_matches(function() measure(some:subset {}) end, "the " .. route .. " set is empty")
     end
   end)
@@ -309,6 +309,138 @@ describe("what a model answers", function()
 end)
 
 describe("a model's normalization", function()
+  --- Images of cloth with and without a bright spot, as bytes; `darker` takes that from every pixel.
+  local function cloth(seed, darker)
+    tr.manual_seed(seed)
+    local images, labels = tr.randint(40, 80, { 40, 8, 8, 1 }, { dtype = "i64" }), {}
+    for i = 1, 40 do
+      labels[i] = i % 2 + 1
+      if labels[i] == 2 then images[i]:slice(1, 3, 5):slice(2, 3, 5):fill(120) end
+    end
+    return (images - (darker or 0)):to "u8", labels
+  end
+
+  local names = { "good", "spot" }
+  local function set_of(images, labels, options)
+    local o = { images = images, labels = labels, classes = names }
+    for name, value in pairs(options or {}) do o[name] = value end
+    return assert(tr.data.tensors(o))
+  end
+
+  --- Bytes as users have them: the same pixels, told in other numbers.
+  local forms = {
+    bytes = function(images) return images end,
+    unit = function(images) return images:to "f32" / 255 end,
+    floats = function(images) return images:to "f32" end,
+    wide = function(images) return images:to "f32" * 257 end,
+    double = function(images) return images:to "f64" / 255 end,
+    integers = function(images) return images:to "i64" end,
+  }
+
+  local function train(set, options)
+    tr.manual_seed(2)
+    local net = tr.nn.Sequential { tr.nn.Conv2d(1, 4, 3), tr.nn.ReLU(), tr.nn.GlobalAvgPool(), tr.nn.Linear(4, 2) }
+    local o = { model = net, epochs = 12, batch = 8, quiet = true, optimizer = { "adam", lr = 0.03 } }
+    for name, value in pairs(options or {}) do o[name] = value end
+    local trainer = tr.Trainer(o)
+    trainer:fit(set)
+    return trainer
+  end
+
+  local function predicted(classifier, images)
+    local labels = {}
+    for i, answer in ipairs(classifier:predict(images)) do labels[i] = answer.label end
+    return labels
+  end
+
+  it("goes along every way to an answer, whatever the set that is measured looks like", function()
+    local folder = support.folder()
+    local trainer = train(set_of(cloth(1)), { dir = folder })
+    local images, labels = cloth(3, 25)
+    local set, file = set_of(images, labels), folder .. "/best.safetensors"
+    local wanted, right = trainer:evaluate(set), 0
+    local classifier = assert(tr.load(file))
+    local answers = predicted(classifier, images)
+    for i, label in ipairs(labels) do right = right + (answers[i] == label and 1 or 0) end
+    assert.near(wanted.accuracy, right / #labels, 1e-9)
+    local fresh = tr.nn.Sequential { tr.nn.Conv2d(1, 4, 3), tr.nn.ReLU(), tr.nn.GlobalAvgPool(), tr.nn.Linear(4, 2) }
+    assert(fresh:load(file))
+    local again = folder .. "/again.safetensors"
+    assert(tr.save(again, { model = fresh }))
+    for way, measure in pairs {
+      classifier = function() return classifier:evaluate(set) end,
+      trainer = function() return tr.Trainer({ model = classifier, quiet = true }):evaluate(set) end,
+      module = function() return tr.Trainer({ model = classifier.model, quiet = true }):evaluate(set) end,
+      loaded = function() return tr.Trainer({ model = fresh, quiet = true }):evaluate(set) end,
+      clone = function() return tr.Trainer({ model = fresh:clone(), quiet = true }):evaluate(set) end,
+      saved = function() return assert(tr.load(again)):evaluate(set) end,
+    } do
+      local result = measure()
+      assert.equal(wanted.accuracy, result.accuracy, way)
+      assert.near(wanted.loss, result.loss, 1e-4, way)
+      assert.same(names, result.classes)
+    end
+  end)
+
+  it("is that of the training, in whatever numbers the pixels come", function()
+    for kind, form in pairs(forms) do
+      local images, labels = cloth(1)
+      local trainer = train(set_of(form(images), labels))
+      local folder = support.folder()
+      assert(tr.save(folder .. "/m.safetensors", { model = trainer.model }))
+      local classifier = assert(tr.load(folder .. "/m.safetensors"))
+      local wanted = trainer:evaluate(set_of(form(images), labels))
+      assert.equal(1, wanted.accuracy, kind)
+      for other, change in pairs(forms) do
+        local set, name = set_of(change(images), labels), kind .. " measured with " .. other
+        assert.near(wanted.loss, trainer:evaluate(set).loss, 1e-3, name)
+        assert.near(wanted.loss, classifier:evaluate(set).loss, 1e-3, name)
+        assert.same(labels, predicted(classifier, change(images)), name)
+      end
+    end
+  end)
+
+  it("is what was asked for, and refused where it makes no sense", function()
+    local images, labels = cloth(1)
+    local set = set_of(images, labels)
+    assert.same({ mean = 0.25, std = 0.5 }, train(set, { normalize = { mean = 0.25, std = 0.5 } }).normalization)
+    assert.same({ mean = { 0.25 }, std = { 0.5 } },
+      train(set, { normalize = { mean = { 0.25 }, std = tr.tensor { 0.5 } } }).normalization)
+    assert.is_nil(train(set, { normalize = false }).normalization)
+    for _, bad in ipairs {
+      { mean = 0.2 }, { std = 1 }, { mean = 0, std = 0 }, { mean = 0 / 0, std = 1 }, { mean = { 1, 2 }, std = 1 },
+      { mean = 0, std = -1 }, { mean = 0, std = "x" }, { mean = 0, std = 1, max = 2 }, 3, "yes",
+    } do
+      assert.error_matches(function() train(set, { normalize = bad }) end, "Trainer: .*normalize")
+    end
+  end)
+
+  it("is not invented for a model without one, nor for images that can't be converted", function()
+    local images, labels = cloth(1)
+    local set = set_of(images, labels)
+    local trainer = tr.Trainer { model = tr.nn.Sequential { tr.nn.Flatten(), tr.nn.Linear(64, 2) }, quiet = true }
+    assert.error_matches(function() trainer:evaluate(set) end, "the model has no classes and normalization yet")
+    local standard = set_of((images:to "f32" - 60) / 12, labels)
+    local trained, other = train(set), train(standard)
+    assert.error_matches(function() trained:evaluate(standard) end, "its pixels have no range that begins at 0")
+    assert.error_matches(function() other:evaluate(set) end, "its pixels have the range 0..1, those of the training")
+    local large = set_of(tr.zeros({ 2, 9, 8, 1 }, { dtype = "u8" }), { 1, 2 })
+    assert.error_matches(function() trained:evaluate(large) end, "the images are {9,8,1}, the model takes {8,8,1}")
+    assert.error_matches(function() trained:fit(set, large) end, "the images are {9,8,1}, the model takes {8,8,1}")
+  end)
+
+  it("stays the model's when it is trained further", function()
+    local images, labels = cloth(1)
+    local first = train(set_of(images, labels))
+    local darker, same = cloth(4, 30)
+    local other = {}
+    for i, label in ipairs(same) do other[i] = 3 - label end
+    local second = tr.Trainer { model = first.model, epochs = 1, batch = 8, quiet = true }
+    second:fit(set_of(darker, other, { classes = { "spot", "good" } }))
+    assert.same(first.normalization, second.normalization)
+    assert.same(names, second.classes)
+    assert.equal(1, second:evaluate(set_of(images, labels)).accuracy)
+  end)
 end)
 
 describe("column types", function()

@@ -88,4 +88,23 @@ describe("report", function()
     assert.is_nil(ok)
     assert.matches("/nowhere/at/all.html", message)
   end)
+
+  it("lets no byte of a name steer a browser or a terminal", function()
+    local bad = "<b>\27[31m\n\194\155x"
+    local counter = require("texres.metrics").Counter { bad, "good" }
+    counter:add(tr.tensor { { 1, 0 }, { 0, 1 } }, tr.tensor({ 1, 2 }, { dtype = "i64" }), 1)
+    local set = tr.data.tensors { images = tr.rand(2, 2, 2), labels = { 1, 2 }, classes = { bad, "good" } }
+    local _, message = pcall(set.concat, set, set:with_labels({ 1, 1 }, { "\27[2J" }))
+    local texts = { tostring(counter:result()), set:describe(), message }
+    for _, text in ipairs(texts) do assert.is_nil(text:find "[\27\155]") end
+    assert.truthy(texts[1]:find("<b>\\x1b[31m\\x0a\\xc2\\x9bx", 1, true))
+    local path = support.folder() .. "/report.html"
+    assert(require("texres.report").write(path, {
+      title = bad, history = {}, results = { { name = bad, result = counter:result() } }, configuration = {},
+      environment = {}, summary = bad, parameters = 1,
+    }))
+    local html = support.read_file(path)
+    assert.is_nil(html:find "[\27\155]")
+    assert.is_nil(html:find "<b>")
+  end)
 end)

@@ -22,7 +22,12 @@ local function toy(count, seed)
 end
 
 function Toy:get(i) return self.all[i], self.label[i] end
-function Toy:statistics() return { mean = { self.all:mean():item() }, std = { self.all:std():item() } } end
+function Toy:statistics()
+  return {
+    mean = { self.all:mean():item() }, std = { self.all:std():item() }, min = { self.all:min():item() },
+    max = { self.all:max():item() },
+  }
+end
 function Toy:counts()
   local counts = { 0, 0 }
   for _, label in ipairs(self.label) do counts[label] = counts[label] + 1 end
@@ -264,7 +269,7 @@ describe("Trainer", function()
     local other = toy(8, 1)
     other.classes = { "a", "b", "c" }
     assert.error_matches(function() tr.Trainer(options()):fit(toy(8, 1), other) end,
-      'the validation set: the classes differ: "a", "b", "c" unknown to the model')
+      "the validation set: the classes differ: only this set has 'a', 'b', 'c'; it lacks 'plain', 'bright'")
   end)
 
   it("never takes an epoch with a validation loss of NaN for the best, also after a resume", function()

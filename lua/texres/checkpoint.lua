@@ -2,17 +2,21 @@
 --
 --     checkpoint.save("best.safetensors", {
 --       model = net, classes = { "good", "hole" }, input = { 64, 64, 1 },
---       normalization = { mean = 0.5, std = 0.25 },          -- numbers, or one per channel; of images in 0..1
+--       normalization = { mean = 0.5, std = 0.25 },          -- numbers, or one per channel
+--       white = 1,                                           -- what white is in its pixels: see texres.input
 --       extra = { epoch = 3 },                               -- any data that JSON can hold
 --       tensors = { ["optimizer.1.mean"] = t },              -- more tensors, for resuming
 --     })
 --     local saved = assert(checkpoint.load "best.safetensors")   -- the same table, with a new model
 --
--- The model's parameters and buffers stand under their names, additional tensors under "training/NAME". The metadata
--- field "texres" is the rest as JSON; the architecture there is what model:config() gives, so a model of classes
--- without a registered name (see nn.register) is written without architecture, and read back through model:load.
+-- What is left out of classes, input, normalization and white is taken from the model, which has learned it in
+-- training or brought it from a file. The model's parameters and buffers stand under their names, additional tensors
+-- under "training/NAME". The metadata field "texres" is the rest as JSON; the architecture there is what
+-- model:config() gives, so a model of classes without a registered name (see nn.register) is written without
+-- architecture, and read back through model:load.
 
 local core = require "texres.core"
+local input = require "texres.input"
 local json = require "texres.json"
 local raise = require "texres.raise"
 local safetensors = require "texres.safetensors"
@@ -62,6 +66,7 @@ local fields = {
   classes = { are_names, "a list of different names" },
   input = { function(value) return is_list(value, is_size) and #value > 0 end, "a list of sizes" },
   normalization = { is_normalization, "{mean=, std=}, finite numbers or lists of them, std above 0" },
+  white = { function(value) return value == false or is_spread(value) end, "a number above 0, or false" },
   extra = { function() return true end },
 }
 
@@ -103,7 +108,11 @@ function checkpoint.save(path, contents)
   local described, obstacle = architecture.tried(contents.model)
   if not described then warn_of(path, contents.model, obstacle) end
   local info = { format = FORMAT, version = core._VERSION, architecture = described }
-  for name in pairs(fields) do info[name] = contents[name] end
+  local own = input.of(contents.model) or {}
+  for name in pairs(fields) do
+    info[name] = contents[name]
+    if info[name] == nil then info[name] = own[name] end
+  end
   local text, problem = json.encode(info)
   if not text then return nil, ("%s: %s"):format(path, problem) end
   local tensors = contents.model:state_dict()
@@ -230,7 +239,15 @@ function checkpoint.load(path, model, options)
   if not model then return fail(problem) end
   local contents = { model = model:eval(), tensors = training_part(tensors) }
   for name in pairs(fields) do contents[name] = info[name] end
+  input.give(model, input.new(contents))
   return contents
+end
+
+--- The input that the metadata of a checkpoint tell, nil for other files; or nil and a message.
+function checkpoint.input(metadata, max_bytes)
+  if not metadata.texres then return nil end
+  local info, problem = read_info(metadata.texres, max_bytes)
+  return info and input.new(info), problem
 end
 
 return checkpoint

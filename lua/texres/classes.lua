@@ -1,12 +1,10 @@
 --- Class names, compared as a model and a set list them. Labels are positions in such a list, so two lists agree only
 -- where their names do.
 
-local core = require "texres.core"
-
 local classes = {}
 
 local function quoted(names)
-  for i, name in ipairs(names) do names[i] = ("%q"):format(name) end
+  for i, name in ipairs(names) do names[i] = "'" .. name .. "'" end
   return table.concat(names, ", ")
 end
 
@@ -19,14 +17,14 @@ local function missing(from, names)
   return out
 end
 
---- Where the names of `own` stand in `wanted`, a list of positions: a set may list the model's classes in another
--- order, or only some of them. Nil and a message that names the strangers where a name is not in `wanted`.
+--- Where the names of `own` stand in `wanted`, a list of positions: they may come in another order, or only some of
+-- them. Nil and a message that names the strangers where a name is not in `wanted`.
 function classes.positions(wanted, own)
   local strangers = missing(wanted, own)
   if #strangers > 0 then
     local lacking = missing(own, wanted)
-    return nil, ("the classes differ: %s unknown to the model%s"):format(quoted(strangers),
-      #lacking > 0 and ("; only the model has " .. quoted(lacking)) or "")
+    return nil, ("the classes differ: only this set has %s%s"):format(quoted(strangers),
+      #lacking > 0 and ("; it lacks " .. quoted(lacking)) or "")
   end
   local at, positions = {}, {}
   for i, name in ipairs(wanted) do at[name] = i end
@@ -34,11 +32,17 @@ function classes.positions(wanted, own)
   return positions
 end
 
---- Labels {N} of a set as the model counts them, by the list that classes.positions gave.
-function classes.mapped(labels, positions)
-  local out = labels:totable()
-  for i, label in ipairs(out) do out[i] = positions[label] end
-  return core.tensor(out, { dtype = "i64" })
+--- The set with the classes `wanted`, its labels numbered by them; the set itself where its list is the same. Nil and a
+-- message where it has other names.
+function classes.arrange(set, wanted)
+  local positions, message = classes.positions(wanted, set.classes)
+  if not positions then return nil, message end
+  local same = #wanted == #set.classes
+  for i, position in ipairs(positions) do same = same and position == i end
+  if same then return set end
+  local labels = {}
+  for i, label in ipairs(set.label) do labels[i] = positions[label] end
+  return set:with_labels(labels, wanted)
 end
 
 return classes

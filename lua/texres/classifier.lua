@@ -4,9 +4,13 @@
 --     local answer = clf:predict(image)             --> { class = "hole", label = 3, probability = 0.93, probabilities
 -- = {...} }
 --
--- Images are {H,W,C} or {H,W}, a batch {N,H,W,C}; u8, or floats in 0..1. They are normalized as in training.
+-- Images are {H,W,C} or {H,W}, a batch {N,H,W,C}, of integers or floats; they are brought to the range of the pixels in
+-- training (texres.input says how) and normalized as in training.
 
 local core = require "texres.core"
+local evaluate = require "texres.evaluate"
+local functional = require "texres.nn.functional"
+local input = require "texres.input"
 local option = require "texres.options"
 local raise = require "texres.raise"
 local checkpoint = require "texres.checkpoint"
@@ -15,21 +19,21 @@ local strict = require "texres.strict"
 
 local Classifier = strict.class("a classifier", {}, { "classes", "input", "extra", "normalization" })
 
--- Numbers to a tensor that broadcasts over channels.
-local function per_channel(value, preset)
-  if value == nil then value = preset end
-  return type(value) == "table" and core.tensor(value) or core.tensor { value }
-end
-
---- A classifier around a model: {model=, classes=, normalization=, input=} as in a checkpoint. The model is copied.
+--- A classifier around a model: {model=, classes=, normalization=, input=, white=} as in a checkpoint; what is left out
+-- is the model's own. The model is copied.
 local function new(contents)
   local model = contents.model:clone():eval()
   if model.fuse then model:fuse() end
-  local normalization = contents.normalization or {}
+  local fields = {}
+  for name, value in pairs(input.of(model) or {}) do fields[name] = value end
+  for _, name in ipairs { "classes", "normalization", "input", "white" } do
+    if contents[name] ~= nil then fields[name] = contents[name] end
+  end
+  local takes = input.new(fields)
+  input.give(model, takes)
   return setmetatable({
-    classes = contents.classes, input = contents.input, extra = contents.extra, model = model,
-    normalization = contents.normalization,
-    _mean = per_channel(normalization.mean, 0), _scale = 1 / per_channel(normalization.std, 1),
+    classes = takes.classes, input = takes.input, normalization = takes.normalization, extra = contents.extra,
+    model = model,
   }, Classifier)
 end
 
@@ -56,13 +60,6 @@ local function check_size(self, batch, any_size)
   end
 end
 
--- Integers mean 0..255.
-local function normalize(self, batch)
-  local float = batch:to "f32"
-  if batch.dtype == "u8" or batch.dtype == "i64" then float = float * (1 / 255) end
-  return ((float - self._mean) * self._scale):to(module.float_dtype(self.model))
-end
-
 -- Probabilities that are not numbers name no class: comparisons with NaN would leave the first one.
 local function answer(self, probabilities, index)
   local best = 1
@@ -86,18 +83,34 @@ function Classifier:predict(image, options)
   local batch, single = as_batch(image)
   check_size(self, batch, options.any_size)
   local rows = core.no_grad(function()
-    return self.model(normalize(self, batch)):softmax(-1):totable()
+    local pixels = input.of(self.model):batch(batch, "predict")
+    return self.model(pixels:to(module.float_dtype(self.model))):softmax(-1):totable()
   end)
   if single then return answer(self, rows[1], 1) end
   for i, row in ipairs(rows) do rows[i] = answer(self, row, i) end
   return rows
 end
 
+local BATCH = { batch = option.integer(128, "[1, inf)") }
+
+--- How well it does on a set: metrics as those of Trainer:evaluate, the loss being cross-entropy. {batch=128}: images
+-- at a time. Sets with the same classes in another order are counted by name; others, and other sizes, are refused.
+function Classifier:evaluate(set, options)
+  options = option.read("evaluate", options, BATCH)
+  local loss = functional.cross_entropy
+  return evaluate(self.model, set, { batch = options.batch, loss = loss, what = "evaluate: the set" })
+end
+
+--- A loader of the set as the model wants it; options are those of set:loader, except mean and std.
+function Classifier:loader(set, options)
+  return (input.of(self.model):loader(set, options or {}, "loader: the set"))
+end
+
 --- Writes the model as ONNX, with its normalization, input shape and classes: see texres.onnx. The file takes floats in
--- 0..1. True, or nil and a message.
+-- 0..1 (what the training took, where that had no such range). True, or nil and a message.
 function Classifier:export_onnx(path)
   return require("texres.onnx").export(path, self.model, {
-    input = self.input, normalization = self.normalization, classes = self.classes,
+    input = self.input, normalization = input.of(self.model):normalization_of_unit(), classes = self.classes,
   })
 end
 
@@ -108,4 +121,6 @@ local function load(path, model, options)
   return new(contents)
 end
 
-return { new = new, load = load }
+local function is(value) return getmetatable(value) == Classifier end
+
+return { new = new, load = load, is = is }

@@ -129,7 +129,9 @@ local function pad(name, width) return name .. (" "):rep(width - (utf8.len(name)
 
 --- Two tables: the classes, and the confusion matrix with its columns numbered as its rows are.
 function Result:__tostring()
-  local width = longest(self.classes, #"truth \\ prediction" - 3)
+  local names = {}
+  for c, name in ipairs(self.classes) do names[c] = plain.visible_name(name) end
+  local width = longest(names, #"truth \\ prediction" - 3)
   local out = { plain.format("accuracy %.1f %% of %d images, loss %.4f", 100 * self.accuracy, self.images,
     self.loss), "" }
   local function row(name, values, support)
@@ -137,7 +139,7 @@ function Result:__tostring()
       values.f1, support)
   end
   out[#out + 1] = ("%s  precision  recall     F1  images"):format(pad("class", width + 3))
-  for c, values in ipairs(self.per_class) do row(("%2d "):format(c) .. self.classes[c], values, values.support) end
+  for c, values in ipairs(self.per_class) do row(("%2d "):format(c) .. names[c], values, values.support) end
   row("   mean", self.macro, self.images)
   local invalid = 0
   for _, count in ipairs(self.invalid) do invalid = invalid + count end
@@ -159,7 +161,7 @@ function Result:__tostring()
   out[#out + 1] = ""
   out[#out + 1] = pad("truth \\ prediction", width + 3) .. cells(numbers)
   for c, line in ipairs(counts) do
-    out[#out + 1] = pad(("%2d "):format(c) .. self.classes[c], width + 3) .. cells(line)
+    out[#out + 1] = pad(("%2d "):format(c) .. names[c], width + 3) .. cells(line)
   end
   return table.concat(out, "\n")
 end

@@ -48,6 +48,6 @@ end
 
 return setmetatable(raise, {
   __call = function(_, format, ...)
-    error(raise.where() .. plain.format(format, ...), 0)
+    error(raise.where() .. plain.visible(plain.format(format, ...)), 0)
   end,
 })

@@ -69,7 +69,7 @@ footer { margin-top: 3rem; color: var(--soft); font-size: .85rem; }
 -- -- small pieces -----------------------------------------------------------------------------------------------------
 
 local ENTITIES = { ["&"] = "&amp;", ["<"] = "&lt;", [">"] = "&gt;", ['"'] = "&quot;" }
-local function escape(text) return (plain.text(text):gsub('[&<>"]', ENTITIES)) end
+local function escape(text) return (plain.visible(plain.text(text)):gsub('[&<>"]', ENTITIES)) end
 
 --- Fills the {names} of a piece of HTML with escaped values; a name that begins with _ holds HTML and goes in as it is.
 local function fill(html, values)

@@ -5,6 +5,7 @@
 --     line:done("epoch 1/5  loss 0.4")         -- stays
 
 local core = require "texres.core"
+local plain = require "texres.plain"
 
 local terminal = {}
 
@@ -25,7 +26,7 @@ end
 function Progress:show(text)
   local now = core.clock()
   if now - self.shown < (self.columns and RATE or QUIET) then return end
-  self.shown = now
+  self.shown, text = now, plain.visible_name(text)
   if self.columns then
     self.stream:write("\r", text:sub(1, self.columns - 1), "\27[K")
   else
@@ -36,7 +37,7 @@ end
 
 --- Writes a line that stays; the next state begins below it.
 function Progress:done(text)
-  self.stream:write(self.columns and "\r" or "", text, self.columns and "\27[K" or "", "\n")
+  self.stream:write(self.columns and "\r" or "", plain.visible_name(text), self.columns and "\27[K" or "", "\n")
   self.stream:flush()
 end
 

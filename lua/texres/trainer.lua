@@ -17,9 +17,11 @@
 -- A run is a function of its options and data: the same seed gives the same weights, bit for bit, with any number of
 -- threads, and also when it was stopped and resumed in between.
 
-local classes = require "texres.classes"
+local classifier = require "texres.classifier"
 local core = require "texres.core"
 local diagnosis = require "texres.trainer.diagnosis"
+local evaluate = require "texres.evaluate"
+local input = require "texres.input"
 local metrics = require "texres.metrics"
 local module = require "texres.nn.module"
 local option = require "texres.options"
@@ -53,7 +55,7 @@ local KNOWN = {
   patience = option.integer(nil, "[1, inf)"), -- stop after so many epochs without a better one
   clip_grad_norm = option.number(nil, "(0, inf]"), -- largest norm of all gradients together
   resume = option.switch(false), -- go on from dir/last.safetensors where it is there
-  normalize = option.any(true), -- subtract the mean of the training images and divide by their deviation
+  normalize = option.any(true), -- by mean and deviation of the training images, or the model's own; { mean =, std = }
   name = option.text "texres", -- the report's title
   quiet = option.switch(false), -- no progress lines
 }
@@ -72,6 +74,10 @@ end
 --- Makes a trainer; the options are those of KNOWN above.
 local function new(_, options)
   local self = option.read("Trainer", options, KNOWN)
+  if classifier.is(self.model) then self.model = self.model.model end
+  if type(self.normalize) ~= "boolean" and type(self.normalize) ~= "table" then
+    raise("Trainer: normalize is %s, wanted true, false or { mean =, std = }", option.shown(self.normalize))
+  end
   if not module.is_module(self.model) then
     raise("Trainer: the option model is %s, wanted a module", option.shown(self.model))
   end
@@ -85,68 +91,47 @@ end
 
 -- -- data -------------------------------------------------------------------------------------------------------------
 
---- Batches of a set as the model wants them; for training, shuffled and augmented. A single image left over is not
--- trained on: batch norm has nothing to normalize it by where the map is 1x1.
-local function make_loader(self, set, training)
-  local normalization = self.normalization or {}
-  local single = #set > self.batch and #set % self.batch == 1
-  return set:loader {
-    batch = self.batch, shuffle = training, seed = self.seed, augment = training and self.augment or nil,
-    drop_last = training and single, mean = normalization.mean, std = normalization.std,
-  }
-end
-
---- What the training part says once: classes, the shape of an image, mean and deviation.
+--- What the model takes: its own input, where it has one of the same classes and no other normalization is asked for;
+-- else what the training set says.
 local function learn_from(self, train)
   if #train == 0 then raise "Trainer: the training set is empty" end
-  local image, message = train:get(1)
-  if not image then raise("Trainer: %s", message) end
-  self.classes = train.classes
-  self.input = { image:size(1), image:size(2), image:size(3) }
-  self.loss_of = objective.loss(self.loss, train)
-  if self.normalize then
-    local statistics
-    statistics, message = train:statistics()
-    if not statistics then raise("Trainer: %s", message) end
-    for c, std in ipairs(statistics.std) do
-      if std == 0 then
-        raise("Trainer: channel %d is %s in all pixels of the training set: leave it out, or say normalize = false", c,
-          statistics.mean[c])
-      end
-    end
-    self.normalization = { mean = statistics.mean, std = statistics.std }
-  end
+  local own = input.of(self.model)
+  local same = own and own:suits(train)
+  local learned = same and self.normalize == true and own or input.learn(train, self.normalize)
+  if same then learned.classes = own.classes end
+  input.give(self.model, learned)
+  self.classes, self.input, self.normalization = learned.classes, learned.input, learned.normalization
+  self.loss_of = objective.loss(self.loss, learned:fit(train, "Trainer: the training set"))
 end
 
---- Refuses a set to measure on that has no images, or a class that the training set does not have.
-local function check_measured(self, set, what)
-  if #set == 0 then raise("Trainer: the %s set is empty", what) end
-  local positions, message = classes.positions(self.classes, set.classes)
-  if not positions then raise("Trainer: the %s set: %s", what, message) end
+--- Batches to train on, shuffled and augmented. A single image left over is not trained on: batch norm has nothing to
+-- normalize it by where the map is 1x1.
+local function training_loader(self, set)
+  local single = #set > self.batch and #set % self.batch == 1
+  return (input.of(self.model):loader(set, {
+    batch = self.batch, shuffle = true, seed = self.seed, augment = self.augment, drop_last = single,
+  }, "Trainer: the training set"))
 end
 
 -- -- measuring --------------------------------------------------------------------------------------------------------
 
---- The metrics of the model on a set; leaves the model in evaluation mode.
-local function assess(self, set)
-  local counter, positions = metrics.Counter(self.classes), classes.positions(self.classes, set.classes)
-  self.model:eval()
-  core.no_grad(function()
-    for images, labels in make_loader(self, set, false):batches(1) do
-      local logits = self.model(images)
-      labels = classes.mapped(labels, positions)
-      counter:add(logits, labels, self.loss_of(logits, labels):item())
-    end
-  end)
-  return counter:result()
+local function assess(self, set, what)
+  return evaluate(self.model, set, { batch = self.batch, loss = self.loss_of, what = what })
 end
 
 --- Metrics on a set: accuracy, loss, confusion matrix, precision, recall and F1 of each class; see texres.metrics. They
--- go into the report under `name` ("Test").
+-- go into the report under `name` ("Test"). The set is read as the model's input says (texres.input), which the model
+-- learned in fit() or brought from its file: a model that has none can't be measured.
 function Trainer:evaluate(set, name)
-  if not self.classes then learn_from(self, set) end
-  check_measured(self, set, "evaluated")
-  local result = assess(self, set)
+  local takes = input.of(self.model)
+  if not takes or not takes.classes then
+    raise "Trainer: evaluate: the model has no classes and normalization yet: train it, or load it with texres.load"
+  end
+  if not self.classes then
+    self.classes, self.input, self.normalization = takes.classes, takes.input, takes.normalization
+    self.loss_of = objective.loss(self.loss, takes:fit(set, "Trainer: the evaluated set"))
+  end
+  local result = assess(self, set, "Trainer: the evaluated set")
   self.tests[#self.tests + 1] = { name = name or "Test", result = result }
   if self.dir and self.sizes then record.write(self) end
   return result
@@ -228,7 +213,7 @@ local function end_epoch(self, val)
     epoch = pass.epoch, lr = self.optimizer:lr(), loss = trained.loss, accuracy = trained.accuracy,
     seconds = pass.seconds, images_per_second = trained.images / pass.seconds,
   }
-  local validation = val and assess(self, val)
+  local validation = val and assess(self, val, "Trainer: the validation set")
   if validation then entry.val_loss, entry.val_accuracy = validation.loss, validation.accuracy end
   self.history[#self.history + 1], self.pass = entry, nil
   local better = is_better(entry, self.best)
@@ -249,7 +234,7 @@ local function is_finished(self)
 end
 
 local function run(self, train, val)
-  local loader = make_loader(self, train, true)
+  local loader = training_loader(self, train)
   self.total_steps = #loader * self.epochs
   while not is_finished(self) do
     self.pass = self.pass
@@ -266,7 +251,7 @@ end
 -- last.safetensors written and trainer.interrupted set.
 function Trainer:fit(train, val)
   learn_from(self, train)
-  if val then check_measured(self, val, "validation") end
+  if val then input.of(self.model):fit(val, "Trainer: the validation set") end
   self.sizes = { train = #train, val = val and #val or 0 }
   self.progress = not self.quiet and terminal.Progress() or nil
   begin(self)

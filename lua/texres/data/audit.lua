@@ -352,7 +352,7 @@ function Audit:__tostring()
     lines[#lines + 1] = ""
     lines[#lines + 1] = leaks_table(self)
   end
-  return table.concat(lines, "\n")
+  return plain.visible(table.concat(lines, "\n"))
 end
 
 --- Writes the most similar pairs as a PNG, a pair per row: equal images first, then those that look alike.

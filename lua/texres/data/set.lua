@@ -19,6 +19,7 @@
 --     skipped   list of { path =, message = }: pictures that could not be read when the set was opened (bad = "skip")
 -- @module texres.data.set
 
+local classes = require "texres.classes"
 local core = require "texres.core"
 local plain = require "texres.plain"
 local raise = require "texres.raise"
@@ -43,19 +44,19 @@ local function as_list(values)
   return values
 end
 
-local function check_labels(label, classes)
+local function check_labels(label, names)
   for i, value in ipairs(label) do
-    if math.type(value) ~= "integer" or value < 1 or value > #classes then
-      raise("Set: label %s of sample %d: classes are 1..%d", value, i, #classes)
+    if math.type(value) ~= "integer" or value < 1 or value > #names then
+      raise("Set: label %s of sample %d: classes are 1..%d", value, i, #names)
     end
   end
 end
 
 --- Classes are known by their names: texts, each of its own.
-local function check_classes(classes)
-  if type(classes) ~= "table" then raise("Set: classes must be a list of names, got %s", type(classes)) end
+local function check_classes(names)
+  if type(names) ~= "table" then raise("Set: classes must be a list of names, got %s", type(names)) end
   local number = {}
-  for c, name in ipairs(classes) do
+  for c, name in ipairs(names) do
     if type(name) ~= "string" or name == "" then
       raise("Set: class %d is %s: a name is expected", c, name == "" and "empty" or tostring(name))
     end
@@ -179,23 +180,18 @@ function Set:map(change)
   })
 end
 
-local function same_list(a, b)
-  if #a ~= #b then return false end
-  for i, value in ipairs(a) do
-    if b[i] ~= value then return false end
-  end
-  return true
-end
+--- This set with other labels, a list of numbers from 1, of other classes, a list of names.
+function Set:with_labels(labels, names) return derive(self, { labels = labels, classes = names }) end
 
---- The samples of this set, then those of the others, which have the same classes and images of the same size.
--- Columns that a set lacks are filled with false. Either all sets have masks or none (`set.masks = nil` lets them go).
+--- The samples of this set, then those of the others, which have images of the same size and no class that this set
+-- does not have; they may list them in another order. Columns that a set lacks are filled with false. Either all sets
+-- have masks or none (`set.masks = nil` lets them go).
 function Set:concat(...)
   local sets, sources, masks, skipped, columns = { self, ... }, {}, {}, {}, {}
   for s, set in ipairs(sets) do
-    if not same_list(set.classes, self.classes) then
-      raise("concat: the classes of set %d are %s, of set 1 %s", s, table.concat(set.classes, ", "),
-        table.concat(self.classes, ", "))
-    end
+    local message
+    sets[s], message = classes.arrange(set, self.classes)
+    if not sets[s] then raise("concat: set %d: %s", s, message) end
     if (set.masks ~= nil) ~= (self.masks ~= nil) then
       raise("concat: set %d has %s, set 1 %s; set.masks = nil lets masks go", s, set.masks and "masks" or "no masks",
         self.masks and "has some" or "has none")
@@ -226,11 +222,11 @@ function Set:relabel(names)
     if type(names) == "function" then return names(name, row) end
     return names[name] or names["*"] or name
   end
-  local classes, number, labels = {}, {}, {}
+  local renamed, number, labels = {}, {}, {}
   local function number_of(name)
     if not number[name] then
-      classes[#classes + 1] = name
-      number[name] = #classes
+      renamed[#renamed + 1] = name
+      number[name] = #renamed
     end
     return number[name]
   end
@@ -238,7 +234,7 @@ function Set:relabel(names)
     for _, name in ipairs(self.classes) do number_of(rename(name)) end -- in the order of the old ones
   end
   for i = 1, #self do labels[i] = number_of(rename(self.classes[self.label[i]], self:row(i))) end
-  return derive(self, { labels = labels, classes = classes })
+  return derive(self, { labels = labels, classes = renamed })
 end
 
 --- This set with its images in memory, decoded once: as u8 where the source is u8, else f32.
@@ -328,17 +324,18 @@ end
 --- What the set holds, as text: where it comes from, count, size, classes with their counts, columns, mean, std.
 function Set:describe()
   local lines = { tostring(self) }
-  if self.origin then lines[#lines + 1] = "  from     " .. self.origin end
+  if self.origin then lines[#lines + 1] = "  from     " .. plain.visible_name(self.origin) end
   local counts, columns = self:counts(), {}
   for c, name in ipairs(self.classes) do
-    lines[#lines + 1] = ("  %-8s %d %-20s %6d"):format(c == 1 and "classes" or "", c, name, counts[c])
+    lines[#lines + 1] = ("  %-8s %d %-20s %6d"):format(c == 1 and "classes" or "", c,
+      plain.visible_name(name), counts[c])
   end
   for name in pairs(self.meta) do columns[#columns + 1] = name end
   plain.sort(columns)
-  if #columns > 0 then lines[#lines + 1] = "  columns  " .. table.concat(columns, ", ") end
-  if self.group then lines[#lines + 1] = "  group    " .. self.group end
+  if #columns > 0 then lines[#lines + 1] = "  columns  " .. plain.visible_name(table.concat(columns, ", ")) end
+  if self.group then lines[#lines + 1] = "  group    " .. plain.visible_name(self.group) end
   for i, bad in ipairs(self.skipped) do
-    lines[#lines + 1] = ("  %-8s %s"):format(i == 1 and "skipped" or "", bad.message)
+    lines[#lines + 1] = ("  %-8s %s"):format(i == 1 and "skipped" or "", plain.visible_name(bad.message))
   end
   if #self > 0 then
     local statistics, message = self:statistics()

@@ -129,13 +129,18 @@ function Module:save(path, metadata)
   return require("texres.safetensors").save(path, self:state_dict(), metadata)
 end
 
---- Reads the state from a safetensors file, also from a checkpoint. `options`: {max_bytes=}, the largest header that is
+--- Reads the state from a safetensors file; from a checkpoint also what the model takes: size, classes, normalization.
+-- `options`: {max_bytes=}, the largest header that is
 -- read (default: 16 MiB). True, or nil and a message.
 function Module:load(path, options)
   local tensors, metadata = require("texres.safetensors").load(path, options)
   if not tensors then return nil, metadata end
-  local ok, message = take(self, require("texres.checkpoint").model_part(tensors))
+  local checkpoint = require "texres.checkpoint"
+  local input, problem = checkpoint.input(metadata, options and options.max_bytes)
+  if problem then return nil, ("%s: %s"):format(path, problem) end
+  local ok, message = take(self, checkpoint.model_part(tensors))
   if not ok then return nil, ("%s: %s"):format(path, message) end
+  if input then require("texres.input").give(self, input) end
   return true
 end
 

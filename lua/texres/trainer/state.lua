@@ -16,8 +16,7 @@ local function last_path(trainer) return trainer.dir .. "/last.safetensors" end
 
 local function write(trainer, path, extra, tensors)
   local ok, message = checkpoint.save(path, {
-    model = trainer.model, classes = trainer.classes, normalization = trainer.normalization, input = trainer.input,
-    extra = extra, tensors = tensors,
+    model = trainer.model, extra = extra, tensors = tensors,
   })
   if not ok then raise("Trainer: %s", message) end
 end

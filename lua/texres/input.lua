@@ -1,0 +1,206 @@
+--- What a model takes: the size of its images, what their pixels are worth, how they are normalized, and the classes
+-- that it tells apart. It is learned from the training set once, belongs to the model, stands in its files, and is what
+-- training, evaluation, prediction and export ask. Fields, any of which a file may lack:
+--
+--     input           {H, W, C}
+--     classes         list of names; the model's output k belongs to classes[k]
+--     normalization   { mean =, std = }, numbers or lists per channel: the model is given (pixel - mean) / std
+--     white           the pixel value that means white: 1 for images in 0..1, 255 for images in 0..255; false where
+--                     pixels have no such range, as after a standardization of one's own
+--
+-- Pixels of another range are converted: a model that was trained on 0..1 is given 0..255 divided by 255, and the other
+-- way round. Where only one side has a range, nothing can be converted, and the images are refused. White is known for
+-- bytes; other pixels tell it by their smallest and largest value: up to 2 it is 1, up to 300 it is 255, up to 70,000
+-- it is 65,535; there is none where they are below -0.5 or beyond.
+
+local core = require "texres.core"
+local classes = require "texres.classes"
+local option = require "texres.options"
+local plain = require "texres.plain"
+local raise = require "texres.raise"
+local shape_text = require("texres.nn.module").shape_text
+
+local Input = {}
+Input.__index = Input
+
+--- The input of a model that has none yet, or that of a file: a table with the fields above. Files that do not say
+-- what white is come from images in 0..1.
+local function new(fields)
+  local white = fields.white
+  if white == nil then white = 1 end
+  return setmetatable({
+    input = fields.input, classes = fields.classes, normalization = fields.normalization, white = white,
+  }, Input)
+end
+
+-- -- what pixels are worth --------------------------------------------------------------------------------------------
+
+local function white_of_range(low, high)
+  if low < -0.5 then return false end
+  return high <= 2 and 1 or high <= 300 and 255 or high <= 70000 and 65535 or false
+end
+
+local whites = setmetatable({}, { __mode = "k" }) -- of sets, whose pixels were looked through
+
+--- {H,W,C} of a set's images: of its source, or, where a script brings a set of its own kind, of the first image.
+local function size_of(set)
+  local source = set.source
+  if source then return { source.height, source.width, source.channels } end
+  return assert(set:get(1)):shape()
+end
+
+local function same_size(a, b) return a[1] == b[1] and a[2] == b[2] and a[3] == b[3] end
+
+--- What white is in the pixels of a set. Reads all of them unless they are bytes; nil and a message when it can't.
+local function white_of_set(set)
+  if set.source and set.source.dtype == "u8" then return 255 * set.source.scale end
+  if whites[set] == nil then
+    local statistics, message = set:statistics()
+    if not statistics then return nil, message end
+    whites[set] = white_of_range(math.min(table.unpack(statistics.min)), math.max(table.unpack(statistics.max)))
+  end
+  return whites[set]
+end
+
+local function white_text(white)
+  return white and plain.format("the range 0..%.6g", white) or "no range that begins at 0"
+end
+
+--- What pixels with that white are to be multiplied by for this model.
+local function factor(self, white, what)
+  if (white == false) ~= (self.white == false) then
+    raise("%s: its pixels have %s, those of the training had %s: convert them as they were converted for the training",
+      what, white_text(white), white_text(self.white))
+  end
+  return white and self.white / white or 1
+end
+
+-- -- learning ---------------------------------------------------------------------------------------------------------
+
+local MEAN = option.numbers(nil, "(-inf, inf)")
+local STD = option.numbers(nil, "(0, inf)")
+
+local function per_channel(name, value, rule, channels)
+  value = option.check("Trainer", "normalize." .. name, value, rule)
+  if type(value) == "number" then return value end
+  local list = core.is_tensor(value) and value:totable() or value
+  if #list ~= channels then
+    raise("Trainer: normalize.%s has %d numbers, the images have %d channels", name, #list, channels)
+  end
+  return table.move(list, 1, #list, 1, {})
+end
+
+local function learned(set)
+  local statistics, message = set:statistics()
+  if not statistics then raise("Trainer: %s", message) end
+  for c, std in ipairs(statistics.std) do
+    if std == 0 then
+      raise("Trainer: channel %d is %s in all pixels of the training set: leave it out, or say normalize = false", c,
+        statistics.mean[c])
+    end
+  end
+  return { mean = statistics.mean, std = statistics.std }
+end
+
+--- Learns what a training set says. `normalize`: true takes mean and deviation of the set, { mean =, std = } (in pixels
+-- of this set) those, false none. Raises when a picture can't be read.
+local function learn(set, normalize)
+  local image, message = set:get(1)
+  if not image then raise("Trainer: %s", message) end
+  local white
+  white, message = white_of_set(set)
+  if white == nil then raise("Trainer: %s", message) end
+  local normalization
+  if type(normalize) == "table" then
+    option.read("Trainer: normalize", normalize, { mean = MEAN, std = STD })
+    local function numbers(name, wanted) return per_channel(name, normalize[name], wanted, image:size(3)) end
+    normalization = { mean = numbers("mean", MEAN), std = numbers("std", STD) }
+  elseif normalize then
+    normalization = learned(set)
+  end
+  return new { input = image:shape(), classes = set.classes, normalization = normalization, white = white }
+end
+
+-- -- images and sets for a model --------------------------------------------------------------------------------------
+
+--- Whether a set has images of the model's size, and the same classes, in whatever order.
+function Input:suits(set)
+  return self.input and self.classes and same_size(self.input, size_of(set))
+    and #self.classes == #set.classes
+    and classes.positions(self.classes, set.classes) ~= nil
+end
+
+--- The set with the model's classes, in the model's order: it may list them in another one, or only some of them.
+-- Raises when it has others, or images of another size.
+function Input:fit(set, what)
+  if #set == 0 then raise("%s is empty", what) end
+  if self.input and not same_size(self.input, size_of(set)) then
+    raise("%s: the images are %s, the model takes %s: open the set with `size` and `channels`, or use set:map",
+      what, shape_text(size_of(set)), shape_text(self.input))
+  end
+  if not self.classes then return set end
+  local same, message = classes.arrange(set, self.classes)
+  if not same then raise("%s: %s", what, message) end
+  return same
+end
+
+--- A loader of the set as the model wants it; `options` are those of set:loader, except mean and std.
+function Input:loader(set, options, what)
+  set = self:fit(set, what)
+  local white, message = white_of_set(set)
+  if white == nil then raise("%s: %s", what, message) end
+  local times = factor(self, white, what)
+  local mean, std = self.normalization and self.normalization.mean, self.normalization and self.normalization.std
+  if times ~= 1 then
+    local function scaled(value)
+      if type(value) == "number" then return value / times end
+      local list = {}
+      for c, number in ipairs(value) do list[c] = number / times end
+      return list
+    end
+    mean, std = scaled(mean or 0), scaled(std or 1)
+  end
+  local all = { mean = mean, std = std }
+  for name, value in pairs(options) do all[name] = value end
+  return set:loader(all), set
+end
+
+local function as_row(value) return type(value) == "table" and core.tensor(value) or core.tensor { value } end
+
+--- A batch {N,H,W,C} as the model wants it, f32; integers are worth what they are in data sets.
+function Input:batch(batch, what)
+  local white, pixels = nil, batch
+  if batch.dtype == "u8" then
+    white, pixels = 1, batch:to "f32" * (1 / 255)
+  elseif batch.dtype == "i64" then
+    local source, message = core.source(batch)
+    if not source then raise("%s: %s", what, message) end
+    white, pixels = 1, source:images()
+  elseif batch:numel() > 0 then
+    pixels = batch:to "f32"
+    white = white_of_range(pixels:min():item(), pixels:max():item())
+  end
+  if not self.white and batch.dtype ~= "u8" and batch.dtype ~= "i64" then white = nil end -- one image tells no range
+  local times = white ~= nil and factor(self, white, what) or 1
+  local normalization = self.normalization
+  if not normalization then return times == 1 and pixels or pixels * times end
+  return (pixels * times - as_row(normalization.mean)) * (1 / as_row(normalization.std))
+end
+
+--- Mean and deviation for images in 0..1 where they have a range, which is what a file for other programs takes.
+function Input:normalization_of_unit()
+  local white, normalization = self.white or 1, self.normalization
+  if white == 1 then return normalization end
+  normalization = normalization or { mean = 0, std = 1 }
+  return {
+    mean = (as_row(normalization.mean) / white):totable(), std = (as_row(normalization.std) / white):totable(),
+  }
+end
+
+-- -- the model's own --------------------------------------------------------------------------------------------------
+
+--- The input that belongs to a model, nil when it has none; and the call that gives it one.
+local function of(model) return rawget(model, "_input") end
+local function give(model, input) rawset(model, "_input", input) end
+
+return { new = new, learn = learn, of = of, give = give }
