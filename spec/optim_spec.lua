@@ -147,6 +147,91 @@ describe("a step", function()
   end)
 end)
 
+describe("gradients are clipped", function()
+  local function made()
+    local linear = tr.nn.Linear(2, 1)
+    linear.weight.grad, linear.bias.grad = tr.full({ 2, 1 }, 3), tr.full({ 1 }, 4)
+    return linear
+  end
+
+  it("of a module, an optimizer, a list, a tensor alone", function()
+    local norm = math.sqrt(9 + 9 + 16)
+    for _, as in ipairs {
+      function(m) return m end, function(m) return m:parameters() end, function(m) return optim.SGD(m) end,
+    } do
+      local linear = made()
+      assert.near(norm, optim.clip_grad_norm(as(linear), 1), 1e-5)
+      assert.near(1, optim.clip_grad_norm(linear, 1), 1e-4)
+      assert.near(4 / norm, linear.bias.grad:item(), 1e-5)
+    end
+    assert.near(4, optim.clip_grad_norm(made().bias, 1), 1e-6)
+  end)
+
+  it("where some have none, and refuse where none has one, as what it gives is not 0 then", function()
+    local linear = made()
+    linear.weight.grad = nil
+    assert.near(4, optim.clip_grad_norm(linear, 1), 1e-6)
+    linear.bias.grad = nil
+    for _, what in ipairs { linear, {}, linear:parameters(), linear:state_dict() } do
+      assert.error_matches(function() optim.clip_grad_norm(what, 1) end, "none of the %d parameters has a gradient")
+    end
+    for _, what in ipairs { 3, "x", { 3 }, { {} }, function() end } do
+      assert.error_matches(function() optim.clip_grad_norm(what, 1) end, "clip_grad_norm: .*, %a+ ")
+    end
+    assert.error_matches(function() optim.clip_grad_norm(made(), 0 / 0) end, "max is nan")
+  end)
+
+  it("but not by a norm that is not finite", function()
+    for _, bad in ipairs { 0 / 0, math.huge } do
+      local linear = made()
+      linear.bias.grad = tr.full({ 1 }, bad)
+      assert.error_matches(function() optim.clip_grad_norm(linear, 1) end, "the norm of the gradients is %a+")
+      assert.equal(3, linear.weight.grad:max():item())
+      local norm = optim.clip_grad_norm(linear, math.huge)
+      assert.is_true(norm - norm ~= 0)
+    end
+  end)
+end)
+
+describe("groups", function()
+  local function two(first, second)
+    local a, b = parameter(tr.ones(1)), parameter(tr.ones(1))
+    local o = optim.SGD({ { params = { a }, lr = first }, { params = { b }, lr = second } }, { lr = 0.1 })
+    return o, function()
+      a.grad, b.grad = tr.ones(1), tr.ones(1)
+      o:step()
+      return a:item(), b:item()
+    end
+  end
+
+  it("with lr = 0 stay frozen under set_lr, also the first", function()
+    local o, step = two(0, nil)
+    assert.equal(0.1, o:lr())
+    o:set_lr(0.5)
+    assert.same({ 1, 0.5 }, { step() })
+    o, step = two(nil, 0)
+    o:set_lr(0.5)
+    assert.equal(0.5, o:lr())
+    assert.same({ 0.5, 1 }, { step() })
+    o, step = two(0, 0)
+    o:set_lr(0.5)
+    assert.same({ 0.5, 0.5 }, { step() })
+  end)
+
+  it("that were changed are checked by the next step, before any parameter moves", function()
+    for name, value in pairs { lr = 0 / 0, momentum = -1, weight_decay = math.huge, nesterov = 1, dampening = "x" } do
+      local o, step = two()
+      o.groups[2][name] = value
+      assert.error_matches(step, "SGD: groups%[2%]." .. name .. " is ")
+      assert.same({ 1, 1 }, { o.groups[1].params[1]:item(), o.groups[2].params[1]:item() })
+    end
+    local o, step = two()
+    o.groups[1].lr = nil
+    assert.error_matches(step, "SGD: groups%[1%].lr is nil")
+    assert.error_matches(function() o:set_lr(0 / 0) end, "SGD: lr is nan")
+  end)
+end)
+
 describe("schedules", function()
   local schedule = optim.schedule
 

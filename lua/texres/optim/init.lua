@@ -2,6 +2,7 @@
 
 local core = require "texres.core"
 local option = require "texres.options"
+local raise = require "texres.raise"
 local adam = require "texres.optim.adam"
 local strict = require "texres.strict"
 
@@ -14,11 +15,39 @@ local optim = {
 
 local MAX = option.number(nil, "[0, inf]")
 
---- Scales the gradients of a list of parameters so that their norm, taken together, is at most `max`. Returns the norm
--- before.
+-- The parameters of a module or an optimizer, of a list, or a tensor alone.
+local function as_list(parameters)
+  if core.is_tensor(parameters) then return { parameters } end
+  if type(parameters) ~= "table" then
+    raise("clip_grad_norm: expected a list of parameters or a module, got %s", option.shown(parameters))
+  end
+  if not getmetatable(parameters) then return parameters end
+  return parameters:parameters()
+end
+
+-- The parameters that have a gradient; raises when there are none, as after a forgotten backward().
+local function with_gradient(list)
+  local found = {}
+  for i, p in ipairs(list) do
+    if not core.is_tensor(p) then raise("clip_grad_norm: item %d is %s, wanted a tensor", i, option.shown(p)) end
+    if p.grad then found[#found + 1] = p end
+  end
+  if #found == 0 then
+    raise("clip_grad_norm: none of the %d parameters has a gradient: call it after backward()", #list)
+  end
+  return found
+end
+
+--- Scales the gradients of parameters so that their norm, taken together, is at most `max`; with math.huge it only
+-- measures. `parameters`: a list of tensors, a module or an optimizer; those without a gradient are passed over, but
+-- one at least has one. Returns the norm before. A norm that is not finite can't be scaled and raises.
 function optim.clip_grad_norm(parameters, max)
   option.check("clip_grad_norm", "max", max, MAX)
+  parameters = with_gradient(as_list(parameters))
   local norm = core.optimizer.gradient_norm(parameters)
+  if norm - norm ~= 0 and max < math.huge then
+    raise("clip_grad_norm: the norm of the gradients is %s; no factor makes it %g", option.shown(norm), max)
+  end
   if norm > max then core.optimizer.scale_gradients(parameters, max / (norm + 1e-6)) end
   return norm
 end

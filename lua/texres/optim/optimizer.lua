@@ -3,9 +3,10 @@
 --     optim.Adam(net:parameters(), { lr = 1e-3 })       -- or the module itself
 --     optim.SGD({ { params = trunk:parameters() }, { params = head:parameters(), lr = 0.1 } }, { lr = 0.01 })
 --
--- `groups` is a list of tables with `params` and the options of that group; change optimizer.groups[1].lr at any time,
--- or all of them with set_lr. The state of parameter number i (counted through all groups) is optimizer.state[i], a
--- table of tensors and numbers, made at its first step.
+-- `groups` is a list of tables with `params` and the options of that group; change optimizer.groups[1].lr at any time
+-- (the next step checks it), or all of them with set_lr, which leaves groups frozen that were made with lr = 0. The
+-- state of parameter number i (counted through all groups) is optimizer.state[i], a table of tensors and numbers, made
+-- at its first step.
 
 local core = require "texres.core"
 local raise = require "texres.raise"
@@ -14,7 +15,7 @@ local module = require "texres.nn.module"
 local strict = require "texres.strict"
 local is_tensor = core.is_tensor
 
-local Optimizer = strict.class("an optimizer", {})
+local Optimizer = strict.class("an optimizer", {}, { "_leader", "_verify" })
 
 -- The groups a caller meant: a list of tensors, one group, or a list of groups.
 local function as_groups(params, name)
@@ -57,7 +58,9 @@ end
 local function derive(name, known, step_group, verify)
   return function(params, options)
     option.read(name, options, known)
-    local self = { name = name, groups = {}, state = {}, _scale = {}, _step_group = step_group }
+    local self = {
+      name = name, groups = {}, state = {}, _scale = {}, _known = known, _verify = verify, _step_group = step_group,
+    }
     local seen = {}
     for _, group in ipairs(as_groups(params, name)) do
       if type(group) ~= "table" then
@@ -67,16 +70,30 @@ local function derive(name, known, step_group, verify)
       local made = make_group(group, options or {}, known, name)
       if verify then verify(made) end
       table.insert(self.groups, made)
+      if not self._leader and made.lr > 0 then self._leader = #self.groups end
     end
     if #self.groups == 0 then raise("%s: no parameters", name) end
-    local first = self.groups[1].lr
+    local first = self.groups[self._leader or 1].lr
     for i, group in ipairs(self.groups) do self._scale[i] = first > 0 and group.lr / first or 1 end
     return setmetatable(self, Optimizer)
   end
 end
 
+-- Groups may have been changed since they were made.
+local function check_groups(self)
+  for i, group in ipairs(self.groups) do
+    for name, wanted in pairs(self._known) do
+      if wanted.accept(group[name]) == nil then
+        option.check(self.name, ("groups[%d].%s"):format(i, name), group[name], wanted)
+      end
+    end
+    if self._verify then self._verify(group) end
+  end
+end
+
 --- Changes every parameter that has a gradient.
 function Optimizer:step()
+  check_groups(self)
   local index = 0
   for _, group in ipairs(self.groups) do
     local rows = {}
@@ -98,13 +115,21 @@ function Optimizer:zero_grad()
   end
 end
 
---- Sets the learning rate of all groups; a group that was made with another rate than the first keeps that ratio.
+--- Forgets moments, velocities and step counts, as if no step had been made.
+function Optimizer:reset() self.state = {} end
+
+--- Sets the learning rate of the first group that was not made with lr = 0; the others keep their ratio to it, so that
+-- those with lr = 0 stay frozen. Where all were made with 0, all are set.
 function Optimizer:set_lr(lr)
+  option.check(self.name, "lr", lr, self._known.lr)
   for i, group in ipairs(self.groups) do group.lr = lr * self._scale[i] end
 end
 
---- The learning rate of the first group.
-function Optimizer:lr() return self.groups[1].lr end
+--- The learning rate of the first group that was not made with lr = 0.
+function Optimizer:lr() return self.groups[self._leader or 1].lr end
+
+--- The learning rate of each group as a multiple of lr(): a list.
+function Optimizer:lr_ratios() return table.move(self._scale, 1, #self._scale, 1, {}) end
 
 --- All parameters, in order.
 function Optimizer:parameters()

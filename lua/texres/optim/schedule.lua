@@ -25,6 +25,7 @@ local function define(name, known, curve)
   known.lr, known.warmup = option.number(1e-3, "[0, inf)"), option.number(0, "[0, inf)")
   schedule[name] = function(options)
     options = option.read(name, options, known)
+    if options.every and options.at then raise("%s: give `every` or `at`, not both", name) end
     return setmetatable({ name = name, options = options, curve = curve }, Schedule)
   end
 end
