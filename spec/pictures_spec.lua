@@ -243,7 +243,7 @@ describe("bad pictures", function()
         images = function() return set:images() end, statistics = function() return set:statistics() end,
         cache = function() return set:cache() end, map = function() return set:map(function(x) return x end) end,
         save_npy = function() return set:save_npy(root .. "/X.npy") end,
-        save_folder = function() return set:save_folder(root .. "/copy") end,
+        save_folder = function() return set:save_folder(support.folder() .. "/copy") end,
         contact_sheet = function() return set:contact_sheet(root .. "/sheet.png") end,
         audit = function() return set:audit() end,
       } do
