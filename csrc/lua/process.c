@@ -2,6 +2,8 @@
  *
  * texres.core.process.columns(file)     width of the terminal that file is, nil when it is none
  *                    .make_folder(path) makes a folder and those above it: true, or nil and a message
+ *                    .lock(path)        a lock on a file, which is made: an object that holds it until it is closed or its
+ *                                       process ends, however that ends; nil and a message when another holds it
  *                    .interrupts(on)    while on, Ctrl-C is counted instead of ending the program
  *                    .interrupted()     whether it was pressed since
  */
@@ -9,8 +11,11 @@
 #include "lua/binding.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <signal.h>
+#include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/ioctl.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -53,6 +58,52 @@ static int l_make_folder(lua_State *L) {
   return 2;
 }
 
+/* -- locks ----------------------------------------------------------------------------------------------------------- */
+
+#define LOCK_TYPE "texres.Lock"
+
+/* Closing the file gives the lock back. */
+static int l_unlock(lua_State *L) {
+  int *file = luaL_checkudata(L, 1, LOCK_TYPE);
+  if (*file >= 0) close(*file);
+  *file = -1;
+  return 0;
+}
+
+/* What a lock's file says: the process that holds it. */
+static long long holder(int file) {
+  char text[24] = {0};
+  return pread(file, text, sizeof text - 1, 0) > 0 ? atoll(text) : 0;
+}
+
+/* File systems that know no locks let everyone in. */
+static bool is_held(int file) { return flock(file, LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK; }
+
+static int l_lock(lua_State *L) {
+  const char *path = luaL_checkstring(L, 1);
+  int *file = lua_newuserdatauv(L, sizeof *file, 0);
+  *file = -1;
+  luaL_setmetatable(L, LOCK_TYPE);
+  *file = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NONBLOCK, 0666);
+  if (*file < 0) {
+    lua_pushnil(L);
+    lua_pushfstring(L, "%s: %s", path, strerror(errno));
+    return 2;
+  }
+  if (is_held(*file)) {
+    lua_pushnil(L);
+    lua_pushfstring(L, "%s: process %I is at work here", path, (LUAI_UACINT)holder(*file));
+    return 2;
+  }
+  char text[24];
+  int length = snprintf(text, sizeof text, "%lld\n", (long long)getpid());
+  bool written = ftruncate(*file, 0) == 0 && pwrite(*file, text, (size_t)length, 0) == length;
+  (void)written; /* it is for people */
+  return 1;
+}
+
+static const luaL_Reg lock_methods[] = {{"__gc", l_unlock}, {"__close", l_unlock}, {NULL, NULL}};
+
 /* -- Ctrl-C ---------------------------------------------------------------------------------------------------------- */
 
 static volatile sig_atomic_t pressed;
@@ -86,13 +137,13 @@ static int l_interrupted(lua_State *L) {
   return 1;
 }
 
-static const luaL_Reg functions[] = {{"columns", l_columns},
-                                     {"make_folder", l_make_folder},
-                                     {"interrupts", l_interrupts},
-                                     {"interrupted", l_interrupted},
-                                     {NULL, NULL}};
+static const luaL_Reg functions[] = {{"columns", l_columns},       {"make_folder", l_make_folder}, {"lock", l_lock},
+                                     {"interrupts", l_interrupts}, {"interrupted", l_interrupted}, {NULL, NULL}};
 
 void tx_lua_open_process(lua_State *L) {
+  luaL_newmetatable(L, LOCK_TYPE);
+  luaL_setfuncs(L, lock_methods, 0);
+  lua_pop(L, 1);
   luaL_newlib(L, functions);
   lua_setfield(L, -2, "process");
 }

@@ -221,22 +221,38 @@ local function read_info(text, max_bytes)
   return info
 end
 
+-- A file's tensors and its metadata as a table; or nil and a message.
+local function read_file(path, options)
+  local tensors, metadata = safetensors.load(path, options)
+  if not tensors then return nil, metadata end
+  local info, problem = read_info(metadata.texres, options and options.max_bytes)
+  if not info then return nil, ("%s: %s"):format(path, problem) end
+  return tensors, info
+end
+
+--- What a checkpoint holds beside its model, and `weights`, the model's tensors by name; nil and a message.
+function checkpoint.read(path)
+  local tensors, info = read_file(path)
+  if not tensors then return nil, info end
+  local contents = { weights = checkpoint.model_part(tensors), tensors = training_part(tensors) }
+  for name in pairs(fields) do contents[name] = info[name] end
+  return contents
+end
+
 --- Reads a checkpoint: a table as given to save, `model` rebuilt and in evaluation mode. `model` (optional): a module
 -- to load into instead of building one. Nil and a message when the file is missing, damaged or not a checkpoint.
 -- `options` (optional): {max_bytes=}, see safetensors.load.
 function checkpoint.load(path, model, options)
-  local function fail(problem) return nil, ("%s: %s"):format(path, problem) end
-  local tensors, metadata = safetensors.load(path, options)
-  if not tensors then return nil, metadata end
-  local info, problem = read_info(metadata.texres, options and options.max_bytes)
-  if not info then return fail(problem) end
+  local tensors, info = read_file(path, options)
+  if not tensors then return nil, info end
+  local problem
   -- files may hold anything: every failure is the file's
   if model then
     model, problem = protect(fill, model, tensors)
   else
     model, problem = protect(build, info, tensors)
   end
-  if not model then return fail(problem) end
+  if not model then return nil, ("%s: %s"):format(path, problem) end
   local contents = { model = model:eval(), tensors = training_part(tensors) }
   for name in pairs(fields) do contents[name] = info[name] end
   input.give(model, input.new(contents))

@@ -16,11 +16,34 @@
 --
 -- A run is a function of its options and data: the same seed gives the same weights, bit for bit, with any number of
 -- threads, and also when it was stopped and resumed in between.
+--
+-- Going on. fit() goes on where the last fit() of this trainer stopped: after a Ctrl-C with the next batch; after the
+-- last epoch when `epochs` was raised (trainer.epochs = 30); and not at all when nothing is left to do. A new trainer
+-- with `resume = true` does the same from last.safetensors. fit(train, val, { fresh = true }) begins anew: no history,
+-- no state of the optimizer, with the weights that the model has now.
+--
+-- A run only goes on as the same run. Its identity is in the file: texres' version; the architecture; images (checksum
+-- of all pixels up to 256 MB of them, else of images spread evenly over the set), labels and classes of both sets;
+-- normalization; batch, seed, augment, loss, clip_grad_norm; the schedule, and all options of the optimizer. What
+-- differs is listed as `option: then -> now`, and nothing is changed. Functions and objects of a script (a loss, a
+-- schedule or an optimizer of its own) can't be compared: that they are the same is up to the script; a warning says
+-- so.
+--
+-- These may change on purpose:
+--   epochs    what is left of the schedule is spread over the steps that are left, from the present rate on: a
+--             one_cycle of 10 epochs that is made 20 in the middle is longer from there; one that had come to its end
+--             stays at its last rate
+--   lr        the whole schedule is multiplied, from the next step on (the ratios of groups stay)
+--   patience, dir, name, quiet
+--
+-- One run at a time writes to a folder; a second one is refused while the first is at work.
 
 local classifier = require "texres.classifier"
 local core = require "texres.core"
+local course = require "texres.trainer.course"
 local diagnosis = require "texres.trainer.diagnosis"
 local evaluate = require "texres.evaluate"
+local identity = require "texres.trainer.identity"
 local input = require "texres.input"
 local metrics = require "texres.metrics"
 local module = require "texres.nn.module"
@@ -36,8 +59,8 @@ local terminal = require "texres.terminal"
 local process = core.process
 
 local Trainer = strict.class("a trainer", {}, {
-  "best", "best_weights", "classes", "input", "loss_of", "normalization", "pass", "progress", "sizes", "total_steps",
-  "validation",
+  "best", "best_weights", "classes", "course", "identity", "input", "last_weights", "loss_of", "normalization", "pass",
+  "progress", "random", "sizes", "summary", "validation",
 })
 
 -- -- options ----------------------------------------------------------------------------------------------------------
@@ -67,6 +90,7 @@ local function begin(self)
   self.validation = nil -- the metrics of the best epoch
   self.tests = {} -- what evaluate() found: {name=, result=}
   self.steps = 0 -- optimizer steps so far
+  self.course = nil -- where they stand on the schedule, see texres.trainer.course
   self.pass = nil -- an epoch under way: {epoch=, batch=, seconds=, counter=}
   self.interrupted = false -- whether Ctrl-C ended fit()
 end
@@ -74,6 +98,8 @@ end
 --- Makes a trainer; the options are those of KNOWN above.
 local function new(_, options)
   local self = option.read("Trainer", options, KNOWN)
+  if self.augment then core.augment(self.augment) end -- which checks it
+  objective.check_loss(self.loss)
   if classifier.is(self.model) then self.model = self.model.model end
   if type(self.normalize) ~= "boolean" and type(self.normalize) ~= "table" then
     raise("Trainer: normalize is %s, wanted true, false or { mean =, std = }", option.shown(self.normalize))
@@ -99,18 +125,31 @@ local function learn_from(self, train)
   local same = own and own:suits(train)
   local learned = same and self.normalize == true and own or input.learn(train, self.normalize)
   if same then learned.classes = own.classes end
-  input.give(self.model, learned)
-  self.classes, self.input, self.normalization = learned.classes, learned.input, learned.normalization
-  self.loss_of = objective.loss(self.loss, learned:fit(train, "Trainer: the training set"))
+  return learned
 end
 
 --- Batches to train on, shuffled and augmented. A single image left over is not trained on: batch norm has nothing to
 -- normalize it by where the map is 1x1.
-local function training_loader(self, set)
+local function training_loader(self, takes, set)
   local single = #set > self.batch and #set % self.batch == 1
-  return (input.of(self.model):loader(set, {
+  return (takes:loader(set, {
     batch = self.batch, shuffle = true, seed = self.seed, augment = self.augment, drop_last = single,
   }, "Trainer: the training set"))
+end
+
+--- All that fit() finds out before it changes anything: what the model takes, the sets with its classes, loader, loss
+-- and the identity of the run.
+local function plan_of(self, train, val)
+  for name, wanted in pairs(KNOWN) do -- a script may have changed them
+    if self[name] or wanted.default then option.check("Trainer", name, self[name], wanted) end
+  end
+  local takes = learn_from(self, train)
+  local plan = { takes = takes, train = takes:fit(train, "Trainer: the training set") }
+  if val then plan.val = takes:fit(val, "Trainer: the validation set") end
+  plan.loss_of = objective.loss(self.loss, plan.train)
+  plan.loader = training_loader(self, takes, train)
+  plan.identity = identity.of(self, plan)
+  return plan
 end
 
 -- -- measuring --------------------------------------------------------------------------------------------------------
@@ -142,7 +181,7 @@ end
 --- One step: forward, loss, backward, update. Returns logits and loss.
 local function step(self, images, labels, mix)
   local random = table.pack(core.rng_state())
-  self.optimizer:set_lr(self.schedule:lr(self.steps + 1, self.total_steps))
+  self.optimizer:set_lr(self.schedule:lr(course.position(self.course, self.steps + 1), self.course.total))
   local logits = self.model(images)
   local loss = objective.mixed(self.loss_of, logits, labels, mix)
   local value = loss:item()
@@ -233,44 +272,113 @@ local function is_finished(self)
   return epochs >= self.epochs or (self.patience and epochs - (self.best and self.best.epoch or 0) >= self.patience)
 end
 
-local function run(self, train, val)
-  local loader = training_loader(self, train)
-  self.total_steps = #loader * self.epochs
+local function run(self, plan)
   while not is_finished(self) do
     self.pass = self.pass
       or { epoch = #self.history + 1, batch = 0, seconds = 0, counter = metrics.Counter(self.classes) }
-    train_epoch(self, loader, #train)
+    train_epoch(self, plan.loader, #plan.train)
     if self.interrupted then return end
-    end_epoch(self, val)
+    end_epoch(self, plan.val)
   end
 end
 
---- Trains on a set, validating on another one after each epoch (it may be left out); returns the history, a list of
--- records. Afterwards the model has the weights of the best epoch: highest validation accuracy, among equals lowest
--- loss; an epoch whose loss is NaN is never the best. Ctrl-C ends it after the step under way, with
--- last.safetensors written and trainer.interrupted set.
-function Trainer:fit(train, val)
-  learn_from(self, train)
-  if val then input.of(self.model):fit(val, "Trainer: the validation set") end
-  self.sizes = { train = #train, val = val and #val or 0 }
-  self.progress = not self.quiet and terminal.Progress() or nil
+-- -- beginning and going on -------------------------------------------------------------------------------------------
+
+local function begin_anew(self)
   begin(self)
+  self.optimizer:reset()
+  self.best_weights, self.last_weights = nil, nil
   core.manual_seed(self.seed)
-  if self.dir then
-    local made, message = process.make_folder(self.dir)
-    if not made then raise("Trainer: %s", message) end
+end
+
+local function go_on(self)
+  state.load_last(self)
+  core.rng_state(self.random.seed, self.random.stream)
+end
+
+--- From the file, which was read and checked; nothing below can fail. Says what isn't the file's.
+local function go_on_from(self, saved, plan)
+  local opaque = identity.opaque(plan.identity)
+  if #opaque > 0 then
+    require("texres").warn(("Trainer: resume can't compare what is a function or an object of the script: %s"):format(
+      table.concat(opaque, ", ")))
   end
-  if self.resume then state.restore(self) end
-  process.interrupts(true)
-  local ok, failure = pcall(run, self, train, val)
-  process.interrupts(false)
-  if not ok then error(failure, 0) end
+  state.restore(self, saved)
+  core.rng_state(saved.random.seed, saved.random.stream)
+  local lr = self.schedule.options and self.schedule.options.lr
+  if self.progress and lr ~= saved.lr then
+    self.progress:done(plain.format("the learning rate was %s in the file, goes on with %s", saved.lr, lr))
+  end
+end
+
+--- Says so where further epochs are asked for after a schedule came to its end at next to no rate.
+local function warn_of_end(self)
+  local course_now = self.course
+  if is_finished(self) or course_now.position < course_now.total then return end
+  local last, first = self.schedule:lr(course_now.total, course_now.total), self.schedule:lr(1, course_now.total)
+  if last >= 0.01 * first then return end
+  require("texres").warn(plain.format("Trainer: the schedule had come to its end: the further epochs are trained at "
+    .. "its last rate, %.3g. To train on at a larger one, begin anew from these weights: fit(train, val, "
+    .. "{ fresh = true })", last))
+end
+
+--- Makes a plan, which nothing speaks against, the trainer's.
+local function take_up(self, plan, saved, fresh)
+  input.give(self.model, plan.takes)
+  self.classes, self.input, self.normalization = plan.takes.classes, plan.takes.input, plan.takes.normalization
+  self.loss_of, self.sizes = plan.loss_of, { train = #plan.train, val = plan.val and #plan.val or 0 }
+  self.progress = not self.quiet and terminal.Progress() or nil
+  self.interrupted = false
+  if saved then
+    go_on_from(self, saved, plan)
+  elseif fresh then
+    begin_anew(self)
+  elseif self.identity then
+    go_on(self)
+  else
+    core.manual_seed(self.seed)
+  end
+  self.identity = plan.identity
+  local planned = #plan.loader * self.epochs
+  self.course = self.course and course.replan(self.course, self.steps, planned) or course.new(planned)
+  warn_of_end(self)
+end
+
+--- Ends a fit() that came to its end or to a Ctrl-C.
+local function leave(self)
   if self.interrupted then
     if self.dir then state.save(self) end
     if self.progress then self.progress:done(state.interrupted_text(self)) end
   elseif self.best then
     state.load_best(self)
   end
+end
+
+local FIT_OPTIONS = { fresh = option.switch(false) }
+
+--- Trains on a set, validating on another one after each epoch (it may be left out); returns the history, a list of
+-- records. Afterwards the model has the weights of the best epoch: highest validation accuracy, among equals lowest
+-- loss; an epoch whose loss is NaN is never the best. Ctrl-C ends it after the step under way, with
+-- last.safetensors written and trainer.interrupted set. A second fit() goes on, see above; { fresh = true } begins
+-- anew.
+function Trainer:fit(train, val, options)
+  options = option.read("fit", options, FIT_OPTIONS)
+  local plan = plan_of(self, train, val)
+  local lock <close> = state.lock(self) -- luacheck: ignore
+  local saved
+  if self.identity and not options.fresh then
+    state.compare(self.identity, plan.identity, "the fit() before")
+  elseif self.resume and not options.fresh then
+    saved = state.read(self, plan.identity, plan.takes.classes)
+  end
+  take_up(self, plan, saved, options.fresh)
+  process.interrupts(true)
+  local ok, failure = pcall(run, self, plan)
+  process.interrupts(false)
+  local seed, stream = core.rng_state()
+  self.random = { seed = seed, stream = stream }
+  if not ok then error(failure, 0) end
+  leave(self)
   return self.history
 end
 

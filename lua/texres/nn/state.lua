@@ -80,6 +80,13 @@ local function fit(self, given)
   return nil, ("the state does not fit %s: %s"):format(getmetatable(self).__name, table.concat(problems, "; "))
 end
 
+--- Whether load_state_dict would take `given`: true, or nil and a message.
+function state.fits(self, given)
+  local own, problem = fit(self, given)
+  if not own then return nil, problem end
+  return true
+end
+
 -- Copies `given` in when it fits; nil, message otherwise.
 local function take(self, given)
   local own, found = fit(self, given)

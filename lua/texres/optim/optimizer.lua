@@ -13,7 +13,7 @@ local raise = require "texres.raise"
 local option = require "texres.options"
 local module = require "texres.nn.module"
 local strict = require "texres.strict"
-local is_tensor = core.is_tensor
+local is_tensor, shape_text = core.is_tensor, module.shape_text
 
 local Optimizer = strict.class("an optimizer", {}, { "_leader", "_verify" })
 
@@ -147,7 +147,7 @@ function Optimizer:state_dict()
     for key, value in pairs(group) do
       if key ~= "params" then groups[i][key] = value end
     end
-    groups[i].count = #group.params
+    groups[i].count, groups[i].ratio = #group.params, self._scale[i]
   end
   for i, entry in pairs(self.state) do
     state[i] = {}
@@ -156,7 +156,42 @@ function Optimizer:state_dict()
   return { name = self.name, groups = groups, state = state }
 end
 
-local function misfit(self, saved)
+local RATIO = option.number(nil, "[0, inf)")
+
+-- Why a group's options are none of this optimizer; nil where they are.
+local function group_misfit(self, i, saved)
+  local group = self.groups[i]
+  if type(saved) ~= "table" then return ("group %d is not a table"):format(i) end
+  if saved.count ~= #group.params then
+    return ("%d parameters in group %d here, %s in the state"):format(#group.params, i, tostring(saved.count))
+  end
+  if RATIO.accept(saved.ratio) == nil then
+    return ("groups[%d].ratio is %s"):format(i, option.shown(saved.ratio))
+  end
+  for name, wanted in pairs(self._known) do
+    if wanted.accept(saved[name]) == nil then
+      return ("groups[%d].%s is %s, wanted %s"):format(i, name, option.shown(saved[name]), wanted.wanted)
+    end
+  end
+end
+
+-- Why what is kept of parameter number i can't be; nil where it can.
+local function entry_misfit(i, p, entry)
+  if not p or type(entry) ~= "table" then return ("there is no parameter %s"):format(tostring(i)) end
+  for key, value in pairs(entry) do
+    if is_tensor(value) then
+      if shape_text(value:shape()) ~= shape_text(p:shape()) or value.dtype ~= p.dtype then
+        return ("%s of parameter %d is %s %s in the state, %s %s here"):format(key, i, value.dtype,
+          shape_text(value:shape()), p.dtype, shape_text(p:shape()))
+      end
+    elseif option.COUNT.accept(value) == nil then
+      return ("%s of parameter %d is %s"):format(key, i, option.shown(value))
+    end
+  end
+end
+
+--- Why load_state_dict would not take a state; nil where it would.
+function Optimizer:misfit(saved)
   if type(saved) ~= "table" or type(saved.groups) ~= "table" or type(saved.state) ~= "table" then
     return "not the state of an optimizer"
   end
@@ -164,30 +199,26 @@ local function misfit(self, saved)
   if #saved.groups ~= #self.groups then
     return ("%d parameter groups here, %d in the state"):format(#self.groups, #saved.groups)
   end
-  for i, group in ipairs(self.groups) do
-    local count = saved.groups[i].count
-    if count ~= #group.params then
-      return ("%d parameters in group %d here, %s in the state"):format(#group.params, i, tostring(count))
-    end
+  for i in ipairs(self.groups) do
+    local problem = group_misfit(self, i, saved.groups[i])
+    if problem then return problem end
   end
   local params = self:parameters()
   for i, entry in pairs(saved.state) do
-    for key, value in pairs(entry) do
-      if not params[i] or (is_tensor(value) and value:numel() ~= params[i]:numel()) then
-        return ("%s of parameter %s has another shape in the state"):format(key, tostring(i))
-      end
-    end
+    local problem = entry_misfit(i, params[i], entry)
+    if problem then return problem end
   end
 end
 
 --- Goes on from a state_dict, also one of another process. Returns self.
 function Optimizer:load_state_dict(saved)
-  local problem = misfit(self, saved)
+  local problem = self:misfit(saved)
   if problem then raise("%s: load_state_dict: %s", self.name, problem) end
+  self._leader = nil
   for i, group in ipairs(self.groups) do
-    for key, value in pairs(saved.groups[i]) do
-      if key ~= "count" then group[key] = value end
-    end
+    for name in pairs(self._known) do group[name] = saved.groups[i][name] end
+    self._scale[i] = saved.groups[i].ratio
+    if not self._leader and self._scale[i] > 0 then self._leader = i end
   end
   self.state = {}
   for i, entry in pairs(saved.state) do

@@ -2,6 +2,7 @@
 
 local core = require "texres.core"
 local optim = require "texres.optim"
+local option = require "texres.options"
 local plain = require "texres.plain"
 local functional = require "texres.nn.functional"
 local raise = require "texres.raise"
@@ -10,6 +11,18 @@ local objective = {}
 
 local OPTIMIZERS = { sgd = optim.SGD, adam = optim.Adam, adamw = optim.AdamW }
 local LOSSES = { cross_entropy = functional.cross_entropy, focal_loss = functional.focal_loss }
+
+local NUMBERS = option.numbers(nil, "[0, inf)") -- one per class
+local INDEX, REDUCTION = option.integer(nil, "(-inf, inf)"), option.choice("mean", { "mean", "sum" })
+local LOSS_OPTIONS = {
+  cross_entropy = {
+    weight = option.any(), label_smoothing = option.number(0, "[0, 1]"), ignore_index = INDEX, reduction = REDUCTION,
+  },
+  focal_loss = { gamma = option.number(2, "[0, inf)"), alpha = NUMBERS, ignore_index = INDEX, reduction = REDUCTION },
+}
+
+-- What a script's own optimizer must know, and what a texres one does.
+local METHODS = { "step", "zero_grad", "reset", "lr", "set_lr", "parameters", "state_dict", "load_state_dict" }
 
 --- Splits {name, option = value, ...}, or a name alone, into the name and a table of the options.
 local function split(spec)
@@ -29,9 +42,27 @@ local function choose(what, name, choices)
   raise("Trainer: there is no %s %s; there are %s", what, tostring(name), table.concat(names, ", "))
 end
 
+-- An optimizer that a script made: it must know what a trainer calls, and train this model.
+local function check_optimizer(optimizer, model)
+  for _, method in ipairs(METHODS) do
+    if type(optimizer[method]) ~= "function" then raise("Trainer: the optimizer has no method %s", method) end
+  end
+  local own = {}
+  for _, p in ipairs(model:parameters()) do own[p] = true end
+  for _, p in ipairs(optimizer:parameters()) do
+    if own[p] then return optimizer end
+  end
+  raise "Trainer: the optimizer holds no parameter of the model: make it with model:parameters()"
+end
+
 --- An optimizer of the model's parameters from {"adamw", lr = 1e-3}; an optimizer is handed back.
 function objective.optimizer(spec, model)
-  if type(spec) == "table" and type(spec.step) == "function" then return spec end
+  if type(spec) == "table" and type(rawget(spec, "step") or getmetatable(spec) and spec.step) == "function" then
+    return check_optimizer(spec, model)
+  end
+  if type(spec) ~= "table" and type(spec) ~= "string" then
+    raise("Trainer: optimizer is %s, wanted a name, {name, options} or an optimizer", option.shown(spec))
+  end
   local name, options = split(spec)
   return choose("optimizer", name, OPTIMIZERS)(model:parameters(), options)
 end
@@ -49,6 +80,19 @@ local function balanced(set)
   return core.tensor(weights)
 end
 
+--- Raises for a loss that there isn't, or options that it doesn't have.
+function objective.check_loss(spec)
+  if type(spec) == "function" then return end
+  if type(spec) ~= "table" and type(spec) ~= "string" then
+    raise("Trainer: loss is %s, wanted a name, {name, options} or a function", option.shown(spec))
+  end
+  local name, options = split(spec)
+  choose("loss", name, LOSSES)
+  option.read(name, options, LOSS_OPTIONS[name])
+  local weight = options.weight
+  if weight and weight ~= "balanced" then option.check(name, "weight", weight, NUMBERS) end
+end
+
 --- loss(logits, labels, extra options) from a name, {name, options} or a function. weight = "balanced" takes the counts
 -- of the training set.
 function objective.loss(spec, train)
@@ -56,7 +100,9 @@ function objective.loss(spec, train)
   local name, options = split(spec)
   local fn = choose("loss", name, LOSSES)
   if options.weight == "balanced" then options.weight = balanced(train) end
-  if type(options.weight) == "table" then options.weight = core.tensor(options.weight) end
+  for _, key in ipairs { "weight", "alpha" } do
+    if type(options[key]) == "table" then options[key] = core.tensor(options[key]) end
+  end
   if next(options) == nil then return fn end
   return function(logits, labels) return fn(logits, labels, options) end
 end

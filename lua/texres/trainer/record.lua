@@ -32,10 +32,10 @@ end
 
 local function optimizer_text(optimizer)
   local group = {}
-  for name, value in pairs(optimizer.groups[1]) do
+  for name, value in pairs(optimizer.groups and optimizer.groups[1] or {}) do
     if name ~= "params" and name ~= "lr" then group[name] = value end
   end
-  return optimizer.name .. ", " .. text_of(group)
+  return (optimizer.name or "an optimizer of the script") .. ", " .. text_of(group)
 end
 
 local function configuration(trainer)

@@ -1,13 +1,17 @@
 --- The state of a training in files: best.safetensors to use, last.safetensors to go on from.
 --
 -- last.safetensors holds the model, the optimizer's tensors (as optimizer.NUMBER.NAME) and, as JSON under `extra`, the
--- rest: history, position, random numbers, and what must be the same for the run to go on as if it had not stopped.
+-- rest: history, position, random numbers, and the identity of the run (see texres.trainer.identity). It is read and
+-- checked as a whole before anything is changed, so that what can't be resumed leaves everything as it was.
 
 local checkpoint = require "texres.checkpoint"
 local core = require "texres.core"
 local files = require "texres.files"
+local identity = require "texres.trainer.identity"
 local metrics = require "texres.metrics"
+local option = require "texres.options"
 local raise = require "texres.raise"
+local state_of_model = require "texres.nn.state"
 
 local state = {}
 
@@ -21,39 +25,60 @@ local function write(trainer, path, extra, tensors)
   if not ok then raise("Trainer: %s", message) end
 end
 
--- -- the best weights -------------------------------------------------------------------------------------------------
+--- Makes the folder of a run and keeps other runs out of it, until what it returns is closed or the process ends.
+function state.lock(trainer)
+  if not trainer.dir then return nil end
+  local made, message = core.process.make_folder(trainer.dir)
+  if not made then raise("Trainer: %s", message) end
+  local lock, problem = core.process.lock(trainer.dir .. "/.lock")
+  if not lock then raise("Trainer: %s; give each run a folder of its own, or wait for the other to end", problem) end
+  return lock
+end
+
+-- -- weights ----------------------------------------------------------------------------------------------------------
+
+local function copy_weights(model)
+  local copy = {}
+  for name, t in pairs(model:state_dict()) do copy[name] = t:clone() end
+  return copy
+end
 
 --- Keeps the present weights as the best ones: in a file, or in memory when there is no folder.
 function state.keep_best(trainer)
   if trainer.dir then
     write(trainer, best_path(trainer), { training = trainer.best })
   else
-    trainer.best_weights = trainer.model:clone():state_dict()
+    trainer.best_weights = copy_weights(trainer.model)
   end
 end
 
---- Gives the model the best weights back.
+--- Gives the model the best weights; the last ones are kept for a run that goes on.
 function state.load_best(trainer)
+  local last = copy_weights(trainer.model)
   if not trainer.dir then
     trainer.model:load_state_dict(trainer.best_weights)
   else
     local ok, message = trainer.model:load(best_path(trainer))
     if not ok then raise("Trainer: %s", message) end
   end
+  trainer.last_weights = last
+end
+
+--- Gives the model the weights of the last step back.
+function state.load_last(trainer)
+  if not trainer.last_weights then return end
+  trainer.model:load_state_dict(trainer.last_weights)
+  trainer.last_weights = nil
 end
 
 -- -- the whole state --------------------------------------------------------------------------------------------------
 
---- What a run depends on besides its data; it can only go on with the same.
-local function identity(trainer)
-  return {
-    seed = trainer.seed, batch = trainer.batch, images = trainer.sizes.train, optimizer = trainer.optimizer.name,
-  }
-end
-
 --- The optimizer's state as data for JSON, and its tensors by name.
 local function split_optimizer(optimizer)
   local saved, tensors = optimizer:state_dict(), {}
+  if type(saved) ~= "table" or type(saved.state) ~= "table" then
+    raise "Trainer: the optimizer's state_dict() is not { name =, groups =, state = {...} }"
+  end
   local numbers = {}
   for i, entry in pairs(saved.state) do
     local name = tostring(i)
@@ -69,25 +94,14 @@ local function split_optimizer(optimizer)
   return { name = saved.name, groups = saved.groups, state = numbers }, tensors
 end
 
-local function join_optimizer(saved, tensors)
-  local entries = {}
-  for name, numbers in pairs(saved.state) do entries[math.tointeger(tonumber(name))] = numbers end
-  for name, tensor in pairs(tensors) do
-    local i, key = name:match "^optimizer%.(%d+)%.(.+)$"
-    i = math.tointeger(tonumber(i))
-    entries[i] = entries[i] or {}
-    entries[i][key] = tensor
-  end
-  return { name = saved.name, groups = saved.groups, state = entries }
-end
-
 --- Writes last.safetensors.
 function state.save(trainer)
   local optimizer, tensors = split_optimizer(trainer.optimizer)
   local seed, stream = core.rng_state()
   local pass = trainer.pass
   write(trainer, last_path(trainer), {
-    identity = identity(trainer), optimizer = optimizer, history = trainer.history, steps = trainer.steps,
+    identity = trainer.identity, optimizer = optimizer, history = trainer.history, steps = trainer.steps,
+    course = trainer.course, lr = trainer.schedule.options and trainer.schedule.options.lr,
     best = trainer.best and trainer.best.epoch, random = { seed = seed, stream = stream },
     validation = trainer.validation and metrics.to_data(trainer.validation),
     pass = pass and { epoch = pass.epoch, batch = pass.batch, seconds = pass.seconds,
@@ -95,39 +109,126 @@ function state.save(trainer)
   }, tensors)
 end
 
-local function check_identity(trainer, saved)
-  for name, value in pairs(identity(trainer)) do
-    if saved[name] ~= value then
-      raise("Trainer: can't resume: %s was %s in the run that %s belongs to, and is %s here", name,
-        tostring(saved[name]), last_path(trainer), tostring(value))
-    end
+-- -- reading it -------------------------------------------------------------------------------------------------------
+
+local INDEX = option.integer(nil, "[0, inf)")
+local ANY_INTEGER = option.integer(nil, "(-inf, inf)")
+local POSITION = option.number(nil, "[0, inf)")
+
+-- Raises that `what` of the file is wrong unless `fine`.
+local function need(trainer, fine, what)
+  if not fine then
+    raise("Trainer: can't resume: %s is not the state of a training that this version can read: %s", last_path(trainer),
+      what)
   end
 end
 
---- Goes on from last.safetensors when there is one; else the run begins at its beginning.
-function state.restore(trainer)
-  if not files.exists(last_path(trainer)) then return end
-  local saved, message = checkpoint.load(last_path(trainer), trainer.model)
+local function has(data, rules)
+  if type(data) ~= "table" then return false end
+  for name, rule in pairs(rules) do
+    if rule.accept(data[name]) == nil then return false end
+  end
+  return true
+end
+
+local function join_optimizer(trainer, saved, tensors)
+  need(trainer, has(saved, { groups = option.table(), state = option.table(), name = option.text() }), "optimizer")
+  local entries = {}
+  for name, numbers in pairs(saved.state) do
+    local i = math.tointeger(tonumber(name))
+    need(trainer, i and type(numbers) == "table", "optimizer.state")
+    entries[i] = numbers
+  end
+  for name, tensor in pairs(tensors) do
+    local i, key = name:match "^optimizer%.(%d+)%.(.+)$"
+    i = math.tointeger(tonumber(i))
+    need(trainer, i, "tensor " .. name)
+    entries[i] = entries[i] or {}
+    entries[i][key] = tensor
+  end
+  return { name = saved.name, groups = saved.groups, state = entries }
+end
+
+-- Counts of a metrics.Counter for k classes; a sum of losses that was NaN comes back from JSON as nothing.
+local function read_counter(trainer, data, classes)
+  local k = #classes
+  local fine = has(data, { counts = option.table(), invalid = option.table() })
+  for truth = 1, fine and k or 0 do
+    local row = data.counts[truth]
+    fine = fine and type(row) == "table" and #row == k and INDEX.accept(data.invalid[truth]) ~= nil
+    for predicted = 1, fine and k or 0 do fine = fine and INDEX.accept(row[predicted]) ~= nil end
+  end
+  need(trainer, fine and #data.counts == k and #data.invalid == k, "counts of predictions")
+  data.loss_sum = type(data.loss_sum) == "number" and data.loss_sum or 0 / 0
+  return metrics.from_data(data, classes)
+end
+
+local function read_history(trainer, extra)
+  local history = extra.history
+  need(trainer, type(history) == "table", "history")
+  for i = 1, #history do need(trainer, type(history[i]) == "table" and history[i].epoch == i, "history") end
+  need(trainer, extra.best == nil or INDEX.accept(extra.best) ~= nil and history[extra.best], "best")
+  return history, history[extra.best or 0]
+end
+
+local function read_pass(trainer, pass, history, classes)
+  if pass == nil then return nil end
+  need(trainer, has(pass, { epoch = INDEX, batch = INDEX, seconds = POSITION }) and pass.epoch == #history + 1, "pass")
+  return { epoch = pass.epoch, batch = pass.batch, seconds = pass.seconds,
+    counter = read_counter(trainer, pass.counter, classes) }
+end
+
+--- Raises when a run was another one than this; `where`: what it belongs to.
+function state.compare(saved, now, where)
+  local differences = identity.differences(saved, now)
+  if differences then
+    raise("Trainer: can't resume %s: it is another run (then -> now):\n  %s\nfit(train, val, { fresh = true }) begins "
+      .. "anew", where, differences)
+  end
+end
+
+--- Reads last.safetensors and checks that trainer and data are those of its run; nothing is changed. Nil when there is
+-- no such file.
+-- @param now the identity of the run that is to go on
+-- @param classes of the model
+function state.read(trainer, now, classes)
+  if not files.exists(last_path(trainer)) then return nil end
+  local saved, message = checkpoint.read(last_path(trainer))
   if not saved then raise("Trainer: can't resume: %s", message) end
   local extra = saved.extra
-  if type(extra) ~= "table" or type(extra.identity) ~= "table" then
-    raise("Trainer: can't resume: %s is not the state of a training", last_path(trainer))
+  need(trainer, has(extra, { identity = option.table() }), "identity")
+  state.compare(extra.identity, now, last_path(trainer))
+  need(trainer, has(extra, { steps = INDEX, random = option.table(), course = option.table() }), "steps")
+  need(trainer, has(extra.random, { seed = ANY_INTEGER, stream = ANY_INTEGER }), "random")
+  need(trainer, has(extra.course, { total = INDEX, planned = INDEX, step = INDEX, position = POSITION }), "course")
+  local fits, misfit = state_of_model.fits(trainer.model, saved.weights)
+  if not fits then raise("Trainer: can't resume: %s: %s", last_path(trainer), misfit) end
+  local optimizer = join_optimizer(trainer, extra.optimizer, saved.tensors)
+  misfit = trainer.optimizer.misfit and trainer.optimizer:misfit(optimizer)
+  if misfit then raise("Trainer: can't resume: %s: %s", last_path(trainer), misfit) end
+  local history, best = read_history(trainer, extra)
+  return {
+    weights = saved.weights, optimizer = optimizer, history = history, best = best, steps = extra.steps,
+    course = extra.course, lr = extra.lr, random = extra.random,
+    validation = extra.validation and read_counter(trainer, extra.validation, classes):result(),
+    pass = read_pass(trainer, extra.pass, history, classes),
+  }
+end
+
+--- Makes what was read the state of the trainer, its model and its optimizer.
+function state.restore(trainer, saved)
+  trainer.optimizer:load_state_dict(saved.optimizer)
+  trainer.model:load_state_dict(saved.weights)
+  for _, name in ipairs { "history", "best", "steps", "course", "validation", "pass", "random" } do
+    trainer[name] = saved[name]
   end
-  check_identity(trainer, extra.identity)
-  trainer.optimizer:load_state_dict(join_optimizer(extra.optimizer, saved.tensors))
-  trainer.history, trainer.steps = extra.history, extra.steps
-  trainer.best = extra.best and extra.history[extra.best]
-  trainer.validation = extra.validation and metrics.from_data(extra.validation, trainer.classes):result()
-  trainer.pass = extra.pass
-  if trainer.pass then trainer.pass.counter = metrics.from_data(extra.pass.counter, trainer.classes) end
-  core.rng_state(extra.random.seed, extra.random.stream)
 end
 
 --- What a user reads after Ctrl-C.
 function state.interrupted_text(trainer)
   local where = ("stopped in epoch %d after batch %d"):format(trainer.pass.epoch, trainer.pass.batch)
-  if not trainer.dir then return where end
-  return ("%s; resume = true goes on from %s"):format(where, last_path(trainer))
+  if not trainer.dir then return where .. "; fit() goes on" end
+  return ("%s; fit() or resume = true goes on from %s"):format(where, last_path(trainer))
 end
 
 return state
