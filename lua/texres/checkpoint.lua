@@ -18,6 +18,7 @@
 local core = require "texres.core"
 local input = require "texres.input"
 local json = require "texres.json"
+local protect = require "texres.protect"
 local raise = require "texres.raise"
 local safetensors = require "texres.safetensors"
 local architecture = require "texres.nn.architecture"
@@ -171,8 +172,8 @@ end
 local function check_size(description, tensors)
   local have = 0
   for _, t in pairs(tensors) do have = have + t:numel() end
-  local ok, want = pcall(count_weights, description, { all = 0, apart = 0 })
-  if not ok or not (want.apart <= have and want.all <= math.max(1 << 26, 16 * have)) then
+  local want = protect.catch(count_weights, description, { all = 0, apart = 0 })
+  if not want or not (want.apart <= have and want.all <= math.max(1 << 26, 16 * have)) then
     return nil, "the architecture does not fit the tensors in the file"
   end
   return true
@@ -191,15 +192,6 @@ local function build(info, tensors)
   local adopted, problem = state.adopt(model, part)
   if not adopted then return nil, problem .. "; build the model in the script and call texres.load(path, model)" end
   return model
-end
-
--- Calls f; its failure as nil and a message, unless it says nothing of the file: memory that ran out, an interrupt.
-local function protect(f, ...)
-  local ok, value, problem = pcall(f, ...)
-  if ok then return value, problem end
-  local text = tostring(value)
-  if text:find "not enough memory" or text:find "interrupted!$" then error(value, 0) end
-  return nil, text
 end
 
 local function fill(model, tensors) return model:load_state_dict(checkpoint.model_part(tensors)) end
@@ -248,9 +240,9 @@ function checkpoint.load(path, model, options)
   local problem
   -- files may hold anything: every failure is the file's
   if model then
-    model, problem = protect(fill, model, tensors)
+    model, problem = protect.catch(fill, model, tensors)
   else
-    model, problem = protect(build, info, tensors)
+    model, problem = protect.catch(build, info, tensors)
   end
   if not model then return nil, ("%s: %s"):format(path, problem) end
   local contents = { model = model:eval(), tensors = training_part(tensors) }

@@ -50,6 +50,7 @@ local module = require "texres.nn.module"
 local option = require "texres.options"
 local plain = require "texres.plain"
 local objective = require "texres.trainer.objective"
+local protect = require "texres.protect"
 local raise = require "texres.raise"
 local record = require "texres.trainer.record"
 local state = require "texres.trainer.state"
@@ -373,11 +374,11 @@ function Trainer:fit(train, val, options)
   end
   take_up(self, plan, saved, options.fresh)
   process.interrupts(true)
-  local ok, failure = pcall(run, self, plan)
-  process.interrupts(false)
-  local seed, stream = core.rng_state()
-  self.random = { seed = seed, stream = stream }
-  if not ok then error(failure, 0) end
+  protect.finally(function()
+    process.interrupts(false)
+    local seed, stream = core.rng_state()
+    self.random = { seed = seed, stream = stream }
+  end, run, self, plan)
   leave(self)
   return self.history
 end

@@ -9,6 +9,7 @@
 local core = require "texres.core"
 local initialize = require "texres.nn.initialize"
 local module = require "texres.nn.module"
+local protect = require "texres.protect"
 local raise = require "texres.raise"
 local state = require "texres.nn.state"
 local Module, is_module = module.Module, module.is_module
@@ -176,9 +177,7 @@ end
 --- Builds a module to be filled: nothing is drawn for it, and random numbers that come later are not affected.
 function architecture.build(data)
   local seed, stream = core.rng_state()
-  local model = initialize.undrawn(Module.from_config, data)
-  core.rng_state(seed, stream)
-  return model
+  return protect.finally(function() core.rng_state(seed, stream) end, initialize.undrawn, Module.from_config, data)
 end
 
 --- What makes m again: its description, tried; nil and why there is none, to be told to whoever saves it.
@@ -186,8 +185,8 @@ function architecture.tried(m)
   local data, problem
   if has_own_config(m) then data = m:config() else data, problem = describe(m) end
   if not data then return nil, problem end
-  local built, twin = pcall(architecture.build, data)
-  if not built then return nil, "building it from its arguments fails: " .. tostring(twin) end
+  local twin, failure = protect.catch(architecture.build, data)
+  if not twin then return nil, "building it from its arguments fails: " .. failure end
   problem = difference(m, twin)
   if problem then return nil, ("%s was changed after it was made: %s"):format(getmetatable(m).__name, problem) end
   return data

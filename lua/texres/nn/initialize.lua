@@ -4,6 +4,7 @@
 
 local option = require "texres.options"
 local core = require "texres.core"
+local protect = require "texres.protect"
 local raise = require "texres.raise"
 
 local initialize = {}
@@ -14,10 +15,7 @@ local drawing = true
 -- whose state is loaded next. Random numbers that come later are not affected by it then.
 function initialize.undrawn(fn, ...)
   drawing = false
-  local results = table.pack(pcall(fn, ...))
-  drawing = true
-  if not results[1] then error(results[2], 0) end
-  return table.unpack(results, 2, results.n)
+  return protect.finally(function() drawing = true end, fn, ...)
 end
 
 local function check_tensor(t, where)

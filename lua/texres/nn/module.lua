@@ -20,6 +20,7 @@
 
 local core = require "texres.core"
 local plain = require "texres.plain"
+local protect = require "texres.protect"
 local raise = require "texres.raise"
 local strict = require "texres.strict"
 
@@ -235,10 +236,7 @@ end
 local function watch(fn, body)
   local outer = watcher
   watcher = fn
-  local results = table.pack(pcall(body))
-  watcher = outer
-  if not results[1] then error(results[2], 0) end
-  return table.unpack(results, 2, results.n)
+  return protect.finally(function() watcher = outer end, body)
 end
 
 --- Whether someone watches: then every module is to be called by itself.

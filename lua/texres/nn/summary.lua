@@ -2,6 +2,7 @@
 
 local core = require "texres.core"
 local plain = require "texres.plain"
+local protect = require "texres.protect"
 local raise = require "texres.raise"
 local module = require "texres.nn.module"
 local tensor_bytes = module.tensor_bytes
@@ -36,11 +37,11 @@ local function measure(self, shape)
       multiply_adds = m:multiply_adds(inputs[1], out), bytes = tensor_bytes(out),
     }
   end
-  local ok, problem = pcall(module.watch, watch, function()
+  protect.finally(function()
+    for m, training in pairs(was_training) do rawset(m, "training", training) end
+  end, module.watch, watch, function()
     core.no_grad(function() self(core.zeros(shape, { dtype = module.float_dtype(self) })) end)
   end)
-  for m, training in pairs(was_training) do rawset(m, "training", training) end
-  if not ok then error(problem, 0) end
   return rows
 end
 

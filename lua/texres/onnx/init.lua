@@ -16,6 +16,7 @@
 local core = require "texres.core"
 local json = require "texres.json"
 local plain = require "texres.plain"
+local protect = require "texres.protect"
 local raise = require "texres.raise"
 local option = require "texres.options"
 local layers = require "texres.onnx.layers"
@@ -167,11 +168,12 @@ local function output_shape(model, input)
   local was_training = {}
   for _, m in ipairs(model:modules()) do was_training[m] = m.training end
   model:eval()
-  local x = core.zeros({ 1, table.unpack(input) }, { dtype = module.float_dtype(model) })
-  local ok, out = pcall(core.no_grad, model, x)
-  for m, training in pairs(was_training) do rawset(m, "training", training) end
-  if not ok then error(out, 0) end
-  return out:shape()
+  return protect.finally(function()
+    for m, training in pairs(was_training) do rawset(m, "training", training) end
+  end, function()
+    local x = core.zeros({ 1, table.unpack(input) }, { dtype = module.float_dtype(model) })
+    return core.no_grad(model, x):shape()
+  end)
 end
 
 --- Writes a model: export(path, model, {input = {H,W,C}, normalization=, classes=}). `input` is the shape of one input;
