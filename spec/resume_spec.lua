@@ -172,6 +172,19 @@ describe("a resume", function()
     support.write_file(path, text)
   end)
 
+  it("without the weights of its best epoch is refused before anything is changed", function()
+    local path = dir .. "/best.safetensors"
+    local text = support.read_file(path)
+    for _, damaged in ipairs { "", text:sub(1, #text // 2), false } do
+      if damaged then support.write_file(path, damaged) else os.remove(path) end
+      local trainer = trainer_of { dir = dir, resume = true, epochs = 2, model = model(99) }
+      local before = whole_state(trainer)
+      assert.matches("Trainer: can't resume: .*best.safetensors", message_of(function() trainer:fit(train, val) end))
+      assert.same(before, whole_state(trainer))
+    end
+    support.write_file(path, text)
+  end)
+
   it("of a file that says nonsense, though its checksums are right, is refused as well", function()
     local path = dir .. "/last.safetensors"
     local text = support.read_file(path)

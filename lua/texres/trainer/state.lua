@@ -131,6 +131,17 @@ local function has(data, rules)
   return true
 end
 
+local function read_file(path)
+  local saved, message = checkpoint.read(path)
+  if not saved then raise("Trainer: can't resume: %s", message) end
+  return saved
+end
+
+local function check_weights(trainer, path, saved)
+  local fits, misfit = state_of_model.fits(trainer.model, saved.weights)
+  if not fits then raise("Trainer: can't resume: %s: %s", path, misfit) end
+end
+
 local function join_optimizer(trainer, saved, tensors)
   need(trainer, has(saved, { groups = option.table(), state = option.table(), name = option.text() }), "optimizer")
   local entries = {}
@@ -193,20 +204,19 @@ end
 -- @param classes of the model
 function state.read(trainer, now, classes)
   if not files.exists(last_path(trainer)) then return nil end
-  local saved, message = checkpoint.read(last_path(trainer))
-  if not saved then raise("Trainer: can't resume: %s", message) end
+  local saved = read_file(last_path(trainer))
   local extra = saved.extra
   need(trainer, has(extra, { identity = option.table() }), "identity")
   state.compare(extra.identity, now, last_path(trainer))
   need(trainer, has(extra, { steps = INDEX, random = option.table(), course = option.table() }), "steps")
   need(trainer, has(extra.random, { seed = ANY_INTEGER, stream = ANY_INTEGER }), "random")
   need(trainer, has(extra.course, { total = INDEX, planned = INDEX, step = INDEX, position = POSITION }), "course")
-  local fits, misfit = state_of_model.fits(trainer.model, saved.weights)
-  if not fits then raise("Trainer: can't resume: %s: %s", last_path(trainer), misfit) end
+  check_weights(trainer, last_path(trainer), saved)
   local optimizer = join_optimizer(trainer, extra.optimizer, saved.tensors)
-  misfit = trainer.optimizer.misfit and trainer.optimizer:misfit(optimizer)
+  local misfit = trainer.optimizer.misfit and trainer.optimizer:misfit(optimizer)
   if misfit then raise("Trainer: can't resume: %s: %s", last_path(trainer), misfit) end
   local history, best = read_history(trainer, extra)
+  if best then check_weights(trainer, best_path(trainer), read_file(best_path(trainer))) end
   return {
     weights = saved.weights, optimizer = optimizer, history = history, best = best, steps = extra.steps,
     course = extra.course, lr = extra.lr, random = extra.random,
