@@ -194,6 +194,17 @@ describe("HDF5 groups", function()
     assert.same({ 3, 2, 1, 3, 2, 1 }, open("several_labels", { labels = "y" }).label)
   end)
 
+  it("say which arrays can't be read: labels that are text", function()
+    for _, options in ipairs { {}, { labels = "labels" }, { labels = "/labels" } } do
+      refuses(function() return open("text", options) end, "arrays: '/images'; not read: /labels holds text")
+    end
+    refuses(function() return tr.data.npz { file = fixtures .. "members.npz", labels = "names" } end,
+      "not read: ", "names: element type '<U1' is not supported: text has no tensor type")
+    refuses(function() return open("text", { dataset = "labels" }) end, "text.h5: /labels holds text")
+    local path = support.write_file(support.folder() .. "/l.csv", "labels\nx\ny\nx\ny\nx\ny\n")
+    assert.same({ 1, 2, 1, 2, 1, 2 }, open("text", { labels = "labels", meta = path }).label) -- a column of that name
+  end)
+
   it("take no labels of another part", function()
     assert.same({ 1, 2, 3 }, assert(open("keras", { dataset = "test_images" })).label)
     assert.same({ 3, 2, 1 }, assert(open("keras", { dataset = "train_images" })).label)

@@ -148,6 +148,36 @@ describe("saving a set", function()
     assert.same({ "a", "", "" }, read.name)
   end)
 
+  it("writes a column of numbers that is read as one, whatever zeros and whole numbers are in it", function()
+    local set, path = fabric():subset { 1, 2, 3 }, support.folder() .. "/t.csv"
+    set.meta = { zero = { -0.0, 0.0, 0.5 }, whole = { 1, 1.0, 0.5 }, float = { 2.0, 2, 0 / 0 } }
+    assert(set:save_csv(path))
+    local read = assert(require("texres.data.columns").read(path)).columns
+    assert.same({ "-0.0", "0.0", "0.5" }, { tostring(read.zero[1]), tostring(read.zero[2]), tostring(read.zero[3]) })
+    assert.same({ "1", "1", "0.5" }, { tostring(read.whole[1]), tostring(read.whole[2]), tostring(read.whole[3]) })
+    assert.same({ "2.0", "2.0" }, { tostring(read.float[1]), tostring(read.float[2]) })
+    assert.are_not.equal(read.float[3], read.float[3])
+  end)
+
+  it("leaves out columns that readers would take for the paths", function()
+    local set, folder = fabric(), support.folder()
+    local elsewhere = {}
+    for i = 1, #set do elsewhere[i] = "old/" .. i end
+    set.meta = { Path = elsewhere, [" path"] = elsewhere, file = elsewhere }
+    local before, said = rawget(tr, "warn"), ""
+    rawset(tr, "warn", function(message) said = said .. message end)
+    assert(set:save_folder(folder .. "/pictures"))
+    rawset(tr, "warn", before)
+    assert.matches("column 'Path' is left out: it can't be told from 'path'", said, 1, true)
+    local read = assert(tr.data.open(folder .. "/pictures"))
+    assert.is_nil(read.meta.Path)
+    for i, path in ipairs(read.meta.path) do
+      local n = math.tointeger(tonumber(path:match "(%d+)%.png$"))
+      assert.equal(set.classes[set.label[n]], read.classes[read.label[i]])
+      assert.equal(elsewhere[n], read.meta.file[i])
+    end
+  end)
+
   it("leaves out labels that the set has no more", function()
     local set, folder = fabric(), support.folder()
     set.meta.label, set.meta.indication_value = {}, {}
@@ -188,6 +218,13 @@ describe("saving a set", function()
     local source = tr.source(tr.zeros(2, 4, 4, 1))
     local set = tr.data.Set.new { source = source, labels = { 1, 1 }, classes = { "a" }, meta = { x = { "\0", "b" } } }
     assert.error_matches(function() set:save_csv(support.folder() .. "/x.csv") end, "zero byte")
+    for reason, classes in pairs { ["the class at position 2 is missing (it is 'NaN')"] = { "a", "NaN" },
+      ["the class 'a ' at position 2 differs from 'a' in blanks alone"] = { "a", "a " } } do
+      local path = support.folder() .. "/x.csv"
+      local ok, message = tr.data.Set.new({ source = source, labels = { 1, 2 }, classes = classes }):save_csv(path)
+      assert.is_nil(ok)
+      assert.equal(("data: %s: %s"):format(path, reason), message)
+    end
     for reason, classes in pairs { ["class 2 is empty"] = { "a", "" }, ["1 and 2 are both named 'a'"] = { "a", "a" },
       ["class 1 is 7"] = { 7 } } do
       local ok, message = pcall(tr.data.Set.new, { source = source, labels = { 1, 1 }, classes = classes })

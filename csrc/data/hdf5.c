@@ -214,7 +214,7 @@ static hid_t memory_type(tx_dtype dtype) {
 
 static tx_status add_dataset(tx_hdf5_list *list, hid_t object, const char *path) {
   tx_hdf5_dataset found = {0};
-  if (!describe(object, &found)) return TX_OK; /* text, records, too many dimensions: not ours */
+  found.foreign = !describe(object, &found); /* text, records, too many dimensions */
   if (list->count == DATASETS_MAX) return tx_fail(TX_EWORLD, "more than %d datasets", DATASETS_MAX);
   if ((list->count & (list->count - 1)) == 0) { /* full at every power of two */
     size_t room = list->count == 0 ? 1 : (size_t)list->count * 2;

@@ -13,8 +13,9 @@
 #include "tensor/tensor.h"
 
 typedef struct tx_hdf5_dataset {
-  char *path; /* "/color/20" */
-  char kind;  /* the stored type, as in data/scale.h */
+  char *path;   /* "/color/20" */
+  bool foreign; /* what stands there is no array of numbers; the rest is undefined then */
+  char kind;    /* the stored type, as in data/scale.h */
   int bytes;
   tx_dtype dtype;
   int dims;
@@ -28,7 +29,7 @@ typedef struct tx_hdf5_list {
 
 bool tx_hdf5_available(void);
 
-/* All numeric datasets of a file, groups entered in order of name, each once, wherever links lead. Datasets whose elements
+/* All datasets of a file, groups entered in order of name, each once, wherever links lead. Datasets whose elements
  * lie in other files (external links and storage, virtual datasets) are never read. */
 tx_status tx_hdf5_list_datasets(const char *path, tx_hdf5_list *list);
 void tx_hdf5_list_free(tx_hdf5_list *list);

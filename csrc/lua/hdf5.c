@@ -12,7 +12,8 @@ static int l_close_hdf5(lua_State *L) {
   return 0;
 }
 
-/* hdf5_datasets(path) -> list of {name = "/color/20", dtype = "u8", shape = {...}} | nil, message */
+/* hdf5_datasets(path) -> list of {name = "/color/20", dtype = "u8", shape = {...}}, and why other datasets can't be read, by
+ * name | nil, message */
 static int l_hdf5_datasets(lua_State *L) {
   const char *path = luaL_checkstring(L, 1);
   tx_hdf5_list *list = lua_newuserdatauv(L, sizeof *list, 0);
@@ -22,8 +23,14 @@ static int l_hdf5_datasets(lua_State *L) {
   tx_status status = tx_hdf5_list_datasets(path, list);
   if (status != TX_OK) return tx_raise(L, status);
   lua_createtable(L, (int)list->count, 0);
-  for (int64_t i = 0; i < list->count; i++) {
+  lua_newtable(L);
+  for (int64_t i = 0, n = 0; i < list->count; i++) {
     const tx_hdf5_dataset *d = &list->dataset[i];
+    if (d->foreign) {
+      lua_pushfstring(L, "%s holds text, records or more dimensions than a tensor has", d->path);
+      lua_setfield(L, -2, d->path);
+      continue;
+    }
     lua_createtable(L, 0, 3);
     lua_pushstring(L, d->path);
     lua_setfield(L, -2, "name");
@@ -35,9 +42,9 @@ static int l_hdf5_datasets(lua_State *L) {
       lua_seti(L, -2, k + 1);
     }
     lua_setfield(L, -2, "shape");
-    lua_seti(L, -2, i + 1);
+    lua_seti(L, -3, ++n);
   }
-  return 1;
+  return 2;
 }
 
 /* load_hdf5(path, dataset, {max_bytes=}) -> tensor | nil, message */

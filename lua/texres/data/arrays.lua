@@ -14,6 +14,7 @@
 local core = require "texres.core"
 local plain = require "texres.plain"
 local cells = require "texres.data.cells"
+local columns = require "texres.data.columns"
 local layout = require "texres.data.layout"
 local make = require "texres.data.make"
 local option = require "texres.options"
@@ -66,11 +67,13 @@ function arrays.tensors(options)
   return make.set(source, options.labels, options, { masks = masks })
 end
 
---- Names of arrays as a set, for messages.
-local function members_of(list)
-  local members = {}
-  for _, array in ipairs(list) do members[array.name] = true end
-  return members
+--- The arrays of a file and those that were passed over, for messages.
+local function describe_members(list, foreign)
+  local known, passed = {}, {}
+  for _, array in ipairs(list) do known[array.name] = true end
+  for _, reason in pairs(foreign) do passed[#passed + 1] = reason end
+  return "arrays: " .. columns.list(known)
+    .. (#passed > 0 and "; not read: " .. table.concat(plain.sort(passed), "; ") or "")
 end
 
 --- The labels of pieces, one after the other, or those that the file holds of all: { stored = tensor, path = }; false
@@ -136,9 +139,12 @@ local function read_groups(pieces, counts)
   return classes[1] and classes, { split = split[1] and split, angle = angles[1] and (cells.typed(angles)) }
 end
 
---- A set of the pieces of a file (see texres.data.layout). open(array) gives a source of images, load(array) a tensor.
-local function read_pieces(list, options, open, load)
-  local path = options.file
+--- A set of the pieces of a file (see texres.data.layout). foreign: by name, why others of its arrays can't be read;
+-- open(array) gives a source of images, load(array) a tensor.
+local function read_pieces(list, foreign, options, open, load)
+  local path, wanted = options.file, options.dataset
+  local unreadable = wanted and (foreign[wanted] or foreign["/" .. wanted])
+  if unreadable then return nil, ("data: %s: %s"):format(path, unreadable) end
   local pieces, common = layout.read(list, options, path)
   if not pieces then return nil, common end
   local source, masks = open_pieces(pieces, open, load, path)
@@ -151,7 +157,7 @@ local function read_pieces(list, options, open, load)
   return make.set(source, labels or options.labels or classes or nil, options, {
     origin = #pieces == 1 and ("%s (%s)"):format(path, pieces[1].images.name) or path, masks = masks,
     named = not labels and options.labels == nil, columns = known, root = path:match "^(.*)/[^/]*$",
-    members = members_of(list),
+    members = describe_members(list, foreign),
   })
 end
 
@@ -162,13 +168,10 @@ function arrays.npz(options)
   local path = options.file
   local tensors, types, foreign = core.load_npz(path, { max_bytes = options.max_bytes })
   if not tensors then return nil, types end
-  for _, name in ipairs { options.dataset or false, options.labels or false } do
-    if foreign[name] then return nil, ("data: %s: %s"):format(path, foreign[name]) end
-  end
   local list = {}
   for name, t in pairs(tensors) do list[#list + 1] = { name = name, shape = t:shape() } end
   table.sort(list, function(a, b) return plain.less(a.name, b.name) end)
-  return read_pieces(list, options, function(array)
+  return read_pieces(list, foreign, options, function(array)
     local where = ("%s: %s"):format(path, array.name)
     if #array.shape ~= 3 and #array.shape ~= 4 then
       return nil, ("data: %s: images {N,H,W} or {N,H,W,C} wanted, they have %d dimensions"):format(where, #array.shape)
@@ -203,9 +206,9 @@ end
 function arrays.hdf5(options)
   options = make.options("hdf5", options, "file dataset labels classes meta groups scale cache max_bytes")
   local path = options.file
-  local list, message = core.hdf5_datasets(path)
-  if not list then return nil, message end
-  return read_pieces(list, options, function(array) return dataset_source(options, array) end,
+  local list, foreign = core.hdf5_datasets(path)
+  if not list then return nil, foreign end
+  return read_pieces(list, foreign, options, function(array) return dataset_source(options, array) end,
     function(array) return core.load_hdf5(path, array.name, { max_bytes = options.max_bytes }) end)
 end
 

@@ -59,8 +59,9 @@ local function to_numbers(column)
     local value = text ~= "" and to_number(text)
     if value == nil then return nil end
     if value and value == value then
-      if written[value] and written[value] ~= text then return nil end
-      written[value] = text
+      local kind = math.type(value)
+      if (written[value] or kind) ~= kind then return nil end
+      written[value] = kind
     end
     values[i], any = value, any or value ~= false
   end

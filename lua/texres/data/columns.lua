@@ -8,6 +8,7 @@
 local core = require "texres.core"
 local plain = require "texres.plain"
 local cells = require "texres.data.cells"
+local names = require "texres.data.names"
 local raise = require "texres.raise"
 
 local columns = {}
@@ -65,7 +66,7 @@ end
 function columns.find_all(known, wanted)
   local spelt, found = {}, {}
   for name in pairs(known) do
-    local bare = name:lower():match "^%s*(.-)%s*$"
+    local bare = names.bare(name)
     spelt[bare] = spelt[bare] or {}
     table.insert(spelt[bare], name)
   end

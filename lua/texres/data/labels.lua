@@ -91,7 +91,7 @@ local function from_text(text, all, samples, members)
 end
 
 local function find(from, all, samples, origin)
-  local members = samples.members and "; arrays: " .. columns.list(samples.members) or ""
+  local members = samples.members and "; " .. samples.members or ""
   if type(from) == "string" then return from_text(from, all, samples, members) end
   if from == nil then return guess_column(all, origin, members) end
   if type(from) == "table" and from.stored then return from_tensor(from.stored, 0, from.path) end
@@ -209,7 +209,7 @@ end
 -- @param from path of an .npy or CSV file ("train64.csv" or "train64.csv:column"); the name of a column; { stored =
 -- tensor, path = }, which a file held; a list or tensor of the user; or nil: a column that is known
 -- @param all the columns that are known (see texres.data.columns), to which those of a CSV file are added
--- @param samples see texres.data.join; members: names of the arrays of the file, for messages; named: whether `from`
+-- @param samples see texres.data.join; members: the arrays of the file as text, for messages; named: whether `from`
 -- are names that the reader found itself
 -- @param classes list of names, or nil
 -- @param origin where the images come from, for messages

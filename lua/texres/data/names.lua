@@ -25,13 +25,16 @@ for _, list in ipairs { names.labels, names.classes } do
   for _, name in ipairs(list) do is_label[name] = true end
 end
 
+--- A name of a column as it is looked for, whatever its case and the blanks around it: " Label" is label.
+function names.bare(name) return name:lower():match "^%s*(.-)%s*$" end
+
 function names.is_part(name) return is_part[name:lower()] or false end
 
 --- Whether a folder or an array of this name holds masks, not pictures.
 function names.is_mask(name) return is_mask[name:lower()] or false end
 
 --- Whether a column of this name holds labels, or the names that belong to them.
-function names.is_label(name) return is_label[name:lower()] or false end
+function names.is_label(name) return is_label[names.bare(name)] or false end
 
 --- Whether an array of this name holds labels: y_train and test_labels too.
 function names.is_label_array(name)

@@ -10,17 +10,26 @@ local columns = require "texres.data.columns"
 local names = require "texres.data.names"
 local Set = require "texres.data.set"
 
+local function say_left_out(name, reason)
+  require("texres").warn(("save: column '%s' is left out: %s; give it another name"):format(name, reason))
+end
+
 --- Names of columns: those in `first`, then the metadata. Columns that a reader would take for labels are left out,
--- which is said where they say something else: the set was relabelled, or they mean another thing.
+-- which is said where they say something else: the set was relabelled, or they mean another thing. So is one that a
+-- reader can't tell from a column in `first`: Path beside path.
 local function column_names(set, first)
   local taken, others = {}, {}
-  for _, name in ipairs(first) do taken[name] = true end
+  for _, name in ipairs(first) do taken[name] = name end
   for name, values in pairs(set.meta) do
-    if not taken[name] and not names.is_label(name) then
+    local own = taken[names.bare(name)]
+    if names.is_label(name) then
+      if columns.disagreement(values, set.label) then
+        say_left_out(name, "it differs from the labels, and readers would take it for them")
+      end
+    elseif not own then
       others[#others + 1] = name
-    elseif names.is_label(name) and columns.disagreement(values, set.label) then
-      require("texres").warn(("save: column '%s' is left out: it differs from the labels, and readers would take it "
-        .. "for them; give it another name"):format(name))
+    elseif own ~= name then
+      say_left_out(name, ("it can't be told from '%s'"):format(own))
     end
   end
   plain.sort(others)
@@ -39,22 +48,29 @@ local function needs_marks(values, count)
   return any
 end
 
---- A column that holds true, with false as a value beside it, not as "none".
-local function spell_booleans(values, count)
-  local spelt, any = {}, false
+--- A column as it is written: where it holds true, false is a value beside it, not "none"; and 1 and 1.0, which are
+-- the same number, are spelt as the first of them.
+local function spell(values, count)
+  local spelt, first, any = {}, {}, false
+  for i = 1, count do any = any or values[i] == true end
   for i = 1, count do
     local value = values[i]
-    if type(value) == "boolean" then spelt[i] = tostring(value) else spelt[i] = value end
-    any = any or value == true
+    if any and type(value) == "boolean" then
+      value = tostring(value)
+    elseif math.type(value) and value == value then
+      first[value] = first[value] or value
+      if math.type(first[value]) ~= math.type(value) then value = first[value] end
+    end
+    spelt[i] = value
   end
-  return any and spelt or values
+  return spelt
 end
 
 --- A row per sample: `own`, columns of the same names as the first of `titles`, then the metadata.
 local function write_table(set, path, titles, own)
   local lists, marks, heads, lines = {}, {}, {}, {}
   for c, title in ipairs(titles) do
-    lists[c] = spell_booleans(own[title] or set.meta[title], #set)
+    lists[c] = spell(own[title] or set.meta[title], #set)
     marks[c], heads[c] = needs_marks(lists[c], #set), cells.write(title)
   end
   lines[1] = table.concat(heads, ",")
@@ -76,8 +92,10 @@ end
 --- Writes a CSV file with a row per sample, in the columns of the published set: index (from 0), indication_type (the
 -- class), indication_value (the label, from 0), then the metadata. Stands beside X.npy or train64.h5.
 -- @tparam string path file to write
--- @return true, or nil and a message
+-- @return true, or nil and a message: names of classes that a table can't hold (nan; two that differ in blanks alone)
 function Set:save_csv(path)
+  local unreadable = columns.check(self.classes, "class", { where = path })
+  if unreadable then return nil, unreadable end
   local index, values = {}, {}
   for i, label in ipairs(self.label) do index[i], values[i] = i - 1, label - 1 end
   return write_table(self, path, column_names(self, { "index", "indication_type", "indication_value" }),
