@@ -260,6 +260,10 @@ describe("a set made of a set", function()
       "concat: set 2: the classes differ: only this set has 'defect'; it lacks 'cut'")
     local wide = tr.data.tensors { images = tr.zeros(1, 2, 4, 1), labels = { 1 }, classes = { "good", "cut", "hole" } }
     assert.error_matches(function() tiny():concat(wide) end, "{2,3,1} in set 1, {2,4,1} in set 2")
+    assert.error_matches(function() tiny():concat { tiny() } end, "concat: set 2 is a table, wanted a set")
+    for _, method in ipairs { "map", "filter" } do
+      assert.error_matches(function() tiny()[method](tiny()) end, method .. ": a function is expected, got nil")
+    end
   end)
 
   it("has other classes", function()

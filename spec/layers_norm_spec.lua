@@ -266,5 +266,8 @@ describe("batch_norm", function()
     assert.matches("batch_norm: beta is f64, x is f32", message(x, one, tr.ones({ 3 }, f64), { training = true }))
     assert.matches("batch_norm: running_mean and running_var come together",
       message(x, one, one, { training = true, running_mean = one }))
+    assert.matches("batch_norm: eps is %-1: 0 or more is needed", message(x, one, one, { training = true, eps = -1 }))
+    assert.matches("batch_norm: momentum is 7: 0 to 1 is needed",
+      message(x, one, one, { training = true, momentum = 7 }))
   end)
 end)

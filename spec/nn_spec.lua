@@ -110,6 +110,13 @@ describe("a module", function()
     assert.matches(here() .. "nn.Module: expected a table", message_of(function() nn.Module(3) end))
     assert.matches("metatable", message_of(function() nn.Module(setmetatable({ forward = print }, {})) end))
     assert.matches("Sequential: item 2 is a number", message_of(function() nn.Sequential { nn.ReLU(), 3 } end))
+    assert.matches("Lambda: expected a function, got number", message_of(function() nn.Lambda(5) end))
+    local Empty = nn.Module "Empty"
+    assert.matches(here() .. "in Empty: Empty has no forward: write function Empty:forward%(x%)",
+      message_of(function() Empty()(tr.ones(1)) end))
+    assert.matches("train: expected true or false, got number", message_of(function() nn.ReLU():train(0) end))
+    assert.matches("from_config: the arguments of Linear are no table",
+      message_of(nn.from_config, { module = "Linear", arguments = 5 }))
   end)
 end)
 
@@ -181,12 +188,26 @@ end)
 describe("containers", function()
   it("Sequential takes functions, named items and later changes", function()
     local net = nn.Sequential { name = "small", { first = nn.Linear(2, 3) }, F.relu }
-    net[3] = nn.Linear(3, 1)
-    assert.equal(2, #net)
-    net:append(nn.Linear(3, 1), "last")
+    net.first = nn.Linear(2, 4)
+    net[2] = nn.Tanh()
+    net:append(nn.Linear(4, 1), "last")
     assert.equal(3, #net)
     assert.same({ 4, 1 }, net(tr.randn(4, 2)):shape())
-    assert.equal("first.weight first.bias 3.weight 3.bias last.weight last.bias", names(net.named_parameters, net))
+    assert.equal("first.weight first.bias last.weight last.bias", names(net.named_parameters, net))
+  end)
+
+  it("take no item at a position that they would not call", function()
+    local net = nn.Sequential { nn.Linear(2, 2), { relu = nn.ReLU() } }
+    for _, position in ipairs { 0, 2, 3, 5 } do
+      assert.matches(here() .. "Sequential: there is no item " .. position .. " to replace; append%(module%) adds one",
+        message_of(function() net[position] = nn.ReLU() end))
+    end
+    net[1] = nil
+    net[1] = nn.Linear(2, 3)
+    assert.same({ 1, 3 }, net(tr.ones(1, 2)):shape())
+    net[1] = 5
+    assert.matches(here() .. "in Sequential: Sequential: item 1 is a number, wanted a module",
+      message_of(function() net(tr.ones(1, 2)) end))
   end)
 
   it("Residual is body + shortcut", function()

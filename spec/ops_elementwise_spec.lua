@@ -187,8 +187,10 @@ describe("a function of two operands", function()
     it(name .. " names itself and both shapes when they do not fit", function()
       assert.error_matches(function() return tr[name](tr.zeros(2, 3), tr.zeros(4)) end,
         name .. ": shapes {2,3} and {4} do not fit")
-      assert.error_matches(function() return tr[name](tr.zeros(2), "x") end, name .. ": b must be a tensor, got 'x'")
-      assert.error_matches(function() return tr[name](tr.zeros(2)) end, name .. ": b must be a tensor, got nil")
+      assert.error_matches(function() return tr[name](tr.zeros(2), "x") end,
+        name .. ": b must be a tensor or a number, got 'x'")
+      assert.error_matches(function() return tr[name](tr.zeros(2)) end,
+        name .. ": b must be a tensor or a number, got nil")
     end)
 
     it(name .. " takes tensors without elements", function()

@@ -90,6 +90,7 @@ describe("a random split", function()
     for reason, options in pairs {
       ["the shares add up to 1.1"] = { 0.7, 0.4 },
       ["the parts want 11 samples, the set has 10"] = { 6, 5 },
+      ["part 1 wants 9223372036854775807 samples, the set has 10"] = { math.maxinteger, math.maxinteger },
       ["part 2 is -0.1"] = { 0.5, -0.1 },
       ["give the shares"] = {},
       ["unknown option 'stratified'"] = { 0.5, stratified = true },

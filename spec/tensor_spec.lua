@@ -75,7 +75,7 @@ describe("creation", function()
       end
       local function call(...) return message(tr[name], with(...)) end
       assert.matches(name .. ": unknown option 'dtpye'; there are dtype, requires_grad", call { dtpye = "f64" })
-      assert.matches(name .. ": unknown option '1'", call { "f64" })
+      assert.matches(name .. ": options go by name, 'f64' stands among them without one", call { "f64" })
       assert.matches(name .. ": argument " .. n + 2 .. " is too many: 5", call({}, 5))
       assert.matches(name .. ": options are a table, got 'f64'", call "f64")
       assert.equal("f64", tr[name](with { dtype = "f64" }).dtype)
@@ -264,8 +264,48 @@ describe("messages", function()
     assert.matches("sum: unknown option 'keep'; there are dim, keepdim", message(t.sum, t, 1, { keep = true }))
     assert.matches("sum: keepdim must be true or false, got 1", message(t.sum, t, 1, 1))
     assert.matches("sum: argument 4 is too many", message(t.sum, t, 1, true, 5))
-    assert.matches("add: .* must be a tensor, got a table", message(function() return t + {} end))
+    assert.matches("add: .* must be a tensor or a number, got a table", message(function() return t + {} end))
     assert.matches("integer", message(t.select, t, 1, 1.5))
+  end)
+
+  it("refuse names among the items of a list, which nobody would read", function()
+    local t = tr.zeros(2, 3)
+    for text, call in pairs {
+      ["zeros: 'dtype' stands among the items of the shape"] = function() tr.zeros { 2, 3, dtype = "f64" } end,
+      ["randint: 'dtype' stands among"] = function() tr.randint(250, 300, { dtype = "u8" }) end,
+      ["full: 'dtype' stands among"] = function() tr.full({ 2, dtype = "u8" }, 1) end,
+      ["tensor: 'dtype' stands among the items of the table"] = function() tr.tensor { 1, 2, dtype = "i64" } end,
+      ["cat: 'dim' stands among the items of the list of tensors"] = function() tr.cat { t, t, dim = 2 } end,
+      ["stack: 'dim' stands among"] = function() tr.stack { t, t, dim = 2 } end,
+      ["split: 'dim' stands among"] = function() t:split { 1, 1, dim = 1 } end,
+      ["sum: options go by name, 1 stands among them"] = function() t:sum { 1, keepdim = true } end,
+    } do
+      assert.matches(text, message(call))
+    end
+    assert.same({ 4, 3 }, tr.cat(table.pack(t, t)):shape())
+  end)
+
+  it("refuse what is given by position and by name", function()
+    local t = tr.zeros(2, 3)
+    assert.matches("softmax: dim is given twice", message(t.softmax, t, 2, { dim = 1 }))
+    assert.matches("sum: keepdim is given twice", message(t.sum, t, 1, true, { keepdim = false }))
+    assert.matches("conv2d: bias is given twice", message(tr.nn.functional.conv2d, tr.zeros(1, 3, 3, 1),
+      tr.zeros(3, 3, 1, 1), tr.zeros(1), { bias = tr.zeros(1) }))
+    assert.same({ 1, 3 }, t:sum(nil, { dim = 1, keepdim = true }):shape())
+  end)
+
+  it("name the function and the argument that is no tensor", function()
+    local t = tr.zeros(3, { requires_grad = true })
+    assert.matches("copy_from: a tensor is expected as argument 1, got a table",
+      message(function() t:copy_from { 1, 2, 3 } end))
+    assert.matches("grad: a tensor or nil is expected, got 5", message(function() t.grad = 5 end))
+    assert.matches("requires_grad must be true or false, got 'yes'", message(function() t.requires_grad = "yes" end))
+    assert.matches("linear: w must be a tensor, got 5", message(function() tr.nn.functional.linear(t, 5, t) end))
+    assert.matches("allclose: rtol is nan, atol 1e%-08: 0 or more is needed", message(tr.allclose, t, t, 0 / 0))
+    assert.matches("fill: nan does not fit i64", message(function() tr.zeros(1, { dtype = "i64" }):fill(0 / 0) end))
+    assert.matches("arange: cannot count from 1 to nan by 1", message(tr.arange, 0 / 0))
+    assert.matches("split: size 2 is 9223372036854775807, dimension 1 has size 3",
+      message(function() t:split { 1, math.maxinteger, math.maxinteger, 4 } end))
   end)
 
   it("stop an endless computation on Ctrl-C", function() -- to the process alone: a second signal would kill it

@@ -33,6 +33,10 @@ tx_status tx_batch_norm_check(const tx_call *call, int at, const tx_batch_norm_p
     return tx_fail(TX_EINVAL, "%s: running_mean and running_var come together: one of them is missing", name);
   }
   TX_TRY(check_residual(call, at + RESIDUAL, dims, shape));
+  if (!(p->eps >= 0)) return tx_fail(TX_EINVAL, "%s: eps is %g: 0 or more is needed", name, p->eps);
+  if (!(p->momentum >= 0 && p->momentum <= 1)) {
+    return tx_fail(TX_EINVAL, "%s: momentum is %g: 0 to 1 is needed", name, p->momentum);
+  }
   if (p->training && call->in[at + RUNNING_MEAN] != NULL) { /* they are written to */
     TX_TRY(tx_elements_apart(call->in[at + RUNNING_MEAN]));
     TX_TRY(tx_elements_apart(call->in[at + RUNNING_VAR]));

@@ -10,6 +10,7 @@
 #include "base/memory.h"
 #include "base/text.h"
 #include "base/threads.h"
+#include "tensor/number.h"
 
 /* -- errors ---------------------------------------------------------------------------------------------------------- */
 
@@ -138,8 +139,13 @@ tx_tensor *tx_test_tensor(lua_State *L, int arg) {
 
 tx_tensor *tx_check_tensor(lua_State *L, int arg) {
   tx_tensor *t = tx_test_tensor(L, arg);
-  if (t == NULL) tx_error(L, "a tensor is expected as argument %d, got %s", arg, tx_describe(L, arg));
-  return t;
+  if (t != NULL) return t;
+  lua_Debug call;
+  bool known = lua_getstack(L, 0, &call) && lua_getinfo(L, "n", &call) && call.name != NULL;
+  bool method = known && strcmp(call.namewhat, "method") == 0 && arg > 1; /* its object is not counted */
+  tx_error(L, "%s%sa tensor is expected as argument %d, got %s", known ? call.name : "", known ? ": " : "",
+           method ? arg - 1 : arg, tx_describe(L, arg));
+  return NULL;
 }
 
 /* -- arguments ------------------------------------------------------------------------------------------------------- */
@@ -157,12 +163,7 @@ const char *tx_describe(lua_State *L, int arg) {
     case LUA_TNIL:
       return "nil";
     case LUA_TNUMBER:
-      if (lua_isinteger(L, arg)) {
-        snprintf(text, sizeof text, "%lld", (long long)lua_tointeger(L, arg));
-      } else {
-        tx_format(text, sizeof text, "%.14g", lua_tonumber(L, arg));
-      }
-      return text;
+      return tx_number_text(tx_to_number(L, arg), text);
     case LUA_TSTRING:
       snprintf(text, sizeof text, "'%.40s'", lua_tostring(L, arg));
       return text;
@@ -181,16 +182,34 @@ int64_t tx_check_int(lua_State *L, int arg, const char *operation, const char *n
   return (int64_t)value;
 }
 
-double tx_check_number(lua_State *L, int arg, const char *operation, const char *name) {
-  if (lua_type(L, arg) != LUA_TNUMBER) {
-    tx_error(L, "%s: %s must be a number, got %s", operation, name, tx_describe(L, arg));
-  }
-  return lua_tonumber(L, arg);
+tx_number tx_to_number(lua_State *L, int arg) {
+  return lua_isinteger(L, arg) ? tx_integer(lua_tointeger(L, arg)) : tx_real(lua_tonumber(L, arg));
 }
 
 tx_number tx_check_value(lua_State *L, int arg, const char *operation, const char *name) {
-  double real = tx_check_number(L, arg, operation, name);
-  return lua_isinteger(L, arg) ? tx_integer(lua_tointeger(L, arg)) : tx_real(real);
+  if (lua_type(L, arg) != LUA_TNUMBER) {
+    tx_error(L, "%s: %s must be a number, got %s", operation, name, tx_describe(L, arg));
+  }
+  return tx_to_number(L, arg);
+}
+
+double tx_check_number(lua_State *L, int arg, const char *operation, const char *name) {
+  tx_check_value(L, arg, operation, name);
+  double value = lua_tonumber(L, arg);
+  return value == value ? value : (double)NAN; /* of one sign, as messages show it */
+}
+
+/* Refuses names among the n items of a list: they would not be read. Only table.pack's n is taken. */
+static void refuse_names(lua_State *L, int arg, const char *operation, const char *what, lua_Integer n) {
+  lua_pushnil(L);
+  while (lua_next(L, arg)) {
+    bool counts = lua_isinteger(L, -1) && lua_tointeger(L, -1) == n;
+    if (lua_type(L, -2) == LUA_TSTRING && !(counts && strcmp(lua_tostring(L, -2), "n") == 0)) {
+      tx_error(L, "%s: '%s' stands among the items of %s: options come in a table of their own", operation,
+               lua_tostring(L, -2), what);
+    }
+    lua_pop(L, 1);
+  }
 }
 
 int tx_check_list(lua_State *L, int arg, const char *operation, const char *what) {
@@ -199,6 +218,7 @@ int tx_check_list(lua_State *L, int arg, const char *operation, const char *what
   lua_Integer n = tx_check_int(L, lua_gettop(L), operation, "a list's length");
   if (n < 0 || n > INT_MAX) tx_error(L, "%s: %s has %lld items: at most %d", operation, what, (long long)n, INT_MAX);
   lua_pop(L, 1);
+  refuse_names(L, arg, operation, what, n);
   return (int)n;
 }
 
@@ -216,6 +236,16 @@ void tx_copy_list(lua_State *L, int arg, int n) {
     lua_geti(L, arg, i);
     lua_rawseti(L, -2, i);
   }
+}
+
+tx_tensor *tx_list_tensor(lua_State *L, int list, int i, const char *operation) {
+  lua_rawgeti(L, list, i);
+  tx_tensor *t = tx_test_tensor(L, -1);
+  if (t == NULL) {
+    tx_error(L, "%s: element %d of the list must be a tensor, got %s", operation, i, tx_describe(L, lua_gettop(L)));
+  }
+  lua_pop(L, 1);
+  return t;
 }
 
 int tx_check_dim(lua_State *L, int64_t dim, int dims, const char *operation) {
@@ -270,12 +300,17 @@ void tx_check_options(lua_State *L, int arg, const char *operation, const char *
   if (!lua_istable(L, arg)) tx_error(L, "%s: options are a table, got %s", operation, tx_describe(L, arg));
   lua_pushnil(L);
   while (lua_next(L, arg)) {
-    if (lua_type(L, -2) != LUA_TSTRING || !is_word(known, lua_tostring(L, -2))) {
-      const char *wrong = lua_type(L, -2) == LUA_TSTRING ? lua_tostring(L, -2) : tx_describe(L, lua_gettop(L) - 1);
-      tx_unknown_option(L, operation, wrong, known);
-    }
+    const char *name = tx_option_name(L, operation);
+    if (!is_word(known, name)) tx_unknown_option(L, operation, name, known);
     lua_pop(L, 1);
   }
+}
+
+const char *tx_option_name(lua_State *L, const char *operation) {
+  if (lua_type(L, -2) != LUA_TSTRING) {
+    tx_error(L, "%s: options go by name, %s stands among them without one", operation, tx_describe(L, lua_gettop(L)));
+  }
+  return lua_tostring(L, -2);
 }
 
 int tx_unknown_option(lua_State *L, const char *operation, const char *name, const char *known) {

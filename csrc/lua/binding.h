@@ -65,6 +65,8 @@ void tx_pace_collector(lua_State *L);
 /* A Lua number with an integral value, else raises "<operation>: <name> must be an integer, got <what>". */
 int64_t tx_check_int(lua_State *L, int arg, const char *operation, const char *name);
 double tx_check_number(lua_State *L, int arg, const char *operation, const char *name);
+/* The Lua number at `arg`, integer or double as it is. */
+tx_number tx_to_number(lua_State *L, int arg);
 /* The same as it is, integer or double: what goes into elements (tensor/number.h). */
 tx_number tx_check_value(lua_State *L, int arg, const char *operation, const char *name);
 /* The length of the list at `arg`, 0..INT_MAX; raises "<operation>: <what> must be a list, got <what>". */
@@ -73,6 +75,8 @@ int tx_check_list(lua_State *L, int arg, const char *operation, const char *what
 void *tx_new_array(lua_State *L, int64_t n, size_t size);
 /* Pushes a table of our own with the items 1..n of the list at `arg`, read once: they stay what they are. */
 void tx_copy_list(lua_State *L, int arg, int n);
+/* Tensor number i (from 1) of such a copy, which keeps it. */
+tx_tensor *tx_list_tensor(lua_State *L, int list, int i, const char *operation);
 /* 1-based or negative dimension of a tensor with `dims` dimensions to 0-based; raises when out of range. */
 int tx_check_dim(lua_State *L, int64_t dim, int dims, const char *operation);
 /* A shape from position `arg` on: a list {2,3} or the numbers 2, 3; *next is the first argument after it. */
@@ -80,6 +84,8 @@ int tx_check_shape(lua_State *L, int arg, const char *operation, int64_t shape[T
 /* The options table at `arg` (or none, nil) has no other names than those in `known`, "dtype requires_grad", and it is the
  * last argument. */
 void tx_check_options(lua_State *L, int arg, const char *operation, const char *known);
+/* The key below the top of the stack, as lua_next leaves it in a table of options. */
+const char *tx_option_name(lua_State *L, const char *operation);
 /* Raises "<operation>: unknown option '<name>'; there are <known>". */
 int tx_unknown_option(lua_State *L, const char *operation, const char *name, const char *known);
 /* Field `name` of the options table at `arg` (none, nil: preset). */

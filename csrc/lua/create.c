@@ -25,8 +25,7 @@ static void put_number(lua_State *L, int at, tx_dtype dtype, void *data, int64_t
   if (lua_type(L, at) != LUA_TNUMBER) {
     tx_error(L, "tensor: element %lld must be a number, got %s", (long long)i + 1, tx_describe(L, at));
   }
-  tx_number n = lua_isinteger(L, at) ? tx_integer(lua_tointeger(L, at)) : tx_real(lua_tonumber(L, at));
-  tx_status status = tx_store(dtype, (char *)data + (size_t)i * tx_dtype_size(dtype), n);
+  tx_status status = tx_store(dtype, (char *)data + (size_t)i * tx_dtype_size(dtype), tx_to_number(L, at));
   if (status != TX_OK) tx_raise(L, tx_fail_by(status, "tensor"));
 }
 

@@ -255,7 +255,7 @@ typedef struct inputs {
 
 /* A Lua number as a weak 0-dimensional tensor; pushes its handle. */
 static void push_number_tensor(lua_State *L, int arg) {
-  tx_number n = lua_isinteger(L, arg) ? tx_integer(lua_tointeger(L, arg)) : tx_real(lua_tonumber(L, arg));
+  tx_number n = tx_to_number(L, arg);
   tx_tensor **handle = tx_new_handle(L);
   tx_status status = tx_scalar(n.integral ? TX_I64 : TX_F64, n, true, handle);
   if (status != TX_OK) tx_raise(L, status);
@@ -265,28 +265,20 @@ static void push_number_tensor(lua_State *L, int arg) {
 static int read_input(lua_State *L, const tx_op *op, int arg, const char *name) {
   if (tx_test_tensor(L, arg) != NULL) return arg;
   if (!(op->where & TX_INPUT_NUMBERS) || lua_type(L, arg) != LUA_TNUMBER) {
-    tx_error(L, "%s: %s must be a tensor, got %s", op->name, name, tx_describe(L, arg));
+    const char *wanted = op->where & TX_INPUT_NUMBERS ? "a tensor or a number" : "a tensor";
+    tx_error(L, "%s: %s must be %s, got %s", op->name, name, wanted, tx_describe(L, arg));
   }
   push_number_tensor(L, arg);
   return lua_gettop(L);
 }
 
-static tx_tensor *list_item(lua_State *L, const tx_op *op, int list, int i) {
-  lua_rawgeti(L, list, i);
-  tx_tensor *t = tx_test_tensor(L, -1);
-  if (t == NULL)
-    tx_error(L, "%s: element %d of the list must be a tensor, got %s", op->name, i, tx_describe(L, lua_gettop(L)));
-  lua_pop(L, 1);
-  return t;
-}
-
 static void read_list(lua_State *L, const tx_op *op, inputs *in) {
   if (!lua_istable(L, 1)) tx_error(L, "%s: a list of tensors is expected, got %s", op->name, tx_describe(L, 1));
-  in->count = tx_check_list(L, 1, op->name, "the argument");
+  in->count = tx_check_list(L, 1, op->name, "the list of tensors");
   if (in->count < 1) tx_error(L, "%s: the list of tensors is empty", op->name);
   tx_copy_list(L, 1, in->count);
   in->at[0] = lua_gettop(L);
-  in->dims = list_item(L, op, in->at[0], 1)->dims;
+  in->dims = tx_list_tensor(L, in->at[0], 1, op->name)->dims;
   if (in->count > TX_MAX_INPUTS) in->tensor = tx_new_array(L, in->count, sizeof in->tensor[0]);
 }
 
@@ -294,11 +286,18 @@ static void read_list(lua_State *L, const tx_op *op, inputs *in) {
 static void take_inputs(lua_State *L, const tx_op *op, inputs *in) {
   for (int i = 0; i < in->count; i++) {
     if (op->where & TX_INPUT_LIST) {
-      in->tensor[i] = list_item(L, op, in->at[0], i + 1);
+      in->tensor[i] = tx_list_tensor(L, in->at[0], i + 1, op->name);
     } else {
       in->tensor[i] = in->at[i] != 0 ? tx_check_tensor(L, in->at[i]) : NULL;
     }
   }
+}
+
+/* What was given by position may not stand among the options, too. */
+static void refuse_twice(lua_State *L, const tx_op *op, int options, const char *name) {
+  if (options == 0) return;
+  if (lua_getfield(L, options, name) != LUA_TNIL) tx_error(L, "%s: %s is given twice", op->name, name);
+  lua_pop(L, 1);
 }
 
 /* Where numbers stand at `arg`, moves the next argument that is none to that place. */
@@ -330,7 +329,9 @@ static int read_inputs(lua_State *L, const tx_op *op, int last, int options, inp
       }
       continue;
     }
-    if (given && i > 0 && !(op->where & TX_INPUT_NUMBERS)) bring_tensor(L, arg, options != 0 ? last - 1 : last);
+    if (optional) refuse_twice(L, op, options, name);
+    bool movable = i > 0 && op->params != NULL && !(op->where & TX_INPUT_NUMBERS);
+    if (given && movable) bring_tensor(L, arg, options != 0 ? last - 1 : last);
     in->at[i] = read_input(L, op, given ? arg : lua_gettop(L) + 1, name);
     if (i == 0) in->dims = tx_check_tensor(L, in->at[0])->dims;
     arg++;
@@ -389,7 +390,7 @@ static void check_option_names(lua_State *L, const tx_op *op, int options) {
   char room[32];
   lua_pushnil(L);
   while (lua_next(L, options)) {
-    const char *name = lua_type(L, -2) == LUA_TSTRING ? lua_tostring(L, -2) : "(a number)", *known;
+    const char *name = tx_option_name(L, op->name), *known;
     int i = 0;
     while ((known = option_name(op, i, room)) != NULL && strcmp(known, name) != 0) i++;
     if (known == NULL) refuse_option(L, op, name);
@@ -404,6 +405,7 @@ static void read_params(lua_State *L, const tx_op *op, int arg, int last, int op
     if (arg <= last && arg != options) {
       given = !lua_isnil(L, arg);
       arg = given ? read_param(L, op, p, arg, dims, params) : arg + 1;
+      if (given) refuse_twice(L, op, options, p->name);
     }
     if (!given && options != 0) {
       if (lua_getfield(L, options, p->name) != LUA_TNIL) {

@@ -21,14 +21,6 @@ static int take_list(lua_State *L, int list, const char *operation) {
   return n;
 }
 
-/* Tensor number i (from 0) of a list of our own (borrowed: the list keeps it). */
-static tx_tensor *list_tensor(lua_State *L, int list, int i) {
-  lua_rawgeti(L, list, i + 1);
-  tx_tensor *t = tx_check_tensor(L, -1);
-  lua_pop(L, 1);
-  return t;
-}
-
 /* The state's list at `list` has as many tensors as there are parameters. */
 static void check_length(lua_State *L, int list, const char *operation, int count) {
   int n = take_list(L, list, operation);
@@ -49,8 +41,8 @@ static int l_sgd_step(lua_State *L) {
   if (options.momentum != 0) check_length(L, 2, operation, count);
   tx_sgd_row *rows = tx_new_array(L, count, sizeof *rows);
   for (int i = 0; i < count; i++) {
-    tx_tensor *parameter = list_tensor(L, 1, i);
-    tx_tensor *velocity = options.momentum != 0 ? list_tensor(L, 2, i) : NULL;
+    tx_tensor *parameter = tx_list_tensor(L, 1, i + 1, operation);
+    tx_tensor *velocity = options.momentum != 0 ? tx_list_tensor(L, 2, i + 1, operation) : NULL;
     rows[i] = (tx_sgd_row){parameter, parameter->grad, velocity};
   }
   tx_status status = tx_sgd_step(count, rows, &options);
@@ -73,17 +65,19 @@ static int l_adam_step(lua_State *L) {
   check_length(L, 3, operation, count);
   tx_adam_row *rows = tx_new_array(L, count, sizeof *rows);
   for (int i = 0; i < count; i++) {
-    tx_tensor *parameter = list_tensor(L, 1, i);
-    rows[i] = (tx_adam_row){parameter, parameter->grad, list_tensor(L, 2, i), list_tensor(L, 3, i)};
+    tx_tensor *parameter = tx_list_tensor(L, 1, i + 1, operation);
+    rows[i] = (tx_adam_row){parameter, parameter->grad, tx_list_tensor(L, 2, i + 1, operation),
+                            tx_list_tensor(L, 3, i + 1, operation)};
   }
   tx_status status = tx_adam_step(count, rows, &options);
   return status == TX_OK ? 0 : tx_raise(L, status);
 }
 
 static int l_gradient_norm(lua_State *L) {
-  int count = take_list(L, 1, "gradient_norm");
+  const char *operation = "gradient_norm";
+  int count = take_list(L, 1, operation);
   tx_tensor **gradients = tx_new_array(L, count, sizeof *gradients);
-  for (int i = 0; i < count; i++) gradients[i] = list_tensor(L, 1, i)->grad;
+  for (int i = 0; i < count; i++) gradients[i] = tx_list_tensor(L, 1, i + 1, operation)->grad;
   double norm;
   tx_status status = tx_total_norm(count, gradients, &norm);
   if (status != TX_OK) return tx_raise(L, status);
@@ -101,10 +95,11 @@ static tx_status scale(tx_tensor *t, double factor) {
 }
 
 static int l_scale_gradients(lua_State *L) {
-  int count = take_list(L, 1, "scale_gradients");
-  double factor = tx_check_number(L, 2, "scale_gradients", "factor");
+  const char *operation = "scale_gradients";
+  int count = take_list(L, 1, operation);
+  double factor = tx_check_number(L, 2, operation, "factor");
   for (int i = 0; i < count; i++) {
-    tx_tensor *gradient = list_tensor(L, 1, i)->grad;
+    tx_tensor *gradient = tx_list_tensor(L, 1, i + 1, operation)->grad;
     tx_status status = gradient != NULL ? scale(gradient, factor) : TX_OK;
     if (status != TX_OK) return tx_raise(L, status);
   }

@@ -140,6 +140,7 @@ static int l_allclose(lua_State *L) {
   tx_tensor *a = tx_check_tensor(L, 1), *b = tx_check_tensor(L, 2);
   double rtol = opt_number(L, 3, "allclose", "rtol", 1e-5);
   double atol = opt_number(L, 4, "allclose", "atol", rtol == 0 ? 0 : 1e-8);
+  if (!(rtol >= 0 && atol >= 0)) return tx_error(L, "allclose: rtol is %g, atol %g: 0 or more is needed", rtol, atol);
   bool close;
   tx_status status = tx_allclose(a, b, rtol, atol, false, &close);
   if (status != TX_OK) return tx_raise(L, status);
@@ -321,7 +322,8 @@ static void set_row(lua_State *L) {
 }
 
 static void set_grad(lua_State *L, tx_tensor *t) {
-  tx_tensor *grad = lua_isnil(L, 3) ? NULL : tx_check_tensor(L, 3);
+  tx_tensor *grad = lua_isnil(L, 3) ? NULL : tx_test_tensor(L, 3);
+  if (grad == NULL && !lua_isnil(L, 3)) tx_error(L, "grad: a tensor or nil is expected, got %s", tx_describe(L, 3));
   tx_status status = grad != NULL ? tx_elements_apart(grad) : TX_OK; /* backward adds to it */
   if (status != TX_OK) tx_raise(L, tx_fail_by(status, "grad"));
   if (grad != NULL && (!tx_same_shape(t, grad) || t->dtype != grad->dtype)) {
@@ -340,6 +342,7 @@ static int l_newindex(lua_State *L) {
   if (lua_type(L, 2) == LUA_TNUMBER) {
     set_row(L);
   } else if (strcmp(name, "requires_grad") == 0) {
+    if (!lua_isboolean(L, 3)) return tx_error(L, "requires_grad must be true or false, got %s", tx_describe(L, 3));
     tx_set_requires_grad(L, t, lua_toboolean(L, 3));
   } else if (strcmp(name, "grad") == 0) {
     set_grad(L, t);

@@ -26,7 +26,9 @@ static int64_t real_steps(double first, double last, double step) {
 
 tx_status tx_arange(tx_dtype dtype, tx_number first, tx_number last, tx_number step, tx_tensor **out) {
   if (step.real == 0 || !isfinite(first.real) || !isfinite(last.real) || !isfinite(step.real)) {
-    return tx_fail(TX_EINVAL, "arange: cannot count from %g to %g by %g", first.real, last.real, step.real);
+    char from[TX_NUMBER_TEXT], to[TX_NUMBER_TEXT], by[TX_NUMBER_TEXT];
+    return tx_fail(TX_EINVAL, "arange: cannot count from %s to %s by %s", tx_number_text(first, from),
+                   tx_number_text(last, to), tx_number_text(step, by));
   }
   bool integral = first.integral && last.integral && step.integral;
   int64_t count = 1 + (integral ? integer_steps(first.integer, last.integer, step.integer)

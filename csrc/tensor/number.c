@@ -24,6 +24,8 @@ static const char *const ranges[TX_DTYPE_COUNT] = {
 const char *tx_number_text(tx_number n, char buffer[TX_NUMBER_TEXT]) {
   if (n.integral) {
     snprintf(buffer, TX_NUMBER_TEXT, "%lld", (long long)n.integer);
+  } else if (isnan(n.real)) {
+    snprintf(buffer, TX_NUMBER_TEXT, "nan"); /* whatever its sign, which is chance */
   } else {
     tx_format(buffer, TX_NUMBER_TEXT, "%.14g", n.real);
   }

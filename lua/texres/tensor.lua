@@ -2,6 +2,7 @@
 -- @module texres.tensor
 
 local core = require "texres.core"
+local option = require "texres.options"
 local raise = require "texres.raise"
 
 local tensor = {}
@@ -11,7 +12,7 @@ local function check_dim(operation, t, dim)
   local dims = t:dim()
   local d = dim or 1
   if math.type(d) ~= "integer" or d == 0 or d > dims or d < -dims then
-    raise("%s: dimension %s: the tensor has dimensions 1..%d", operation, tostring(d), dims)
+    raise("%s: dimension %s: the tensor has dimensions 1..%d", operation, option.shown(d), dims)
   end
   return d < 0 and d + dims + 1 or d
 end
@@ -26,8 +27,13 @@ end
 local function sizes_of(given, total, dim)
   local sizes, sum = {}, 0
   if type(given) == "table" then
+    for name in pairs(given) do
+      if math.type(name) ~= "integer" then raise("split: '%s' stands among the sizes", tostring(name)) end
+    end
     for i, size in ipairs(given) do
-      if math.type(size) ~= "integer" or size < 0 then raise("split: size %d is %s", i, tostring(size)) end
+      if math.type(size) ~= "integer" or size < 0 or size > total then
+        raise("split: size %d is %s, dimension %d has size %d", i, tostring(size), dim, total)
+      end
       sizes[i], sum = size, sum + size
     end
     if sum ~= total then

@@ -125,8 +125,13 @@ function Set:shuffle(seed)
   return self:subset(core.shuffled(#self, seed or 0, 0))
 end
 
+local function check_function(method, value)
+  if type(value) ~= "function" then raise("%s: a function is expected, got %s", method, type(value)) end
+end
+
 --- The samples for which `wanted(label, row, i)` is true; row is the sample's metadata.
 function Set:filter(wanted)
+  check_function("filter", wanted)
   local positions = {}
   for i = 1, #self do
     if wanted(self.label[i], self:row(i), i) then positions[#positions + 1] = i end
@@ -155,6 +160,7 @@ end
 -- type; it may return another label after it, and, of a set with masks, another mask {H,W} or {H,W,C}: it must where
 -- the size changes. The new images are computed now and held in memory.
 function Set:map(change)
+  check_function("map", change)
   local n, labels, images, masks = #self, {}
   for i = 1, n do
     local image, label, row = self:get(i)
@@ -189,6 +195,7 @@ function Set:with_labels(labels, names) return derive(self, { labels = labels, c
 function Set:concat(...)
   local sets, sources, masks, skipped, columns = { self, ... }, {}, {}, {}, {}
   for s, set in ipairs(sets) do
+    if getmetatable(set) ~= Set then raise("concat: set %d is a %s, wanted a set", s, type(set)) end
     local message
     sets[s], message = classes.arrange(set, self.classes)
     if not sets[s] then raise("concat: set %d: %s", s, message) end

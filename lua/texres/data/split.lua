@@ -30,6 +30,9 @@ local function read_shares(options, total)
   local shares, sum, counts = {}, 0, #options > 0
   for i, value in ipairs(options) do
     shares[i] = option.check("split", ("part %d"):format(i), value, SHARE)
+    if math.type(value) == "integer" and value > math.max(total, 1) then
+      raise("split: part %d wants %d samples, the set has %d", i, value, total)
+    end
     sum = sum + value
     counts = counts and math.type(value) == "integer"
   end

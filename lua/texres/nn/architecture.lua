@@ -145,8 +145,9 @@ function Module.from_config(data)
   end
   local constructor = registry[data.module]
   if not constructor then raise("from_config: no module is registered as %s; see nn.register", data.module) end
-  local arguments, n = {}, 0
-  for k, v in pairs(data.arguments or {}) do
+  local arguments, n, given = {}, 0, data.arguments or {}
+  if type(given) ~= "table" then raise("from_config: the arguments of %s are no table", data.module) end
+  for k, v in pairs(given) do
     local i = math.tointeger(tonumber(k))
     if not i or i < 1 or i > 64 then raise("from_config: bad argument of %s", data.module) end
     arguments[i] = from_data(v)

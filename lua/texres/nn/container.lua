@@ -20,7 +20,10 @@ local keeps_nothing = module.keeps_nothing
 --- A module around a plain function without parameters.
 local Lambda = module.register("Lambda", Module "Lambda")
 
-function Lambda:init(fn) rawset(self, "_fn", fn) end
+function Lambda:init(fn)
+  if type(fn) ~= "function" then raise("Lambda: expected a function, got %s", type(fn)) end
+  rawset(self, "_fn", fn)
+end
 
 function Lambda:forward(...) return self._fn(...) end
 
@@ -73,12 +76,28 @@ function Container:append(value, name)
   if module.member_beside(self, key) ~= nil then
     raise("%s: the name %s is taken", getmetatable(self).__name, tostring(key))
   end
-  self[key] = as_module(value, ("%s: item %d"):format(getmetatable(self).__name, #self._items + 1))
+  local item = as_module(value, ("%s: item %d"):format(getmetatable(self).__name, #self._items + 1))
   table.insert(self._items, key)
+  self[key] = item
   return self
 end
 
 function Container:__len() return #self._items end
+
+local function has_item(self, key)
+  for _, own in ipairs(self._items) do
+    if own == key then return true end
+  end
+  return false
+end
+
+-- What is called is `_items`: a module at a position of its own would never be.
+function Container:__newindex(key, value)
+  if math.type(key) == "integer" and value ~= nil and not has_item(self, key) then
+    raise("%s: there is no item %d to replace; append(module) adds one", getmetatable(self).__name, key)
+  end
+  Module.__newindex(self, key, value)
+end
 
 --- `for i, item in net:items() do`: the items in order.
 function Container:items()
@@ -108,6 +127,8 @@ local function item_at(self, key)
   local item = self[key]
   if item == nil then
     raise("%s: item %s was taken away; put nn.Identity() in its place", getmetatable(self).__name, tostring(key))
+  elseif type(item) ~= "table" then
+    raise("%s: item %s is a %s, wanted a module", getmetatable(self).__name, tostring(key), type(item))
   end
   return item
 end

@@ -269,8 +269,8 @@ end
 
 --- A new class: class(...) makes an object and hands the arguments to its `init`.
 local function new_class(name, base)
-  local class = { __name = name, _module = true, __call = call, __newindex = enrol_new, __tostring = base.__tostring,
-    __len = base.__len }
+  local class = { __name = name, _module = true, __call = call, __newindex = base.__newindex,
+    __tostring = base.__tostring, __len = base.__len }
   class.__index = class
   return setmetatable(class, { __index = base, __call = construct, __name = "class " .. name })
 end
@@ -310,6 +310,12 @@ setmetatable(Module, { __call = make, __name = "class Module", __index = strict.
 
 --- Called by the constructor with its arguments; the default does nothing.
 function Module:init() end -- luacheck: no unused args
+
+--- What calling the module does: every class has one of its own.
+function Module:forward()
+  local name = getmetatable(self).__name
+  raise("%s has no forward: write function %s:forward(x) ... end", name, name)
+end
 
 --- Marks a tensor as a parameter: sets requires_grad and returns it.
 local function parameter(t)
@@ -446,6 +452,7 @@ end
 
 --- Training mode on (default) or off, for batch norm and dropout. Returns self.
 function Module:train(on)
+  if on ~= nil and type(on) ~= "boolean" then raise("train: expected true or false, got %s", type(on)) end
   for _, m in ipairs(self:modules()) do rawset(m, "training", on ~= false) end
   return self
 end
