@@ -15,8 +15,8 @@ LIBDIR     ?= $(PREFIX)/lib/lua/5.4
 TX_WARN   := -Wall -Wextra -Wpedantic -Wshadow -Wconversion $(if $(CI),-Werror)
 TX_CFLAGS := -std=c11 -O3 -fPIC -fvisibility=hidden -fopenmp-simd -fno-math-errno -fno-trapping-math -Icsrc $(if $(LUA_INCDIR),-I$(LUA_INCDIR)) \
              $(shell pkg-config --cflags openblas 2>/dev/null) $(TX_WARN)
-# nodelete: our threads outlive a dlclose. initfirst: before OpenBLAS, see csrc/tensor/gemm.c.
-TX_LDFLAGS := -shared -Wl,-z,nodelete -Wl,-z,initfirst -Wl,--no-undefined-version
+# nodelete: our threads outlive a dlclose.
+TX_LDFLAGS := -shared -Wl,-z,nodelete -Wl,--no-undefined-version
 TX_LIBS   := $(or $(shell pkg-config --libs openblas 2>/dev/null),-lopenblas) -lz -lm -lpthread
 
 # HDF5 is optional: with it, train64.h5 and its like can be read.

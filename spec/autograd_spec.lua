@@ -481,3 +481,120 @@ describe("gradcheck", function()
       "gradcheck: the function returned no float tensor")
   end)
 end)
+
+describe("ownership", function()
+  local function settled()
+    for _ = 1, 4 do collectgarbage() end
+    return tr.live_bytes()
+  end
+
+  it("refuses a backward that would come by the node whose backward calls it", function()
+    for _, again in ipairs { "y", "z" } do
+      local tensors = {}
+      local f = tr.Function {
+        forward = function(_, x) return x * 2 end,
+        backward = function(_, dy)
+          tensors[again]:backward(tr.ones(3))
+          return dy * 2
+        end,
+      }
+      local x = tr.nn.Parameter(tr.ones(3))
+      tensors.y = f(x)
+      tensors.z = tensors.y * 3
+      assert.error_matches(function() tensors.z:backward(tr.ones(3)) end, "already used by a backward")
+      assert.is_true(tr.grad_enabled())
+    end
+  end)
+
+  it("lets a backward in Lua use a graph of its own", function()
+    local f = tr.Function {
+      forward = function(ctx, x) ctx:save(x) return x * x end,
+      backward = function(ctx, dy)
+        local x = ctx:saved():detach():clone()
+        x.requires_grad = true
+        tr.enable_grad(function() (x * x):backward(dy) end)
+        return x.grad
+      end,
+    }
+    local x = tr.nn.Parameter(tr.tensor { 1, 2, 3 })
+    f(x):sum():backward()
+    assert.same({ 2, 4, 6 }, x.grad:totable())
+  end)
+
+  it("holds no tensor by itself: gradients of gradients, results in a context", function()
+    local before = settled()
+    do
+      local t = tr.ones(1000)
+      t.grad = t
+      t.grad.grad = t
+      local a, b = tr.ones(1000), tr.ones(1000)
+      a.grad, b.grad = b, a
+      local f = tr.Function {
+        forward = function(ctx, x)
+          local y = x * 2
+          ctx:save(y)
+          ctx.y = y
+          return y
+        end,
+        backward = function(ctx, dy) return dy * ctx.y end,
+      }
+      f(tr.nn.Parameter(tr.ones(1000)))
+    end
+    assert.equal(before, settled())
+  end)
+
+  it("frees long chains of gradients and of operations", function()
+    local before = settled()
+    do
+      local first = tr.ones(1)
+      local t = first
+      for _ = 1, 200000 do
+        t.grad = tr.ones(1)
+        t = t.grad
+      end
+      local x = tr.nn.Parameter(tr.ones(1))
+      local y = x
+      for _ = 1, 100000 do y = y + 1 end
+    end
+    assert.equal(before, settled())
+  end)
+
+  it("is over when __gc was called by hand", function()
+    local set = tr.data.tensors { images = tr.rand(8, 4, 4), labels = { 1, 1, 1, 1, 1, 1, 1, 1 } }
+    local _, _, _, pass = set:loader({ batch = 2, workers = 1 }):batches(1)
+    local core = require "texres.core"
+    for name, object in pairs {
+      tensor = tr.ones(2), source = set.source, loader = set:loader({ batch = 2 }).handle, pass = pass,
+      augment = core.augment { "flip" },
+    } do
+      local meta = getmetatable(object)
+      for _ = 1, 2 do
+        if meta.__gc then meta.__gc(object) end
+      end
+      for _, fn in pairs(meta) do
+        if type(fn) == "function" then pcall(fn, object, 1, 1, 1) end
+      end
+      for _, fn in pairs(type(meta.__index) == "table" and meta.__index or {}) do
+        if type(fn) == "function" then pcall(fn, object, 1, 1, 1) end
+      end
+      for _, fn in pairs(meta) do
+        if type(fn) == "function" then
+          for _, wrong in ipairs { 1, "x", {}, io.stdout, tr.ones(1), set.source } do pcall(fn, wrong, 1) end
+        end
+      end
+      assert.is_string(name)
+    end
+    assert.is_false((pcall(function() return #set.source end)))
+  end)
+
+  it("checks the lists of an optimizer's step", function()
+    local t = tr.nn.Parameter(tr.ones(2))
+    t.grad = tr.ones(2)
+    local core = require "texres.core"
+    for _, arguments in ipairs {
+      { { t }, 5, 5, {} }, { { t }, {}, {}, {} }, { { t }, { t }, { 1 }, { lr = 1 } }, { 3 }, {},
+    } do
+      assert.is_false((pcall(core.optimizer.adam_step, table.unpack(arguments, 1, 4))))
+    end
+  end)
+end)

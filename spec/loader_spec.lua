@@ -345,7 +345,7 @@ describe("loader", function()
         assert(seen == 40 and failures > 0, ("%d batches, %d failures"):format(seen, failures))
       end
     ]])
-    local ok, output = support.run { "sh", "-c", "ulimit -v 900000 && exec " .. support.lua .. " " .. file }
+    local ok, output = support.run { "sh", "-c", "ulimit -v 1040000 && exec " .. support.lua .. " " .. file }
     assert.is_true(ok, output)
   end)
 

@@ -316,14 +316,6 @@ describe("messages", function()
     assert.is_false(ok)
     assert.matches("interrupted!", out)
   end)
-
-  it("leave calls of booleans an error, but for a tensor in parentheses on the line after an assert", function()
-    local x = tr.ones(2)
-    local yes = true
-    assert.equal(x, yes(x))
-    assert.matches("attempt to call a boolean", message(function() return yes(3) end))
-    assert.matches("attempt to call a boolean", message(function() return (not yes)(x) end))
-  end)
 end)
 
 describe("the system", function()

@@ -272,7 +272,8 @@ static tx_status run_backward(tx_node *node, tx_tensor **din) {
   return node->op->backward(&call);
 }
 
-/* Runs one node's backward, hands its gradients on and frees it. */
+/* Runs one node's backward, hands its gradients on and frees it. From its beginning on the node counts as freed: a backward
+ * in Lua may call backward again, which must not come by here. */
 static tx_status visit(heap *h, tx_node *node) {
   TX_TRY(check_saved(node));
   tx_tensor *few[TX_MAX_INPUTS] = {NULL}, **din = few;
@@ -281,6 +282,7 @@ static tx_status visit(heap *h, tx_node *node) {
     din = tx_alloc_zero((size_t)n_in * sizeof din[0]);
     if (din == NULL) return TX_ENOMEM;
   }
+  node->freed = true;
   tx_status status = run_backward(node, din);
   for (int i = 0; i < n_in; i++) {
     if (din[i] == NULL) continue;
@@ -293,7 +295,6 @@ static tx_status visit(heap *h, tx_node *node) {
   }
   if (din != few) tx_dealloc(din);
   clear(node);
-  node->freed = true;
   return status;
 }
 

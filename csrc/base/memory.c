@@ -41,6 +41,12 @@ static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static block *kept; /* in the order of addresses */
 static size_t live, peak, mapped, cached;
 
+/* A forked process finds the cache whole and not locked. */
+static void before_fork(void) { pthread_mutex_lock(&lock); }
+static void after_fork(void) { pthread_mutex_unlock(&lock); }
+static void begin_child(void) { pthread_mutex_init(&lock, NULL); }
+__attribute__((constructor)) static void watch_forks(void) { pthread_atfork(before_fork, after_fork, begin_child); }
+
 static size_t round_to_pages(size_t bytes) {
   const size_t page = (size_t)sysconf(_SC_PAGESIZE);
   return (bytes + page - 1) / page * page;

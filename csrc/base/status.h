@@ -14,8 +14,7 @@ typedef enum tx_status {
   TX_OK = 0,
   TX_EINVAL, /* the caller's mistake: raised as a Lua error */
   TX_ENOMEM, /* memory ran out, or a size overflows: raised */
-  TX_EWORLD, /* a file, a device, a missing optional library: `nil, message` */
-  TX_EINTR   /* the user pressed Ctrl-C: raised as "interrupted" */
+  TX_EWORLD  /* a file, a device, a missing optional library: `nil, message` */
 } tx_status;
 
 #define TX_MESSAGE_SIZE 1024

@@ -33,9 +33,9 @@ enum {
   SPINS_BEFORE_YIELD = 2000   /* of a caller that waits for the last blocks */
 };
 
-static atomic_bool interrupted;
-static tx_poll_fn *poll_fn;
-static void *poll_context;
+static _Thread_local bool interrupted;
+static _Thread_local tx_poll_fn *poll_fn;
+static _Thread_local void *poll_context;
 static atomic_int thread_count; /* 0: not chosen yet */
 
 /* -- the CPU --------------------------------------------------------------------------------------------------------- */
@@ -88,6 +88,7 @@ static struct {
   atomic_uint blocks;
   atomic_uint done;
   atomic_int threads; /* how many may take part, the caller included */
+  atomic_bool stop;   /* the blocks that are left are skipped */
   tx_block_fn *fn;
   void *context;
   bool backward;
@@ -103,8 +104,8 @@ static pthread_mutex_t sleep_lock = PTHREAD_MUTEX_INITIALIZER;
 static pthread_cond_t wake = PTHREAD_COND_INITIALIZER;
 static atomic_int sleepers;
 static int workers;               /* started; guarded by caller_lock */
-static pid_t owner;               /* the process that started them: they don't follow a fork */
 static _Thread_local bool inside; /* this thread is running a block */
+static _Thread_local bool works;  /* this thread is a worker */
 
 /* First block of a share; of the share after the last: the number of blocks. */
 static uint32_t share_block(int share, int threads) {
@@ -123,17 +124,20 @@ static bool take_from(int share, int threads, uint32_t number, uint32_t *block) 
   return false;
 }
 
-static void run_block(tx_block_fn *fn, void *context, int64_t block, int worker) {
-  if (!atomic_load_explicit(&interrupted, memory_order_relaxed)) fn(context, block, worker);
-}
-
 /* Asks the binding, on the calling thread only, at most once a millisecond. */
 static void poll(void) {
   static _Thread_local double last;
+  if (poll_fn == NULL || interrupted) return;
   double now = tx_clock();
   if (now - last < 1e-3) return;
   last = now;
-  if (poll_fn(poll_context)) atomic_store(&interrupted, true);
+  interrupted = poll_fn(poll_context);
+}
+
+/* The same in a job of several threads, for all of them. */
+static void poll_job(void) {
+  poll();
+  if (interrupted) atomic_store_explicit(&job.stop, true, memory_order_relaxed);
 }
 
 /* Does blocks of job `number` until none is left. While one is taken the job cannot end: its fields are stable. */
@@ -143,9 +147,9 @@ static void run_shares(uint32_t number, int threads, int worker) {
     const int share = (worker + i) % threads;
     while (take_from(share, threads, number, &block)) {
       if (job.backward) block = share_block(share, threads) + share_block(share + 1, threads) - 1 - block;
-      run_block(job.fn, job.context, block, worker);
+      if (!atomic_load_explicit(&job.stop, memory_order_relaxed)) job.fn(job.context, block, worker);
       atomic_fetch_add(&job.done, 1);
-      if (worker == 0 && poll_fn != NULL) poll();
+      if (worker == 0) poll_job();
     }
   }
 }
@@ -166,7 +170,7 @@ static void wait_for_job(uint32_t number) {
 static void *work(void *argument) {
   const int worker = (int)(intptr_t)argument;
   uint32_t number = 0;
-  inside = true;
+  inside = works = true;
   flush_denormals();
   for (;;) {
     wait_for_job(number);
@@ -179,11 +183,6 @@ static void *work(void *argument) {
 
 /* Has `wanted` workers running, or as many as the system allows. Signals stay the host's business. */
 static void start_workers(int wanted) {
-  if (owner != getpid()) {
-    owner = getpid();
-    workers = 0;
-    atomic_store(&sleepers, 0);
-  }
   sigset_t all, before;
   sigfillset(&all);
   pthread_sigmask(SIG_SETMASK, &all, &before);
@@ -196,10 +195,31 @@ static void start_workers(int wanted) {
   pthread_sigmask(SIG_SETMASK, &before, NULL);
 }
 
-static void run_serial(int64_t blocks, tx_block_fn *fn, void *context, bool backward, bool may_poll) {
-  for (int64_t b = 0; b < blocks; b++) {
-    run_block(fn, context, backward ? blocks - 1 - b : b, 0);
-    if (may_poll && poll_fn != NULL) poll();
+/* A forked process has none of the threads, and finds nothing locked. */
+static void before_fork(void) {
+  pthread_mutex_lock(&caller_lock);
+  pthread_mutex_lock(&sleep_lock);
+}
+
+static void after_fork(void) {
+  pthread_mutex_unlock(&sleep_lock);
+  pthread_mutex_unlock(&caller_lock);
+}
+
+static void begin_child(void) {
+  pthread_mutex_init(&caller_lock, NULL);
+  pthread_mutex_init(&sleep_lock, NULL);
+  pthread_cond_init(&wake, NULL);
+  atomic_store(&sleepers, 0);
+  workers = 0;
+}
+
+__attribute__((constructor)) static void watch_forks(void) { pthread_atfork(before_fork, after_fork, begin_child); }
+
+static void run_serial(int64_t blocks, tx_block_fn *fn, void *context, bool backward) {
+  for (int64_t b = 0; b < blocks && !interrupted; b++) {
+    fn(context, backward ? blocks - 1 - b : b, 0);
+    if (!works) poll();
   }
 }
 
@@ -209,6 +229,7 @@ static void run_shared(uint32_t blocks, int threads, tx_block_fn *fn, void *cont
   job.fn = fn;
   job.context = context;
   job.backward = backward;
+  atomic_store(&job.stop, false);
   atomic_store(&job.blocks, blocks);
   atomic_store(&job.done, 0);
   atomic_store(&job.threads, threads);
@@ -227,15 +248,16 @@ static void run_shared(uint32_t blocks, int threads, tx_block_fn *fn, void *cont
       pause_cpu();
     } else {
       sched_yield();
+      poll_job();
     }
   }
   for (int i = 0; i < threads; i++) atomic_store(&shares[i].ticket, (uint64_t)number << 32 | CLOSED);
 }
 
 static void run(int64_t blocks, tx_block_fn *fn, void *context, bool backward) {
-  if (blocks <= 0) return;
+  if (blocks <= 0 || interrupted) return;
   if (inside) {
-    run_serial(blocks, fn, context, backward, false);
+    run_serial(blocks, fn, context, backward);
     return;
   }
   int threads = tx_num_threads();
@@ -247,7 +269,7 @@ static void run(int64_t blocks, tx_block_fn *fn, void *context, bool backward) {
     run_shared((uint32_t)blocks, threads, fn, context, backward);
     pthread_mutex_unlock(&caller_lock);
   } else {
-    run_serial(blocks, fn, context, backward, true);
+    run_serial(blocks, fn, context, backward);
   }
   inside = false;
   restore_denormals(before);
@@ -286,10 +308,20 @@ void tx_set_num_threads(int threads) {
   atomic_store(&thread_count, threads < 1 ? 1 : threads > TX_MAX_THREADS ? TX_MAX_THREADS : threads);
 }
 
-void tx_set_poll(tx_poll_fn *fn, void *context) {
+/* -- Ctrl-C ---------------------------------------------------------------------------------------------------------- */
+
+void tx_watch(tx_poll_fn *fn, void *context) {
   poll_fn = fn;
   poll_context = context;
+  interrupted = false;
 }
 
-bool tx_interrupted(void) { return atomic_load(&interrupted); }
-void tx_clear_interrupt(void) { atomic_store(&interrupted, false); }
+void tx_unwatch(void) { tx_watch(NULL, NULL); }
+
+bool tx_interrupted(void) { return interrupted; }
+
+bool tx_should_stop(void) {
+  if (works) return atomic_load_explicit(&job.stop, memory_order_relaxed);
+  poll();
+  return interrupted;
+}

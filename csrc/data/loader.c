@@ -1,5 +1,5 @@
 /* loader.c - see loader.h. */
-#define _POSIX_C_SOURCE 200809L /* pthread_sigmask */
+#define _POSIX_C_SOURCE 200809L /* pthread_sigmask, getpid */
 #include "data/loader.h"
 
 #include <inttypes.h>
@@ -8,6 +8,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/memory.h"
 
@@ -154,6 +155,7 @@ struct tx_pass {
   float *scratch; /* one image per worker */
   int workers;
   pthread_t thread[TX_MAX_WORKERS];
+  pid_t process; /* that began the pass: a child of it has none of the threads */
 
   pthread_mutex_t lock; /* of what follows, of opened, and of the slots' counts */
   pthread_cond_t work;  /* there is something to fill, or `stop` */
@@ -331,6 +333,7 @@ tx_status tx_pass_start(tx_loader *loader, uint64_t epoch, int64_t first, tx_pas
   tx_pass *pass = tx_alloc_zero(sizeof *pass);
   if (pass == NULL) return TX_ENOMEM;
   pass->loader = tx_loader_ref(loader);
+  pass->process = getpid();
   pass->epoch = epoch;
   pass->batches = batches;
   pass->next = pass->opened = first;
@@ -386,6 +389,8 @@ static tx_status mix(const tx_pass *pass, tx_batch *batch) {
 }
 
 tx_status tx_pass_next(tx_pass *pass, tx_batch *batch, bool *end) {
+  if (pass->workers > 0 && pass->process != getpid())
+    return tx_fail(TX_EINVAL, "loader: this pass was begun by another process, before a fork: begin it anew");
   *end = pass->next >= pass->batches;
   if (*end) return TX_OK;
   TX_TRY(open_slots(pass));
@@ -401,20 +406,28 @@ tx_status tx_pass_next(tx_pass *pass, tx_batch *batch, bool *end) {
   return TX_OK;
 }
 
-void tx_pass_stop(tx_pass *pass) {
-  if (pass == NULL) return;
+static void stop_workers(tx_pass *pass) {
   pthread_mutex_lock(&pass->lock);
   pass->stop = true;
   pthread_cond_broadcast(&pass->work);
   pthread_mutex_unlock(&pass->lock);
   for (int i = 0; i < pass->workers; i++) pthread_join(pass->thread[i], NULL);
+  pthread_cond_destroy(&pass->ready);
+  pthread_cond_destroy(&pass->work);
+  pthread_mutex_destroy(&pass->lock);
+}
+
+void tx_pass_stop(tx_pass *pass) {
+  if (pass == NULL) return;
+  if (pass->process == getpid()) {
+    stop_workers(pass);
+  } else {
+    atomic_fetch_sub(&threads_alive, pass->workers); /* their lock may be held for ever */
+  }
   for (int i = 0; pass->slot != NULL && i < pass->slots; i++) {
     tx_unref(pass->slot[i].images);
     tx_unref(pass->slot[i].labels);
   }
-  pthread_cond_destroy(&pass->ready);
-  pthread_cond_destroy(&pass->work);
-  pthread_mutex_destroy(&pass->lock);
   tx_dealloc(pass->slot);
   tx_dealloc(pass->scratch);
   tx_dealloc(pass->order);

@@ -168,9 +168,11 @@ static int protected_backward(lua_State *L) {
 static tx_status run_function(void *context, int n_out, tx_tensor *const *dout, int n_in, tx_tensor **din) {
   lua_function *f = context;
   backward_call call = {.function = f, .n_out = n_out, .n_in = n_in, .dout = dout, .din = din};
+  tx_end_watch();
   lua_pushcfunction(f->L, protected_backward);
   lua_pushlightuserdata(f->L, &call);
   int failure = lua_pcall(f->L, 1, 0, 0);
+  tx_watch_interrupt(f->L);
   tx_set_grad_enabled(false); /* as it was: this is inside tx_backward */
   if (failure == LUA_OK) return TX_OK;
   const char *text = lua_tostring(f->L, -1);

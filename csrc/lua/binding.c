@@ -12,6 +12,46 @@
 #include "base/threads.h"
 #include "tensor/number.h"
 
+/* -- Ctrl-C -----------------------------------------------------------------------------------------------------------
+ *
+ * Whoever runs the script answers Ctrl-C in a signal handler that sets a hook on the main thread, as the stand-alone
+ * interpreter does: the hook raises the error when the next instruction of Lua runs. While C computes, no instruction runs,
+ * so only a signal handler can set a hook: one that was not there when the call began means that the user wants to stop.
+ * Then the error is raised here, once, and the hook that stood before is set again.
+ */
+static _Thread_local struct {
+  lua_State *main; /* NULL: no call is being watched */
+  lua_Hook hook;
+  int mask, count;
+} watched;
+
+static bool hook_was_set(void *context) {
+  (void)context;
+  return lua_gethook(watched.main) != watched.hook;
+}
+
+void tx_watch_interrupt(lua_State *L) {
+  lua_rawgeti(L, LUA_REGISTRYINDEX, LUA_RIDX_MAINTHREAD);
+  watched.main = lua_tothread(L, -1);
+  lua_pop(L, 1);
+  watched.hook = lua_gethook(watched.main);
+  watched.mask = lua_gethookmask(watched.main);
+  watched.count = lua_gethookcount(watched.main);
+  tx_watch(hook_was_set, NULL);
+}
+
+void tx_end_watch(void) {
+  watched.main = NULL;
+  tx_unwatch();
+}
+
+void tx_check_interrupt(lua_State *L) {
+  const bool interrupted = tx_interrupted();
+  if (interrupted) lua_sethook(watched.main, watched.hook, watched.mask, watched.count);
+  tx_end_watch();
+  if (interrupted) tx_error(L, "interrupted!");
+}
+
 /* -- errors ---------------------------------------------------------------------------------------------------------- */
 
 /* Pushes "file:line: " of the innermost Lua function outside the library's own files, "" when there is none. Library
@@ -39,6 +79,7 @@ int tx_error(lua_State *L, const char *format, ...) {
   va_start(args, format);
   tx_format_args(text, sizeof text, format, args);
   va_end(args);
+  tx_end_watch();
   push_user_line(L);
   lua_pushstring(L, text);
   lua_concat(L, 2);
@@ -46,46 +87,19 @@ int tx_error(lua_State *L, const char *format, ...) {
 }
 
 int tx_raise(lua_State *L, tx_status status) {
-  if (tx_interrupted()) status = TX_EINTR;
+  tx_check_interrupt(L);
   if (status == TX_EWORLD) {
     lua_pushnil(L);
     lua_pushstring(L, tx_message());
     return 2;
   }
-  if (status == TX_EINTR) {
-    tx_clear_interrupt();
-    return tx_error(L, "interrupted!");
-  }
   return tx_error(L, "%s", tx_message());
-}
-
-void tx_check_interrupt(lua_State *L) {
-  if (tx_interrupted()) tx_raise(L, TX_EINTR);
-}
-
-/* The stand-alone interpreter answers Ctrl-C by setting a hook on the main thread: a hook that was not there when the
- * operation began means that the user wants to stop. */
-static struct {
-  lua_State *main;
-  lua_Hook before;
-} watch;
-
-static bool hook_was_set(void *context) {
-  (void)context;
-  return watch.main != NULL && lua_gethook(watch.main) != watch.before;
-}
-
-void tx_watch_interrupt(lua_State *L) {
-  lua_rawgeti(L, LUA_REGISTRYINDEX, LUA_RIDX_MAINTHREAD);
-  watch.main = lua_tothread(L, -1);
-  lua_pop(L, 1);
-  watch.before = lua_gethook(watch.main);
-  tx_set_poll(hook_was_set, NULL);
 }
 
 /* -- tensors --------------------------------------------------------------------------------------------------------- */
 
 tx_tensor **tx_new_handle(lua_State *L) {
+  if (!tx_is_owner()) tx_error(L, "%s", TX_OTHER_THREAD);
   tx_tensor **handle = lua_newuserdatauv(L, sizeof *handle, 0);
   *handle = NULL;
   luaL_setmetatable(L, TX_TENSOR_TYPE);

@@ -23,6 +23,11 @@
 
 #define TX_TENSOR_TYPE "texres.Tensor"
 
+/* Whether the calling thread is the one that the library belongs to; see core.c. */
+bool tx_is_owner(void);
+#define TX_OTHER_THREAD \
+  "texres: it was loaded by another thread of this program: use it from one thread, or in processes of their own"
+
 /* -- errors ---------------------------------------------------------------------------------------------------------- */
 
 /* Turns a failed status into what the user sees. The caller's mistake raises and blames the line of the first function
@@ -30,10 +35,14 @@
 int tx_raise(lua_State *L, tx_status status);
 /* Raises a formatted message, blaming the user's line. */
 int tx_error(lua_State *L, const char *format, ...);
-/* Raises "interrupted!" when Ctrl-C stopped the C call that has just ended. */
-void tx_check_interrupt(lua_State *L);
-/* Watches for Ctrl-C from here on (see base/threads.h). To be called at the start of a long operation. */
+/* Watches for Ctrl-C from here on (see base/threads.h), until tx_check_interrupt, tx_raise or tx_error, one of which must
+ * come before anything else of Lua is called. For computations whose result nobody sees when they are cut short: what
+ * changes a tensor that the caller has already (optimizer steps, writing in place) is not watched, and comes to its end. */
 void tx_watch_interrupt(lua_State *L);
+/* Ends the watch without a look: before a callback in Lua, which may set hooks and call the library. */
+void tx_end_watch(void);
+/* Ends the watch; raises "interrupted!" when Ctrl-C stopped what has just ended. */
+void tx_check_interrupt(lua_State *L);
 
 /* -- tensors --------------------------------------------------------------------------------------------------------- */
 

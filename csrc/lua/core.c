@@ -1,4 +1,6 @@
 /* core.c - the module texres.core: opens every concept once, in order. */
+#include <pthread.h>
+
 #include "kernels/kernels.h"
 #include "lua/binding.h"
 #include "tensor/gemm.h"
@@ -11,8 +13,54 @@
 
 TX_EXPORT int luaopen_texres_core(lua_State *L);
 
+/* -- whose library it is ------------------------------------------------------------------------------------------------
+ *
+ * Tensors of all Lua states share one memory, graph and generator, without locks. So the library belongs to the thread of
+ * the host that loads it, until every Lua state that has loaded it is closed; states of that thread may take turns.
+ */
+static pthread_mutex_t owner_lock = PTHREAD_MUTEX_INITIALIZER;
+static pthread_t owner;
+static int states; /* that have loaded the library */
+
+bool tx_is_owner(void) { return pthread_equal(owner, pthread_self()); }
+
+static int l_leave(lua_State *L) {
+  bool *counted = lua_touserdata(L, 1);
+  pthread_mutex_lock(&owner_lock);
+  if (*counted) states--;
+  pthread_mutex_unlock(&owner_lock);
+  *counted = false;
+  return 0;
+}
+
+/* Counts this state, once, until it is closed; raises when the library belongs to another thread. */
+static void enter(lua_State *L) {
+  static const char key;
+  if (lua_rawgetp(L, LUA_REGISTRYINDEX, &key) == LUA_TNIL) {
+    bool *counted = lua_newuserdatauv(L, sizeof *counted, 0);
+    *counted = false;
+    lua_createtable(L, 0, 1);
+    lua_pushcfunction(L, l_leave);
+    lua_setfield(L, -2, "__gc");
+    lua_setmetatable(L, -2);
+    pthread_mutex_lock(&owner_lock);
+    if (states == 0) owner = pthread_self();
+    *counted = tx_is_owner();
+    if (*counted) states++;
+    pthread_mutex_unlock(&owner_lock);
+    if (*counted) {
+      lua_pushvalue(L, -1);
+      lua_rawsetp(L, LUA_REGISTRYINDEX, &key);
+    }
+    lua_pop(L, 1);
+  }
+  lua_pop(L, 1);
+  if (!tx_is_owner()) luaL_error(L, "%s", TX_OTHER_THREAD);
+}
+
 int luaopen_texres_core(lua_State *L) {
-  tx_blas_loaded();
+  enter(L);
+  tx_blas_open();
   tx_status status = tx_kernels_init();
   if (status != TX_OK) return tx_raise(L, status);
   lua_newtable(L);

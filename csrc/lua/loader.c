@@ -217,6 +217,7 @@ static int l_loader_gc(lua_State *L) {
 
 static tx_loader *check_loader(lua_State *L, int arg) {
   tx_loader **handle = luaL_checkudata(L, arg, LOADER_TYPE);
+  if (*handle == NULL) tx_error(L, "the loader was closed");
   return *handle;
 }
 

@@ -23,6 +23,7 @@ int tx_return_source(lua_State *L, tx_status status, tx_source **handle) {
 tx_source *tx_check_source(lua_State *L, int arg) {
   tx_source **handle = luaL_testudata(L, arg, TX_SOURCE_TYPE);
   if (handle == NULL) tx_error(L, "a source of images is expected as argument %d, got %s", arg, tx_describe(L, arg));
+  if (*handle == NULL) tx_error(L, "the source of images was closed");
   return *handle;
 }
 

@@ -330,9 +330,12 @@ static void set_grad(lua_State *L, tx_tensor *t) {
     tx_error(L, "grad: the gradient is %s %s, the tensor %s %s", tx_dtype_name(grad->dtype), tx_shape_of(grad),
              tx_dtype_name(t->dtype), tx_shape_of(t));
   }
-  tx_ref(grad);
+  /* The same memory, as a tensor without a graph and a gradient of its own: no tensor can come to hold itself. */
+  tx_tensor *alias = NULL;
+  if (grad != NULL) status = tx_alias(grad, &alias);
+  if (status != TX_OK) tx_raise(L, status);
   tx_unref(t->grad);
-  t->grad = grad;
+  t->grad = alias;
 }
 
 /* t[i] = number or tensor; t.requires_grad = true; t.grad = nil */

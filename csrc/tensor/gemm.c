@@ -3,10 +3,7 @@
  * OpenBLAS runs on one thread; the threads are ours: each tile of the result is one cblas call. It does f64, f32 products
  * of few rows, and all of f32 on the reference instruction set; the rest of f32 is done by gemm_packed.c.
  */
-#define _GNU_SOURCE /* setenv */
 #include <cblas.h>
-#include <stdatomic.h>
-#include <stdlib.h>
 
 #include "base/integers.h"
 #include "base/threads.h"
@@ -19,24 +16,13 @@ enum {
   SMALL = 65536       /* products of fewer multiplications stay in one call */
 };
 
-/* When it is loaded, OpenBLAS starts a thread for each CPU, which spins beside ours for a while, unless its environment says
- * otherwise. This runs before (the linker's -z initfirst), and tx_blas_loaded() after. */
-static const char openblas_threads[] = "OPENBLAS_NUM_THREADS";
-static bool was_set;
+/* When it is loaded, OpenBLAS starts a thread for each CPU. Ours is the only pool: they end here, where this OpenBLAS has
+ * threads and says how. A host that uses OpenBLAS too finds it with one thread. */
+extern int blas_thread_shutdown_(void) __attribute__((weak));
 
-__attribute__((constructor)) static void before_openblas(void) {
-  was_set = getenv(openblas_threads) == NULL && setenv(openblas_threads, "1", 0) == 0;
-}
-
-void tx_blas_loaded(void) {
-  if (was_set) unsetenv(openblas_threads);
-  was_set = false;
-}
-
-/* For where that has not helped: ours is the only pool. */
-static void keep_single_threaded(void) {
-  static atomic_bool done;
-  if (!atomic_exchange(&done, true)) openblas_set_num_threads(1);
+void tx_blas_open(void) {
+  openblas_set_num_threads(1);
+  if (blas_thread_shutdown_ != NULL) blas_thread_shutdown_();
 }
 
 /* Rows first_row.. and columns first_column.. of the result, by one call. */
@@ -104,7 +90,6 @@ void tx_multiply(int64_t count, tx_product *products) {
     return;
   }
   if (tx_multiply_packed(count, products)) return;
-  keep_single_threaded();
   for (int64_t i = 0; i < count; i++) {
     tx_product *p = &products[i];
     lengthen(&p->lda, p->ta ? p->m : p->k);

@@ -26,7 +26,7 @@ void tx_multiply(int64_t count, tx_product *products);
 /* The same by the kernels of csrc/kernels, for f32; false when that is not worth it or memory ran out: nothing is done. */
 bool tx_multiply_packed(int64_t count, const tx_product *products);
 
-/* The module and what it depends on are loaded: leaves the process' environment as it was before. */
-void tx_blas_loaded(void);
+/* To be called once the module is loaded: ends OpenBLAS's threads, as ours are the only ones. */
+void tx_blas_open(void);
 
 #endif

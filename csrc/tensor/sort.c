@@ -63,7 +63,7 @@ static void load_keys(const job *j, int64_t at, record *records) {
 
 /* Runs of up to 16 by insertion, then merged bottom-up between the two halves of the scratch space. */
 static const record *merge_sort(record *from, record *to, int64_t n) {
-  enum { RUN = 16 };
+  enum { RUN = 16, LOOK = 1 << 20 };
   for (int64_t first = 0; first < n; first += RUN) {
     int64_t end = first + RUN < n ? first + RUN : n;
     for (int64_t i = first + 1; i < end; i++) {
@@ -75,6 +75,7 @@ static const record *merge_sort(record *from, record *to, int64_t n) {
   }
   for (int64_t width = RUN; width < n; width *= 2) {
     for (int64_t first = 0; first < n; first += 2 * width) {
+      if (first % LOOK == 0 && n > LOOK && tx_should_stop()) return from; /* Ctrl-C: nobody reads the result */
       int64_t middle = first + width < n ? first + width : n, end = middle + width < n ? middle + width : n;
       int64_t left = first, right = middle;
       for (int64_t k = first; k < end; k++) {

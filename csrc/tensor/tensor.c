@@ -231,11 +231,13 @@ tx_tensor *tx_ref(tx_tensor *t) {
 }
 
 void tx_unref(tx_tensor *t) {
-  if (t == NULL || atomic_fetch_sub(&t->refs, 1) != 1) return;
-  tx_unref(t->grad);
-  if (t->node != NULL) t->node->release(t->node);
-  storage_unref(t->storage);
-  tx_dealloc(t);
+  while (t != NULL && atomic_fetch_sub(&t->refs, 1) == 1) { /* a loop: gradients of gradients may be a long chain */
+    tx_tensor *grad = t->grad;
+    if (t->node != NULL) t->node->release(t->node);
+    storage_unref(t->storage);
+    tx_dealloc(t);
+    t = grad;
+  }
 }
 
 tx_status tx_keep(tx_status status, tx_tensor **out) {

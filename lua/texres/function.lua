@@ -34,6 +34,16 @@ function Context:saved()
   return table.unpack(self.tensors, 1, self.tensors.n)
 end
 
+--- Puts the same memory without its graph in the place of results among the values of a table: a context that held a
+-- result would be held by it in turn, and never be freed.
+local function let_go(kept, results)
+  for key, value in pairs(kept) do
+    for i = 1, results.n do
+      if rawequal(value, results[i]) then kept[key] = value:detach() end
+    end
+  end
+end
+
 local function any_requires_grad(arguments)
   for i = 1, arguments.n do
     if core.is_tensor(arguments[i]) and arguments[i].requires_grad then return true end
@@ -58,6 +68,8 @@ return function(definition)
           if rawequal(results[i], arguments[a]) then results[i] = results[i]:detach() end
         end
       end
+      let_go(ctx, results)
+      if ctx.tensors then let_go(ctx.tensors, results) end
       core.record_function(backward, ctx, arguments, results)
     end
     return table.unpack(results, 1, results.n)

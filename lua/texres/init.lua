@@ -2,6 +2,10 @@
 --
 -- `require "texres"` returns the C core (tensors, autograd, functions: csrc/lua) with the Lua layer added to it. Parts
 -- of the Lua layer are loaded when they are first used, so that `require` stays quick and needs no other modules.
+-- Loading changes nothing outside of the module.
+--
+-- The library belongs to the thread of the host that loads it, until all Lua states that have loaded it are closed:
+-- states of this thread may take turns, others are refused. A forked process may use it, but has to begin loaders anew.
 -- A name that is nearly that of a member, `texres.sofmax`, is an error that tells the member; any other is nil, so that
 -- `if texres.mpi then` asks whether there is such a member: see texres.strict.
 -- @module texres
@@ -24,22 +28,6 @@ texres._VERSION = "texres 0.1"
 debug.getregistry()["texres.library"] = "@" .. folder -- errors blame the first line outside of this folder
 require "texres.tensor"
 local strict = require "texres.strict"
-
---- Lua reads
---
---     assert(texres.allclose(a, b))
---     (x * 2):sum():backward()
---
--- as one statement that calls what `assert` returns, true, with the tensor. Here it means what it looks like: `true`
--- called with a tensor gives the tensor. Anything else that calls a boolean is the error that it always was.
-if not debug.getmetatable(true) then
-  debug.setmetatable(true, {
-    __call = function(value, tensor)
-      if value and texres.is_tensor(tensor) then return tensor end
-      error("attempt to call a boolean value", 2)
-    end,
-  })
-end
 
 --- Members that a file of their own defines: name -> module (the member is the module), or {module, field}.
 local parts = {
