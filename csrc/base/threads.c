@@ -29,6 +29,7 @@
 
 enum {
   WORTH_A_THREAD = 32768,     /* operations that a block should have */
+  LONG = 64,                  /* blocks of a job that may take a millisecond */
   SPINS_BEFORE_SLEEP = 20000, /* of an idle worker, some 0.1 to 0.4 ms: the next job of a training step comes sooner */
   SPINS_BEFORE_YIELD = 2000   /* of a caller that waits for the last blocks */
 };
@@ -36,7 +37,8 @@ enum {
 static _Thread_local bool interrupted;
 static _Thread_local tx_poll_fn *poll_fn;
 static _Thread_local void *poll_context;
-static atomic_int thread_count; /* 0: not chosen yet */
+static _Thread_local double polled; /* when */
+static atomic_int thread_count;     /* 0: not chosen yet */
 
 /* -- the CPU --------------------------------------------------------------------------------------------------------- */
 
@@ -126,11 +128,10 @@ static bool take_from(int share, int threads, uint32_t number, uint32_t *block) 
 
 /* Asks the binding, on the calling thread only, at most once a millisecond. */
 static void poll(void) {
-  static _Thread_local double last;
   if (poll_fn == NULL || interrupted) return;
   double now = tx_clock();
-  if (now - last < 1e-3) return;
-  last = now;
+  if (now - polled < 1e-3) return;
+  polled = now;
   interrupted = poll_fn(poll_context);
 }
 
@@ -260,6 +261,7 @@ static void run(int64_t blocks, tx_block_fn *fn, void *context, bool backward) {
     run_serial(blocks, fn, context, backward);
     return;
   }
+  if (blocks >= LONG) poll(); /* whoever asks may have to begin to listen */
   int threads = tx_num_threads();
   if (blocks < threads) threads = (int)blocks;
   uint64_t before = flush_denormals();
@@ -314,6 +316,7 @@ void tx_watch(tx_poll_fn *fn, void *context) {
   poll_fn = fn;
   poll_context = context;
   interrupted = false;
+  polled = 0;
 }
 
 void tx_unwatch(void) { tx_watch(NULL, NULL); }

@@ -1,8 +1,10 @@
 /* binding.c - see binding.h. */
+#define _GNU_SOURCE /* sigaction */
 #include "lua/binding.h"
 
 #include <limits.h>
 #include <math.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -14,33 +16,70 @@
 
 /* -- Ctrl-C -----------------------------------------------------------------------------------------------------------
  *
- * Whoever runs the script answers Ctrl-C in a signal handler that sets a hook on the main thread, as the stand-alone
- * interpreter does: the hook raises the error when the next instruction of Lua runs. While C computes, no instruction runs,
- * so only a signal handler can set a hook: one that was not there when the call began means that the user wants to stop.
- * Then the error is raised here, once, and the hook that stood before is set again.
+ * Whoever runs the script answers SIGINT in a handler that sets a hook on the main thread, as the stand-alone interpreter
+ * does: the hook raises the error when the next instruction of Lua runs. While C computes, none runs. So a call that takes
+ * longer than a millisecond listens to SIGINT as well, in a handler that calls the one which stood there, and puts that back
+ * when it ends. If the signal came and a hook was set by it, the error is raised here, once, and the hook that stood before
+ * is set again. A host that has SIGINT ignored, or end the program, or noted for later, has its way.
  */
-static _Thread_local struct {
+static struct {
   lua_State *main; /* NULL: no call is being watched */
   lua_Hook hook;
   int mask, count;
+  bool listens;
+  struct sigaction before;
+  volatile sig_atomic_t came;
 } watched;
 
-static bool hook_was_set(void *context) {
+static void on_interrupt(int number, siginfo_t *info, void *context) {
+  watched.came = 1;
+  if ((watched.before.sa_flags & SA_SIGINFO) != 0) {
+    watched.before.sa_sigaction(number, info, context);
+  } else {
+    watched.before.sa_handler(number);
+  }
+}
+
+static bool is_ours(const struct sigaction *action) {
+  return (action->sa_flags & SA_SIGINFO) != 0 && action->sa_sigaction == on_interrupt;
+}
+
+static void listen(void) {
+  watched.listens = true;
+  if (sigaction(SIGINT, NULL, &watched.before) != 0) return;
+  if (watched.before.sa_handler == SIG_DFL || watched.before.sa_handler == SIG_IGN) return;
+  struct sigaction action = {.sa_sigaction = on_interrupt, .sa_flags = watched.before.sa_flags | SA_SIGINFO};
+  action.sa_mask = watched.before.sa_mask;
+  sigaction(SIGINT, &action, NULL);
+}
+
+/* The handler that stood there may have put another in its place, as the interpreter's does: then that stays. */
+static void stop_listening(void) {
+  struct sigaction now;
+  if (watched.listens && sigaction(SIGINT, NULL, &now) == 0 && is_ours(&now)) sigaction(SIGINT, &watched.before, NULL);
+  watched.listens = false;
+}
+
+static bool is_interrupted(void *context) {
   (void)context;
-  return lua_gethook(watched.main) != watched.hook;
+  if (!watched.listens) listen();
+  return watched.came != 0 && lua_gethook(watched.main) != watched.hook;
 }
 
 void tx_watch_interrupt(lua_State *L) {
+  stop_listening();
   lua_rawgeti(L, LUA_REGISTRYINDEX, LUA_RIDX_MAINTHREAD);
   watched.main = lua_tothread(L, -1);
   lua_pop(L, 1);
   watched.hook = lua_gethook(watched.main);
   watched.mask = lua_gethookmask(watched.main);
   watched.count = lua_gethookcount(watched.main);
-  tx_watch(hook_was_set, NULL);
+  watched.came = 0;
+  tx_watch(is_interrupted, NULL);
 }
 
 void tx_end_watch(void) {
+  stop_listening();
   watched.main = NULL;
   tx_unwatch();
 }
@@ -144,6 +183,7 @@ int tx_return_true(lua_State *L, tx_status status) {
 tx_tensor *tx_test_tensor(lua_State *L, int arg) {
   tx_tensor **handle = luaL_testudata(L, arg, TX_TENSOR_TYPE);
   if (handle == NULL) return NULL;
+  if (!tx_is_owner()) tx_error(L, "%s", TX_OTHER_THREAD);
   if (*handle == NULL) tx_error(L, "the tensor was closed: free() or <close> has given its memory back");
   tx_sync_grad_mode(L);
   const tx_storage *storage = (*handle)->storage;

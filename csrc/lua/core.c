@@ -24,6 +24,14 @@ static int states; /* that have loaded the library */
 
 bool tx_is_owner(void) { return pthread_equal(owner, pthread_self()); }
 
+/* In a forked process the thread that forked is the only one. */
+static void begin_child(void) {
+  pthread_mutex_init(&owner_lock, NULL);
+  owner = pthread_self();
+}
+
+__attribute__((constructor)) static void watch_forks(void) { pthread_atfork(NULL, NULL, begin_child); }
+
 static int l_leave(lua_State *L) {
   bool *counted = lua_touserdata(L, 1);
   pthread_mutex_lock(&owner_lock);

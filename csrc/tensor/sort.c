@@ -38,8 +38,15 @@ typedef struct job {
   int64_t per_block;           /* lines */
 } job;
 
-static void load_keys(const job *j, int64_t at, record *records) {
+/* At element `at` of n: whether Ctrl-C was pressed. Then nobody reads the result. */
+static bool gives_up(int64_t at, int64_t n) {
+  enum { LOOK = 1 << 20 };
+  return n > LOOK && at % LOOK == 0 && tx_should_stop();
+}
+
+static bool load_keys(const job *j, int64_t at, record *records) {
   for (int64_t i = 0; i < j->n; i++, at += j->inner) {
+    if (gives_up(i, j->n)) return false;
     uint64_t key;
     bool is_nan = false;
     switch (j->in->dtype) {
@@ -59,12 +66,14 @@ static void load_keys(const job *j, int64_t at, record *records) {
     }
     records[i] = (record){j->descending && !is_nan ? ~key : key, i};
   }
+  return true;
 }
 
 /* Runs of up to 16 by insertion, then merged bottom-up between the two halves of the scratch space. */
 static const record *merge_sort(record *from, record *to, int64_t n) {
-  enum { RUN = 16, LOOK = 1 << 20 };
+  enum { RUN = 16 };
   for (int64_t first = 0; first < n; first += RUN) {
+    if (gives_up(first, n)) return from;
     int64_t end = first + RUN < n ? first + RUN : n;
     for (int64_t i = first + 1; i < end; i++) {
       record r = from[i];
@@ -75,7 +84,7 @@ static const record *merge_sort(record *from, record *to, int64_t n) {
   }
   for (int64_t width = RUN; width < n; width *= 2) {
     for (int64_t first = 0; first < n; first += 2 * width) {
-      if (first % LOOK == 0 && n > LOOK && tx_should_stop()) return from; /* Ctrl-C: nobody reads the result */
+      if (gives_up(first, n)) return from;
       int64_t middle = first + width < n ? first + width : n, end = middle + width < n ? middle + width : n;
       int64_t left = first, right = middle;
       for (int64_t k = first; k < end; k++) {
@@ -110,10 +119,11 @@ static const record *first_of(record *from, record *to, int64_t n, int64_t keep)
 static void sort_line(const job *j, int64_t line, record *records) {
   int64_t o = line / j->inner, i = line % j->inner;
   int64_t from = o * j->n * j->inner + i, to = o * j->keep * j->inner + i;
-  load_keys(j, from, records);
+  if (!load_keys(j, from, records)) return;
   const record *sorted = first_of(records, records + j->n, j->n, j->keep);
   size_t size = tx_dtype_size(j->in->dtype);
   for (int64_t k = 0; k < j->keep; k++, to += j->inner) {
+    if (gives_up(k, j->keep)) return;
     if (j->indices != NULL) tx_i64(j->indices)[to] = sorted[k].position + 1;
     if (j->values != NULL) {
       const char *element = (const char *)tx_data(j->in) + (size_t)(from + sorted[k].position * j->inner) * size;

@@ -34,13 +34,15 @@ function Context:saved()
   return table.unpack(self.tensors, 1, self.tensors.n)
 end
 
---- Puts the same memory without its graph in the place of results among the values of a table: a context that held a
--- result would be held by it in turn, and never be freed.
-local function let_go(kept, results)
-  for key, value in pairs(kept) do
+--- Puts the same memory without its graph in the place of results among the values of a table and of those in it: a
+-- context that held a result would be held by it in turn, and never be freed.
+local function let_go(kept, results, seen)
+  seen[kept] = true
+  for key, value in next, kept do
     for i = 1, results.n do
       if rawequal(value, results[i]) then kept[key] = value:detach() end
     end
+    if type(value) == "table" and getmetatable(value) == nil and not seen[value] then let_go(value, results, seen) end
   end
 end
 
@@ -68,8 +70,7 @@ return function(definition)
           if rawequal(results[i], arguments[a]) then results[i] = results[i]:detach() end
         end
       end
-      let_go(ctx, results)
-      if ctx.tensors then let_go(ctx.tensors, results) end
+      let_go(ctx, results, {})
       core.record_function(backward, ctx, arguments, results)
     end
     return table.unpack(results, 1, results.n)

@@ -8,7 +8,7 @@ local protect = {}
 -- What a failure is turned into while the stack still tells where it came from.
 local Failure = {}
 
--- The interpreter's error on Ctrl-C, and ours (csrc/lua/interrupt.c), end in "interrupted!".
+-- The interpreter's error on Ctrl-C, and ours (csrc/lua/binding.c), end in "interrupted!".
 local function says_nothing_of_the_data(message)
   return type(message) ~= "string" or message:find "interrupted!$" or message:find("not enough memory", 1, true)
 end
