@@ -253,9 +253,17 @@ double tx_check_number(lua_State *L, int arg, const char *operation, const char 
   return value == value ? value : (double)NAN; /* of one sign, as messages show it */
 }
 
-/* Refuses names among the n items of a list: they would not be read. Only table.pack's n is taken. */
+/* Refuses names among the n items of a list: they would not be read. Only table.pack's n is taken. Lua's order is items
+ * first, then names: a long list is looked through from its end on. */
 static void refuse_names(lua_State *L, int arg, const char *operation, const char *what, lua_Integer n) {
-  lua_pushnil(L);
+  int top = lua_gettop(L);
+  if (n > TX_MAX_DIMS && lua_rawgeti(L, arg, n) != LUA_TNIL) {
+    lua_pushinteger(L, n);
+    lua_replace(L, -2);
+  } else {
+    lua_settop(L, top);
+    lua_pushnil(L);
+  }
   while (lua_next(L, arg)) {
     bool counts = lua_isinteger(L, -1) && lua_tointeger(L, -1) == n;
     if (lua_type(L, -2) == LUA_TSTRING && !(counts && strcmp(lua_tostring(L, -2), "n") == 0)) {
