@@ -178,7 +178,7 @@ describe("audit", function()
     assert.matches("by source +%d+ +%d+ +0 +%d+ +0 +%d+.%d %% +%d+.%d %%\n", output)
     ok, output = support.run { support.lua, "examples/audit.lua", folder .. "/none" }
     assert.is_false(ok)
-    assert.matches("there is no such file or folder", output)
+    assert.matches("No such file or directory", output)
   end)
 
   it("shows on real fabric that a random split leaks and one by photograph does not", function()

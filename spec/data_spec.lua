@@ -261,6 +261,8 @@ describe("a set made of a set", function()
     local wide = tr.data.tensors { images = tr.zeros(1, 2, 4, 1), labels = { 1 }, classes = { "good", "cut", "hole" } }
     assert.error_matches(function() tiny():concat(wide) end, "{2,3,1} in set 1, {2,4,1} in set 2")
     assert.error_matches(function() tiny():concat { tiny() } end, "concat: set 2 is a table, wanted a set")
+    assert.error_matches(function() tiny():concat(tr.data.open "/nowhere") end, "concat: set 2 is a nil, wanted a set")
+    assert.error_matches(function() tiny():concat(tiny(), nil) end, "concat: set 3 is a nil, wanted a set")
     for _, method in ipairs { "map", "filter" } do
       assert.error_matches(function() tiny()[method](tiny()) end, method .. ": a function is expected, got nil")
     end

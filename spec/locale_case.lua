@@ -35,6 +35,8 @@ set.meta.angle = {}
 for i = 1, #set do set.meta.angle[i] = i / 8 end
 assert(set:save_folder(folder .. "/pictures"))
 assert(set:save_csv(folder .. "/set.csv"))
+local dark = tr.data.tensors { images = tr.full({ 1, 4, 4 }, -0.5), labels = { 1 } }
+print(dark:save_folder(folder .. "/dark"))
 local again = assert(tr.data.open(folder .. "/pictures"))
 print(set:describe(), table.concat(again.classes, " "), again.classes[again.label[1]])
 local file = assert(io.open(folder .. "/names.csv", "w"))

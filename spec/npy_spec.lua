@@ -64,11 +64,13 @@ describe("load_npy", function()
     end
   end)
 
-  it("reads bool as u8", function()
+  it("reads bool as u8: 1 for any byte but 0", function()
     for _, descr in ipairs { "|b1", "?" } do
-      local t = assert(tr.load_npy(array(descr, "3,", "\1\0\1")))
-      assert.equal("u8", t.dtype)
-      assert.same({ 1, 0, 1 }, t:totable())
+      for _, mmap in ipairs { false, true } do
+        local t = assert(tr.load_npy(array(descr, "4,", "\1\0\2\255"), { mmap = mmap }))
+        assert.equal("u8", t.dtype)
+        assert.same({ 1, 0, 1, 1 }, t:totable())
+      end
     end
   end)
 

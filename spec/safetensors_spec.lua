@@ -126,7 +126,7 @@ describe("safetensors", function()
     assert.same({ -2 ^ 31 | 0, 2 ^ 31 - 1 | 0 }, read("I32", "i4", -2 ^ 31 | 0, 2 ^ 31 - 1 | 0):totable())
     assert.same({ 65535 }, read("U16", "I2", 65535):totable())
     assert.equal("u8", read("BOOL", "B", 0, 1).dtype)
-    assert.same({ 0, 1 }, read("BOOL", "B", 0, 1):totable())
+    assert.same({ 0, 1, 1, 1 }, read("BOOL", "B", 0, 1, 2, 255):totable())
     -- zero, the smallest number, one, the largest, minus one half
     assert.same({ 0, 2 ^ -9, 1, 448, -0.5 }, read("F8_E4M3", "B", 0, 1, 0x38, 0x7e, 0xb0):totable())
     assert.same({ 0, 2 ^ -16, 1, 57344, -0.5, math.huge },
@@ -190,6 +190,9 @@ describe("safetensors", function()
           assert.matches(path .. ": is " .. kind, message, 1, true)
         end
       end
+    end
+    for _, path in ipairs { folder .. "/pipe", "/dev/null" } do
+      assert.matches(path .. ": is " .. kinds[path], select(2, tr.data.open(path)), 1, true)
     end
     local none, message = tr.save(folder .. "/pipe", { model = nn.Linear(1, 1) }) -- that nobody reads
     assert.is_nil(none)

@@ -241,6 +241,8 @@ static double float_of_bits(uint64_t bits, int item) {
     CONVERT(type, float_of_bits(bits, size)) \
   } else if (kind == 'i') {                  \
     CONVERT(type, sign_extend(bits, size))   \
+  } else if (kind == 'b') {                  \
+    CONVERT(type, bits != 0)                 \
   } else {                                   \
     CONVERT(type, bits)                      \
   }
@@ -260,10 +262,10 @@ static inline __attribute__((always_inline)) void convert(char kind, int size, b
   }
 }
 
-/* Whether the file's bytes are a tensor's bytes. */
+/* Whether the file's bytes are a tensor's bytes. Those of a bool need not be 0 and 1: any other is true, too. */
 static bool is_native(const tx_npy *npy) {
-  return tx_dtype_size(npy->dtype) == (size_t)npy->item && (npy->item == 1 || npy->big_endian != machine_is_little()) &&
-         !(npy->kind == 'u' && npy->item == 8);
+  return npy->kind != 'b' && tx_dtype_size(npy->dtype) == (size_t)npy->item &&
+         (npy->item == 1 || npy->big_endian != machine_is_little()) && !(npy->kind == 'u' && npy->item == 8);
 }
 
 tx_status tx_npy_convert(const tx_npy *npy, const uint8_t *from, int64_t count, tx_dtype dtype, void *to) {

@@ -47,7 +47,7 @@ static int l_open_file(lua_State *L) {
 }
 
 /* How elements are stored, and what they become. Widths as safetensors names them; all little-endian. */
-typedef enum stored_kind { PLAIN, SIGNED, UNSIGNED, HALF, BRAIN, E4M3, E5M2 } stored_kind;
+typedef enum stored_kind { PLAIN, TRUTH, SIGNED, UNSIGNED, HALF, BRAIN, E4M3, E5M2 } stored_kind;
 
 typedef struct stored_type {
   const char *name;
@@ -58,7 +58,7 @@ typedef struct stored_type {
 
 static const stored_type stored_types[] = {
     {"F32", TX_F32, 4, PLAIN},    {"F64", TX_F64, 8, PLAIN},    {"I64", TX_I64, 8, PLAIN},    {"U8", TX_U8, 1, PLAIN},
-    {"BOOL", TX_U8, 1, PLAIN},    {"I32", TX_I64, 4, SIGNED},   {"I16", TX_I64, 2, SIGNED},   {"I8", TX_I64, 1, SIGNED},
+    {"BOOL", TX_U8, 1, TRUTH},    {"I32", TX_I64, 4, SIGNED},   {"I16", TX_I64, 2, SIGNED},   {"I8", TX_I64, 1, SIGNED},
     {"U64", TX_I64, 8, UNSIGNED}, {"U32", TX_I64, 4, UNSIGNED}, {"U16", TX_I64, 2, UNSIGNED}, {"F16", TX_F32, 2, HALF},
     {"BF16", TX_F32, 2, BRAIN},   {"F8_E4M3", TX_F32, 1, E4M3}, {"F8_E5M2", TX_F32, 1, E5M2},
 };
@@ -106,6 +106,8 @@ static tx_status convert(const stored_type *type, const uint8_t *from, size_t co
     uint64_t bits = load_bits(from + i * type->size, type->size);
     if (type->dtype == TX_F32) {
       tx_f32(t)[at + i] = small_float(bits, type->kind);
+    } else if (type->kind == TRUTH) { /* 0, or any other byte */
+      tx_u8(t)[at + i] = bits != 0;
     } else if (type->kind == SIGNED) {
       tx_i64(t)[at + i] = (int64_t)(bits << above) >> above;
     } else if (bits > INT64_MAX) {

@@ -14,11 +14,11 @@ function files.read(path)
   return text
 end
 
---- Whether a file is there and can be read.
+--- Whether a file is there and can be read; and why not.
 function files.exists(path)
-  local file = core.open_file(path)
+  local file, message = core.open_file(path)
   if file then file:close() end
-  return file ~= nil
+  return file ~= nil, message
 end
 
 --- Writes a file; true, or nil and a message.

@@ -223,7 +223,8 @@ return function(what, options)
   if type(what) ~= "string" then raise("data.open: a path or a table is expected, got %s", type(what)) end
   local _, _, suffix = parts_of(what)
   if core.list_folder(what) then return open_folder(what, options or {}) end
-  if not files.exists(what) then return nil, ("data.open: %s: there is no such file or folder"):format(what) end
+  local there, reason = files.exists(what)
+  if not there then return nil, "data.open: " .. reason end
   if not open[suffix] then
     return nil, ("data.open: %s: not a set: .npy, .npz, .h5, .csv or a folder are"):format(what)
   end

@@ -110,7 +110,7 @@ local function unfit(image)
   end
   if low ~= low or high ~= high then return "a pixel is NaN" end
   if low < -1e-6 or high > 1 + 1e-6 then
-    return ("its pixels lie within %.4g..%.4g, pictures hold 0..1: save_npy keeps them"):format(low, high)
+    return plain.format("its pixels lie within %.4g..%.4g, pictures hold 0..1: save_npy keeps them", low, high)
   end
 end
 

@@ -193,10 +193,10 @@ function Set:with_labels(labels, names) return derive(self, { labels = labels, c
 -- does not have; they may list them in another order. Columns that a set lacks are filled with false. Either all sets
 -- have masks or none (`set.masks = nil` lets them go).
 function Set:concat(...)
-  local sets, sources, masks, skipped, columns = { self, ... }, {}, {}, {}, {}
-  for s, set in ipairs(sets) do
+  local sets, sources, masks, skipped, columns = table.pack(self, ...), {}, {}, {}, {}
+  for s = 1, sets.n do
+    local set, message = sets[s]
     if getmetatable(set) ~= Set then raise("concat: set %d is a %s, wanted a set", s, type(set)) end
-    local message
     sets[s], message = classes.arrange(set, self.classes)
     if not sets[s] then raise("concat: set %d: %s", s, message) end
     if (set.masks ~= nil) ~= (self.masks ~= nil) then
