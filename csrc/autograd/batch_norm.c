@@ -7,6 +7,7 @@
 #include "autograd/layer.h"
 #include "autograd/list.h"
 #include "base/memory.h"
+#include "base/threads.h"
 
 enum { X, GAMMA };                                      /* inputs; the others follow gamma */
 enum { BETA = 1, RUNNING_MEAN, RUNNING_VAR, RESIDUAL }; /* places after gamma */
@@ -96,7 +97,7 @@ void tx_batch_norm_settle(const tx_call *call, int at, const tx_batch_norm_param
   int64_t c = t->gamma->shape[0];
   double *mean = tx_f64(t->statistics), *invstd = mean + c;
   if (p->training && rows > 0) {
-    if (m != NULL) move_running(m, v, p->momentum, rows, c, mean, invstd);
+    if (m != NULL && !tx_interrupted()) move_running(m, v, p->momentum, rows, c, mean, invstd);
   } else {
     for (int64_t j = 0; j < c; j++) {
       mean[j] = m != NULL ? tx_get_real(m->dtype, tx_data(m), j * m->strides[0]) : 0;

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "base/memory.h"
+#include "base/threads.h"
 
 /* -- nodes ----------------------------------------------------------------------------------------------------------- */
 
@@ -284,6 +285,8 @@ static tx_status visit(heap *h, tx_node *node) {
   }
   node->freed = true;
   tx_status status = run_backward(node, din);
+  if (status == TX_OK && tx_interrupted())
+    status = tx_fail(TX_EINVAL, "interrupted!"); /* leaves get whole gradients only */
   for (int i = 0; i < n_in; i++) {
     if (din[i] == NULL) continue;
     if (status == TX_OK && node->needs[i]) status = check_gradient(node, i, din[i]);
