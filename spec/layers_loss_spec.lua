@@ -167,6 +167,12 @@ describe("cross_entropy", function()
     assert.matches("cross_entropy: logits is i64", message(tr.zeros({ 4, 6 }, i64), tr.ones({ 4 }, i64)))
     assert.matches("cross_entropy: weight is {5}, but there are 6 classes",
       message(x, tr.ones({ 4 }, i64), { weight = tr.ones(5) }))
+    for shown, weight in pairs { ["%-1"] = -1, nan = 0 / 0, inf = math.huge } do
+      local weights = tr.ones(x:size(-1))
+      weights[2] = weight
+      assert.matches("cross_entropy: the weight of class 2 is " .. shown .. ": finite numbers of at least 0",
+        message(x, tr.ones({ 4 }, i64), { weight = weights }))
+    end
     assert.matches("cross_entropy: label_smoothing is 2", message(x, tr.ones({ 4 }, i64), { label_smoothing = 2 }))
     assert.matches("cross_entropy: scores are {4,0}", message(tr.zeros(4, 0), tr.ones({ 4 }, i64)))
     assert.matches("cross_entropy: reduction", message(x, tr.ones({ 4 }, i64), { reduction = "median" }))

@@ -89,8 +89,11 @@ describe("metrics", function()
     local counter = metrics.Counter(CLASSES)
     counter:add(tr.zeros(0, 3), tr.zeros({ 0 }, { dtype = "i64" }))
     assert.equal(0, counter:result().images)
-    assert.has_error(function() counter:add(logits_of { 1 }, labels_of { 4 }) end,
-      "metrics: label 4, prediction 1: there are 3 classes")
+    assert.error_matches(function() counter:add(logits_of { 1 }, labels_of { 4 }) end,
+      "metrics: label 4: there are 3 classes")
+    assert.error_matches(function() counter:add(tr.zeros(1, 4), labels_of { 1 }) end,
+      "metrics: the model gives 4 numbers for an image, there are 3 classes")
+    assert.matches("accuracy nan %% of 0 images, loss nan", tostring(counter:result()))
   end)
 
   it("travel as plain data and back", function()

@@ -265,6 +265,12 @@ describe("Trainer", function()
     fails({ resume = true }, "resume needs dir")
     assert.error_matches(function() tr.Trainer {} end, "the option model is nil, wanted a module")
     assert.error_matches(function() tr.Trainer(options()):fit(toy(0, 1)) end, "the training set is empty")
+    assert.error_matches(function() tr.Trainer(options()):fit() end, "the training set is nil, wanted a data set")
+    assert.error_matches(function() tr.Trainer(options()):fit(toy(8, 1), 5) end, "the validation set is 5, wanted a")
+    for shown, gives in pairs { ["5"] = 5, ["{2}"] = tr.zeros(2) } do
+      assert.error_matches(function() tr.Trainer(options { loss = function() return gives end }):fit(toy(8, 1)) end,
+        "the loss function gave " .. shown .. ", wanted a tensor of one element")
+    end
     assert.error_matches(function() tr.Trainer(options { loss = "hinge" }):fit(toy(8, 1)) end, "there is no loss hinge")
     local other = toy(8, 1)
     other.classes = { "a", "b", "c" }

@@ -176,6 +176,17 @@ static tx_status reduce(tx_call *call, const pass *p) {
   return TX_OK;
 }
 
+static tx_status check_weight(const tx_call *call) {
+  const tx_tensor *weight = call->in[WEIGHT];
+  for (int64_t k = 0; weight != NULL && k < weight->shape[0]; k++) {
+    double w = tx_get_real(weight->dtype, tx_data(weight), k * weight->strides[0]);
+    if (w >= 0 && isfinite(w)) continue;
+    return tx_fail(TX_EINVAL, "%s: the weight of class %lld is %g: finite numbers of at least 0 are needed",
+                   call->op->name, (long long)k + 1, isnan(w) ? (double)NAN : w);
+  }
+  return TX_OK;
+}
+
 static tx_status run_forward(tx_call *call, pass *p) {
   int64_t pairs[2] = {2, p->rows};
   TX_TRY(check_labels(call->op->name, p));
@@ -187,6 +198,7 @@ static tx_status run_forward(tx_call *call, pass *p) {
 
 tx_status tx_class_loss_forward(tx_call *call, const tx_class_loss *loss) {
   TX_TRY(check_shapes(call));
+  TX_TRY(check_weight(call));
   if (!(loss->smoothing >= 0 && loss->smoothing <= 1)) {
     return tx_fail(TX_EINVAL, "%s: label_smoothing is %g: 0 to 1 is needed", call->op->name, loss->smoothing);
   }

@@ -1,12 +1,21 @@
 /* text.c - text that is the same under every locale: format, number_text, number_of, text_less (see texres/plain.lua). */
 #include "base/text.h"
 
+#include <math.h>
 #include <string.h>
 
 #include "lua/binding.h"
 
-/* format(format, ...) -> what string.format, which is the upvalue, gives in the locale "C" */
+/* NaN has a sign, which is chance and which printf writes: "-nan". */
+static void drop_nan_sign(lua_State *L, int arg) {
+  if (lua_type(L, arg) != LUA_TNUMBER || lua_tonumber(L, arg) == lua_tonumber(L, arg)) return;
+  lua_pushnumber(L, (lua_Number)NAN);
+  lua_replace(L, arg);
+}
+
+/* format(format, ...) -> what string.format, which is the upvalue, gives in the locale "C"; "nan" for every NaN */
 static int l_format(lua_State *L) {
+  for (int arg = lua_gettop(L); arg > 1; arg--) drop_nan_sign(L, arg);
   lua_pushvalue(L, lua_upvalueindex(1));
   lua_insert(L, 1);
   void *before = tx_locale_enter();

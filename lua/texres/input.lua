@@ -75,6 +75,12 @@ local function factor(self, white, what)
   return white and self.white / white or 1
 end
 
+--- Raises for what is no data set, or an empty one.
+local function check_set(set, what)
+  if type(set) ~= "table" or not set.loader then raise("%s is %s, wanted a data set", what, option.shown(set)) end
+  if #set == 0 then raise("%s is empty", what) end
+end
+
 -- -- learning ---------------------------------------------------------------------------------------------------------
 
 local MEAN = option.numbers(nil, "(-inf, inf)")
@@ -133,7 +139,7 @@ end
 --- The set with the model's classes, in the model's order: it may list them in another one, or only some of them.
 -- Raises when it has others, or images of another size.
 function Input:fit(set, what)
-  if #set == 0 then raise("%s is empty", what) end
+  check_set(set, what)
   if self.input and not same_size(self.input, size_of(set)) then
     raise("%s: the images are %s, the model takes %s: open the set with `size` and `channels`, or use set:map",
       what, shape_text(size_of(set)), shape_text(self.input))
@@ -203,4 +209,4 @@ end
 local function of(model) return rawget(model, "_input") end
 local function give(model, input) rawset(model, "_input", input) end
 
-return { new = new, learn = learn, of = of, give = give }
+return { new = new, check_set = check_set, learn = learn, of = of, give = give }

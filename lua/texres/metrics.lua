@@ -14,6 +14,7 @@
 
 local core = require "texres.core"
 local plain = require "texres.plain"
+local raise = require "texres.raise"
 local strict = require "texres.strict"
 
 local metrics = {}
@@ -42,14 +43,13 @@ end
 function Counter:add(logits, labels, loss)
   local n = labels:numel()
   if n == 0 then return end
+  local columns, k = logits:size(2), #self.classes
+  if columns ~= k then raise("metrics: the model gives %d numbers for an image, there are %d classes", columns, k) end
   local predicted, truth = logits:argmax(2):totable(), labels:totable()
   local sums = core.no_grad(function() return logits:softmax(2):sum(2):totable() end)
   for i = 1, n do
     local row = self.counts[truth[i]]
-    if not row or not row[predicted[i]] then
-      local message = "metrics: label %s, prediction %s: there are %d classes"
-      error(message:format(truth[i], predicted[i], #self.classes), 2)
-    end
+    if not row then raise("metrics: label %s: there are %d classes", truth[i], k) end
     if sums[i] ~= sums[i] then
       self.invalid[truth[i]] = self.invalid[truth[i]] + 1
     else

@@ -121,7 +121,7 @@ end
 --- What the model takes: its own input, where it has one of the same classes and no other normalization is asked for;
 -- else what the training set says.
 local function learn_from(self, train)
-  if #train == 0 then raise "Trainer: the training set is empty" end
+  input.check_set(train, "Trainer: the training set")
   local own = input.of(self.model)
   local same = own and own:suits(train)
   local learned = same and self.normalize == true and own or input.learn(train, self.normalize)

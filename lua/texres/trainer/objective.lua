@@ -5,6 +5,7 @@ local optim = require "texres.optim"
 local option = require "texres.options"
 local plain = require "texres.plain"
 local functional = require "texres.nn.functional"
+local module = require "texres.nn.module"
 local raise = require "texres.raise"
 
 local objective = {}
@@ -93,10 +94,22 @@ function objective.check_loss(spec)
   if weight and weight ~= "balanced" then option.check(name, "weight", weight, NUMBERS) end
 end
 
+-- A script's own loss, which must give a number that can be minimized.
+local function checked(loss_of)
+  return function(logits, labels)
+    local loss = loss_of(logits, labels)
+    if not core.is_tensor(loss) or loss:numel() ~= 1 then
+      raise("Trainer: the loss function gave %s, wanted a tensor of one element",
+        core.is_tensor(loss) and module.shape_text(loss:shape()) or option.shown(loss))
+    end
+    return loss
+  end
+end
+
 --- loss(logits, labels, extra options) from a name, {name, options} or a function. weight = "balanced" takes the counts
 -- of the training set.
 function objective.loss(spec, train)
-  if type(spec) == "function" then return spec end
+  if type(spec) == "function" then return checked(spec) end
   local name, options = split(spec)
   local fn = choose("loss", name, LOSSES)
   if options.weight == "balanced" then options.weight = balanced(train) end
