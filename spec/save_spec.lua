@@ -66,6 +66,7 @@ describe("saving a set", function()
     local set = fabric()
     local classes = {
       "n/a", ".hidden", "a, a", "..", "train", "x%2Fy", 'say "b"', "=1+1", "masks", "\xE4\xFF", "a b ", "../../up",
+      "index.csv",
     }
     local cells = {
       "=1+1", "+1", "-1", "@a", "'=1", "''-1", "'plain", "\tx", "a,b", "a;b", 'a "b"', " lead", "trail ", "x\ny", "",

@@ -279,6 +279,21 @@ describe("values that name something", function()
     assert.same({ 2, 1 }, set.label)
   end)
 
+  it("are said to be two classes where they are one number, written in two ways", function()
+    for _, pair in ipairs { { "1", "1.0" }, { "7", "007" }, { "1", "+1" }, { "100", "1e2" } } do
+      local path = support.folder() .. "/l.csv"
+      support.write_file(path, ("label\n%s\n0\n%s\n"):format(pair[1], pair[2]))
+      local before, said = rawget(tr, "warn"), ""
+      rawset(tr, "warn", function(message) said = said .. message end)
+      local set = assert(tr.data.tensors { images = tr.zeros(3, 4, 4), labels = path })
+      rawset(tr, "warn", before)
+      assert.equal(3, #set.classes)
+      assert.matches(path .. ": classes '", said, 1, true)
+      assert.matches("are the same number, written in two ways", said, 1, true)
+      for _, name in ipairs(pair) do assert.matches("'" .. name .. "'", said, 1, true) end
+    end
+  end)
+
   it("that are numbers stand in the order of these, and holes among them are said", function()
     assert.same({ "2", "10", "0x", "9a" }, assert(open_rows("label,x", { "10,1", "0x,1", "9a,1", "2,1" })).classes)
     local before, said = rawget(tr, "warn"), nil

@@ -102,6 +102,20 @@ end
 
 -- -- values to labels ------------------------------------------------------------------------------------------------
 
+--- Says so when two classes are the same number, written in two ways: 1 and 1.0, 7 and 007.
+local function warn_of_numbers(classes, where)
+  local spelt = {}
+  for _, name in ipairs(classes) do
+    local number = plain.number(name)
+    if number and spelt[number] then
+      require("texres").warn(("data: %s: classes '%s' and '%s' are the same number, written in two ways: they are taken "
+        .. "for two classes"):format(where, spelt[number], name))
+      return
+    end
+    if number then spelt[number] = name end
+  end
+end
+
 --- Names to labels; classes nil: all names, sorted.
 local function encode(values, classes, found)
   local number, labels = {}, {}
@@ -114,6 +128,7 @@ local function encode(values, classes, found)
       end
     end
     names.sort(classes)
+    warn_of_numbers(classes, found.where)
   end
   for c, name in ipairs(classes) do number[name] = c end
   for i, name in ipairs(values) do

@@ -68,7 +68,7 @@ local function escape(letter) return ("%%%02X"):format(letter:byte()) end
 
 function names.folder_of(class)
   local folder = class:gsub("%%(%x%x)", "%%25%1"):gsub("[\0\1-\31\127/]", escape):gsub("^%.", escape)
-  if names.is_part(folder) or names.is_mask(folder) or names.is_rubbish(folder) then
+  if names.is_part(folder) or names.is_mask(folder) or names.is_rubbish(folder) or folder == "index.csv" then
     folder = folder:gsub("^.", escape)
   end
   return folder
