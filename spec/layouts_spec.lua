@@ -123,6 +123,21 @@ describe("folders of classes", function()
     refuses(function() return tr.data.open(tree("1.tif")) end, "no pictures", "1 .tif")
   end)
 
+  it("say so when only some pictures have a mask", function()
+    local root = support.folder()
+    assert(tr.data.fabric { count = 6, size = 8, masks = true }:save_folder(root))
+    assert.is_not_nil(assert(tr.data.open(root)).masks)
+    assert(os.remove(root .. "/masks/good/1.png"))
+    for _, open in ipairs {
+      function() return tr.data.folder { path = root } end,
+      function() return tr.data.csv { file = root .. "/index.csv" } end,
+    } do
+      local warnings, set = said(open)
+      assert.is_nil(set.masks)
+      assert.matches("masks: only 5 of 6 pictures have a mask, " .. root .. "/good/1.png has none", warnings, 1, true)
+    end
+  end)
+
   it("take masks for masks", function()
     local root = tree("good", "hole", "masks", "hole/masks")
     os.execute(("cp %s/hole/1.png %s/hole/1_mask.png"):format(root, root))

@@ -203,6 +203,14 @@ describe("saving a set", function()
       assert.is_nil(ok)
       assert.matches("/pictures/%w+/%d+.png is there already and not of this set", message)
     end
+    local bare = tr.data.fabric { count = 6, size = 8 }
+    assert(tr.data.fabric({ count = 6, size = 8, masks = true }):save_folder(folder .. "/masked"))
+    assert(os.execute(("mkdir -p %s/deep/good/old && touch %s/deep/good/old/9.png"):format(folder, folder)))
+    for name, other in pairs { masked = "masks/%w+/%d.png", deep = "good/old/9.png" } do
+      local ok, message = bare:save_folder(folder .. "/" .. name)
+      assert.is_nil(ok)
+      assert.matches(name .. "/" .. other .. " is there already and not of this set", message)
+    end
   end)
 
   it("keeps a class without a picture", function()

@@ -128,6 +128,14 @@ describe("a table of pictures", function()
     assert.equal(list.meta.source[1], list.meta.source[4])
   end)
 
+  it("must list pictures", function()
+    local path = support.folder() .. "/t.csv"
+    support.write_file(path, "path,label\n")
+    local none, message = tr.data.csv { file = path }
+    assert.is_nil(none)
+    assert.matches(path .. ": it lists no pictures", message, 1, true)
+  end)
+
   it("must name a picture in each row", function()
     local none, message = tr.data.csv { file = csv("no_path.csv", "path,label", { "1.png,a", ",b" }) }
     refuses(none, message, "no_path.csv: the path in line 3 is missing")

@@ -108,8 +108,8 @@ local function warn_of_numbers(classes, where)
   for _, name in ipairs(classes) do
     local number = plain.number(name)
     if number and spelt[number] then
-      require("texres").warn(("data: %s: classes '%s' and '%s' are the same number, written in two ways: they are taken "
-        .. "for two classes"):format(where, spelt[number], name))
+      require("texres").warn(("data: %s: classes '%s' and '%s' are the same number, written in two ways: they are "
+        .. "taken for two classes"):format(where, spelt[number], name))
       return
     end
     if number then spelt[number] = name end

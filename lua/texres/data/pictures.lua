@@ -73,6 +73,7 @@ local function read_paths(t, wanted, root)
       columns.list(t.text))
   end
   local paths = {}
+  if #t.text[name] == 0 then return nil, ("data: %s: it lists no pictures"):format(t.where) end
   for i, path in ipairs(t.text[name]) do
     if path == "" then return nil, ("data: %s: the path %s is missing"):format(t.where, columns.at(t, i)) end
     paths[i] = path:sub(1, 1) == "/" and path or root .. "/" .. path

@@ -126,15 +126,16 @@ local function write_picture(source, at, path, i)
   return written, message
 end
 
---- A file in one of the folders below `folder` that is none of `paths`: it would be read with the set. Or nil.
-local function find_other(folder, paths)
-  local known = {}
-  for _, path in ipairs(paths) do known[path] = true end
-  local _, below = core.list_folder(folder)
-  for _, name in ipairs(below or {}) do
-    for _, file in ipairs(core.list_folder(folder .. "/" .. name) or {}) do
-      if not known[name .. "/" .. file] then return name .. "/" .. file end
-    end
+--- A file in one of the folders below root/`below` that is none of those known: it would be read with the set, as a
+-- picture or as a mask. Or nil.
+local function find_other(root, below, known)
+  local inside, folders = core.list_folder(root .. "/" .. below)
+  for _, file in ipairs(below ~= "" and inside or {}) do
+    if not known[below .. file] then return below .. file end
+  end
+  for _, name in ipairs(inside and folders or {}) do
+    local other = find_other(root, below .. name .. "/", known)
+    if other then return other end
   end
 end
 
@@ -145,11 +146,12 @@ end
 -- @tparam string folder is made where it is missing; must not hold pictures that aren't of this set
 -- @return true, or nil and a message
 function Set:save_folder(folder)
-  local paths, digits = {}, #tostring(#self)
+  local paths, known, digits = {}, {}, #tostring(#self)
   for i, label in ipairs(self.label) do
     paths[i] = ("%s/%0" .. digits .. "d.png"):format(names.folder_of(self.classes[label]), i)
+    known[paths[i]], known["masks/" .. paths[i]] = true, self.masks ~= nil
   end
-  local other = find_other(folder, paths)
+  local other = find_other(folder, "", known)
   if other then return nil, ("save_folder: %s/%s is there already and not of this set"):format(folder, other) end
   for _, class in ipairs(self.classes) do
     for _, below in ipairs { "/", self.masks and "/masks/" or nil } do

@@ -205,14 +205,20 @@ local function warn_of_found(root, found)
   if found.absent[1] then warn(("data: %s: no images of %s"):format(root, table.concat(found.absent, ", "))) end
 end
 
---- The masks of pictures: root/masks/PATH for each root/PATH, where there is one for every picture; else nil.
+--- The masks of pictures: root/masks/PATH for each root/PATH, where there is one for every picture; else nil, which is
+-- said where some have one.
 function tree.masks(root, paths)
-  local masks = {}
-  for i, path in ipairs(paths) do
-    masks[i] = root .. "/masks" .. path:sub(#root + 1)
-    if path:sub(1, #root + 1) ~= root .. "/" or not exists(masks[i]) then return nil end
+  local masks, bare = {}, nil
+  if not core.list_folder(root .. "/masks") then return nil end
+  for _, path in ipairs(paths) do
+    local mask = path:sub(1, #root + 1) == root .. "/" and root .. "/masks" .. path:sub(#root + 1)
+    if mask and exists(mask) then masks[#masks + 1] = mask else bare = bare or path end
   end
-  return masks
+  if not bare then return masks end
+  if #masks > 0 then
+    require("texres").warn(("data: %s/masks: only %d of %d pictures have a mask, %s has none: no masks are taken")
+      :format(root, #masks, #paths, bare))
+  end
 end
 
 --- Reads root/CLASS/** or root/PART/CLASS/**.
