@@ -75,6 +75,10 @@ describe("a host", function()
     ]])
   end)
 
+  it("that ignores SIGINT, or handles it itself, goes on undisturbed", function()
+    run_host("signals", WORK .. "local m = tr.rand(1500, 1500) m:matmul(m)")
+  end)
+
   it("is told when it uses the library from another thread", function()
     local output = run_host("thread", WORK)
     if not output then return end

@@ -122,6 +122,19 @@ describe("Ctrl-C", function()
     end
   end)
 
+  it("leaves an optimizer's step whole: all groups, with their counts", function()
+    for round, kind in ipairs { "Adam", "SGD", "Adam", "SGD" } do
+      child(([[
+        local p, q = tr.zeros(3000), tr.zeros(300000)
+        p.requires_grad, q.requires_grad = true, true
+        p.grad, q.grad = tr.ones(3000), tr.ones(300000)
+        local optimizer = tr.optim.%s({ { params = { p } }, { params = { q } } }, { lr = 0.001 })
+        after(0.1 + 0.013 * %d, "optimizer", function() optimizer:step() end)
+        assert(p:min():item() == q:min():item() and p:max():item() == q:max():item())
+        assert(optimizer.state[1].step == optimizer.state[2].step) ]]):format(kind, round))
+    end
+  end)
+
   it("reaches a coroutine, raises once, and keeps the hook that was set before", function()
     child [[
       local m = tr.rand(1200, 1200)

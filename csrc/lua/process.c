@@ -6,8 +6,9 @@
  *                                       process ends, however that ends; nil and a message when another holds it
  *                    .interrupts(on)    while on, Ctrl-C is counted instead of ending the program
  *                    .interrupted()     whether it was pressed since
+ *                    .whole(f, ...)     what f(...) returns; Ctrl-C meanwhile is answered after it
  */
-#define _GNU_SOURCE /* sigaction */
+#define _GNU_SOURCE /* sigaction, pthread_sigmask */
 #include "lua/binding.h"
 
 #include <errno.h>
@@ -137,8 +138,24 @@ static int l_interrupted(lua_State *L) {
   return 1;
 }
 
-static const luaL_Reg functions[] = {{"columns", l_columns},       {"make_folder", l_make_folder}, {"lock", l_lock},
-                                     {"interrupts", l_interrupts}, {"interrupted", l_interrupted}, {NULL, NULL}};
+/* The threads of the pool and of loaders block all signals, so the signal waits for this one. */
+static int l_whole(lua_State *L) {
+  sigset_t interrupt, earlier;
+  sigemptyset(&interrupt);
+  sigaddset(&interrupt, SIGINT);
+  pthread_sigmask(SIG_BLOCK, &interrupt, &earlier);
+  int failure = lua_pcall(L, lua_gettop(L) - 1, LUA_MULTRET, 0);
+  pthread_sigmask(SIG_SETMASK, &earlier, NULL);
+  return failure == LUA_OK ? lua_gettop(L) : lua_error(L);
+}
+
+static const luaL_Reg functions[] = {{"columns", l_columns},
+                                     {"make_folder", l_make_folder},
+                                     {"lock", l_lock},
+                                     {"interrupts", l_interrupts},
+                                     {"interrupted", l_interrupted},
+                                     {"whole", l_whole},
+                                     {NULL, NULL}};
 
 void tx_lua_open_process(lua_State *L) {
   luaL_newmetatable(L, LOCK_TYPE);

@@ -91,9 +91,8 @@ local function check_groups(self)
   end
 end
 
---- Changes every parameter that has a gradient.
-function Optimizer:step()
-  check_groups(self)
+-- State, counts and parameters of all groups move together: nothing is left in the middle by Ctrl-C.
+local function step_groups(self)
   local index = 0
   for _, group in ipairs(self.groups) do
     local rows = {}
@@ -106,6 +105,12 @@ function Optimizer:step()
     end
     if #rows > 0 then self._step_group(group, rows) end
   end
+end
+
+--- Changes every parameter that has a gradient.
+function Optimizer:step()
+  check_groups(self)
+  core.process.whole(step_groups, self)
 end
 
 --- Lets all gradients go.
