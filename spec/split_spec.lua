@@ -226,6 +226,7 @@ describe("folds", function()
       check_partition(set, tests)
     end
     assert.error_matches(function() set:folds { 1 } end, "the number of folds is 1")
+    assert.error_matches(function() set:folds { 54 } end, "folds: 54 folds are wanted, the set has 53 samples")
   end)
 
   it("leave one group out", function()

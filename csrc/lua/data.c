@@ -117,7 +117,7 @@ static int l_npy_source(lua_State *L) {
 
 /* concat_sources{source, ...} -> source */
 static int l_concat_sources(lua_State *L) {
-  int count = tx_check_list(L, 1, "concat_sources", "the argument");
+  int count = tx_check_list(L, 1, "concat_sources", "the list of sources");
   if (count == 0) return tx_error(L, "concat_sources: the list of sources is empty");
   tx_copy_list(L, 1, count);
   lua_replace(L, 1);

@@ -99,7 +99,7 @@ static tx_transform read_transform_table(lua_State *L, int at) {
 
 static void read_augment(lua_State *L, int arg, tx_augment *augment) {
   if (!lua_istable(L, arg)) tx_error(L, "augment: a list of transforms is expected, got %s", tx_describe(L, arg));
-  int n = tx_check_list(L, arg, "augment", "the argument");
+  int n = tx_check_list(L, arg, "augment", "the list of transforms");
   if (n > TX_MAX_TRANSFORMS) tx_error(L, "augment: at most %d transforms are possible", TX_MAX_TRANSFORMS);
   for (int i = 1; i <= n; i++) {
     int at = (lua_geti(L, arg, i), lua_gettop(L));

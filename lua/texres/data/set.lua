@@ -22,6 +22,7 @@
 local classes = require "texres.classes"
 local core = require "texres.core"
 local plain = require "texres.plain"
+local option = require "texres.options"
 local raise = require "texres.raise"
 local strict = require "texres.strict"
 
@@ -109,10 +110,13 @@ end
 function Set:subset(positions)
   local at, meta, list = {}, {}, as_list(positions)
   if type(list) ~= "table" then raise("subset: a list of samples is expected, got %s", list) end
-  for i, position in ipairs(list) do
-    at[i] = whole(position)
+  for name in pairs(list) do
+    if type(name) == "string" then raise("subset: '%s' stands among the samples", name) end
+  end
+  for i = 1, #list do
+    at[i] = whole(list[i])
     if not at[i] or at[i] < 1 or at[i] > #self.index then
-      raise("subset: sample %s: the set has 1..%d", position, #self.index)
+      raise("subset: sample %s: the set has 1..%d", option.shown(list[i]), #self.index)
     end
   end
   for name, column in pairs(self.meta) do meta[name] = pick(column, at) end
@@ -225,8 +229,15 @@ end
 -- @param names old name -> new name, "*" for all that are not named; or a function of old name and row to the new
 -- name
 function Set:relabel(names)
+  if type(names) ~= "table" and type(names) ~= "function" then
+    raise("relabel: a table or a function is expected, got %s", type(names))
+  end
   local function rename(name, row)
-    if type(names) == "function" then return names(name, row) end
+    if type(names) == "function" then
+      local new = names(name, row)
+      if type(new) ~= "string" then raise("relabel: the function gave %s for '%s'", option.shown(new), name) end
+      return new
+    end
     return names[name] or names["*"] or name
   end
   local renamed, number, labels = {}, {}, {}

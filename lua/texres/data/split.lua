@@ -215,6 +215,7 @@ local FOLDS = option.integer(nil, "[2, inf)")
 function Set:folds(options)
   options = option.read("folds", options, KNOWN, true)
   local k = option.check("folds", "the number of folds", options[1], FOLDS)
+  if k > #self then raise("folds: %d folds are wanted, the set has %d samples", k, #self) end
   local shares = {}
   for p = 1, k do shares[p] = 1 / k end
   local parts = make_parts(self, shares, options)
