@@ -33,10 +33,12 @@ describe("a set", function()
     assert.equal(1, label)
     assert.same({ angle = 80, roll = "a" }, row)
     assert.equal(1, select(2, set:get(-1)))
+    assert.same({ angle = 200, roll = "b" }, set:row(-1))
     for _, i in ipairs { 0, 11, -11, 1.5, "x" } do
       local ok, message = pcall(function() set:get(i) end)
       assert.is_false(ok)
       assert.matches("data_spec.lua:%d+: get: sample .*: the set has 1..10", message)
+      assert.error_matches(function() set:row(i) end, "row: sample .*: the set has 1..10")
     end
   end)
 
@@ -275,6 +277,8 @@ describe("a set made of a set", function()
     assert.same({ "good", "defect" }, two.classes)
     assert.same({ 1, 2, 2, 1, 2, 2, 1, 2, 2, 1 }, two.label)
     assert.same({ "good", "tear" }, tiny():relabel({ cut = "tear", hole = "tear" }).classes)
+    assert.error_matches(function() tiny():relabel { god = "fine", ["*"] = "defect" } end,
+      "relabel: there is no class 'god'; the set has good, cut, hole")
     local by_roll = tiny():relabel(function(name, row) return row.roll .. "/" .. name end)
     assert.same({ "a/good", "a/cut", "a/hole", "b/hole", "b/good", "b/cut" }, by_roll.classes)
     assert.equal(4, by_roll.label[6])

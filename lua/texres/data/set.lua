@@ -225,6 +225,17 @@ function Set:concat(...)
   })
 end
 
+--- Raises where a class is to be renamed that there is not.
+local function check_renamed(names, known)
+  local is_class = { ["*"] = true }
+  for _, name in ipairs(known) do is_class[name] = true end
+  for name in pairs(names) do
+    if not is_class[name] then
+      raise("relabel: there is no class '%s'; the set has %s", name, table.concat(known, ", "))
+    end
+  end
+end
+
 --- This set with its classes renamed or joined, e.g. `set:relabel { good = "good", ["*"] = "defect" }`.
 -- @param names old name -> new name, "*" for all that are not named; or a function of old name and row to the new
 -- name
@@ -249,6 +260,7 @@ function Set:relabel(names)
     return number[name]
   end
   if type(names) ~= "function" then
+    check_renamed(names, self.classes)
     for _, name in ipairs(self.classes) do number_of(rename(name)) end -- in the order of the old ones
   end
   for i = 1, #self do labels[i] = number_of(rename(self.classes[self.label[i]], self:row(i))) end
@@ -271,19 +283,25 @@ end
 
 function Set:__len() return #self.index end
 
---- The metadata of sample i: a table with one value per column.
+--- The position of sample i, which may count from the end.
+local function position_of(set, i, where)
+  local n, at = #set, whole(i)
+  if at and at < 0 then at = n + 1 + at end
+  if not at or at < 1 or at > n then raise("%s: sample %s: the set has 1..%d", where, i, n) end
+  return at
+end
+
+--- The metadata of sample i (from 1, negative from the end): a table with one value per column.
 function Set:row(i)
-  local row = {}
-  for name, column in pairs(self.meta) do row[name] = column[i] end
+  local row, at = {}, position_of(self, i, "row")
+  for name, column in pairs(self.meta) do row[name] = column[at] end
   return row
 end
 
 --- Sample i (from 1, negative from the end): image f32 {H,W,C}, 0..1 where pixels are integers in the file; its
 -- label, its metadata; or nil and a message when the image can't be decoded.
 function Set:get(i)
-  local n, at = #self, whole(i)
-  if at and at < 0 then at = n + 1 + at end
-  if not at or at < 1 or at > n then raise("get: sample %s: the set has 1..%d", i, n) end
+  local at = position_of(self, i, "get")
   local image, message = self.source:read(self.index[at])
   if not image then return nil, message end
   return image, self.label[at], self:row(at)
