@@ -61,7 +61,7 @@ local function collect(name, members, depth)
   known[members] = true
   local names = {}
   for key in pairs(members) do
-    if type(key) == "string" and not LEFT_OUT[key] then names[#names + 1] = key end
+    if type(key) == "string" and key:sub(1, 1) ~= "_" and not LEFT_OUT[key] then names[#names + 1] = key end
   end
   table.sort(names)
   for _, key in ipairs(names) do

@@ -766,3 +766,29 @@ describe("training", function()
     assert.is_true(lua_after < lua + 64, lua_after - lua)
   end)
 end)
+
+describe("nonsense in the place of arguments", function()
+  it("is refused in the words of the function that was called", function()
+    local circle = {}
+    circle[1] = circle
+    local net = tr.nn.Sequential { tr.nn.Linear(3, 2) }
+    local schedule = tr.optim.schedule.cosine { lr = 1 }
+    local set = tr.data.tensors { images = tr.rand(2, 2, 2), labels = { 1, 1 } }
+    for _, bad in ipairs { 3, true, "x", print, circle, io.stdout, coroutine.create(print) } do
+      for name, use in pairs {
+        Function = function() tr.Function(bad) end, clip_grad_norm = function() tr.optim.clip_grad_norm(bad, 1) end,
+        profile = function() net:profile(bad) end, cosine = function() schedule:lr(bad ~= 3 and bad or -1, 10) end,
+        save_npy = function() set:save_npy(bad ~= "x" and bad or {}) end,
+        ["Dropout"] = function() tr.nn.Dropout(bad == true and bad or { bad }) end,
+      } do
+        local ok, message = pcall(use)
+        assert.is_false(ok, name)
+        assert.matches(name .. ": ", message, 1, true)
+        assert.is_nil(tostring(message):find "lua/texres/", name .. ": " .. tostring(message))
+      end
+      assert.same({ 1, 2 }, net(tr.ones(1, 3), bad):shape())
+    end
+    net[circle] = tr.ones(1) -- no name: no part of the module
+    assert.equal(2, #net:parameters())
+  end)
+end)

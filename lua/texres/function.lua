@@ -12,6 +12,7 @@
 -- @module texres.function
 
 local core = require "texres.core"
+local raise = require "texres.raise"
 
 local Context = {}
 Context.__index = Context
@@ -57,9 +58,10 @@ end
 -- @tparam table definition forward and backward
 -- @treturn function
 return function(definition)
-  local forward, backward = definition.forward, definition.backward
+  local given = type(definition) == "table" and definition or {}
+  local forward, backward = given.forward, given.backward
   if type(forward) ~= "function" or type(backward) ~= "function" then
-    error("texres.Function: { forward = function, backward = function } is expected", 2)
+    raise "texres.Function: { forward = function, backward = function } is expected"
   end
   return function(...)
     local ctx, arguments = setmetatable({}, Context), table.pack(...)

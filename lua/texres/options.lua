@@ -119,15 +119,16 @@ option.PATH = rule(nil, "a path, as text", option.text().accept)
 -- -- checks -----------------------------------------------------------------------------------------------------------
 
 --- A value as it may have been typed: 0.5, "same", {1, 2}.
-function option.shown(value)
+function option.shown(value, depth)
+  depth = depth or 0
   if core.is_tensor(value) then return "a tensor" end
   if type(value) == "string" then return ('"%s"'):format(value) end
   if type(value) == "function" then return "a function" end
   if value ~= value then return "nan" end
   if type(value) ~= "table" then return plain.text(value) end
-  if #value == 0 then return "a table" end
+  if #value == 0 or depth > 3 then return "a table" end
   local parts = {}
-  for i = 1, math.min(#value, 8) do parts[i] = option.shown(value[i]) end
+  for i = 1, math.min(#value, 8) do parts[i] = option.shown(value[i], depth + 1) end
   return ("{%s%s}"):format(table.concat(parts, ", "), #value > 8 and ", ..." or "")
 end
 

@@ -63,6 +63,9 @@ end
 -- A copy of the user's metadata.
 local function copy_metadata(metadata)
   local copy = {}
+  if metadata ~= nil and type(metadata) ~= "table" then
+    raise("safetensors.save: metadata are a table of strings, got %s", type(metadata))
+  end
   for key, value in pairs(metadata or {}) do
     if type(key) ~= "string" or type(value) ~= "string" then
       raise("safetensors.save: metadata maps strings to strings, found %s = %s", tostring(key), type(value))

@@ -387,6 +387,10 @@ end
 -- pixels), labels i64 {n} (from 0, as in every such file) and masks {n,H,W,1} as .npy, each where a path is given;
 -- true, or nil and a message.
 function Set:save_npy(images_path, labels_path, masks_path)
+  option.check("save_npy", "the path of the images", images_path, option.PATH)
+  for name, path in pairs { labels = labels_path, masks = masks_path } do
+    option.check("save_npy", "the path of the " .. name, path, option.PATH)
+  end
   if masks_path and not self.masks then raise "save_npy: the set has no masks" end
   local ok, message = self.source:save_npy(self.index, images_path)
   if ok and labels_path then

@@ -178,7 +178,7 @@ end
 --- Builds a module to be filled: nothing is drawn for it, and random numbers that come later are not affected.
 function architecture.build(data)
   local seed, stream = core.rng_state()
-  return protect.finally(function() core.rng_state(seed, stream) end, initialize.undrawn, Module.from_config, data)
+  return protect.finally(function() core.rng_state(seed, stream) end, initialize._undrawn, Module.from_config, data)
 end
 
 --- What makes m again: its description, tried; nil and why there is none, to be told to whoever saves it.

@@ -243,6 +243,8 @@ function Residual.keeps_nothing(self)
     and (not activation or keeps_nothing(activation))
 end
 
+local Join = {} -- the metatable of what a Residual hands to the Sequential that ends its body
+
 -- activation(what the items of `self` make of x + shortcut(join.x)), shortcut and activation being those of
 -- join.owner.
 local function add(self, x, join)
@@ -274,14 +276,14 @@ local function add(self, x, join)
   return result
 end
 
-function Residual:forward(x) return add(self, x, { owner = self, x = x }) end
+function Residual:forward(x) return add(self, x, setmetatable({ owner = self, x = x }, Join)) end
 
 --- Sequential{ a, b, ... }: the output of one item is the input of the next.
 Sequential.keeps_nothing = items_keep_nothing
 
 -- `join` is given by a Residual whose body ends in this: see add.
 function Sequential:forward(x, join)
-  if join then return add(self, x, join) end
+  if getmetatable(join) == Join then return add(self, x, join) end
   return (chain(self, x))
 end
 

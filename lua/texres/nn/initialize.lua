@@ -13,7 +13,7 @@ local drawing = true
 
 --- Calls fn(...) while tensors that would be filled with random numbers are left as they are: for building a model
 -- whose state is loaded next. Random numbers that come later are not affected by it then.
-function initialize.undrawn(fn, ...)
+function initialize._undrawn(fn, ...)
   drawing = false
   return protect.finally(function() drawing = true end, fn, ...)
 end

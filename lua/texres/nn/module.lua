@@ -246,7 +246,8 @@ local function is_watched() return watcher ~= nil end
 
 local function enrol_new(self, key, value)
   rawset(self, key, value)
-  if not is_private(key) then enrol(self, key, value) end
+  local is_name = type(key) == "string" or math.type(key) == "integer"
+  if is_name and not is_private(key) then enrol(self, key, value) end
 end
 
 -- Refuses arguments that `init` of a class of the library would not see; a user's class may be called with more.

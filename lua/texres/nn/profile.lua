@@ -12,6 +12,7 @@
 local core = require "texres.core"
 local plain = require "texres.plain"
 local option = require "texres.options"
+local raise = require "texres.raise"
 local module = require "texres.nn.module"
 local tensor_bytes = module.tensor_bytes
 local table_text = require "texres.nn.table_text"
@@ -90,11 +91,13 @@ return function(self, x, options)
   local o = option.read("profile", options, {
     backward = option.switch(false), repeats = option.integer(3, "[1, inf)"),
   })
+  if not core.is_tensor(x) then raise("profile: expected an input for the module, got %s", option.shown(x)) end
   local model = self:clone()
   local names, calls = {}, {}
   for name, m in model:named_modules() do names[m] = name end
   local function watch(m, _, inputs, outputs)
-    if #m:children() == 0 then calls[#calls + 1] = { m, inputs, outputs[1] } end
+    local is_layer = #m:children() == 0 and core.is_tensor(inputs[1]) and core.is_tensor(outputs[1])
+    if is_layer then calls[#calls + 1] = { m, inputs, outputs[1] } end
   end
   core.no_grad(function()
     module.watch(watch, function() model(x) end)

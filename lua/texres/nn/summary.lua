@@ -3,6 +3,7 @@
 local core = require "texres.core"
 local plain = require "texres.plain"
 local protect = require "texres.protect"
+local option = require "texres.options"
 local raise = require "texres.raise"
 local module = require "texres.nn.module"
 local tensor_bytes = module.tensor_bytes
@@ -30,8 +31,8 @@ local function measure(self, shape)
   end
   self:eval()
   local function watch(m, _, inputs, outputs)
-    if #m:children() > 0 then return end
     local out = outputs[1]
+    if #m:children() > 0 or not core.is_tensor(inputs[1]) or not core.is_tensor(out) then return end
     rows[#rows + 1] = {
       name = names[m], layer = m:describe(), shape = out:shape(), parameters = m:num_parameters(),
       multiply_adds = m:multiply_adds(inputs[1], out), bytes = tensor_bytes(out),
@@ -49,6 +50,7 @@ return function(self, shape)
   if type(shape) ~= "table" then
     raise("summary: expected the shape of an input such as {1,64,64,1}, got %s", type(shape))
   end
+  for d = 1, #shape do option.check("summary", "size " .. d, shape[d], option.COUNT) end
   local lines = { { "name", "layer", "output", "parameters", "multiply-adds", "memory" }, "-" }
   local multiply_adds, bytes = 0, 0
   for _, row in ipairs(measure(self, shape)) do

@@ -2,6 +2,8 @@
 
 local core = require "texres.core"
 local option = require "texres.options"
+local module = require "texres.nn.module"
+local optimizer = require "texres.optim.optimizer"
 local raise = require "texres.raise"
 local adam = require "texres.optim.adam"
 local strict = require "texres.strict"
@@ -18,10 +20,11 @@ local MAX = option.number(nil, "[0, inf]")
 -- The parameters of a module or an optimizer, of a list, or a tensor alone.
 local function as_list(parameters)
   if core.is_tensor(parameters) then return { parameters } end
-  if type(parameters) ~= "table" then
+  local meta = type(parameters) == "table" and getmetatable(parameters)
+  if type(parameters) ~= "table" or (meta and not module.is_module(parameters) and not optimizer.is(parameters)) then
     raise("clip_grad_norm: expected a list of parameters or a module, got %s", option.shown(parameters))
   end
-  if not getmetatable(parameters) then return parameters end
+  if not meta then return parameters end
   return parameters:parameters()
 end
 

@@ -259,4 +259,6 @@ local function buffers(parameters, states, key)
   return list
 end
 
-return { derive = derive, by = by, buffers = buffers }
+local function is(value) return getmetatable(value) == Optimizer end
+
+return { derive = derive, by = by, buffers = buffers, is = is }

@@ -14,9 +14,13 @@ local schedule = {}
 local Schedule = {}
 Schedule.__index = Schedule
 
+local STEP = option.number(nil, "[1, inf)")
+
 --- The rate of step number `step` (1 .. total).
 function Schedule:lr(step, total)
   local o = self.options
+  option.check(self.name, "step", step, STEP)
+  option.check(self.name, "total", total, STEP)
   if step <= o.warmup then return o.lr * step / (o.warmup + 1) end
   return self.curve(o, step - o.warmup, math.max(1, total - o.warmup))
 end
