@@ -205,6 +205,14 @@ describe("requires_grad", function()
     assert.same({ 1, 2 }, { tr.no_grad(function(...) return ... end, 1, 2) })
   end)
 
+  it("names what a texres.Function is made of when it is given something else", function()
+    for _, bad in ipairs { false, 5, "f", print, {} } do
+      local ok, message = pcall(tr.Function, bad)
+      assert.is_false(ok)
+      assert.matches("texres.Function: { forward = function", message, 1, true)
+    end
+  end)
+
   it("ends at detach, which shares memory", function()
     local x = leaf { 1, 2 }
     local y = (x * 2):detach()

@@ -204,6 +204,14 @@ describe("groups", function()
     end
   end
 
+  it("names what is no step of a schedule", function()
+    local s = tr.optim.schedule.cosine { lr = 1 }
+    for _, bad in ipairs { false, "1", 0 / 0, -1, {}, tr.ones(1) } do
+      assert.matches("cosine: step is .*, wanted a finite number", select(2, pcall(s.lr, s, bad, 10)))
+      assert.matches("cosine: total is .*, wanted a finite number", select(2, pcall(s.lr, s, 1, bad)))
+    end
+  end)
+
   it("with lr = 0 stay frozen under set_lr, also the first", function()
     local o, step = two(0, nil)
     assert.equal(0.1, o:lr())
