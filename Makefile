@@ -166,7 +166,7 @@ oom: setup-run ## let every allocation of a training step, load, save and each r
 	@rm -rf $(BUILD)/oom && mkdir -p $(BUILD)/oom
 	@$(LUA_PATHS) LUA_CPATH='./lua/?.so;;' LD_PRELOAD=$(BUILD)/oom.so $(LUA) tools/oom.lua $(BUILD) $(OOM)
 
-$(BUILD)/oom.so: tools/oom.c
+$(BUILD)/oom.so: tools/oom.c Makefile
 	@mkdir -p $(@D)
 	$(call say,CC $<)$(CC) $(CFLAGS) $(TX_CFLAGS) -fvisibility=default -shared -o $@ $< -ldl
 

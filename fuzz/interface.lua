@@ -46,10 +46,7 @@ local function pick(list) return list[random(#list)] end
 -- -- what can be called ----------------------------------------------------------------------------------------------
 
 -- Left out: what measures the machine, waits for signals, or changes the process as it is meant to.
--- init.undrawn is the library's own: it runs the function it is given, whose error is that function's.
-local LEFT_OUT = {
-  undrawn = true, process = true, fma_peak = true, set_num_threads = true, loader_threads = true, _VERSION = true,
-}
+local LEFT_OUT = { process = true, fma_peak = true, set_num_threads = true, loader_threads = true, _VERSION = true }
 
 local functions = {} -- list of { name =, call = }
 local known = {} -- table -> true
