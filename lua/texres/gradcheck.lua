@@ -10,6 +10,7 @@
 
 local core = require "texres.core"
 local option = require "texres.options"
+local raise = require "texres.raise"
 local plain = require "texres.plain"
 
 --- A function, or a module.
@@ -66,8 +67,8 @@ local KNOWN = {
 -- @treturn boolean whether all elements agree
 -- @treturn string the worst element, with both values
 return function(f, inputs, options)
-  if not is_callable(f) or type(inputs) ~= "table" then
-    error("gradcheck: a function and a list of inputs are expected", 2)
+  if not is_callable(f) or type(inputs) ~= "table" or inputs.n ~= nil and math.type(inputs.n) ~= "integer" then
+    raise "gradcheck: a function and a list of inputs are expected"
   end
   options = option.read("gradcheck", options, KNOWN)
   local eps, atol, rtol = options.eps, options.atol, options.rtol
@@ -81,7 +82,7 @@ return function(f, inputs, options)
     end
     arguments[i] = x
   end
-  if #checked == 0 then error("gradcheck: none of the inputs is a float tensor", 2) end
+  if #checked == 0 then raise "gradcheck: none of the inputs is a float tensor" end
 
   local seed, stream = core.rng_state()
   local weights = {}

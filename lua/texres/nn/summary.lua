@@ -47,7 +47,7 @@ local function measure(self, shape)
 end
 
 return function(self, shape)
-  if type(shape) ~= "table" then
+  if type(shape) ~= "table" or getmetatable(shape) then
     raise("summary: expected the shape of an input such as {1,64,64,1}, got %s", type(shape))
   end
   for d = 1, #shape do option.check("summary", "size " .. d, shape[d], option.COUNT) end

@@ -29,7 +29,7 @@ local function as_groups(params, name)
 end
 
 local function check_params(params, name, seen)
-  if type(params) ~= "table" then raise("%s: a group without `params`", name) end
+  if type(params) ~= "table" then raise("%s: a group without `params`, a list", name) end
   if #params == 0 then raise("%s: no parameters", name) end
   for i, p in ipairs(params) do
     if not is_tensor(p) then raise("%s: parameter %d is a %s, wanted a tensor", name, i, type(p)) end
