@@ -1,4 +1,5 @@
 /* image.c - decoding, converting and writing images; sources of image files. */
+#include "data/stb.h"
 #include "data/image.h"
 
 #include <inttypes.h>
@@ -105,8 +106,8 @@ static const char *kind_of(const uint8_t *bytes, size_t size) {
 }
 
 static tx_status fail_stb(const uint8_t *bytes, size_t size, const char *reason) {
-  const char *kind = kind_of(bytes, size), *told = stbi_failure_reason();
-  if (told != NULL && strcmp(told, "outofmem") == 0) return tx_fail(TX_ENOMEM, "not enough memory");
+  const char *kind = kind_of(bytes, size);
+  if (tx_stb_ran_out) return tx_fail(TX_ENOMEM, "not enough memory");
   if (kind == NULL) return tx_fail(TX_EWORLD, "not a PNG, JPEG, BMP, TGA, PGM or PPM image, or damaged");
   return tx_fail(TX_EWORLD, "the %s image is %s", kind, reason);
 }
@@ -116,6 +117,7 @@ static tx_status stb_info(const uint8_t *bytes, size_t size, tx_image_info *info
   enum { PIXELS_PER_BYTE = 512 }; /* of a JPEG: 8 x 8 pixels take a bit at least */
   int width, height, channels;
   if (bytes[0] == 0xFF) TX_TRY(tx_jpeg_check(bytes, size)); /* whatever stb_image may take for a JPEG */
+  tx_stb_ran_out = false;
   if (!stbi_info_from_memory(bytes, (int)size, &width, &height, &channels)) {
     return fail_stb(bytes, size, "damaged in its header, or too large");
   }
@@ -133,6 +135,7 @@ static tx_status stb_info(const uint8_t *bytes, size_t size, tx_image_info *info
 
 static tx_status stb_decode(const uint8_t *bytes, size_t size, int channels, tx_tensor **out) {
   int width, height, found;
+  tx_stb_ran_out = false;
   stbi_uc *pixels = stbi_load_from_memory(bytes, (int)size, &width, &height, &found, channels);
   if (pixels == NULL) return fail_stb(bytes, size, "damaged or truncated");
   int64_t shape[3] = {height, width, channels};
