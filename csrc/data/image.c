@@ -1,5 +1,4 @@
 /* image.c - decoding, converting and writing images; sources of image files. */
-#include "data/stb.h"
 #include "data/image.h"
 
 #include <inttypes.h>
@@ -16,6 +15,7 @@
 #include "data/images.h"
 #include "data/jpeg.h"
 #include "data/png.h"
+#include "data/stb.h"
 
 /* An image that takes more than 1 GiB, and 16 times as much as its file, is not read unless the user says so. */
 enum { UNPACKED_MAX = 1 << 30, UNPACKED_RATIO = 16 };

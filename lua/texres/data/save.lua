@@ -3,6 +3,7 @@
 -- @module texres.data.save
 
 local core = require "texres.core"
+local option = require "texres.options"
 local plain = require "texres.plain"
 local files = require "texres.files"
 local cells = require "texres.data.cells"
@@ -94,6 +95,7 @@ end
 -- @tparam string path file to write
 -- @return true, or nil and a message: names of classes that a table can't hold (nan; two that differ in blanks alone)
 function Set:save_csv(path)
+  option.check("save_csv", "the path", path, option.PATH)
   local unreadable = columns.check(self.classes, "class", { where = path })
   if unreadable then return nil, unreadable end
   local index, values = {}, {}

@@ -72,6 +72,7 @@ end
 function Set.new(fields)
   local index = as_list(fields.index) or count_up(#fields.source)
   local label = as_list(fields.labels)
+  if type(label) ~= "table" then raise("Set: labels must be a list or a tensor, got %s", type(label)) end
   if #label ~= #index then raise("Set: %d labels for %d images", #label, #index) end
   check_classes(fields.classes)
   check_labels(label, fields.classes)

@@ -256,6 +256,7 @@ local function add(self, x, join)
     if own_body then let_go(body, step.item) end
     return result
   end
+  if not core.is_tensor(body) then raise("Residual: the items gave %s, wanted a tensor", type(body)) end
   local aside = shortcut and shortcut(join.x) or join.x
   local shape = body:shape()
   if step and step.conv then shape = step.conv:output_shape(shape) end
