@@ -95,7 +95,7 @@ local function methods_of(object)
     if type(class) ~= "table" then break end
     for key, value in next, class do
       -- __newindex of a Lua object would only spoil what is the object's own
-      local private = type(object) == "table" and (key == "__newindex" or key == "__index")
+      local private = LEFT_OUT[key] or type(object) == "table" and (key == "__newindex" or key == "__index")
       if type(key) == "string" and is_callable(value) and not seen[key] and not private then
         seen[key] = true
         names[#names + 1] = key

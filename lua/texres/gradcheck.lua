@@ -67,13 +67,13 @@ local KNOWN = {
 -- @treturn boolean whether all elements agree
 -- @treturn string the worst element, with both values
 return function(f, inputs, options)
-  local count = type(inputs) == "table" and (inputs.n or #inputs)
-  if not is_callable(f) or math.type(count) ~= "integer" then
+  local given = type(inputs) == "table" and (inputs.n or #inputs)
+  if not is_callable(f) or math.type(given) ~= "integer" then
     raise "gradcheck: a function and a list of inputs are expected"
   end
   options = option.read("gradcheck", options, KNOWN)
   local eps, atol, rtol = options.eps, options.atol, options.rtol
-  local arguments, checked = { n = count }, {}
+  local arguments, checked = { n = given }, {}
   for i = 1, arguments.n do
     local x = inputs[i]
     if core.is_tensor(x) and (x.dtype == "f32" or x.dtype == "f64") then
