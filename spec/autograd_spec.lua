@@ -541,12 +541,37 @@ describe("ownership", function()
         forward = function(ctx, x)
           local y = x * 2
           ctx:save(y)
-          ctx.y = y
+          ctx.y, ctx[y], ctx.hidden = y, true, setmetatable({ y }, {})
+          ctx.get = function() return y end
           return y
         end,
         backward = function(ctx, dy) return dy * ctx.y end,
       }
       f(tr.nn.Parameter(tr.ones(1000)))
+    end
+    assert.equal(before, settled())
+  end)
+
+  it("leaves tensors alone that a Function's forward returns but did not compute", function()
+    local before = settled()
+    do
+      local other, constant = tr.nn.Parameter(tr.ones(3)), tr.ones(3)
+      local computed = other * 3
+      for _, returned in ipairs { other, computed, constant } do
+        local is_leaf, needs, operation = returned.is_leaf, returned.requires_grad, returned.operation
+        local f = tr.Function {
+          forward = function() return returned, returned end,
+          backward = function(_, first, second) return first + second * 2 end,
+        }
+        local x = tr.nn.Parameter(tr.ones(3))
+        local a, b = f(x)
+        a:add(b):sum():backward()
+        assert.same({ 3, 3, 3 }, x.grad:totable())
+        assert.same({ is_leaf, needs, operation }, { returned.is_leaf, returned.requires_grad, returned.operation })
+      end
+      assert.is_nil(other.grad)
+      computed:sum():backward()
+      assert.same({ 3, 3, 3 }, other.grad:totable())
     end
     assert.equal(before, settled())
   end)

@@ -75,6 +75,20 @@ describe("a host", function()
     ]])
   end)
 
+  it("forks while threads of a loader read HDF5, which its child can read as well", function()
+    if not require("texres").hdf5_datasets "spec/fixtures/data/chunked.h5" then return pending "built without HDF5" end
+    run_host("fork", [[
+      local tr = require "texres"
+      local file = "spec/fixtures/data/chunked.h5"
+      if step then return assert(tr.hdf5_datasets(file)) end
+      local set, positions = assert(tr.data.hdf5 { file = file, cache = false }), {}
+      for i = 1, 60000 do positions[i] = i % #set + 1 end
+      local a, b
+      step, a, b, pass = set:subset(positions):loader({ batch = 20000, workers = 2 }):batches(1)
+      assert(step())
+    ]])
+  end)
+
   it("that ignores SIGINT, or handles it itself, goes on undisturbed", function()
     run_host("signals", WORK .. "local m = tr.rand(1500, 1500) m:matmul(m)")
   end)

@@ -59,6 +59,12 @@ static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static H5E_auto2_t messages;
 static void *messages_data;
 
+/* A fork waits until no thread of a loader reads: its child gets the library whole, and unlocked. */
+static void before_fork(void) { pthread_mutex_lock(&lock); }
+static void after_fork(void) { pthread_mutex_unlock(&lock); }
+static void begin_child(void) { pthread_mutex_init(&lock, NULL); }
+__attribute__((constructor)) static void watch_forks(void) { pthread_atfork(before_fork, after_fork, begin_child); }
+
 /* Between these two the library belongs to this thread and prints nothing. */
 static void enter(void) {
   pthread_mutex_lock(&lock);

@@ -19,7 +19,10 @@ void tx_kernels_fill(tx_isa isa, tx_kernel_table *table) {
 }
 
 tx_status tx_kernels_init(void) {
+  static bool filled; /* by another state, whose loaders' threads may be reading it */
+  if (filled) return TX_OK;
   TX_TRY(tx_isa_choose(&isa_in_use));
   tx_kernels_fill(isa_in_use, &tx_kernels);
+  filled = true;
   return TX_OK;
 }

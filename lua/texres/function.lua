@@ -35,18 +35,6 @@ function Context:saved()
   return table.unpack(self.tensors, 1, self.tensors.n)
 end
 
---- Puts the same memory without its graph in the place of results among the values of a table and of those in it: a
--- context that held a result would be held by it in turn, and never be freed.
-local function let_go(kept, results, seen)
-  seen[kept] = true
-  for key, value in next, kept do
-    for i = 1, results.n do
-      if rawequal(value, results[i]) then kept[key] = value:detach() end
-    end
-    if type(value) == "table" and getmetatable(value) == nil and not seen[value] then let_go(value, results, seen) end
-  end
-end
-
 local function any_requires_grad(arguments)
   for i = 1, arguments.n do
     if core.is_tensor(arguments[i]) and arguments[i].requires_grad then return true end
@@ -67,12 +55,11 @@ return function(definition)
     local ctx, arguments = setmetatable({}, Context), table.pack(...)
     local results = table.pack(core.no_grad(forward, ctx, ...))
     if core.grad_enabled() and any_requires_grad(arguments) then
+      -- The graph hangs on new tensors over the same memory, which forward never saw. So a context that keeps a
+      -- result is not held by it in turn, and what the user had before, and forward returns, keeps its own graph.
       for i = 1, results.n do
-        for a = 1, arguments.n do
-          if rawequal(results[i], arguments[a]) then results[i] = results[i]:detach() end
-        end
+        if core.is_tensor(results[i]) then results[i] = results[i]:detach() end
       end
-      let_go(ctx, results, {})
       core.record_function(backward, ctx, arguments, results)
     end
     return table.unpack(results, 1, results.n)
