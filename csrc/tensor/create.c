@@ -2,7 +2,6 @@
 #include "tensor/create.h"
 
 #include <math.h>
-#include <stdatomic.h>
 #include <string.h>
 
 #include "base/integers.h"
@@ -150,41 +149,26 @@ tx_status tx_allclose(const tx_tensor *a, const tx_tensor *b, double rtol, doubl
   return status;
 }
 
-typedef struct survey {
-  const tx_tensor *t; /* contiguous */
-  int64_t total;
-  atomic_bool broken;
-} survey;
-
-enum { SURVEY_BLOCK = 65536 };
-
-static void survey_block(void *context, int64_t block, int worker) {
-  (void)worker;
-  survey *s = context;
-  int64_t first = block * SURVEY_BLOCK, n = s->total - first < SURVEY_BLOCK ? s->total - first : SURVEY_BLOCK;
+static bool f32_finite(const void *data, int64_t first, int64_t n) {
+  const char *x = (const char *)data + 4 * first;
   int broken = 0; /* an exponent of ones: infinite or NaN */
-  if (s->t->dtype == TX_F32) {
-    const char *x = (const char *)(tx_f32(s->t) + first);
-    for (int64_t i = 0; i < n; i++) {
-      uint32_t bits;
-      memcpy(&bits, x + 4 * i, 4);
-      broken |= (bits & 0x7f800000u) == 0x7f800000u;
-    }
-  } else {
-    const double *x = tx_f64(s->t) + first;
-    for (int64_t i = 0; i < n; i++) broken |= !isfinite(x[i]);
+  for (int64_t i = 0; i < n; i++) {
+    uint32_t bits;
+    memcpy(&bits, x + 4 * i, 4);
+    broken |= (bits & 0x7f800000u) == 0x7f800000u;
   }
-  if (broken != 0) atomic_store(&s->broken, true);
+  return broken == 0;
+}
+
+static bool f64_finite(const void *data, int64_t first, int64_t n) {
+  const double *x = (const double *)data + first;
+  int broken = 0;
+  for (int64_t i = 0; i < n; i++) broken |= !isfinite(x[i]);
+  return broken == 0;
 }
 
 tx_status tx_all_finite(const tx_tensor *t, bool *finite) {
   *finite = true;
   if (!tx_dtype_is_float(t->dtype)) return TX_OK;
-  tx_tensor *x;
-  TX_TRY(tx_is_contiguous(t) ? tx_alias(t, &x) : tx_clone(t, &x));
-  survey s = {.t = x, .total = tx_numel(x)};
-  tx_parallel(tx_ceil_div(s.total, SURVEY_BLOCK), survey_block, &s);
-  *finite = !atomic_load(&s.broken);
-  tx_unref(x);
-  return TX_OK;
+  return tx_all(t, t->dtype == TX_F32 ? f32_finite : f64_finite, finite);
 }

@@ -6,6 +6,8 @@
  */
 #include "tensor/loop.h"
 
+#include <stdatomic.h>
+
 #include "base/integers.h"
 #include "base/threads.h"
 #include "tensor/convert.h"
@@ -218,6 +220,34 @@ void tx_loop(int count, const tx_tensor *const *operand, const tx_dtype *as, tx_
   }
   run_loop(count, straight, as, body, context, cost);
   for (int i = 0; i < count; i++) tx_unref(copy[i]);
+}
+
+/* -- a question to all elements --------------------------------------------------------------------------------------- */
+
+enum { SURVEY_BLOCK = 65536 };
+
+typedef struct survey {
+  tx_test_fn *test;
+  const void *data;
+  int64_t total;
+  atomic_bool denied;
+} survey;
+
+static void survey_block(void *context, int64_t block, int worker) {
+  (void)worker;
+  survey *s = context;
+  const int64_t first = block * SURVEY_BLOCK;
+  if (!s->test(s->data, first, tx_min(s->total - first, SURVEY_BLOCK))) atomic_store(&s->denied, true);
+}
+
+tx_status tx_all(const tx_tensor *t, tx_test_fn *test, bool *all) {
+  tx_tensor *x;
+  TX_TRY(tx_is_contiguous(t) ? tx_alias(t, &x) : tx_clone(t, &x));
+  survey s = {.test = test, .data = tx_data(x), .total = tx_numel(x)};
+  tx_parallel(tx_ceil_div(s.total, SURVEY_BLOCK), survey_block, &s);
+  *all = !atomic_load(&s.denied);
+  tx_unref(x);
+  return TX_OK;
 }
 
 bool tx_overlaps(const tx_tensor *a, const tx_tensor *b) {

@@ -24,6 +24,11 @@ typedef void tx_loop_body(const void *context, int64_t n, void *const *operand);
 void tx_loop(int count, const tx_tensor *const *operand, const tx_dtype *as, tx_loop_body *body, const void *context,
              int64_t cost);
 
+/* Whether `test` says yes to all of n elements from number `first` on of contiguous memory. */
+typedef bool tx_test_fn(const void *data, int64_t first, int64_t n);
+/* Whether it says yes to all elements of a tensor, in blocks over the threads; of an empty one it does. */
+tx_status tx_all(const tx_tensor *t, tx_test_fn *test, bool *all);
+
 /* Whether two tensors share memory without being the same view: then writing one may disturb reading the other. */
 bool tx_overlaps(const tx_tensor *a, const tx_tensor *b);
 

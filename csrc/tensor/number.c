@@ -2,12 +2,11 @@
 #include "tensor/number.h"
 
 #include <math.h>
-#include <stdatomic.h>
 #include <stdio.h>
 
 #include "base/integers.h"
 #include "base/text.h"
-#include "base/threads.h"
+#include "tensor/loop.h"
 
 /* Bounds of what a float may be: I64_END and U8_END are the first that are too large, F32_END is rounded to infinity. */
 #define I64_END 0x1p63
@@ -89,8 +88,6 @@ tx_status tx_holds_typed(tx_dtype dtype, const tx_tensor *t) {
 
 /* -- whole tensors ------------------------------------------------------------------------------------------------------ */
 
-typedef bool fits_fn(const void *data, int64_t first, int64_t n);
-
 /* Whether all of n elements from number `first` on fit. */
 #define FITS(from, type, to, condition)                                       \
   static bool from##_in_##to(const void *data, int64_t first, int64_t n) {    \
@@ -110,44 +107,29 @@ FITS(f64, double, i64, (v >= -I64_END) & (v < I64_END))
 FITS(f64, double, f32, (fabs(v) < F32_END) | (v != v) | (fabs(v) == (double)INFINITY))
 
 /* NULL: every number fits. */
-static fits_fn *const fits[TX_DTYPE_COUNT][TX_DTYPE_COUNT] = {
+static tx_test_fn *const fits[TX_DTYPE_COUNT][TX_DTYPE_COUNT] = {
     [TX_I64] = {[TX_U8] = i64_in_u8},
     [TX_F32] = {[TX_U8] = f32_in_u8, [TX_I64] = f32_in_i64},
     [TX_F64] = {[TX_U8] = f64_in_u8, [TX_I64] = f64_in_i64, [TX_F32] = f64_in_f32},
 };
 
-typedef struct survey {
-  fits_fn *fit;
-  const void *data;
-  int64_t total;
-  atomic_bool beyond;
-} survey;
-
-enum { SURVEY_BLOCK = 65536 };
-
-static void survey_block(void *context, int64_t block, int worker) {
-  (void)worker;
-  survey *s = context;
-  int64_t first = block * SURVEY_BLOCK, n = s->total - first < SURVEY_BLOCK ? s->total - first : SURVEY_BLOCK;
-  if (!s->fit(s->data, first, n)) atomic_store(&s->beyond, true);
+/* The message about the first element that does not fit. */
+static tx_status refuse(tx_dtype dtype, const tx_tensor *t, tx_test_fn *fit) {
+  tx_tensor *x;
+  TX_TRY(tx_is_contiguous(t) ? tx_alias(t, &x) : tx_clone(t, &x));
+  int64_t i = 0;
+  while (fit(tx_data(x), i, 1)) i++;
+  char text[TX_NUMBER_TEXT];
+  const tx_number number = tx_load(t->dtype, tx_data(x), i);
+  tx_unref(x);
+  return tx_fail(TX_EINVAL, "%s (element %lld of %s) does not fit %s (%s)", tx_number_text(number, text),
+                 (long long)i + 1, tx_shape_of(t), tx_dtype_name(dtype), ranges[dtype]);
 }
 
 tx_status tx_holds_all(tx_dtype dtype, const tx_tensor *t) {
-  fits_fn *fit = fits[t->dtype][dtype];
+  tx_test_fn *fit = fits[t->dtype][dtype];
   if (fit == NULL) return TX_OK;
-  tx_tensor *x;
-  TX_TRY(tx_is_contiguous(t) ? tx_alias(t, &x) : tx_clone(t, &x));
-  survey s = {.fit = fit, .data = tx_data(x), .total = tx_numel(x)};
-  tx_parallel(tx_ceil_div(s.total, SURVEY_BLOCK), survey_block, &s);
-  tx_status status = TX_OK;
-  if (atomic_load(&s.beyond)) {
-    int64_t i = 0;
-    while (fit(s.data, i, 1)) i++;
-    char text[TX_NUMBER_TEXT];
-    status = tx_fail(TX_EINVAL, "%s (element %lld of %s) does not fit %s (%s)",
-                     tx_number_text(tx_load(t->dtype, s.data, i), text), (long long)i + 1, tx_shape_of(t),
-                     tx_dtype_name(dtype), ranges[dtype]);
-  }
-  tx_unref(x);
-  return status;
+  bool all;
+  TX_TRY(tx_all(t, fit, &all));
+  return all ? TX_OK : refuse(dtype, t, fit);
 }
