@@ -15,6 +15,12 @@ local ALONE = {
   { "strto[df]%(", "^csrc/base/text%.c$", "text is read as a number by tx_text_value (base/text.h)" },
   { "#define STB_[%w_]*IMPLEMENTATION", "^csrc/data/stb%.c$", "stb's implementation belongs to csrc/data/stb.c" },
 }
+-- While Ctrl-C is watched for, nothing of Lua may be called: it could run a finalizer that ends the watch unseen, or
+-- raise and leave it open. What ends it, or raises with it ended:
+local ENDS_WATCH = {
+  "tx_check_interrupt", "tx_end_watch", "tx_return_%w+", "tx_raise", "tx_error", "raise_%w+", "fail_%w+",
+}
+local CALLS_LUA = { "lua_%w+", "luaL_%w+", "tx_new_%w+", "tx_pace_collector" }
 -- no floor prints or ends the process
 local FORBIDDEN = { "printf", "fprintf", "puts", "putchar", "exit", "abort", "perror" }
 
@@ -30,6 +36,13 @@ local function without_comments(text)
   return (text:gsub("/%*.-%*/", blank):gsub("//[^\n]*", blank))
 end
 
+local function calls_one_of(code, names)
+  for _, name in ipairs(names) do
+    if code:find("%f[%w_]" .. name .. "%s*%(") then return true end
+  end
+  return false
+end
+
 local function check(path)
   local file = assert(io.open(path))
   local text = file:read "a"
@@ -42,7 +55,7 @@ local function check(path)
   if is_header and not text:find("#ifndef " .. guard, 1, true) then
     fault(path, 1, "include guard " .. guard .. " is missing")
   end
-  local number = 0
+  local number, watching = 0, false
   for line in (without_comments(text) .. "\n"):gmatch "(.-)\n" do
     number = number + 1
     local used = line:match '^%s*#include%s+"(%w+)/'
@@ -53,6 +66,11 @@ local function check(path)
       if line:find(rule[1]) and not path:find(rule[2]) then fault(path, number, rule[3]) end
     end
     local code = line:gsub('"[^"]*"', '""')
+    if line:find "^}" or calls_one_of(code, ENDS_WATCH) then watching = false end
+    if watching and calls_one_of(code, CALLS_LUA) then
+      fault(path, number, "Lua is called while Ctrl-C is watched for (csrc/lua/binding.h)")
+    end
+    if code:find "^%s+tx_watch_interrupt%(" then watching = true end
     for _, name in ipairs(FORBIDDEN) do
       if code:find("%f[%w_]" .. name .. "%s*%(") then
         fault(path, number, name .. ": the core neither prints nor ends the process")

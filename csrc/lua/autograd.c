@@ -165,6 +165,18 @@ static int protected_backward(lua_State *L) {
   return 0;
 }
 
+/* Keeps what a backward in Lua has raised, on top of the stack, for raise_from_backward. */
+static tx_status note_raised(lua_State *L) {
+  const char *text = lua_tostring(L, -1);
+  tx_fail(TX_EINVAL, "texres.Function: backward failed: %s", text != NULL ? text : luaL_typename(L, -1));
+  if (text != NULL) {
+    lua_pop(L, 1);
+  } else {
+    lua_rawsetp(L, LUA_REGISTRYINDEX, &raised);
+  }
+  return TX_EINVAL;
+}
+
 static tx_status run_function(void *context, int n_out, tx_tensor *const *dout, int n_in, tx_tensor **din) {
   lua_function *f = context;
   backward_call call = {.function = f, .n_out = n_out, .n_in = n_in, .dout = dout, .din = din};
@@ -172,17 +184,10 @@ static tx_status run_function(void *context, int n_out, tx_tensor *const *dout, 
   lua_pushcfunction(f->L, protected_backward);
   lua_pushlightuserdata(f->L, &call);
   int failure = lua_pcall(f->L, 1, 0, 0);
-  tx_watch_interrupt(f->L);
   tx_set_grad_enabled(false); /* as it was: this is inside tx_backward */
-  if (failure == LUA_OK) return TX_OK;
-  const char *text = lua_tostring(f->L, -1);
-  tx_fail(TX_EINVAL, "texres.Function: backward failed: %s", text != NULL ? text : luaL_typename(f->L, -1));
-  if (text != NULL) {
-    lua_pop(f->L, 1);
-  } else {
-    lua_rawsetp(f->L, LUA_REGISTRYINDEX, &raised);
-  }
-  return TX_EINVAL;
+  if (failure != LUA_OK) return note_raised(f->L);
+  tx_watch_interrupt(f->L);
+  return TX_OK;
 }
 
 /* record_function(backward, ctx, inputs, outputs): hangs a Lua backward on outputs computed inside no_grad. inputs and

@@ -168,8 +168,8 @@ int tx_return_tensor(lua_State *L, tx_status status, tx_tensor **handle) {
     *handle = NULL; /* whoever failed has given it back */
     return tx_raise(L, status);
   }
-  tx_pace_collector(L);
   tx_check_interrupt(L);
+  tx_pace_collector(L);
   return 1;
 }
 

@@ -52,8 +52,8 @@ static int l_images(lua_State *L) {
   tx_source *source = tx_check_source(L, 1);
   int64_t n;
   const int64_t *positions = check_positions(L, 2, "images", source, &n);
-  tx_watch_interrupt(L);
   tx_tensor **handle = tx_new_handle(L);
+  tx_watch_interrupt(L);
   return tx_return_tensor(L, tx_images_read(source, positions, n, handle), handle);
 }
 
@@ -62,8 +62,8 @@ static int l_cache(lua_State *L) {
   tx_source *source = tx_check_source(L, 1);
   int64_t n;
   const int64_t *positions = check_positions(L, 2, "cache", source, &n);
-  tx_watch_interrupt(L);
   tx_source **handle = tx_new_source(L);
+  tx_watch_interrupt(L);
   return tx_return_source(L, tx_images_cache(source, positions, n, handle), handle);
 }
 
@@ -110,8 +110,8 @@ static int l_save_npy(lua_State *L) {
 static int l_npy_source(lua_State *L) {
   const char *path = luaL_checkstring(L, 1);
   double scale = tx_check_scale(L, 2);
-  tx_watch_interrupt(L);
   tx_source **handle = tx_new_source(L);
+  tx_watch_interrupt(L);
   return tx_return_source(L, tx_npy_source(path, scale, handle), handle);
 }
 

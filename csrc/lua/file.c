@@ -156,7 +156,6 @@ static int l_read_tensor(lua_State *L) {
   if (status == TX_OK) status = read_elements(fileno(stream->f), offset, type, *handle, &crc);
   if (status != TX_OK) return tx_raise(L, status); /* the handle is collected */
   tx_pace_collector(L);
-  tx_check_interrupt(L);
   lua_pushinteger(L, (lua_Integer)crc);
   return 2;
 }

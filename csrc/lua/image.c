@@ -96,8 +96,8 @@ static int l_image_source(lua_State *L) {
     paths[i] = lua_tostring(L, -1); /* our copy of the list keeps it alive */
     lua_pop(L, 1);
   }
-  tx_watch_interrupt(L);
   tx_source **handle = tx_new_source(L);
+  tx_watch_interrupt(L);
   tx_status status = tx_image_source(paths, count, &options, handle);
   if (status != TX_OK) return tx_return_source(L, status, handle);
   tx_check_interrupt(L);

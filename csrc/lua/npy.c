@@ -11,8 +11,8 @@ static int l_load_npy(lua_State *L) {
   const char *path = luaL_checkstring(L, 1);
   tx_check_options(L, 2, "load_npy", "mmap");
   bool mapped = tx_option_bool(L, 2, "load_npy", "mmap", false);
-  tx_watch_interrupt(L);
   tx_tensor **handle = tx_new_handle(L);
+  tx_watch_interrupt(L);
   return tx_return_tensor(L, tx_load_npy(path, mapped, handle), handle);
 }
 
@@ -49,11 +49,13 @@ static int fail_npz(lua_State *L, tx_status status, const char *path) {
 /* Pushes a member's tensor; on failure nothing. */
 static tx_status push_member(lua_State *L, const archive *a, int64_t member, tx_npy *npy) {
   tx_tensor **handle = tx_new_handle(L);
+  tx_watch_interrupt(L);
   tx_status status = tx_npz_tensor(&a->npz, member, npy, handle);
+  if (status != TX_OK) *handle = NULL;
+  tx_check_interrupt(L);
   if (status == TX_OK) {
     tx_pace_collector(L);
   } else {
-    *handle = NULL;
     lua_pop(L, 1);
   }
   return status;
@@ -69,9 +71,7 @@ static int load_member(lua_State *L, const archive *a, const char *path, const c
     if (status == TX_OK) status = push_member(L, a, m, &npy);
     break;
   }
-  if (status != TX_OK) return fail_npz(L, status, path);
-  tx_check_interrupt(L);
-  return 1;
+  return status == TX_OK ? 1 : fail_npz(L, status, path);
 }
 
 static uint64_t unpacked_bytes(const tx_npz *npz) {
@@ -105,7 +105,6 @@ static int load_members(lua_State *L, const archive *a, const char *path, int64_
     } else {
       return fail_npz(L, status, path);
     }
-    tx_check_interrupt(L);
   }
   return 3;
 }
@@ -124,6 +123,7 @@ static int l_load_npz(lua_State *L) {
   if (status != TX_OK) return tx_raise(L, status);
   status = tx_npz_parse(a->file.data, a->file.bytes, &a->npz);
   if (status != TX_OK) return fail_npz(L, status, path);
+  tx_check_interrupt(L);
   return wanted != NULL ? load_member(L, a, path, wanted, max_bytes) : load_members(L, a, path, max_bytes);
 }
 
