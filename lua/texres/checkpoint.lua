@@ -109,11 +109,8 @@ function checkpoint.save(path, contents)
   local described, obstacle = architecture.tried(contents.model)
   if not described then warn_of(path, contents.model, obstacle) end
   local info = { format = FORMAT, version = core._VERSION, architecture = described }
-  local own = input.of(contents.model) or {}
-  for name in pairs(fields) do
-    info[name] = contents[name]
-    if info[name] == nil then info[name] = own[name] end
-  end
+  for name, value in pairs(input.fields(contents.model, contents)) do info[name] = value end
+  info.extra = contents.extra
   local text, problem = json.encode(info)
   if not text then return nil, ("%s: %s"):format(path, problem) end
   local tensors = contents.model:state_dict()

@@ -24,12 +24,7 @@ local Classifier = strict.class("a classifier", {}, { "classes", "input", "extra
 local function new(contents)
   local model = contents.model:clone():eval()
   if model.fuse then model:fuse() end
-  local fields = {}
-  for name, value in pairs(input.of(model) or {}) do fields[name] = value end
-  for _, name in ipairs { "classes", "normalization", "input", "white" } do
-    if contents[name] ~= nil then fields[name] = contents[name] end
-  end
-  local takes = input.new(fields)
+  local takes = input.new(input.fields(model, contents))
   input.give(model, takes)
   return setmetatable({
     classes = takes.classes, input = takes.input, normalization = takes.normalization, extra = contents.extra,

@@ -51,11 +51,13 @@ end
 
 local function same_size(a, b) return a[1] == b[1] and a[2] == b[2] and a[3] == b[3] end
 
---- What white is in the pixels of a set. Reads all of them unless they are bytes; nil and a message when it can't.
-local function white_of_set(set)
+--- What white is in the pixels of a set: known for bytes, else by its statistics, which are taken where they are not
+-- given; nil and a message when they can't be.
+local function white_of_set(set, statistics)
   if set.source and set.source.dtype == "u8" then return 255 * set.source.scale end
   if whites[set] == nil then
-    local statistics, message = set:statistics()
+    local message
+    if not statistics then statistics, message = set:statistics() end
     if not statistics then return nil, message end
     whites[set] = white_of_range(math.min(table.unpack(statistics.min)), math.max(table.unpack(statistics.max)))
   end
@@ -96,9 +98,8 @@ local function per_channel(name, value, rule, channels)
   return table.move(list, 1, #list, 1, {})
 end
 
-local function learned(set)
-  local statistics, message = set:statistics()
-  if not statistics then raise("Trainer: %s", message) end
+-- Mean and deviation as a set's statistics tell them; raises for a channel that is the same everywhere.
+local function normalization_of(statistics)
   for c, std in ipairs(statistics.std) do
     if std == 0 then
       raise("Trainer: channel %d is %s in all pixels of the training set: leave it out, or say normalize = false", c,
@@ -108,23 +109,32 @@ local function learned(set)
   return { mean = statistics.mean, std = statistics.std }
 end
 
+-- As a script gives them, in pixels of the set.
+local function given_normalization(normalize, channels)
+  option.read("Trainer: normalize", normalize, { mean = MEAN, std = STD })
+  return {
+    mean = per_channel("mean", normalize.mean, MEAN, channels), std = per_channel("std", normalize.std, STD, channels),
+  }
+end
+
 --- Learns what a training set says. `normalize`: true takes mean and deviation of the set, { mean =, std = } (in pixels
--- of this set) those, false none. Raises when a picture can't be read.
+-- of this set) those, false none. Raises when a picture can't be read. All pixels are read once, where they have to be.
 local function learn(set, normalize)
   local image, message = set:get(1)
   if not image then raise("Trainer: %s", message) end
-  local white
-  white, message = white_of_set(set)
-  if white == nil then raise("Trainer: %s", message) end
-  local normalization
-  if type(normalize) == "table" then
-    option.read("Trainer: normalize", normalize, { mean = MEAN, std = STD })
-    local function numbers(name, wanted) return per_channel(name, normalize[name], wanted, image:size(3)) end
-    normalization = { mean = numbers("mean", MEAN), std = numbers("std", STD) }
-  elseif normalize then
-    normalization = learned(set)
+  local statistics
+  if normalize == true then
+    statistics, message = set:statistics()
+    if not statistics then raise("Trainer: %s", message) end
   end
-  return new { input = image:shape(), classes = set.classes, normalization = normalization, white = white }
+  local white
+  white, message = white_of_set(set, statistics)
+  if white == nil then raise("Trainer: %s", message) end
+  return new {
+    input = image:shape(), classes = set.classes, white = white,
+    normalization = statistics and normalization_of(statistics)
+      or normalize and given_normalization(normalize, image:size(3)) or nil,
+  }
 end
 
 -- -- images and sets for a model --------------------------------------------------------------------------------------
@@ -175,22 +185,20 @@ local function as_row(value) return type(value) == "table" and core.tensor(value
 
 --- A batch {N,H,W,C} as the model wants it, f32; integers are worth what they are in data sets.
 function Input:batch(batch, what)
-  local white, pixels = nil, batch
-  if batch.dtype == "u8" then
-    white, pixels = 1, batch:to "f32" * (1 / 255)
-  elseif batch.dtype == "i64" then
+  local pixels, times = nil, 1
+  if batch.dtype == "u8" or batch.dtype == "i64" then
     local source, message = core.source(batch)
     if not source then raise("%s: %s", what, message) end
-    white, pixels = 1, source:images()
-  elseif batch:numel() > 0 then
+    pixels, times = source:images(), factor(self, 1, what)
+  else
     pixels = batch:to "f32"
-    white = white_of_range(pixels:min():item(), pixels:max():item())
+    local tells = self.white and batch:numel() > 0 -- for a model without a range one image alone tells none
+    if tells then times = factor(self, white_of_range(pixels:min():item(), pixels:max():item()), what) end
   end
-  if not self.white and batch.dtype ~= "u8" and batch.dtype ~= "i64" then white = nil end -- one image tells no range
-  local times = white ~= nil and factor(self, white, what) or 1
+  if times ~= 1 then pixels = pixels * times end
   local normalization = self.normalization
-  if not normalization then return times == 1 and pixels or pixels * times end
-  return (pixels * times - as_row(normalization.mean)) * (1 / as_row(normalization.std))
+  if not normalization then return pixels end
+  return (pixels - as_row(normalization.mean)) * (1 / as_row(normalization.std))
 end
 
 --- Mean and deviation for images in 0..1 where they have a range, which is what a file for other programs takes.
@@ -209,4 +217,16 @@ end
 local function of(model) return rawget(model, "_input") end
 local function give(model, input) rawset(model, "_input", input) end
 
-return { new = new, check_set = check_set, learn = learn, of = of, give = give }
+local FIELDS = { "input", "classes", "normalization", "white" }
+
+--- The fields for a file or a classifier of this model: those given, else the model's own. Any may be missing.
+local function fields(model, given)
+  local own, all = of(model) or {}, {}
+  for _, name in ipairs(FIELDS) do
+    all[name] = given[name]
+    if all[name] == nil then all[name] = own[name] end
+  end
+  return all
+end
+
+return { new = new, fields = fields, check_set = check_set, learn = learn, of = of, give = give }

@@ -148,7 +148,7 @@ local function plan_of(self, train, val)
   local plan = { takes = takes, train = takes:fit(train, "Trainer: the training set") }
   if val then plan.val = takes:fit(val, "Trainer: the validation set") end
   plan.loss_of = objective.loss(self.loss, plan.train)
-  plan.loader = training_loader(self, takes, train)
+  plan.loader = training_loader(self, takes, plan.train)
   plan.identity = identity.of(self, plan)
   return plan
 end

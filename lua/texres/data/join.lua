@@ -5,6 +5,7 @@
 
 local columns = require "texres.data.columns"
 local files = require "texres.files"
+local lists = require "texres.data.lists"
 local names = require "texres.data.names"
 
 local join = {}
@@ -74,18 +75,12 @@ local function is_same_order(keys, paths)
   return true
 end
 
-local function count_up(n)
-  local list = {}
-  for i = 1, n do list[i] = i end
-  return list
-end
-
 --- The row of each sample by its path; or nil and a message.
 local function match_paths(t, cells, samples)
   local wanted, row_of, rows = {}, {}, {}
   for _, path in ipairs(samples.paths) do wanted[normalize(path)] = true end
   local keys = resolve(t, cells, samples, wanted)
-  if is_same_order(keys, samples.paths) then return count_up(#keys) end -- where a picture may stand twice
+  if is_same_order(keys, samples.paths) then return lists.count_up(#keys) end -- where a picture may stand twice
   for i, key in ipairs(keys) do
     if row_of[key] then
       return nil, ("data: %s: picture '%s' stands there twice, %s and %s"):format(t.where, cells[i],
@@ -97,12 +92,6 @@ local function match_paths(t, cells, samples)
   if message then return nil, message end
   for i, path in ipairs(samples.paths) do rows[i] = row_of[normalize(path)] end
   return rows
-end
-
-local function pick(list, rows)
-  local picked = {}
-  for i, row in ipairs(rows) do picked[i] = list[row] end
-  return picked
 end
 
 --- Says so when a column `index`, which counts images from 0, is in another order than the rows.
@@ -125,9 +114,9 @@ local function to_samples(t, samples)
     local rows, message = match_paths(t, t.text[path], samples)
     if not rows then return nil, message end
     for name in pairs(t.text) do
-      t.text[name], t.columns[name] = pick(t.text[name], rows), pick(t.columns[name], rows)
+      t.text[name], t.columns[name] = lists.pick(t.text[name], rows), lists.pick(t.columns[name], rows)
     end
-    if t.lines then t.lines = pick(t.lines, rows) end
+    if t.lines then t.lines = lists.pick(t.lines, rows) end
     t.columns[path] = nil -- the samples' own say the same
     return t
   end

@@ -21,6 +21,7 @@
 
 local classes = require "texres.classes"
 local core = require "texres.core"
+local lists = require "texres.data.lists"
 local plain = require "texres.plain"
 local option = require "texres.options"
 local raise = require "texres.raise"
@@ -32,12 +33,6 @@ local Set = strict.class("a set", {}, { "group", "masks", "origin" })
 
 --- An integer, also as a float: 4 / 2; else nil.
 local function whole(value) return type(value) == "number" and math.tointeger(value) or nil end
-
-local function count_up(n)
-  local list = {}
-  for i = 1, n do list[i] = i end
-  return list
-end
 
 --- A list of integers from a list or a tensor {n}.
 local function as_list(values)
@@ -70,7 +65,7 @@ end
 -- @tparam table fields source, labels (list or tensor i64 {n}, from 1), classes; and, where there are such, index
 -- (positions in the source, default all), meta (columns), group, origin, masks, skipped
 function Set.new(fields)
-  local index = as_list(fields.index) or count_up(#fields.source)
+  local index = as_list(fields.index) or lists.count_up(#fields.source)
   local label = as_list(fields.labels)
   if type(label) ~= "table" then raise("Set: labels must be a list or a tensor, got %s", type(label)) end
   if #label ~= #index then raise("Set: %d labels for %d images", #label, #index) end
@@ -101,12 +96,6 @@ local function derive(self, changed)
   return Set.new(fields)
 end
 
-local function pick(column, positions)
-  local picked = {}
-  for i, position in ipairs(positions) do picked[i] = column[position] end
-  return picked
-end
-
 --- The samples at `positions` of this set (a list or tensor, from 1; a position may come twice), in that order.
 function Set:subset(positions)
   local at, meta, list = {}, {}, as_list(positions)
@@ -120,8 +109,8 @@ function Set:subset(positions)
       raise("subset: sample %s: the set has 1..%d", option.shown(list[i]), #self.index)
     end
   end
-  for name, column in pairs(self.meta) do meta[name] = pick(column, at) end
-  return derive(self, { index = pick(self.index, at), labels = pick(self.label, at), meta = meta })
+  for name, column in pairs(self.meta) do meta[name] = lists.pick(column, at) end
+  return derive(self, { index = lists.pick(self.index, at), labels = lists.pick(self.label, at), meta = meta })
 end
 
 --- All samples in another order, a function of `seed` (an integer, 0). Training shuffles by itself: loader{shuffle=}.
@@ -187,7 +176,7 @@ function Set:map(change)
   local source, message = core.source(images)
   if not source then return nil, "map: " .. message end
   return derive(self, {
-    source = source, index = count_up(n), labels = labels, masks = masks and core.source(masks, 1),
+    source = source, index = lists.count_up(n), labels = labels, masks = masks and core.source(masks, 1),
   })
 end
 
@@ -277,7 +266,7 @@ function Set:cache()
     masks, message = self.masks:cache(self.index)
     if not masks then return nil, message end
   end
-  return derive(self, { source = source, index = count_up(#self), masks = masks })
+  return derive(self, { source = source, index = lists.count_up(#self), masks = masks })
 end
 
 -- -- looking at samples ---------------------------------------------------------------------------------------------

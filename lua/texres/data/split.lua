@@ -18,6 +18,7 @@ local option = require "texres.options"
 local raise = require "texres.raise"
 local columns = require "texres.data.columns"
 local grouping = require "texres.data.grouping"
+local lists = require "texres.data.lists"
 local names = require "texres.data.names"
 local Set = require "texres.data.set"
 
@@ -82,15 +83,9 @@ local function deal_samples(samples, sizes, seed, stream, parts)
   end
 end
 
-local function all_samples(set)
-  local samples = {}
-  for i = 1, #set do samples[i] = i end
-  return samples
-end
-
 local function random_parts(set, shares, options)
   local parts = empty_parts(#shares)
-  deal_samples(all_samples(set), deal(shares, #set, {}), options.seed, 0, parts)
+  deal_samples(lists.count_up(#set), deal(shares, #set, {}), options.seed, 0, parts)
   return parts
 end
 

@@ -137,8 +137,7 @@ function Module:save(path, metadata)
 end
 
 --- Reads the state from a safetensors file; from a checkpoint also what the model takes: size, classes, normalization.
--- `options`: {max_bytes=}, the largest header that is
--- read (default: 16 MiB). True, or nil and a message.
+-- `options`: {max_bytes=}, the largest header that is read (default: 16 MiB). True, or nil and a message.
 function Module:load(path, options)
   local tensors, metadata = require("texres.safetensors").load(path, options)
   if not tensors then return nil, metadata end

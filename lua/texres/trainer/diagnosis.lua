@@ -6,24 +6,18 @@ local raise = require "texres.raise"
 
 local diagnosis = {}
 
---- Whether every element is a finite number (0 x is 0 for those alone).
-local function is_finite(t)
-  if t.dtype ~= "f32" and t.dtype ~= "f64" then return true end
-  return (t:detach() * 0):sum():item() == 0
-end
-
 local function all_finite(values)
   for i = 1, values.n do
-    if core.is_tensor(values[i]) and not is_finite(values[i]) then return false end
+    if core.is_tensor(values[i]) and not values[i]:all_finite() then return false end
   end
   return true
 end
 
 --- Runs the model again and tells which layer first gave a value that is not finite, as text for a message.
 function diagnosis.explain(model, images)
-  if not is_finite(images) then return "The images of this batch are not finite" end
+  if not images:all_finite() then return "The images of this batch are not finite" end
   for name, parameter in model:named_parameters() do
-    if not is_finite(parameter) then
+    if not parameter:all_finite() then
       return ("The parameter %s is not finite since the step before"):format(name)
     end
   end
