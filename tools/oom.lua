@@ -52,6 +52,14 @@ local works = {
     optimizer:step()
     return true
   end },
+  { "print", function() return tostring(images) end },
+  { "function", function()
+    local double = texres.Function {
+      forward = function(_, x) return x * 2 end, backward = function(_, dy) return dy * 2 end,
+    }
+    double(nn.Parameter(texres.ones(3))):sum():backward()
+    return true
+  end },
   { "loader", function()
     local count = 0
     for batch in set:loader({ batch = 4, workers = 2, augment = { "flip", "rotate90" } }):batches(1) do

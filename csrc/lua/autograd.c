@@ -121,17 +121,15 @@ static int l_grad_enabled(lua_State *L) {
 
 /* -- texres.Function ------------------------------------------------------------------------------------------------- */
 
-/* What a recorded call of a Lua function keeps: references into the registry. */
+/* What a recorded call of a Lua function keeps. */
 typedef struct lua_function {
   lua_State *L; /* the main thread */
-  int backward; /* the function */
-  int context;  /* its ctx object */
+  int kept;     /* in its registry: {the function backward, its ctx object} */
 } lua_function;
 
 static void release_function(void *pointer) {
   lua_function *f = pointer;
-  luaL_unref(f->L, LUA_REGISTRYINDEX, f->backward);
-  luaL_unref(f->L, LUA_REGISTRYINDEX, f->context);
+  luaL_unref(f->L, LUA_REGISTRYINDEX, f->kept);
   tx_dealloc(f);
 }
 
@@ -147,8 +145,9 @@ static int protected_backward(lua_State *L) {
   backward_call *call = lua_touserdata(L, 1);
   tx_open_grad_scope(L, false);
   luaL_checkstack(L, call->n_out + call->n_in + 8, "texres.Function");
-  lua_rawgeti(L, LUA_REGISTRYINDEX, call->function->backward);
-  lua_rawgeti(L, LUA_REGISTRYINDEX, call->function->context);
+  lua_rawgeti(L, LUA_REGISTRYINDEX, call->function->kept);
+  lua_rawgeti(L, -1, 1);
+  lua_rawgeti(L, -2, 2);
   for (int o = 0; o < call->n_out; o++) {
     if (call->dout[o] == NULL) {
       lua_pushnil(L);
@@ -208,14 +207,20 @@ static int l_record_function(lua_State *L) {
     out[o] = tx_test_tensor(L, at);
     if (out[o] == NULL) return tx_error(L, "texres.Function: forward must return tensors, got %s", tx_describe(L, at));
   }
+  lua_createtable(L, 2, 0);
+  lua_pushvalue(L, 1);
+  lua_rawseti(L, -2, 1);
+  lua_pushvalue(L, 2);
+  lua_rawseti(L, -2, 2);
+  const int kept = luaL_ref(L, LUA_REGISTRYINDEX); /* the last thing here that may raise */
   lua_function *f = tx_alloc_zero(sizeof *f);
-  if (f == NULL) return tx_raise(L, TX_ENOMEM);
+  if (f == NULL) {
+    luaL_unref(L, LUA_REGISTRYINDEX, kept);
+    return tx_raise(L, TX_ENOMEM);
+  }
+  f->kept = kept;
   lua_rawgeti(L, LUA_REGISTRYINDEX, LUA_RIDX_MAINTHREAD);
   f->L = lua_tothread(L, -1);
-  lua_pushvalue(L, 1);
-  f->backward = luaL_ref(L, LUA_REGISTRYINDEX);
-  lua_pushvalue(L, 2);
-  f->context = luaL_ref(L, LUA_REGISTRYINDEX);
   tx_status status =
       tx_record_custom("texres.Function", (int)n_in, in, (int)n_out, out, run_function, release_function, f);
   if (status != TX_OK) {

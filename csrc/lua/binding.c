@@ -145,6 +145,24 @@ tx_tensor **tx_new_handle(lua_State *L) {
   return handle;
 }
 
+static int l_free_block(lua_State *L) {
+  void **block = lua_touserdata(L, 1);
+  tx_dealloc(*block);
+  *block = NULL;
+  return 0;
+}
+
+void **tx_new_block(lua_State *L) {
+  void **block = lua_newuserdatauv(L, sizeof *block, 0);
+  *block = NULL;
+  if (luaL_newmetatable(L, "texres.block")) {
+    lua_pushcfunction(L, l_free_block);
+    lua_setfield(L, -2, "__gc");
+  }
+  lua_setmetatable(L, -2);
+  return block;
+}
+
 /* Small tensors: the collector sees 40 bytes of a handle, behind which about 1 KiB stands; it is told of the difference
  * now and then, as if Lua had allocated it. Large ones: it runs when their bytes have grown by half, or by the slack. */
 void tx_pace_collector(lua_State *L) {

@@ -66,6 +66,8 @@ void tx_set_requires_grad(lua_State *L, tx_tensor *t, bool wanted);
 void tx_sync_grad_mode(lua_State *L);
 /* Recording on or off until the C function that calls this returns, by whatever way; takes slot 1 of its stack. */
 void tx_open_grad_scope(lua_State *L, bool enabled);
+/* Pushes an owner for a block of tx_alloc and returns where its pointer goes: freed by the collector, whatever happens. */
+void **tx_new_block(lua_State *L);
 /* Lets the collector know of the memory behind handles, of which it sees nothing; to be called once per result. */
 void tx_pace_collector(lua_State *L);
 

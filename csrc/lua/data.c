@@ -192,16 +192,14 @@ static int l_looks(lua_State *L) {
   tx_status status = tx_look_at(source, positions, n, looks);
   if (status != TX_OK) return tx_raise(L, status);
   tx_check_interrupt(L);
+  void **block = tx_new_block(L);
   tx_near *pairs;
   int64_t count;
   status = tx_look_alikes(looks, n, bits, similarity, &pairs, &count);
   if (status != TX_OK) return tx_raise(L, status);
-  tx_near *kept = tx_new_array(L, count, sizeof *kept);
-  memcpy(kept, pairs, (size_t)count * sizeof *kept);
-  tx_dealloc(pairs);
-  tx_check_interrupt(L);
+  *block = pairs;
   push_looks(L, looks, n);
-  push_pairs(L, kept, count);
+  push_pairs(L, pairs, count);
   return 2;
 }
 

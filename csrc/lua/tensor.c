@@ -159,15 +159,16 @@ static int l_all_finite(lua_State *L) {
 
 static int l_tostring(lua_State *L) {
   tx_tensor **handle = luaL_checkudata(L, 1, TX_TENSOR_TYPE);
-  char *text;
   if (*handle == NULL) {
     lua_pushliteral(L, "closed tensor");
     return 1;
   }
+  void **block = tx_new_block(L);
+  char *text;
   tx_status status = tx_print(tx_check_tensor(L, 1), &text);
   if (status != TX_OK) return tx_raise(L, status);
+  *block = text;
   lua_pushstring(L, text);
-  tx_dealloc(text);
   return 1;
 }
 

@@ -185,7 +185,7 @@ local function as_row(value) return type(value) == "table" and core.tensor(value
 
 --- A batch {N,H,W,C} as the model wants it, f32; integers are worth what they are in data sets.
 function Input:batch(batch, what)
-  local pixels, times = nil, 1
+  local times, pixels = 1
   if batch.dtype == "u8" or batch.dtype == "i64" then
     local source, message = core.source(batch)
     if not source then raise("%s: %s", what, message) end

@@ -152,7 +152,7 @@ local function read_pieces(list, foreign, options, open, load)
   local labels, message = stored_labels(pieces, common, load, path)
   if labels == nil then return nil, message end
   local counts = {}
-  for i, piece in ipairs(pieces) do counts[i] = #piece.images.shape == 2 and 1 or piece.images.shape[1] end
+  for i, piece in ipairs(pieces) do counts[i] = layout.count_of(piece.images) end
   local classes, known = read_groups(pieces, counts)
   return make.set(source, labels or options.labels or classes or nil, options, {
     origin = #pieces == 1 and ("%s (%s)"):format(path, pieces[1].images.name) or path, masks = masks,

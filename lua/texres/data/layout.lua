@@ -95,10 +95,11 @@ end
 
 -- -- labels ----------------------------------------------------------------------------------------------------------
 
-local function count_of(images) return #images.shape == 2 and 1 or images.shape[1] end -- {H,W} is one image
+--- How many images an array holds: {H,W} is one.
+function layout.count_of(images) return #images.shape == 2 and 1 or images.shape[1] end
 
 local function holds_labels(array, images)
-  local count, part = count_of(images), part_of(array)
+  local count, part = layout.count_of(images), part_of(array)
   return array ~= images and (part == nil or part == part_of(images)) and array.shape[1] == count
     and (#array.shape == 1 or #array.shape == 2 and array.shape[2] == 1)
 end
@@ -192,7 +193,7 @@ end
 local function find_common(arrays, pieces, wanted)
   if type(wanted) == "string" then return find(arrays, wanted) end
   local count, found = 0, nil
-  for _, piece in ipairs(pieces) do count = count + count_of(piece.images) end
+  for _, piece in ipairs(pieces) do count = count + layout.count_of(piece.images) end
   for _, array in ipairs(wanted == nil and arrays or {}) do
     local path = split_path(array.name)
     if #path == 1 and #array.shape == 1 and array.shape[1] == count and names.is_label_array(path[1]) then
