@@ -9,6 +9,7 @@
 #define _GNU_SOURCE /* RTLD_NEXT, MAP_FAILED */
 #include <dlfcn.h>
 #include <errno.h>
+#include <execinfo.h>
 #include <malloc.h>
 #include <stdatomic.h>
 #include <stdbool.h>
@@ -29,15 +30,26 @@ static atomic_long left = -1; /* allocations until one fails; negative: none doe
 static atomic_bool failed, fail_all;
 static atomic_long blocks;
 
-/* libhdf5 1.10 frees twice or gives half an answer when an allocation of its own fails, which is not ours to mend: those
- * are let through. */
-static bool is_foreign(const void *caller) {
-  Dl_info found;
-  return dladdr(caller, &found) != 0 && found.dli_fname != NULL && strstr(found.dli_fname, "libhdf5") != NULL;
+/* libhdf5 1.10 frees twice or gives half an answer when an allocation inside it fails, its own or one of what it calls. That
+ * is not ours to mend: those are let through. Once this is loaded, backtrace allocates nothing any more. */
+__attribute__((constructor)) static void load_backtrace(void) {
+  void *frame[1];
+  backtrace(frame, 1);
 }
 
-static bool fails(const void *caller) {
-  if (atomic_load(&left) < 0 || is_foreign(caller)) return false;
+static bool is_foreign(void) {
+  void *frame[32];
+  const int depth = backtrace(frame, 32);
+  for (int i = 0; i < depth; i++) {
+    Dl_info found;
+    if (dladdr(frame[i], &found) != 0 && found.dli_fname != NULL && strstr(found.dli_fname, "libhdf5") != NULL)
+      return true;
+  }
+  return false;
+}
+
+static bool fails(void) {
+  if (atomic_load(&left) < 0 || is_foreign()) return false;
   const long now = atomic_load(&left);
   if (now < 0 || (now > 0 && atomic_fetch_sub(&left, 1) > 1)) return false;
   if (!atomic_load(&fail_all)) atomic_store(&left, -1);
@@ -51,30 +63,24 @@ static void *counted(void *block) {
   return block;
 }
 
-void *malloc(size_t bytes) { return fails(__builtin_return_address(0)) ? NULL : counted(__libc_malloc(bytes)); }
-void *calloc(size_t n, size_t bytes) {
-  return fails(__builtin_return_address(0)) ? NULL : counted(__libc_calloc(n, bytes));
-}
-void *memalign(size_t alignment, size_t bytes) {
-  return fails(__builtin_return_address(0)) ? NULL : counted(__libc_memalign(alignment, bytes));
-}
-void *aligned_alloc(size_t alignment, size_t bytes) {
-  return fails(__builtin_return_address(0)) ? NULL : counted(__libc_memalign(alignment, bytes));
-}
+void *malloc(size_t bytes) { return fails() ? NULL : counted(__libc_malloc(bytes)); }
+void *calloc(size_t n, size_t bytes) { return fails() ? NULL : counted(__libc_calloc(n, bytes)); }
+void *memalign(size_t alignment, size_t bytes) { return fails() ? NULL : counted(__libc_memalign(alignment, bytes)); }
+void *aligned_alloc(size_t alignment, size_t bytes) { return memalign(alignment, bytes); }
 
 int posix_memalign(void **block, size_t alignment, size_t bytes) {
-  *block = fails(__builtin_return_address(0)) ? NULL : counted(__libc_memalign(alignment, bytes));
+  *block = memalign(alignment, bytes);
   return *block != NULL ? 0 : ENOMEM;
 }
 
 /* Making a block smaller does not fail: Lua counts on that, as it may with every allocator that Lua runs on. */
 void *realloc(void *block, size_t bytes) {
-  if (block == NULL) return fails(__builtin_return_address(0)) ? NULL : counted(__libc_malloc(bytes));
+  if (block == NULL) return malloc(bytes);
   if (bytes == 0) {
     free(block);
     return NULL;
   }
-  return bytes > malloc_usable_size(block) && fails(__builtin_return_address(0)) ? NULL : __libc_realloc(block, bytes);
+  return bytes > malloc_usable_size(block) && fails() ? NULL : __libc_realloc(block, bytes);
 }
 
 void free(void *block) {
@@ -85,7 +91,7 @@ void free(void *block) {
 void *mmap(void *address, size_t bytes, int protection, int flags, int file, off_t offset) {
   static void *(*real)(void *, size_t, int, int, int, off_t);
   if (real == NULL) *(void **)&real = dlsym(RTLD_NEXT, "mmap");
-  return fails(__builtin_return_address(0)) ? MAP_FAILED : real(address, bytes, protection, flags, file, offset);
+  return fails() ? MAP_FAILED : real(address, bytes, protection, flags, file, offset);
 }
 
 static int l_arm(lua_State *L) {
