@@ -76,8 +76,9 @@ local works = {
   { "predict", function()
     local classifier, message = texres.load(path "net.safetensors")
     return classifier and classifier:predict(images[1]), message
-  end },
-  { "onnx", function() return texres.onnx.export(path "net.onnx", net, { input = { 16, 16, 1 } }) end },
+  end, stride = 29 },
+  { "onnx", function() return texres.onnx.export(path "net.onnx", net, { input = { 16, 16, 1 } }) end,
+    stride = 29 },
   { "save_npy", function() return texres.save_npy(path "y.npy", images) end },
   { "load_npy", function() return texres.load_npy(path "x.npy") end },
   { "npy", function() return texres.data.npy { images = path "x.npy", labels = labels } end },

@@ -34,11 +34,13 @@ enum {
   SPINS_BEFORE_YIELD = 2000   /* of a caller that waits for the last blocks */
 };
 
-static _Thread_local bool interrupted;
-static _Thread_local tx_poll_fn *poll_fn;
-static _Thread_local void *poll_context;
-static _Thread_local double polled; /* when */
-static atomic_int thread_count;     /* 0: not chosen yet */
+static _Thread_local struct {
+  tx_poll_fn *fn; /* NULL: nobody watches */
+  void *context;
+  double polled; /* when */
+  bool interrupted;
+} watch;
+static atomic_int thread_count; /* 0: not chosen yet */
 
 /* -- the CPU --------------------------------------------------------------------------------------------------------- */
 
@@ -126,19 +128,25 @@ static bool take_from(int share, int threads, uint32_t number, uint32_t *block) 
   return false;
 }
 
-/* Asks the binding, on the calling thread only, at most once a millisecond. */
+/* Asks the binding, on the calling thread only. */
+static void ask(void) {
+  if (watch.fn != NULL && !watch.interrupted) watch.interrupted = watch.fn(watch.context);
+}
+
+/* The same once a millisecond, for the first time after one: asking has its price, and most calls are over sooner. */
 static void poll(void) {
-  if (poll_fn == NULL || interrupted) return;
-  double now = tx_clock();
-  if (now - polled < 1e-3) return;
-  polled = now;
-  interrupted = poll_fn(poll_context);
+  if (watch.fn == NULL || watch.interrupted) return;
+  const double now = tx_clock();
+  if (watch.polled == 0) watch.polled = now;
+  if (now - watch.polled < 1e-3) return;
+  watch.polled = now;
+  ask();
 }
 
 /* The same in a job of several threads, for all of them. */
 static void poll_job(void) {
   poll();
-  if (interrupted) atomic_store_explicit(&job.stop, true, memory_order_relaxed);
+  if (watch.interrupted) atomic_store_explicit(&job.stop, true, memory_order_relaxed);
 }
 
 /* Does blocks of job `number` until none is left. While one is taken the job cannot end: its fields are stable. */
@@ -218,7 +226,7 @@ static void begin_child(void) {
 __attribute__((constructor)) static void watch_forks(void) { pthread_atfork(before_fork, after_fork, begin_child); }
 
 static void run_serial(int64_t blocks, tx_block_fn *fn, void *context, bool backward) {
-  for (int64_t b = 0; b < blocks && !interrupted; b++) {
+  for (int64_t b = 0; b < blocks && !watch.interrupted; b++) {
     fn(context, backward ? blocks - 1 - b : b, 0);
     if (!works) poll();
   }
@@ -256,12 +264,12 @@ static void run_shared(uint32_t blocks, int threads, tx_block_fn *fn, void *cont
 }
 
 static void run(int64_t blocks, tx_block_fn *fn, void *context, bool backward) {
-  if (blocks <= 0 || interrupted) return;
+  if (blocks <= 0 || watch.interrupted) return;
   if (inside) {
     run_serial(blocks, fn, context, backward);
     return;
   }
-  if (blocks >= LONG) poll(); /* whoever asks may have to begin to listen */
+  if (blocks >= LONG) ask(); /* who is asked may have to begin to listen */
   int threads = tx_num_threads();
   if (blocks < threads) threads = (int)blocks;
   uint64_t before = flush_denormals();
@@ -313,18 +321,18 @@ void tx_set_num_threads(int threads) {
 /* -- Ctrl-C ---------------------------------------------------------------------------------------------------------- */
 
 void tx_watch(tx_poll_fn *fn, void *context) {
-  poll_fn = fn;
-  poll_context = context;
-  interrupted = false;
-  polled = 0;
+  watch.fn = fn;
+  watch.context = context;
+  watch.polled = 0;
+  watch.interrupted = false;
 }
 
 void tx_unwatch(void) { tx_watch(NULL, NULL); }
 
-bool tx_interrupted(void) { return interrupted; }
+bool tx_interrupted(void) { return watch.interrupted; }
 
 bool tx_should_stop(void) {
   if (works) return atomic_load_explicit(&job.stop, memory_order_relaxed);
-  poll();
-  return interrupted;
+  ask();
+  return watch.interrupted;
 }

@@ -23,10 +23,11 @@
  * is set again. A host that has SIGINT ignored, or end the program, or noted for later, has its way.
  */
 static struct {
-  lua_State *main; /* NULL: no call is being watched */
-  lua_Hook hook;
+  lua_State *L; /* NULL: no call is being watched */
+  bool listens; /* from here on: a call has lasted */
+  lua_State *main;
+  lua_Hook hook; /* of the main thread, when listening began */
   int mask, count;
-  bool listens;
   struct sigaction before;
   volatile sig_atomic_t came;
 } watched;
@@ -46,6 +47,13 @@ static bool is_ours(const struct sigaction *action) {
 
 static void listen(void) {
   watched.listens = true;
+  watched.came = 0;
+  lua_rawgeti(watched.L, LUA_REGISTRYINDEX, LUA_RIDX_MAINTHREAD); /* takes no memory */
+  watched.main = lua_tothread(watched.L, -1);
+  lua_pop(watched.L, 1);
+  watched.hook = lua_gethook(watched.main);
+  watched.mask = lua_gethookmask(watched.main);
+  watched.count = lua_gethookcount(watched.main);
   if (sigaction(SIGINT, NULL, &watched.before) != 0) return;
   if (watched.before.sa_handler == SIG_DFL || watched.before.sa_handler == SIG_IGN) return;
   struct sigaction action = {.sa_sigaction = on_interrupt, .sa_flags = watched.before.sa_flags | SA_SIGINFO};
@@ -56,7 +64,8 @@ static void listen(void) {
 /* The handler that stood there may have put another in its place, as the interpreter's does: then that stays. */
 static void stop_listening(void) {
   struct sigaction now;
-  if (watched.listens && sigaction(SIGINT, NULL, &now) == 0 && is_ours(&now)) sigaction(SIGINT, &watched.before, NULL);
+  if (!watched.listens) return;
+  if (sigaction(SIGINT, NULL, &now) == 0 && is_ours(&now)) sigaction(SIGINT, &watched.before, NULL);
   watched.listens = false;
 }
 
@@ -68,19 +77,13 @@ static bool is_interrupted(void *context) {
 
 void tx_watch_interrupt(lua_State *L) {
   stop_listening();
-  lua_rawgeti(L, LUA_REGISTRYINDEX, LUA_RIDX_MAINTHREAD);
-  watched.main = lua_tothread(L, -1);
-  lua_pop(L, 1);
-  watched.hook = lua_gethook(watched.main);
-  watched.mask = lua_gethookmask(watched.main);
-  watched.count = lua_gethookcount(watched.main);
-  watched.came = 0;
+  watched.L = L;
   tx_watch(is_interrupted, NULL);
 }
 
 void tx_end_watch(void) {
   stop_listening();
-  watched.main = NULL;
+  watched.L = NULL;
   tx_unwatch();
 }
 

@@ -7,6 +7,7 @@ local arguments = require "texres.nn.arguments"
 local option = require "texres.options"
 local initialize = require "texres.nn.initialize"
 local module = require "texres.nn.module"
+local BatchNorm = require("texres.nn.norm").BatchNorm
 
 --- Conv2d(c_in, c_out, kernel, {stride=1, padding=0, dilation=1, groups=1, bias=true}).
 --
@@ -52,7 +53,7 @@ end
 -- `norm`, `relu` and `residual` are given by containers that found them to follow: a BatchNorm, true for ReLU, a
 -- tensor; `add_last`: the residual follows the ReLU.
 function Conv2d:forward(x, norm, relu, residual, add_last)
-  if norm then return self:normalized(x, norm, relu, residual, add_last) end
+  if getmetatable(norm) == BatchNorm then return self:normalized(x, norm, relu, residual, add_last) end
   return F.conv2d(x, self.weight, {
     bias = rawget(self, "bias"), stride = self.stride, padding = self.padding, dilation = self.dilation,
     groups = self.groups, relu = relu, residual = residual, add_last = add_last,
