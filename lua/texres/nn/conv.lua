@@ -50,21 +50,21 @@ function Conv2d:constructor_arguments()
   return { c_in * self.groups, c_out, rows == columns and rows or { rows, columns }, options, n = options and 4 or 3 }
 end
 
--- `norm`, `relu` and `residual` are given by containers that found them to follow: a BatchNorm, true for ReLU, a
--- tensor; `add_last`: the residual follows the ReLU.
-function Conv2d:forward(x, norm, relu, residual, add_last)
-  if getmetatable(norm) == BatchNorm then return self:normalized(x, norm, relu, residual, add_last) end
-  return F.conv2d(x, self.weight, {
-    bias = rawget(self, "bias"), stride = self.stride, padding = self.padding, dilation = self.dilation,
-    groups = self.groups, relu = relu, residual = residual, add_last = add_last,
-  })
-end
-
-function Conv2d:normalized(x, norm, relu, residual, add_last)
+local function with_norm(self, x, norm, relu, residual, add_last)
   return F.conv2d_batch_norm(x, self.weight, norm.gamma, norm.beta, {
     stride = self.stride, padding = self.padding, dilation = self.dilation, groups = self.groups,
     running_mean = norm.running_mean, running_var = norm.running_var, training = norm.training,
     momentum = norm.momentum, eps = norm.eps, relu = relu, residual = residual, add_last = add_last,
+  })
+end
+
+-- `norm`, `relu` and `residual` are given by containers that found them to follow: a BatchNorm, true for ReLU, a
+-- tensor; `add_last`: the residual follows the ReLU.
+function Conv2d:forward(x, norm, relu, residual, add_last)
+  if getmetatable(norm) == BatchNorm then return with_norm(self, x, norm, relu, residual, add_last) end
+  return F.conv2d(x, self.weight, {
+    bias = rawget(self, "bias"), stride = self.stride, padding = self.padding, dilation = self.dilation,
+    groups = self.groups, relu = relu, residual = residual, add_last = add_last,
   })
 end
 
