@@ -382,6 +382,30 @@ describe("a model's normalization", function()
     end
   end)
 
+  it("is that of the training also with a scale of one's own, for which floats are refused", function()
+    local images, labels = cloth(1)
+    for _, scale in ipairs { 1 / 100, 2 / 255, 1 / 512, 100 / 255, 1 / 256, 1 } do
+      local set = set_of(images, labels, { scale = scale })
+      local trainer = train(set)
+      local path = support.folder() .. "/m.safetensors"
+      assert(tr.save(path, { model = trainer.model }))
+      local classifier, wanted = assert(tr.load(path)), trainer:evaluate(set)
+      assert.near(wanted.loss, classifier:evaluate(set_of(images, labels)).loss, 1e-3)
+      assert.same(labels, predicted(classifier, images))
+      local same = set:map(function(image) return image end)
+      if scale == 1 or scale == 1 / 256 then
+        assert.near(wanted.loss, classifier:evaluate(same).loss, 1e-3)
+        assert.same(labels, predicted(classifier, set:images()))
+      else
+        local problem = "its pixels are floats, which don't tell whether they have the range of the training, 0..%d"
+        assert.error_matches(function() classifier:evaluate(same) end, "evaluate: the set: " .. problem)
+        assert.error_matches(function() trainer:evaluate(same) end, "the evaluated set: " .. problem)
+        assert.error_matches(function() classifier:loader(same) end, "loader: the set: " .. problem)
+        assert.error_matches(function() classifier:predict((set:get(1))) end, "predict: " .. problem)
+      end
+    end
+  end)
+
   it("is that of the training, in whatever numbers the pixels come", function()
     for kind, form in pairs(forms) do
       local images, labels = cloth(1)
@@ -440,6 +464,22 @@ describe("a model's normalization", function()
     assert.same(first.normalization, second.normalization)
     assert.same(names, second.classes)
     assert.equal(1, second:evaluate(set_of(images, labels)).accuracy)
+  end)
+
+  it("stays the model's, and so do its classes, when it is trained further on images of another size", function()
+    local images, labels = cloth(1)
+    local first = train(set_of(images, labels))
+    local other = {}
+    for i, label in ipairs(labels) do other[i] = 3 - label end
+    local set = set_of(tr.cat({ images, images }, 2), other, { classes = { "spot", "good" } })
+    local second = tr.Trainer {
+      model = first.model, epochs = 1, batch = 8, quiet = true, optimizer = { "sgd", lr = 1e-6 },
+    }
+    second:fit(set)
+    assert.same(names, second.classes)
+    assert.same({ 16, 8, 1 }, second.input)
+    assert.same(first.normalization, second.normalization)
+    assert.is_true(second:evaluate(set).accuracy > 0.9)
   end)
 end)
 

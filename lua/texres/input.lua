@@ -11,7 +11,8 @@
 -- Pixels of another range are converted: a model that was trained on 0..1 is given 0..255 divided by 255, and the other
 -- way round. Where only one side has a range, nothing can be converted, and the images are refused. White is known for
 -- bytes; other pixels tell it by their smallest and largest value: up to 2 it is 1, up to 300 it is 255, up to 70,000
--- it is 65,535; there is none where they are below -0.5 or beyond.
+-- it is 65,535; there is none where they are below -0.5 or beyond. So floats can't be told apart for a model whose white
+-- is none of these three (give or take 2 %), having been trained on bytes with a `scale` of one's own: it takes bytes.
 
 local core = require "texres.core"
 local classes = require "texres.classes"
@@ -40,6 +41,13 @@ local function white_of_range(low, high)
   return high <= 2 and 1 or high <= 300 and 255 or high <= 70000 and 65535 or false
 end
 
+--- The white that floats of a range can have which is as good as this one, or nil.
+local function white_of_floats(white)
+  for _, usual in ipairs { 1, 255, 65535 } do
+    if math.abs(white / usual - 1) < 0.02 then return usual end
+  end
+end
+
 local whites = setmetatable({}, { __mode = "k" }) -- of sets, whose pixels were looked through
 
 --- {H,W,C} of a set's images: of its source, or, where a script brings a set of its own kind, of the first image.
@@ -51,10 +59,12 @@ end
 
 local function same_size(a, b) return a[1] == b[1] and a[2] == b[2] and a[3] == b[3] end
 
+local function holds_bytes(set) return set.source and set.source.dtype == "u8" end
+
 --- What white is in the pixels of a set: known for bytes, else by its statistics, which are taken where they are not
 -- given; nil and a message when they can't be.
 local function white_of_set(set, statistics)
-  if set.source and set.source.dtype == "u8" then return 255 * set.source.scale end
+  if holds_bytes(set) then return 255 * set.source.scale end
   if whites[set] == nil then
     local message
     if not statistics then statistics, message = set:statistics() end
@@ -68,13 +78,20 @@ local function white_text(white)
   return white and plain.format("the range 0..%.6g", white) or "no range that begins at 0"
 end
 
---- What pixels with that white are to be multiplied by for this model.
-local function factor(self, white, what)
+--- What pixels with that white are to be multiplied by for this model. `known`: whether white is known, not told by
+-- the pixels themselves.
+local function factor(self, white, known, what)
   if (white == false) ~= (self.white == false) then
     raise("%s: its pixels have %s, those of the training had %s: convert them as they were converted for the training",
       what, white_text(white), white_text(self.white))
   end
-  return white and self.white / white or 1
+  if not white then return 1 end
+  local own = known and self.white or white_of_floats(self.white)
+  if not own then
+    raise("%s: its pixels are floats, which don't tell whether they have the range of the training, 0..%.6g (a `scale` of "
+      .. "its own): give bytes, or train with the usual scale", what, self.white)
+  end
+  return own / white
 end
 
 --- Raises for what is no data set, or an empty one.
@@ -139,11 +156,19 @@ end
 
 -- -- images and sets for a model --------------------------------------------------------------------------------------
 
---- Whether a set has images of the model's size, and the same classes, in whatever order.
+--- Whether a set has the model's classes, in whatever order, and images of as many channels: whether the model can be
+-- trained further on it as what it is.
 function Input:suits(set)
-  return self.input and self.classes and same_size(self.input, size_of(set))
+  return self.input and self.classes and self.input[3] == size_of(set)[3]
     and #self.classes == #set.classes
     and classes.positions(self.classes, set.classes) ~= nil
+end
+
+--- The same for images of the size of a set's.
+function Input:resized(set)
+  local size = size_of(set)
+  if same_size(self.input, size) then return self end
+  return new { input = size, classes = self.classes, normalization = self.normalization, white = self.white }
 end
 
 --- The set with the model's classes, in the model's order: it may list them in another one, or only some of them.
@@ -165,7 +190,7 @@ function Input:loader(set, options, what)
   set = self:fit(set, what)
   local white, message = white_of_set(set)
   if white == nil then raise("%s: %s", what, message) end
-  local times = factor(self, white, what)
+  local times = factor(self, white, holds_bytes(set), what)
   local mean, std = self.normalization and self.normalization.mean, self.normalization and self.normalization.std
   if times ~= 1 then
     local function scaled(value)
@@ -189,11 +214,11 @@ function Input:batch(batch, what)
   if batch.dtype == "u8" or batch.dtype == "i64" then
     local source, message = core.source(batch)
     if not source then raise("%s: %s", what, message) end
-    pixels, times = source:images(), factor(self, 1, what)
+    pixels, times = source:images(), factor(self, 1, true, what)
   else
     pixels = batch:to "f32"
     local tells = self.white and batch:numel() > 0 -- for a model without a range one image alone tells none
-    if tells then times = factor(self, white_of_range(pixels:min():item(), pixels:max():item()), what) end
+    if tells then times = factor(self, white_of_range(pixels:min():item(), pixels:max():item()), false, what) end
   end
   if times ~= 1 then pixels = pixels * times end
   local normalization = self.normalization

@@ -118,13 +118,14 @@ end
 
 -- -- data -------------------------------------------------------------------------------------------------------------
 
---- What the model takes: its own input, where it has one of the same classes and no other normalization is asked for;
--- else what the training set says.
+--- What the model takes: its own input, where it has one of the same classes and no other normalization is asked for
+-- (images of another size become its size); else what the training set says.
 local function learn_from(self, train)
   input.check_set(train, "Trainer: the training set")
   local own = input.of(self.model)
   local same = own and own:suits(train)
-  local learned = same and self.normalize == true and own or input.learn(train, self.normalize)
+  if same and self.normalize == true then return own:resized(train) end
+  local learned = input.learn(train, self.normalize)
   if same then learned.classes = own.classes end
   return learned
 end
