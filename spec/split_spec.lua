@@ -124,6 +124,25 @@ describe("a stratified split", function()
   end)
 end)
 
+describe("a stratified split by counts", function()
+  it("has as many samples as were asked for, also where some are left out", function()
+    for _, case in ipairs { { 1003, 6, { 100, 50, 50 } }, { 1003, 6, { 3, 3, 3 } }, { 50, 7, { 1, 1 } }, { 9, 4, { 5 } } } do
+      local n, classes, counts = table.unpack(case)
+      local set = samples(n, classes)
+      for seed = 1, 5 do
+        local parts = { set:split { seed = seed, stratify = true, table.unpack(counts) } }
+        assert.equal(#counts, #parts)
+        for p, count in ipairs(counts) do
+          assert.equal(count, #parts[p])
+          for c, total in ipairs(set:counts()) do
+            assert.is_true(math.abs(parts[p]:counts()[c] - count * total / n) < 2)
+          end
+        end
+      end
+    end
+  end)
+end)
+
 describe("a split by group", function()
   it("keeps groups whole and sizes close", function()
     local set = samples(1000, 4, nil, { roll = function(i) return i % 50 end })

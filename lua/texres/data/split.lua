@@ -89,12 +89,20 @@ local function random_parts(set, shares, options)
   return parts
 end
 
+--- Each class in the same proportion. What no part wants is dealt out too, so that all parts together lack nothing of
+-- what they want.
 local function stratified_parts(set, shares, options)
-  local parts, of_class, behind = empty_parts(#shares), empty_parts(#set.classes), {}
+  local parts, of_class, behind, rest = empty_parts(#shares), empty_parts(#set.classes), {}, 1
+  for _, share in ipairs(shares) do rest = rest - share end
+  if rest > 1e-9 then
+    shares = table.move(shares, 1, #shares, 1, {})
+    shares[#shares + 1], parts[#shares + 1] = rest, {}
+  end
   for i, label in ipairs(set.label) do table.insert(of_class[label], i) end
   for c, samples in ipairs(of_class) do
     deal_samples(samples, deal(shares, #samples, behind), options.seed, c, parts)
   end
+  if rest > 1e-9 then parts[#parts] = nil end
   return parts
 end
 
