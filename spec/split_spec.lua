@@ -208,6 +208,25 @@ describe("a split that ignores groups", function()
     }
     set:split { 0.5, 0.5 }
     assert.matches("column 'lot'", warnings[3])
+    samples(100, 2, nil, { Roll = function(i) return i % 4 end }):split { 0.5, 0.5, seed = 1 }
+    assert.matches("column 'Roll'", warnings[4])
+  end)
+
+  it("is warned of also when it keeps those of another column whole", function()
+    local set = samples(100, 2, nil, {
+      source = function(i) return i % 20 end, angle = function(i) return i // 5 end, cloth = function(i) return i % 4 end,
+    })
+    for k, split in ipairs {
+      function() set:split { 0.5, 0.5, group = "angle" } end, function() set:folds { 2, group = "angle" } end,
+      function() set:leave_one_out "angle" end,
+    } do
+      split()
+      assert.equal(k, #warnings)
+      assert.matches("20 of 20 groups in column 'source' stand in more than one part", warnings[k])
+    end
+    set:split { 0.5, 0.5, group = "cloth" } -- each of several sources
+    set:leave_one_out "source"
+    assert.equal(3, #warnings)
   end)
 
   it("is not warned of when it keeps them whole by chance, or there are none", function()

@@ -13,10 +13,12 @@ end
 --- Parts of a set, in the order in which people name them.
 names.parts = { "train", "training", "val", "valid", "validation", "dev", "test", "testing" }
 
---- Columns that hold labels (numbers or names), names of classes beside them, and paths of pictures.
+--- Columns that hold labels (numbers or names), names of classes beside them, paths of pictures, and what samples belong
+-- to that must not be torn apart.
 names.labels = { "indication_value", "label", "labels", "class", "category", "target", "y" }
 names.classes = { "indication_type", "class_name", "label_name" }
 names.paths = { "path", "file", "filename", "file_name", "image", "image_path", "filepath" }
+names.groups = { "source", "group", "photograph", "roll" }
 
 local is_part = set_of(names.parts)
 local is_mask = set_of { "mask", "masks", "ground_truth", "groundtruth", "segmentation", "segmentations" }

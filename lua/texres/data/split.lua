@@ -143,12 +143,7 @@ local KNOWN = {
 }
 
 --- The column that tells which samples belong together, whether the set names it or it has one of the usual names.
-local function known_group(set)
-  if set.group then return set.group end
-  for _, name in ipairs { "source", "group", "photograph", "roll" } do
-    if set.meta[name] then return name end
-  end
-end
+local function known_group(set) return set.group or columns.find_all(set.meta, names.groups)[1] end
 
 --- Says so when samples of one group are about to stand in several parts.
 local function warn_of_leak(set, parts, operation)
@@ -198,7 +193,7 @@ function Set:split(options)
   else
     parts = make_parts(self, read_shares(options, #self), options)
   end
-  if not options.group then warn_of_leak(self, parts, "split") end
+  warn_of_leak(self, parts, "split")
   return table.unpack(subsets(self, parts))
 end
 
@@ -222,7 +217,7 @@ function Set:folds(options)
   local shares = {}
   for p = 1, k do shares[p] = 1 / k end
   local parts = make_parts(self, shares, options)
-  if not options.group then warn_of_leak(self, parts, "folds") end
+  warn_of_leak(self, parts, "folds")
   local folds = {}
   for p, samples in ipairs(parts) do
     folds[p] = { train = self:subset(join_others(parts, p)), test = self:subset(samples) }
@@ -236,6 +231,7 @@ function Set:leave_one_out(name)
   if not name then raise "leave_one_out: name the column that says which samples belong together" end
   local groups, parts, folds = grouping.list(self, name, "leave_one_out"), {}, {}
   for g, group in ipairs(groups) do parts[g] = group.samples end
+  warn_of_leak(self, parts, "leave_one_out")
   for g, group in ipairs(groups) do
     folds[g] = { group = group.value, train = self:subset(join_others(parts, g)), test = self:subset(group.samples) }
   end
