@@ -154,6 +154,32 @@ describe("Trainer", function()
     assert.is_true(support.exists(dir .. "/last.safetensors"))
   end)
 
+  it("tells in the report of which weights each test was", function()
+    local dir = support.folder()
+    local trainer = tr.Trainer(options { dir = dir, epochs = 1 })
+    trainer:fit(toy(32, 1), toy(16, 2))
+    trainer:evaluate(toy(16, 3), "Before")
+    trainer.epochs = 3
+    trainer:fit(toy(32, 1), toy(16, 2))
+    trainer:evaluate(toy(16, 3), "After")
+    local html = support.read_file(dir .. "/report.html")
+    assert.matches("<h2>Before</h2>[^\n]*%(epoch 1%)", html)
+    assert.matches(("<h2>After</h2>[^\n]*%%(epoch %d%%)"):format(trainer.best.epoch), html)
+  end)
+
+  it("weighs the classes of an evaluated set by its own counts where nothing was trained", function()
+    local trained = tr.Trainer(options { epochs = 1 })
+    trained:fit(toy(32, 1))
+    local few = toy(16, 3)
+    for i = 1, 14 do few.label[i] = 1 end
+    local function trainer()
+      return tr.Trainer { model = trained.model, loss = { "cross_entropy", weight = "balanced" }, quiet = true }
+    end
+    local wanted, second = trainer():evaluate(few).loss, trainer()
+    second:evaluate(toy(16, 2))
+    assert.equal(wanted, second:evaluate(few).loss)
+  end)
+
   it("gives the same weights for the same seed, others for another", function()
     local function train(seed)
       local trainer = tr.Trainer(options { seed = seed, epochs = 2 })

@@ -89,7 +89,7 @@ local function begin(self)
   self.history = {} -- a record for each finished epoch: epoch, lr, loss, accuracy, val_loss, val_accuracy, seconds, ...
   self.best = nil -- the best of them
   self.validation = nil -- the metrics of the best epoch
-  self.tests = {} -- what evaluate() found: {name=, result=}
+  self.tests = {} -- what evaluate() found: {name=, note= of when the weights were, result=}
   self.steps = 0 -- optimizer steps so far
   self.course = nil -- where they stand on the schedule, see texres.trainer.course
   self.pass = nil -- an epoch under way: {epoch=, batch=, seconds=, counter=}
@@ -156,13 +156,22 @@ end
 
 -- -- measuring --------------------------------------------------------------------------------------------------------
 
-local function assess(self, set, what)
-  return evaluate(self.model, set, { batch = self.batch, loss = self.loss_of, what = what })
+local function assess(self, set, loss_of, what)
+  return evaluate(self.model, set, { batch = self.batch, loss = loss_of, what = what })
+end
+
+--- Of when the weights are that the model has now, for the report: of the best epoch after a fit(), of the last batch
+-- after one that was stopped; nil before one.
+local function weights_text(self)
+  if self.pass then return ("epoch %d, after batch %d"):format(self.pass.epoch, self.pass.batch) end
+  local epoch = self.best and self.best.epoch or #self.history
+  return epoch > 0 and ("epoch %d"):format(epoch) or nil
 end
 
 --- Metrics on a set: accuracy, loss, confusion matrix, precision, recall and F1 of each class; see texres.metrics. They
 -- go into the report under `name` ("Test"). The set is read as the model's input says (texres.input), which the model
--- learned in fit() or brought from its file: a model that has none can't be measured.
+-- learned in fit() or brought from its file: a model that has none can't be measured. Before a fit(), a loss with the
+-- weight "balanced" takes the counts of this set.
 function Trainer:evaluate(set, name)
   local takes = input.of(self.model)
   if not takes or not takes.classes then
@@ -170,10 +179,10 @@ function Trainer:evaluate(set, name)
   end
   if not self.classes then
     self.classes, self.input, self.normalization = takes.classes, takes.input, takes.normalization
-    self.loss_of = objective.loss(self.loss, takes:fit(set, "Trainer: the evaluated set"))
   end
-  local result = assess(self, set, "Trainer: the evaluated set")
-  self.tests[#self.tests + 1] = { name = name or "Test", result = result }
+  local loss_of = self.loss_of or objective.loss(self.loss, takes:fit(set, "Trainer: the evaluated set"))
+  local result = assess(self, set, loss_of, "Trainer: the evaluated set")
+  self.tests[#self.tests + 1] = { name = name or "Test", note = weights_text(self), result = result }
   if self.dir and self.sizes then record.write(self) end
   return result
 end
@@ -254,7 +263,7 @@ local function end_epoch(self, val)
     epoch = pass.epoch, lr = self.optimizer:lr(), loss = trained.loss, accuracy = trained.accuracy,
     seconds = pass.seconds, images_per_second = trained.images / pass.seconds,
   }
-  local validation = val and assess(self, val, "Trainer: the validation set")
+  local validation = val and assess(self, val, self.loss_of, "Trainer: the validation set")
   if validation then entry.val_loss, entry.val_accuracy = validation.loss, validation.accuracy end
   self.history[#self.history + 1], self.pass = entry, nil
   local better = is_better(entry, self.best)
