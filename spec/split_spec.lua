@@ -126,7 +126,9 @@ end)
 
 describe("a stratified split by counts", function()
   it("has as many samples as were asked for, also where some are left out", function()
-    for _, case in ipairs { { 1003, 6, { 100, 50, 50 } }, { 1003, 6, { 3, 3, 3 } }, { 50, 7, { 1, 1 } }, { 9, 4, { 5 } } } do
+    for _, case in ipairs {
+      { 1003, 6, { 100, 50, 50 } }, { 1003, 6, { 3, 3, 3 } }, { 50, 7, { 1, 1 } }, { 9, 4, { 5 } },
+    } do
       local n, classes, counts = table.unpack(case)
       local set = samples(n, classes)
       for seed = 1, 5 do
@@ -214,7 +216,8 @@ describe("a split that ignores groups", function()
 
   it("is warned of also when it keeps those of another column whole", function()
     local set = samples(100, 2, nil, {
-      source = function(i) return i % 20 end, angle = function(i) return i // 5 end, cloth = function(i) return i % 4 end,
+      source = function(i) return i % 20 end, angle = function(i) return i // 5 end,
+      cloth = function(i) return i % 4 end,
     })
     for k, split in ipairs {
       function() set:split { 0.5, 0.5, group = "angle" } end, function() set:folds { 2, group = "angle" } end,

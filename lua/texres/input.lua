@@ -11,8 +11,8 @@
 -- Pixels of another range are converted: a model that was trained on 0..1 is given 0..255 divided by 255, and the other
 -- way round. Where only one side has a range, nothing can be converted, and the images are refused. White is known for
 -- bytes; other pixels tell it by their smallest and largest value: up to 2 it is 1, up to 300 it is 255, up to 70,000
--- it is 65,535; there is none where they are below -0.5 or beyond. So floats can't be told apart for a model whose white
--- is none of these three (give or take 2 %), having been trained on bytes with a `scale` of one's own: it takes bytes.
+-- it is 65,535; there is none where they are below -0.5 or beyond. A model that was trained on bytes with a `scale` of
+-- one's own, so that its white is none of these three (give or take 2 %), is not given floats: it takes bytes.
 
 local core = require "texres.core"
 local classes = require "texres.classes"
@@ -88,8 +88,8 @@ local function factor(self, white, known, what)
   if not white then return 1 end
   local own = known and self.white or white_of_floats(self.white)
   if not own then
-    raise("%s: its pixels are floats, which don't tell whether they have the range of the training, 0..%.6g (a `scale` of "
-      .. "its own): give bytes, or train with the usual scale", what, self.white)
+    raise("%s: its pixels are floats, which don't tell whether they have the range of the training, 0..%.6g (a `scale` "
+      .. "of its own): give bytes, or train with the usual scale", what, self.white)
   end
   return own / white
 end

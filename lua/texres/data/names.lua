@@ -13,8 +13,8 @@ end
 --- Parts of a set, in the order in which people name them.
 names.parts = { "train", "training", "val", "valid", "validation", "dev", "test", "testing" }
 
---- Columns that hold labels (numbers or names), names of classes beside them, paths of pictures, and what samples belong
--- to that must not be torn apart.
+--- Columns that hold labels (numbers or names), names of classes beside them, paths of pictures, and what several
+-- samples belong to.
 names.labels = { "indication_value", "label", "labels", "class", "category", "target", "y" }
 names.classes = { "indication_type", "class_name", "label_name" }
 names.paths = { "path", "file", "filename", "file_name", "image", "image_path", "filepath" }
