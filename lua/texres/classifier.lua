@@ -20,7 +20,8 @@ local strict = require "texres.strict"
 local Classifier = strict.class("a classifier", {}, { "classes", "input", "extra", "normalization" })
 
 --- A classifier around a model: {model=, classes=, normalization=, input=, white=} as in a checkpoint; what is left out
--- is the model's own. The model is copied.
+-- is the model's own. The model is copied, and batch norm folded where that is possible (see texres.nn.fuse): to train
+-- one further as it was trained, read it with texres.checkpoint.load.
 local function new(contents)
   local model = contents.model:clone():eval()
   if model.fuse then model:fuse() end

@@ -1,7 +1,7 @@
 --- Synthetic textile: close-ups of woven or knitted cloth with defects, made in C, the same bytes for the same
 -- options.
 --
---     local set = texres.data.fabric { count = option.integer(1200, "[1, inf)"), size = 64, seed = 1 }
+--     local set = texres.data.fabric { count = 1200, size = 64, seed = 1 }
 --     local photographs = texres.data.fabric { count = 6, size = { 768, 1024 }, weave = "mixture", masks = true }
 --
 -- Classes take turns, so do the eight angles 0, 20, ..., 140 degrees, so do the cloths (`sources`): every class is as
