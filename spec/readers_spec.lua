@@ -121,6 +121,39 @@ describe("npz", function()
   end)
 end)
 
+describe("images with the channels first", function()
+  local advice = "has the channels first: transpose them, with x.transpose(0, 2, 3, 1) in NumPy or images:permute(1, 3,"
+
+  it("are refused by every reader, which says how to turn them", function()
+    local path = folder .. "/first.npy"
+    for _, channels in ipairs { 1, 2, 3, 4 } do
+      assert(tr.zeros({ 2, channels, 8, 9 }, { dtype = "u8" }):save_npy(path))
+      local set, message = tr.data.npy { images = path, labels = { 1, 1 } }
+      assert.is_nil(set)
+      assert.matches(("first.npy: images {N,H,W,C} wanted, {2,%d,8,9} %s"):format(channels, advice), message, 1, true)
+    end
+    local files = { "channels_first.npz" }
+    if tr.hdf5_datasets(fixtures .. "channels_first.h5") then files[2] = "channels_first.h5" end
+    for _, name in ipairs(files) do
+      local set, message = tr.data.open(fixtures .. name)
+      assert.is_nil(set)
+      assert.matches(name .. ": ", message, 1, true)
+      assert.matches("images {N,H,W,C} wanted, {6,3,4,5} " .. advice, message, 1, true)
+    end
+    assert.error_matches(function() tr.data.tensors { images = tr.zeros(2, 3, 8, 9), labels = { 1, 1 } } end,
+      "source: images {N,H,W,C} wanted, {2,3,8,9} has the channels first: transpose them")
+  end)
+
+  it("are taken once they are turned, and so are small images of few channels", function()
+    local images = tr.rand(2, 3, 8, 9):permute(1, 3, 4, 2)
+    local set = assert(tr.data.tensors { images = images, labels = { 1, 1 } })
+    assert.is_true(tr.allclose(images[2], (set:get(2))))
+    for _, shape in ipairs { { 2, 1, 9, 4 }, { 2, 3, 3, 3 }, { 2, 4, 9 }, { 3, 16, 16 }, { 2, 5, 9, 8 } } do
+      assert(tr.data.tensors { images = tr.zeros(shape), labels = tr.ones({ shape[1] }, { dtype = "i64" }) })
+    end
+  end)
+end)
+
 describe("npz with members that are no arrays of numbers", function()
   local path = fixtures .. "members.npz"
 

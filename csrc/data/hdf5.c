@@ -476,20 +476,14 @@ static tx_status search_scale(const hdf5_images *images, int64_t count, double *
   return status == TX_OK ? tx_scale_of_range(low, high, scale) : status;
 }
 
-/* The sizes {N,H,W,C} of a dataset of images. */
+/* The sizes {N,H,W,C} of a dataset of images, or of one image {H,W}. */
 static tx_status image_sizes(const tx_hdf5_dataset *d, const char *name, int64_t sizes[4]) {
-  int64_t numel;
+  int64_t numel, row[TX_MAX_DIMS + 1] = {1}; /* in front: how many images an image alone is */
   char shape[TX_SHAPE_TEXT];
-  if (d->dims < 2 || d->dims > 4) {
-    return tx_fail(TX_EWORLD, "images {N,H,W} or {N,H,W,C} wanted, dataset '%s' is %s", name,
-                   tx_shape_text(d->dims, d->shape, shape));
-  }
-  const int64_t *size = d->shape;
-  sizes[0] = d->dims > 2 ? *size++ : 1;
-  sizes[1] = size[0];
-  sizes[2] = size[1];
-  sizes[3] = d->dims == 4 ? size[2] : 1;
-  if (sizes[1] < 1 || sizes[2] < 1 || sizes[3] < 1) return tx_fail(TX_EWORLD, "images of no pixels");
+  memcpy(row + 1, d->shape, (size_t)d->dims * sizeof *row);
+  bool single = d->dims == 2;
+  tx_status status = tx_image_sizes(TX_EWORLD, d->dims + single, row + !single, sizes);
+  if (status != TX_OK) return tx_fail_in(status, name);
   if (tx_shape_numel("shape", 4, sizes, &numel) != TX_OK) {
     return tx_fail(TX_EWORLD, "dataset '%s' %s is larger than memory can address", name,
                    tx_shape_text(d->dims, d->shape, shape));

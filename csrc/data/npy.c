@@ -616,15 +616,10 @@ static tx_status read_image(void *owner, int64_t index, float *pixels) {
 static tx_status describe_images(npy_images *images, double scale, tx_source *source) {
   const tx_npy *npy = &images->npy;
   const uint8_t *elements = images->file.data + npy->offset;
-  char shape[TX_SHAPE_TEXT];
-  if (npy->dims != 3 && npy->dims != 4) {
-    tx_shape_text(npy->dims, npy->shape, shape);
-    return tx_fail(TX_EWORLD, "images {N,H,W} or {N,H,W,C} wanted, the file has shape %s", shape);
-  }
+  int64_t sizes[4];
+  TX_TRY(tx_image_sizes(TX_EWORLD, npy->dims, npy->shape, sizes));
   TX_TRY(tx_file_check(&images->file));
   if (scale == 0) TX_TRY(find_scale(npy, elements, &scale));
-  int64_t sizes[4] = {npy->shape[0], npy->shape[1], npy->shape[2], npy->dims == 4 ? npy->shape[3] : 1};
-  if (sizes[1] < 1 || sizes[2] < 1 || sizes[3] < 1) return tx_fail(TX_EWORLD, "images of no pixels");
   images->values = sizes[1] * sizes[2] * sizes[3];
   images->scale = (float)scale;
   *source = (tx_source){.count = sizes[0], .height = sizes[1], .width = sizes[2], .channels = sizes[3]};

@@ -57,18 +57,36 @@ static tx_status find_scale(const tx_tensor *images, char kind, int bytes, doubl
   return tx_scale_of_range(low, high, scale);
 }
 
+tx_status tx_image_sizes(tx_status code, int dims, const int64_t *shape, int64_t sizes[4]) {
+  char text[TX_SHAPE_TEXT];
+  tx_shape_text(dims, shape, text);
+  if (dims != 3 && dims != 4) return tx_fail(code, "images {N,H,W} or {N,H,W,C} wanted, got %s", text);
+  for (int d = 0; d < 4; d++) sizes[d] = d < dims ? shape[d] : 1;
+  if (sizes[1] < 1 || sizes[2] < 1 || sizes[3] < 1) return tx_fail(code, "images of no pixels: %s", text);
+  if (sizes[3] > 4 && sizes[1] <= 4) {
+    return tx_fail(
+        code,
+        "images {N,H,W,C} wanted, %s has the channels first: transpose them, with x.transpose(0, 2, 3, 1) in "
+        "NumPy or images:permute(1, 3, 4, 2) here",
+        text);
+  }
+  return TX_OK;
+}
+
 tx_status tx_source_from_tensor(const tx_tensor *images, char kind, int bytes, double scale, tx_source **out) {
-  if (images->dims != 3 && images->dims != 4)
-    return tx_fail(TX_EINVAL, "source: images {N,H,W} or {N,H,W,C} wanted, got %s", tx_shape_of(images));
+  tx_status code = kind == 0 ? TX_EINVAL : TX_EWORLD; /* the tensor is the caller's, or what a file holds */
+  int64_t sizes[4];
+  tx_status fits = tx_image_sizes(code, images->dims, images->shape, sizes);
+  if (fits != TX_OK) return kind == 0 ? tx_fail_in(fits, "source") : fits;
   if (scale == 0) TX_TRY(find_scale(images, kind, bytes, &scale));
   tx_tensor *kept;
   TX_TRY(tx_alias(images, &kept));
   int64_t size = (int64_t)tx_dtype_size(images->dtype);
   tx_source description = {
-      .count = images->shape[0],
-      .height = images->shape[1],
-      .width = images->shape[2],
-      .channels = images->dims == 4 ? images->shape[3] : 1,
+      .count = sizes[0],
+      .height = sizes[1],
+      .width = sizes[2],
+      .channels = sizes[3],
       .dtype = images->dtype,
       .scale = (float)scale,
       .base = tx_data(images),

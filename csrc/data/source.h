@@ -46,6 +46,11 @@ typedef struct tx_source {
 /* A new source as `description` says (its refs and resident are ignored). On failure nothing is released. */
 tx_status tx_source_new(const tx_source *description, tx_source **out);
 
+/* The sizes {N,H,W,C} of an array of images {N,H,W} or {N,H,W,C}: for every reader the one place where the shape of an array
+ * becomes that of images. One of more than 4 channels and 1 to 4 rows is refused, as it lies channels first. `code` is the
+ * status of a failure, whose message holds the reason only. */
+tx_status tx_image_sizes(tx_status code, int dims, const int64_t *shape, int64_t sizes[4]);
+
 /* A source over a {N,H,W} or {N,H,W,C} tensor, of which it keeps a reference. `kind` and `bytes` are the type that the pixels
  * have in the file they were read from (data/scale.h), kind 0: that of the tensor. scale 0: what the rule there says. */
 tx_status tx_source_from_tensor(const tx_tensor *images, char kind, int bytes, double scale, tx_source **out);

@@ -1,5 +1,8 @@
 --- Readers of arrays: .npy, .npz, HDF5, tensors. Each returns a Set, or nil and a message.
 --
+-- Images are {N,H,W} or {N,H,W,C}, channels last. {N,C,H,W}, as PyTorch has them, is refused where it would be taken
+-- for images of 1 to 4 rows and more than 4 channels.
+--
 -- All take `labels` (see texres.data.labels), `classes` (list of names), `meta` (a CSV file or a table of columns)
 -- and `groups` (the column that says which images belong together, or "index.csv:source").
 --
@@ -173,9 +176,6 @@ function arrays.npz(options)
   table.sort(list, function(a, b) return plain.less(a.name, b.name) end)
   return read_pieces(list, foreign, options, function(array)
     local where = ("%s: %s"):format(path, array.name)
-    if #array.shape ~= 3 and #array.shape ~= 4 then
-      return nil, ("data: %s: images {N,H,W} or {N,H,W,C} wanted, they have %d dimensions"):format(where, #array.shape)
-    end
     local source, message = core.source(tensors[array.name], options.scale, types[array.name])
     return source, message and ("data: %s: %s"):format(where, message)
   end, function(array) return tensors[array.name] end)
