@@ -106,6 +106,26 @@ describe("metrics", function()
     end
   end)
 
+  it("divide losses by what they weigh, also after they travelled, or tell their sum", function()
+    for _, case in ipairs { { 3, 1.5, 8 / 4.5 }, { 0, 1.5, 8 / 1.5 }, { 0, 0, 8 / 0 }, { false, false, 8 } } do
+      local counter = metrics.Counter(CLASSES)
+      counter:add(logits_of { 1, 2, 3 }, labels_of { 1, 2, 2 })
+      counter:add_loss(6, case[1])
+      counter = metrics.from_data(metrics.to_data(counter), CLASSES)
+      counter:add(logits_of { 1 }, labels_of { 1 })
+      counter:add_loss(2, case[2])
+      local result = counter:result()
+      assert.equal(case[3], result.loss)
+      assert.equal(result.loss, metrics.from_data(metrics.to_data(result), CLASSES):result().loss)
+    end
+    local older = metrics.to_data(counted())
+    older.loss_weight = nil
+    assert.equal(counted():result().loss, metrics.from_data(older, CLASSES):result().loss)
+    local none = metrics.Counter(CLASSES)
+    none:add(logits_of { 1 }, labels_of { 1 })
+    assert.is_true(none:result().loss ~= none:result().loss)
+  end)
+
   it("print as two tables with aligned columns", function()
     local text = tostring(counted():result())
     assert.matches("accuracy 66%.7 %% of 6 images, loss 0%.4000", text)

@@ -191,7 +191,12 @@ describe("Trainer", function()
   end)
 
   it("goes on after Ctrl-C with the same weights, bit for bit", function()
-    local whole = tr.Trainer(options { schedule = { "one_cycle" }, dir = support.folder() })
+    local loss = { "cross_entropy", weight = { 1, 3 } }
+    local function trainer_of(changes)
+      changes.schedule, changes.loss = { "one_cycle" }, loss
+      return tr.Trainer(options(changes))
+    end
+    local whole = trainer_of { dir = support.folder() }
     local val = toy(16, 2)
     whole:fit(toy(40, 1), val)
 
@@ -200,12 +205,12 @@ describe("Trainer", function()
       set.on_batch = function(epoch, batch)
         if epoch == stop[1] and batch == stop[2] then io.popen("kill -INT $PPID"):close() end
       end
-      local first = tr.Trainer(options { schedule = { "one_cycle" }, dir = dir })
+      local first = trainer_of { dir = dir }
       first:fit(set, val)
       assert.is_true(first.interrupted)
       assert.is_true(#first.history < 4)
 
-      local second = tr.Trainer(options { schedule = { "one_cycle" }, dir = dir, resume = true, model = model(99) })
+      local second = trainer_of { dir = dir, resume = true, model = model(99) }
       local history = second:fit(toy(40, 1), val)
       assert.is_false(second.interrupted)
       assert.same(weights(whole.model), weights(second.model))
@@ -271,11 +276,54 @@ describe("Trainer", function()
     end
   end)
 
+  it("tells the loss of a whole set, however it is cut into batches, of training, validation and evaluation", function()
+    tr.manual_seed(1)
+    local label, net = {}, nn.Sequential { nn.Flatten(), nn.Linear(12, 4) }
+    for i = 1, 60 do label[i] = i % 8 == 0 and 1 or i % 5 == 0 and 2 or i > 55 and 3 or 4 end
+    local set = tr.data.tensors { images = tr.randn(60, 4, 3), labels = label, classes = { "a", "b", "c", "d" } }
+    local logits = tr.no_grad(function() return net(set:images()) end)
+    local labels, weight = tr.tensor(label, { dtype = "i64" }), { 1, 20, 0, 3 }
+    local function own(scores, truth) return F.cross_entropy(scores, truth) * 2 end
+    for _, loss in ipairs {
+      "cross_entropy", "focal_loss", { "cross_entropy", label_smoothing = 0.2 }, { "cross_entropy", weight = weight },
+      { "cross_entropy", weight = weight, label_smoothing = 0.2, ignore_index = 1 },
+      { "cross_entropy", ignore_index = 4 }, { "cross_entropy", reduction = "sum" },
+      { "cross_entropy", weight = weight, reduction = "sum", ignore_index = 2 },
+      { "focal_loss", alpha = weight, ignore_index = 4 }, { "focal_loss", reduction = "sum" }, own,
+    } do
+      local all, name = {}, loss
+      for key, value in pairs(type(loss) == "table" and loss or {}) do
+        if key == 1 then name = value else all[key] = type(value) == "table" and tr.tensor(value) or value end
+      end
+      local wanted = loss == own and own(logits, labels):item() or F[name](logits, labels, all):item()
+      for _, batch in ipairs { 1, 7, 25, 60 } do
+        local trainer = tr.Trainer(options {
+          model = net, loss = loss, batch = batch, epochs = 1, normalize = false, optimizer = { "sgd", lr = 0 },
+        })
+        local entry, result = trainer:fit(set, set)[1], trainer:evaluate(set)
+        for _, told in ipairs { entry.loss, entry.val_loss, result.loss } do
+          assert.near(wanted, told, 1e-5 * wanted)
+        end
+      end
+    end
+  end)
+
+  it("knows no loss of a set in which no image weighs anything", function()
+    local set = toy(8, 1)
+    for i = 1, 8 do set.label[i] = 2 end
+    local history = tr.Trainer(options { epochs = 1, loss = { "cross_entropy", ignore_index = 2 } }):fit(set)
+    assert.is_true(history[1].loss ~= history[1].loss)
+  end)
+
   it("mixes the losses of mixed images", function()
     local objective = require "texres.trainer.objective"
     local function loss(_, labels) return labels:to("f32"):mean() end
     local ones, twos = tr.tensor({ 1, 1 }, { dtype = "i64" }), tr.tensor({ 2, 2 }, { dtype = "i64" })
     assert.near(1.25, objective.mixed(loss, nil, ones, { labels = twos, lambda = 0.75 }):item(), 1e-6)
+    local weighted = objective.loss({ "cross_entropy", weight = { 1, 5 } }, toy(2, 1))
+    local _, sum, weight = objective.mixed(weighted, tr.zeros(2, 2), ones, { labels = twos, lambda = 0.75 })
+    assert.near(2 * (0.75 * 1 + 0.25 * 5), weight, 1e-6)
+    assert.near(weight * math.log(2), sum, 1e-6)
   end)
 
   it("says what is wrong with its options and sets", function()

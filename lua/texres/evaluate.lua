@@ -3,11 +3,12 @@
 local core = require "texres.core"
 local input = require "texres.input"
 local metrics = require "texres.metrics"
+local objective = require "texres.trainer.objective"
 
 --- The metrics (texres.metrics) of a model on a set, read as the model's input says; leaves it in evaluation mode.
 -- @param model a module with an input
 -- @param set its classes and sizes must fit the model's
--- @tparam table options batch; loss(logits, labels); what: who asks, for messages
+-- @tparam table options batch; loss(logits, labels), as objective.loss makes it; what: who asks, for messages
 return function(model, set, options)
   local takes = input.of(model)
   local loader, same = takes:loader(set, { batch = options.batch }, options.what)
@@ -16,7 +17,8 @@ return function(model, set, options)
   core.no_grad(function()
     for images, labels in loader:batches(1) do
       local logits = model(images)
-      counter:add(logits, labels, options.loss(logits, labels):item())
+      counter:add(logits, labels)
+      counter:add_loss(select(2, objective.mixed(options.loss, logits, labels)))
     end
   end)
   return counter:result()

@@ -9,6 +9,9 @@
 -- over the classes that occur, as a truth or as a prediction, as scikit-learn does. Terms as in Sokolova and Lapalme,
 -- "A systematic analysis of performance measures for classification tasks", 2009.
 --
+-- The loss of a set is the one that the set would have as a single batch, however it was cut into batches: the sum of
+-- its images' losses, divided by the sum of their weights where the loss is a mean (see texres.trainer.objective).
+--
 -- An image whose probabilities are not numbers (logits with NaN or +inf) has no prediction. It is an image that was not
 -- found: it lowers accuracy and the recall of its class, and is counted in `invalid`.
 
@@ -35,11 +38,13 @@ function metrics.Counter(classes)
     classes = classes,
     counts = counts, -- [truth][prediction]
     invalid = invalid, -- [truth]: images without a prediction
-    images = 0, right = 0, loss_sum = 0,
+    images = 0, right = 0,
+    loss_sum = 0, loss_weight = 0, -- what the sum is divided by; false: nothing, the loss is a sum
   }, Counter)
 end
 
---- Counts a batch: logits {N,K} (the largest is the prediction), labels {N}; `loss` is its mean loss.
+--- Counts a batch: logits {N,K} (the largest is the prediction), labels {N}; `loss` is its mean loss over the images,
+-- for which add_loss need not be called then.
 function Counter:add(logits, labels, loss)
   local n = labels:numel()
   if n == 0 then return end
@@ -58,18 +63,33 @@ function Counter:add(logits, labels, loss)
     end
   end
   self.images = self.images + n
-  self.loss_sum = self.loss_sum + (loss or 0) * n
+  if loss then self:add_loss(loss * n, n) end
+end
+
+--- Adds the losses of a batch: their sum, and the sum of their weights, which is what the mean over the set is divided
+-- by; a weight of false says that the loss of the set is no mean but the sum.
+function Counter:add_loss(sum, weight)
+  self.loss_sum = self.loss_sum + sum
+  self.loss_weight = weight and self.loss_weight + weight
+end
+
+--- The loss so far, NaN where nothing counted.
+function Counter:loss()
+  if not self.loss_weight then return self.loss_sum end
+  return self.loss_sum / self.loss_weight
 end
 
 --- What a counter has counted, or a result holds, as plain data; from_data makes it a counter again.
 function metrics.to_data(source)
   local counts = source.counts or source.confusion:totable()
-  return { counts = counts, invalid = source.invalid, loss_sum = source.loss_sum or source.loss * source.images }
+  local sum, weight = source.loss_sum, source.loss_weight
+  if getmetatable(source) ~= Counter then sum, weight = source.loss, false end
+  return { counts = counts, invalid = source.invalid, loss_sum = sum, loss_weight = weight }
 end
 
 function metrics.from_data(data, classes)
   local counter = metrics.Counter(classes)
-  counter.counts, counter.invalid, counter.loss_sum = data.counts, data.invalid, data.loss_sum
+  counter.counts, counter.invalid = data.counts, data.invalid
   for truth, row in ipairs(data.counts) do
     counter.images = counter.images + data.invalid[truth]
     for predicted, count in ipairs(row) do
@@ -77,6 +97,8 @@ function metrics.from_data(data, classes)
       if truth == predicted then counter.right = counter.right + count end
     end
   end
+  counter.loss_sum, counter.loss_weight = data.loss_sum, data.loss_weight
+  if data.loss_weight == nil then counter.loss_weight = counter.images end -- older files: each image weighs 1
   return counter
 end
 
@@ -87,9 +109,10 @@ local Result = strict.class("a result", {})
 local function share(part, whole) return whole > 0 and part / whole or 0 end
 
 --- What was counted, as numbers:
--- `accuracy`, `loss` (NaN without images), `images`, `classes`, `confusion` (i64 {K,K}: rows are the truth, columns the
--- prediction), `invalid` (a list: images of each class without a prediction), `per_class` (a list of {class, precision,
--- recall, f1, support}), `macro` (their unweighted mean over the classes that occur). print() shows it.
+-- `accuracy` and `loss` (NaN without images; the loss also where none was given), `images`, `classes`, `confusion` (i64
+-- {K,K}: rows are the truth, columns the prediction), `invalid` (a list: images of each class without a prediction),
+-- `per_class` (a list of {class, precision, recall, f1, support}), `macro` (their unweighted mean over the classes that
+-- occur). print() shows it.
 function Counter:result()
   local k = #self.classes
   local per_class, macro, occurring = {}, { precision = 0, recall = 0, f1 = 0 }, 0
@@ -108,7 +131,7 @@ function Counter:result()
   for name, sum in pairs(macro) do macro[name] = share(sum, occurring) end
   return setmetatable({
     accuracy = self.images > 0 and self.right / self.images or 0 / 0,
-    loss = self.images > 0 and self.loss_sum / self.images or 0 / 0,
+    loss = self:loss(),
     images = self.images,
     classes = self.classes,
     confusion = core.tensor(self.counts, { dtype = "i64" }),

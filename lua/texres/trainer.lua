@@ -36,6 +36,10 @@
 --   lr        the whole schedule is multiplied, from the next step on (the ratios of groups stay)
 --   patience, dir, name, quiet
 --
+-- The losses that are told, of training, validation and evaluate(), are those that the set would have as a single
+-- batch: a mean, weighted as the loss weighs classes, without images that it ignores; with reduction = "sum" the sum
+-- over the set. What a loss of the script gives is taken for the mean over the images of a batch.
+--
 -- One run at a time writes to a folder; a second one is refused while the first is at work.
 
 local classifier = require "texres.classifier"
@@ -74,7 +78,8 @@ local KNOWN = {
   batch = option.integer(128, "[1, inf)"),
   seed = option.integer(1, "[0, inf)"), -- of shuffling, augmentation and dropout
   augment = option.table(), -- a list for the loader of the training set
-  loss = option.any "cross_entropy", -- a name, {name, options; weight may be "balanced"} or function(logits, labels)
+  loss = option.any "cross_entropy", -- a name, {name, options; weight may be "balanced"} or function(logits, labels),
+  -- which gives the mean over a batch
   dir = option.text(), -- folder for checkpoints, metrics and report; nothing is written without it
   patience = option.integer(nil, "[1, inf)"), -- stop after so many epochs without a better one
   clip_grad_norm = option.number(nil, "(0, inf]"), -- largest norm of all gradients together
@@ -189,12 +194,13 @@ end
 
 -- -- training ---------------------------------------------------------------------------------------------------------
 
---- One step: forward, loss, backward, update. Returns logits and loss.
+--- One step: forward, loss, backward, update. Returns logits, and what the batch adds to the loss of the epoch: the sum
+-- of the losses and their weight.
 local function step(self, images, labels, mix)
   local random = table.pack(core.rng_state())
   self.optimizer:set_lr(self.schedule:lr(course.position(self.course, self.steps + 1), self.course.total))
   local logits = self.model(images)
-  local loss = objective.mixed(self.loss_of, logits, labels, mix)
+  local loss, sum, weight = objective.mixed(self.loss_of, logits, labels, mix)
   local value = loss:item()
   if value - value ~= 0 then
     core.rng_state(random[1], random[2])
@@ -205,13 +211,13 @@ local function step(self, images, labels, mix)
   if self.clip_grad_norm then objective.clip(self.optimizer, self.clip_grad_norm) end
   self.optimizer:step()
   self.steps = self.steps + 1
-  return logits:detach(), value
+  return logits:detach(), sum, weight
 end
 
 local function progress_text(self, pass, images, left)
   local counter = pass.counter
   return plain.format("epoch %d/%d %3d %%  loss %.4f  accuracy %.1f %%  %.0f images/s  %s left", pass.epoch,
-    self.epochs, 100 * counter.images // images, counter.loss_sum / counter.images,
+    self.epochs, 100 * counter.images // images, counter:loss(),
     100 * counter.right / counter.images, counter.images / pass.seconds, terminal.duration(left))
 end
 
@@ -221,8 +227,9 @@ local function train_epoch(self, loader, images)
   self.model:train()
   local clock = core.clock()
   for batch, labels, mix in loader:batches(pass.epoch, pass.batch + 1) do
-    local logits, loss = step(self, batch, labels, mix)
-    pass.counter:add(logits, labels, loss)
+    local logits, sum, weight = step(self, batch, labels, mix)
+    pass.counter:add(logits, labels)
+    pass.counter:add_loss(sum, weight)
     pass.batch = pass.batch + 1
     local now = core.clock()
     pass.seconds, clock = pass.seconds + now - clock, now

@@ -1,4 +1,10 @@
 --- What a trainer minimizes and how: optimizer, schedule and loss from a name and its options.
+--
+-- The loss that is told of a set, in training, validation and evaluation alike, is the one that the set would have as a
+-- single batch, however it was cut: with `reduction = "mean"` the sum of the images' losses divided by the sum of what
+-- they weigh, which is the weight of their class in cross_entropy, 1 in focal_loss, nothing for a label `ignore_index`;
+-- with "sum" the sum. Of a function of the script nothing is known but what it gives for a batch: that is taken for a
+-- mean in which every image weighs 1.
 
 local core = require "texres.core"
 local optim = require "texres.optim"
@@ -94,6 +100,17 @@ function objective.check_loss(spec)
   if weight and weight ~= "balanced" then option.check(name, "weight", weight, NUMBERS) end
 end
 
+--- What the mean of a batch with these labels divides by, as in csrc/autograd/class_loss.c. `weights`: a list by class,
+-- or nil, where every image weighs 1.
+local function weight_of(labels, weights, ignored)
+  if not weights and not ignored then return labels:numel() end
+  local sum = 0
+  for _, label in ipairs(labels:totable()) do
+    if label ~= ignored then sum = sum + (weights and weights[label] or 1) end
+  end
+  return sum
+end
+
 -- A script's own loss, which must give a number that can be minimized.
 local function checked(loss_of)
   return function(logits, labels)
@@ -106,8 +123,9 @@ local function checked(loss_of)
   end
 end
 
---- loss(logits, labels, extra options) from a name, {name, options} or a function. weight = "balanced" takes the counts
--- of the training set.
+--- loss(logits, labels) from a name, {name, options} or a function. It gives the loss of a batch, and what this mean
+-- was divided by: nil where that is the number of images, false where the loss is a sum. weight = "balanced" takes the
+-- counts of the training set.
 function objective.loss(spec, train)
   if type(spec) == "function" then return checked(spec) end
   local name, options = split(spec)
@@ -115,17 +133,36 @@ function objective.loss(spec, train)
   if options.weight == "balanced" then options.weight = balanced(train) end
   for _, key in ipairs { "weight", "alpha" } do
     if type(options[key]) == "table" then options[key] = core.tensor(options[key]) end
+    local given = options[key]
+    if given and (given:dim() ~= 1 or given:numel() ~= #train.classes) then
+      raise("Trainer: loss: %s is %s, wanted a number for each of the %d classes", key,
+        module.shape_text(given:shape()), #train.classes)
+    end
   end
   if next(options) == nil then return fn end
-  return function(logits, labels) return fn(logits, labels, options) end
+  local weights, summed = options.weight and options.weight:totable(), {}
+  for key, value in pairs(options) do summed[key] = value end
+  summed.reduction = "sum"
+  return function(logits, labels)
+    local weight = options.reduction ~= "sum" and weight_of(labels, weights, options.ignore_index)
+    -- where nothing weighs anything there is no mean: it is the sum then, 0 but for label smoothing
+    return fn(logits, labels, weight == 0 and summed or options), weight
+  end
 end
 
 --- The loss of a batch; where two images were mixed, `mix` holds the labels of the second and the share of the first:
--- lambda loss(labels) + (1 - lambda) loss(mix.labels), as in Zhang et al., "mixup", 2018.
+-- lambda loss(labels) + (1 - lambda) loss(mix.labels), as in Zhang et al., "mixup", 2018. And what the batch adds to
+-- the loss of the set: the sum of the losses and their weight (see texres.metrics).
 function objective.mixed(loss_of, logits, labels, mix)
-  local loss = loss_of(logits, labels)
-  if not mix then return loss end
-  return loss * mix.lambda + loss_of(logits, mix.labels) * (1 - mix.lambda)
+  local loss, weight = loss_of(logits, labels)
+  if weight == nil then weight = labels:numel() end
+  local value = loss:item()
+  local sum = weight and weight ~= 0 and value * weight or value
+  if not mix then return loss, sum, weight end
+  local lambda = mix.lambda
+  local other, other_sum, other_weight = objective.mixed(loss_of, logits, mix.labels)
+  return loss * lambda + other * (1 - lambda), sum * lambda + other_sum * (1 - lambda),
+    weight and weight * lambda + other_weight * (1 - lambda)
 end
 
 return objective

@@ -170,6 +170,7 @@ local function read_counter(trainer, data, classes)
     for predicted = 1, fine and k or 0 do fine = fine and INDEX.accept(row[predicted]) ~= nil end
   end
   need(trainer, fine and #data.counts == k and #data.invalid == k, "counts of predictions")
+  need(trainer, not data.loss_weight or POSITION.accept(data.loss_weight) ~= nil, "weight of losses")
   data.loss_sum = type(data.loss_sum) == "number" and data.loss_sum or 0 / 0
   return metrics.from_data(data, classes)
 end
