@@ -352,6 +352,36 @@ describe("Trainer", function()
       "the validation set: the classes differ: only this set has 'a', 'b', 'c'; it lacks 'plain', 'bright'")
   end)
 
+  it("leaves everything as it was where model, weights and classes don't fit each other", function()
+    local function refuses(changes, pattern)
+      local trainer = tr.Trainer(options(changes))
+      local net, train, val, before = trainer.model, toy(24, 1), toy(8, 2), {}
+      for name, t in pairs(net:state_dict()) do before[name] = t:clone() end
+      tr.manual_seed(4)
+      local random = { tr.rng_state() }
+      assert.error_matches(function() trainer:fit(train, val) end, pattern)
+      for name, t in pairs(net:state_dict()) do assert.is_true(tr.allclose(before[name], t, 0, 0), name) end
+      assert.same(random, { tr.rng_state() })
+      assert.is_true(net.training)
+      assert.is_nil(rawget(net, "_input"))
+      assert.equal(0, trainer.steps)
+    end
+    local function net(classes, last)
+      return nn.Sequential { nn.Conv2d(1, 4, 3), nn.BatchNorm(4), nn.Flatten(), nn.Dropout(0.5),
+        nn.Linear(16, classes), last or nn.Identity() }
+    end
+    for _, classes in ipairs { 1, 3, 6 } do
+      refuses({ model = net(classes) }, ("Trainer: for 8 images the model gives {8,%d}, wanted {8,2}: a score for each "
+        .. "of the 2 classes"):format(classes))
+    end
+    refuses({ model = nn.Conv2d(1, 2, 3) }, "the model gives {8,2,2,2}, wanted {8,2}")
+    refuses({ model = net(6), batch = 100 }, "for 24 images the model gives {24,6}, wanted {24,2}")
+    refuses({ model = net(2), loss = { "cross_entropy", weight = { 1, 2, 3 } } },
+      "Trainer: loss: weight is {3}, wanted a number for each of the 2 classes")
+    refuses({ model = net(2), loss = { "focal_loss", alpha = { 1 } } },
+      "Trainer: loss: alpha is {1}, wanted a number for each of the 2 classes")
+  end)
+
   it("never takes an epoch with a validation loss of NaN for the best, also after a resume", function()
     local dir, val = support.folder(), toy(6, 2)
     local function spoiled(logits, labels)

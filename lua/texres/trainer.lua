@@ -144,6 +144,19 @@ local function training_loader(self, takes, set)
   }, "Trainer: the training set"))
 end
 
+--- Raises where the model does not give a score per class for each image of a batch.
+local function check_scores(self, takes, images)
+  local wanted = { images, #takes.classes }
+  local seed, stream = core.rng_state()
+  local scores = protect.finally(function() core.rng_state(seed, stream) end, module.try_on_zeros, self.model,
+    { images, table.unpack(takes.input) }, "f32")
+  local given = core.is_tensor(scores) and module.shape_text(scores:shape()) or option.shown(scores)
+  if given ~= module.shape_text(wanted) then
+    raise("Trainer: for %d images the model gives %s, wanted %s: a score for each of the %d classes", images, given,
+      module.shape_text(wanted), #takes.classes)
+  end
+end
+
 --- All that fit() finds out before it changes anything: what the model takes, the sets with its classes, loader, loss
 -- and the identity of the run.
 local function plan_of(self, train, val)
@@ -154,6 +167,7 @@ local function plan_of(self, train, val)
   local plan = { takes = takes, train = takes:fit(train, "Trainer: the training set") }
   if val then plan.val = takes:fit(val, "Trainer: the validation set") end
   plan.loss_of = objective.loss(self.loss, plan.train)
+  check_scores(self, takes, math.min(self.batch, #plan.train))
   plan.loader = training_loader(self, takes, plan.train)
   plan.identity = identity.of(self, plan)
   return plan

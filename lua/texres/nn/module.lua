@@ -489,6 +489,17 @@ local function float_dtype(self)
   return found or "f32"
 end
 
+--- What a module gives for zeros of this shape in evaluation mode; it is left in the modes that it had.
+-- @param dtype of the zeros, by default that of its weights
+local function try_on_zeros(self, shape, dtype)
+  local was_training = {}
+  for _, m in ipairs(self:modules()) do was_training[m] = m.training end
+  self:eval()
+  return protect.finally(function()
+    for m, training in pairs(was_training) do rawset(m, "training", training) end
+  end, core.no_grad, self, core.zeros(shape, { dtype = dtype or float_dtype(self) }))
+end
+
 --- An independent copy: parameters and buffers are copied, gradients are not; tied tensors stay tied.
 function Module:clone()
   local copies = {}
@@ -579,6 +590,7 @@ return {
   float_dtype = float_dtype,
   adopt = adopt,
   sorted_keys = sorted_keys,
+  try_on_zeros = try_on_zeros,
   watch = watch,
   is_watched = is_watched,
   is_module = is_module,

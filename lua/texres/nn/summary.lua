@@ -2,7 +2,6 @@
 
 local core = require "texres.core"
 local plain = require "texres.plain"
-local protect = require "texres.protect"
 local option = require "texres.options"
 local raise = require "texres.raise"
 local module = require "texres.nn.module"
@@ -25,11 +24,8 @@ end
 
 -- Runs the module once in evaluation mode; a row for every call of a module without submodules.
 local function measure(self, shape)
-  local names, rows, was_training = {}, {}, {}
-  for name, m in self:named_modules() do
-    names[m], was_training[m] = name, m.training
-  end
-  self:eval()
+  local names, rows = {}, {}
+  for name, m in self:named_modules() do names[m] = name end
   local function watch(m, _, inputs, outputs)
     local out = outputs[1]
     if #m:children() > 0 or not core.is_tensor(inputs[1]) or not core.is_tensor(out) then return end
@@ -38,11 +34,7 @@ local function measure(self, shape)
       multiply_adds = m:multiply_adds(inputs[1], out), bytes = tensor_bytes(out),
     }
   end
-  protect.finally(function()
-    for m, training in pairs(was_training) do rawset(m, "training", training) end
-  end, module.watch, watch, function()
-    core.no_grad(function() self(core.zeros(shape, { dtype = module.float_dtype(self) })) end)
-  end)
+  module.watch(watch, function() module.try_on_zeros(self, shape) end)
   return rows
 end
 

@@ -16,7 +16,6 @@
 local core = require "texres.core"
 local json = require "texres.json"
 local plain = require "texres.plain"
-local protect = require "texres.protect"
 local raise = require "texres.raise"
 local option = require "texres.options"
 local layers = require "texres.onnx.layers"
@@ -163,19 +162,6 @@ local function names_of(model)
   return names
 end
 
--- The sizes of the output, found by running the model on one input of zeros.
-local function output_shape(model, input)
-  local was_training = {}
-  for _, m in ipairs(model:modules()) do was_training[m] = m.training end
-  model:eval()
-  return protect.finally(function()
-    for m, training in pairs(was_training) do rawset(m, "training", training) end
-  end, function()
-    local x = core.zeros({ 1, table.unpack(input) }, { dtype = module.float_dtype(model) })
-    return core.no_grad(model, x):shape()
-  end)
-end
-
 --- Writes a model: export(path, model, {input = {H,W,C}, normalization=, classes=}). `input` is the shape of one input;
 -- with `normalization` {mean=, std=} the file does it itself, so that it takes what normalization was computed from;
 -- `classes` are kept in the file's metadata. True, or nil and a message.
@@ -186,7 +172,7 @@ function onnx.export(path, model, options)
     input = option.table(), normalization = option.table(), classes = option.table(),
   })
   if type(o.input) ~= "table" then raise "onnx.export: the option input, the shape of one input {H,W,C}, is missing" end
-  local shape = output_shape(model, o.input)
+  local shape = module.try_on_zeros(model, { 1, table.unpack(o.input) }):shape()
   local graph = setmetatable({
     message = protobuf.message(), initializers = {}, constants = {}, count = 0, names = names_of(model),
     taken = { images = true, logits = true },
