@@ -130,6 +130,61 @@ describe("audit", function()
     assert.same({ 1, 1, 2 }, { leak.equal, leak.alike, leak.any })
   end)
 
+  it("counts classes by name, also where parts list them in another order", function()
+    local train = as_set(noise(6), { 1, 1, 1, 1, 2, 2 })
+    local test = tr.data.tensors { images = tr.rand(5, 24, 24, 1), labels = { 1, 2, 2, 2, 2 }, classes = { "b", "a" } }
+    local only = tr.data.tensors { images = tr.rand(3, 24, 24, 1), labels = { 1, 1, 1 }, classes = { "b" } }
+    local audit = assert(train:audit { splits = { train = train, test = test, val = only } })
+    assert.same({ { 4, 2 }, { 0, 3 }, { 4, 1 } }, { audit.parts[1].counts, audit.parts[2].counts,
+      audit.parts[3].counts })
+    assert.same({ "val has no a" }, audit.warnings)
+    local other = tr.data.tensors { images = tr.rand(1, 24, 24, 1), labels = { 1 }, classes = { "c" } }
+    assert.error_matches(function() train:audit { splits = { train = train, test = other } } end,
+      "audit: part 'test': the classes differ: only this set has 'c'")
+  end)
+
+  it("compares groups where every part has them", function()
+    local train = as_set(noise(4), same_labels(4), { roll = { "x", "x", "y", "y" } })
+    local test, warned = as_set(noise(4), same_labels(4)), {}
+    assert.error_matches(function() train:audit { splits = { train = train, test = test }, group = "roll" } end,
+      "audit: there is no column 'roll' to group by in part 'test'")
+    train.group = "roll"
+    rawset(tr, "warn", function(text) warned[#warned + 1] = text end)
+    local audit = train:audit { splits = { train = train, test = test } }
+    rawset(tr, "warn", nil)
+    assert.same({ "audit: part 'test' has no column 'roll': groups are not compared" }, warned)
+    assert.is_nil(audit.group)
+    assert.matches("train %-> test +4 +0 +%- +4 +100.0 %% +%-", tostring(audit))
+  end)
+
+  it("takes for white what is white in the pixels", function()
+    local images = noise(4)
+    images[2] = images[2]:gt(0.5):to "f32"
+    for _, times in ipairs { 1, 255, 65535 } do
+      local scaled = {}
+      for i, image in ipairs(images) do scaled[i] = image * times end
+      local audit = assert(as_set(scaled, same_labels(4)):audit())
+      assert.same({ { part = "all", index = 2 } }, audit.saturated)
+    end
+    for i, image in ipairs(images) do images[i] = image * 4 - 2 end -- no range: nothing is white
+    assert.same({}, assert(as_set(images, same_labels(4)):audit()).saturated)
+    images[3]:fill(0 / 0)
+    local none, message = as_set(images, same_labels(4)):audit()
+    assert.is_nil(none)
+    assert.matches("image 3", message, 1, true)
+  end)
+
+  it("counts every image of a part that looks like one of another, however many they are", function()
+    local first, many = noise(2), {}
+    for i = 1, 40 do many[i] = first[1] * 0.9 + tr.rand(24, 24, 1) * 0.02 end
+    local function part(images) return as_set(images, same_labels(#images, 1)) end
+    for i = 1, 20 do first[#first + 1] = many[1]:clone() + i * 1e-4 end
+    for _, train in ipairs { part { first[1] }, part(first) } do
+      local leak = assert(train:audit { splits = { train = train, test = part(many) } }).leaks[1]
+      assert.same({ 40, 40, 1 }, { leak.alike, leak.any, leak.share })
+    end
+  end)
+
   it("is the same with any instruction set and number of threads", function()
     local script = [[
       local tr = require "texres"

@@ -35,9 +35,6 @@ static void hash_pixels(const float *pixels, int64_t count, uint64_t exact[2]) {
   exact[1] = tx_mix(b, (uint64_t)count);
 }
 
-/* The brightest value that pixels of a source can have: those of 8 bits know it, others are taken for 0..1. */
-static float white_of(const tx_source *source) { return source->dtype == TX_U8 ? 255.0f * source->scale : 1.0f; }
-
 static void measure(const float *pixels, int64_t count, float white, tx_look *look) {
   double sum = 0, squares = 0;
   int64_t dark = 0, bright = 0;
@@ -140,6 +137,7 @@ typedef struct looking {
   const int64_t *index;
   int64_t n;
   tx_look *looks;
+  float white;
   float *scratch; /* per thread: an image, a row of it, and a row of cells for each of its rows */
   int64_t room;   /* per thread */
   waves waves;
@@ -158,7 +156,7 @@ static void look_block(void *context, int64_t block, int worker) {
       continue;
     }
     hash_pixels(pixels, values, look->exact);
-    measure(pixels, values, white_of(l->source), look);
+    measure(pixels, values, l->white, look);
     make_thumb(l->source, pixels, gray, gray + l->source->width, look->thumb);
     memcpy(turned[0], look->thumb, sizeof turned[0]);
     for (int t = 0; t < 4; t++) {
@@ -168,8 +166,8 @@ static void look_block(void *context, int64_t block, int worker) {
   }
 }
 
-tx_status tx_look_at(tx_source *source, const int64_t *index, int64_t n, tx_look *looks) {
-  looking l = {.source = source, .index = index, .n = n, .looks = looks};
+tx_status tx_look_at(tx_source *source, const int64_t *index, int64_t n, float white, tx_look *looks) {
+  looking l = {.source = source, .index = index, .n = n, .looks = looks, .white = white};
   tx_failure_init(&l.failure);
   make_waves(&l.waves);
   l.room = tx_source_pixels(source) + source->width + source->height * SIDE;
@@ -182,16 +180,15 @@ tx_status tx_look_at(tx_source *source, const int64_t *index, int64_t n, tx_look
 
 /* -- look-alikes ------------------------------------------------------------------------------------------------------- */
 
-/* What the blocks of a search share. Block b searches for partners of GROUP images. */
+/* What the blocks of a search share. Block b searches for partners of GROUP images among those before them. */
 typedef struct search {
   const tx_look *looks;
   int64_t n;
-  int bits;
-  float similarity;
+  const tx_near_rule *rule;
   uint64_t *words; /* sign[0] of all */
   int32_t *found;  /* [threads * n] */
-  tx_near *pairs;  /* [n * TX_NEAR_MAX] of each first image */
-  int32_t *counts; /* [n] */
+  tx_near *pairs;  /* [n * parts * TX_NEAR_MAX] of each second image, by the part of the first */
+  int32_t *counts; /* [n * parts] */
 } search;
 
 static float correlation(const float a[CELLS], const float b[CELLS]) {
@@ -200,10 +197,10 @@ static float correlation(const float a[CELLS], const float b[CELLS]) {
   return sum;
 }
 
-/* Keeps a pair if its second image is new and it is among the most similar ones. */
+/* Keeps a pair if its first image is new and it is among the most similar ones. */
 static void keep(tx_near *pairs, int32_t *count, tx_near pair) {
   int32_t at = 0;
-  while (at < *count && pairs[at].second != pair.second) at++;
+  while (at < *count && pairs[at].first != pair.first) at++;
   if (at == *count && *count < TX_NEAR_MAX) {
     pairs[(*count)++] = pair;
     return;
@@ -217,33 +214,38 @@ static void keep(tx_near *pairs, int32_t *count, tx_near pair) {
   if (pair.similarity > pairs[at].similarity) pairs[at] = pair;
 }
 
-static int by_second(const tx_near *a, const tx_near *b) { return (a->second > b->second) - (a->second < b->second); }
+static int by_first(const tx_near *a, const tx_near *b) { return (a->first > b->first) - (a->first < b->first); }
 
 static void sort_pairs(tx_near *pairs, int32_t count) { /* a handful */
   for (int32_t i = 1; i < count; i++) {
     tx_near pair = pairs[i];
     int32_t at = i;
-    for (; at > 0 && by_second(&pairs[at - 1], &pair) > 0; at--) pairs[at] = pairs[at - 1];
+    for (; at > 0 && by_first(&pairs[at - 1], &pair) > 0; at--) pairs[at] = pairs[at - 1];
     pairs[at] = pair;
   }
 }
 
-static void search_image(search *s, int64_t first, int32_t *found) {
-  const tx_look *look = &s->looks[first];
-  tx_near *pairs = s->pairs + first * TX_NEAR_MAX;
+static bool is_equal(const tx_look *a, const tx_look *b) { return memcmp(a->exact, b->exact, sizeof a->exact) == 0; }
+
+static void search_image(search *s, int64_t second, int32_t *found) {
+  const tx_look *look = &s->looks[second];
+  int32_t parts = s->rule->parts, *counts = s->counts + second * parts;
+  tx_near *pairs = s->pairs + second * parts * TX_NEAR_MAX;
   float turned[2][CELLS];
   memcpy(turned[0], look->thumb, sizeof turned[0]);
   for (int t = 0; t < 4; t++) {
     const float *thumb = turned[t % 2];
-    int64_t count = tx_kernels.near_u64(s->n - first - 1, s->words + first + 1, look->sign[t], s->bits, found);
+    int64_t count = tx_kernels.near_u64(second, s->words, look->sign[t], s->rule->bits, found);
     for (int64_t k = 0; k < count; k++) {
-      int64_t second = first + 1 + found[k];
-      float similarity = correlation(thumb, s->looks[second].thumb);
-      if (similarity >= s->similarity) keep(pairs, &s->counts[first], (tx_near){first, second, similarity, t});
+      int32_t first = found[k], part = s->rule->part[first];
+      float similarity = correlation(thumb, s->looks[first].thumb);
+      if (!(similarity >= (float)s->rule->similarity) || is_equal(look, &s->looks[first])) continue;
+      keep(pairs + part * TX_NEAR_MAX, &counts[part],
+           (tx_near){first, second, similarity, (4 - t) % 4}); /* turned back */
     }
     if (t < 3) turn_thumb(thumb, turned[(t + 1) % 2]);
   }
-  sort_pairs(pairs, s->counts[first]);
+  for (int32_t part = 0; part < parts; part++) sort_pairs(pairs + part * TX_NEAR_MAX, counts[part]);
 }
 
 static void search_block(void *context, int64_t block, int worker) {
@@ -256,25 +258,24 @@ static void search_block(void *context, int64_t block, int worker) {
 
 /* Puts the pairs of all images into one row. */
 static tx_status collect(const search *s, tx_near **pairs, int64_t *count) {
+  int64_t rows = s->n * s->rule->parts, at = 0;
   *count = 0;
-  for (int64_t i = 0; i < s->n; i++) *count += s->counts[i];
+  for (int64_t i = 0; i < rows; i++) *count += s->counts[i];
   *pairs = tx_alloc((size_t)*count * sizeof **pairs);
   if (*pairs == NULL) return TX_ENOMEM;
-  int64_t at = 0;
-  for (int64_t i = 0; i < s->n; i++) {
+  for (int64_t i = 0; i < rows; i++) {
     memcpy(*pairs + at, s->pairs + i * TX_NEAR_MAX, (size_t)s->counts[i] * sizeof **pairs);
     at += s->counts[i];
   }
   return TX_OK;
 }
 
-tx_status tx_look_alikes(const tx_look *looks, int64_t n, int bits, double similarity, tx_near **pairs,
-                         int64_t *count) {
-  search s = {.looks = looks, .n = n, .bits = bits, .similarity = (float)similarity};
+tx_status tx_look_alikes(const tx_look *looks, int64_t n, const tx_near_rule *rule, tx_near **pairs, int64_t *count) {
+  search s = {.looks = looks, .n = n, .rule = rule};
   s.words = tx_alloc_array(n, sizeof *s.words);
   s.found = tx_alloc((size_t)tx_num_threads() * (size_t)n * sizeof *s.found);
-  s.pairs = tx_alloc((size_t)n * TX_NEAR_MAX * sizeof *s.pairs);
-  s.counts = tx_alloc_zero((size_t)n * sizeof *s.counts);
+  s.pairs = tx_alloc_array(n * rule->parts, TX_NEAR_MAX * sizeof *s.pairs);
+  s.counts = tx_alloc_zero((size_t)n * (size_t)rule->parts * sizeof *s.counts);
   tx_status status = s.words && s.found && s.pairs && s.counts ? TX_OK : TX_ENOMEM;
   if (status == TX_OK) {
     for (int64_t i = 0; i < n; i++) s.words[i] = looks[i].sign[0];

@@ -20,7 +20,7 @@ typedef struct tx_look {
   uint64_t sign[4];
   float thumb[TX_THUMB * TX_THUMB];
   float mean, std, low, high; /* of all pixels */
-  float dark, bright;         /* share of pixels <= 0, and >= the largest possible one */
+  float dark, bright;         /* share of values <= 0, and >= white */
 } tx_look;
 
 /* Two images of which the first, after `turn` quarter turns counterclockwise, is similar to the second. */
@@ -30,13 +30,22 @@ typedef struct tx_near {
   int turn;
 } tx_near;
 
-/* The looks of the images at n positions of a source. */
-tx_status tx_look_at(tx_source *source, const int64_t *index, int64_t n, tx_look *looks);
+/* The looks of the images at n positions of a source; `white` is the pixel value that means white. */
+tx_status tx_look_at(tx_source *source, const int64_t *index, int64_t n, float white, tx_look *looks);
 
-/* The pairs whose signs differ in at most `bits` bits and whose similarity is `similarity` at least, in order of first and
- * second; of each first the TX_NEAR_MAX most similar. Images without contrast are left out: all of them are alike.
- * *pairs is for tx_dealloc. n < 2^31. */
+/* What is searched for: pairs that are not equal, whose signs differ in at most `bits` bits and whose similarity is
+ * `similarity` at least. part[i] < parts is the part of a data set that image i is in. */
+typedef struct tx_near_rule {
+  int bits;
+  double similarity;
+  const int32_t *part;
+  int32_t parts;
+} tx_near_rule;
+
+/* These pairs, in order of second, part of first, and first. Of the partners that a second has before it, the TX_NEAR_MAX most
+ * similar of each part are kept: a second that has some in a part has one there. Images without contrast are left out: all
+ * of them are alike. *pairs is for tx_dealloc. n < 2^31. */
 enum { TX_NEAR_MAX = 16 };
-tx_status tx_look_alikes(const tx_look *looks, int64_t n, int bits, double similarity, tx_near **pairs, int64_t *count);
+tx_status tx_look_alikes(const tx_look *looks, int64_t n, const tx_near_rule *rule, tx_near **pairs, int64_t *count);
 
 #endif

@@ -178,24 +178,44 @@ static void push_pairs(lua_State *L, const tx_near *pairs, int64_t count) {
   }
 }
 
-/* source:looks(positions, bits, similarity) -> columns, pairs that look alike | nil, message; positions in the pairs are
- * those in the list */
+/* The parts of n images, a list of numbers from 1 at `arg`, as numbers from 0; pushes their buffer. */
+static const int32_t *check_parts(lua_State *L, int arg, int64_t n, int32_t *parts) {
+  if (!lua_istable(L, arg)) tx_error(L, "audit: the parts must be a list, got %s", tx_describe(L, arg));
+  if (tx_check_list(L, arg, "audit", "the parts") != n) tx_error(L, "audit: a part for each image is needed");
+  int32_t *part = tx_new_array(L, n, sizeof *part);
+  *parts = 1;
+  for (int64_t i = 0; i < n; i++) {
+    lua_geti(L, arg, i + 1);
+    int64_t number = tx_check_int(L, lua_gettop(L), "audit", "a part");
+    lua_pop(L, 1);
+    if (number < 1 || number > 1 << 16) tx_error(L, "audit: part %lld: 1..65536 is needed", (long long)number);
+    part[i] = (int32_t)number - 1;
+    if (number > *parts) *parts = (int32_t)number;
+  }
+  return part;
+}
+
+/* source:looks(positions, parts, bits, similarity, white) -> columns, pairs that look alike | nil, message; positions in
+ * the pairs are those in the list, `parts` a number for each */
 static int l_looks(lua_State *L) {
   tx_source *source = tx_check_source(L, 1);
-  int bits = (int)tx_max(0, tx_min(tx_check_int(L, 3, "audit", "bits"), INT_MAX));
-  double similarity = tx_check_number(L, 4, "audit", "similarity");
+  tx_near_rule rule = {.bits = (int)tx_max(0, tx_min(tx_check_int(L, 4, "audit", "bits"), INT_MAX)),
+                       .similarity = tx_check_number(L, 5, "audit", "similarity")};
+  double white = tx_check_number(L, 6, "audit", "white");
   int64_t n;
   const int64_t *positions = check_positions(L, 2, "audit", source, &n);
   luaL_argcheck(L, n <= INT32_MAX, 2, "too many images");
+  rule.part = check_parts(L, 3, n, &rule.parts);
+  source = tx_check_source(L, 1); /* which a metamethod of the lists may have closed */
   tx_look *looks = tx_new_array(L, n, sizeof *looks);
   tx_watch_interrupt(L);
-  tx_status status = tx_look_at(source, positions, n, looks);
+  tx_status status = tx_look_at(source, positions, n, (float)white, looks);
   if (status != TX_OK) return tx_raise(L, status);
   tx_check_interrupt(L);
   void **block = tx_new_block(L);
   tx_near *pairs;
   int64_t count;
-  status = tx_look_alikes(looks, n, bits, similarity, &pairs, &count);
+  status = tx_look_alikes(looks, n, &rule, &pairs, &count);
   if (status != TX_OK) return tx_raise(L, status);
   *block = pairs;
   push_looks(L, looks, n);

@@ -254,4 +254,7 @@ local function fields(model, given)
   return all
 end
 
-return { new = new, fields = fields, check_set = check_set, learn = learn, of = of, give = give }
+return {
+  new = new, fields = fields, check_set = check_set, learn = learn, of = of, give = give,
+  white_of_set = white_of_set,
+}

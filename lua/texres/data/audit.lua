@@ -12,9 +12,11 @@
 --     count, classes
 --     parts        list of { name =, count =, counts = {per class}, mean =, std =, groups = number of groups or nil }
 --     equal        list of lists of samples that are the same picture
---     alike        list of { first = sample, second = sample, similarity =, turn = 0..3 }, the most similar first
+--     alike        list of { first = sample, second = sample, similarity =, turn = 0..3 }, the most similar first; of
+--                  each sample with those before it the 16 most similar pairs in each part
 --     conflicts    list of { first =, second =, similarity = }: equal or alike, with different labels
---     constant     list of samples; saturated: list of samples with most of their pixels black or white
+--     constant     list of samples; saturated: list of samples with most of their pixel values black or white, none
+--                  where pixels have no range (texres.input says what is white)
 --     warnings     list of text
 --     leaks        list of { from =, into =, equal =, alike =, grouped =, any =, share =, groups = }: how many of
 --                  part `into` have such a partner in part `from`; share is any / samples; groups stand in both
@@ -23,6 +25,8 @@
 local plain = require "texres.plain"
 local raise = require "texres.raise"
 local strict = require "texres.strict"
+local arrange = require("texres.classes").arrange
+local input = require "texres.input"
 local Set = require "texres.data.set"
 local columns = require "texres.data.columns"
 local usual = require "texres.data.names"
@@ -57,14 +61,41 @@ local function part_names(splits)
   return names
 end
 
---- All samples of all parts: the joined set, and for each of its samples { part =, index = }.
-local function join(splits, names)
-  local sets, samples = {}, {}
+--- The parts with the classes of the first, in its order: labels and counts of all are compared.
+local function same_classes(splits, names)
+  local sets = {}
   for p, name in ipairs(names) do
-    sets[p] = splits[name]
-    for i = 1, #splits[name] do samples[#samples + 1] = { part = name, index = i } end
+    local set, message = arrange(splits[name], splits[names[1]].classes)
+    if not set then raise("audit: part '%s': %s", name, message) end
+    sets[p] = set
   end
-  return sets[1]:concat(table.unpack(sets, 2)), samples
+  return sets
+end
+
+--- All samples of all parts: the joined set; for each of its samples { part =, index = }, and the number of its part.
+local function join(sets, names)
+  local samples, parts = {}, {}
+  for p, set in ipairs(sets) do
+    for i = 1, #set do samples[#samples + 1], parts[#parts + 1] = { part = names[p], index = i }, p end
+  end
+  return sets[1]:concat(table.unpack(sets, 2)), samples, parts
+end
+
+--- The column to group by, or nil: that which was asked for, which every part must have, else the set's own, where
+-- every part has it.
+local function group_of(set, asked, sets, names)
+  local group = asked or set.group
+  for p, part in ipairs(group and sets or {}) do
+    if not part.meta[group] then
+      if asked then
+        raise("audit: there is no column '%s' to group by%s", group,
+          part ~= set and (" in part '%s'"):format(names[p]) or "")
+      end
+      require("texres").warn(("audit: part '%s' has no column '%s': groups are not compared"):format(names[p], group))
+      return nil
+    end
+  end
+  return group or nil
 end
 
 -- -- findings --------------------------------------------------------------------------------------------------------
@@ -85,12 +116,8 @@ local function find_equal(looks)
   return groups
 end
 
---- Pairs that look alike without being equal, the most similar first.
-local function find_alike(pairs_found, looks)
-  local alike = {}
-  for _, pair in ipairs(pairs_found) do
-    if looks.exact[pair.first] ~= looks.exact[pair.second] then alike[#alike + 1] = pair end
-  end
+--- Sorts pairs that look alike without being equal, the most similar first.
+local function sort_alike(alike)
   table.sort(alike, function(a, b)
     if a.similarity ~= b.similarity then return a.similarity > b.similarity end
     if a.first ~= b.first then return a.first < b.first end
@@ -230,26 +257,28 @@ function Set:audit(options)
   local splits = o.splits or { all = self }
   local names = part_names(splits)
   if #names == 0 then raise "audit: splits holds no parts" end
-  local group = o.group or self.group
-  if o.group and not self.meta[o.group] then raise("audit: there is no column '%s' to group by", o.group) end
-  local set, samples = join(splits, names)
-  local looks, found = set.source:looks(set.index, BITS, o.similarity)
+  local sets = same_classes(splits, names)
+  local group = group_of(self, o.group, sets, names)
+  local set, samples, parts = join(sets, names)
+  local white, message = false, nil
+  if #set > 0 then white, message = input.white_of_set(set) end
+  if white == nil then return nil, message end
+  local looks, found = set.source:looks(set.index, parts, BITS, o.similarity, white or math.huge)
   if not looks then return nil, found end
 
-  local equal, alike = find_equal(looks), find_alike(found, looks)
+  local equal, alike = find_equal(looks), sort_alike(found)
   local audit = setmetatable({
-    count = #set, classes = set.classes, group = group or nil, splits = splits, parts = {}, leaks = {},
+    count = #set, classes = set.classes, group = group, splits = splits, parts = {}, leaks = {},
     equal = as_samples(equal, samples), alike = name_pairs(alike, samples),
     conflicts = name_pairs(find_conflicts(set, equal, alike), samples),
     constant = as_samples(positions_where(#set, function(i) return looks.low[i] == looks.high[i] end), samples),
     saturated = as_samples(positions_where(#set, function(i)
-      return looks.low[i] < looks.high[i] and looks.dark[i] + looks.bright[i] >= o.saturated
+      return white and looks.low[i] < looks.high[i] and looks.dark[i] + looks.bright[i] >= o.saturated
     end), samples),
   }, Audit)
   for p, name in ipairs(names) do
-    local part, message = describe_part(name, splits[name], group)
-    if not part then return nil, message end
-    audit.parts[p] = part
+    audit.parts[p], message = describe_part(name, sets[p], group)
+    if not audit.parts[p] then return nil, message end
   end
   audit.warnings = warn_of_classes(audit.parts, set.classes, o.rare)
   local column = group and set.meta[group]
@@ -344,7 +373,7 @@ function Audit:__tostring()
   end
   finding(self.equal, "groups of equal images", name_equals)
   finding(self.alike, "pairs of images that look alike", name_pair)
-  finding(self.conflicts, "of these pairs with different labels", name_pair)
+  finding(self.conflicts, "pairs, equal or alike, with different labels", name_pair)
   finding(self.constant, "constant images", name_sample)
   finding(self.saturated, "saturated images", name_sample)
   finding(self.warnings, "classes that are absent or rare", tostring)
