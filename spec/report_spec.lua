@@ -52,6 +52,20 @@ describe("report", function()
     assert.is_truthy(html:find("Loss over the epochs: training ends at 0.5, validation ends at 0.75", 1, true))
   end)
 
+  it("tells the speed of the whole training, which images have no prediction, and of what the mean is", function()
+    local run = run_of()
+    run.history[1].seconds, run.history[1].images_per_second = 30, 100
+    run.history[2].seconds, run.history[2].images_per_second = 10, 500
+    local counter = metrics.Counter { "good", "hole", "never" }
+    counter:add(tr.tensor { { 2, 1, 0 }, { 0, 0 / 0, 0 } }, tr.tensor({ 1, 2 }, { dtype = "i64" }), 0.5)
+    run.results[1].result = counter:result()
+    local html = report.html(run)
+    assert.matches("<dt>Images/s in training</dt><dd>200</dd>", html, 1, true)
+    assert.matches("1 of the images have no prediction", html, 1, true)
+    assert.matches("mean of the classes that occur", html, 1, true)
+    assert.is_nil(report.html(run_of()):find "no prediction")
+  end)
+
   it("fetches nothing and runs nothing", function()
     local html = report.html(run_of())
     for _, text in ipairs { "http://", "https://", "<script", "<link", "@import", "url(", " src=" } do

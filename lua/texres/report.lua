@@ -2,14 +2,14 @@
 -- screen reader. No scripts, nothing fetched; curves are inline SVG.
 --
 --     report.write("run/report.html", {
---       title = "textile",
+--       title = "textile", date = "2026-01-31 12:00",      -- by default now
 --       history = { { epoch = 1, lr = 1e-3, loss = 1.2, accuracy = 0.5, val_loss = 1.1, val_accuracy = 0.6,
 --                     seconds = 12.5, images_per_second = 310 }, ... },
 --       best = 1,                                          -- the epoch of the best checkpoint
 --       results = { { name = "Validation", note = "epoch 1", result = metrics result }, ... },
 --       configuration = { { "epochs", "5" }, ... },        -- rows of name and value
 --       environment = { { "cores", "2" }, ... },
---       summary = "the model's layers, as a text table",
+--       summary = "the model's layers, as a text table", parameters = 12345, -- how many numbers they hold
 --     })
 
 local files = require "texres.files"
@@ -281,16 +281,19 @@ local function class_table(result)
 {_rows}
 </tbody><tfoot>{_mean}</tfoot></table></div>]], {
     _rows = each(result.per_class, function(values) return row(values.class, values, values.support) end),
-    _mean = row("mean of the classes", result.macro, result.images),
+    _mean = row("mean of the classes that occur", result.macro, result.images),
   })
 end
 
 local function result_section(item)
+  local invalid = 0
+  for _, count in ipairs(item.result.invalid) do invalid = invalid + count end
   return fill([[<h2>{name}</h2><p class="sub">{note}</p>
 <div class="pair" style="margin-top: .75rem">{_confusion}{_classes}</div>]], {
     name = item.name,
-    note = ("accuracy %s of %d images, loss %s%s"):format(percent(item.result.accuracy), item.result.images,
-      number(item.result.loss), item.note and " (" .. item.note .. ")" or ""),
+    note = ("accuracy %s of %d images, loss %s%s%s"):format(percent(item.result.accuracy), item.result.images,
+      number(item.result.loss), item.note and " (" .. item.note .. ")" or "", invalid == 0 and ""
+        or ("; %d of the images have no prediction: their probabilities are not numbers"):format(invalid)),
     _confusion = confusion_table(item.result), _classes = class_table(item.result),
   })
 end
@@ -304,13 +307,15 @@ local function facts(title, rows)
 end
 
 local function figures(run)
-  local last, list, seconds = run.history[#run.history], {}, 0
-  for _, row in ipairs(run.history) do seconds = seconds + row.seconds end
+  local last, list, seconds, images = run.history[#run.history], {}, 0, 0
+  for _, row in ipairs(run.history) do
+    seconds, images = seconds + row.seconds, images + row.seconds * (row.images_per_second or 0 / 0)
+  end
   for i, item in ipairs(run.results) do list[i] = { item.name .. " accuracy", percent(item.result.accuracy) } end
   if last then
     list[#list + 1] = { run.best and ("Epochs (best: %d)"):format(run.best) or "Epochs", last.epoch }
     list[#list + 1] = { "Training time", terminal.duration(seconds) }
-    list[#list + 1] = { "Images/s in training", number(last.images_per_second, "%.0f") }
+    list[#list + 1] = { "Images/s in training", number(images / seconds, "%.0f") }
   end
   if run.parameters then list[#list + 1] = { "Parameters", run.parameters } end
   return '<dl class="figures">' .. each(list, function(item)
