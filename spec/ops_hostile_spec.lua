@@ -225,11 +225,72 @@ describe("a table that acts while it is read", function()
     assert.same({ 2, 2, 2, 4 }, F.conv2d(tr.zeros(2, 3, 3, 2), weight(), bias):shape())
   end)
 
+  it("may close the source that reads it", function()
+    for name, call in pairs {
+      images = function(source, list) return source:images(list) end,
+      cache = function(source, list) return source:cache(list) end,
+      statistics = function(source, list) return source:statistics(list) end,
+      save_npy = function(source, list) return source:save_npy(list, os.tmpname()) end,
+      looks = function(source, list) return source:looks(list, 4, 0.9) end,
+    } do
+      local source = core.source(tr.rand(4, 4, 4, 1))
+      local function close() getmetatable(source).__gc(source) end
+      local ok, message = pcall(call, source, acting({ 1, 2, 3 }, close))
+      assert.is_false(ok, name)
+      assert.matches("the source of images was closed", message, name)
+      assert(pcall(call, core.source(tr.rand(4, 4, 4, 1)), acting({ 1, 2, 3 }, collectgarbage)))
+    end
+  end)
+
   it("is read as what it says: __index and __len count", function()
     local function nothing() end
     assert.same({ 2, 3 }, tr.zeros(acting({ 2, 3 }, nothing)):shape())
     assert.same({ 1, 2, 3 }, tr.tensor(acting({ 1, 2, 3 }, nothing)):totable())
     assert.equal("f64", tr.zeros(2, setmetatable({}, { __index = { dtype = "f64" } })).dtype)
+  end)
+end)
+
+describe("a finalizer that runs inside a call", function()
+  local core = require "texres.core"
+
+  --- What the call says when a finalizer closes its object where the call first lets the collector run: this makes a
+  -- whole round at once.
+  local function said(make, call)
+    local mode, ok, message = collectgarbage "incremental", nil, nil
+    collectgarbage("incremental", 200, 100, 60)
+    collectgarbage()
+    for _ = 1, 70 do -- backward looks at the collector at every 64th call
+      collectgarbage "stop"
+      local object, closed = make(), false
+      setmetatable({}, { __gc = function() closed = true; getmetatable(object).__gc(object) end })
+      collectgarbage "restart"
+      ok, message = pcall(call, object)
+      if closed then break end
+    end
+    collectgarbage("incremental", 200, 100, 13)
+    collectgarbage(mode)
+    return not ok and message
+  end
+
+  local function source() return core.source(tr.rand(4, 4, 4, 1)) end
+  local function loader() return core.loader(source(), { 1, 2 }, { 1, 1 }, { classes = 1, workers = 0 }) end
+
+  it("may close what the call was given", function()
+    local x = tr.nn.Parameter(tr.ones(2))
+    for name, case in pairs {
+      detach = { function() return tr.rand(3) end, function(t) t:detach() end },
+      source = { function() return tr.rand(2, 3, 3) end, function(t) core.source(t) end },
+      backward = { function() return (x * 2):sum() end, function(t) t:backward() end },
+      Function = { function() return tr.rand(2) end, function(t)
+        core.record_function(print, {}, { n = 1, t }, { n = 1, t })
+      end },
+      read = { source, function(s) s:read(1) end },
+      images = { source, function(s) s:images { 1 } end },
+      start = { loader, function(l) l:start(1, 1) end },
+      order = { loader, function(l) l:order(1) end },
+    } do
+      assert.matches("closed", said(table.unpack(case)) or "nothing", name)
+    end
   end)
 end)
 

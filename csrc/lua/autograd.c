@@ -15,10 +15,10 @@ static int raise_from_backward(lua_State *L, tx_status status) {
 
 /* t:backward([gradient]): adds to the .grad of every leaf that requires one; frees the graph. */
 static int l_backward(lua_State *L) {
-  tx_tensor *t = tx_check_tensor(L, 1);
-  tx_tensor *gradient = lua_isnoneornil(L, 2) ? NULL : tx_check_tensor(L, 2);
   /* Activations that only garbage handles still hold could not be freed on the way. */
   tx_pace_collector(L);
+  tx_tensor *t = tx_check_tensor(L, 1);
+  tx_tensor *gradient = lua_isnoneornil(L, 2) ? NULL : tx_check_tensor(L, 2);
   tx_watch_interrupt(L);
   tx_status status = tx_backward(t, gradient);
   if (status != TX_OK) return raise_from_backward(L, status);
@@ -28,9 +28,9 @@ static int l_backward(lua_State *L) {
 
 /* t:detach() -> the same data outside of the graph. */
 static int l_detach(lua_State *L) {
-  tx_tensor *t = tx_check_tensor(L, 1);
+  lua_settop(L, 1);
   tx_tensor **handle = tx_new_handle(L);
-  return tx_return_tensor(L, tx_alias(t, handle), handle);
+  return tx_return_tensor(L, tx_alias(tx_check_tensor(L, 1), handle), handle);
 }
 
 static bool is_callable(lua_State *L, int arg) {
@@ -198,7 +198,12 @@ static int l_record_function(lua_State *L) {
     return tx_error(L, "texres.Function: %lld arguments and %lld results: at most %d and %d", (long long)n_in,
                     (long long)n_out, TX_MAX_INPUTS, TX_MAX_OUTPUTS);
   }
-  int first = lua_gettop(L) + 1;
+  lua_createtable(L, 2, 0); /* what backward is called with */
+  lua_pushvalue(L, 1);
+  lua_rawseti(L, -2, 1);
+  lua_pushvalue(L, 2);
+  lua_rawseti(L, -2, 2);
+  const int table = lua_gettop(L), first = table + 1;
   for (int64_t i = 1; i <= n_in; i++) lua_geti(L, 3, i);
   for (int64_t o = 1; o <= n_out; o++) lua_geti(L, 4, o);
   for (int i = 0; i < (int)n_in; i++) in[i] = tx_test_tensor(L, first + i); /* NULL: an argument that is not a tensor */
@@ -207,12 +212,8 @@ static int l_record_function(lua_State *L) {
     out[o] = tx_test_tensor(L, at);
     if (out[o] == NULL) return tx_error(L, "texres.Function: forward must return tensors, got %s", tx_describe(L, at));
   }
-  lua_createtable(L, 2, 0);
-  lua_pushvalue(L, 1);
-  lua_rawseti(L, -2, 1);
-  lua_pushvalue(L, 2);
-  lua_rawseti(L, -2, 2);
-  const int kept = luaL_ref(L, LUA_REGISTRYINDEX); /* the last thing here that may raise */
+  lua_pushvalue(L, table);
+  const int kept = luaL_ref(L, LUA_REGISTRYINDEX); /* the last thing here that may raise; runs no finalizer */
   lua_function *f = tx_alloc_zero(sizeof *f);
   if (f == NULL) {
     luaL_unref(L, LUA_REGISTRYINDEX, kept);

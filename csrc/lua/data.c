@@ -12,14 +12,13 @@
 
 /* -- helpers ---------------------------------------------------------------------------------------------------------- */
 
-/* Positions in a source, 0-based, from what stands at `arg`: a list of positions from 1, a tensor i64 {n} of them, or nil: all.
- * Pushes a buffer that must stay on the stack while the positions are used. Raises when one is out of range. */
-static const int64_t *check_positions(lua_State *L, int arg, const char *operation, const tx_source *source,
-                                      int64_t *n) {
+/* Positions from 1, as they stand at `arg`: a list, a tensor i64 {n}, or nil: all of the source at 1. Pushes a buffer that
+ * must stay on the stack while the positions are used. */
+static int64_t *read_positions(lua_State *L, int arg, const char *operation, int64_t *n) {
   if (lua_isnoneornil(L, arg)) {
-    *n = source->count;
+    *n = tx_check_source(L, 1)->count;
     int64_t *all = tx_new_array(L, *n, sizeof *all);
-    for (int64_t i = 0; i < *n; i++) all[i] = i;
+    for (int64_t i = 0; i < *n; i++) all[i] = i + 1;
     return all;
   }
   const tx_tensor *t = tx_test_tensor(L, arg);
@@ -37,32 +36,40 @@ static const int64_t *check_positions(lua_State *L, int arg, const char *operati
       positions[i] = tx_check_int(L, lua_gettop(L), operation, "a position");
       lua_pop(L, 1);
     }
-    if (positions[i] < 1 || positions[i] > source->count) {
-      tx_error(L, "%s: image %lld: the set has 1..%lld", operation, (long long)positions[i], (long long)source->count);
-    }
-    positions[i]--;
   }
   return positions;
+}
+
+/* The same from 0; raises when one is out of range. The source is taken last: reading a list may close it. */
+static const int64_t *check_positions(lua_State *L, int arg, const char *operation, int64_t *n) {
+  int64_t *positions = read_positions(L, arg, operation, n);
+  const int64_t count = tx_check_source(L, 1)->count;
+  for (int64_t i = 0; i < *n; i++, positions++) {
+    if (*positions < 1 || *positions > count) {
+      tx_error(L, "%s: image %lld: the set has 1..%lld", operation, (long long)*positions, (long long)count);
+    }
+    --*positions;
+  }
+  return positions - *n;
 }
 
 /* -- many images, several sources ------------------------------------------------------------------------------------- */
 
 /* source:images(positions) -> f32 {n,H,W,C} | nil, message */
 static int l_images(lua_State *L) {
-  tx_source *source = tx_check_source(L, 1);
   int64_t n;
-  const int64_t *positions = check_positions(L, 2, "images", source, &n);
+  const int64_t *positions = check_positions(L, 2, "images", &n);
   tx_tensor **handle = tx_new_handle(L);
+  tx_source *source = tx_check_source(L, 1);
   tx_watch_interrupt(L);
   return tx_return_tensor(L, tx_images_read(source, positions, n, handle), handle);
 }
 
 /* source:cache(positions) -> source of these images in memory; positions: all by default | nil, message */
 static int l_cache(lua_State *L) {
-  tx_source *source = tx_check_source(L, 1);
   int64_t n;
-  const int64_t *positions = check_positions(L, 2, "cache", source, &n);
-  tx_source **handle = tx_new_source(L);
+  const int64_t *positions = check_positions(L, 2, "cache", &n);
+  tx_source **handle = tx_new_source(L), *source = tx_check_source(L, 1);
   tx_watch_interrupt(L);
   return tx_return_source(L, tx_images_cache(source, positions, n, handle), handle);
 }
@@ -79,11 +86,11 @@ static void set_numbers(lua_State *L, const char *name, const double *values, in
 
 /* source:statistics(positions) -> {mean =, std =, min =, max =}, each a list per channel | nil, message */
 static int l_statistics(lua_State *L) {
-  tx_source *source = tx_check_source(L, 1);
-  int64_t n, channels = source->channels;
-  const int64_t *positions = check_positions(L, 2, "statistics", source, &n);
+  int64_t n;
+  const int64_t *positions = check_positions(L, 2, "statistics", &n), channels = tx_check_source(L, 1)->channels;
   double *room = tx_new_array(L, channels, 4 * sizeof *room);
   tx_statistics s = {room, room + channels, room + 2 * channels, room + 3 * channels};
+  tx_source *source = tx_check_source(L, 1);
   tx_watch_interrupt(L);
   tx_status status = tx_images_statistics(source, positions, n, &s);
   if (status != TX_OK) return tx_raise(L, status);
@@ -98,10 +105,10 @@ static int l_statistics(lua_State *L) {
 
 /* source:save_npy(positions, path) -> true | nil, message */
 static int l_save_npy(lua_State *L) {
-  tx_source *source = tx_check_source(L, 1);
   const char *path = luaL_checkstring(L, 3);
   int64_t n;
-  const int64_t *positions = check_positions(L, 2, "save_npy", source, &n);
+  const int64_t *positions = check_positions(L, 2, "save_npy", &n);
+  tx_source *source = tx_check_source(L, 1);
   tx_watch_interrupt(L);
   return tx_return_true(L, tx_images_save_npy(source, positions, n, path));
 }
@@ -121,13 +128,12 @@ static int l_concat_sources(lua_State *L) {
   if (count == 0) return tx_error(L, "concat_sources: the list of sources is empty");
   tx_copy_list(L, 1, count);
   lua_replace(L, 1);
-  tx_source **parts = tx_new_array(L, count, sizeof *parts);
+  tx_source **parts = tx_new_array(L, count, sizeof *parts), **handle = tx_new_source(L);
   for (int i = 0; i < count; i++) {
     lua_rawgeti(L, 1, i + 1);
     parts[i] = tx_check_source(L, lua_gettop(L));
     lua_pop(L, 1);
   }
-  tx_source **handle = tx_new_source(L);
   return tx_return_source(L, tx_source_concat(parts, count, handle), handle);
 }
 
@@ -198,16 +204,15 @@ static const int32_t *check_parts(lua_State *L, int arg, int64_t n, int32_t *par
 /* source:looks(positions, parts, bits, similarity, white) -> columns, pairs that look alike | nil, message; positions in
  * the pairs are those in the list, `parts` a number for each */
 static int l_looks(lua_State *L) {
-  tx_source *source = tx_check_source(L, 1);
   tx_near_rule rule = {.bits = (int)tx_max(0, tx_min(tx_check_int(L, 4, "audit", "bits"), INT_MAX)),
                        .similarity = tx_check_number(L, 5, "audit", "similarity")};
   double white = tx_check_number(L, 6, "audit", "white");
   int64_t n;
-  const int64_t *positions = check_positions(L, 2, "audit", source, &n);
+  const int64_t *positions = check_positions(L, 2, "audit", &n);
   luaL_argcheck(L, n <= INT32_MAX, 2, "too many images");
   rule.part = check_parts(L, 3, n, &rule.parts);
-  source = tx_check_source(L, 1); /* which a metamethod of the lists may have closed */
   tx_look *looks = tx_new_array(L, n, sizeof *looks);
+  tx_source *source = tx_check_source(L, 1);
   tx_watch_interrupt(L);
   tx_status status = tx_look_at(source, positions, n, (float)white, looks);
   if (status != TX_OK) return tx_raise(L, status);

@@ -333,7 +333,6 @@ static void read_loader_options(lua_State *L, int arg, tx_loader *loader) {
 /* texres.loader(source, positions, labels, {classes=, batch=, shuffle=, balanced=, weights=, drop_last=, seed=, augment=,
  * mean=, std=, workers=}) -> Loader. */
 static int l_loader(lua_State *L) {
-  tx_source *source = tx_check_source(L, 1);
   if (!lua_istable(L, 2)) tx_error(L, "loader: positions must be a list, got %s", tx_describe(L, 2));
   luaL_checktype(L, 4, LUA_TTABLE);
   tx_loader **handle = lua_newuserdatauv(L, sizeof *handle, 0); /* owns the arrays from the start */
@@ -343,7 +342,7 @@ static int l_loader(lua_State *L) {
   if (recipe == NULL) return tx_raise(L, TX_ENOMEM);
   atomic_init(&recipe->refs, 1);
   *handle = recipe;
-  recipe->source = tx_source_ref(source);
+  recipe->source = tx_source_ref(tx_check_source(L, 1));
   recipe->count = tx_check_list(L, 2, "loader", "positions");
   recipe->position = alloc_or_raise(L, recipe->count, sizeof(int64_t));
   recipe->label = alloc_or_raise(L, recipe->count, sizeof(int64_t));
@@ -361,13 +360,13 @@ static int l_loader_length(lua_State *L) {
 
 /* loader:order(epoch) -> list of the epoch's samples, from 1. */
 static int l_loader_order(lua_State *L) {
-  const tx_loader *loader = check_loader(L, 1);
   uint64_t epoch = (uint64_t)tx_check_int(L, 2, "loader", "epoch");
-  int64_t *order = tx_new_array(L, loader->count, 2 * sizeof *order);
-  tx_status status = tx_loader_order(loader, epoch, order, order + loader->count);
+  const int64_t count = check_loader(L, 1)->count;
+  int64_t *order = tx_new_array(L, count, 2 * sizeof *order);
+  tx_status status = tx_loader_order(check_loader(L, 1), epoch, order, order + count);
   if (status != TX_OK) return tx_raise(L, status);
-  lua_createtable(L, (int)loader->count, 0);
-  for (int64_t i = 0; i < loader->count; i++) {
+  lua_createtable(L, (int)count, 0);
+  for (int64_t i = 0; i < count; i++) {
     lua_pushinteger(L, (lua_Integer)order[i] + 1);
     lua_seti(L, -2, i + 1);
   }
@@ -378,14 +377,13 @@ static int l_loader_order(lua_State *L) {
 
 /* loader:start(epoch, first) -> Pass, which begins with batch `first` (from 1). */
 static int l_loader_start(lua_State *L) {
-  tx_loader *loader = check_loader(L, 1);
   uint64_t epoch = (uint64_t)tx_check_int(L, 2, "loader", "epoch");
   int64_t first = tx_check_int(L, 3, "loader", "first");
   if (first < 1) return tx_error(L, "loader: the first batch is %lld: batches count from 1", (long long)first);
   tx_pass **handle = lua_newuserdatauv(L, sizeof *handle, 0);
   *handle = NULL;
   luaL_setmetatable(L, PASS_TYPE);
-  tx_status status = tx_pass_start(loader, epoch, first - 1, handle);
+  tx_status status = tx_pass_start(check_loader(L, 1), epoch, first - 1, handle);
   return status == TX_OK ? 1 : tx_raise(L, status);
 }
 
@@ -395,7 +393,6 @@ static int l_loader_start(lua_State *L) {
  * end. An image that can't be decoded raises. */
 static int l_pass_next(lua_State *L) {
   tx_pass **handle = luaL_checkudata(L, 1, PASS_TYPE);
-  if (*handle == NULL) return 0;
   lua_settop(L, 1);
   tx_tensor **images = tx_new_handle(L), **labels = tx_new_handle(L);
   lua_createtable(L, 0, 2);
@@ -405,6 +402,7 @@ static int l_pass_next(lua_State *L) {
   lua_setfield(L, 4, "lambda"); /* makes room for the number that is set below */
   tx_batch batch;
   bool end;
+  if (*handle == NULL) return 0; /* it was stopped */
   tx_status status = tx_pass_next(*handle, &batch, &end);
   if (status == TX_EWORLD) return tx_error(L, "%s", tx_message());
   if (status != TX_OK) return tx_raise(L, status);

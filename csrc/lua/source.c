@@ -39,7 +39,7 @@ double tx_check_scale(lua_State *L, int arg) {
 /* texres.source(images, scale, stored) -> Source over a tensor {N,H,W} or {N,H,W,C}. Pixels are stored values * scale, by
  * default what their type is worth (data/scale.h): that of the tensor, or `stored`, as in the file ("u2", "b1"). */
 static int l_source(lua_State *L) {
-  const tx_tensor *images = tx_check_tensor(L, 1);
+  lua_settop(L, 3);
   double scale = tx_check_scale(L, 2);
   const char *stored = luaL_optstring(L, 3, "");
   int bytes = stored[0] != '\0' ? stored[1] - '0' : 0;
@@ -47,17 +47,18 @@ static int l_source(lua_State *L) {
     tx_error(L, "source: stored is %s, wanted a type as NumPy writes it, u2", tx_describe(L, 3));
   }
   tx_source **handle = tx_new_source(L);
+  const tx_tensor *images = tx_check_tensor(L, 1);
   return tx_return_source(L, tx_source_from_tensor(images, stored[0], bytes, scale, handle), handle);
 }
 
 /* source:read(i) -> image i (1-based) as f32 {H,W,C}; nil, message when it can't be decoded. */
 static int l_read(lua_State *L) {
-  tx_source *source = tx_check_source(L, 1);
   int64_t index = tx_check_int(L, 2, "source", "the index");
+  tx_tensor **handle = tx_new_handle(L);
+  tx_source *source = tx_check_source(L, 1);
   if (index < 1 || index > source->count)
     return tx_error(L, "source: image %lld: there are %lld", (long long)index, (long long)source->count);
   int64_t shape[] = {source->height, source->width, source->channels};
-  tx_tensor **handle = tx_new_handle(L);
   tx_status status = tx_empty(TX_F32, 3, shape, handle);
   if (status == TX_OK) status = tx_keep(tx_source_read(source, index - 1, tx_f32(*handle)), handle);
   return tx_return_tensor(L, status, handle);

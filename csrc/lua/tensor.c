@@ -117,6 +117,7 @@ static void push_nested(lua_State *L, const tx_tensor *t, int dim, int64_t *i) {
 /* t:totable() -> nested Lua tables, or a number when there are no dimensions */
 static int l_totable(lua_State *L) {
   int64_t i = 0;
+  lua_settop(L, 1);
   tx_tensor **handle = tx_new_handle(L);
   tx_status status = tx_contiguous(tx_check_tensor(L, 1), handle);
   if (status != TX_OK) return tx_raise(L, status);
