@@ -191,6 +191,37 @@ describe("an .npy file that others shorten", function()
     end
   end)
 
+  it("is an error for what a graph or a parameter has kept of it", function()
+    local function mapped() return tr.load_npy(path, { mmap = true }) end
+    local core = require "texres.core"
+    for name, case in pairs {
+      saved = { function(t) return (tr.nn.Parameter(tr.ones(1)) * t):sum() end, function(y) y:backward() end },
+      added = { function(t)
+        local w = tr.nn.Parameter(tr.zeros(500, 64, 64))
+        w.grad = t
+        return (w * 2):sum()
+      end, function(y) y:backward() end },
+    } do
+      local kept
+      opened("<f4", 4, "False", function() kept = case[1](mapped()); return true end)
+      local ok, message = pcall(case[2], kept)
+      assert.is_false(ok, name)
+      assert.matches("load_npy: " .. path .. ": the file has become shorter", message, 1, true)
+    end
+    local w, state = tr.nn.Parameter(tr.zeros(500, 64, 64)), tr.zeros(500, 64, 64)
+    opened("<f4", 4, "False", function() w.grad = mapped(); return true end)
+    for n, step in ipairs {
+      function() core.optimizer.sgd_step({ w }, {}, { lr = 1 }) end,
+      function() core.optimizer.adam_step({ w }, { state }, { state:clone() }, { lr = 1 }) end,
+      function() core.optimizer.gradient_norm { w } end,
+      function() core.optimizer.scale_gradients({ w }, 2) end,
+    } do
+      local ok, message = pcall(step)
+      assert.is_false(ok, n)
+      assert.matches("the file has become shorter", message, 1, true)
+    end
+  end)
+
   it("is an error for whoever reads images of a set", function()
     for descr, size in pairs { ["<f4"] = 4, ["|u1"] = 1, ["<u2"] = 2, [">f4"] = 4 } do
       for _, fortran in ipairs { "False", "True" } do

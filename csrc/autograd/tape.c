@@ -159,11 +159,17 @@ static tx_status accumulate(tx_tensor **sum, tx_tensor *gradient) {
   return status;
 }
 
+/* A file that has become shorter raises: who calls backward looks at no result. */
+static tx_status check_readable(const tx_tensor *t) {
+  return tx_readable(t) == TX_OK ? TX_OK : tx_fail(TX_EINVAL, "%s", tx_message());
+}
+
 /* leaf.grad += gradient; takes over the reference. leaf.grad is memory of its own, so that a user may change it. */
 static tx_status accumulate_leaf(tx_tensor *leaf, tx_tensor *gradient) {
   if (leaf->grad != NULL) {
     tx_touch(leaf->grad);
-    tx_status status = tx_axpy(leaf->grad, 1, gradient);
+    tx_status status = check_readable(leaf->grad);
+    if (status == TX_OK) status = tx_axpy(leaf->grad, 1, gradient);
     tx_unref(gradient);
     return status;
   }
@@ -242,7 +248,9 @@ static tx_status deliver(heap *h, const tx_edge *edge, tx_tensor *gradient) {
 
 static tx_status check_saved(const tx_node *node) {
   for (int s = 0; s < TX_MAX_SAVED; s++) {
-    if (node->saved[s] == NULL || node->saved[s]->storage->version == node->version[s]) continue;
+    if (node->saved[s] == NULL) continue;
+    TX_TRY(check_readable(node->saved[s]));
+    if (node->saved[s]->storage->version == node->version[s]) continue;
     return tx_fail(
         TX_EINVAL,
         "%s: a tensor %s saved for backward was changed in place after %s was computed: change a clone() of it "

@@ -185,7 +185,7 @@ tx_status tx_source_read(tx_source *source, int64_t index, float *pixels) {
   if (source->base == NULL) return source->read(source->owner, index, pixels);
   const char *image = (const char *)source->base + index * source->stride[0];
   if (source->file == NULL) {
-    const tx_storage *storage = source->storage;
+    const tx_storage *storage = source->storage; /* see tx_readable */
     if (storage != NULL && storage->check != NULL) TX_TRY(storage->check(storage->owner));
     read_rows(source, image, pixels);
     return TX_OK;

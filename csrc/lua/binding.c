@@ -207,8 +207,7 @@ tx_tensor *tx_test_tensor(lua_State *L, int arg) {
   if (!tx_is_owner()) tx_error(L, "%s", TX_OTHER_THREAD);
   if (*handle == NULL) tx_error(L, "the tensor was closed: free() or <close> has given its memory back");
   tx_sync_grad_mode(L);
-  const tx_storage *storage = (*handle)->storage;
-  if (storage->check != NULL && storage->check(storage->owner) != TX_OK) tx_error(L, "%s", tx_message());
+  if (tx_readable(*handle) != TX_OK) tx_error(L, "%s", tx_message());
   return *handle;
 }
 

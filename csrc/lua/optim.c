@@ -27,6 +27,13 @@ static void check_length(lua_State *L, int list, const char *operation, int coun
   if (n != count) tx_error(L, "%s: %d parameters, but argument %d has %d tensors", operation, count, list, n);
 }
 
+/* The gradient that backward or the user left at a parameter, or NULL. */
+static tx_tensor *gradient_of(lua_State *L, const tx_tensor *parameter) {
+  tx_tensor *gradient = parameter->grad;
+  if (gradient != NULL && tx_readable(gradient) != TX_OK) tx_error(L, "%s", tx_message());
+  return gradient;
+}
+
 static int l_sgd_step(lua_State *L) {
   const char *operation = "sgd_step";
   int count = take_list(L, 1, operation);
@@ -43,7 +50,7 @@ static int l_sgd_step(lua_State *L) {
   for (int i = 0; i < count; i++) {
     tx_tensor *parameter = tx_list_tensor(L, 1, i + 1, operation);
     tx_tensor *velocity = options.momentum != 0 ? tx_list_tensor(L, 2, i + 1, operation) : NULL;
-    rows[i] = (tx_sgd_row){parameter, parameter->grad, velocity};
+    rows[i] = (tx_sgd_row){parameter, gradient_of(L, parameter), velocity};
   }
   tx_status status = tx_sgd_step(count, rows, &options);
   return status == TX_OK ? 0 : tx_raise(L, status);
@@ -66,7 +73,7 @@ static int l_adam_step(lua_State *L) {
   tx_adam_row *rows = tx_new_array(L, count, sizeof *rows);
   for (int i = 0; i < count; i++) {
     tx_tensor *parameter = tx_list_tensor(L, 1, i + 1, operation);
-    rows[i] = (tx_adam_row){parameter, parameter->grad, tx_list_tensor(L, 2, i + 1, operation),
+    rows[i] = (tx_adam_row){parameter, gradient_of(L, parameter), tx_list_tensor(L, 2, i + 1, operation),
                             tx_list_tensor(L, 3, i + 1, operation)};
   }
   tx_status status = tx_adam_step(count, rows, &options);
@@ -77,7 +84,7 @@ static int l_gradient_norm(lua_State *L) {
   const char *operation = "gradient_norm";
   int count = take_list(L, 1, operation);
   tx_tensor **gradients = tx_new_array(L, count, sizeof *gradients);
-  for (int i = 0; i < count; i++) gradients[i] = tx_list_tensor(L, 1, i + 1, operation)->grad;
+  for (int i = 0; i < count; i++) gradients[i] = gradient_of(L, tx_list_tensor(L, 1, i + 1, operation));
   double norm;
   tx_status status = tx_total_norm(count, gradients, &norm);
   if (status != TX_OK) return tx_raise(L, status);
@@ -99,7 +106,7 @@ static int l_scale_gradients(lua_State *L) {
   int count = take_list(L, 1, operation);
   double factor = tx_check_number(L, 2, operation, "factor");
   for (int i = 0; i < count; i++) {
-    tx_tensor *gradient = tx_list_tensor(L, 1, i + 1, operation)->grad;
+    tx_tensor *gradient = gradient_of(L, tx_list_tensor(L, 1, i + 1, operation));
     tx_status status = gradient != NULL ? scale(gradient, factor) : TX_OK;
     if (status != TX_OK) return tx_raise(L, status);
   }

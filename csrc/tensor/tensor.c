@@ -45,6 +45,11 @@ bool tx_is_contiguous(const tx_tensor *t) {
   return true;
 }
 
+tx_status tx_readable(const tx_tensor *t) {
+  const tx_storage *storage = t->storage;
+  return storage->check != NULL ? storage->check(storage->owner) : TX_OK;
+}
+
 /* From the smallest stride to the largest: each must lead beyond all that the smaller ones reach. */
 tx_status tx_elements_apart(const tx_tensor *t) {
   if (tx_is_contiguous(t)) return TX_OK;

@@ -103,6 +103,10 @@ bool tx_is_contiguous(const tx_tensor *t);
 /* Refuses a tensor whose elements share memory, as expand makes them: what is written to one would appear in others. Every
  * function that writes to a tensor it was given asks. "this tensor {3} was expanded: ..." */
 tx_status tx_elements_apart(const tx_tensor *t);
+/* Whether the elements can still be read: of a mapped file that has become shorter the pages are gone, and touching one ends
+ * the process. Whoever reads a tensor that it was not given in this very call asks: what a graph, a parameter or a source
+ * has kept. */
+tx_status tx_readable(const tx_tensor *t);
 bool tx_same_shape(const tx_tensor *a, const tx_tensor *b);
 /* Number of elements of a shape, overflow-checked, negative sizes refused ("zeros: size -1 in dimension 2"). */
 tx_status tx_shape_numel(const char *operation, int dims, const int64_t *shape, int64_t *numel);
