@@ -340,6 +340,9 @@ describe("checkpoints", function()
       ["classes is not a list"] = '"classes":[null,"a"]',
       ["input is not a list of sizes"] = '"input":[64,0,1]',
       ["damaged metadata: input is not"] = '"input":[64,1e999]',
+      ["input is not a list of sizes {H,W,C}"] = '"input":[64,64]',
+      ["normalization.mean has 2 numbers, the input 3 channels"] =
+        '"input":[64,64,3],"normalization":{"mean":[0.5,0.5],"std":0.5}',
       ["normalization is not {mean=, std=}"] = '"normalization":[1]',
       ["damaged metadata: normalization is not"] = '"normalization":{"mean":[0.5],"std":[0]}',
       ["normalization is not"] = '"normalization":{"mean":[null],"std":[1]}',
@@ -394,6 +397,12 @@ describe("checkpoints", function()
       assert.error_matches(function() clf:predict(tr.zeros(7, 5, 1)) end, "{7,5,1}, the model was trained on {6,5,1}")
       assert.error_matches(function() clf:predict(tr.zeros(7)) end, "images are {H,W}")
       assert.is_not_nil(clf:predict(tr.zeros(7, 5, 1), { any_size = true }).class)
+    end)
+
+    it("refuse names that are not those of the outputs", function()
+      local other = assert(tr.load(saved { model = net, classes = { "good", "hole" }, input = { 6, 5, 1 } }))
+      assert.error_matches(function() other:predict(pixels) end,
+        "predict: the model tells 3 classes apart, 2 have names")
     end)
 
     it("say what is wrong with a file", function()

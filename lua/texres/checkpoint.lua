@@ -65,17 +65,29 @@ end
 -- What stands beside model and tensors, each with what it has to be; checked when written and when read.
 local fields = {
   classes = { are_names, "a list of different names" },
-  input = { function(value) return is_list(value, is_size) and #value > 0 end, "a list of sizes" },
+  input = { function(value) return is_list(value, is_size) and #value == 3 end, "a list of sizes {H,W,C}" },
   normalization = { is_normalization, "{mean=, std=}, finite numbers or lists of them, std above 0" },
   white = { function(value) return value == false or is_spread(value) end, "a number above 0, or false" },
   extra = { function() return true end },
 }
+
+-- Which list of the normalization is not one number per channel of the input, as far as both are known.
+local function misfit_of(contents)
+  local normalization, channels = contents.normalization, contents.input and contents.input[3]
+  for _, name in ipairs { "mean", "std" } do
+    local list = channels and normalization and normalization[name]
+    if type(list) == "table" and #list ~= 1 and #list ~= channels then
+      return ("normalization.%s has %d numbers, the input %d channels"):format(name, #list, channels)
+    end
+  end
+end
 
 -- What is wrong with the fields; nil when nothing is.
 local function problem_of(contents)
   for name, rule in pairs(fields) do
     if contents[name] ~= nil and not rule[1](contents[name]) then return ("%s is not %s"):format(name, rule[2]) end
   end
+  return misfit_of(contents)
 end
 
 -- -- writing ----------------------------------------------------------------------------------------------------------
