@@ -426,6 +426,15 @@ describe("two runs in one folder", function()
     trainer_of({ dir = dir, epochs = 1 }):fit(train) -- it has ended
   end)
 
+  it("a link at the place of the lock is not followed: nothing is written to what it leads to", function()
+    local dir = support.folder()
+    local precious = support.write_file(dir .. "/precious.txt", "precious")
+    assert(support.run { "ln", "-s", precious, dir .. "/.lock" })
+    assert.matches("Trainer: .*/.lock: is a link or a pipe, a file is wanted",
+      message_of(function() trainer_of({ dir = dir, epochs = 1 }):fit(train) end))
+    assert.equal("precious", support.read_file(precious))
+  end)
+
   it("a run that failed or was killed holds nothing", function()
     local dir = support.folder()
     local trainer = trainer_of { dir = dir, epochs = 1, loss = function() error "no" end }

@@ -77,6 +77,17 @@ static long long holder(int file) {
   return pread(file, text, sizeof text - 1, 0) > 0 ? atoll(text) : 0;
 }
 
+/* Opens a lock's file, which is written to: -1 where something else stands at its path, such as a link that leads
+ * to a file of the user's. */
+static int open_lock(const char *path) {
+  int file = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NONBLOCK | O_NOFOLLOW, 0666);
+  struct stat found;
+  if (file < 0 || (fstat(file, &found) == 0 && S_ISREG(found.st_mode))) return file;
+  close(file);
+  errno = ELOOP;
+  return -1;
+}
+
 /* File systems that know no locks let everyone in. */
 static bool is_held(int file) { return flock(file, LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK; }
 
@@ -85,10 +96,10 @@ static int l_lock(lua_State *L) {
   int *file = lua_newuserdatauv(L, sizeof *file, 0);
   *file = -1;
   luaL_setmetatable(L, LOCK_TYPE);
-  *file = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NONBLOCK, 0666);
+  *file = open_lock(path);
   if (*file < 0) {
     lua_pushnil(L);
-    lua_pushfstring(L, "%s: %s", path, strerror(errno));
+    lua_pushfstring(L, "%s: %s", path, errno == ELOOP ? "is a link or a pipe, a file is wanted" : strerror(errno));
     return 2;
   }
   if (is_held(*file)) {
