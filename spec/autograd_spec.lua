@@ -241,6 +241,8 @@ describe("an error object", function()
     for _, object in ipairs { { code = 7 }, odd, print, io.stdout } do assert.equal(object, fails_with(object)) end
     assert.matches("texres.Function: backward failed: .*boom", fails_with "boom")
     assert.matches("texres.Function: backward failed: nil", fails_with(nil), 1, true)
+    local f = tr.Function { forward = function(_, x) return x * 2 end, backward = function() return "x" end }
+    assert.error_matches(function() f(leaf { 1 }):backward() end, "backward failed: .*backward gave 'x' for input 1")
     assert.matches("backward: this tensor", select(2, pcall(function() tr.ones(1):backward() end)), 1, true)
   end)
 

@@ -159,7 +159,10 @@ static int protected_backward(lua_State *L) {
   lua_call(L, call->n_out + 1, call->n_in);
   for (int i = 0; i < call->n_in; i++) {
     int at = lua_gettop(L) - call->n_in + 1 + i;
-    if (!lua_isnil(L, at)) call->din[i] = tx_ref(tx_check_tensor(L, at));
+    if (lua_isnil(L, at)) continue;
+    call->din[i] = tx_ref(tx_test_tensor(L, at));
+    if (call->din[i] == NULL)
+      tx_error(L, "backward gave %s for input %d: a tensor or nil is wanted", tx_describe(L, at), i + 1);
   }
   return 0;
 }
