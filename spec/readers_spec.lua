@@ -154,6 +154,20 @@ describe("images with the channels first", function()
   end)
 end)
 
+describe("npz with a name that stands twice", function()
+  it("is refused by every route, as they would differ in which they take", function()
+    local whole = support.read_file(fixtures .. "stored.npz")
+    local path = support.write_file(folder .. "/twice.npz", (whole:gsub("Y%.npy", "X.npy")))
+    for _, load in ipairs {
+      tr.load_npz, function(p) return tr.load_npz(p, "X") end, function(p) return tr.data.npz { file = p } end,
+    } do
+      local none, message = load(path)
+      assert.is_nil(none)
+      assert.matches("twice.npz: the member 'X' stands twice", message, 1, true)
+    end
+  end)
+end)
+
 describe("npz with members that are no arrays of numbers", function()
   local path = fixtures .. "members.npz"
 

@@ -121,6 +121,22 @@ static tx_status read_record(const tx_npz *npz, uint64_t at, uint64_t left, tx_n
   return m->name != NULL ? TX_OK : tx_fail(TX_ENOMEM, "not enough memory");
 }
 
+static int by_name(const void *a, const void *b) { return strcmp(*(char *const *)a, *(char *const *)b); }
+
+/* Refuses names that stand twice: which of both is meant, readers answer differently. */
+static tx_status check_names(const tx_npz *npz) {
+  char **names = malloc((size_t)(npz->count > 0 ? npz->count : 1) * sizeof *names);
+  if (names == NULL) return tx_fail(TX_ENOMEM, "not enough memory");
+  for (int64_t m = 0; m < npz->count; m++) names[m] = npz->member[m].name;
+  qsort(names, (size_t)npz->count, sizeof *names, by_name);
+  tx_status status = TX_OK;
+  for (int64_t m = 1; m < npz->count && status == TX_OK; m++) {
+    if (strcmp(names[m - 1], names[m]) == 0) status = tx_fail(TX_EWORLD, "the member '%s' stands twice", names[m]);
+  }
+  free(names);
+  return status;
+}
+
 tx_status tx_npz_parse(const uint8_t *bytes, size_t size, tx_npz *npz) {
   *npz = (tx_npz){.bytes = bytes, .size = size};
   directory d = {0};
@@ -128,17 +144,16 @@ tx_status tx_npz_parse(const uint8_t *bytes, size_t size, tx_npz *npz) {
   npz->member = calloc(d.records > 0 ? (size_t)d.records : 1, sizeof *npz->member);
   if (npz->member == NULL) return tx_fail(TX_ENOMEM, "not enough memory");
   uint64_t at = d.start, end = d.start + d.bytes;
-  for (uint64_t i = 0; i < d.records; i++) {
+  tx_status status = TX_OK;
+  for (uint64_t i = 0; i < d.records && status == TX_OK; i++) {
     uint64_t length = 0;
-    tx_status status = read_record(npz, at, end - at, &npz->member[i], &length);
-    if (status != TX_OK) {
-      tx_npz_free(npz);
-      return status;
-    }
+    status = read_record(npz, at, end - at, &npz->member[i], &length);
+    if (status == TX_OK) npz->count++;
     at += length;
-    npz->count++;
   }
-  return TX_OK;
+  if (status == TX_OK) status = check_names(npz);
+  if (status != TX_OK) tx_npz_free(npz);
+  return status;
 }
 
 void tx_npz_free(tx_npz *npz) {
