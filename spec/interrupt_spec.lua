@@ -149,6 +149,19 @@ describe("Ctrl-C", function()
       assert(debug.gethook() == hook or debug.gethook() == nil) ]]
   end)
 
+  it("is seen within a call of few long blocks, from its beginning on", function()
+    child [[
+      local x, w = tr.rand(40, 32, 32, 16, { dtype = "f64" }), tr.rand(3, 3, 16, 300, { dtype = "f64" })
+      local function convolve() return tr.nn.functional.conv2d(x, w) end -- 40 blocks
+      local start = tr.clock()
+      convolve()
+      local whole = tr.clock() - start
+      start = tr.clock()
+      after(whole / 40, "conv2d", convolve)
+      assert(tr.clock() - start < whole / 2 + 0.2, "it was computed to its end")
+    ]]
+  end)
+
   it("is seen within a sort of one long line", function()
     child [[
       local s = tr.rand(16000000)

@@ -70,7 +70,7 @@ local function check(path)
     if watching and calls_one_of(code, CALLS_LUA) then
       fault(path, number, "Lua is called while Ctrl-C is watched for (csrc/lua/binding.h)")
     end
-    if code:find "^%s+tx_watch_interrupt%(" then watching = true end
+    if code:find "^%s+tx_watch_interrupt[_later]*%(" then watching = true end
     for _, name in ipairs(FORBIDDEN) do
       if code:find("%f[%w_]" .. name .. "%s*%(") then
         fault(path, number, name .. ": the core neither prints nor ends the process")

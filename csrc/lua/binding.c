@@ -18,8 +18,8 @@
  *
  * Whoever runs the script answers SIGINT in a handler that sets a hook on the main thread, as the stand-alone interpreter
  * does: the hook raises the error when the next instruction of Lua runs. While C computes, none runs. So a call that takes
- * longer than a millisecond listens to SIGINT as well, in a handler that calls the one which stood there, and puts that back
- * when it ends. If the signal came and a hook was set by it, the error is raised here, once, and the hook that stood before
+ * long listens to SIGINT as well, in a handler that calls the one which stood there, and puts that back when it ends. What
+ * came before it listened is answered after the call. If the signal came and a hook was set by it, the error is raised here, once, and the hook that stood before
  * is set again. A host that has SIGINT ignored, or end the program, or noted for later, has its way.
  */
 static struct {
@@ -75,10 +75,15 @@ static bool is_interrupted(void *context) {
   return watched.came != 0 && lua_gethook(watched.main) != watched.hook;
 }
 
-void tx_watch_interrupt(lua_State *L) {
+void tx_watch_interrupt_later(lua_State *L) {
   stop_listening();
   watched.L = L;
   tx_watch(is_interrupted, NULL);
+}
+
+void tx_watch_interrupt(lua_State *L) {
+  tx_watch_interrupt_later(L);
+  (void)tx_should_stop(); /* asks, which begins to listen */
 }
 
 void tx_end_watch(void) {

@@ -39,6 +39,8 @@ int tx_error(lua_State *L, const char *format, ...);
  * come before anything else of Lua is called. For computations whose result nobody sees when they are cut short: what
  * changes a tensor that the caller has already (optimizer steps, writing in place) is not watched, and comes to its end. */
 void tx_watch_interrupt(lua_State *L);
+/* The same from the first millisecond of the call on, for calls most of which are over sooner: listening has its price. */
+void tx_watch_interrupt_later(lua_State *L);
 /* Ends the watch without a look: before a callback in Lua, which may set hooks and call the library. */
 void tx_end_watch(void);
 /* Ends the watch; raises "interrupted!" when Ctrl-C stopped what has just ended. */

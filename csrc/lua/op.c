@@ -16,8 +16,10 @@
 #include <string.h>
 
 #include "autograd/list.h"
+#include "base/integers.h"
 #include "base/memory.h"
 #include "base/text.h"
+#include "base/threads.h"
 #include "lua/binding.h"
 #include "lua/op.h"
 
@@ -441,6 +443,16 @@ void tx_read_call(lua_State *L, const tx_op *op, tx_tensor *in[TX_MAX_INPUTS], v
   memcpy(in, all.few, sizeof all.few);
 }
 
+/* Whether the call may take long, in blocks few of which come before a look at the clock. */
+static bool is_large(const inputs *in) {
+  enum { LARGE = 1 << 18 }; /* elements */
+  int64_t elements = 0;
+  for (int i = 0; i < in->count && elements < LARGE; i++) {
+    if (in->tensor[i] != NULL) elements += tx_min(tx_numel(in->tensor[i]), LARGE);
+  }
+  return elements >= LARGE;
+}
+
 /* texres.<op>(...): the op is the upvalue. */
 static int l_call(lua_State *L) {
   const tx_op *op = lua_touserdata(L, lua_upvalueindex(1));
@@ -449,8 +461,9 @@ static int l_call(lua_State *L) {
   read_call(L, op, &in, params);
   tx_tensor **handle[TX_MAX_OUTPUTS], *out[TX_MAX_OUTPUTS];
   for (int o = 0; o < op->outputs; o++) handle[o] = tx_new_handle(L);
-  tx_watch_interrupt(L);
+  tx_watch_interrupt_later(L);
   take_inputs(L, op, &in);
+  if (is_large(&in)) (void)tx_should_stop(); /* listens to Ctrl-C from here on */
   tx_status status = tx_call_op(op, in.count, in.tensor, params, out);
   if (status != TX_OK) return tx_raise(L, status);
   for (int o = 0; o < op->outputs; o++) *handle[o] = out[o];
