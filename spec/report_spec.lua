@@ -121,4 +121,23 @@ describe("report", function()
     assert.is_nil(html:find "[\27\155]")
     assert.is_nil(html:find "<b>")
   end)
+
+  it("lets none in the messages of the core do so", function()
+    local core, name = require "texres.core", "\27[31m\194\155x\127"
+    local shown = "\\x1b[31m\\xc2\\x9bx\\x7f"
+    for _, call in ipairs {
+      function() return core.load_image(name) end, function() return core.read_csv(name) end,
+      function() return core.load_npz("spec/fixtures/data/stored.npz", name) end,
+      function() return core.process.lock("/nonexistent/" .. name) end,
+      function() return core.process.make_folder("/proc/" .. name) end,
+      function() return tr.load(name) end, function() return tr.zeros(2, { [name] = 1 }) end,
+      function() return tr.zeros(2, { dtype = name }) end, function() return core.augment { name } end,
+    } do
+      local ok, value, message = pcall(call)
+      message = ok and message or value
+      assert.is_truthy(message:find(shown, 1, true), message)
+      assert.is_nil(message:find "[\27\155\127]")
+    end
+    assert.equal("load_image: é\tü\n: No such file or directory", select(2, core.load_image "é\tü\n"))
+  end)
 end)

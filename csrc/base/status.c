@@ -15,7 +15,7 @@ tx_status tx_fail(tx_status code, const char *format, ...) {
   va_start(args, format);
   tx_format_args(text, sizeof text, format, args);
   va_end(args);
-  memcpy(message, text, sizeof message);
+  tx_visible(message, sizeof message, text);
   return code;
 }
 

@@ -6,6 +6,7 @@
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #if defined(__APPLE__)
 #include <xlocale.h>
 #endif
@@ -42,4 +43,26 @@ double tx_text_value(const char *text) {
   double value = strtod(text, NULL);
   tx_locale_leave(before);
   return value;
+}
+
+/* How many bytes of a control character stand at `at`, 0: none. */
+static size_t control_bytes(const unsigned char *at) {
+  if (*at == 0xC2 && at[1] >= 0x80 && at[1] <= 0x9F) return 2;
+  return (*at < 0x20 && *at != '\t' && *at != '\n') || *at == 0x7F ? 1 : 0;
+}
+
+void tx_visible(char *out, size_t size, const char *text) {
+  static const char digits[] = "0123456789abcdef";
+  size_t used = 0, hidden = 0; /* bytes that are still to be written by their number */
+  for (; *text != '\0'; text++) {
+    const unsigned char byte = (unsigned char)*text;
+    if (hidden == 0) hidden = control_bytes((const unsigned char *)text);
+    const char shown[] = {'\\', 'x', digits[byte >> 4], digits[byte & 15]};
+    const size_t bytes = hidden > 0 ? sizeof shown : 1;
+    if (used + bytes + 1 > size) break;
+    memcpy(out + used, hidden > 0 ? shown : text, bytes);
+    used += bytes;
+    if (hidden > 0) hidden--;
+  }
+  out[used] = '\0';
 }

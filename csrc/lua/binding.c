@@ -121,14 +121,15 @@ static void push_user_line(lua_State *L) {
 }
 
 int tx_error(lua_State *L, const char *format, ...) {
-  char text[TX_MESSAGE_SIZE];
+  char text[TX_MESSAGE_SIZE], shown[TX_MESSAGE_SIZE];
   va_list args;
   va_start(args, format);
   tx_format_args(text, sizeof text, format, args);
   va_end(args);
+  tx_visible(shown, sizeof shown, text);
   tx_end_watch();
   push_user_line(L);
-  lua_pushstring(L, text);
+  lua_pushstring(L, shown);
   lua_concat(L, 2);
   return lua_error(L);
 }

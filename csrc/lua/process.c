@@ -54,9 +54,7 @@ static int l_make_folder(lua_State *L) {
     lua_pushboolean(L, 1);
     return 1;
   }
-  lua_pushnil(L);
-  lua_pushfstring(L, "%s: can't make the folder: %s", path, strerror(errno));
-  return 2;
+  return tx_raise(L, tx_fail(TX_EWORLD, "%s: can't make the folder: %s", path, strerror(errno)));
 }
 
 /* -- locks ----------------------------------------------------------------------------------------------------------- */
@@ -98,14 +96,11 @@ static int l_lock(lua_State *L) {
   luaL_setmetatable(L, LOCK_TYPE);
   *file = open_lock(path);
   if (*file < 0) {
-    lua_pushnil(L);
-    lua_pushfstring(L, "%s: %s", path, errno == ELOOP ? "is a link or a pipe, a file is wanted" : strerror(errno));
-    return 2;
+    const char *reason = errno == ELOOP ? "is a link or a pipe, a file is wanted" : strerror(errno);
+    return tx_raise(L, tx_fail(TX_EWORLD, "%s: %s", path, reason));
   }
   if (is_held(*file)) {
-    lua_pushnil(L);
-    lua_pushfstring(L, "%s: process %I is at work here", path, (LUAI_UACINT)holder(*file));
-    return 2;
+    return tx_raise(L, tx_fail(TX_EWORLD, "%s: process %lld is at work here", path, holder(*file)));
   }
   char text[24];
   int length = snprintf(text, sizeof text, "%lld\n", (long long)getpid());
