@@ -102,6 +102,33 @@ describe("optimizers", function()
     end
   end)
 
+  it("take all that they are given: names and holes in a list are refused", function()
+    local p, q = parameter(tr.ones(2)), parameter(tr.ones(2))
+    for _, list in ipairs {
+      { p, bias = q }, { p, nil, q }, { weight = p, bias = q }, { { params = { p, bias = q } } },
+      { { params = { p } }, head = { params = { q } } }, { { params = { p } }, nil, { params = { q } } },
+    } do
+      assert.error_matches(function() optim.SGD(list, { lr = 1 }) end, "SGD: .* a list with")
+    end
+    assert.equal(2, #optim.SGD(table.pack(p, q)):parameters())
+  end)
+
+  it("refuse what is computed anew each time, as no step would train it", function()
+    local p = parameter(tr.ones(2))
+    assert.error_matches(function() optim.SGD { p, p * 2 } end, "SGD: parameter 2 is what mul gave")
+    optim.SGD { p, (p * 2):detach() }
+  end)
+
+  it("take no eps that is zero or infinite in f32: the first makes NaN where a gradient is 0", function()
+    local p = parameter(tr.zeros(1))
+    for _, eps in ipairs { 0, 1e-50, 1e39, math.huge, 0 / 0 } do
+      assert.error_matches(function() optim.Adam({ p }, { eps = eps }) end, "Adam: eps is .*, wanted a number from")
+    end
+    p.grad = tr.zeros(1)
+    optim.Adam({ p }, { eps = 1e-30 }):step()
+    assert.equal(0, p:item())
+  end)
+
   it("clip the norm of all gradients together", function()
     local a, b = parameter(tr.ones(1)), parameter(tr.ones(2))
     a.grad, b.grad = tr.tensor { 3 }, tr.tensor { 0, 4 }
@@ -172,13 +199,26 @@ describe("gradients are clipped", function()
     linear.weight.grad = nil
     assert.near(4, optim.clip_grad_norm(linear, 1), 1e-6)
     linear.bias.grad = nil
-    for _, what in ipairs { linear, {}, linear:parameters(), linear:state_dict() } do
+    for _, what in ipairs { linear, {}, linear:parameters() } do
       assert.error_matches(function() optim.clip_grad_norm(what, 1) end, "none of the %d parameters has a gradient")
     end
     for _, what in ipairs { 3, "x", { 3 }, { {} }, function() end } do
       assert.error_matches(function() optim.clip_grad_norm(what, 1) end, "clip_grad_norm: .*, %a+ ")
     end
     assert.error_matches(function() optim.clip_grad_norm(made(), 0 / 0) end, "max is nan")
+  end)
+
+  it("of all that are given, each once: names and holes in the list are refused", function()
+    local linear = made()
+    local weight, bias = linear.weight, linear.bias
+    for _, list in ipairs {
+      { weight, bias = bias }, { weight, nil, bias }, linear:state_dict(), { params = { bias } },
+    } do
+      assert.error_matches(function() optim.clip_grad_norm(list, 1) end, "clip_grad_norm: .* a list with")
+    end
+    assert.error_matches(function() optim.clip_grad_norm({ bias, weight, bias }, 1) end, "parameter 3 is given twice")
+    assert.same({ 3, 4 }, { weight.grad:max():item(), bias.grad:item() })
+    assert.near(math.sqrt(34), optim.clip_grad_norm(table.pack(weight, bias), 1), 1e-5)
   end)
 
   it("but not by a norm that is not finite", function()
@@ -226,6 +266,27 @@ describe("groups", function()
     assert.same({ 0.5, 0.5 }, { step() })
   end)
 
+  it("keep what was changed by hand: the rates that stand there when set_lr is called are the ratios", function()
+    local o, step = two()
+    o.groups[1].lr = 0 -- frozen
+    assert.equal(0.1, o:lr())
+    assert.same({ 0, 1 }, o:lr_ratios())
+    o:set_lr(0.5)
+    assert.same({ 1, 0.5 }, { step() })
+    o.groups[1].lr = 0.25 -- and no longer
+    o:set_lr(0.5)
+    assert.same({ 0.5, 1 }, { o.groups[1].lr, o.groups[2].lr })
+    o:set_lr(0)
+    o:set_lr(0.25)
+    assert.same({ 0.25, 0.5 }, { o.groups[1].lr, o.groups[2].lr })
+    o.groups[2].lr = 0
+    local again = two():load_state_dict(o:state_dict())
+    again:set_lr(1)
+    assert.same({ 1, 0 }, { again.groups[1].lr, again.groups[2].lr })
+    o.groups[1].lr = 0 / 0
+    assert.error_matches(function() o:set_lr(1) end, "SGD: groups%[1%].lr is nan")
+  end)
+
   it("that were changed are checked by the next step, before any parameter moves", function()
     for name, value in pairs { lr = 0 / 0, momentum = -1, weight_decay = math.huge, nesterov = 1, dampening = "x" } do
       local o, step = two()
@@ -261,6 +322,18 @@ describe("schedules", function()
     s = schedule.constant { lr = 1, warmup = 3 }
     assert.same({ 0.25, 0.5, 0.75, 1 }, { s:lr(1, 9), s:lr(2, 9), s:lr(3, 9), s:lr(4, 9) })
     assert.near(1, schedule.cosine { lr = 1, warmup = 3 }:lr(4, 10), 1e-12)
+  end)
+
+  it("go down from the rate that they are given, and end", function()
+    assert.error_matches(function() schedule.cosine { lr = 0.1, min = 1 } end, "cosine: min is 1, more than lr")
+    assert.error_matches(function() schedule.make({ "cosine", min = 0.01 }, 1e-3) end, "min is 0.01, more than lr")
+    assert.error_matches(function() schedule.one_cycle { divide = 0.5 } end, "one_cycle: divide is 0.5, wanted a")
+    for _, name in ipairs { "constant", "step", "cosine", "one_cycle" } do
+      local s = schedule[name] { lr = 1 }
+      assert.is_true(s:lr(10, 10) <= 1)
+      assert.error_matches(function() s:lr(11, 10) end, name .. ": step is 11 of 10")
+      assert.error_matches(function() return s.optons end, "a schedule has no optons; did you mean options%?")
+    end
   end)
 
   it("are made from a table", function()

@@ -139,6 +139,19 @@ function option.check(where, what, value, wanted)
   return accepted
 end
 
+--- A list, items 1..n and nothing else: raises where names or a hole stand in it, as what follows would not be read.
+function option.list(where, what, list)
+  local n, count = #list, 0
+  for key, value in pairs(list) do
+    if math.type(key) == "integer" and key >= 1 and key <= n then
+      count = count + 1
+    elseif key ~= "n" or value ~= n then -- that of table.pack
+      raise("%s: %s stands among %s, which are a list without names or holes", where, option.shown(key), what)
+    end
+  end
+  if count < n then raise("%s: %s are a list with a hole", where, what) end
+end
+
 --- Raises for a name that is not among the keys of `known`.
 function option.unknown(where, name, known)
   local names = {}

@@ -7,7 +7,7 @@ local option = require "texres.options"
 local function make(name, decoupled, weight_decay)
   local known = {
     lr = option.number(1e-3, "[0, inf)"), beta1 = option.number(0.9, "[0, 1)"), beta2 = option.number(0.999, "[0, 1)"),
-    eps = option.number(1e-8, "(0, inf)"), weight_decay = option.number(weight_decay, "[0, inf)"),
+    eps = option.number(1e-8, "[1e-30, 1e30]"), weight_decay = option.number(weight_decay, "[0, inf)"),
   }
 
   local function step(group, rows)

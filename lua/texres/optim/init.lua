@@ -24,15 +24,18 @@ local function as_list(parameters)
   if type(parameters) ~= "table" or (meta and not module.is_module(parameters) and not optimizer.is(parameters)) then
     raise("clip_grad_norm: expected a list of parameters or a module, got %s", option.shown(parameters))
   end
-  if not meta then return parameters end
-  return parameters:parameters()
+  if meta then return parameters:parameters() end
+  option.list("clip_grad_norm", "the parameters", parameters)
+  return parameters
 end
 
 -- The parameters that have a gradient; raises when there are none, as after a forgotten backward().
 local function with_gradient(list)
-  local found = {}
+  local found, seen = {}, {}
   for i, p in ipairs(list) do
     if not core.is_tensor(p) then raise("clip_grad_norm: item %d is %s, wanted a tensor", i, option.shown(p)) end
+    if seen[p] then raise("clip_grad_norm: parameter %d is given twice", i) end
+    seen[p] = true
     if p.grad then found[#found + 1] = p end
   end
   if #found == 0 then

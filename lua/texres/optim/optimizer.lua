@@ -4,9 +4,9 @@
 --     optim.SGD({ { params = trunk:parameters() }, { params = head:parameters(), lr = 0.1 } }, { lr = 0.01 })
 --
 -- `groups` is a list of tables with `params` and the options of that group; change optimizer.groups[1].lr at any time
--- (the next step checks it), or all of them with set_lr, which leaves groups frozen that were made with lr = 0. The
--- state of parameter number i (counted through all groups) is optimizer.state[i], a table of tensors and numbers, made
--- at its first step.
+-- (the next step checks it), or all of them with set_lr, which leaves groups frozen whose lr is 0. The state of
+-- parameter number i (counted through all groups) is optimizer.state[i], a table of tensors and numbers, made at its
+-- first step.
 
 local core = require "texres.core"
 local raise = require "texres.raise"
@@ -24,12 +24,16 @@ local function as_groups(params, name)
   end
   if module.is_module(params) then return { { params = params:parameters() } } end
   if params.params then return { params } end
-  if params[1] ~= nil and not is_tensor(params[1]) then return params end
+  if params[1] ~= nil and not is_tensor(params[1]) then
+    option.list(name, "the groups", params)
+    return params
+  end
   return { { params = params } }
 end
 
 local function check_params(params, name, seen)
   if type(params) ~= "table" then raise("%s: a group without `params`, a list", name) end
+  option.list(name, "the parameters", params)
   if #params == 0 then raise("%s: no parameters", name) end
   for i, p in ipairs(params) do
     if not is_tensor(p) then raise("%s: parameter %d is a %s, wanted a tensor", name, i, type(p)) end
@@ -37,6 +41,10 @@ local function check_params(params, name, seen)
       raise("%s: parameter %d is %s, wanted f32 or f64", name, i, p.dtype)
     end
     if seen[p] then raise("%s: parameter %d is given twice", name, i) end
+    if not p.is_leaf then
+      raise("%s: parameter %d is what %s gave, which is computed anew each time: no step would train it", name, i,
+        p.operation)
+    end
     seen[p] = true
   end
 end
@@ -52,6 +60,26 @@ local function make_group(group, options, known, name)
   return own
 end
 
+-- Takes each group's rate as a multiple of that of the first group that is not frozen.
+local function take_rates(self)
+  self._leader = nil
+  for i, group in ipairs(self.groups) do
+    option.check(self.name, ("groups[%d].lr"):format(i), group.lr, self._known.lr)
+    if not self._leader and group.lr > 0 then self._leader = i end
+  end
+  local first = self.groups[self._leader or 1].lr
+  for i, group in ipairs(self.groups) do
+    self._scale[i], self._rate[i] = first > 0 and group.lr / first or 1, group.lr
+  end
+end
+
+-- Rates that the user changed since they were made or set count as if they had been made so.
+local function follow_rates(self)
+  for i, group in ipairs(self.groups) do
+    if group.lr ~= self._rate[i] then return take_rates(self) end
+  end
+end
+
 --- Derives an optimizer. `known` says what its options may be (see texres.options); `step_group(group, rows)` does one
 -- step of a group, rows being {parameter, state} pairs with a gradient; `verify(group)` may raise for options that
 -- don't fit together.
@@ -59,7 +87,8 @@ local function derive(name, known, step_group, verify)
   return function(params, options)
     option.read(name, options, known)
     local self = {
-      name = name, groups = {}, state = {}, _scale = {}, _known = known, _verify = verify, _step_group = step_group,
+      name = name, groups = {}, state = {}, _scale = {}, _rate = {}, _known = known, _verify = verify,
+      _step_group = step_group,
     }
     local seen = {}
     for _, group in ipairs(as_groups(params, name)) do
@@ -70,11 +99,9 @@ local function derive(name, known, step_group, verify)
       local made = make_group(group, options or {}, known, name)
       if verify then verify(made) end
       table.insert(self.groups, made)
-      if not self._leader and made.lr > 0 then self._leader = #self.groups end
     end
     if #self.groups == 0 then raise("%s: no parameters", name) end
-    local first = self.groups[self._leader or 1].lr
-    for i, group in ipairs(self.groups) do self._scale[i] = first > 0 and group.lr / first or 1 end
+    take_rates(self)
     return setmetatable(self, Optimizer)
   end
 end
@@ -123,18 +150,29 @@ end
 --- Forgets moments, velocities and step counts, as if no step had been made.
 function Optimizer:reset() self.state = {} end
 
---- Sets the learning rate of the first group that was not made with lr = 0; the others keep their ratio to it, so that
--- those with lr = 0 stay frozen. Where all were made with 0, all are set.
+--- Sets the learning rate of the first group that is not frozen, made with lr = 0 or changed to it; the others keep
+-- their ratio to it, so that frozen ones stay so. Where all were made with 0, all are set. set_lr(0) freezes none: the
+-- next set_lr brings their rates back.
 function Optimizer:set_lr(lr)
   option.check(self.name, "lr", lr, self._known.lr)
-  for i, group in ipairs(self.groups) do group.lr = lr * self._scale[i] end
+  follow_rates(self)
+  for i, group in ipairs(self.groups) do
+    group.lr = lr * self._scale[i]
+    self._rate[i] = group.lr
+  end
 end
 
---- The learning rate of the first group that was not made with lr = 0.
-function Optimizer:lr() return self.groups[self._leader or 1].lr end
+--- The learning rate of the first group that is not frozen.
+function Optimizer:lr()
+  follow_rates(self)
+  return self.groups[self._leader or 1].lr
+end
 
 --- The learning rate of each group as a multiple of lr(): a list.
-function Optimizer:lr_ratios() return table.move(self._scale, 1, #self._scale, 1, {}) end
+function Optimizer:lr_ratios()
+  follow_rates(self)
+  return table.move(self._scale, 1, #self._scale, 1, {})
+end
 
 --- All parameters, in order.
 function Optimizer:parameters()
@@ -147,6 +185,7 @@ end
 -- The tensors are copies.
 function Optimizer:state_dict()
   local groups, state = {}, {}
+  follow_rates(self)
   for i, group in ipairs(self.groups) do
     groups[i] = {}
     for key, value in pairs(group) do
@@ -222,7 +261,7 @@ function Optimizer:load_state_dict(saved)
   self._leader = nil
   for i, group in ipairs(self.groups) do
     for name in pairs(self._known) do group[name] = saved.groups[i][name] end
-    self._scale[i] = saved.groups[i].ratio
+    self._scale[i], self._rate[i] = saved.groups[i].ratio, group.lr
     if not self._leader and self._scale[i] > 0 then self._leader = i end
   end
   self.state = {}

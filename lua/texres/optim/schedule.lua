@@ -7,12 +7,12 @@
 -- the schedule then runs over the steps that are left.
 
 local raise = require "texres.raise"
+local strict = require "texres.strict"
 local option = require "texres.options"
 
 local schedule = {}
 
-local Schedule = {}
-Schedule.__index = Schedule
+local Schedule = strict.class("a schedule", {})
 
 local STEP = option.number(nil, "[1, inf)")
 
@@ -21,6 +21,7 @@ function Schedule:lr(step, total)
   local o = self.options
   option.check(self.name, "step", step, STEP)
   option.check(self.name, "total", total, STEP)
+  if step > total then raise("%s: step is %g of %g", self.name, step, total) end
   if step <= o.warmup then return o.lr * step / (o.warmup + 1) end
   return self.curve(o, step - o.warmup, math.max(1, total - o.warmup))
 end
@@ -30,6 +31,9 @@ local function define(name, known, curve)
   schedule[name] = function(options)
     options = option.read(name, options, known)
     if options.every and options.at then raise("%s: give `every` or `at`, not both", name) end
+    if options.min and options.min > options.lr then
+      raise("%s: min is %s, more than lr, which is %s", name, option.shown(options.min), option.shown(options.lr))
+    end
     return setmetatable({ name = name, options = options, curve = curve }, Schedule)
   end
 end
@@ -53,7 +57,8 @@ define("step", {
   return rate
 end)
 
---- cosine{lr=, min=0}: from the base rate down to `min` along half a cosine. Loshchilov, Hutter, 2017.
+--- cosine{lr=, min=0}: from the base rate down to `min` along half a cosine; `min` is at most the base rate.
+-- Loshchilov, Hutter, 2017.
 define("cosine", { min = option.number(0, "[0, inf)") }, function(o, step, total)
   return anneal(o.lr, o.min, (step - 1) / math.max(1, total - 1))
 end)
@@ -62,7 +67,7 @@ end)
 -- of the run, then down to lr/divide/final_divide, along cosines. Smith, Topin, 2019; the values are those of
 -- PyTorch's OneCycleLR.
 define("one_cycle", {
-  start = option.number(0.3, "[0, 1]"), divide = option.number(25, "(0, inf)"),
+  start = option.number(0.3, "[0, 1]"), divide = option.number(25, "[1, inf)"),
   final_divide = option.number(1e4, "(0, inf)"),
 }, function(o, step, total)
   local low, last = o.lr / o.divide, total - 1
