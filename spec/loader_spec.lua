@@ -366,6 +366,28 @@ describe("loader", function()
     assert.matches("batch 9: an epoch has 2", select(2, pcall(function()
       return set:loader { batch = 3 }:batches(1, 9)
     end)))
-    assert.has_error(function() set:loader {}:load_state_dict { epoch = 1, batch = 50 } end)
+    for _, state in ipairs { { epoch = 1, batch = 50 }, { epoch = -1, batch = 0 }, { epoch = 1, batch = -1 }, {} } do
+      assert.error_matches(function() set:loader {}:load_state_dict(state) end, "loader: the state is epoch .*, batch ")
+    end
+    assert.error_matches(function() set:loader {}:load_state_dict() end, "loader: the state is nil")
+    for _, epoch in ipairs { -1, 1.5, 0 / 0, "1" } do
+      assert.error_matches(function() set:loader {}:batches(epoch) end, "loader: epoch is .*, wanted a whole number")
+      assert.error_matches(function() set:loader {}:order(epoch) end, "loader: epoch is .*, wanted a whole number")
+    end
+    assert.matches("loader: weights is 1, wanted a list", message { weights = 1 })
+    assert.matches("give `weights` or `balanced`, not both", message { weights = { 1, 0, 1 }, balanced = true })
+  end)
+
+  it("refuses numbers that are infinite or zero where they are used, instead of wrong draws and pixels", function()
+    local set = numbered(6)
+    local function message(options) return select(2, pcall(set.loader, set, options)) end
+    assert.matches("the weights add up to more than a number can hold", message { weights = { 1e308, 1e308, 1e308 } })
+    assert.matches("weight of sample 2 is inf, it must be a finite number", message { weights = { 1, math.huge, 1 } })
+    assert.matches("mean of channel 1 is 1e%+39, .* f32 can hold", message { mean = 1e39 })
+    for _, std in ipairs { 1e-46, 1e50 } do
+      assert.matches("std of channel 1 is 1e.*: f32 can't hold 1 / std", message { std = std })
+    end
+    local drawn = run(set:loader { weights = { 1e307, 0, 1e307 }, seed = 1 }, 1)
+    for _, number in ipairs(drawn) do assert.not_equal(2, (number - 1) % 3 + 1) end
   end)
 end)

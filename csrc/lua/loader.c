@@ -278,7 +278,8 @@ static void read_normalization(lua_State *L, int arg, tx_loader *loader) {
     push_numbers(L, arg, "mean", channels);
     for (int64_t c = 0; c < channels; c++) {
       double mean = number_at(L, "mean", c);
-      if (!isfinite(mean)) tx_error(L, "loader: mean of channel %d is %g", (int)c + 1, mean);
+      if (!isfinite((float)mean))
+        tx_error(L, "loader: mean of channel %d is %g, it must be a number that f32 can hold", (int)c + 1, mean);
       loader->mean[c] = (float)mean;
     }
     lua_pop(L, 1);
@@ -292,6 +293,8 @@ static void read_normalization(lua_State *L, int arg, tx_loader *loader) {
                std == 0 ? ": are all of its pixels the same?" : "");
     }
     loader->inverse_std[c] = (float)(1 / std);
+    if (!(loader->inverse_std[c] > 0 && isfinite(loader->inverse_std[c])))
+      tx_error(L, "loader: std of channel %d is %g: f32 can't hold 1 / std", (int)c + 1, std);
   }
   lua_pop(L, 1);
 }
@@ -304,11 +307,13 @@ static void read_weights(lua_State *L, int arg, tx_loader *loader) {
   for (int64_t i = 0; i < loader->count; i++) {
     double weight = number_at(L, "weights", i);
     if (!(weight >= 0) || isinf(weight))
-      tx_error(L, "loader: weight of sample %lld is %g, it must not be negative", (long long)i + 1, weight);
+      tx_error(L, "loader: weight of sample %lld is %g, it must be a finite number of at least 0", (long long)i + 1,
+               weight);
     loader->weight[i] = weight;
     total += weight;
   }
   if (!(total > 0)) tx_error(L, "loader: all weights are 0");
+  if (isinf(total)) tx_error(L, "loader: the weights add up to more than a number can hold: only their ratios matter");
   lua_pop(L, 1);
 }
 

@@ -21,7 +21,7 @@ local KNOWN = {
   batch = option.integer(32, "[1, inf)"), -- images per batch
   shuffle = option.switch(false), -- another order in each epoch
   balanced = option.switch(false), -- every class equally often; those of small ones come several times
-  weights = option.any(), -- draw with replacement: a list with a weight per sample, or per class
+  weights = option.any(), -- draw with replacement: a list with a weight per sample, or per class; not with balanced
   drop_last = option.switch(false), -- leave out a short last batch
   seed = option.integer(0, "(-inf, inf)"),
   epoch = option.integer(1, "[0, inf)"), -- of batches() without an argument
@@ -30,6 +30,8 @@ local KNOWN = {
   std = option.any(),
   workers = option.integer(2, "[0, inf)"), -- threads; 0: batches are made when they are asked for
 }
+
+local BATCH = option.integer(nil, "[0, inf)") -- handed out
 
 local Loader = strict.class("a loader", {})
 
@@ -44,8 +46,8 @@ end
 
 --- One weight per sample, from those or from one per class.
 local function sample_weights(set, weights)
-  weights = as_list(weights)
-  if type(weights) ~= "table" then raise("loader: weights must be a list, got %s", type(weights)) end
+  if core.is_tensor(weights) then weights = weights:totable() end
+  if type(weights) ~= "table" then raise("loader: weights is %s, wanted a list", option.shown(weights)) end
   if #weights == #set then return weights end
   if #weights ~= #set.classes then
     raise("loader: %d weights for %d samples of %d classes", #weights, #set, #set.classes)
@@ -60,6 +62,7 @@ end
 -- @treturn Loader
 function Set:loader(options)
   local o, channels = option.read("loader", options, KNOWN), self.source.channels
+  if o.weights and o.balanced then raise "loader: give `weights` or `balanced`, not both" end
   local handle = core.loader(self.source, self.index, self.label, {
     classes = #self.classes, batch = o.batch, shuffle = o.shuffle, balanced = o.balanced,
     weights = o.weights and sample_weights(self, o.weights) or nil, drop_last = o.drop_last, seed = o.seed,
@@ -69,16 +72,18 @@ function Set:loader(options)
   return setmetatable({ handle = handle, epoch = o.epoch, batch = 0 }, Loader)
 end
 
+local function check_epoch(epoch) return option.check("loader", "epoch", epoch, KNOWN.epoch) end
+
 --- Batches per epoch.
 function Loader:__len() return #self.handle end
 
 --- The samples of an epoch in their order: a list of positions in the set.
-function Loader:order(epoch) return self.handle:order(epoch or self.epoch) end
+function Loader:order(epoch) return self.handle:order(check_epoch(epoch or self.epoch)) end
 
 --- For a loop over the batches of an epoch, from its batch `first` on (both from 1). Without arguments: goes on from
 -- where the last loop stopped, which is the next epoch after one that came to its end.
 function Loader:batches(epoch, first)
-  if epoch then self.epoch, self.batch = epoch, (first or 1) - 1 end
+  if epoch then self.epoch, self.batch = check_epoch(epoch), (first or 1) - 1 end
   if not epoch and self.batch >= #self and #self > 0 then self.epoch, self.batch = self.epoch + 1, 0 end
   local pass = self.handle:start(self.epoch, self.batch + 1)
   local at, batch = self.epoch, self.batch
@@ -98,11 +103,12 @@ function Loader:state_dict() return { epoch = self.epoch, batch = self.batch } e
 
 --- Takes up that position again: the next `batches()` goes on there.
 function Loader:load_state_dict(state)
-  if math.type(state.epoch) ~= "integer" or math.type(state.batch) ~= "integer" or state.batch < 0
-    or state.batch > #self then
+  if type(state) ~= "table" then raise("loader: the state is %s, wanted that of a loader", option.shown(state)) end
+  local epoch, batch = KNOWN.epoch.accept(state.epoch), BATCH.accept(state.batch)
+  if not epoch or not batch or batch > #self then
     raise("loader: the state is epoch %s, batch %s: an epoch has %d batches", state.epoch, state.batch, #self)
   end
-  self.epoch, self.batch = state.epoch, state.batch
+  self.epoch, self.batch = epoch, batch
 end
 
 return Loader
