@@ -151,6 +151,9 @@ describe("elements", function()
     local shared = {
       tr.zeros(1):expand(3), tr.zeros(2, 1):expand(2, 3), tr.zeros(1, 3):expand(2, 3):transpose(1, 2),
       tr.zeros(1, 2, 1):expand(3, 2, 4):slice(1, 1, 2), tr.zeros(1, 2):expand(3, 2):unsqueeze(1),
+      -- views whose own elements are apart, but stand in several places of the expanded tensor
+      tr.zeros(1, 3):expand(2, 3)[1], tr.zeros(1, 3):expand(2, 3):slice(1, 2, 2),
+      tr.zeros(3, 1):expand(3, 4):select(2, 1), tr.zeros(1, 2, 2):expand(2, 2, 2)[2]:reshape(4), tr.zeros(1, 3):expand(2, 3)[1]:detach():contiguous(),
     }
     for _, s in ipairs(shared) do
       for name, write in pairs {
@@ -168,6 +171,14 @@ describe("elements", function()
       end
     end
     assert.matches("was expanded", message(function() tr.zeros(1, 3):expand(2, 3)[1] = tr.ones(3) end))
+    local rows = tr.zeros(1, 3):expand(2, 3)
+    assert.matches("was expanded", message(function() rows[2][1] = 5 end))
+    rows[1]:clone():fill(1)
+    assert.equal(0, rows:sum():item())
+    local p, q = tr.zeros(1, { requires_grad = true }), tr.zeros(1, { requires_grad = true })
+    tr.cat({ p, q }, 1):sum():backward() -- gradients are memory of their own, whatever they were spread from
+    p.grad[1] = 7
+    assert.same({ 7, 1 }, { p.grad:item(), q.grad:item() })
     local one = tr.zeros(1, 3):expand(1, 3) -- nothing is repeated
     assert.same({ { 2, 2, 2 } }, one:fill(2):totable())
     assert.same({}, tr.zeros(1):expand(0):fill(2):totable())

@@ -108,9 +108,9 @@ void tx_node_attach(tx_node *node, int output, tx_tensor *t) {
 
 /* -- gradients ------------------------------------------------------------------------------------------------------- */
 
-/* Nobody else sees this tensor's memory. */
+/* Nobody else sees this tensor's memory, and it may be written to. */
 static bool is_sole_owner(const tx_tensor *t) {
-  return atomic_load(&t->refs) == 1 && atomic_load(&t->storage->refs) == 1 && tx_is_contiguous(t);
+  return atomic_load(&t->refs) == 1 && atomic_load(&t->storage->refs) == 1 && tx_is_contiguous(t) && !t->expanded;
 }
 
 static tx_tensor *take(tx_tensor *t) { return t != NULL && is_sole_owner(t) ? tx_ref(t) : NULL; }

@@ -51,8 +51,7 @@ tx_status tx_readable(const tx_tensor *t) {
 }
 
 /* From the smallest stride to the largest: each must lead beyond all that the smaller ones reach. */
-tx_status tx_elements_apart(const tx_tensor *t) {
-  if (tx_is_contiguous(t)) return TX_OK;
+static bool are_apart(const tx_tensor *t) {
   int order[TX_MAX_DIMS], dims = 0;
   for (int d = 0; d < t->dims; d++) {
     if (t->shape[d] == 1) continue;
@@ -62,13 +61,16 @@ tx_status tx_elements_apart(const tx_tensor *t) {
   }
   int64_t reach = 0;
   for (int k = 0; k < dims; k++) {
-    if (t->strides[order[k]] <= reach) {
-      return tx_fail(TX_EINVAL, "this tensor %s was expanded, its elements share memory: write to a clone() of it",
-                     tx_shape_of(t));
-    }
+    if (t->strides[order[k]] <= reach) return false;
     reach += (t->shape[order[k]] - 1) * t->strides[order[k]];
   }
-  return TX_OK;
+  return true;
+}
+
+tx_status tx_elements_apart(const tx_tensor *t) {
+  if (!t->expanded && (tx_is_contiguous(t) || are_apart(t))) return TX_OK;
+  return tx_fail(TX_EINVAL, "this tensor %s was expanded, its elements share memory: write to a clone() of it",
+                 tx_shape_of(t));
 }
 
 bool tx_same_shape(const tx_tensor *a, const tx_tensor *b) {
@@ -260,6 +262,7 @@ static tx_status make_view(const tx_tensor *t, int dims, const int64_t *shape, c
   if (v == NULL) return TX_ENOMEM;
   memcpy(v->strides, strides, (size_t)dims * sizeof strides[0]);
   v->offset = offset;
+  v->expanded = t->expanded;
   v->storage = t->storage;
   atomic_fetch_add(&v->storage->refs, 1);
   *out = v;
@@ -346,11 +349,12 @@ tx_status tx_expand(const char *operation, const tx_tensor *t, int dims, const i
   int64_t strides[TX_MAX_DIMS], numel;
   char text[TX_SHAPE_TEXT];
   TX_TRY(tx_shape_numel(operation, dims, shape, &numel));
-  bool fits = dims >= t->dims;
+  bool fits = dims >= t->dims, repeated = false;
   for (int d = 0; fits && d < dims; d++) {
     int from = d - (dims - t->dims);
     if (from < 0 || (t->shape[from] == 1 && shape[d] != 1)) {
       strides[d] = 0;
+      repeated = repeated || shape[d] > 1;
     } else {
       strides[d] = t->strides[from];
       fits = t->shape[from] == shape[d];
@@ -360,5 +364,7 @@ tx_status tx_expand(const char *operation, const tx_tensor *t, int dims, const i
     return tx_fail(TX_EINVAL, "%s: %s does not expand to %s", operation, tx_shape_of(t),
                    tx_shape_text(dims, shape, text));
   }
-  return make_view(t, dims, shape, strides, t->offset, out);
+  TX_TRY(make_view(t, dims, shape, strides, t->offset, out));
+  if (repeated && numel > 0) (*out)->expanded = true;
+  return TX_OK;
 }

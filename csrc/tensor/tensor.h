@@ -68,7 +68,8 @@ typedef struct tx_tensor {
   int64_t strides[TX_MAX_DIMS];
   int64_t offset; /* elements */
   tx_storage *storage;
-  bool weak; /* a Lua number: yields to the other operand's dtype in promotion */
+  bool weak;     /* a Lua number: yields to the other operand's dtype in promotion */
+  bool expanded; /* made by expand, or a view of such a tensor: its elements are seen in several places of that one */
 
   /* autograd */
   bool requires_grad;     /* set by the user on a leaf, or implied by `node` */
@@ -100,8 +101,8 @@ tx_status tx_keep(tx_status status, tx_tensor **out);
 
 int64_t tx_numel(const tx_tensor *t);
 bool tx_is_contiguous(const tx_tensor *t);
-/* Refuses a tensor whose elements share memory, as expand makes them: what is written to one would appear in others. Every
- * function that writes to a tensor it was given asks. "this tensor {3} was expanded: ..." */
+/* Refuses a tensor whose elements share memory, as expand makes them, and a view of such a tensor: what is written to one
+ * would appear in others. Every function that writes to a tensor it was given asks. "this tensor {3} was expanded: ..." */
 tx_status tx_elements_apart(const tx_tensor *t);
 /* Whether the elements can still be read: of a mapped file that has become shorter the pages are gone, and touching one ends
  * the process. Whoever reads a tensor that it was not given in this very call asks: what a graph, a parameter or a source
