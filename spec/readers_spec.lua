@@ -192,6 +192,54 @@ describe("npz with members that are no arrays of numbers", function()
     assert.matches("names: element type '<U1' is not supported", message, 1, true)
   end)
 
+  -- An array as text; the bytes of an archive of {name, text, method} of stored members.
+  local function array(descr, shape, bytes)
+    local header = ("{'descr': '%s', 'fortran_order': False, 'shape': %s, }\n"):format(descr, shape)
+    return "\x93NUMPY\1\0" .. string.pack("<s2", header) .. bytes
+  end
+  local function archive(members)
+    local data, directory = "", ""
+    for _, m in ipairs(members) do
+      local name, text, method = m[1] .. ".npy", m[2], m[3] or 0
+      local common = string.pack("<I2I2I2I2I2I4I4I4I2I2", 20, 0, method, 0, 0, tr.crc32(text), #text, #text, #name, 0)
+      directory = directory .. "PK\1\2\20\0" .. common .. string.pack("<I2I2I2I4I4", 0, 0, 0, 0, #data) .. name
+      data = data .. "PK\3\4" .. common .. name .. text
+    end
+    local count = #members
+    return data .. directory .. "PK\5\6" .. string.pack("<I2I2I2I2I4I4I2", 0, 0, count, count, #directory, #data, 0)
+  end
+  local images, labels = array("|u1", "(2, 2, 2)", "abcdefgh"), array("|u1", "(2,)", "\0\1")
+
+  it("nor such as no tensor can hold, or that are packed in another way", function()
+    local file = support.write_file(folder .. "/odd.npz", archive {
+      { "x", images }, { "y", labels }, { "nine", array("|u1", "(1, 1, 1, 1, 1, 1, 1, 1, 1)", "a") },
+      { "huge", array("<u8", "(1,)", ("\xff"):rep(8)) }, { "bzip2", labels, 12 },
+    })
+    local tensors, _, reasons = tr.load_npz(file)
+    assert.same({ 97, 98 }, tensors.x[1][1]:totable())
+    for name, reason in pairs {
+      nine = "more than 8 dimensions", huge = "an unsigned integer is above 9223372036854775807",
+      bzip2 = "packed with method 12: stored and deflated are read",
+    } do
+      assert.equal(("%s: %s"):format(name, reason), reasons[name])
+      assert.matches(reason, select(2, tr.load_npz(file, name)), 1, true)
+    end
+    assert.equal("2 images 2x2x1 u8, 2 classes", tostring(assert(tr.data.open(file))))
+  end)
+
+  it("refuses a name that stands twice, as nothing says which is meant", function()
+    for _, twice in ipairs { images, "no array" } do
+      local file = support.write_file(folder .. "/twice.npz",
+        archive { { "x", images }, { "y", labels }, { "x", twice } })
+      for _, open in ipairs { tr.load_npz, tr.data.open } do
+        local none, message = open(file)
+        assert.is_nil(none)
+        assert.matches("twice.npz: the name 'x' stands twice", message, 1, true)
+      end
+      assert.same({ 0, 1 }, tr.load_npz(file, "y"):totable())
+    end
+  end)
+
   it("unpacks no more than it may", function()
     local none, message = tr.load_npz(fixtures .. "bomb.npz")
     assert.is_nil(none)

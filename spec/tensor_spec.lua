@@ -153,7 +153,8 @@ describe("elements", function()
       tr.zeros(1, 2, 1):expand(3, 2, 4):slice(1, 1, 2), tr.zeros(1, 2):expand(3, 2):unsqueeze(1),
       -- views whose own elements are apart, but stand in several places of the expanded tensor
       tr.zeros(1, 3):expand(2, 3)[1], tr.zeros(1, 3):expand(2, 3):slice(1, 2, 2),
-      tr.zeros(3, 1):expand(3, 4):select(2, 1), tr.zeros(1, 2, 2):expand(2, 2, 2)[2]:reshape(4), tr.zeros(1, 3):expand(2, 3)[1]:detach():contiguous(),
+      tr.zeros(3, 1):expand(3, 4):select(2, 1),
+      tr.zeros(1, 2, 2):expand(2, 2, 2)[2]:reshape(4), tr.zeros(1, 3):expand(2, 3)[1]:detach():contiguous(),
     }
     for _, s in ipairs(shared) do
       for name, write in pairs {

@@ -90,7 +90,10 @@ static tx_status take_shape(cursor *c, tx_npy *npy) {
   while (!take(c, ')')) {
     int64_t size = 0;
     TX_TRY(take_size(c, &size));
-    if (npy->dims == TX_MAX_DIMS) return tx_fail(TX_EWORLD, "more than %d dimensions", TX_MAX_DIMS);
+    if (npy->dims == TX_MAX_DIMS) {
+      npy->foreign = true;
+      return tx_fail(TX_EWORLD, "more than %d dimensions", TX_MAX_DIMS);
+    }
     npy->shape[npy->dims++] = size;
     if (!take(c, ',')) {
       if (take(c, ')')) break;
@@ -381,7 +384,9 @@ tx_status tx_npy_tensor(const uint8_t *bytes, size_t size, tx_npy *npy, tx_tenso
   TX_TRY(tx_npy_parse(bytes, size, npy));
   tx_tensor *stored;
   TX_TRY(empty_stored(npy, &stored));
-  return finish(npy, convert_all(npy, bytes + npy->offset, npy->numel, tx_data(stored)), stored, out);
+  tx_status status = convert_all(npy, bytes + npy->offset, npy->numel, tx_data(stored));
+  npy->foreign = status == TX_EWORLD; /* a number that no dtype holds */
+  return finish(npy, status, stored, out);
 }
 
 /* -- files ------------------------------------------------------------------------------------------------------------- */

@@ -20,7 +20,7 @@ typedef struct tx_npy {
   char kind; /* 'b' bool, 'u', 'i' integers, 'f' float */
   int item;  /* bytes of an element: 1, 2, 4, 8 */
   bool big_endian;
-  bool foreign; /* what stands there is no array of numbers; the rest is undefined then */
+  bool foreign; /* what stands there is no array that a tensor can hold; the rest is undefined then */
   bool fortran; /* first dimension fastest */
   int dims;
   int64_t shape[TX_MAX_DIMS];

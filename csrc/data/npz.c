@@ -12,6 +12,7 @@
 enum { LOCAL_SIZE = 30, RECORD_SIZE = 46, END_SIZE = 22, END64_SIZE = 56, LOCATOR_SIZE = 20, COMMENT_MAX = 65535 };
 enum { LOCAL_MAGIC = 0x04034b50, RECORD_MAGIC = 0x02014b50, END_MAGIC = 0x06054b50 };
 enum { END64_MAGIC = 0x06064b50, LOCATOR_MAGIC = 0x07064b50 };
+enum { STORED = 0, DEFLATED = 8 }; /* methods of packing */
 
 static uint64_t load(const uint8_t *from, int bytes) {
   uint64_t value = 0;
@@ -101,18 +102,17 @@ static tx_status read_record(const tx_npz *npz, uint64_t at, uint64_t left, tx_n
   }
   if ((load(record + 8, 2) & 1) != 0) return tx_fail(TX_EWORLD, "the archive is encrypted");
   uint64_t method = load(record + 10, 2);
-  if (method != 0 && method != 8)
-    return tx_fail(TX_EWORLD, "packed with method %d: stored and deflated are", (int)method);
   if (!holds(npz, start, LOCAL_SIZE) || load(npz->bytes + start, 4) != LOCAL_MAGIC) {
     return tx_fail(TX_EWORLD, "a member is not where the directory says");
   }
   uint64_t data = start + LOCAL_SIZE + load(npz->bytes + start + 26, 2) + load(npz->bytes + start + 28, 2);
   if (!holds(npz, data, packed)) return tx_fail(TX_EWORLD, "a member reaches past the end of the file");
-  if (method == 0 && packed != unpacked) return tx_fail(TX_EWORLD, "a stored member has two different sizes");
-  if (unpacked > PTRDIFF_MAX || unpacked / 1100 > packed + 1) { /* deflate packs at most 1032 to 1 */
+  if (method == STORED && packed != unpacked) return tx_fail(TX_EWORLD, "a stored member has two different sizes");
+  bool too_many = method == DEFLATED && unpacked / 1100 > packed + 1; /* deflate packs at most 1032 to 1 */
+  if (unpacked > PTRDIFF_MAX || too_many) {
     return tx_fail(TX_EWORLD, "a member declares more bytes than its data can hold");
   }
-  m->deflated = method == 8;
+  m->method = (int)method;
   m->crc = (uint32_t)load(record + 16, 4);
   m->start = (size_t)data;
   m->packed = (size_t)packed;
@@ -204,7 +204,11 @@ static tx_status member_tensor(const tx_npz *npz, const tx_npz_member *m, tx_npy
   const uint8_t *data = npz->bytes + m->start;
   uint8_t *unpacked = NULL;
   tx_status status = TX_OK;
-  if (m->deflated) {
+  if (m->method != STORED && m->method != DEFLATED) {
+    npy->foreign = true;
+    return tx_fail(TX_EWORLD, "packed with method %d: stored and deflated are read", m->method);
+  }
+  if (m->method == DEFLATED) {
     unpacked = tx_alloc(m->unpacked);
     if (unpacked == NULL) return TX_ENOMEM;
     status = inflate_member(data, m->packed, unpacked, m->unpacked);

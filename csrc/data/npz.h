@@ -14,7 +14,7 @@
 
 typedef struct tx_npz_member {
   char *name; /* without ".npy" */
-  bool deflated;
+  int method; /* how it is packed: 0 stored, 8 deflated, others can't be read */
   uint32_t crc;
   size_t start, packed, unpacked; /* where the data lie in the file; their bytes there and when unpacked */
 } tx_npz_member;
@@ -31,7 +31,7 @@ tx_status tx_npz_parse(const uint8_t *bytes, size_t size, tx_npz *npz);
 void tx_npz_free(tx_npz *npz);
 
 /* Unpacks one member; `npy` is its header. Where that fails with npy->foreign, the member is sound, but nothing that a
- * tensor can hold: text, objects, no array at all. */
+ * tensor can hold: text, objects, too many dimensions, no array at all; or it is packed in a way that is not read. */
 tx_status tx_npz_tensor(const tx_npz *npz, int64_t member, tx_npy *npy, tx_tensor **out);
 
 #endif
