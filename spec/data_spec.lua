@@ -308,6 +308,27 @@ describe("a set made of a set", function()
     assert.matches("none/X.npy", message, 1, true)
   end)
 
+  it("takes 1.0 for the label 1, wherever labels are given", function()
+    local set = tr.data.tensors { images = tr.zeros(2, 3, 3, 1), labels = { 4 / 2, 1.0 }, classes = { "a", "b" } }
+    for _, same in ipairs {
+      set, set:with_labels({ 2.0, 1.0 }, { "a", "b" }), set:map(function(image, label) return image, label * 2 / 2 end),
+      tr.data.Set.new { source = set.source, labels = { 2.0, 1.0 }, classes = { "a", "b" } },
+    } do
+      assert.same({ "integer", "integer" }, { math.type(same.label[1]), math.type(same.label[2]) })
+      assert.same({ 2, 1 }, same:labels():totable())
+    end
+    assert.error_matches(function() set:with_labels({ 1.5, 1 }, { "a" }) end, "label 1.5 of sample 1: classes are 1..1")
+  end)
+
+  it("comes alone from data.open, so that it can be the last argument of a call", function()
+    local set, folder = tiny(), support.folder()
+    assert(set:save_npy(folder .. "/aloneX.npy", folder .. "/aloneY.npy"))
+    assert(set:save_folder(folder .. "/alone"))
+    assert.equal(1, select("#", tr.data.open(folder .. "/aloneX.npy")))
+    local pictures = assert(tr.data.open(folder .. "/alone"))
+    assert.equal(2 * #set, #pictures:concat(tr.data.open(folder .. "/alone")))
+  end)
+
   it("is checked when it is made", function()
     local images = tr.zeros(2, 3, 3, 1)
     for reason, fields in pairs {

@@ -237,6 +237,7 @@ describe("focal_loss", function()
     for _, v in ipairs(x.grad:reshape(-1):totable()) do assert.is_true(v == v and math.abs(v) < 1) end
     local labels = tr.tensor({ 1, 3 }, i64)
     assert.error_matches(function() F.focal_loss(x, labels, { gamma = -1 }) end, "focal_loss: gamma is %-1")
+    assert.error_matches(function() F.focal_loss(x, labels, { gamma = math.huge }) end, "focal_loss: gamma is inf")
     assert.error_matches(function() F.focal_loss(x, labels) end, "focal_loss: label 3 at position 2")
   end)
 end)

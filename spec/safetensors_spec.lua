@@ -48,6 +48,16 @@ describe("safetensors", function()
     assert.same({ 0, 4 }, t.empty:shape())
   end)
 
+  it("calls no sound file damaged that has elements of a type that tensors lack", function()
+    for _, dtype in ipairs { "C64", "F8_E8M0", "F4" } do
+      local path = file(('{"a":{"dtype":"%s","shape":[1],"data_offsets":[0,8]}}'):format(dtype), ("\0"):rep(8))
+      local none, message = safetensors.load(path)
+      assert.is_nil(none)
+      assert.equal(path .. ": tensor a has elements of type " .. dtype .. ", which cannot be read", message)
+      os.remove(path)
+    end
+  end)
+
   it("refuses damaged and hostile files with a message", function()
     local f32 = '{"a":{"dtype":"F32","shape":[2],"data_offsets":[0,8]}}'
     assert(safetensors.load(file(f32, ("\0"):rep(8))))
@@ -60,6 +70,8 @@ describe("safetensors", function()
       ["header is not an object"] = file "[1, 2]",
       ["tensor a is not an object"] = file '{"a":1}',
       ["elements of type C64"] = file('{"a":{"dtype":"C64","shape":[1],"data_offsets":[0,8]}}', ("\0"):rep(8)),
+      ["damaged header: tensor a has a dtype that is a number"] =
+        file('{"a":{"dtype":5,"shape":[1],"data_offsets":[0,8]}}', ("\0"):rep(8)),
       ["tensor a stands at bytes 0 to 8 of 4"] = file(f32, "abcd"),
       ["8 bytes of data belong to no tensor"] = file(f32, ("\0"):rep(16)),
       ["of shape {3} does not fill its 8 bytes"] =

@@ -89,5 +89,7 @@ describe("shuffle", function()
     assert.same(set.index, sorted)
     for i = 1, #a do assert.equal(set.label[a.index[i]], a.label[i]) end
     assert.error_matches(function() set:shuffle "x" end, "shuffle: the seed is an integer, got string")
+    assert.error_matches(function() set:shuffle(1.5) end, "shuffle: the seed is an integer, got 1.5")
+    assert.same(a.index, set:shuffle(3.0).index)
   end)
 end)

@@ -1,4 +1,6 @@
 /* focal_loss.c - cross entropy that counts well-classified samples less: alpha[y] * (1 - p[y])^gamma * -log p[y]. */
+#include <math.h>
+
 #include "autograd/class_loss.h"
 #include "autograd/list.h"
 
@@ -15,7 +17,8 @@ static tx_class_loss loss_of(const tx_call *call) {
 
 static tx_status forward(tx_call *call) {
   tx_class_loss loss = loss_of(call);
-  if (!(loss.gamma >= 0)) return tx_fail(TX_EINVAL, "focal_loss: gamma is %g: 0 or more is needed", loss.gamma);
+  if (!(loss.gamma >= 0 && isfinite(loss.gamma)))
+    return tx_fail(TX_EINVAL, "focal_loss: gamma is %g: a finite number of 0 or more is needed", loss.gamma);
   return tx_class_loss_forward(call, &loss);
 }
 

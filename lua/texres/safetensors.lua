@@ -163,7 +163,7 @@ end
 local function check_entry(name, entry, data_size)
   if type(entry) ~= "table" then return nil, "is not an object" end
   local size = element_bytes[entry.dtype]
-  if not size then return nil, ("has elements of type %s, which cannot be read"):format(tostring(entry.dtype)) end
+  if not size then return nil, ("has a dtype that is a %s"):format(type(entry.dtype)) end
   local shape, offsets = entry.shape, entry.data_offsets
   if not is_list_of_counts(shape, max_dims) then
     return nil, "has no shape of at most 8 dimensions, each of them a whole number"
@@ -180,14 +180,21 @@ local function check_entry(name, entry, data_size)
   return { name = name, dtype = entry.dtype, shape = shape, start = start, stop = stop }
 end
 
+-- What the format may have, but no tensor here: a file that is sound can't be read then.
+local function unreadable_type(entry)
+  return type(entry) == "table" and type(entry.dtype) == "string" and not element_bytes[entry.dtype] and entry.dtype
+end
+
 -- Checks all entries: they must cover the data without holes or overlaps.
 local function check_entries(header, data_size)
   local entries = {}
   for name, entry in pairs(header) do
-    if type(name) ~= "string" then return nil, "the header is not an object" end
+    if type(name) ~= "string" then return nil, "damaged header: the header is not an object" end
     if name ~= "__metadata__" then
+      local foreign = unreadable_type(entry)
+      if foreign then return nil, ("tensor %s has elements of type %s, which cannot be read"):format(name, foreign) end
       local checked, problem = check_entry(name, entry, data_size)
-      if not checked then return nil, ("tensor %s %s"):format(name, problem) end
+      if not checked then return nil, ("damaged header: tensor %s %s"):format(name, problem) end
       entries[#entries + 1] = checked
     end
   end
@@ -199,11 +206,14 @@ local function check_entries(header, data_size)
   local position = 0
   for _, entry in ipairs(entries) do
     if entry.start ~= position then
-      return nil, ("tensor %s begins at byte %d, %d was expected"):format(entry.name, entry.start, position)
+      return nil, ("damaged header: tensor %s begins at byte %d, %d was expected"):format(entry.name, entry.start,
+        position)
     end
     position = entry.stop
   end
-  if position ~= data_size then return nil, ("%d bytes of data belong to no tensor"):format(data_size - position) end
+  if position ~= data_size then
+    return nil, ("damaged header: %d bytes of data belong to no tensor"):format(data_size - position)
+  end
   return entries
 end
 
@@ -246,7 +256,7 @@ function safetensors.load(path, options)
   if not metadata then return fail("damaged header: " .. checksums) end
   local entries
   entries, problem = check_entries(header, size - data_start)
-  if not entries then return fail("damaged header: " .. problem) end
+  if not entries then return fail(problem) end
   local tensors = {}
   for _, entry in ipairs(entries) do
     local t, crc = core.read_tensor(file, data_start + entry.start, entry.dtype, entry.shape)

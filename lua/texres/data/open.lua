@@ -92,8 +92,9 @@ local HINT = " (meta = {} leaves the table out)"
 
 --- What a reader returned, with what to do where the message is about a table that the user did not name.
 local function hint(path, set, message)
-  if path and not set and message:find(path, 1, true) then message = message .. HINT end
-  return set, message
+  if set then return set end
+  if path and message:find(path, 1, true) then message = message .. HINT end
+  return nil, message
 end
 
 local open = {}

@@ -40,12 +40,16 @@ local function as_list(values)
   return values
 end
 
+--- The labels as integers; raises for one that is none of 1..#names.
 local function check_labels(label, names)
+  local integers = {}
   for i, value in ipairs(label) do
-    if math.type(value) ~= "integer" or value < 1 or value > #names then
-      raise("Set: label %s of sample %d: classes are 1..%d", value, i, #names)
+    integers[i] = whole(value)
+    if not integers[i] or integers[i] < 1 or integers[i] > #names then
+      raise("Set: label %s of sample %d: classes are 1..%d", option.shown(value), i, #names)
     end
   end
+  return integers
 end
 
 --- Classes are known by their names: texts, each of its own.
@@ -70,7 +74,7 @@ function Set.new(fields)
   if type(label) ~= "table" then raise("Set: labels must be a list or a tensor, got %s", type(label)) end
   if #label ~= #index then raise("Set: %d labels for %d images", #label, #index) end
   check_classes(fields.classes)
-  check_labels(label, fields.classes)
+  label = check_labels(label, fields.classes)
   for name, column in pairs(fields.meta or {}) do
     if #column ~= #index then raise("Set: column '%s' has %d values for %d images", name, #column, #index) end
   end
@@ -115,8 +119,10 @@ end
 
 --- All samples in another order, a function of `seed` (an integer, 0). Training shuffles by itself: loader{shuffle=}.
 function Set:shuffle(seed)
-  if seed ~= nil and math.type(seed) ~= "integer" then raise("shuffle: the seed is an integer, got %s", type(seed)) end
-  return self:subset(core.shuffled(#self, seed or 0, 0))
+  if seed ~= nil and not whole(seed) then
+    raise("shuffle: the seed is an integer, got %s", type(seed) == "number" and option.shown(seed) or type(seed))
+  end
+  return self:subset(core.shuffled(#self, whole(seed) or 0, 0))
 end
 
 local function check_function(method, value)
