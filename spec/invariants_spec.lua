@@ -712,6 +712,40 @@ describe("what a dtype can hold", function()
     assert.same({ 1, 1, 1 }, kept:totable()) -- nothing was written
   end)
 
+  it("is asked of the pixels of every reader, which are f32, and of the integers of a file", function()
+    local images = tr.tensor({ { { 0.5, 1e300 } }, { { -1e300, 0 } } }, { dtype = "f64" })
+    local folder = support.folder()
+    local path = folder .. "/X.npy"
+    assert(tr.save_npy(path, images))
+    local bytes = support.read_file(path)
+    local data = bytes:sub(-32)
+    local swapped = data:gsub("........", string.reverse)
+    local big_endian = support.write_file(folder .. "/big.npy", bytes:sub(1, -33):gsub("<f8", ">f8") .. swapped)
+    local labels = { "a", "b" }
+    local from = { tensors = tr.data.tensors { images = images, labels = labels } }
+    for name, file in pairs { npy = path, big_endian = big_endian } do
+      from[name] = assert(tr.data.npy { images = file, labels = labels })
+    end
+    for name, set in pairs(from) do
+      for _, read in ipairs { set.cache, set.images, set.statistics } do
+        local none, message = read(set)
+        assert.is_nil(none, name)
+        assert.matches("a pixel is 1e%+300, which is beyond f32", message)
+      end
+    end
+    local beyond = "spec/fixtures/data/beyond.h5"
+    if not tr.hdf5_datasets(beyond) then return end -- built without HDF5
+    local none, message = tr.data.hdf5 { file = beyond, dataset = "large", labels = labels }
+    assert.is_nil(none)
+    assert.matches("large: it holds a number beyond i64 or f32", message, 1, true)
+    none, message = tr.load_hdf5(beyond, "huge")
+    assert.is_nil(none)
+    assert.matches("beyond.h5: huge: it holds a number beyond i64 or f32", message, 1, true)
+    assert.same({ 0.5, 1e300 }, tr.load_hdf5(beyond, "large")[1][1]:totable())
+    local infinite = assert(tr.data.hdf5 { file = beyond, dataset = "infinite", labels = labels })
+    assert.same({ 0.5, inf, -inf, 0 }, infinite:images():reshape(4):totable())
+  end)
+
   it("holds for ranges and random numbers", function()
     assert.same({ big, big + 1, big + 2 }, tr.arange(big, big + 2):totable())
     assert.same({ big, big - 2 }, tr.arange(big, big - 2, -2):totable())

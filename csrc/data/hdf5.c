@@ -36,6 +36,7 @@ tx_status tx_hdf5_source(const char *path, const char *dataset, double scale, in
 #else
 
 #include <hdf5.h>
+#include <math.h>
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
@@ -379,14 +380,42 @@ static tx_status check_size(const opened *o, const char *name, tx_dtype dtype, i
   return status == TX_OK ? TX_OK : tx_fail_in(status, name);
 }
 
+/* Met where a number is converted that the type in memory cannot hold: the library would put the nearest there. It counts
+ * infinite doubles among them, which f32 holds. */
+static H5T_conv_ret_t refuse_beyond(H5T_conv_except_t what, hid_t from, hid_t to, void *number, void *made, void *met) {
+  (void)to, (void)made;
+  if (what != H5T_CONV_EXCEPT_RANGE_HI && what != H5T_CONV_EXCEPT_RANGE_LOW) return H5T_CONV_UNHANDLED;
+  double value = 0;
+  if (H5Tequal(from, H5T_NATIVE_DOUBLE) > 0) memcpy(&value, number, sizeof value);
+  if (isinf(value)) return H5T_CONV_UNHANDLED;
+  *(bool *)met = true;
+  return H5T_CONV_ABORT;
+}
+
+/* Reads what is selected as numbers of `type`; a failure is told as `reason`. */
+static tx_status read_numbers(hid_t dataset, hid_t type, hid_t memory, hid_t space, void *to, const char *reason) {
+  bool beyond = false;
+  hid_t transfer = H5Pcreate(H5P_DATASET_XFER);
+  herr_t result = transfer < 0 ? -1 : H5Pset_type_conv_cb(transfer, refuse_beyond, &beyond);
+  if (result >= 0) result = H5Dread(dataset, type, memory, space, transfer, to);
+  tx_status status = result >= 0 ? TX_OK : fail_library(reason);
+  if (status == TX_EWORLD && beyond) status = tx_fail(TX_EWORLD, "it holds a number beyond i64 or f32");
+  if (transfer >= 0) H5Pclose(transfer);
+  return status;
+}
+
 static tx_status load_dataset(opened *o, const char *name, tx_tensor **out) {
   tx_hdf5_dataset d = {0};
   TX_TRY(open_dataset(o, name, &d));
   tx_status status = check_size(o, name, d.dtype, d.dims, d.shape);
   if (status == TX_OK) status = tx_empty(d.dtype, d.dims, d.shape, out);
-  if (status == TX_OK && H5Dread(o->dataset, memory_type(d.dtype), H5S_ALL, H5S_ALL, H5P_DEFAULT, tx_data(*out)) < 0) {
-    status = tx_fail_in(fail_library("it can't be read: damaged, or packed with an unknown filter"), name);
-    tx_unref(*out);
+  if (status == TX_OK) {
+    status = read_numbers(o->dataset, memory_type(d.dtype), H5S_ALL, H5S_ALL, tx_data(*out),
+                          "it can't be read: damaged, or packed with an unknown filter");
+    if (status != TX_OK) {
+      tx_fail_in(status, name);
+      tx_unref(*out);
+    }
   }
   H5Dclose(o->dataset);
   return status;
@@ -426,7 +455,7 @@ static void release_images(void *owner) {
 }
 
 /* Reads `count` images from image `first` on as what `type` says; called with the lock held. */
-static bool read_images(const hdf5_images *images, int64_t first, int64_t count, hid_t type, void *to) {
+static tx_status read_images(const hdf5_images *images, int64_t first, int64_t count, hid_t type, void *to) {
   const tx_hdf5_dataset *d = &images->d;
   hsize_t start[TX_MAX_DIMS] = {0}, sizes[TX_MAX_DIMS];
   for (int i = 0; i < d->dims; i++) sizes[i] = (hsize_t)d->shape[i];
@@ -435,15 +464,14 @@ static bool read_images(const hdf5_images *images, int64_t first, int64_t count,
     sizes[0] = (hsize_t)count;
   }
   hid_t space = H5Dget_space(images->o.dataset), memory = H5Screate_simple(d->dims, sizes, NULL);
-  bool ok = space >= 0 && memory >= 0 && H5Sselect_hyperslab(space, H5S_SELECT_SET, start, NULL, sizes, NULL) >= 0 &&
-            H5Dread(images->o.dataset, type, memory, space, H5P_DEFAULT, to) >= 0;
+  static const char reason[] = "an image can't be read: damaged, or packed with an unknown filter";
+  tx_status status =
+      space >= 0 && memory >= 0 && H5Sselect_hyperslab(space, H5S_SELECT_SET, start, NULL, sizes, NULL) >= 0
+          ? read_numbers(images->o.dataset, type, memory, space, to, reason)
+          : fail_library(reason);
   if (space >= 0) H5Sclose(space);
   if (memory >= 0) H5Sclose(memory);
-  return ok;
-}
-
-static tx_status fail_to_read(const hdf5_images *images) {
-  return tx_fail_in(fail_library("an image can't be read: damaged, or packed with an unknown filter"), images->name);
+  return status == TX_OK ? TX_OK : tx_fail_in(status, images->name);
 }
 
 static tx_status read_image(void *owner, int64_t index, float *pixels) {
@@ -451,9 +479,8 @@ static tx_status read_image(void *owner, int64_t index, float *pixels) {
   bool bytes = images->d.dtype == TX_U8; /* the library's conversion takes 20 times as long as ours */
   uint8_t *last_quarter = (uint8_t *)pixels + 3 * images->values;
   enter();
-  bool ok = bytes ? read_images(images, index, 1, H5T_NATIVE_UINT8, last_quarter)
-                  : read_images(images, index, 1, H5T_NATIVE_FLOAT, pixels);
-  tx_status status = ok ? TX_OK : fail_to_read(images);
+  tx_status status = bytes ? read_images(images, index, 1, H5T_NATIVE_UINT8, last_quarter)
+                           : read_images(images, index, 1, H5T_NATIVE_FLOAT, pixels);
   leave();
   if (status != TX_OK) return tx_fail_at(status, "hdf5", images->path);
   for (int64_t i = 0; i < images->values; i++) pixels[i] = (bytes ? last_quarter[i] : pixels[i]) * images->scale;
@@ -466,7 +493,7 @@ static tx_status search_scale(const hdf5_images *images, int64_t count, double *
   int64_t *some = tx_alloc_array(images->values, sizeof *some);
   tx_status status = some == NULL ? TX_ENOMEM : TX_OK;
   for (int64_t n = 0; n < count && status == TX_OK && !tx_interrupted(); n++) {
-    if (!read_images(images, n, 1, H5T_NATIVE_INT64, some)) status = fail_to_read(images);
+    status = read_images(images, n, 1, H5T_NATIVE_INT64, some);
     for (int64_t i = 0; i < images->values && status == TX_OK; i++) {
       low = some[i] < low ? some[i] : low;
       high = some[i] > high ? some[i] : high;

@@ -13,6 +13,7 @@
 #include "base/threads.h"
 #include "data/scale.h"
 #include "tensor/half.h"
+#include "tensor/number.h"
 
 enum { HEADER_MAX = 1 << 16, FIRST = 12 }; /* bytes: of a header; of what stands before the longest one */
 
@@ -283,6 +284,11 @@ tx_status tx_npy_convert(const tx_npy *npy, const uint8_t *from, int64_t count, 
     if (load_bits(from + (size_t)i * item, 8, big) > INT64_MAX) {
       return tx_fail(TX_EWORLD, "an unsigned integer is above 9223372036854775807");
     }
+  }
+  for (int64_t i = 0; i < count && kind == 'f' && item == 8 && dtype == TX_F32; i++) {
+    double value = float_of_bits(load_bits(from + (size_t)i * item, 8, big), 8);
+    if (tx_holds(TX_F32, tx_real(value)) != TX_OK)
+      return tx_fail(TX_EWORLD, "a pixel is %g, which is beyond f32", value);
   }
   switch (big ? -npy->item : npy->item) {
     case 2:

@@ -3,6 +3,7 @@
 #include "data/source.h"
 
 #include <inttypes.h>
+#include <math.h>
 #include <string.h>
 #include <sys/mman.h>
 
@@ -150,10 +151,26 @@ typedef void read_row_fn(const char *from, const tx_source *source, float *to);
 static read_row_fn *const read_row[TX_DTYPE_COUNT] = {
     [TX_U8] = read_row_uint8_t, [TX_I64] = read_row_int64_t, [TX_F32] = read_row_float, [TX_F64] = read_row_double};
 
+/* Refuses a pixel that is a finite number in the source, but none in f32. */
+static tx_status check_row(const char *from, const tx_source *s, const float *pixels) {
+  for (int64_t i = 0; i < s->width * s->channels; i++) {
+    if (!isinf(pixels[i])) continue;
+    double value;
+    memcpy(&value, from + i / s->channels * s->stride[2] + i % s->channels * s->stride[3], sizeof value);
+    if (isfinite(value)) return tx_fail(TX_EWORLD, "a pixel is %g, which is beyond f32", value);
+  }
+  return TX_OK;
+}
+
 /* Picks an image from memory that starts at `image`. */
-static void read_rows(const tx_source *source, const char *image, float *pixels) {
-  for (int64_t y = 0; y < source->height; y++)
-    read_row[source->dtype](image + y * source->stride[1], source, pixels + y * source->width * source->channels);
+static tx_status read_rows(const tx_source *source, const char *image, float *pixels) {
+  for (int64_t y = 0; y < source->height; y++) {
+    const char *from = image + y * source->stride[1];
+    float *row = pixels + y * source->width * source->channels;
+    read_row[source->dtype](from, source, row);
+    if (source->dtype == TX_F64) TX_TRY(check_row(from, source, row));
+  }
+  return TX_OK;
 }
 
 /* Whether an image is one run of bytes, in order. */
@@ -174,7 +191,7 @@ static tx_status read_from_file(const tx_source *source, int64_t offset, float *
   char *raw = bytes <= sizeof small ? small : tx_alloc(bytes);
   if (raw == NULL) return TX_ENOMEM;
   tx_status status = tx_file_read_at(file->descriptor, offset, raw, bytes);
-  if (status == TX_OK) read_rows(source, raw, pixels);
+  if (status == TX_OK) status = read_rows(source, raw, pixels);
   if (raw != small) tx_dealloc(raw);
   return status;
 }
@@ -187,16 +204,16 @@ tx_status tx_source_read(tx_source *source, int64_t index, float *pixels) {
   if (source->file == NULL) {
     const tx_storage *storage = source->storage; /* see tx_readable */
     if (storage != NULL && storage->check != NULL) TX_TRY(storage->check(storage->owner));
-    read_rows(source, image, pixels);
-    return TX_OK;
+    tx_status status = read_rows(source, image, pixels);
+    return status == TX_OK ? TX_OK : tx_fail_by(status, "data");
   }
   if (is_dense(source)) {
     tx_status status = read_from_file(source, image - (const char *)source->file->data, pixels);
     return status == TX_OK ? TX_OK : tx_fail_at(status, "data.npy", source->file->path);
   }
   tx_status status = tx_file_check(source->file);
+  if (status == TX_OK) status = read_rows(source, image, pixels);
   if (status != TX_OK) return tx_fail_at(status, "data.npy", source->file->path);
-  read_rows(source, image, pixels);
   account_mapped(source, (size_t)tx_source_pixels(source) * tx_dtype_size(source->dtype));
   return TX_OK;
 }
