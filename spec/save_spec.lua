@@ -251,3 +251,33 @@ describe("saving a set", function()
     assert.matches("/dev/null/pictures", message, 1, true)
   end)
 end)
+
+describe("a path", function()
+  local set, folder = fabric(), support.folder()
+  local net = tr.nn.Linear(1, 1)
+
+  it("is taken whole or not at all: the system would stop at a zero byte, and write another file", function()
+    local path = folder .. "/a\0b"
+    for name, call in pairs {
+      save_folder = function() set:save_folder(path) end, save_csv = function() set:save_csv(path) end,
+      save_npy = function() set:save_npy(path) end, tensor = function() tr.zeros(1):save_npy(path) end,
+      save = function() tr.save(path, { model = net }) end, load = function() tr.load(path) end,
+      module = function() net:save(path) end, onnx = function() tr.onnx.export(path, net, { input = { 1 } }) end,
+      png = function() tr.write_png(path, tr.zeros(2, 2)) end, image = function() tr.load_image(path) end,
+      npy = function() tr.load_npy(path) end, npz = function() tr.load_npz(path) end,
+      csv = function() tr.read_csv(path) end, open = function() tr.data.open(path) end,
+      folder = function() tr.list_folder(path) end, source = function() tr.image_source { path } end,
+      trainer = function() tr.Trainer { model = net, dir = path } end,
+    } do
+      local ok, message = pcall(call)
+      assert.is_false(ok, name)
+      assert.matches("save_spec.lua:%d+: .*path", message)
+    end
+    assert.same({}, (tr.list_folder(folder)))
+  end)
+
+  it("is not empty: save_folder would begin at the root of all files", function()
+    assert.error_matches(function() set:save_folder "" end, 'save_folder: the folder is "", wanted a path')
+    assert.error_matches(function() tr.Trainer { model = net, dir = "" } end, 'Trainer: dir is "", wanted a path')
+  end)
+end)

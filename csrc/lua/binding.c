@@ -262,6 +262,13 @@ int64_t tx_check_int(lua_State *L, int arg, const char *operation, const char *n
   return (int64_t)value;
 }
 
+const char *tx_check_path(lua_State *L, int arg) {
+  size_t length;
+  const char *path = luaL_checklstring(L, arg, &length);
+  if (strlen(path) != length) tx_error(L, "a path can't hold a zero byte, as the one behind '%s'", path);
+  return path;
+}
+
 tx_number tx_to_number(lua_State *L, int arg) {
   return lua_isinteger(L, arg) ? tx_integer(lua_tointeger(L, arg)) : tx_real(lua_tonumber(L, arg));
 }

@@ -75,6 +75,9 @@ void tx_pace_collector(lua_State *L);
 
 /* -- arguments ------------------------------------------------------------------------------------------------------- */
 
+/* A text that the system takes for a path whole: raises where it holds a zero byte, at which the system would stop. */
+const char *tx_check_path(lua_State *L, int arg);
+
 /* A Lua number with an integral value, else raises "<operation>: <name> must be an integer, got <what>". */
 int64_t tx_check_int(lua_State *L, int arg, const char *operation, const char *name);
 double tx_check_number(lua_State *L, int arg, const char *operation, const char *name);

@@ -105,7 +105,7 @@ static int l_statistics(lua_State *L) {
 
 /* source:save_npy(positions, path) -> true | nil, message */
 static int l_save_npy(lua_State *L) {
-  const char *path = luaL_checkstring(L, 3);
+  const char *path = tx_check_path(L, 3);
   int64_t n;
   const int64_t *positions = check_positions(L, 2, "save_npy", &n);
   tx_source *source = tx_check_source(L, 1);
@@ -115,7 +115,7 @@ static int l_save_npy(lua_State *L) {
 
 /* npy_source(path, scale) -> source | nil, message; without a scale: what data/scale.h says */
 static int l_npy_source(lua_State *L) {
-  const char *path = luaL_checkstring(L, 1);
+  const char *path = tx_check_path(L, 1);
   double scale = tx_check_scale(L, 2);
   tx_source **handle = tx_new_source(L);
   tx_watch_interrupt(L);

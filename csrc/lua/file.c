@@ -29,7 +29,7 @@ static int l_close(lua_State *L) {
 
 /* open_file(path) -> file | nil, message. Only regular files: see base/file.h. */
 static int l_open_file(lua_State *L) {
-  const char *path = luaL_checkstring(L, 1);
+  const char *path = tx_check_path(L, 1);
   luaL_Stream *stream = lua_newuserdatauv(L, sizeof *stream, 0);
   stream->closef = NULL; /* closed so far */
   luaL_setmetatable(L, LUA_FILEHANDLE);
@@ -189,7 +189,7 @@ static int l_crc32(lua_State *L) {
 
 /* check_unpacked(path, bytes, max_bytes or nil) -> true | nil, message: data/limit.h, for what is unpacked in steps */
 static int l_check_unpacked(lua_State *L) {
-  const char *path = luaL_checkstring(L, 1);
+  const char *path = tx_check_path(L, 1);
   double bytes = luaL_checknumber(L, 2);
   int64_t max_bytes = lua_isnoneornil(L, 3) ? 0 : tx_check_int(L, 3, "check_unpacked", "max_bytes"), size;
   int file;
@@ -205,7 +205,7 @@ static int l_check_unpacked(lua_State *L) {
 /* -- writing --------------------------------------------------------------------------------------------------------- */
 
 static int l_write_file(lua_State *L) {
-  const char *path = luaL_checkstring(L, 1);
+  const char *path = tx_check_path(L, 1);
   int count = tx_check_list(L, 2, "write_file", "the pieces");
   tx_copy_list(L, 2, count);
   tx_piece *pieces = tx_new_array(L, count, sizeof *pieces);

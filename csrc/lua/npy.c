@@ -8,7 +8,7 @@
 
 /* load_npy(path, {mmap=false}) -> tensor | nil, message */
 static int l_load_npy(lua_State *L) {
-  const char *path = luaL_checkstring(L, 1);
+  const char *path = tx_check_path(L, 1);
   tx_check_options(L, 2, "load_npy", "mmap");
   bool mapped = tx_option_bool(L, 2, "load_npy", "mmap", false);
   tx_tensor **handle = tx_new_handle(L);
@@ -17,7 +17,7 @@ static int l_load_npy(lua_State *L) {
 }
 
 static int save(lua_State *L, int path, int tensor) {
-  const char *name = luaL_checkstring(L, path);
+  const char *name = tx_check_path(L, path);
   return tx_return_true(L, tx_save_npy(name, tx_check_tensor(L, tensor)));
 }
 
@@ -121,7 +121,7 @@ static int load_members(lua_State *L, const archive *a, const char *path, int64_
 /* load_npz(path [, name] [, {max_bytes=}]) -> three tables by name: tensors, the types they have in the file ("u2", "f4"), and
  * why other members (text, objects) can't be read; or the tensor of that name | nil, message */
 static int l_load_npz(lua_State *L) {
-  const char *path = luaL_checkstring(L, 1), *wanted = lua_istable(L, 2) ? NULL : luaL_optstring(L, 2, NULL);
+  const char *path = tx_check_path(L, 1), *wanted = lua_istable(L, 2) ? NULL : luaL_optstring(L, 2, NULL);
   int64_t max_bytes = tx_option_bytes(L, lua_istable(L, 2) ? 2 : 3, "load_npz");
   archive *a = lua_newuserdatauv(L, sizeof *a, 0);
   memset(a, 0, sizeof *a);

@@ -45,9 +45,9 @@ static bool make_folders(char *path) {
 }
 
 static int l_make_folder(lua_State *L) {
-  size_t length;
-  const char *path = luaL_checklstring(L, 1, &length);
-  luaL_argcheck(L, length > 0, 1, "make_folder: the path is empty");
+  const char *path = tx_check_path(L, 1);
+  size_t length = strlen(path);
+  if (length == 0) tx_error(L, "a folder's path is empty");
   char *copy = lua_newuserdatauv(L, length + 1, 0);
   memcpy(copy, path, length + 1);
   if (make_folders(copy)) {
@@ -90,7 +90,7 @@ static int open_lock(const char *path) {
 static bool is_held(int file) { return flock(file, LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK; }
 
 static int l_lock(lua_State *L) {
-  const char *path = luaL_checkstring(L, 1);
+  const char *path = tx_check_path(L, 1);
   int *file = lua_newuserdatauv(L, sizeof *file, 0);
   *file = -1;
   luaL_setmetatable(L, LOCK_TYPE);

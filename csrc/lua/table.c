@@ -17,7 +17,7 @@ static int l_close_csv(lua_State *L) {
 /* read_csv(path) -> names, columns, lines: names[c], the text columns[c][row], the line of the file on which a row starts
  * | nil, message */
 static int l_read_csv(lua_State *L) {
-  const char *path = luaL_checkstring(L, 1);
+  const char *path = tx_check_path(L, 1);
   tx_csv *csv = lua_newuserdatauv(L, sizeof *csv, 0);
   memset(csv, 0, sizeof *csv);
   luaL_setmetatable(L, CSV_TYPE);
@@ -53,7 +53,7 @@ static int l_close_folder(lua_State *L) {
 
 /* list_folder(path) -> {names of files}, {names of folders}, both sorted, without those that start with a dot */
 static int l_list_folder(lua_State *L) {
-  const char *path = luaL_checkstring(L, 1);
+  const char *path = tx_check_path(L, 1);
   tx_folder *folder = lua_newuserdatauv(L, sizeof *folder, 0);
   memset(folder, 0, sizeof *folder);
   luaL_setmetatable(L, FOLDER_TYPE);

@@ -114,7 +114,9 @@ function option.any(default)
 end
 
 option.COUNT = option.integer(nil, "[1, inf)")
-option.PATH = rule(nil, "a path, as text", option.text().accept)
+option.PATH = rule(nil, "a path, as text", function(value)
+  return type(value) == "string" and value ~= "" and not value:find("\0", 1, true) and value or nil
+end)
 
 -- -- checks -----------------------------------------------------------------------------------------------------------
 

@@ -113,6 +113,7 @@ local function new(_, options)
   if not module.is_module(self.model) then
     raise("Trainer: the option model is %s, wanted a module", option.shown(self.model))
   end
+  if self.dir then option.check("Trainer", "dir", self.dir, option.PATH) end
   if self.resume and not self.dir then raise "Trainer: resume needs dir, where last.safetensors is" end
   setmetatable(self, Trainer)
   self.optimizer = objective.optimizer(self.optimizer, self.model)

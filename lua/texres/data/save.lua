@@ -148,6 +148,7 @@ end
 -- @tparam string folder is made where it is missing; must not hold pictures that aren't of this set
 -- @return true, or nil and a message
 function Set:save_folder(folder)
+  option.check("save_folder", "the folder", folder, option.PATH)
   local paths, known, digits = {}, {}, #tostring(#self)
   for i, label in ipairs(self.label) do
     paths[i] = ("%s/%0" .. digits .. "d.png"):format(names.folder_of(self.classes[label]), i)
