@@ -244,6 +244,19 @@ describe("class names", function()
   end)
 end)
 
+describe("class names of another number than a model's answers", function()
+  it("are no answer", function()
+    local path = support.folder() .. "/model.safetensors"
+    local model = tr.nn.Sequential { tr.nn.Flatten(), tr.nn.Linear(16, 2) }
+    for _, names in ipairs { { "a" }, { "a", "b", "c" }, {} } do
+      assert(tr.save(path, { model = model, classes = names, input = { 4, 4, 1 } }))
+      local loaded = assert(tr.load(path))
+      assert.error_matches(function() loaded:predict(tr.rand(4, 4, 1)) end,
+        ("predict: the model gives 2 numbers, but there are %d class names"):format(#names))
+    end
+  end)
+end)
+
 describe("what a model answers", function()
   local nn = tr.nn
 

@@ -59,6 +59,9 @@ end
 -- Probabilities that are not numbers name no class: comparisons with NaN would leave the first one.
 local function answer(self, probabilities, index)
   local best = 1
+  if self.classes and #self.classes ~= #probabilities then
+    raise("predict: the model gives %d numbers, but there are %d class names", #probabilities, #self.classes)
+  end
   if probabilities[1] ~= probabilities[1] then
     raise("predict: the probabilities of image %d are not numbers: look for pixels or weights that are NaN or infinite",
       index)
