@@ -562,6 +562,24 @@ describe("column types", function()
     end
   end)
 
+  it("keep one roll together where sets are joined whose columns differ in type", function()
+    local function set(...)
+      local images = tr.zeros({ 4, 2, 2 }, { dtype = "u8" })
+      local lines = "roll,label\n" .. table.concat({ ... }, ",0\n") .. ",0\n"
+      local path = support.write_file(support.folder() .. "/t.csv", lines)
+      return assert(tr.data.tensors { images = images, labels = path, groups = "roll" })
+    end
+    local numbers, text, empty = set(12.1, 12.1, "12.0", 7.5), set("12.1", "12.10", "12.0", "7.5"), set(1, 2, 3, 4)
+    assert.equal("number", type(numbers.meta.roll[1]))
+    for _, both in ipairs { numbers:concat(text), text:concat(numbers), numbers:concat(empty, text) } do
+      local rolls = {}
+      for i = 1, #both do rolls[type(both.meta.roll[i]) .. both.meta.roll[i]] = true end
+      assert.is_true(rolls["string12.1"] and rolls["string12.10"] and rolls["string12.0"] and rolls["string7.5"])
+      assert.equal(#both == 8 and 4 or 8, #both:leave_one_out "roll")
+    end
+    assert.same({ 12.1, 12.1, 12.0, 7.5, 1, 2, 3, 4 }, numbers:concat(empty).meta.roll)
+  end)
+
   it("leave paths as they stand", function()
     local folder = support.folder()
     for _, name in ipairs { "1.10", "1.1", "007", "1e5" } do

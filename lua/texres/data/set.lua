@@ -19,6 +19,7 @@
 --     skipped   list of { path =, message = }: pictures that could not be read when the set was opened (bad = "skip")
 -- @module texres.data.set
 
+local cells = require "texres.data.cells"
 local classes = require "texres.classes"
 local core = require "texres.core"
 local lists = require "texres.data.lists"
@@ -189,11 +190,45 @@ end
 --- This set with other labels, a list of numbers from 1, of other classes, a list of names.
 function Set:with_labels(labels, names) return derive(self, { labels = labels, classes = names }) end
 
+--- Whether a column holds text; whether it holds numbers.
+local function kinds_of(column)
+  local text, numbers = false, false
+  for _, value in ipairs(column) do
+    text, numbers = text or type(value) == "string", numbers or type(value) == "number"
+  end
+  return text, numbers
+end
+
+--- The columns of sets that are joined: what is a number in one and text in another, as columns of two files may differ
+-- in type (12.1 and 12.2 in one, 12.1 and 12.10 in the other), is text in all, so that 12.1 stays one roll.
+local function join_columns(sets)
+  local joined, has_text, count = {}, {}, 0
+  for _, set in ipairs(sets) do
+    for name, column in pairs(set.meta) do
+      joined[name], has_text[name] = {}, has_text[name] or (kinds_of(column))
+    end
+  end
+  for _, set in ipairs(sets) do
+    for name, all in pairs(joined) do
+      local column = set.meta[name]
+      local text, numbers = kinds_of(column or {})
+      local print = has_text[name] and numbers and not text
+      for i = 1, #set do
+        local value = column and column[i] or false
+        all[count + i] = print and type(value) == "number" and cells.print(value) or value
+      end
+    end
+    count = count + #set
+  end
+  return joined
+end
+
 --- The samples of this set, then those of the others, which have images of the same size and no class that this set
--- does not have; they may list them in another order. Columns that a set lacks are filled with false. Either all sets
--- have masks or none (`set.masks = nil` lets them go).
+-- does not have; they may list them in another order. Columns that a set lacks are filled with false; one that holds
+-- numbers in a set and text in another becomes text. Either all sets have masks or none (`set.masks = nil` lets them
+-- go).
 function Set:concat(...)
-  local sets, sources, masks, skipped, columns = table.pack(self, ...), {}, {}, {}, {}
+  local sets, sources, masks, skipped = table.pack(self, ...), {}, {}, {}
   for s = 1, sets.n do
     local set, message = sets[s]
     if getmetatable(set) ~= Set then raise("concat: set %d is a %s, wanted a set", s, type(set)) end
@@ -205,18 +240,16 @@ function Set:concat(...)
     end
     sources[s], masks[s] = set.source, set.masks
     table.move(set.skipped, 1, #set.skipped, #skipped + 1, skipped)
-    for name in pairs(set.meta) do columns[name] = {} end
   end
   local index, labels, before = {}, {}, 0
   for s, set in ipairs(sets) do
     for i = 1, #set do
       index[#index + 1], labels[#labels + 1] = before + set.index[i], set.label[i]
-      for name, column in pairs(columns) do column[#index] = set.meta[name] and set.meta[name][i] or false end
     end
     before = before + #sources[s]
   end
   return derive(self, {
-    source = core.concat_sources(sources), index = index, labels = labels, meta = columns,
+    source = core.concat_sources(sources), index = index, labels = labels, meta = join_columns(sets),
     masks = masks[1] and core.concat_sources(masks), skipped = skipped,
   })
 end
