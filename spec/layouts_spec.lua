@@ -180,6 +180,19 @@ describe("HDF5 groups", function()
     refuses(function() return open "parts_bare" end, "no labels found", "'/test', '/train'")
   end)
 
+  it("may be neither parts nor surely classes, when labels stand in them", function()
+    for _, options in ipairs { {}, { classes = { "0", "1", "2" } } } do
+      refuses(function() return open("cameras", options) end, "the groups 'left' ... may be classes",
+        "/left/labels may hold labels", "say labels = 'labels' for these, labels = false for the groups")
+    end
+    local set = assert(open("cameras", { labels = "labels" }))
+    assert.same({ "0", "1", "2" }, set.classes)
+    check_labels(set)
+    set = assert(open("cameras", { labels = false }))
+    assert.same({ "left", "right" }, set.classes)
+    assert.same({ 1, 1, 1, 2, 2, 2 }, set.label)
+  end)
+
   it("may hold masks, which are masks", function()
     for _, name in ipairs { "masks", "masks_classes" } do
       local set = assert(open(name))

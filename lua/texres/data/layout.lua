@@ -220,6 +220,18 @@ local function leave_out_others(pieces, where)
   return kept
 end
 
+--- Gives pieces the labels that stand beside their images, called as `wanted` says or, where it is nil, as labels are
+-- called. Returns the first of them, or nil.
+local function take_labels(arrays, pieces, wanted)
+  local first
+  for _, piece in ipairs(pieces) do
+    local beside = type(wanted) == "string" and find(arrays, piece.images.name:gsub("[^/]*$", "") .. wanted)
+    piece.labels = beside or wanted == nil and labels_beside(arrays, piece.images) or nil
+    first = first or piece.labels
+  end
+  return first
+end
+
 --- Pieces that lie in groups, and labels of all where one array holds these; or nil and a message.
 local function in_groups(arrays, images, options, where)
   local pieces, wanted = {}, options.labels
@@ -230,14 +242,14 @@ local function in_groups(arrays, images, options, where)
   pieces = kept
   local common = find_common(arrays, pieces, wanted)
   if common then return pieces, common end
-  if are_parts(pieces) then
-    for _, piece in ipairs(pieces) do
-      local beside = type(wanted) == "string" and find(arrays, piece.images.name:gsub("[^/]*$", "") .. wanted)
-      piece.labels = beside or wanted == nil and labels_beside(arrays, piece.images) or nil
-    end
-  elseif not name_classes(pieces) and wanted == nil then
-    return choose_error(where, images)
+  local labels = take_labels(arrays, pieces, wanted)
+  if are_parts(pieces) or labels and wanted then return pieces end
+  local tell = name_classes(pieces)
+  if labels and tell then
+    return nil, ("data: %s: the groups '%s' ... may be classes, and %s may hold labels: say labels = '%s' for these, "
+      .. "labels = false for the groups"):format(where, pieces[1].class, labels.name, labels.name:match "[^/]*$")
   end
+  if not tell and wanted == nil then return choose_error(where, images) end
   return pieces
 end
 
