@@ -162,6 +162,26 @@ describe("what an integer image is worth", function()
     assert.matches("data.tensors: pixels are integers within -3..5", message, 1, true)
   end)
 
+  it("is the same in all parts of a file, and in sets that are joined", function()
+    local pattern = tr.data.npz { file = fixtures .. "stored.npz" }:images()
+    local wanted = tr.cat({ pattern:slice(1, 5, 6), pattern:slice(1, 1, 4) * 16 }, 1) * (255 / 65535)
+    local file = fixtures .. "parts_i4.h5"
+    for _, cache in ipairs(tr.hdf5_datasets(file) and { true, false } or {}) do
+      local set = assert(tr.data.hdf5 { file = file, cache = cache })
+      assert.is_true(tr.allclose(set:images(), wanted, 1e-5))
+      assert.is_true(tr.allclose(set:concat(set:cache()):subset({ 7, 8, 9, 10, 11, 12 }):images(), wanted, 1e-5))
+    end
+    local function i64(high)
+      return tr.data.tensors { images = tr.full({ 1, 5, 4 }, high, { dtype = "i64" }), labels = { 1 } }
+    end
+    local bytes = tr.data.tensors { images = tr.zeros({ 1, 5, 4 }, { dtype = "u8" }), labels = { 1 } }
+    for _, light in ipairs { i64(4000), i64(4000):cache() } do
+      assert.error_matches(function() i64(200):concat(i64(100), light) end, "concat: the integers of set 3 were "
+        .. "divided by 65535 and those of a set before it by 255, as their largest values tell: open all with one")
+      assert.equal(3, #light:concat(i64(300), bytes))
+    end
+  end)
+
   it("is only that of a type that the tensor can come from", function()
     assert.error_matches(function() tr.source(tr.rand(2, 3, 3), nil, "i4") end,
       "source: a tensor f32 does not hold pixels stored as i4")

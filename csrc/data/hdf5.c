@@ -525,11 +525,13 @@ static tx_status describe_images(hdf5_images *images, double scale, tx_source *s
   TX_TRY(image_sizes(d, images->name, sizes));
   TX_TRY(check_size(&images->o, images->name, TX_F32, 3, sizes + 1));
   images->values = sizes[1] * sizes[2] * sizes[3];
-  if (scale == 0 && !tx_scale_of_type(d->kind, d->bytes, &scale)) TX_TRY(search_scale(images, sizes[0], &scale));
+  bool guessed = scale == 0 && !tx_scale_of_type(d->kind, d->bytes, &scale);
+  if (guessed) TX_TRY(search_scale(images, sizes[0], &scale));
   images->scale = (float)scale;
   *source = (tx_source){.count = sizes[0], .height = sizes[1], .width = sizes[2], .channels = sizes[3]};
   source->dtype = d->dtype == TX_U8 ? TX_U8 : TX_F32;
   source->scale = images->scale;
+  source->guessed = guessed ? images->scale : 0;
   source->read = read_image;
   source->release = release_images;
   source->owner = images;

@@ -104,6 +104,7 @@ tx_status tx_images_cache(tx_source *source, const int64_t *index, int64_t n, tx
   tx_tensor *images;
   TX_TRY(gather_tensor(source, index, n, bytes ? TX_U8 : TX_F32, &images));
   tx_status status = tx_source_from_tensor(images, 0, 0, bytes ? source->scale : 1.0, out);
+  if (status == TX_OK) (*out)->guessed = source->guessed;
   tx_unref(images);
   return status;
 }
@@ -256,6 +257,15 @@ tx_status tx_source_concat(tx_source *const *parts, int64_t count, tx_source **o
                      ",%" PRId64 "} in set %" PRId64,
                      first->height, first->width, first->channels, part->height, part->width, part->channels, p + 1);
     }
+    if (part->guessed != 0 && joined.guessed != 0 && part->guessed != joined.guessed) {
+      return tx_fail(
+          TX_EINVAL,
+          "concat: the integers of set %" PRId64
+          " were divided by %.0f and those of a set before it by %.0f, as their largest values tell: open all with "
+          "one `scale`",
+          p + 1, 1 / (double)part->guessed, 1 / (double)joined.guessed);
+    }
+    if (part->guessed != 0) joined.guessed = part->guessed;
     joined.count += part->count;
     if (part->dtype != TX_U8 || part->scale != first->scale) joined.dtype = TX_F32;
   }

@@ -575,8 +575,8 @@ static void search_block(void *context, int64_t b, int worker) {
   }
 }
 
-static tx_status find_scale(const tx_npy *npy, const uint8_t *elements, double *scale) {
-  if (tx_scale_of_type(npy->kind, npy->item, scale)) return TX_OK;
+/* The factor for all pixels that values tell. */
+static tx_status search_scale(const tx_npy *npy, const uint8_t *elements, double *scale) {
   range_search search = {.npy = npy, .from = elements, .block = tx_block_size(npy->numel, 1)};
   atomic_init(&search.low, 0);
   atomic_init(&search.high, 0);
@@ -630,12 +630,14 @@ static tx_status describe_images(npy_images *images, double scale, tx_source *so
   int64_t sizes[4];
   TX_TRY(tx_image_sizes(TX_EWORLD, npy->dims, npy->shape, sizes));
   TX_TRY(tx_file_check(&images->file));
-  if (scale == 0) TX_TRY(find_scale(npy, elements, &scale));
+  bool guessed = scale == 0 && !tx_scale_of_type(npy->kind, npy->item, &scale);
+  if (guessed) TX_TRY(search_scale(npy, elements, &scale));
   images->values = sizes[1] * sizes[2] * sizes[3];
   images->scale = (float)scale;
   *source = (tx_source){.count = sizes[0], .height = sizes[1], .width = sizes[2], .channels = sizes[3]};
   source->dtype = npy->dtype == TX_U8 ? TX_U8 : TX_F32;
   source->scale = (float)scale;
+  source->guessed = guessed ? (float)scale : 0;
   source->release = release_images;
   source->owner = images;
   if (!lies_ready(npy, elements)) {

@@ -32,13 +32,15 @@ tx_status tx_source_new(const tx_source *description, tx_source **out) {
 
 static void release_tensor(void *owner) { tx_unref(owner); }
 
-/* The factor for the pixels of a tensor; kind and bytes as in tx_source_from_tensor. Integers whose values decide are i64. */
-static tx_status find_scale(const tx_tensor *images, char kind, int bytes, double *scale) {
+/* The factor for the pixels of a tensor, and whether its values told it; kind and bytes as in tx_source_from_tensor. Integers
+ * whose values decide are i64. */
+static tx_status find_scale(const tx_tensor *images, char kind, int bytes, double *scale, bool *guessed) {
   if (kind == 0) {
     kind = images->dtype == TX_U8 ? 'u' : images->dtype == TX_I64 ? 'i' : 'f';
     bytes = (int)tx_dtype_size(images->dtype);
   }
   if (tx_scale_of_type(kind, bytes, scale)) return TX_OK;
+  *guessed = true;
   if (images->dtype != TX_I64) {
     return tx_fail(TX_EINVAL, "source: a tensor %s does not hold pixels stored as %c%d", tx_dtype_name(images->dtype),
                    kind, bytes);
@@ -79,7 +81,8 @@ tx_status tx_source_from_tensor(const tx_tensor *images, char kind, int bytes, d
   int64_t sizes[4];
   tx_status fits = tx_image_sizes(code, images->dims, images->shape, sizes);
   if (fits != TX_OK) return kind == 0 ? tx_fail_in(fits, "source") : fits;
-  if (scale == 0) TX_TRY(find_scale(images, kind, bytes, &scale));
+  bool guessed = false;
+  if (scale == 0) TX_TRY(find_scale(images, kind, bytes, &scale, &guessed));
   tx_tensor *kept;
   TX_TRY(tx_alias(images, &kept));
   int64_t size = (int64_t)tx_dtype_size(images->dtype);
@@ -90,6 +93,7 @@ tx_status tx_source_from_tensor(const tx_tensor *images, char kind, int bytes, d
       .channels = sizes[3],
       .dtype = images->dtype,
       .scale = (float)scale,
+      .guessed = guessed ? (float)scale : 0,
       .base = tx_data(images),
       .storage = images->storage,
       .release = release_tensor,

@@ -25,6 +25,7 @@ typedef struct tx_source {
   int64_t count, height, width, channels;
   tx_dtype dtype; /* of the stored pixels; of a decoded source TX_F32, or TX_U8 where all pixels are (0..255) * scale */
   float scale;    /* see above; `read` has applied it already */
+  float guessed; /* the factor that the values told, where the type did not and nobody said it (data/scale.h); else 0 */
 
   const void *base; /* strided: pixel 0 of image 0 */
   int64_t stride[4];

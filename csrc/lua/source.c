@@ -69,7 +69,8 @@ static int l_length(lua_State *L) {
   return 1;
 }
 
-/* source.height, .width, .channels, .dtype (of the stored pixels), .scale (what those are multiplied by), and methods. */
+/* source.height, .width, .channels, .dtype (of the stored pixels), .scale (what those are multiplied by), .guessed (that factor
+ * where the values told it, else nil), and methods. */
 static int l_index(lua_State *L) {
   tx_source *source = tx_check_source(L, 1);
   const char *name = luaL_checkstring(L, 2);
@@ -83,6 +84,11 @@ static int l_index(lua_State *L) {
     lua_pushstring(L, tx_dtype_name(source->dtype));
   } else if (strcmp(name, "scale") == 0) {
     lua_pushnumber(L, (lua_Number)source->scale);
+  } else if (strcmp(name, "guessed") == 0) {
+    if (source->guessed != 0)
+      lua_pushnumber(L, (lua_Number)source->guessed);
+    else
+      lua_pushnil(L);
   } else {
     lua_getmetatable(L, 1);
     lua_getfield(L, -1, name);

@@ -103,11 +103,33 @@ local function stored_labels(pieces, common, load, path)
   return { stored = core.cat(parts, 1), path = path }
 end
 
---- Sources of all images and, where every piece has them, of masks; or nil and a message.
-local function open_pieces(pieces, open, load, path)
-  local sources, masks, message = {}, {}
+--- Sources of the images of all pieces, of which integers of any type are worth the same where their values tell it; or
+-- nil and a message. open(array, scale): scale nil: what type or values tell.
+local function open_sources(pieces, open)
+  local sources, least, message = {}, nil, nil
   for i, piece in ipairs(pieces) do
     sources[i], message = open(piece.images)
+    if not sources[i] then return nil, message end
+    local guessed = sources[i].guessed
+    least = guessed and math.min(guessed, least or guessed) or least
+  end
+  for i, piece in ipairs(pieces) do
+    if sources[i].guessed and sources[i].guessed ~= least then
+      sources[i], message = open(piece.images, least)
+      if not sources[i] then return nil, message end
+    end
+  end
+  return sources
+end
+
+--- Sources of all images and, where every piece has them, of masks; or nil and a message. open: as for open_sources;
+-- hold(source): the source as it is kept.
+local function open_pieces(pieces, open, hold, load, path)
+  local sources, message = open_sources(pieces, open)
+  if not sources then return nil, message end
+  local masks = {}
+  for i, piece in ipairs(pieces) do
+    sources[i], message = hold(sources[i])
     if not sources[i] then return nil, message end
     local first, source = sources[1], sources[i]
     if source.height ~= first.height or source.width ~= first.width or source.channels ~= first.channels then
@@ -143,14 +165,14 @@ local function read_groups(pieces, counts)
 end
 
 --- A set of the pieces of a file (see texres.data.layout). foreign: by name, why others of its arrays can't be read;
--- open(array) gives a source of images, load(array) a tensor.
-local function read_pieces(list, foreign, options, open, load)
+-- open(array, scale) gives a source of images, hold(source) the one to keep, load(array) a tensor.
+local function read_pieces(list, foreign, options, open, hold, load)
   local path, wanted = options.file, options.dataset
   local unreadable = wanted and (foreign[wanted] or foreign["/" .. wanted])
   if unreadable then return nil, ("data: %s: %s"):format(path, unreadable) end
   local pieces, common = layout.read(list, options, path)
   if not pieces then return nil, common end
-  local source, masks = open_pieces(pieces, open, load, path)
+  local source, masks = open_pieces(pieces, open, hold, load, path)
   if not source then return nil, masks end
   local labels, message = stored_labels(pieces, common, load, path)
   if labels == nil then return nil, message end
@@ -174,22 +196,19 @@ function arrays.npz(options)
   local list = {}
   for name, t in pairs(tensors) do list[#list + 1] = { name = name, shape = t:shape() } end
   table.sort(list, function(a, b) return plain.less(a.name, b.name) end)
-  return read_pieces(list, foreign, options, function(array)
+  return read_pieces(list, foreign, options, function(array, scale)
     local where = ("%s: %s"):format(path, array.name)
-    local source, message = core.source(tensors[array.name], options.scale, types[array.name])
+    local source, message = core.source(tensors[array.name], options.scale or scale, types[array.name])
     return source, message and ("data: %s: %s"):format(where, message)
-  end, function(array) return tensors[array.name] end)
+  end, function(source) return source end, function(array) return tensors[array.name] end)
 end
 
 -- -- HDF5 ------------------------------------------------------------------------------------------------------------
 
---- A dataset as a source: in memory, or read image by image when it is large.
-local function dataset_source(options, dataset)
-  local source, message = core.hdf5_source(options.file, dataset.name, options.scale, { max_bytes = options.max_bytes })
-  if not source then return nil, message end
+--- The source of a dataset to keep: in memory, or read image by image when it is large; or nil and a message.
+local function hold_dataset(options, source)
   local bytes = #source * source.height * source.width * source.channels * (source.dtype == "u8" and 1.0 or 4.0)
-  local fits
-  fits, message = core.check_unpacked(options.file, bytes, options.max_bytes)
+  local fits, message = core.check_unpacked(options.file, bytes, options.max_bytes)
   if options.cache and not fits then return nil, message end
   local in_memory = options.cache
   if in_memory == nil then in_memory = fits and bytes <= MEMORY_FOR_IMAGES end
@@ -200,16 +219,20 @@ end
 --- Images of an HDF5 file: `hdf5 { file = "train64.h5", labels = "train64.csv" }`.
 -- `dataset` names the images where there are several with 3 or 4 dimensions; `labels` a dataset with as many labels,
 -- or another file. Without `dataset`, datasets in groups are read as one set, in order of their names: of parts
--- (/train/images, /test/images: the column `split`), of classes and angles (/color/20: the column `angle`). Masks
--- beside images (/data/masks) become the set's masks. Datasets above 2 GiB stay in the file; `cache` = true or false
+-- (/train/images, /test/images: the column `split`), of classes and angles (/color/20: the column `angle`); where
+-- labels stand in groups that are no parts (/left/images, /left/labels), labels = "labels" takes them and labels =
+-- false the groups' names. Masks beside images (/data/masks) become the set's masks. Datasets above 2 GiB stay in the file; `cache` = true or false
 -- says otherwise.
 function arrays.hdf5(options)
   options = make.options("hdf5", options, "file dataset labels classes meta groups scale cache max_bytes")
   local path = options.file
   local list, foreign = core.hdf5_datasets(path)
   if not list then return nil, foreign end
-  return read_pieces(list, foreign, options, function(array) return dataset_source(options, array) end,
-    function(array) return core.load_hdf5(path, array.name, { max_bytes = options.max_bytes }) end)
+  local limit = { max_bytes = options.max_bytes }
+  return read_pieces(list, foreign, options, function(array, scale)
+    return core.hdf5_source(path, array.name, options.scale or scale, limit)
+  end, function(source) return hold_dataset(options, source) end,
+    function(array) return core.load_hdf5(path, array.name, limit) end)
 end
 
 return arrays
