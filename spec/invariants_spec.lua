@@ -457,6 +457,43 @@ describe("a model's normalization", function()
     end
   end)
 
+  it("is that of the training for dark images, which show no white themselves", function()
+    local images, labels = cloth(1)
+    for i = 1, 40, 2 do images[i]:fill(i % 3) end -- of class "spot", nearly black
+    local function integers(bytes) return bytes:to "i64" * 257 end
+    for kind, form in pairs { floats = forms.floats, wide = forms.wide, integers = integers } do
+      local set = set_of(form(images), labels)
+      local trainer = train(set)
+      local file = support.folder() .. "/m.safetensors"
+      assert(tr.save(file, { model = trainer.model }))
+      local loaded = assert(tr.load(file))
+      local dark, wanted = set:filter(function(_, _, i) return i % 2 == 1 end), nil
+      for _, measured in ipairs { dark, set:concat(set):subset(dark.index) } do
+        for _, who in ipairs { trainer, loaded } do
+          local result = who:evaluate(measured)
+          wanted = wanted or result.loss
+          assert.near(wanted, result.loss, 1e-6, kind)
+          assert.equal(1, result.accuracy, kind)
+        end
+      end
+      local white = kind == "floats" and 255 or 65535
+      for i = 1, 40 do
+        assert.equal(labels[i], loaded:predict(form(images)[i], { white = white }).label, kind)
+        if kind == "integers" then assert.equal(labels[i], loaded:predict(form(images)[i]).label) end
+      end
+      if kind == "integers" then -- a file of its own
+        local own = set_of(tr.zeros({ 1, 8, 8, 1 }, { dtype = "i64" }) + 2 * 257 // 3, { 2 })
+        assert.near(1 / 255, own.source.scale, 1e-8)
+        assert.near(171 / 65535, (loaded:loader(own):batches()()):max():item() * loaded.normalization.std[1]
+          + loaded.normalization.mean[1], 1e-5)
+      end
+    end
+    local trained = train(set_of(forms.bytes(images), labels))
+    local file = support.folder() .. "/m.safetensors"
+    assert(tr.save(file, { model = trained.model }))
+    assert.error_matches(function() tr.load(file):predict(images[1], { white = 0 }) end, "predict: .*white")
+  end)
+
   it("is what was asked for, and refused where it makes no sense", function()
     local images, labels = cloth(1)
     local set = set_of(images, labels)

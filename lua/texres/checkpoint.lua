@@ -9,11 +9,11 @@
 --     })
 --     local saved = assert(checkpoint.load "best.safetensors")   -- the same table, with a new model
 --
--- What is left out of classes, input, normalization and white is taken from the model, which has learned it in
--- training or brought it from a file. The model's parameters and buffers stand under their names, additional tensors
--- under "training/NAME". The metadata field "texres" is the rest as JSON; the architecture there is what
--- model:config() gives, so a model of classes without a registered name (see nn.register) is written without
--- architecture, and read back through model:load.
+-- What is left out of classes, input, normalization, white and integers (see texres.input) is taken from the model,
+-- which has learned it in training or brought it from a file. The model's parameters and buffers stand under their
+-- names, additional tensors under "training/NAME". The metadata field "texres" is the rest as JSON; the architecture
+-- there is what model:config() gives, so a model of classes without a registered name (see nn.register) is written
+-- without architecture, and read back through model:load.
 
 local core = require "texres.core"
 local input = require "texres.input"
@@ -68,6 +68,7 @@ local fields = {
   input = { function(value) return is_list(value, is_size) and #value == 3 end, "a list of sizes {H,W,C}" },
   normalization = { is_normalization, "{mean=, std=}, finite numbers or lists of them, std above 0" },
   white = { function(value) return value == false or is_spread(value) end, "a number above 0, or false" },
+  integers = { is_spread, "a number above 0" },
   extra = { function() return true end },
 }
 

@@ -76,16 +76,17 @@ local function answer(self, probabilities, index)
   return { class = class, label = best, probability = probabilities[best], probabilities = probabilities }
 end
 
-local KNOWN = { any_size = option.switch(false) }
+local KNOWN = { any_size = option.switch(false), white = option.number(nil, "(0, inf)") }
 
 --- What an image shows: {class=, label=, probability=, probabilities=}; for a batch a list of these. {any_size=true}
--- lets images of other sizes than those of the training through.
+-- lets images of other sizes than those of the training through. {white=255} says what white is in the pixels, which
+-- an image that is nearly black does not tell; by default their type or largest value says it (texres.input).
 function Classifier:predict(image, options)
   options = option.read("predict", options, KNOWN)
   local batch, single = as_batch(image)
   check_size(self, batch, options.any_size)
   local rows = core.no_grad(function()
-    local pixels = input.of(self.model):batch(batch, "predict")
+    local pixels = input.of(self.model):batch(batch, "predict", options.white)
     return self.model(pixels:to(module.float_dtype(self.model))):softmax(-1):totable()
   end)
   if single then return answer(self, rows[1], 1) end

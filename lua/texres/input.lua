@@ -7,15 +7,20 @@
 --     normalization   { mean =, std = }, numbers or lists per channel: the model is given (pixel - mean) / std
 --     white           the pixel value that means white: 1 for images in 0..1, 255 for images in 0..255; false where
 --                     pixels have no such range, as after a standardization of one's own
+--     integers        what integers of the training were multiplied by, where their values told it (csrc/data/scale.h)
 --
 -- Pixels of another range are converted: a model that was trained on 0..1 is given 0..255 divided by 255, and the other
 -- way round. Where only one side has a range, nothing can be converted, and the images are refused. White is known for
 -- bytes; other pixels tell it by their smallest and largest value: up to 2 it is 1, up to 300 it is 255, up to 70,000
--- it is 65,535; there is none where they are below -0.5 or beyond. A model that was trained on bytes with a `scale` of
--- one's own, so that its white is none of these three (give or take 2 %), is not given floats: it takes bytes.
+-- it is 65,535; there is none where they are below -0.5 or beyond. Where the images of a set seem to have another range
+-- than those of the training, as dark ones of a larger set may, all images of its source are asked. Integers that their
+-- values would have divided by less than those of the training are divided by as much. A model that was trained on bytes
+-- with a `scale` of one's own, so that its white is none of these three (give or take 2 %), is not given floats: it
+-- takes bytes.
 
 local core = require "texres.core"
 local classes = require "texres.classes"
+local lists = require "texres.data.lists"
 local option = require "texres.options"
 local plain = require "texres.plain"
 local raise = require "texres.raise"
@@ -31,6 +36,7 @@ local function new(fields)
   if white == nil then white = 1 end
   return setmetatable({
     input = fields.input, classes = fields.classes, normalization = fields.normalization, white = white,
+    integers = fields.integers,
   }, Input)
 end
 
@@ -48,7 +54,11 @@ local function white_of_floats(white)
   end
 end
 
-local whites = setmetatable({}, { __mode = "k" }) -- of sets, whose pixels were looked through
+local function white_of_statistics(statistics)
+  return white_of_range(math.min(table.unpack(statistics.min)), math.max(table.unpack(statistics.max)))
+end
+
+local whites = setmetatable({}, { __mode = "k" }) -- of sets and of sources, whose pixels were looked through
 
 --- {H,W,C} of a set's images: of its source, or, where a script brings a set of its own kind, of the first image.
 local function size_of(set)
@@ -69,9 +79,34 @@ local function white_of_set(set, statistics)
     local message
     if not statistics then statistics, message = set:statistics() end
     if not statistics then return nil, message end
-    whites[set] = white_of_range(math.min(table.unpack(statistics.min)), math.max(table.unpack(statistics.max)))
+    whites[set] = white_of_statistics(statistics)
   end
   return whites[set]
+end
+
+--- What white is in all pixels of a source, of which a set may show the dark ones only; nil when they can't be read.
+local function white_of_source(source)
+  if whites[source] == nil then
+    local statistics = source:statistics(lists.count_up(#source))
+    if not statistics then return nil end
+    whites[source] = white_of_statistics(statistics)
+  end
+  return whites[source]
+end
+
+--- What white is in the pixels of a set that this model is given; nil and a message when they can't be read.
+local function white_for(self, set)
+  local white, message = white_of_set(set)
+  if white == nil then return nil, message end
+  if white == self.white or not set.source or set.source.dtype == "u8" then return white end
+  local of_all = white_of_source(set.source)
+  if of_all == nil then return white end
+  return of_all
+end
+
+--- What integers, which were multiplied by `guessed`, are to be multiplied by to be worth what they were in training.
+local function integer_factor(self, guessed)
+  return guessed and self.integers and self.integers < guessed and self.integers / guessed or 1
 end
 
 local function white_text(white)
@@ -148,7 +183,7 @@ local function learn(set, normalize)
   white, message = white_of_set(set, statistics)
   if white == nil then raise("Trainer: %s", message) end
   return new {
-    input = image:shape(), classes = set.classes, white = white,
+    input = image:shape(), classes = set.classes, white = white, integers = set.source and set.source.guessed,
     normalization = statistics and normalization_of(statistics)
       or normalize and given_normalization(normalize, image:size(3)) or nil,
   }
@@ -188,9 +223,9 @@ end
 --- A loader of the set as the model wants it; `options` are those of set:loader, except mean and std.
 function Input:loader(set, options, what)
   set = self:fit(set, what)
-  local white, message = white_of_set(set)
+  local white, message = white_for(self, set)
   if white == nil then raise("%s: %s", what, message) end
-  local times = factor(self, white, holds_bytes(set), what)
+  local times = factor(self, white, holds_bytes(set), what) * integer_factor(self, set.source and set.source.guessed)
   local mean, std = self.normalization and self.normalization.mean, self.normalization and self.normalization.std
   if times ~= 1 then
     local function scaled(value)
@@ -208,13 +243,16 @@ end
 
 local function as_row(value) return type(value) == "table" and core.tensor(value) or core.tensor { value } end
 
---- A batch {N,H,W,C} as the model wants it, f32; integers are worth what they are in data sets.
-function Input:batch(batch, what)
+--- A batch {N,H,W,C} as the model wants it, f32; integers are worth what they are in data sets. `white` (optional):
+-- what white is in these pixels, where they may be too dark to tell it.
+function Input:batch(batch, what, white)
   local times, pixels = 1
-  if batch.dtype == "u8" or batch.dtype == "i64" then
+  if white then
+    pixels, times = batch:to "f32", factor(self, white, true, what)
+  elseif batch.dtype == "u8" or batch.dtype == "i64" then
     local source, message = core.source(batch)
     if not source then raise("%s: %s", what, message) end
-    pixels, times = source:images(), factor(self, 1, true, what)
+    pixels, times = source:images(), factor(self, 1, true, what) * integer_factor(self, source.guessed)
   else
     pixels = batch:to "f32"
     local tells = self.white and batch:numel() > 0 -- for a model without a range one image alone tells none
@@ -242,7 +280,7 @@ end
 local function of(model) return rawget(model, "_input") end
 local function give(model, input) rawset(model, "_input", input) end
 
-local FIELDS = { "input", "classes", "normalization", "white" }
+local FIELDS = { "input", "classes", "normalization", "white", "integers" }
 
 --- The fields for a file or a classifier of this model: those given, else the model's own. Any may be missing.
 local function fields(model, given)

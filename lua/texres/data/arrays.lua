@@ -106,7 +106,7 @@ end
 --- Sources of the images of all pieces, of which integers of any type are worth the same where their values tell it; or
 -- nil and a message. open(array, scale): scale nil: what type or values tell.
 local function open_sources(pieces, open)
-  local sources, least, message = {}, nil, nil
+  local sources, least, message = {}
   for i, piece in ipairs(pieces) do
     sources[i], message = open(piece.images)
     if not sources[i] then return nil, message end
@@ -125,9 +125,9 @@ end
 --- Sources of all images and, where every piece has them, of masks; or nil and a message. open: as for open_sources;
 -- hold(source): the source as it is kept.
 local function open_pieces(pieces, open, hold, load, path)
-  local sources, message = open_sources(pieces, open)
-  if not sources then return nil, message end
-  local masks = {}
+  local sources, problem = open_sources(pieces, open)
+  if not sources then return nil, problem end
+  local masks, message = {}
   for i, piece in ipairs(pieces) do
     sources[i], message = hold(sources[i])
     if not sources[i] then return nil, message end
@@ -221,8 +221,8 @@ end
 -- or another file. Without `dataset`, datasets in groups are read as one set, in order of their names: of parts
 -- (/train/images, /test/images: the column `split`), of classes and angles (/color/20: the column `angle`); where
 -- labels stand in groups that are no parts (/left/images, /left/labels), labels = "labels" takes them and labels =
--- false the groups' names. Masks beside images (/data/masks) become the set's masks. Datasets above 2 GiB stay in the file; `cache` = true or false
--- says otherwise.
+-- false the groups' names. Masks beside images (/data/masks) become the set's masks. Datasets above
+-- 2 GiB stay in the file; `cache` = true or false says otherwise.
 function arrays.hdf5(options)
   options = make.options("hdf5", options, "file dataset labels classes meta groups scale cache max_bytes")
   local path = options.file

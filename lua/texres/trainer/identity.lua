@@ -123,6 +123,7 @@ function identity.of(trainer, plan)
   local rows = {
     texres = core._VERSION, model = model_of(trainer.model), classes = literal(plan.takes.classes),
     normalization = literal(plan.takes.normalization), white = literal(plan.takes.white),
+    integers = literal(plan.takes.integers),
     batch = literal(trainer.batch), seed = literal(trainer.seed), augment = literal(trainer.augment),
     loss = literal(trainer.loss), clip_grad_norm = literal(trainer.clip_grad_norm),
     schedule = schedule_of(trainer.schedule),
