@@ -387,6 +387,24 @@ describe("a second fit", function()
     assert.error_matches(function() trainer:fit(train, val, { fersh = true }) end, "unknown option 'fersh'")
   end)
 
+  it("anew in a folder leaves no best weights of the run before in it", function()
+    local dir, loss = support.folder(), tr.nn.functional.cross_entropy
+    trainer_of({ dir = dir, epochs = 1 }):fit(train, val)
+    assert.is_true(support.exists(dir .. "/best.safetensors"))
+    local trainer = trainer_of { dir = dir, epochs = 1 }
+    trainer.loss = function(logits, labels)
+      return trainer.model.training and loss(logits, labels) or tr.tensor(0 / 0)
+    end
+    trainer:fit(train, val)
+    assert.is_nil(trainer.best)
+    assert.is_true(support.exists(dir .. "/last.safetensors"))
+    assert.is_false(support.exists(dir .. "/best.safetensors"))
+    trainer = trainer_of { dir = dir, epochs = 2, resume = true, loss = function(...) return loss(...) end }
+    trainer:fit(train, val)
+    assert.equal(2, trainer.best.epoch)
+    assert.is_true(support.exists(dir .. "/best.safetensors"))
+  end)
+
   it("anew is a function of the weights it begins with", function()
     local a, b = trainer_of { epochs = 2 }, trainer_of { epochs = 2 }
     a:fit(train)

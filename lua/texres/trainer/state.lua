@@ -94,8 +94,9 @@ local function split_optimizer(optimizer)
   return { name = saved.name, groups = saved.groups, state = numbers }, tensors
 end
 
---- Writes last.safetensors.
+--- Writes last.safetensors; a best.safetensors of another run, which was there before, does not stay beside it.
 function state.save(trainer)
+  if not trainer.best then os.remove(best_path(trainer)) end
   local optimizer, tensors = split_optimizer(trainer.optimizer)
   local seed, stream = core.rng_state()
   local pass = trainer.pass
