@@ -252,6 +252,38 @@ describe("class names", function()
     end
   end)
 
+  it("stay the model's when it is trained further on some of them, but for one with a new last layer", function()
+    local trainer = trained()
+    local light = set_of({ "light", "light" }, { "light" })
+    local further = tr.Trainer { model = trainer.model, epochs = 1, quiet = true }
+    further:fit(light)
+    assert.same({ "dark", "light" }, further.classes)
+    assert.equal(1, further:evaluate(set_of({ "dark", "light" }, { "light", "dark" })).accuracy)
+    trainer.model[2] = tr.nn.Linear(4, 1)
+    further = tr.Trainer { model = trainer.model, epochs = 1, quiet = true, normalize = false }
+    further:fit(light)
+    assert.same({ "light" }, further.classes)
+  end)
+
+  it("stay the model's when it can't be trained on others, as it gives too many numbers", function()
+    local model = trained().model
+    local third = tr.nn.Sequential { tr.nn.Flatten(), tr.nn.Linear(4, 2) }
+    local three = set_of({ "dark", "light", "grey" }, { "dark", "light", "grey" })
+    for _, case in ipairs { { model, { "dark", "light" } }, { third } } do
+      local weights = case[1][2].weight:clone()
+      local further = tr.Trainer { model = case[1], epochs = 1, batch = 3, quiet = true }
+      assert.error_matches(function() further:fit(three) end,
+        "Trainer: the model gives {3,2} for a batch, wanted {N,3}: a number for each of the 3 classes")
+      assert.is_true(tr.allclose(weights, case[1][2].weight, 0, 0))
+      if case[2] then
+        assert.same(case[2], further:evaluate(set_of({ "light" }, { "light" })).classes)
+      else
+        assert.error_matches(function() further:evaluate(three) end, "the model has no classes")
+      end
+      further:fit(set_of({ "dark", "light" }, { "dark", "light" })) -- no resume of what had not begun
+    end
+  end)
+
   it("are refused where the model does not know one, and so is a set without images", function()
     local other, some = set_of({ "grey" }, { "dark", "grey" }), set_of({ "dark" }, { "dark", "light" })
     for route, measure in pairs {
@@ -339,6 +371,19 @@ describe("what a model answers", function()
       end
     end)
   end
+end)
+
+it("an f64 model is trained and measured in f64, on the f32 images of a set", function()
+  local images = tr.cat({ tr.rand(6, 4, 4), tr.rand(6, 4, 4) + 0.5 }, 1)
+  local set = tr.data.tensors { images = images, labels = { 1, 1, 1, 1, 1, 1, 2, 2, 2, 2, 2, 2 } }
+  local model = tr.nn.Sequential { tr.nn.Flatten(), tr.nn.Linear(16, 2) }:to "f64"
+  local trainer = tr.Trainer { model = model, epochs = 2, batch = 5, quiet = true }
+  trainer:fit(set, set)
+  local file = support.folder() .. "/m.safetensors"
+  assert(tr.save(file, { model = model }))
+  local loaded = assert(tr.load(file))
+  assert.equal(trainer:evaluate(set).loss, loaded:evaluate(set).loss)
+  assert.equal("f64", loaded.model[2].weight.dtype)
 end)
 
 describe("a model's normalization", function()

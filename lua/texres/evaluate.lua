@@ -3,6 +3,7 @@
 local core = require "texres.core"
 local input = require "texres.input"
 local metrics = require "texres.metrics"
+local module = require "texres.nn.module"
 local objective = require "texres.trainer.objective"
 
 --- The metrics (texres.metrics) of a model on a set, read as the model's input says; leaves it in evaluation mode.
@@ -12,11 +13,11 @@ local objective = require "texres.trainer.objective"
 return function(model, set, options)
   local takes = input.of(model)
   local loader, same = takes:loader(set, { batch = options.batch }, options.what)
-  local counter = metrics.Counter(same.classes)
+  local counter, dtype = metrics.Counter(same.classes), module.float_dtype(model)
   model:eval()
   core.no_grad(function()
     for images, labels in loader:batches(1) do
-      local logits = model(images)
+      local logits = model(images:to(dtype))
       counter:add(logits, labels)
       counter:add_loss(select(2, objective.mixed(options.loss, logits, labels)))
     end

@@ -24,7 +24,8 @@ local lists = require "texres.data.lists"
 local option = require "texres.options"
 local plain = require "texres.plain"
 local raise = require "texres.raise"
-local shape_text = require("texres.nn.module").shape_text
+local module = require "texres.nn.module"
+local shape_text = module.shape_text
 
 local Input = {}
 Input.__index = Input
@@ -191,12 +192,13 @@ end
 
 -- -- images and sets for a model --------------------------------------------------------------------------------------
 
---- Whether a set has the model's classes, in whatever order, and images of as many channels: whether the model can be
--- trained further on it as what it is.
-function Input:suits(set)
+--- Whether a set has images of as many channels and the model's classes: in whatever order, or only some of them where
+-- the model still tells all of them apart (its last layer may have been replaced). Then it can be trained further on
+-- the set as what it is.
+function Input:suits(set, model)
   return self.input and self.classes and self.input[3] == size_of(set)[3]
-    and #self.classes == #set.classes
     and classes.positions(self.classes, set.classes) ~= nil
+    and (#self.classes == #set.classes or module.try_on_zeros(model, { 1, table.unpack(self.input) }):size(-1) == #self.classes)
 end
 
 --- The same for images of the size of a set's.

@@ -129,7 +129,7 @@ end
 local function learn_from(self, train)
   input.check_set(train, "Trainer: the training set")
   local own = input.of(self.model)
-  local same = own and own:suits(train)
+  local same = own and own:suits(train, self.model)
   if same and self.normalize == true then return own:resized(train) end
   local learned = input.learn(train, self.normalize)
   if same then learned.classes = own.classes end
@@ -240,9 +240,9 @@ end
 local function train_epoch(self, loader, images)
   local pass = self.pass
   self.model:train()
-  local clock = core.clock()
+  local clock, dtype = core.clock(), module.float_dtype(self.model)
   for batch, labels, mix in loader:batches(pass.epoch, pass.batch + 1) do
-    local logits, sum, weight = step(self, batch, labels, mix)
+    local logits, sum, weight = step(self, batch:to(dtype), labels, mix)
     pass.counter:add(logits, labels)
     pass.counter:add_loss(sum, weight)
     pass.batch = pass.batch + 1
@@ -377,6 +377,12 @@ local function take_up(self, plan, saved, fresh)
   warn_of_end(self)
 end
 
+--- After a fit() that failed before its first step: the model takes what it took, and another fit() begins anew.
+local function undo(self, takes)
+  input.give(self.model, takes)
+  self.identity, self.pass, self.classes, self.input, self.normalization = nil, nil, nil, nil, nil
+end
+
 --- Ends a fit() that came to its end or to a Ctrl-C.
 local function leave(self)
   if self.interrupted then
@@ -404,13 +410,18 @@ function Trainer:fit(train, val, options)
   elseif self.resume and not options.fresh then
     saved = state.read(self, plan.identity, plan.takes.classes)
   end
+  local takes, failed = input.of(self.model), true
   take_up(self, plan, saved, options.fresh)
   process.interrupts(true)
   protect.finally(function()
     process.interrupts(false)
+    if failed and self.steps == 0 then undo(self, takes) end
     local seed, stream = core.rng_state()
     self.random = { seed = seed, stream = stream }
-  end, run, self, plan)
+  end, function()
+    run(self, plan)
+    failed = false
+  end)
   leave(self)
   return self.history
 end
