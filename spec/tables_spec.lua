@@ -183,7 +183,7 @@ describe("tables of arrays", function()
 end)
 
 describe("values that name something", function()
-  local missing = { "", " ", "nan", "NaN", "-nan", "NAN" }
+  local missing = { "", " ", "nan", "NaN", "-nan", "NAN", "-nan(ind)", "1.#QNAN", "-1.#IND" }
 
   it("are labels: none may be missing, in any reader", function()
     for _, open in ipairs { open_rows, open_list } do
@@ -193,7 +193,7 @@ describe("values that name something", function()
           refuses(none, message, ".csv: the label in line 4 is missing")
         end
       end
-      for _, word in ipairs { "NA", "n/a", "null", "None", "?", "-" } do
+      for _, word in ipairs { "NA", "n/a", "null", "None", "?", "-", "<NA>", "NaT", "#NA" } do
         local none, message = open("label,other", { "0,x", word .. ",x", "2,x" })
         refuses(none, message, ".csv: the label in line 3 is missing (it is '" .. word .. "')")
         local set = assert(open("label,other", { "hole,x", word .. ",x", "hole,x" })) -- among names it is one

@@ -118,13 +118,20 @@ end
 
 --- What people write where they know no value. Among numbers these are no names.
 local nothing = {}
-for _, word in ipairs { "na", "n/a", "#n/a", "null", "none", "nil", "?", "-" } do nothing[word] = true end
+for _, word in ipairs { "na", "n/a", "#n/a", "#na", "<na>", "nat", "null", "none", "nil", "?", "-" } do
+  nothing[word] = true
+end
+
+--- NaN as programs print it: nan, -nan, nan(ind), 1.#QNAN.
+local function is_nan(bare)
+  return bare:find "^[+-]?nan$" ~= nil or bare:find "^[+-]?nan%(.*%)$" ~= nil or bare:find "^[+-]?1%.#%a+$" ~= nil
+end
 
 --- Whether a value says that there is none: nil, false, NaN, an empty text; among numbers also NA and its like.
 function columns.is_missing(value, among_numbers)
   if type(value) ~= "string" then return value == nil or value == false or value ~= value end
   local bare = value:lower():match "^%s*(.-)%s*$"
-  return bare == "" or bare:find "^[+-]?nan$" ~= nil or among_numbers and nothing[bare] or false
+  return bare == "" or is_nan(bare) or among_numbers and nothing[bare] or false
 end
 
 --- Whether values are numbers, but for words for none.
