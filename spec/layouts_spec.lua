@@ -88,6 +88,9 @@ describe("folders of classes", function()
 
   it("that are numbers stand in the order of these", function()
     check(tree("10", "2", "1", "x"), { "1", "2", "10", "x" }, { 1, 1, 3, 3, 2, 2, 4, 4 })
+    local path = support.write_file(support.folder() .. "/l.csv", "n, label\n1, 10\n2, 2\n3, 1\n")
+    local set = assert(tr.data.tensors { images = tr.zeros(3, 2, 2), labels = path }) -- blanks follow the commas
+    assert.same({ " 1", " 2", " 10" }, set.classes)
   end)
 
   it("are not guessed a level too high", function()
@@ -96,6 +99,19 @@ describe("folders of classes", function()
     local set = assert(tr.data.open(tree("good/roll1", "good/roll2"), { classes = { "good" } }))
     assert.equal(4, #set)
     check(tree("good/roll1", "cut/roll1", "cut/roll2"), { "cut", "good" }, { 1, 1, 1, 1, 2, 2 })
+  end)
+
+  it("are not taken for classes where they are called like parts and hold folders of pictures", function()
+    for _, pair in ipairs {
+      { "train_set", "test_set" }, { "Train1", "Test1" }, { "images_train", "images_test" }, { "x-train", "other" },
+    } do
+      local root = tree(pair[1] .. "/good", pair[1] .. "/cut", pair[2] .. "/good")
+      refuses(function() return tr.data.open(root) end, "holds pictures in folders of its own and may be a part of a "
+        .. "set: name it t", "name the classes with `classes`")
+      local set = assert(tr.data.open(root, { classes = pair }))
+      assert.same({ 4, 2 }, set:counts())
+    end
+    check(tree("test_piece", "constraint/1"), { "constraint", "test_piece" }, { 1, 1, 2, 2 })
   end)
 
   it("are none where a table lists the pictures of one folder", function()
@@ -219,6 +235,8 @@ describe("HDF5 groups", function()
   it("are not guessed a level too high, nor labels among several", function()
     refuses(function() return open "wrapped" end, "/data/a and /data/b", "`dataset`")
     refuses(function() return open "several_labels" end, "no labels found", "'/labels', '/y'")
+    refuses(function() return open "parts_named" end, "the group 'test1' may be a part of a set: name it test if it is")
+    assert.same({ "train1", "test1" }, open("parts_named", { classes = { "train1", "test1" } }).classes)
     assert.same({ 3, 2, 1, 3, 2, 1 }, open("several_labels", { labels = "y" }).label)
   end)
 

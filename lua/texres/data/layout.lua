@@ -69,11 +69,7 @@ local function is_mask(array)
 end
 
 --- The part (train, test) that stands in an array's path, or in a word of it (x_train); or nil.
-local function part_of(array)
-  for word in array.name:gmatch "[^/_]+" do
-    if names.is_part(word) then return word:lower() end
-  end
-end
+local function part_of(array) return names.part_in(array.name) end
 
 --- The arrays that may hold images. One image alone may be {H,W}, where it is as large as the others.
 local function find_images(arrays)
@@ -232,6 +228,15 @@ local function take_labels(arrays, pieces, wanted)
   return first
 end
 
+--- The first class of pieces that is called like a part, and that the user did not name.
+local function find_part(pieces, classes)
+  local is_class = {}
+  for _, name in ipairs(classes or {}) do is_class[name] = true end
+  for _, piece in ipairs(pieces) do
+    if names.part_in(piece.class) and not is_class[piece.class] then return piece.class end
+  end
+end
+
 --- Pieces that lie in groups, and labels of all where one array holds these; or nil and a message.
 local function in_groups(arrays, images, options, where)
   local pieces, wanted = {}, options.labels
@@ -250,6 +255,11 @@ local function in_groups(arrays, images, options, where)
       .. "labels = false for the groups"):format(where, pieces[1].class, labels.name, labels.name:match "[^/]*$")
   end
   if not tell and wanted == nil then return choose_error(where, images) end
+  local part = tell and find_part(pieces, options.classes)
+  if part and wanted == nil then
+    return nil, ("data: %s: the group '%s' may be a part of a set: name it %s if it is, or name the classes with "
+      .. "`classes`"):format(where, part, names.part_in(part))
+  end
   return pieces
 end
 

@@ -32,6 +32,13 @@ function names.bare(name) return name:lower():match "^%s*(.-)%s*$" end
 
 function names.is_part(name) return is_part[name:lower()] or false end
 
+--- The word of a name that names a part, in small letters: train of x_train, train_set, Train-1, train2; or nil.
+function names.part_in(name)
+  for word in name:gmatch "%a+" do
+    if names.is_part(word) then return word:lower() end
+  end
+end
+
 --- Whether a folder or an array of this name holds masks, not pictures.
 function names.is_mask(name) return is_mask[name:lower()] or false end
 
@@ -47,8 +54,11 @@ end
 --- What archives made by a Mac hold beside the files themselves.
 function names.is_rubbish(name) return name == "__MACOSX" end
 
---- The number that a name of digits stands for, or nil.
-local function whole(name) return name:find "^%-?%d+$" and math.tointeger(plain.number(name)) end
+--- The number that a name of digits stands for, which may have blanks around it; or nil.
+local function whole(name)
+  local digits = name:match "^%s*(%-?%d+)%s*$"
+  return digits and math.tointeger(plain.number(digits))
+end
 
 --- Sorts names of classes: whole numbers by their value, then the others by their letters. Returns the list.
 function names.sort(list)

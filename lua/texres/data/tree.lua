@@ -199,6 +199,17 @@ local function check_found(root, found)
   end
 end
 
+--- A message where the folders that stand for classes may be parts: pictures lie a level deeper, and one is called so.
+local function check_parts(root, found)
+  if found.direct then return nil end
+  for _, class in ipairs(found.names) do
+    if names.part_in(class) and not found.wanted[class] then
+      return ("data: %s: '%s' holds pictures in folders of its own and may be a part of a set: name it %s if it is, or "
+        .. "name the classes with `classes`"):format(root, class, names.part_in(class))
+    end
+  end
+end
+
 local function warn_of_found(root, found)
   local warn, passed = require("texres").warn, passed_text(found.passed)
   if passed then warn(("data: %s: passed over %s"):format(root, passed)) end
@@ -236,7 +247,7 @@ function tree.read(root, classes)
   else
     message = collect_classes(root, beside, below, found, nil)
   end
-  message = message or check_found(root, found)
+  message = message or check_found(root, found) or check_parts(root, found)
   if message then return nil, message end
   found.masks = tree.masks(root, found.paths)
   if found.masks then found.passed.mask = (found.passed.mask or 1) > 1 and found.passed.mask - 1 or nil end
