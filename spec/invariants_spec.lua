@@ -126,6 +126,18 @@ describe("what an integer image is worth", function()
     end
   end)
 
+  it("is not joined with floats of another range, which would be the same pixels in other numbers", function()
+    local bytes = tr.data.npy { images = npy "u1", labels = labels }
+    local floats = tr.data.tensors { images = stored:to "f32" * 4, labels = labels, classes = bytes.classes }
+    local unit = tr.data.tensors { images = stored:to "f32" * 4, scale = 1 / 255, labels = labels,
+      classes = bytes.classes }
+    assert.error_matches(function() bytes:concat(unit, floats) end, "concat: the pixels of set 1 are bytes, taken for "
+      .. "0..1, those of set 3 have the range 0..255: open it with scale = 1 / 255")
+    assert.error_matches(function() floats:concat(bytes) end, "concat: the pixels of set 2 are bytes, .* of set 1")
+    check(unit:concat(bytes):subset { 3, 4 }, 1 / 255, "joined with 0..1")
+    check(floats:concat(floats):subset { 3, 4 }, 4, "floats")
+  end)
+
   it("is that of the type for pictures of 8 and 16 bits, cached or not", function()
     local pictures = support.folder()
     assert(os.execute(("mkdir %s/a && cp %su2.png %s/a/2.png"):format(pictures, fixtures, pictures)))
@@ -551,6 +563,26 @@ describe("a model's normalization", function()
       { mean = 0, std = -1 }, { mean = 0, std = "x" }, { mean = 0, std = 1, max = 2 }, 3, "yes",
     } do
       assert.error_matches(function() train(set, { normalize = bad }) end, "Trainer: .*normalize")
+    end
+  end)
+
+  it("takes images of 0 and 1 for what they are, which files of bool hold", function()
+    tr.manual_seed(5)
+    local images, names_of = tr.rand(8, 8, 8):gt(0.5), { 1, 2, 1, 2, 1, 2, 1, 2 }
+    local path = support.folder() .. "/X.npy"
+    local data = {}
+    for i, value in ipairs(images:flatten():totable()) do data[i] = string.char(value) end
+    local header = "{'descr': '|b1', 'fortran_order': False, 'shape': (8, 8, 8), }"
+    support.write_file(path, "\x93NUMPY\1\0" .. string.pack("<s2", header) .. table.concat(data))
+    local set = assert(tr.data.npy { images = path, labels = names_of, classes = names, meta = {} })
+    assert.equal("u8", set.source.dtype)
+    local trainer = train(set)
+    local file = support.folder() .. "/m.safetensors"
+    assert(tr.save(file, { model = trainer.model }))
+    local loaded = assert(tr.load(file))
+    local wanted = loaded.model(loaded:loader(set, { batch = 8 }):batches()()):softmax(-1):totable()
+    for i, answer in ipairs(loaded:predict(set:images())) do
+      assert.near(wanted[i][1], answer.probabilities[1], 1e-6)
     end
   end)
 

@@ -209,6 +209,12 @@ describe("HDF5 groups", function()
     assert.same({ 1, 1, 1, 2, 2, 2 }, set.label)
   end)
 
+  it("are not joined where some hold bytes and others the same as floats", function()
+    refuses(function() return open "parts_mixed" end, "parts_mixed.h5: the pixels of array 2 are bytes, taken for "
+      .. "0..1, those of array 1 have the range 0..255: open it with scale = 1 / 255")
+    check_labels(assert(open("parts_mixed", { scale = 1 / 255 })))
+  end)
+
   it("may hold masks, which are masks", function()
     for _, name in ipairs { "masks", "masks_classes" } do
       local set = assert(open(name))

@@ -10,9 +10,8 @@
 --     integers        what integers of the training were multiplied by, where their values told it (csrc/data/scale.h)
 --
 -- Pixels of another range are converted: a model that was trained on 0..1 is given 0..255 divided by 255, and the other
--- way round. Where only one side has a range, nothing can be converted, and the images are refused. White is known for
--- bytes; other pixels tell it by their smallest and largest value: up to 2 it is 1, up to 300 it is 255, up to 70,000
--- it is 65,535; there is none where they are below -0.5 or beyond. Where the images of a set seem to have another range
+-- way round. Where only one side has a range, nothing can be converted, and the images are refused. Bytes or the
+-- smallest and largest pixel tell white (texres.data.ranges). Where the images of a set seem to have another range
 -- than those of the training, as dark ones of a larger set may, all images of its source are asked. Integers that their
 -- values would have divided by less than those of the training are divided by as much. A model that was trained on bytes
 -- with a `scale` of one's own, so that its white is none of these three (give or take 2 %), is not given floats: it
@@ -20,12 +19,12 @@
 
 local core = require "texres.core"
 local classes = require "texres.classes"
-local lists = require "texres.data.lists"
 local option = require "texres.options"
 local plain = require "texres.plain"
 local raise = require "texres.raise"
 local module = require "texres.nn.module"
 local shape_text = module.shape_text
+local ranges = require "texres.data.ranges"
 
 local Input = {}
 Input.__index = Input
@@ -43,23 +42,7 @@ end
 
 -- -- what pixels are worth --------------------------------------------------------------------------------------------
 
-local function white_of_range(low, high)
-  if low < -0.5 then return false end
-  return high <= 2 and 1 or high <= 300 and 255 or high <= 70000 and 65535 or false
-end
-
---- The white that floats of a range can have which is as good as this one, or nil.
-local function white_of_floats(white)
-  for _, usual in ipairs { 1, 255, 65535 } do
-    if math.abs(white / usual - 1) < 0.02 then return usual end
-  end
-end
-
-local function white_of_statistics(statistics)
-  return white_of_range(math.min(table.unpack(statistics.min)), math.max(table.unpack(statistics.max)))
-end
-
-local whites = setmetatable({}, { __mode = "k" }) -- of sets and of sources, whose pixels were looked through
+local whites = setmetatable({}, { __mode = "k" }) -- of sets, whose pixels were looked through
 
 --- {H,W,C} of a set's images: of its source, or, where a script brings a set of its own kind, of the first image.
 local function size_of(set)
@@ -70,38 +53,30 @@ end
 
 local function same_size(a, b) return a[1] == b[1] and a[2] == b[2] and a[3] == b[3] end
 
-local function holds_bytes(set) return set.source and set.source.dtype == "u8" end
+--- What white is in the pixels of a set where its type tells it, as that of most bytes does.
+local function white_by_type(set) return set.source and ranges.white_of_bytes(set.source) end
 
---- What white is in the pixels of a set: known for bytes, else by its statistics, which are taken where they are not
--- given; nil and a message when they can't be.
+--- The same of any set: else by its statistics, which are taken where they are not given; nil and a message when they
+-- can't be.
 local function white_of_set(set, statistics)
-  if holds_bytes(set) then return 255 * set.source.scale end
+  local of_bytes = white_by_type(set)
+  if of_bytes then return of_bytes end
   if whites[set] == nil then
     local message
     if not statistics then statistics, message = set:statistics() end
     if not statistics then return nil, message end
-    whites[set] = white_of_statistics(statistics)
+    whites[set] = ranges.white_of_statistics(statistics)
   end
   return whites[set]
 end
 
---- What white is in all pixels of a source, of which a set may show the dark ones only; nil when they can't be read.
-local function white_of_source(source)
-  if whites[source] == nil then
-    local statistics = source:statistics(lists.count_up(#source))
-    if not statistics then return nil end
-    whites[source] = white_of_statistics(statistics)
-  end
-  return whites[source]
-end
-
 --- What white is in the pixels of a set that this model is given; nil and a message when they can't be read.
 local function white_for(self, set)
-  local white, message = white_of_set(set)
-  if white == nil then return nil, message end
-  if white == self.white or not set.source or set.source.dtype == "u8" then return white end
-  local of_all = white_of_source(set.source)
-  if of_all == nil then return white end
+  local own, message = white_of_set(set)
+  if own == nil then return nil, message end
+  if own == self.white or not set.source then return own end
+  local of_all = ranges.white_of_source(set.source)
+  if of_all == nil then return own end
   return of_all
 end
 
@@ -122,7 +97,7 @@ local function factor(self, white, known, what)
       what, white_text(white), white_text(self.white))
   end
   if not white then return 1 end
-  local own = known and self.white or white_of_floats(self.white)
+  local own = known and self.white or ranges.white_of_floats(self.white)
   if not own then
     raise("%s: its pixels are floats, which don't tell whether they have the range of the training, 0..%.6g (a `scale` "
       .. "of its own): give bytes, or train with the usual scale", what, self.white)
@@ -198,7 +173,8 @@ end
 function Input:suits(set, model)
   return self.input and self.classes and self.input[3] == size_of(set)[3]
     and classes.positions(self.classes, set.classes) ~= nil
-    and (#self.classes == #set.classes or module.try_on_zeros(model, { 1, table.unpack(self.input) }):size(-1) == #self.classes)
+    and (#self.classes == #set.classes
+      or module.try_on_zeros(model, { 1, table.unpack(self.input) }):size(-1) == #self.classes)
 end
 
 --- The same for images of the size of a set's.
@@ -227,7 +203,7 @@ function Input:loader(set, options, what)
   set = self:fit(set, what)
   local white, message = white_for(self, set)
   if white == nil then raise("%s: %s", what, message) end
-  local times = factor(self, white, holds_bytes(set), what) * integer_factor(self, set.source and set.source.guessed)
+  local times = factor(self, white, white_by_type(set) ~= nil, what) * integer_factor(self, set.source and set.source.guessed)
   local mean, std = self.normalization and self.normalization.mean, self.normalization and self.normalization.std
   if times ~= 1 then
     local function scaled(value)
@@ -258,7 +234,9 @@ function Input:batch(batch, what, white)
   else
     pixels = batch:to "f32"
     local tells = self.white and batch:numel() > 0 -- for a model without a range one image alone tells none
-    if tells then times = factor(self, white_of_range(pixels:min():item(), pixels:max():item()), false, what) end
+    if tells then
+      times = factor(self, ranges.white_of_range(pixels:min():item(), pixels:max():item()), false, what)
+    end
   end
   if times ~= 1 then pixels = pixels * times end
   local normalization = self.normalization

@@ -22,6 +22,7 @@ local layout = require "texres.data.layout"
 local make = require "texres.data.make"
 local option = require "texres.options"
 local raise = require "texres.raise"
+local ranges = require "texres.data.ranges"
 
 local arrays = {}
 
@@ -150,7 +151,10 @@ local function open_pieces(pieces, open, hold, load, path)
     masks = {}
   end
   if #pieces == 1 then return sources[1], masks[1] end
-  return core.concat_sources(sources), masks[1] and core.concat_sources(masks)
+  local source
+  source, message = ranges.join(sources, "array")
+  if not source then return nil, ("data: %s: %s"):format(path, message) end
+  return source, masks[1] and core.concat_sources(masks)
 end
 
 --- What the names of groups tell of each image: classes, and the columns split and angle.

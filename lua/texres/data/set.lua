@@ -25,6 +25,7 @@ local core = require "texres.core"
 local lists = require "texres.data.lists"
 local plain = require "texres.plain"
 local option = require "texres.options"
+local ranges = require "texres.data.ranges"
 local raise = require "texres.raise"
 local strict = require "texres.strict"
 
@@ -248,8 +249,10 @@ function Set:concat(...)
     end
     before = before + #sources[s]
   end
+  local source, message = ranges.join(sources, "set")
+  if not source then raise("concat: %s", message) end
   return derive(self, {
-    source = core.concat_sources(sources), index = index, labels = labels, meta = join_columns(sets),
+    source = source, index = index, labels = labels, meta = join_columns(sets),
     masks = masks[1] and core.concat_sources(masks), skipped = skipped,
   })
 end
