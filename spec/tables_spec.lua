@@ -182,6 +182,32 @@ describe("tables of arrays", function()
   end)
 end)
 
+describe("labels that are numbers, of classes called by numbers", function()
+  local function open(labels, classes, from)
+    local path = support.write_file(support.folder() .. "/l.csv", "label\n" .. table.concat(labels, "\n") .. "\n")
+    return tr.data.tensors { images = tr.zeros(#labels, 2, 2), labels = from or path, classes = classes }
+  end
+
+  it("are their names or count them from 0, whichever is possible, and refused where both are", function()
+    assert.same({ 3, 2, 1 }, assert(open({ 10, 2, 1 }, { "1", "2", "10" })).label)
+    assert.same({ 1, 3, 2 }, assert(open({ 0, 2, 1 }, { "1", "2", "10" })).label)
+    assert.same({ 1, 2, 2 }, assert(open({ 0, 1, 1 }, { "10", "20" })).label)
+    assert.same({ 1, 2, 2 }, assert(open({ 0, 1, 1 }, { "0", "1", "2" })).label)
+    assert.same({ 3, 3, 1 }, assert(open({ 3, 3, 1 }, { "1", "2", "3" })).label)
+    for _, labels in ipairs { { 1, 2, 2 }, { 2, 1, 1 } } do
+      local none, message = open(labels, { "1", "2", "3" })
+      refuses(none, message, ("label %d in line 2 may be the class called '%d' or, counted from 0, '%d'"):format(
+        labels[1], labels[1], labels[1] + 1))
+    end
+    local none, message = open({ 1, 5 }, { "1", "2" })
+    refuses(none, message, "label 5 in line 3: classes are 0..1")
+    assert.same({ 1, 2 }, assert(open({ 0, 0 }, { "2", "1" }, { 1, 2 })).label) -- lists of a script count from 1
+    local array = support.folder() .. "/Y.npy" -- and arrays from 0
+    assert(tr.save_npy(array, tr.tensor({ 1, 2 }, { dtype = "i64" })))
+    assert.same({ 2, 3 }, assert(open({ 0, 0 }, { "1", "2", "3" }, array)).label)
+  end)
+end)
+
 describe("values that name something", function()
   local missing = { "", " ", "nan", "NaN", "-nan", "NAN", "-nan(ind)", "1.#QNAN", "-1.#IND" }
 

@@ -1,6 +1,7 @@
 --- Labels and class names of a set, from whatever form they come in.
 --
---     files (.npy, CSV, HDF5)    whole numbers from 0, of any type, or names of classes
+--     files (.npy, CSV, HDF5)    whole numbers from 0, of any type, or names of classes; in CSV also where these are
+--                                numbers, such as 10 and 20
 --     lists and tensors in Lua   whole numbers from 1, or names of classes
 --
 -- The result counts from 1. Messages speak the base of the place where the label was found.
@@ -166,6 +167,38 @@ local function decode(found, classes)
   return labels, classes or name_classes(labels, highest, found)
 end
 
+--- Where classes are called by whole numbers that are not their positions (1, 2, 3 or 10, 20): the class of each
+-- number; else nil.
+local function numbered(classes)
+  local class_of, in_place = {}, true
+  for c, name in ipairs(classes) do
+    local number = name:find "^%d+$" and math.tointeger(plain.number(name))
+    if not number or class_of[number] then return nil end
+    class_of[number], in_place = c, in_place and number == c - 1
+  end
+  return not in_place and class_of or nil
+end
+
+--- Labels of a table's column that are names of classes called by numbers: labels and classes; nil where they count
+-- classes from 0, as arrays always do; nil and a message where they may do either.
+local function decode_names(found, classes)
+  local is_column = found.base == 0 and not found.from_files and #found.values > 0
+  local class_of = classes and is_column and numbered(classes)
+  if not class_of then return nil end
+  local labels, named, counted = {}, true, true
+  for i, value in ipairs(found.values) do
+    local whole = math.tointeger(value) or -1
+    labels[i] = class_of[whole]
+    named, counted = named and labels[i] ~= nil, counted and whole >= 0 and whole < #classes
+  end
+  if not named then return nil end
+  if not counted then return labels, classes end
+  local first = math.tointeger(found.values[1])
+  return nil, ("data: %s: label %d %s may be the class called '%d' or, counted from 0, '%s': leave `classes` out and "
+    .. "use set:relabel, or call the classes by words"):format(found.where, first, columns.at(found, 1), first,
+    classes[first + 1])
+end
+
 --- Says so when labels of an array or of folders and a column of a table that belongs to the same images differ: the
 -- rows of the table may be in another order.
 local function warn_of_difference(found, all)
@@ -240,5 +273,7 @@ return function(from, all, samples, classes, origin)
   if message then return nil, message end
   if type(found.values[1]) == "string" then return encode(found.values, classes, found) end
   if are_named(found, classes) then return encode(found.names, classes, found) end
+  local labels, result = decode_names(found, classes)
+  if labels or result then return labels, result end
   return decode(found, classes)
 end
