@@ -85,6 +85,10 @@ describe("a layer used twice", function()
     assert.equal(twin[1].weight, twin[3].weight)
     assert.are_not.equal(twin[1].bias, twin[3].bias)
     assert.is_true(twin[1].weight.requires_grad)
+    local norm = nn.BatchNorm(3)
+    norm.beta, norm.running_mean = norm.gamma, norm.running_var
+    twin = come_back(nn.Sequential { norm }, x)
+    assert.equal(twin[1].gamma, twin[1].beta)
   end)
 
   it("is found in files of before, where there is only one that it can be", function()

@@ -150,7 +150,8 @@ end
 
 -- -- reading ----------------------------------------------------------------------------------------------------------
 
--- Numbers of weights of the layers that have any, from the arguments of their constructors.
+-- Numbers of weights, at least, of the layers that have any, from the arguments of their constructors: those of a
+-- BatchNorm may be tied among themselves.
 local weights = {
   Conv2d = function(c_in, c_out, kernel, options)
     local rows, columns = kernel, kernel
@@ -158,7 +159,7 @@ local weights = {
     return c_in * 1.0 * c_out * rows * columns / (options and options.groups or 1)
   end,
   Linear = function(n_in, n_out) return n_in * 1.0 * n_out end,
-  BatchNorm = function(channels) return 4.0 * channels end,
+  BatchNorm = function(channels) return 1.0 * channels end,
 }
 
 -- Adds up the weights in a description of modules: `count.all`, and those of layers of different sizes (`count.apart`),
