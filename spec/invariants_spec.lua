@@ -525,7 +525,7 @@ describe("a model's normalization", function()
       assert(tr.save(file, { model = trainer.model }))
       local loaded = assert(tr.load(file))
       local dark, wanted = set:filter(function(_, _, i) return i % 2 == 1 end), nil
-      for _, measured in ipairs { dark, set:concat(set):subset(dark.index) } do
+      for _, measured in ipairs { dark, dark:cache(), dark:cache():cache(), set:concat(set):subset(dark.index) } do
         for _, who in ipairs { trainer, loaded } do
           local result = who:evaluate(measured)
           wanted = wanted or result.loss

@@ -34,8 +34,19 @@ end
 
 local known = setmetatable({}, { __mode = "k" }) -- of sources, whose pixels were looked through
 
---- Of all pixels of a source; nil when they can't be read.
+local origins = setmetatable({}, { __mode = "k" }) -- of sources, that from which they were copied
+
+--- Notes that a source is a copy of some images of another, whose white is its own.
+function ranges.note_copy(source, from)
+  known[source] = known[from]
+  origins[source] = known[from] == nil and from or nil
+end
+
+--- Of all pixels of a source, or of that from which it was copied; nil when they can't be read.
 function ranges.white_of_source(source)
+  if known[source] == nil and origins[source] then
+    known[source], origins[source] = ranges.white_of_source(origins[source]), nil
+  end
   if known[source] == nil then
     local statistics = not ranges.white_of_bytes(source) and source:statistics(lists.count_up(#source))
     if statistics == nil then return nil end

@@ -303,6 +303,7 @@ end
 function Set:cache()
   local source, message = self.source:cache(self.index)
   if not source then return nil, message end
+  ranges.note_copy(source, self.source)
   local masks
   if self.masks then
     masks, message = self.masks:cache(self.index)
