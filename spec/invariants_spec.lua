@@ -285,7 +285,7 @@ describe("class names", function()
       local weights = case[1][2].weight:clone()
       local further = tr.Trainer { model = case[1], epochs = 1, batch = 3, quiet = true }
       assert.error_matches(function() further:fit(three) end,
-        "Trainer: the model gives {3,2} for a batch, wanted {N,3}: a number for each of the 3 classes")
+        "Trainer: for 3 images the model gives {3,2}, wanted {3,3}: a score for each of the 3 classes")
       assert.is_true(tr.allclose(weights, case[1][2].weight, 0, 0))
       if case[2] then
         assert.same(case[2], further:evaluate(set_of({ "light" }, { "light" })).classes)

@@ -227,19 +227,6 @@ describe("npz with members that are no arrays of numbers", function()
     assert.equal("2 images 2x2x1 u8, 2 classes", tostring(assert(tr.data.open(file))))
   end)
 
-  it("refuses a name that stands twice, as nothing says which is meant", function()
-    for _, twice in ipairs { images, "no array" } do
-      local file = support.write_file(folder .. "/twice.npz",
-        archive { { "x", images }, { "y", labels }, { "x", twice } })
-      for _, open in ipairs { tr.load_npz, tr.data.open } do
-        local none, message = open(file)
-        assert.is_nil(none)
-        assert.matches("twice.npz: the name 'x' stands twice", message, 1, true)
-      end
-      assert.same({ 0, 1 }, tr.load_npz(file, "y"):totable())
-    end
-  end)
-
   it("unpacks no more than it may", function()
     local none, message = tr.load_npz(fixtures .. "bomb.npz")
     assert.is_nil(none)

@@ -414,7 +414,7 @@ describe("checkpoints", function()
     it("refuse names that are not those of the outputs", function()
       local other = assert(tr.load(saved { model = net, classes = { "good", "hole" }, input = { 6, 5, 1 } }))
       assert.error_matches(function() other:predict(pixels) end,
-        "predict: the model tells 3 classes apart, 2 have names")
+        "predict: the model gives 3 numbers, but there are 2 class names")
     end)
 
     it("say what is wrong with a file", function()

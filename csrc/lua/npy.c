@@ -83,13 +83,6 @@ static uint64_t unpacked_bytes(const tx_npz *npz) {
   return sum;
 }
 
-/* Whether a member of that name was read before: which of them is meant can't be told. */
-static bool has_field(lua_State *L, int table, const char *name) {
-  bool has = lua_getfield(L, table, name) != LUA_TNIL;
-  lua_pop(L, 1);
-  return has;
-}
-
 /* All members -> tensors, types, reasons of the members that are no arrays of numbers, each by name | nil, message */
 static int load_members(lua_State *L, const archive *a, const char *path, int64_t max_bytes) {
   tx_status status = tx_check_unpacked(unpacked_bytes(&a->npz), a->npz.size, max_bytes);
@@ -101,9 +94,7 @@ static int load_members(lua_State *L, const archive *a, const char *path, int64_
   for (int64_t m = 0; m < a->npz.count; m++) {
     const char *name = a->npz.member[m].name;
     tx_npy npy = {0};
-    status = has_field(L, first, name) || has_field(L, first + 2, name)
-                 ? tx_fail(TX_EWORLD, "the name '%s' stands twice", name)
-                 : push_member(L, a, m, &npy);
+    status = push_member(L, a, m, &npy);
     if (status == TX_OK) {
       lua_setfield(L, first, name);
       lua_pushfstring(L, "%c%d", npy.kind, npy.item);

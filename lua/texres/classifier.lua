@@ -66,9 +66,6 @@ local function answer(self, probabilities, index)
     raise("predict: the probabilities of image %d are not numbers: look for pixels or weights that are NaN or infinite",
       index)
   end
-  if self.classes and #self.classes ~= #probabilities then
-    raise("predict: the model tells %d classes apart, %d have names", #probabilities, #self.classes)
-  end
   for i, p in ipairs(probabilities) do
     if p > probabilities[best] then best = i end
   end

@@ -13,9 +13,9 @@
 -- way round. Where only one side has a range, nothing can be converted, and the images are refused. Bytes or the
 -- smallest and largest pixel tell white (texres.data.ranges). Where the images of a set seem to have another range
 -- than those of the training, as dark ones of a larger set may, all images of its source are asked. Integers that their
--- values would have divided by less than those of the training are divided by as much. A model that was trained on bytes
--- with a `scale` of one's own, so that its white is none of these three (give or take 2 %), is not given floats: it
--- takes bytes.
+-- values would have divided by less than those of the training are divided by as much. A model that was trained on
+-- bytes with a `scale` of one's own, so that its white is none of the usual ones (give or take 2 %), is not given
+-- floats: it takes bytes.
 
 local core = require "texres.core"
 local classes = require "texres.classes"
@@ -181,7 +181,10 @@ end
 function Input:resized(set)
   local size = size_of(set)
   if same_size(self.input, size) then return self end
-  return new { input = size, classes = self.classes, normalization = self.normalization, white = self.white }
+  return new {
+    input = size, classes = self.classes, normalization = self.normalization, white = self.white,
+    integers = self.integers,
+  }
 end
 
 --- The set with the model's classes, in the model's order: it may list them in another one, or only some of them.
@@ -203,7 +206,8 @@ function Input:loader(set, options, what)
   set = self:fit(set, what)
   local white, message = white_for(self, set)
   if white == nil then raise("%s: %s", what, message) end
-  local times = factor(self, white, white_by_type(set) ~= nil, what) * integer_factor(self, set.source and set.source.guessed)
+  local times = factor(self, white, white_by_type(set) ~= nil, what)
+    * integer_factor(self, set.source and set.source.guessed)
   local mean, std = self.normalization and self.normalization.mean, self.normalization and self.normalization.std
   if times ~= 1 then
     local function scaled(value)

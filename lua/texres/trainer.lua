@@ -150,7 +150,7 @@ local function check_scores(self, takes, images)
   local wanted = { images, #takes.classes }
   local seed, stream = core.rng_state()
   local scores = protect.finally(function() core.rng_state(seed, stream) end, module.try_on_zeros, self.model,
-    { images, table.unpack(takes.input) }, "f32")
+    { images, table.unpack(takes.input) })
   local given = core.is_tensor(scores) and module.shape_text(scores:shape()) or option.shown(scores)
   if given ~= module.shape_text(wanted) then
     raise("Trainer: for %d images the model gives %s, wanted %s: a score for each of the %d classes", images, given,

@@ -490,14 +490,13 @@ local function float_dtype(self)
 end
 
 --- What a module gives for zeros of this shape in evaluation mode; it is left in the modes that it had.
--- @param dtype of the zeros, by default that of its weights
-local function try_on_zeros(self, shape, dtype)
+local function try_on_zeros(self, shape)
   local was_training = {}
   for _, m in ipairs(self:modules()) do was_training[m] = m.training end
   self:eval()
   return protect.finally(function()
     for m, training in pairs(was_training) do rawset(m, "training", training) end
-  end, core.no_grad, self, core.zeros(shape, { dtype = dtype or float_dtype(self) }))
+  end, core.no_grad, self, core.zeros(shape, { dtype = float_dtype(self) }))
 end
 
 --- An independent copy: parameters and buffers are copied, gradients are not; tied tensors stay tied.
