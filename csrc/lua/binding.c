@@ -264,7 +264,8 @@ int64_t tx_check_int(lua_State *L, int arg, const char *operation, const char *n
 
 const char *tx_check_path(lua_State *L, int arg) {
   size_t length;
-  const char *path = luaL_checklstring(L, arg, &length);
+  if (!lua_isstring(L, arg)) tx_error(L, "a path is a string, got %s", tx_describe(L, arg));
+  const char *path = lua_tolstring(L, arg, &length);
   if (strlen(path) != length) tx_error(L, "a path can't hold a zero byte, as the one behind '%s'", path);
   return path;
 }
