@@ -514,6 +514,52 @@ describe("a model's normalization", function()
     end
   end)
 
+  --- A classifier of a trainer's model.
+  local function in_use(trainer)
+    local file = support.folder() .. "/m.safetensors"
+    assert(tr.save(file, { model = trainer.model }))
+    return assert(tr.load(file))
+  end
+
+  it("comes after augmentation, which does the same to pixels of any range", function()
+    local images, labels = cloth(1)
+    for _, augment in ipairs { { "noise", 0.5 }, { "gamma", 0.8 }, { "cutout", size = 4, fill = 0.5 } } do
+      local wanted
+      for kind, form in pairs(forms) do
+        local set = set_of(form(images), labels)
+        local batch = in_use(train(set, { epochs = 1 })):loader(set, { batch = 40, augment = { augment } }):batches(1)()
+        wanted = wanted or batch
+        assert.is_true(tr.allclose(wanted, batch, 1e-3, 1e-3), kind .. " " .. augment[1])
+      end
+    end
+  end)
+
+  it("is not given once more to a model's loader", function()
+    local images, labels = cloth(1)
+    local set = set_of(images, labels)
+    local trained = in_use(train(set, { epochs = 1 }))
+    for _, name in ipairs { "mean", "std", "scale" } do
+      assert.error_matches(function() trained:loader(set, { [name] = 1 }) end,
+        "loader: the set: " .. name .. " is the model's own: it can't be given")
+    end
+    assert.error_matches(function() trained:loader(set, 5) end, "loader: options come as a table")
+  end)
+
+  it("may be one number for all channels, whatever white is", function()
+    local images, labels = cloth(1)
+    local rgb = images:to("f32"):expand(40, 8, 8, 3):contiguous()
+    for _, normalize in ipairs { { mean = 51, std = 127.5 }, false } do
+      local trainer = tr.Trainer {
+        model = tr.nn.Sequential { tr.nn.Flatten(), tr.nn.Linear(192, 2) }, epochs = 1, quiet = true,
+        normalize = normalize,
+      }
+      trainer:fit(set_of(rgb, labels))
+      local batch = in_use(trainer):loader(set_of(rgb, labels), { batch = 40 }):batches(1)()
+      local wanted = normalize and (rgb - 51) / 127.5 or rgb
+      assert.is_true(tr.allclose(wanted, batch, 1e-4, 1e-4))
+    end
+  end)
+
   it("is that of the training for dark images, which show no white themselves", function()
     local images, labels = cloth(1)
     for i = 1, 40, 2 do images[i]:fill(i % 3) end -- of class "spot", nearly black

@@ -172,6 +172,12 @@ static int64_t samples_of(const tx_loader *loader, int64_t batch) {
   return left < loader->batch ? left : loader->batch;
 }
 
+static void multiply(const tx_loader *loader, float *image) {
+  if (loader->scale == 1) return;
+  int64_t values = tx_source_pixels(loader->source);
+  for (int64_t i = 0; i < values; i++) image[i] *= loader->scale;
+}
+
 /* (pixel - mean) / std in place. */
 static void normalize(const tx_loader *loader, float *image) {
   int64_t channels = loader->source->channels, pixels = loader->source->height * loader->source->width;
@@ -192,6 +198,7 @@ static tx_status fill_sample(const tx_pass *pass, const slot *s, int64_t batch, 
   int64_t place = batch * loader->batch + at, sample = pass->order[place];
   float *image = tx_f32(s->images) + at * tx_source_pixels(source);
   TX_TRY(tx_source_read(source, loader->position[sample], image));
+  multiply(loader, image);
   tx_rng rng = tx_augment_rng(loader->seed, pass->epoch, (uint64_t)sample, (uint64_t)pass->turn[place]);
   tx_augment_image(&loader->augment, rng, source->height, source->width, source->channels, image, scratch);
   normalize(loader, image);

@@ -41,6 +41,7 @@ typedef struct tx_loader {
   int64_t batch;
   bool drop_last; /* leave out the last batch when it is short */
   uint64_t seed;
+  float scale; /* what pixels are multiplied by, before they are augmented */
   tx_augment augment;
   float *mean, *inverse_std; /* [channels] or NULL: value = (pixel - mean) * inverse_std */
   int workers;

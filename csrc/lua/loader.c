@@ -299,6 +299,17 @@ static void read_normalization(lua_State *L, int arg, tx_loader *loader) {
   lua_pop(L, 1);
 }
 
+static void read_scale(lua_State *L, int arg, tx_loader *loader) {
+  loader->scale = 1;
+  if (lua_getfield(L, arg, "scale") != LUA_TNIL) {
+    double scale = tx_check_number(L, lua_gettop(L), "loader", "scale");
+    loader->scale = (float)scale;
+    if (!(loader->scale > 0 && isfinite(loader->scale)))
+      tx_error(L, "loader: scale is %g, it must be a number above 0 that f32 can hold", scale);
+  }
+  lua_pop(L, 1);
+}
+
 static void read_weights(lua_State *L, int arg, tx_loader *loader) {
   if (!push_numbers(L, arg, "weights", loader->count)) return;
   loader->weight = alloc_or_raise(L, loader->count, sizeof(double));
@@ -331,12 +342,13 @@ static void read_loader_options(lua_State *L, int arg, tx_loader *loader) {
     loader->augment = *augment;
   }
   lua_pop(L, 1);
+  read_scale(L, arg, loader);
   read_normalization(L, arg, loader);
   read_weights(L, arg, loader);
 }
 
-/* texres.loader(source, positions, labels, {classes=, batch=, shuffle=, balanced=, weights=, drop_last=, seed=, augment=,
- * mean=, std=, workers=}) -> Loader. */
+/* texres.loader(source, positions, labels, {classes=, batch=, shuffle=, balanced=, weights=, drop_last=, seed=, scale=,
+ * augment=, mean=, std=, workers=}) -> Loader. */
 static int l_loader(lua_State *L) {
   if (!lua_istable(L, 2)) tx_error(L, "loader: positions must be a list, got %s", tx_describe(L, 2));
   luaL_checktype(L, 4, LUA_TTABLE);

@@ -101,8 +101,11 @@ function Classifier:evaluate(set, options)
   return evaluate(self.model, set, { batch = options.batch, loss = loss, what = "evaluate: the set" })
 end
 
---- A loader of the set as the model wants it; options are those of set:loader, except mean and std.
+--- A loader of the set as the model wants it; options are those of set:loader, except scale, mean and std.
 function Classifier:loader(set, options)
+  if options ~= nil and type(options) ~= "table" then
+    raise("loader: options come as a table with names, got %s", option.shown(options))
+  end
   return (input.of(self.model):loader(set, options or {}, "loader: the set"))
 end
 

@@ -167,6 +167,14 @@ end
 
 -- -- images and sets for a model --------------------------------------------------------------------------------------
 
+--- A number, or a list of numbers, divided by another number.
+local function divided(value, by)
+  if type(value) == "number" then return value / by end
+  local list = {}
+  for c, number in ipairs(value) do list[c] = number / by end
+  return list
+end
+
 --- Whether a set has images of as many channels and the model's classes: in whatever order, or only some of them where
 -- the model still tells all of them apart (its last layer may have been replaced). Then it can be trained further on
 -- the set as what it is.
@@ -201,24 +209,22 @@ function Input:fit(set, what)
   return same
 end
 
---- A loader of the set as the model wants it; `options` are those of set:loader, except mean and std.
+--- A loader of the set as the model wants it; `options` are those of set:loader, except scale, mean and std. Pixels that
+-- have a range are brought to 0..1 before they are augmented, so that an augmentation does the same in any.
 function Input:loader(set, options, what)
   set = self:fit(set, what)
   local white, message = white_for(self, set)
   if white == nil then raise("%s: %s", what, message) end
-  local times = factor(self, white, white_by_type(set) ~= nil, what)
-    * integer_factor(self, set.source and set.source.guessed)
-  local mean, std = self.normalization and self.normalization.mean, self.normalization and self.normalization.std
-  if times ~= 1 then
-    local function scaled(value)
-      if type(value) == "number" then return value / times end
-      local list = {}
-      for c, number in ipairs(value) do list[c] = number / times end
-      return list
-    end
-    mean, std = scaled(mean or 0), scaled(std or 1)
+  local scale = factor(self, white, white_by_type(set) ~= nil, what)
+    * integer_factor(self, set.source and set.source.guessed) / (self.white or 1)
+  local normalization = self:normalization_of_unit() or {}
+  local all = { scale = scale ~= 1 and scale or nil, mean = normalization.mean, std = normalization.std }
+  if scale ~= 1 and not set.source then -- a set of the script's own kind need not know a scale
+    all = { mean = divided(normalization.mean or 0, scale), std = divided(normalization.std or 1, scale) }
   end
-  local all = { mean = mean, std = std }
+  for _, name in ipairs { "scale", "mean", "std" } do
+    if options[name] ~= nil then raise("%s: %s is the model's own: it can't be given", what, name) end
+  end
   for name, value in pairs(options) do all[name] = value end
   return set:loader(all), set
 end
@@ -253,9 +259,7 @@ function Input:normalization_of_unit()
   local white, normalization = self.white or 1, self.normalization
   if white == 1 then return normalization end
   normalization = normalization or { mean = 0, std = 1 }
-  return {
-    mean = (as_row(normalization.mean) / white):totable(), std = (as_row(normalization.std) / white):totable(),
-  }
+  return { mean = divided(normalization.mean, white), std = divided(normalization.std, white) }
 end
 
 -- -- the model's own --------------------------------------------------------------------------------------------------

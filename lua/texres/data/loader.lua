@@ -26,6 +26,7 @@ local KNOWN = {
   seed = option.integer(0, "(-inf, inf)"),
   epoch = option.integer(1, "[0, inf)"), -- of batches() without an argument
   augment = option.table(), -- a list, see texres.data.augment
+  scale = option.number(1, "(0, inf)"), -- what pixels are multiplied by, before they are augmented
   mean = option.any(), -- number or list per channel: (pixel - mean) / std
   std = option.any(),
   workers = option.integer(2, "[0, inf)"), -- threads; 0: batches are made when they are asked for
@@ -58,7 +59,8 @@ local function sample_weights(set, weights)
 end
 
 --- Makes a loader of this set.
--- @tparam[opt] table options batch, shuffle, balanced, weights, drop_last, seed, epoch, augment, mean, std, workers
+-- @tparam[opt] table options batch, shuffle, balanced, weights, drop_last, seed, epoch, augment, scale, mean, std,
+-- workers
 -- @treturn Loader
 function Set:loader(options)
   local o, channels = option.read("loader", options, KNOWN), self.source.channels
@@ -66,7 +68,7 @@ function Set:loader(options)
   local handle = core.loader(self.source, self.index, self.label, {
     classes = #self.classes, batch = o.batch, shuffle = o.shuffle, balanced = o.balanced,
     weights = o.weights and sample_weights(self, o.weights) or nil, drop_last = o.drop_last, seed = o.seed,
-    augment = o.augment and core.augment(o.augment) or nil, workers = o.workers,
+    scale = o.scale, augment = o.augment and core.augment(o.augment) or nil, workers = o.workers,
     mean = o.mean and as_list(o.mean, channels) or nil, std = o.std and as_list(o.std, channels) or nil,
   })
   return setmetatable({ handle = handle, epoch = o.epoch, batch = 0 }, Loader)
