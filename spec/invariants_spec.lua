@@ -135,6 +135,18 @@ describe("what an integer image is worth", function()
       .. "0..1, those of set 3 have the range 0..255: open it with scale = 1 / 255")
     assert.error_matches(function() floats:concat(bytes) end, "concat: the pixels of set 2 are bytes, .* of set 1")
     check(unit:concat(bytes):subset { 3, 4 }, 1 / 255, "joined with 0..1")
+    local function same(image) return image end
+    local short = tr.data.npz { file = fixtures .. "types.npz", dataset = "u2", labels = labels }
+    local signed = tr.data.npz { file = fixtures .. "types.npz", dataset = "i4", labels = labels }
+    for name, set in pairs {
+      mapped = bytes:map(same), joined = bytes:concat(unit), short = short, cached = short:cache(), signed = signed,
+      both = signed:concat(unit):cache(), again = bytes:map(same):cache():concat(unit),
+    } do
+      assert.error_matches(function() set:concat(floats) end, "set 1 come from integers, taken for 0..1, .* of set 2", 1,
+        name)
+    end
+    local wide = bytes:map(function(image) return image * 255 * 4 end)
+    check(wide:concat(floats):subset { 1, 2 }, 4, "brought to that range by a script")
     check(floats:concat(floats):subset { 3, 4 }, 4, "floats")
   end)
 
@@ -595,6 +607,22 @@ describe("a model's normalization", function()
     local file = support.folder() .. "/m.safetensors"
     assert(tr.save(file, { model = trained.model }))
     assert.error_matches(function() tr.load(file):predict(images[1], { white = 0 }) end, "predict: .*white")
+  end)
+
+  it("is that of the training for dark images that were cached and joined", function()
+    local images, labels = cloth(1)
+    local floats = images:to "f32"
+    for i = 1, 8 do floats[i]:copy_from(floats[i] / 100) end
+    local all = set_of(floats, labels)
+    local trainer = train(all, { epochs = 1 })
+    local wanted = trainer:evaluate(all:subset { 1, 2, 3, 4, 5, 6, 7, 8 }).loss
+    local first, second = all:subset { 1, 2, 3, 4 }, all:subset { 5, 6, 7, 8 }
+    for _, set in ipairs {
+      first:concat(second), first:cache():concat(second:cache()), first:cache():concat(second):cache(),
+      first:concat(second):cache():concat(second:subset {}),
+    } do
+      assert.near(wanted, trainer:evaluate(set).loss, 1e-6)
+    end
   end)
 
   it("is what was asked for, and refused where it makes no sense", function()

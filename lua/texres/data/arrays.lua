@@ -216,8 +216,10 @@ local function hold_dataset(options, source)
   if options.cache and not fits then return nil, message end
   local in_memory = options.cache
   if in_memory == nil then in_memory = fits and bytes <= MEMORY_FOR_IMAGES end
-  if in_memory then return source:cache() end
-  return source
+  if not in_memory then return source end
+  local copy, problem = source:cache()
+  if copy then ranges.note_copy(copy, source) end
+  return copy, problem
 end
 
 --- Images of an HDF5 file: `hdf5 { file = "train64.h5", labels = "train64.csv" }`.

@@ -183,6 +183,7 @@ function Set:map(change)
   if n == 0 then return self:subset {} end
   local source, message = core.source(images)
   if not source then return nil, "map: " .. message end
+  ranges.note_change(source, self.source)
   return derive(self, {
     source = source, index = lists.count_up(n), labels = labels, masks = masks and core.source(masks, 1),
   })
