@@ -199,6 +199,17 @@ describe("labels that are numbers, of classes called by numbers", function()
       refuses(none, message, ("label %d in line 2 may be the class called '%d' or, counted from 0, '%d'"):format(
         labels[1], labels[1], labels[1] + 1))
     end
+    for _, classes in ipairs {
+      { "-1", "0", "1" }, { "1", "2", "3", "none" }, { "none", "2", "1", "0" }, { "1", "2", "2.5" }, { "1.0", "2", "3.0" },
+    } do
+      local none, message = open({ 1, 1 }, classes)
+      refuses(none, message, "label 1 in line 2 may be the class called '1", "counted from 0, '" .. classes[2] .. "'")
+    end
+    assert.same({ 1, 2, 2 }, assert(open({ -1, 1, 1 }, { "-1", "1" })).label)
+    assert.same({ 2, 1, 1 }, assert(open({ 0.5, 1, 1 }, { "1", "0.5" })).label)
+    assert.same({ 2, 2 }, assert(open({ 1, 1 }, { "2", "1", "0" })).label) -- either way
+    assert.same({ 2, 2 }, assert(open({ 1, 1 }, { "01", "1" })).label)
+    assert.same({ 2, 2 }, assert(open({ 1, 1 }, { "none", "1", "2" })).label)
     local none, message = open({ 1, 5 }, { "1", "2" })
     refuses(none, message, "label 5 in line 3: classes are 0..1")
     assert.same({ 1, 2 }, assert(open({ 0, 0 }, { "2", "1" }, { 1, 2 })).label) -- lists of a script count from 1

@@ -12,6 +12,7 @@
 
 local core = require "texres.core"
 local plain = require "texres.plain"
+local cells = require "texres.data.cells"
 local columns = require "texres.data.columns"
 local join = require "texres.data.join"
 local names = require "texres.data.names"
@@ -167,14 +168,17 @@ local function decode(found, classes)
   return labels, classes or name_classes(labels, highest, found)
 end
 
---- Where classes are called by whole numbers that are not their positions (1, 2, 3 or 10, 20): the class of each
--- number; else nil.
+--- Where some classes are called by numbers that are not their positions (1, 2, 3 or 10, 20 or -1, 1, none): the class
+-- of each number, of two that are the same number that which is spelt as it prints; else nil.
 local function numbered(classes)
   local class_of, in_place = {}, true
   for c, name in ipairs(classes) do
-    local number = name:find "^%d+$" and math.tointeger(plain.number(name))
-    if not number or class_of[number] then return nil end
-    class_of[number], in_place = c, in_place and number == c - 1
+    local number = plain.number(name)
+    number = number and math.tointeger(number) or number
+    if number == number and number ~= nil then
+      if not class_of[number] or cells.print(number) == name then class_of[number] = c end
+      in_place = in_place and number == c - 1
+    end
   end
   return not in_place and class_of or nil
 end
@@ -185,18 +189,19 @@ local function decode_names(found, classes)
   local is_column = found.base == 0 and not found.from_files and #found.values > 0
   local class_of = classes and is_column and numbered(classes)
   if not class_of then return nil end
-  local labels, named, counted = {}, true, true
+  local labels, counted, other = {}, true, nil
   for i, value in ipairs(found.values) do
     local whole = math.tointeger(value) or -1
-    labels[i] = class_of[whole]
-    named, counted = named and labels[i] ~= nil, counted and whole >= 0 and whole < #classes
+    labels[i] = class_of[value]
+    if not labels[i] then return nil end
+    counted = counted and whole >= 0 and whole < #classes
+    other = other or labels[i] ~= whole + 1 and i or nil
   end
-  if not named then return nil end
-  if not counted then return labels, classes end
-  local first = math.tointeger(found.values[1])
-  return nil, ("data: %s: label %d %s may be the class called '%d' or, counted from 0, '%s': leave `classes` out and "
-    .. "use set:relabel, or call the classes by words"):format(found.where, first, columns.at(found, 1), first,
-    classes[first + 1])
+  if not counted or not other then return labels, classes end
+  local first = math.tointeger(found.values[other])
+  return nil, ("data: %s: label %d %s may be the class called '%s' or, counted from 0, '%s': leave `classes` out and "
+    .. "use set:relabel, or call the classes by words"):format(found.where, first, columns.at(found, other),
+    classes[labels[other]], classes[first + 1])
 end
 
 --- Says so when labels of an array or of folders and a column of a table that belongs to the same images differ: the
