@@ -687,6 +687,19 @@ describe("a model's normalization", function()
     assert.equal(1, second:evaluate(set_of(images, labels)).accuracy)
   end)
 
+  it("stays the model's when it is trained further on integers, which say what integers are worth from then on", function()
+    local images, labels = cloth(1)
+    local wide, dark = set_of(images:to "i64" * 257, labels), set_of(images:to "i64", labels)
+    local wanted = set_of(images:to "i64", labels, { scale = 1 / 65535 })
+    local first = train(set_of(images, labels), { epochs = 1 })
+    for _, set in ipairs { wide, dark, wide:cache() } do -- darker ones of a later training change nothing
+      local second = tr.Trainer { model = first.model, epochs = 1, batch = 8, quiet = true }
+      second:fit(set)
+      assert.same(first.normalization, second.normalization)
+      assert.equal(second:evaluate(wanted).loss, second:evaluate(dark).loss)
+    end
+  end)
+
   it("stays the model's, and so do its classes, when it is trained further on images of another size", function()
     local images, labels = cloth(1)
     local first = train(set_of(images, labels))

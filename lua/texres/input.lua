@@ -185,13 +185,14 @@ function Input:suits(set, model)
       or module.try_on_zeros(model, { 1, table.unpack(self.input) }):size(-1) == #self.classes)
 end
 
---- The same for images of the size of a set's.
-function Input:resized(set)
-  local size = size_of(set)
-  if same_size(self.input, size) then return self end
+--- The same for images of the size of a set's, and integers as that has them where they are divided by more.
+function Input:adapted(set)
+  local size, integers = size_of(set), set.source and set.source.guessed
+  if integers and self.integers then integers = math.min(integers, self.integers) end
+  integers = integers or self.integers
+  if same_size(self.input, size) and integers == self.integers then return self end
   return new {
-    input = size, classes = self.classes, normalization = self.normalization, white = self.white,
-    integers = self.integers,
+    input = size, classes = self.classes, normalization = self.normalization, white = self.white, integers = integers,
   }
 end
 

@@ -125,12 +125,12 @@ end
 -- -- data -------------------------------------------------------------------------------------------------------------
 
 --- What the model takes: its own input, where it has one of the same classes and no other normalization is asked for
--- (images of another size become its size); else what the training set says.
+-- (images of another size become its size, see Input:adapted); else what the training set says.
 local function learn_from(self, train)
   input.check_set(train, "Trainer: the training set")
   local own = input.of(self.model)
   local same = own and own:suits(train, self.model)
-  if same and self.normalize == true then return own:resized(train) end
+  if same and self.normalize == true then return own:adapted(train) end
   local learned = input.learn(train, self.normalize)
   if same then learned.classes = own.classes end
   return learned
