@@ -255,6 +255,15 @@ describe("a set made of a set", function()
     assert.same({ "a", "a", "b", "a" }, all.meta.roll)
     local other = tr.data.tensors { images = tr.zeros(1, 2, 3, 1), labels = { 1 }, classes = { "good", "cut", "hole" },
       meta = { camera = { "left" } } }
+    local function rolls(values)
+      return tr.data.tensors { images = tr.zeros(#values, 2, 3, 1), labels = tr.ones({ #values }, { dtype = "i64" }),
+        classes = { "good" }, meta = { piece = values }, groups = "piece" }
+    end
+    local texts = rolls({ 1, 2 }):concat(rolls { 1.0, 3.5, 0 / 1 }, rolls { "p", "1" }).meta.piece
+    assert.same({ "1", "2", "1", "3.5", "0.0", "p", "1" }, texts)
+    assert.equal("piece", rolls({ 1, 2 }):concat(other:subset {}:relabel { ["*"] = "good" }).group)
+    local bare = tr.data.tensors { images = tr.zeros(1, 2, 3, 1), labels = { 1 }, classes = { "good" } }
+    assert.equal("piece", bare:concat(rolls { 1, 2 }).group)
     all = tiny():concat(other)
     assert.equal(11, #all)
     assert.equal("f32", all.source.dtype)

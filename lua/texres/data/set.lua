@@ -202,12 +202,13 @@ local function kinds_of(column)
 end
 
 --- The columns of sets that are joined: what is a number in one and text in another, as columns of two files may differ
--- in type (12.1 and 12.2 in one, 12.1 and 12.10 in the other), is text in all, so that 12.1 stays one roll.
+-- in type (12.1 and 12.2 in one, 12.1 and 12.10 in the other), is text in all, so that 12.1 stays one roll. Two that are the
+-- same number, 1 and 1.0, are spelt as the first of them.
 local function join_columns(sets)
-  local joined, has_text, count = {}, {}, 0
+  local joined, has_text, spelt, count = {}, {}, {}, 0
   for _, set in ipairs(sets) do
     for name, column in pairs(set.meta) do
-      joined[name], has_text[name] = {}, has_text[name] or (kinds_of(column))
+      joined[name], spelt[name], has_text[name] = {}, {}, has_text[name] or (kinds_of(column))
     end
   end
   for _, set in ipairs(sets) do
@@ -217,7 +218,12 @@ local function join_columns(sets)
       local print = has_text[name] and numbers and not text
       for i = 1, #set do
         local value = column and column[i] or false
-        all[count + i] = print and type(value) == "number" and cells.print(value) or value
+        if print and type(value) == "number" then
+          local text = spelt[name][value] or cells.print(value)
+          if value == value then spelt[name][value] = text end
+          value = text
+        end
+        all[count + i] = value
       end
     end
     count = count + #set
@@ -227,10 +233,10 @@ end
 
 --- The samples of this set, then those of the others, which have images of the same size and no class that this set
 -- does not have; they may list them in another order. Columns that a set lacks are filled with false; one that holds
--- numbers in a set and text in another becomes text. Either all sets have masks or none (`set.masks = nil` lets them
--- go).
+-- numbers in a set and text in another becomes text. The first set that has groups says which column tells them. Either
+-- all sets have masks or none (`set.masks = nil` lets them go).
 function Set:concat(...)
-  local sets, sources, masks, skipped = table.pack(self, ...), {}, {}, {}
+  local sets, sources, masks, skipped, group = table.pack(self, ...), {}, {}, {}, nil
   for s = 1, sets.n do
     local set, message = sets[s]
     if getmetatable(set) ~= Set then raise("concat: set %d is a %s, wanted a set", s, type(set)) end
@@ -240,7 +246,7 @@ function Set:concat(...)
       raise("concat: set %d has %s, set 1 %s; set.masks = nil lets masks go", s, set.masks and "masks" or "no masks",
         self.masks and "has some" or "has none")
     end
-    sources[s], masks[s] = set.source, set.masks
+    sources[s], masks[s], group = set.source, set.masks, group or set.group
     table.move(set.skipped, 1, #set.skipped, #skipped + 1, skipped)
   end
   local index, labels, before = {}, {}, 0
@@ -253,7 +259,7 @@ function Set:concat(...)
   local source, message = ranges.join(sources, "set")
   if not source then raise("concat: %s", message) end
   return derive(self, {
-    source = source, index = index, labels = labels, meta = join_columns(sets),
+    source = source, index = index, labels = labels, meta = join_columns(sets), group = group,
     masks = masks[1] and core.concat_sources(masks), skipped = skipped,
   })
 end
