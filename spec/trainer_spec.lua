@@ -259,6 +259,31 @@ describe("Trainer", function()
       "Trainer: the loss is %a+ in epoch 1, batch 1 .*not finite is out %(Linear")
   end)
 
+  it("takes no step that fails: running statistics and random numbers are as before it", function()
+    local set = tr.data.tensors { images = tr.rand(20, 6, 6), labels = tr.ones({ 20 }, { dtype = "i64" }),
+      classes = { "a", "b" } }
+    local function train(fail_at)
+      tr.manual_seed(4)
+      local model = tr.nn.Sequential { tr.nn.Conv2d(1, 2, 3), tr.nn.BatchNorm(2), tr.nn.Dropout(0.5), tr.nn.Flatten(),
+        tr.nn.Linear(32, 2) }
+      local calls = 0
+      local trainer = tr.Trainer { model = model, epochs = 2, batch = 5, quiet = true, loss = function(logits, labels)
+        calls = calls + 1
+        if calls == fail_at then error "no loss" end
+        return tr.nn.functional.cross_entropy(logits, labels) * (calls == (fail_at or 0) + 1 and fail_at and 0 / 0 or 1)
+      end }
+      for _ = 1, fail_at and 2 or 0 do assert.is_false(pcall(trainer.fit, trainer, set, set)) end
+      trainer:fit(set, set)
+      return trainer
+    end
+    local wanted = train().model:state_dict()
+    for _, fail_at in ipairs { 1, 3 } do
+      for name, t in pairs(train(fail_at).model:state_dict()) do
+        assert.is_true(tr.allclose(wanted[name], t, 0, 0), fail_at .. " " .. name)
+      end
+    end
+  end)
+
   it("names parameters that an update made infinite", function()
     local trainer = tr.Trainer(options { optimizer = { "sgd", lr = 1e300 } })
     assert.error_matches(function() trainer:fit(toy(24, 1)) end,

@@ -210,8 +210,8 @@ function Input:fit(set, what)
   return same
 end
 
---- A loader of the set as the model wants it; `options` are those of set:loader, except scale, mean and std. Pixels that
--- have a range are brought to 0..1 before they are augmented, so that an augmentation does the same in any.
+--- A loader of the set as the model wants it; `options` are those of set:loader, except scale, mean and std. Pixels
+-- that have a range are brought to 0..1 before they are augmented, so that an augmentation does the same in any.
 function Input:loader(set, options, what)
   set = self:fit(set, what)
   local white, message = white_for(self, set)

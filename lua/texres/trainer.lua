@@ -209,18 +209,32 @@ end
 
 -- -- training ---------------------------------------------------------------------------------------------------------
 
+--- Calls f(...), a step. One that fails is not taken: running statistics (`buffers`) and random numbers are as before.
+local function undone_if_it_fails(buffers, f, ...)
+  local seed, stream = core.rng_state()
+  local before, failed = {}, true
+  for i, t in ipairs(buffers) do before[i] = t:clone() end
+  local function finish(...)
+    failed = false
+    return ...
+  end
+  return protect.finally(function()
+    if not failed then return end
+    core.rng_state(seed, stream)
+    core.no_grad(function()
+      for i, t in ipairs(buffers) do t:copy_from(before[i]) end
+    end)
+  end, function(...) return finish(f(...)) end, ...)
+end
+
 --- One step: forward, loss, backward, update. Returns logits, and what the batch adds to the loss of the epoch: the sum
 -- of the losses and their weight.
 local function step(self, images, labels, mix)
-  local random = table.pack(core.rng_state())
   self.optimizer:set_lr(self.schedule:lr(course.position(self.course, self.steps + 1), self.course.total))
   local logits = self.model(images)
   local loss, sum, weight = objective.mixed(self.loss_of, logits, labels, mix)
   local value = loss:item()
-  if value - value ~= 0 then
-    core.rng_state(random[1], random[2])
-    diagnosis.stop(self, images, value)
-  end
+  if value - value ~= 0 then diagnosis.stop(self, images, value) end
   self.optimizer:zero_grad()
   loss:backward()
   if self.clip_grad_norm then objective.clip(self.optimizer, self.clip_grad_norm) end
@@ -240,9 +254,9 @@ end
 local function train_epoch(self, loader, images)
   local pass = self.pass
   self.model:train()
-  local clock, dtype = core.clock(), module.float_dtype(self.model)
+  local clock, dtype, buffers = core.clock(), module.float_dtype(self.model), self.model:buffers()
   for batch, labels, mix in loader:batches(pass.epoch, pass.batch + 1) do
-    local logits, sum, weight = step(self, batch:to(dtype), labels, mix)
+    local logits, sum, weight = undone_if_it_fails(buffers, step, self, batch:to(dtype), labels, mix)
     pass.counter:add(logits, labels)
     pass.counter:add_loss(sum, weight)
     pass.batch = pass.batch + 1
