@@ -196,6 +196,28 @@ describe("HDF5 groups", function()
     refuses(function() return open "parts_bare" end, "no labels found", "'/test', '/train'")
   end)
 
+  it("say in which order they are read where labels or rows are theirs by position alone", function()
+    local folder, order = support.folder(), "are taken for the images of /test, /train, in this order"
+    local warnings, set = said(function() return open "parts_common" end)
+    check_labels(set)
+    assert.matches("parts_common.h5: the labels in '/labels' " .. order, warnings, 1, true)
+    local array = folder .. "/Y.npy"
+    assert(tr.save_npy(array, tr.tensor({ 1, 2, 0, 1, 2, 0 }, { dtype = "i64" })))
+    warnings, set = said(function() return open("parts_bare", { labels = array }) end)
+    check_labels(set)
+    assert.matches("Y.npy: its labels " .. order, warnings, 1, true)
+    local rows = "label,%s\n1,test\n2,test\n0,train\n1,train\n2,train\n0,train\n"
+    local other = support.write_file(folder .. "/other.csv", rows:format "roll")
+    for _, options in ipairs { { labels = other }, { labels = array, meta = folder .. "/other.csv" } } do
+      warnings = said(function() return assert(open("parts_bare", options)) end)
+      assert.matches("other.csv: its rows " .. order, warnings, 1, true)
+    end
+    local told = support.write_file(folder .. "/told.csv", rows:format "split")
+    assert.equal("", (said(function() return assert(open("parts_bare", { labels = told })) end)))
+    assert.equal("", (said(function() return assert(open("parts_bare", { labels = { 2, 3, 1, 2, 3, 1 } })) end)))
+    assert.not_matches("in this order", (said(function() return assert(open("parts", { meta = other })) end)))
+  end)
+
   it("may be neither parts nor surely classes, when labels stand in them", function()
     for _, options in ipairs { {}, { classes = { "0", "1", "2" } } } do
       refuses(function() return open("cameras", options) end, "the groups 'left' ... may be classes",

@@ -18,8 +18,10 @@ local core = require "texres.core"
 local plain = require "texres.plain"
 local cells = require "texres.data.cells"
 local columns = require "texres.data.columns"
+local join = require "texres.data.join"
 local layout = require "texres.data.layout"
 local make = require "texres.data.make"
+local names = require "texres.data.names"
 local option = require "texres.options"
 local raise = require "texres.raise"
 local ranges = require "texres.data.ranges"
@@ -180,13 +182,17 @@ local function read_pieces(list, foreign, options, open, hold, load)
   if not source then return nil, masks end
   local labels, message = stored_labels(pieces, common, load, path)
   if labels == nil then return nil, message end
-  local counts = {}
-  for i, piece in ipairs(pieces) do counts[i] = layout.count_of(piece.images) end
+  local counts, in_order = {}, {}
+  for i, piece in ipairs(pieces) do counts[i], in_order[i] = layout.count_of(piece.images), piece.images.name end
+  local order = #pieces > 1 and table.concat(in_order, ", ") or nil
+  if common then join.warn_of_arrays(path, ("the labels in '%s'"):format(common.name), { order = order }) end
   local classes, known = read_groups(pieces, counts)
+  local told = (labels or classes) and { table.unpack(names.labels) } or {}
+  for name in pairs(known) do told[#told + 1] = name end
   return make.set(source, labels or options.labels or classes or nil, options, {
     origin = #pieces == 1 and ("%s (%s)"):format(path, pieces[1].images.name) or path, masks = masks,
     named = not labels and options.labels == nil, columns = known, root = path:match "^(.*)/[^/]*$",
-    members = describe_members(list, foreign),
+    members = describe_members(list, foreign), order = order, told = told,
   })
 end
 

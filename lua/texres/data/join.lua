@@ -1,7 +1,8 @@
 --- Tables joined to the samples that their rows belong to: by the paths of pictures, else by position.
 --
 -- samples: count; and for pictures `paths`, one per sample, and `ordered`, whether the user knows their order (from a
--- list of his); `root` is the folder that paths may begin in.
+-- list of his); `root` is the folder that paths may begin in; `order` names the arrays of a file that the samples come
+-- from, one after the other, where there are several, and `told` lists columns that the file itself tells something of.
 
 local columns = require "texres.data.columns"
 local files = require "texres.files"
@@ -106,6 +107,13 @@ local function warn_of_order(t)
     .. "image k"):format(t.where, columns.at(t, moved)))
 end
 
+--- Says so where samples come from several arrays and `what` another file holds of them is taken by position.
+function join.warn_of_arrays(where, what, samples)
+  if not samples.order then return end
+  require("texres").warn(("data: %s: %s are taken for the images of %s, in this order"):format(where, what,
+    samples.order))
+end
+
 --- The table with a row per sample in their order: by the column of paths where the samples are pictures, else by
 -- position; or nil and a message.
 local function to_samples(t, samples)
@@ -130,7 +138,11 @@ local function to_samples(t, samples)
         samples.count)
     end
   end
-  if not samples.paths then warn_of_order(t) end
+  if not samples.paths then
+    warn_of_order(t)
+    local is_told = columns.find_all(t.columns, samples.told or {})[1] -- rows in another order would be noticed
+    if next(t.columns) and not is_told then join.warn_of_arrays(t.where, "its rows", samples) end
+  end
   return t
 end
 

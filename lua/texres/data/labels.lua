@@ -83,6 +83,7 @@ local function from_text(text, all, samples, members)
     local path = join.locate(text, samples)
     local t, message = core.load_npy(path)
     if not t then return nil, message end
+    join.warn_of_arrays(path, "its labels", samples)
     return from_tensor(t, 0, path)
   end
   if all.columns[text] then return from_column(all, text) end

@@ -61,12 +61,12 @@ end
 -- @param labels see texres.data.labels
 -- @param options meta (a CSV file or a table of columns), groups, classes
 -- @param about what the reader knows: origin (for people); columns that it made itself; classes, which folders name;
--- named, whether `labels` are names of folders; masks (a source); paths, ordered, root, members (see texres.data.join
--- and labels)
+-- named, whether `labels` are names of folders; masks (a source); paths, ordered, root, order, told, members
+-- (see texres.data.join and labels)
 -- @return Set | nil, message
 function make.set(source, labels, options, about)
   local samples = { count = #source }
-  for _, name in ipairs { "paths", "ordered", "root", "members", "named" } do samples[name] = about[name] end
+  for _, name in ipairs { "paths", "ordered", "root", "members", "named", "order", "told" } do samples[name] = about[name] end
   local origin = about.origin or "images"
   local all = { columns = {}, from = {} }
   local known = about.columns or {}
