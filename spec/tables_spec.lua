@@ -200,7 +200,8 @@ describe("labels that are numbers, of classes called by numbers", function()
         labels[1], labels[1], labels[1] + 1))
     end
     for _, classes in ipairs {
-      { "-1", "0", "1" }, { "1", "2", "3", "none" }, { "none", "2", "1", "0" }, { "1", "2", "2.5" }, { "1.0", "2", "3.0" },
+      { "-1", "0", "1" }, { "1", "2", "3", "none" }, { "none", "2", "1", "0" }, { "1", "2", "2.5" },
+      { "1.0", "2", "3.0" },
     } do
       local none, message = open({ 1, 1 }, classes)
       refuses(none, message, "label 1 in line 2 may be the class called '1", "counted from 0, '" .. classes[2] .. "'")

@@ -264,10 +264,10 @@ describe("Trainer", function()
       classes = { "a", "b" } }
     local function train(fail_at)
       tr.manual_seed(4)
-      local model = tr.nn.Sequential { tr.nn.Conv2d(1, 2, 3), tr.nn.BatchNorm(2), tr.nn.Dropout(0.5), tr.nn.Flatten(),
+      local net = tr.nn.Sequential { tr.nn.Conv2d(1, 2, 3), tr.nn.BatchNorm(2), tr.nn.Dropout(0.5), tr.nn.Flatten(),
         tr.nn.Linear(32, 2) }
       local calls = 0
-      local trainer = tr.Trainer { model = model, epochs = 2, batch = 5, quiet = true, loss = function(logits, labels)
+      local trainer = tr.Trainer { model = net, epochs = 2, batch = 5, quiet = true, loss = function(logits, labels)
         calls = calls + 1
         if calls == fail_at then error "no loss" end
         return tr.nn.functional.cross_entropy(logits, labels) * (calls == (fail_at or 0) + 1 and fail_at and 0 / 0 or 1)

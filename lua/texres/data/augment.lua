@@ -4,9 +4,8 @@
 --                 { "mixup", alpha = 0.2 } }
 --
 -- A transform is a name, or a table with a name, possibly the first parameter's value, and parameters by name. Each
--- takes `p`, the probability with which it is applied (1, flip 0.5). They are applied in order, before normalization, to
--- pixels in 0..1: a trainer brings those of another range there first, a loader of one's own does with its option
--- `scale`.
+-- takes `p`, the probability with which it is applied (1, flip 0.5). They are applied in order, before normalization,
+-- to pixels in 0..1: a trainer brings those of another range there first, set:loader does with its option `scale`.
 --
 --     flip        horizontal = true, vertical = true   each with probability p
 --     rotate90    a quarter turn or several, equally likely (half turns where the image isn't square)

@@ -66,7 +66,9 @@ end
 -- @return Set | nil, message
 function make.set(source, labels, options, about)
   local samples = { count = #source }
-  for _, name in ipairs { "paths", "ordered", "root", "members", "named", "order", "told" } do samples[name] = about[name] end
+  for _, name in ipairs { "paths", "ordered", "root", "order", "told", "members", "named" } do
+    samples[name] = about[name]
+  end
   local origin = about.origin or "images"
   local all = { columns = {}, from = {} }
   local known = about.columns or {}

@@ -202,8 +202,8 @@ local function kinds_of(column)
 end
 
 --- The columns of sets that are joined: what is a number in one and text in another, as columns of two files may differ
--- in type (12.1 and 12.2 in one, 12.1 and 12.10 in the other), is text in all, so that 12.1 stays one roll. Two that are the
--- same number, 1 and 1.0, are spelt as the first of them.
+-- in type (12.1 and 12.2 in one, 12.1 and 12.10 in the other), is text in all, so that 12.1 stays one roll. What is the
+-- same number, 1 and 1.0, is spelt as the first of them.
 local function join_columns(sets)
   local joined, has_text, spelt, count = {}, {}, {}, 0
   for _, set in ipairs(sets) do
@@ -219,9 +219,9 @@ local function join_columns(sets)
       for i = 1, #set do
         local value = column and column[i] or false
         if print and type(value) == "number" then
-          local text = spelt[name][value] or cells.print(value)
-          if value == value then spelt[name][value] = text end
-          value = text
+          local cell = spelt[name][value] or cells.print(value)
+          if value == value then spelt[name][value] = cell end
+          value = cell
         end
         all[count + i] = value
       end
