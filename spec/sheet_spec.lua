@@ -28,6 +28,16 @@ describe("contact_sheet", function()
     end
   end)
 
+  it("shows floats in 0..255 and images of 0 and 1 with the range that they have", function()
+    local images, labels, noisy = tr.full({ 2, 4, 4 }, 51), { 1, 1 }, { augment = { { "noise", 0.2 } } }
+    images[2]:fill(255)
+    local wanted = written(tr.data.tensors { images = images / 255, labels = labels }, noisy)
+    local shown = written(tr.data.tensors { images = images, labels = labels }, noisy)
+    assert.is_true(tr.allclose(wanted, shown, 0, 1 / 255))
+    local bool = tr.data.npz { file = "spec/fixtures/data/types.npz", dataset = "b1", labels = { 1, 1 } }
+    assert.equal(1, written(bool):max():item())
+  end)
+
   it("writes a row per class", function()
     local page = written(numbered(), { scale = 2, gap = 1, count = 6 })
     assert.are.same({ 3 * 9 + 1, 2 * 13 + 1 }, page:shape())

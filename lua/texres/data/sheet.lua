@@ -7,6 +7,7 @@
 
 local core = require "texres.core"
 local raise = require "texres.raise"
+local ranges = require "texres.data.ranges"
 local Set = require "texres.data.set"
 local option = require "texres.options"
 
@@ -108,7 +109,8 @@ function Set:contact_sheet(path, options)
   local chosen = o.samples and in_rows(o.samples, o.columns) or choose_by_class(self, count, o.columns)
   local images, message = self:images(flat(chosen))
   if not images then return nil, message end
-  if self.source.dtype == "u8" then images = images / (255 * self.source.scale) end -- white is 1, whatever it is worth
+  local white = ranges.white_of_bytes(self.source) or ranges.white_of_range(images:min():item(), images:max():item())
+  if white and white ~= 1 then images = images / white end
   if o.augment then return sheet.write(path, augmented_rows(images, o), o) end
   local rows, at = {}, 0
   for y, row in ipairs(chosen) do
