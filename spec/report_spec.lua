@@ -122,6 +122,30 @@ describe("report", function()
     assert.is_nil(html:find "<b>")
   end)
 
+  it("lets none in the messages that Lua returns do so", function()
+    local bad, path = "\27[31m", support.folder()
+    local safetensors = require "texres.safetensors"
+    assert(safetensors.save(path .. "/bad.safetensors", { [bad] = tr.ones(1) }))
+    support.write_file(path .. "/" .. bad .. ".csv", "a,a\n1,2\n")
+    support.write_file(path .. "/t.csv", bad .. ",b\n1,2\n")
+    local set = tr.data.tensors { images = tr.rand(1, 2, 2), labels = { 1 }, classes = { bad } }
+    support.write_file(path .. "/split.json", '{"' .. bad .. '"')
+    for name, answer in pairs {
+      csv = table.pack(tr.data.csv { file = path .. "/" .. bad .. ".csv" }),
+      columns = table.pack(tr.data.csv { file = path .. "/t.csv" }),
+      folder = table.pack(tr.data.folder { path = path .. "/" .. bad }),
+      open = table.pack(tr.data.open(path .. "/" .. bad)),
+      labels = table.pack(tr.data.tensors { images = tr.rand(1, 2, 2), labels = bad }),
+      module = table.pack(tr.nn.Linear(1, 1):load(path .. "/bad.safetensors")),
+      checkpoint = table.pack(require("texres.checkpoint").load(path .. "/" .. bad)),
+      split = table.pack(set:load_split(path .. "/" .. bad)),
+    } do
+      assert.is_nil(answer[1], name)
+      assert.is_nil(answer[2]:find "\27", name)
+      assert.is_truthy(answer[2]:find("\\x1b[31m", 1, true), name .. ": " .. answer[2])
+    end
+  end)
+
   it("lets none in the messages of the core do so", function()
     local core, name = require "texres.core", "\27[31m\194\155x\127"
     local shown = "\\x1b[31m\\xc2\\x9bx\\x7f"
@@ -137,6 +161,11 @@ describe("report", function()
       message = ok and message or value
       assert.is_truthy(message:find(shown, 1, true), message)
       assert.is_nil(message:find "[\27\155\127]")
+    end
+    local long = ("long/"):rep(800) .. "x\27.npy"
+    for _, message in ipairs { select(2, core.load_npy(long)), select(2, pcall(core.zeros, 2, { [long] = 1 })) } do
+      assert.is_truthy(#message < 1100 and message:find "x\\x1b%.npy", message)
+      assert.is_truthy(message:find "No such file" or message:find "; there are", message)
     end
     assert.equal("load_image: é\tü\n: No such file or directory", select(2, core.load_image "é\tü\n"))
   end)

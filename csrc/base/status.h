@@ -10,6 +10,8 @@
 #ifndef TX_BASE_STATUS_H
 #define TX_BASE_STATUS_H
 
+#include <stdarg.h>
+
 typedef enum tx_status {
   TX_OK = 0,
   TX_EINVAL, /* the caller's mistake: raised as a Lua error */
@@ -24,6 +26,10 @@ typedef enum tx_status {
 #else
 #define TX_PRINTF(fmt, first)
 #endif
+
+/* Writes a message as it is shown: without bytes that would steer a terminal (tx_visible), and of one that is too long the
+ * beginning and the end, in which the reason stands. */
+void tx_message_args(char out[TX_MESSAGE_SIZE], const char *format, va_list args) TX_PRINTF(2, 0);
 
 /* Stores the message of this thread and returns `code`, so that a check reads `return tx_fail(TX_EINVAL, "...", ...)`. */
 tx_status tx_fail(tx_status code, const char *format, ...) TX_PRINTF(2, 3);

@@ -121,12 +121,11 @@ static void push_user_line(lua_State *L) {
 }
 
 int tx_error(lua_State *L, const char *format, ...) {
-  char text[TX_MESSAGE_SIZE], shown[TX_MESSAGE_SIZE];
+  char shown[TX_MESSAGE_SIZE];
   va_list args;
   va_start(args, format);
-  tx_format_args(text, sizeof text, format, args);
+  tx_message_args(shown, format, args);
   va_end(args);
-  tx_visible(shown, sizeof shown, text);
   tx_end_watch();
   push_user_line(L);
   lua_pushstring(L, shown);

@@ -36,4 +36,16 @@ end
 --- The same on one line.
 function plain.visible_name(text) return (plain.visible(text):gsub("[\n\t]", hexed)) end
 
+local function shown(...)
+  local value, message = ...
+  if value == nil and type(message) == "string" then return nil, plain.visible(message) end
+  return ...
+end
+
+--- A public function that returns nil and a message where it fails, such that the message is visible text: it may tell
+-- names of files, columns and tensors. (Those of the core and of raise are already.)
+function plain.telling(f)
+  return function(...) return shown(f(...)) end
+end
+
 return plain

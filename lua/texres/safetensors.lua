@@ -269,4 +269,6 @@ function safetensors.load(path, options)
   return tensors, metadata
 end
 
+for _, name in ipairs { "save", "load" } do safetensors[name] = plain.telling(safetensors[name]) end
+
 return safetensors

@@ -9,7 +9,12 @@ require "texres.data.sheet"
 require "texres.data.save"
 local arrays = require "texres.data.arrays"
 local pictures = require "texres.data.pictures"
+local telling = require("texres.plain").telling
 local strict = require "texres.strict"
+
+for _, name in ipairs { "audit", "cache", "load_split", "map", "save_csv", "save_folder", "save_split" } do
+  Set[name] = telling(Set[name])
+end
 
 --- Members that are loaded when they are first used.
 local lazy = {}
@@ -19,11 +24,11 @@ end
 
 return strict.table("texres.data", {
   Set = Set,
-  open = require "texres.data.open",
-  npy = arrays.npy,
-  npz = arrays.npz,
-  hdf5 = arrays.hdf5,
-  tensors = arrays.tensors,
-  folder = pictures.folder,
-  csv = pictures.csv,
+  open = telling(require "texres.data.open"),
+  npy = telling(arrays.npy),
+  npz = telling(arrays.npz),
+  hdf5 = telling(arrays.hdf5),
+  tensors = telling(arrays.tensors),
+  folder = telling(pictures.folder),
+  csv = telling(pictures.csv),
 }, lazy)

@@ -150,6 +150,8 @@ function Module:load(path, options)
   return true
 end
 
+Module.load = plain.telling(Module.load)
+
 state.first_name, state.fit = first_name, fit
 
 return state
