@@ -103,6 +103,36 @@ describe("a host", function()
     assert.equal("it ran", lines[#lines])
   end)
 
+  it("is told so by whatever it calls there with a state that was handed on", function()
+    local output = run_host("thread", ([[if not kept then %s
+      local core = require "texres.core"
+      kept = { set = set, source = set.source, loader = core.loader(set.source, { 1, 2 }, { 1, 2 }, { classes = 2 }),
+        augment = core.augment { "flip" } }
+      kept.epoch = kept.loader:start(1, 1)
+    else
+      local tr, k = require "texres", kept
+      local calls = {
+        read = function() return k.source:read(1) end, height = function() return k.source.height end,
+        length = function() return #k.source end, images = function() return k.source:images { 1 } end,
+        cache = function() return k.set:cache() end, statistics = function() return k.set:statistics() end,
+        start = function() return k.loader:start(1, 1) end, order = function() return k.loader:order(1) end,
+        batches = function() return #k.loader end, next = function() return k.epoch:next() end,
+        seed = function() return tr.manual_seed(1) end, state = function() return tr.rng_state() end,
+        threads = function() return tr.set_num_threads(2) end, trim = function() return tr.trim_memory() end,
+        no_grad = function() return tr.no_grad(function() end) end, zeros = function() return tr.zeros(1) end,
+      }
+      for name, call in pairs(calls) do
+        local ok, message = pcall(call)
+        print((ok and "let " or message:find "loaded by another thread" and "refused " or message) .. name)
+      end
+    end]]):format(WORK))
+    if not output then return end
+    local refused, let = 0, 0
+    for _ in output:gmatch "refused " do refused = refused + 1 end
+    for _ in output:gmatch "let " do let = let + 1 end
+    assert.same({ 16, 16 }, { refused, let }, output)
+  end)
+
   it("finds its own things as they were", function()
     local ok, output = support.run_lua [[
       local function names(t) local list = {} for k in pairs(t) do list[#list + 1] = tostring(k) end

@@ -69,6 +69,7 @@ void tx_sync_grad_mode(lua_State *L) {
 }
 
 void tx_open_grad_scope(lua_State *L, bool enabled) {
+  tx_check_owner(L);
   grad_scope *scope = lua_newuserdatauv(L, sizeof *scope, 1);
   *scope = (grad_scope){.enabled = enabled, .L = L, .state = lua_topointer(L, LUA_REGISTRYINDEX)};
   luaL_setmetatable(L, GRAD_SCOPE_TYPE);

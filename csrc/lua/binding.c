@@ -76,6 +76,7 @@ static bool is_interrupted(void *context) {
 }
 
 void tx_watch_interrupt_later(lua_State *L) {
+  tx_check_owner(L);
   stop_listening();
   watched.L = L;
   tx_watch(is_interrupted, NULL);
@@ -87,6 +88,7 @@ void tx_watch_interrupt(lua_State *L) {
 }
 
 void tx_end_watch(void) {
+  if (!tx_is_owner()) return; /* the watch is not that of a thread that is being refused */
   stop_listening();
   watched.L = NULL;
   tx_unwatch();
@@ -143,10 +145,14 @@ int tx_raise(lua_State *L, tx_status status) {
   return tx_error(L, "%s", tx_message());
 }
 
+void tx_check_owner(lua_State *L) {
+  if (!tx_is_owner()) tx_error(L, "%s", TX_OTHER_THREAD);
+}
+
 /* -- tensors --------------------------------------------------------------------------------------------------------- */
 
 tx_tensor **tx_new_handle(lua_State *L) {
-  if (!tx_is_owner()) tx_error(L, "%s", TX_OTHER_THREAD);
+  tx_check_owner(L);
   tx_tensor **handle = lua_newuserdatauv(L, sizeof *handle, 0);
   *handle = NULL;
   luaL_setmetatable(L, TX_TENSOR_TYPE);
@@ -209,7 +215,7 @@ int tx_return_true(lua_State *L, tx_status status) {
 tx_tensor *tx_test_tensor(lua_State *L, int arg) {
   tx_tensor **handle = luaL_testudata(L, arg, TX_TENSOR_TYPE);
   if (handle == NULL) return NULL;
-  if (!tx_is_owner()) tx_error(L, "%s", TX_OTHER_THREAD);
+  tx_check_owner(L);
   if (*handle == NULL) tx_error(L, "the tensor was closed: free() or <close> has given its memory back");
   tx_sync_grad_mode(L);
   if (tx_readable(*handle) != TX_OK) tx_error(L, "%s", tx_message());
@@ -230,7 +236,7 @@ tx_tensor *tx_check_tensor(lua_State *L, int arg) {
 /* -- arguments ------------------------------------------------------------------------------------------------------- */
 
 const char *tx_describe(lua_State *L, int arg) {
-  static char text[TX_SHAPE_TEXT + 32];
+  static _Thread_local char text[TX_SHAPE_TEXT + 32];
   tx_tensor **handle = luaL_testudata(L, arg, TX_TENSOR_TYPE);
   if (handle != NULL) {
     if (*handle == NULL) return "a closed tensor";

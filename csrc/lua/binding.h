@@ -27,6 +27,9 @@
 bool tx_is_owner(void);
 #define TX_OTHER_THREAD \
   "texres: it was loaded by another thread of this program: use it from one thread, or in processes of their own"
+/* Raises TX_OTHER_THREAD when it is not. Whatever takes a tensor, source, loader, epoch or the generator asks it: a host may
+ * hand a state on to another thread. */
+void tx_check_owner(lua_State *L);
 
 /* -- errors ---------------------------------------------------------------------------------------------------------- */
 

@@ -217,6 +217,7 @@ static int l_loader_gc(lua_State *L) {
 
 static tx_loader *check_loader(lua_State *L, int arg) {
   tx_loader **handle = luaL_checkudata(L, arg, LOADER_TYPE);
+  tx_check_owner(L);
   if (*handle == NULL) tx_error(L, "the loader was closed");
   return *handle;
 }
@@ -396,6 +397,7 @@ static int l_loader_order(lua_State *L) {
 static int l_loader_start(lua_State *L) {
   uint64_t epoch = (uint64_t)tx_check_int(L, 2, "loader", "epoch");
   int64_t first = tx_check_int(L, 3, "loader", "first");
+  check_loader(L, 1);
   if (first < 1) return tx_error(L, "loader: the first batch is %lld: batches count from 1", (long long)first);
   tx_pass **handle = lua_newuserdatauv(L, sizeof *handle, 0);
   *handle = NULL;

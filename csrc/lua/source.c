@@ -5,6 +5,7 @@
 #include <string.h>
 
 tx_source **tx_new_source(lua_State *L) {
+  tx_check_owner(L);
   tx_source **handle = lua_newuserdatauv(L, sizeof *handle, 0);
   *handle = NULL;
   luaL_setmetatable(L, TX_SOURCE_TYPE);
@@ -23,6 +24,7 @@ int tx_return_source(lua_State *L, tx_status status, tx_source **handle) {
 tx_source *tx_check_source(lua_State *L, int arg) {
   tx_source **handle = luaL_testudata(L, arg, TX_SOURCE_TYPE);
   if (handle == NULL) tx_error(L, "a source of images is expected as argument %d, got %s", arg, tx_describe(L, arg));
+  tx_check_owner(L);
   if (*handle == NULL) tx_error(L, "the source of images was closed");
   return *handle;
 }

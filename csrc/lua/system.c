@@ -19,6 +19,7 @@ static int l_num_threads(lua_State *L) {
 
 /* texres.set_num_threads(n): results are the same bits for any n. */
 static int l_set_num_threads(lua_State *L) {
+  tx_check_owner(L);
   int64_t n = tx_check_int(L, 1, "set_num_threads", "n");
   if (n < 1 || n > TX_MAX_THREADS) {
     return tx_error(L, "set_num_threads: n is %lld: 1..%d is possible", (long long)n, TX_MAX_THREADS);
@@ -38,13 +39,14 @@ static int l_live_bytes(lua_State *L) {
 
 /* texres.trim_memory(): gives cached blocks back to the system; restarts the peak of live_bytes. */
 static int l_trim_memory(lua_State *L) {
-  (void)L;
+  tx_check_owner(L);
   tx_memory_trim();
   return 0;
 }
 
 /* texres.manual_seed(n): restarts the generator behind rand, randn, dropout and initialization. */
 static int l_manual_seed(lua_State *L) {
+  tx_check_owner(L);
   tx_generator *g = tx_default_generator();
   g->seed = (uint64_t)tx_check_int(L, 1, "manual_seed", "seed");
   g->next_stream = 0;
@@ -53,6 +55,7 @@ static int l_manual_seed(lua_State *L) {
 
 /* texres.rng_state() -> seed, next stream; texres.rng_state(seed, stream) restores them. */
 static int l_rng_state(lua_State *L) {
+  tx_check_owner(L);
   tx_generator *g = tx_default_generator();
   if (lua_gettop(L) >= 2) {
     g->seed = (uint64_t)tx_check_int(L, 1, "rng_state", "seed");
