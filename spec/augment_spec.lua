@@ -433,6 +433,10 @@ describe("augment", function()
       message { { "rotate", degree = 1 } })
     assert.matches("rotate: degrees must be a number within 0..180, got %-3", message { { "rotate", -3 } })
     assert.matches("blur: sigma must be a number within 0..10, got 'much'", message { { "blur", sigma = "much" } })
+    for name, given in pairs { padding = { "crop", 2.5 }, size = { "cutout", 3.5 },
+      count = { "cutout", count = 1.5 }, horizontal = { "flip", 0.5 }, vertical = { "flip", vertical = 0.5 } } do
+      assert.matches(name .. " must be a whole number within [%d.e+]+, got %d%.5", message { given })
+    end
     assert.matches("p must be a number within 0..1, got 2", message { { "flip", p = 2 } })
     assert.matches("rotate90 takes its name only", message { { "rotate90", 3 } })
     assert.matches("a transform's name is expected", message { 3 })

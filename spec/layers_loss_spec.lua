@@ -173,6 +173,12 @@ describe("cross_entropy", function()
       assert.matches("cross_entropy: the weight of class 2 is " .. shown .. ": finite numbers of at least 0",
         message(x, tr.ones({ 4 }, i64), { weight = weights }))
     end
+    for _, name in ipairs { "cross_entropy", "focal_loss" } do
+      local option = name == "focal_loss" and "alpha" or "weight"
+      local ok, problem = pcall(F[name], x, tr.ones({ 4 }, i64), { [option] = tr.zeros(x:size(-1)) })
+      assert.is_false(ok)
+      assert.matches(name .. ": the weights of all classes are 0: one has to count", problem, 1, true)
+    end
     assert.matches("cross_entropy: label_smoothing is 2", message(x, tr.ones({ 4 }, i64), { label_smoothing = 2 }))
     assert.matches("cross_entropy: scores are {4,0}", message(tr.zeros(4, 0), tr.ones({ 4 }, i64)))
     assert.matches("cross_entropy: reduction", message(x, tr.ones({ 4 }, i64), { reduction = "median" }))

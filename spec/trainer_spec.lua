@@ -405,6 +405,12 @@ describe("Trainer", function()
       "Trainer: loss: weight is {3}, wanted a number for each of the 2 classes")
     refuses({ model = net(2), loss = { "focal_loss", alpha = { 1 } } },
       "Trainer: loss: alpha is {1}, wanted a number for each of the 2 classes")
+    for name, option in pairs { cross_entropy = "weight", focal_loss = "alpha" } do
+      local ok, message = pcall(tr.Trainer, { model = net(2),
+        loss = { name, [option] = { 0, 0 } } })
+      assert.is_false(ok)
+      assert.matches(name .. ": " .. option .. " is {0, 0}: the weights of all classes are 0", message, 1, true)
+    end
   end)
 
   it("never takes an epoch with a validation loss of NaN for the best, also after a resume", function()

@@ -178,13 +178,15 @@ static tx_status reduce(tx_call *call, const pass *p) {
 
 static tx_status check_weight(const tx_call *call) {
   const tx_tensor *weight = call->in[WEIGHT];
+  bool any = weight == NULL || weight->shape[0] == 0; /* that is above 0 */
   for (int64_t k = 0; weight != NULL && k < weight->shape[0]; k++) {
     double w = tx_get_real(weight->dtype, tx_data(weight), k * weight->strides[0]);
+    any = any || w > 0;
     if (w >= 0 && isfinite(w)) continue;
     return tx_fail(TX_EINVAL, "%s: the weight of class %lld is %g: finite numbers of at least 0 are needed",
                    call->op->name, (long long)k + 1, isnan(w) ? (double)NAN : w);
   }
-  return TX_OK;
+  return any ? TX_OK : tx_fail(TX_EINVAL, "%s: the weights of all classes are 0: one has to count", call->op->name);
 }
 
 static tx_status run_forward(tx_call *call, pass *p) {

@@ -11,18 +11,18 @@ enum { STREAM_SAMPLE = 0xA061, STREAM_BATCH };
 static const double PI = 3.14159265358979323846;
 
 const tx_transform_info tx_transforms[TX_TRANSFORM_COUNT] = {
-    [TX_FLIP] = {"flip", {{"horizontal", 1, 0, 1}, {"vertical", 1, 0, 1}}},
+    [TX_FLIP] = {"flip", {{"horizontal", 1, 0, 1, true}, {"vertical", 1, 0, 1, true}}},
     [TX_ROTATE90] = {"rotate90", {{NULL, 0, 0, 0}}},
     [TX_ROTATE] = {"rotate", {{"degrees", 15, 0, 180}}},
     [TX_SHIFT] = {"shift", {{"pixels", 4, 0, 1e6}}},
     [TX_SCALE] = {"scale", {{"amount", 0.1, 0, 10}}},
-    [TX_CROP] = {"crop", {{"padding", 4, 0, 1e6}}},
+    [TX_CROP] = {"crop", {{"padding", 4, 0, 1e6, true}}},
     [TX_BRIGHTNESS] = {"brightness", {{"amount", 0.2, 0, 1}}},
     [TX_CONTRAST] = {"contrast", {{"amount", 0.2, 0, 1}}},
     [TX_GAMMA] = {"gamma", {{"amount", 0.2, 0, 10}}},
     [TX_NOISE] = {"noise", {{"sigma", 0.02, 0, 1e6}}},
     [TX_BLUR] = {"blur", {{"sigma", 1, 0, 10}}},
-    [TX_CUTOUT] = {"cutout", {{"size", 16, 1, 1e6}, {"count", 1, 1, 1000}, {"fill", NAN, -1e6, 1e6}}},
+    [TX_CUTOUT] = {"cutout", {{"size", 16, 1, 1e6, true}, {"count", 1, 1, 1000, true}, {"fill", NAN, -1e6, 1e6}}},
     [TX_MIXUP] = {"mixup", {{"alpha", 0.2, 1e-3, 1e3}}},
     [TX_CUTMIX] = {"cutmix", {{"alpha", 1, 1e-3, 1e3}}},
 };

@@ -40,6 +40,7 @@ typedef struct tx_transform_info {
   struct {
     const char *name; /* NULL: no more; the first may be given without its name */
     double preset, low, high;
+    bool whole; /* a count or a number of pixels: fractions are refused */
   } param[TX_TRANSFORM_PARAMS];
 } tx_transform_info;
 

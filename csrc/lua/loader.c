@@ -40,16 +40,19 @@ static tx_transform_kind check_kind(lua_State *L, int at) {
   return TX_FLIP;
 }
 
-/* Where a transform keeps the parameter `name`, and its bounds; raises with the choices when it has none such. */
-static double *find_param(lua_State *L, tx_transform *t, const char *name, double *low, double *high) {
+/* Where a transform keeps the parameter `name`, its bounds and whether it is a whole number; raises with the choices when it
+ * has none such. */
+static double *find_param(lua_State *L, tx_transform *t, const char *name, double *low, double *high, bool *whole) {
   const tx_transform_info *info = &tx_transforms[t->kind];
   *low = 0;
   *high = 1;
+  *whole = false;
   if (strcmp(name, "p") == 0) return &t->p;
   for (int i = 0; i < TX_TRANSFORM_PARAMS && info->param[i].name != NULL; i++) {
     if (strcmp(info->param[i].name, name) != 0) continue;
     *low = info->param[i].low;
     *high = info->param[i].high;
+    *whole = info->param[i].whole;
     return &t->value[i];
   }
   char what[64];
@@ -69,12 +72,13 @@ static double *find_param(lua_State *L, tx_transform *t, const char *name, doubl
 /* Sets parameter `name` from the value on top of the stack (true and false count as 1 and 0). */
 static void set_param(lua_State *L, tx_transform *t, const char *name) {
   const char *transform = tx_transforms[t->kind].name;
-  double low, high, *param = find_param(L, t, name, &low, &high);
+  bool whole;
+  double low, high, *param = find_param(L, t, name, &low, &high, &whole);
   double value = lua_isboolean(L, -1) ? (double)lua_toboolean(L, -1) : (double)NAN;
   if (lua_type(L, -1) == LUA_TNUMBER) value = lua_tonumber(L, -1);
-  if (!(value >= low && value <= high))
-    tx_error(L, "augment: %s: %s must be a number within %g..%g, got %s", transform, name, low, high,
-             tx_describe(L, lua_gettop(L)));
+  if (!(value >= low && value <= high) || (whole && value != rint(value)))
+    tx_error(L, "augment: %s: %s must be a %s within %g..%g, got %s", transform, name,
+             whole ? "whole number" : "number", low, high, tx_describe(L, lua_gettop(L)));
   *param = value;
 }
 

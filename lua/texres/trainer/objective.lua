@@ -87,6 +87,15 @@ local function balanced(set)
   return core.tensor(weights)
 end
 
+--- Raises where no class counts: there would be nothing to learn, and no mean.
+local function check_weights(name, what, weights)
+  local list = type(weights) == "number" and { weights } or core.is_tensor(weights) and weights:totable() or weights
+  for i = 1, #list do
+    if list[i] > 0 then return end
+  end
+  raise("%s: %s is %s: the weights of all classes are 0", name, what, option.shown(weights))
+end
+
 --- Raises for a loss that there isn't, or options that it doesn't have.
 function objective.check_loss(spec)
   if type(spec) == "function" then return end
@@ -96,8 +105,10 @@ function objective.check_loss(spec)
   local name, options = split(spec)
   choose("loss", name, LOSSES)
   option.read(name, options, LOSS_OPTIONS[name])
-  local weight = options.weight
-  if weight and weight ~= "balanced" then option.check(name, "weight", weight, NUMBERS) end
+  for _, key in ipairs { "weight", "alpha" } do
+    local given = options[key]
+    if given and given ~= "balanced" then check_weights(name, key, option.check(name, key, given, NUMBERS)) end
+  end
 end
 
 --- What the mean of a batch with these labels divides by, as in csrc/autograd/class_loss.c. `weights`: a list by class,
