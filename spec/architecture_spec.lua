@@ -67,6 +67,23 @@ describe("a layer used twice", function()
     assert.equal(twin[1], twin[2])
   end)
 
+  it("says when it is saved that it is used too often to be rebuilt", function()
+    local layer, layers = nn.Linear(2000, 2000), {}
+    for i = 1, 17 do layers[i] = layer end -- more than 2^26 weights to be built, of which the file has a 17th
+    local warnings = warnings_of(tr.save, path, { model = nn.Sequential(layers) })
+    assert.equal(1, #warnings)
+    assert.matches("used again so often that they have 68000000 weights to be built, where the file has 4002000",
+      warnings[1], 1, true)
+    assert.matches("build the model in the script", warnings[1], 1, true)
+    local none, message = tr.load(path)
+    assert.is_nil(none)
+    assert.matches("build the model in the script", message, 1, true)
+    assert(tr.load(path, nn.Sequential(layers)))
+    layers[17] = nil
+    assert.same({}, warnings_of(tr.save, path, { model = nn.Sequential(layers) }))
+    assert(tr.load(path))
+  end)
+
   it("stands in a user's class", function()
     local Loop = nn.register("SpecLoop", nn.Module "SpecLoop")
     function Loop:init(n)

@@ -322,6 +322,7 @@ describe("checkpoints", function()
       ["damaged metadata"] = "{",
       ["format nil, written by an unknown version"] = "{}",
       ["format 2, written by 9.0"] = '{"format":2,"version":"9.0"}',
+      ["format is the text \"1\", not a number"] = '{"format":"1"}',
       ["format 1.5"] = '{"format":1.5}',
       ["version is not a text"] = '{"format":1,"version":{}}',
       ["no module is registered as os.execute"] = '{"format":1,"architecture":{"module":"os.execute"}}',

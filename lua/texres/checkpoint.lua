@@ -18,6 +18,7 @@
 local core = require "texres.core"
 local input = require "texres.input"
 local json = require "texres.json"
+local plain = require "texres.plain"
 local protect = require "texres.protect"
 local raise = require "texres.raise"
 local safetensors = require "texres.safetensors"
@@ -31,6 +32,7 @@ local checkpoint = {}
 
 local FORMAT = 1 -- of the metadata
 local prefix = "training/"
+local SCRIPT = "build the model in the script and call texres.load(path, model)"
 
 -- -- fields -----------------------------------------------------------------------------------------------------------
 
@@ -91,64 +93,7 @@ local function problem_of(contents)
   return misfit_of(contents)
 end
 
--- -- writing ----------------------------------------------------------------------------------------------------------
-
-local function check_contents(contents)
-  if type(contents) ~= "table" or not module.is_module(contents.model) then
-    raise "checkpoint.save: expected a table with a `model`"
-  end
-  for key in pairs(contents) do
-    if not fields[key] and key ~= "model" and key ~= "tensors" then
-      raise("checkpoint.save: no field %s", tostring(key))
-    end
-  end
-  local problem = problem_of(contents)
-  if problem then raise("checkpoint.save: %s", problem) end
-end
-
--- Says, once for each model and file, that a file can't be read back by itself.
-local warned = setmetatable({}, { __mode = "k" })
-local function warn_of(path, model, obstacle)
-  warned[model] = warned[model] or {}
-  if warned[model][path] then return end
-  warned[model][path] = true
-  require("texres").warn(("%s: saved without architecture, so texres.load(path) cannot rebuild the model: %s. To use "
-    .. "the file, build the model in the script and call texres.load(path, model)"):format(path, obstacle))
-end
-
---- Writes a checkpoint; see above. True, or nil and a message.
-function checkpoint.save(path, contents)
-  check_contents(contents)
-  local described, obstacle = architecture.tried(contents.model)
-  if not described then warn_of(path, contents.model, obstacle) end
-  local info = { format = FORMAT, version = core._VERSION, architecture = described }
-  for name, value in pairs(input.fields(contents.model, contents)) do info[name] = value end
-  info.extra = contents.extra
-  local text, problem = json.encode(info)
-  if not text then return nil, ("%s: %s"):format(path, problem) end
-  local tensors = contents.model:state_dict()
-  for name, t in pairs(contents.tensors or {}) do tensors[prefix .. name] = t end
-  return safetensors.save(path, tensors, { texres = text })
-end
-
---- The tensors of a file that belong to the model.
-function checkpoint.model_part(tensors)
-  local part = {}
-  for name, t in pairs(tensors) do
-    if name:sub(1, #prefix) ~= prefix then part[name] = t end
-  end
-  return part
-end
-
-local function training_part(tensors)
-  local part = {}
-  for name, t in pairs(tensors) do
-    if name:sub(1, #prefix) == prefix then part[name:sub(#prefix + 1)] = t end
-  end
-  return part
-end
-
--- -- reading ----------------------------------------------------------------------------------------------------------
+-- -- how much a description asks for ----------------------------------------------------------------------------------
 
 -- Numbers of weights, at least, of the layers that have any, from the arguments of their constructors: those of a
 -- BatchNorm may be tied among themselves.
@@ -179,29 +124,96 @@ local function count_weights(data, count)
 end
 
 -- A description may ask for far more memory than the file has data for; then it is not worth building. Tied layers are
--- described each by itself, but have their weights once: 256 MB of them, or 16 of each on average, are believed.
+-- described each by itself, but have their weights once: 256 MB of them, or 16 of each on average, are believed. What
+-- is refused here when read is not written either.
 local function check_size(description, tensors)
   local have = 0
   for _, t in pairs(tensors) do have = have + t:numel() end
   local want = protect.catch(count_weights, description, { all = 0, apart = 0 })
-  if not want or not (want.apart <= have and want.all <= math.max(1 << 26, 16 * have)) then
+  if not want or want.apart ~= want.apart or want.apart > have then
     return nil, "the architecture does not fit the tensors in the file"
   end
-  return true
+  local most = math.max(1 << 26, 16 * have)
+  if want.all <= most then return true end
+  return nil, plain.format("its layers are used again so often that they have %.0f weights to be built, where the file "
+    .. "has %d: at most %d are", want.all, have, most)
 end
+
+-- -- writing ----------------------------------------------------------------------------------------------------------
+
+local function check_contents(contents)
+  if type(contents) ~= "table" or not module.is_module(contents.model) then
+    raise "checkpoint.save: expected a table with a `model`"
+  end
+  for key in pairs(contents) do
+    if not fields[key] and key ~= "model" and key ~= "tensors" then
+      raise("checkpoint.save: no field %s", tostring(key))
+    end
+  end
+  local problem = problem_of(contents)
+  if problem then raise("checkpoint.save: %s", problem) end
+end
+
+-- Says, once for each model and file, that a file can't be read back by itself.
+local warned = setmetatable({}, { __mode = "k" })
+local function warn_of(path, model, obstacle)
+  warned[model] = warned[model] or {}
+  if warned[model][path] then return end
+  warned[model][path] = true
+  require("texres").warn(("%s: saved without architecture, so texres.load(path) cannot rebuild the model: %s. To use "
+    .. "the file, %s"):format(path, obstacle, SCRIPT))
+end
+
+--- Writes a checkpoint; see above. True, or nil and a message.
+function checkpoint.save(path, contents)
+  check_contents(contents)
+  local tensors = contents.model:state_dict()
+  for name, t in pairs(contents.tensors or {}) do tensors[prefix .. name] = t end
+  local described, obstacle = architecture.tried(contents.model)
+  if described then
+    local fits, misfit = check_size(described, tensors)
+    if not fits then described, obstacle = nil, misfit end
+  end
+  if not described then warn_of(path, contents.model, obstacle) end
+  local info = { format = FORMAT, version = core._VERSION, architecture = described }
+  for name, value in pairs(input.fields(contents.model, contents)) do info[name] = value end
+  info.extra = contents.extra
+  local text, problem = json.encode(info)
+  if not text then return nil, ("%s: %s"):format(path, problem) end
+  return safetensors.save(path, tensors, { texres = text })
+end
+
+--- The tensors of a file that belong to the model.
+function checkpoint.model_part(tensors)
+  local part = {}
+  for name, t in pairs(tensors) do
+    if name:sub(1, #prefix) ~= prefix then part[name] = t end
+  end
+  return part
+end
+
+local function training_part(tensors)
+  local part = {}
+  for name, t in pairs(tensors) do
+    if name:sub(1, #prefix) == prefix then part[name:sub(#prefix + 1)] = t end
+  end
+  return part
+end
+
+-- -- reading ----------------------------------------------------------------------------------------------------------
 
 -- Builds the model that the metadata describe, and fills it.
 local function build(info, tensors)
   if info.architecture == nil then
-    return nil, "the file holds no architecture; build the model in the script and call texres.load(path, model)"
+    return nil, "the file holds no architecture; " .. SCRIPT
   end
   local fits, misfit = check_size(info.architecture, tensors)
-  if not fits then return nil, misfit end
+  if not fits then return nil, misfit .. "; " .. SCRIPT end
   local model = architecture.build(info.architecture)
   local part = checkpoint.model_part(tensors)
   if info.architecture.tied == nil then architecture.tie_missing(model, part) end
   local adopted, problem = state.adopt(model, part)
-  if not adopted then return nil, problem .. "; build the model in the script and call texres.load(path, model)" end
+  if not adopted then return nil, problem .. "; " .. SCRIPT end
   return model
 end
 
@@ -212,6 +224,9 @@ local function read_info(text, max_bytes)
   if not text then return nil, "not a texres checkpoint (use model:load for plain parameters)" end
   local info, problem = json.decode(text, max_bytes)
   if type(info) ~= "table" then return nil, "damaged metadata: " .. tostring(problem or "not an object") end
+  if type(info.format) == "string" then
+    return nil, ("damaged metadata: format is the text %q, not a number"):format(info.format)
+  end
   if info.format ~= FORMAT then
     return nil, ("a checkpoint of format %s, written by %s: this is %s, which reads format %d"):format(
       tostring(info.format), tostring(info.version or "an unknown version"), core._VERSION, FORMAT)
@@ -268,5 +283,7 @@ function checkpoint.input(metadata, max_bytes)
   local info, problem = read_info(metadata.texres, max_bytes)
   return info and input.new(info), problem
 end
+
+for _, name in ipairs { "save", "read", "load" } do checkpoint[name] = plain.telling(checkpoint[name]) end
 
 return checkpoint
