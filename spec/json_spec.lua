@@ -64,6 +64,32 @@ describe("json", function()
     assert.matches("max_bytes", select(2, json.decode((" "):rep((16 << 20) + 1))), 1, true)
   end)
 
+  it("makes no more of a short text than it was told to", function()
+    local short = "[" .. ("1,"):rep(1 << 20) .. "1]"
+    local value, message = json.decode(short)
+    assert.is_nil(value)
+    assert.matches("JSON of more than 1048576 values and names: max_bytes raises that, 16 for each", message, 1, true)
+    assert.equal((1 << 20) + 1, #json.decode(short, 32 << 20))
+    assert.is_nil((json.decode('{"a":[1,2,3]}', 16 * 5)))
+    assert.same({ a = { 1, 2, 3 } }, json.decode('{"a":[1,2,3]}', 16 * 6))
+  end)
+
+  it("says why a table is neither a list nor an object", function()
+    local list = { __jsontype = "array" }
+    for message, value in pairs {
+      ["a list of 2 items has one at 3: it has holes"] = { 1, nil, 3 },
+      ["a list of 1 items has one at 5: it has holes"] = setmetatable({ [5] = "x" }, list),
+      ["a list has other keys than 1..n"] = setmetatable({ 1, x = 2 }, list),
+      ["a table has both names and the key 1"] = { 1, x = 2 },
+      ["a table has the key 0, which is neither a name nor one of 1..n"] = { [0] = "x" },
+      ["a table has the key 1.5, which is neither a name nor one of 1..n"] = { [1.5] = "x" },
+    } do
+      local text, problem = json.encode { inside = value }
+      assert.is_nil(text)
+      assert.equal(message, problem)
+    end
+  end)
+
   it("hands on what is not about the data", function()
     local stop = {}
     local value = setmetatable({}, { __pairs = function() error(stop) end })

@@ -16,7 +16,8 @@ local plain = require "texres.plain"
 local json = {}
 
 local MAX_DEPTH = 200 -- of tables in tables
-local MAX_BYTES = 16 << 20 -- of a text to be read: one byte can become 30 in memory
+local MAX_BYTES = 16 << 20 -- of a text to be read, and of what is made of it
+local VALUE_BYTES = 16 -- what a value and a name count for, as one takes in a list: a short text can hold many
 
 -- A failure of this module is raised as a Failure and caught at the top; any other error is not about the data (no
 -- memory, an interrupt) and passes through.
@@ -61,11 +62,24 @@ end
 
 local function is_array(value)
   local meta = getmetatable(value)
-  local wanted = type(meta) == "table" and meta.__jsontype
-  if wanted then return wanted == "array" end
-  local count = 0
-  for _ in pairs(value) do count = count + 1 end
-  return count > 0 and count == #value
+  local wanted = type(meta) == "table" and meta.__jsontype or nil
+  if wanted == "object" then return false end
+  local count, last = 0, 0 -- of its items; false where it has other keys
+  for key in pairs(value) do
+    count = count + 1
+    last = last and math.type(key) == "integer" and key >= 1 and math.max(last, key)
+  end
+  if last and last > count then fail(("a list of %d items has one at %d: it has holes"):format(count, last)) end
+  if wanted and not last then fail "a list has other keys than 1..n" end
+  return wanted ~= nil or last and last > 0
+end
+
+-- Which of the keys of an object is no name, as a message.
+local function key_message(value, key)
+  for name in pairs(value) do
+    if type(name) == "string" then return ("a table has both names and the key %s"):format(plain.text(key)) end
+  end
+  return ("a table has the key %s, which is neither a name nor one of 1..n"):format(plain.text(key))
 end
 
 --- The names of an object: those of __jsonorder first, then the others sorted.
@@ -76,7 +90,7 @@ local function names_of(value)
   end
   local rest = {}
   for name in pairs(value) do
-    if type(name) ~= "string" then fail(("a table has both names and the key %s"):format(tostring(name))) end
+    if type(name) ~= "string" then fail(key_message(value, name)) end
     if not seen[name] then rest[#rest + 1] = name end
   end
   plain.sort(rest)
@@ -182,6 +196,14 @@ end
 
 local read -- function(text, at, depth)
 
+local left, most -- how many values and names may still be read; of how many
+
+local function count_value()
+  left = left - 1
+  if left >= 0 then return end
+  fail(("JSON of more than %d values and names: max_bytes raises that, %d for each"):format(most, VALUE_BYTES))
+end
+
 local COMMA, COLON, QUOTE, CLOSE_LIST, CLOSE_OBJECT = byte(",:\"]}", 1, 5)
 
 --- The position of what follows an item: the next one, or nil and the position after the closing bracket.
@@ -214,6 +236,7 @@ local function read_object(text, at, depth)
   repeat
     if byte(text, at) ~= QUOTE then fail_at(text, at, "expected a name in quotes") end
     local start = at
+    count_value()
     name, at = read_string(text, at + 1)
     if object[name] ~= nil then fail_at(text, start, ("the name %s stands twice"):format(quote(name))) end
     at = skip(text, at)
@@ -240,6 +263,7 @@ local READERS = {
 
 function read(text, at, depth)
   if depth > MAX_DEPTH then fail_at(text, at, "nested too deeply") end
+  count_value()
   local reader = READERS[byte(text, at)] or read_number
   return reader(text, at, depth)
 end
@@ -252,11 +276,14 @@ local function read_all(text)
 end
 
 --- The value that `text` stands for; or nil and a message. Damaged text never raises. A text of more than `max_bytes`
--- (default: 16 MiB) is not read.
+-- (default: 16 MiB) is not read, nor one of more values and names than `max_bytes` holds with 16 for each (1,048,576).
 function json.decode(text, max_bytes)
-  if #text > (max_bytes or MAX_BYTES) then
-    return nil, ("%d bytes of JSON: at most %d are read; max_bytes raises that"):format(#text, max_bytes or MAX_BYTES)
+  max_bytes = max_bytes or MAX_BYTES
+  if #text > max_bytes then
+    return nil, ("%d bytes of JSON: at most %d are read; max_bytes raises that"):format(#text, max_bytes)
   end
+  most = max_bytes // VALUE_BYTES
+  left = most
   return catch(pcall(read_all, text))
 end
 
