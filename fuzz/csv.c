@@ -7,7 +7,7 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
   tx_csv csv;
-  tx_status status = tx_csv_parse(data, size, &csv);
+  tx_status status = tx_csv_parse(data, size, 0, &csv);
   if (status != TX_OK) {
     fuzz_check_failure(status);
     return 0;

@@ -327,6 +327,18 @@ describe("HDF5", function()
       assert.equal(fits, tr.load_hdf5(path, "images", { max_bytes = limit }) ~= nil)
       assert.equal(fits, tr.data.hdf5 { file = path, cache = true, max_bytes = limit } ~= nil)
     end
+    local streamed = assert(tr.data.hdf5 { file = path, cache = false, labels = { 1, 1, 1, 2, 2, 2 }, max_bytes = 119 })
+    none, message = streamed:cache()
+    assert.is_nil(none)
+    assert.matches("cache: unpacked it has 120 bytes, at most 119 are made of this file; max_bytes raises", message)
+    assert.is_nil((streamed:concat(streamed):cache()), "sets that were joined")
+    assert.equal(6, #assert(streamed:cache { max_bytes = 120 }))
+    assert.equal(1, #assert(streamed:subset({ 1 }):cache()))
+    local big = assert(require("texres.core").hdf5_source(fixtures .. "zeros.h5", "images"))
+    none, message = big:cache()
+    assert.is_nil(none)
+    assert.matches("cache: unpacked it has %d+ bytes, at most 1073741824 are made of this file", message)
+    assert.error_matches(function() streamed:cache { max_bytes = 0 } end, "cache: max_bytes is 0")
     assert.error_matches(function() tr.load_hdf5(path, "images", { max_byte = 1 }) end, "unknown option 'max_byte'")
     assert.error_matches(function() tr.load_hdf5(path, "images", { max_bytes = -1 }) end, "max_bytes is %-1")
   end)
@@ -394,6 +406,28 @@ describe("read_csv", function()
       assert.is_nil(names)
       assert.equal("read_csv: " .. folder .. "/table.csv: " .. reason, message:sub(1, #folder + 22 + #reason))
     end
+  end)
+
+  it("makes no more of a table than it may", function()
+    local path = support.write_file(folder .. "/commas.csv", (","):rep(10000000))
+    local none, message = tr.read_csv(path)
+    assert.is_nil(none)
+    assert.matches(path .. ": line 1: the table takes more than 1073741824 bytes of memory; max_bytes raises that",
+      message, 1, true)
+    assert.is_nil((tr.data.open(path)))
+    support.write_file(path, "label,angle\n0,1\n1,2\n")
+    local images = tr.rand(2, 4, 4)
+    local set = { images = images, meta = path, labels = "label" }
+    assert(tr.save_npy(folder .. "/commas.npy", images))
+    for limit, fits in pairs { [900] = false, [2000] = true } do
+      set.max_bytes = limit
+      assert.equal(fits, tr.read_csv(path, { max_bytes = limit }) ~= nil)
+      assert.equal(fits, tr.data.tensors(set) ~= nil)
+      assert.equal(fits, tr.data.open(folder .. "/commas.npy", { max_bytes = limit }) ~= nil)
+      local _, reason = tr.data.csv { file = path, max_bytes = limit }
+      assert.equal(not fits, reason:find("max_bytes", 1, true) ~= nil)
+    end
+    assert.error_matches(function() tr.read_csv(path, { max_byte = 1 }) end, "unknown option 'max_byte'")
   end)
 
   it("finds the separator outside of quotes, and tells the line of each row", function()

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "base/file.h"
+#include "data/limit.h"
 
 /* Where the parser stands. */
 typedef struct parser {
@@ -19,6 +20,7 @@ typedef struct parser {
   size_t cells, room;
   int64_t *row_line;
   int64_t rows, row_room; /* the first line counts */
+  uint64_t bytes, most;   /* that the table takes in memory by now; that it may take */
 } parser;
 
 /* Makes room for one more item; false when memory runs out. */
@@ -64,7 +66,18 @@ static tx_status quoted(parser *p) {
   return TX_OK;
 }
 
+/* Counts what a cell takes beside its text, in the first line also what its column does. */
+static tx_status count_cell(parser *p) {
+  p->bytes += TX_CSV_CELL_BYTES;
+  if (p->rows == 1) p->bytes += TX_CSV_COLUMN_BYTES;
+  if (p->bytes + p->used <= p->most) return TX_OK;
+  return tx_fail(TX_EWORLD,
+                 "line %" PRId64 ": the table takes more than %" PRIu64 " bytes of memory; max_bytes raises that",
+                 p->line, p->most);
+}
+
 static tx_status take_cell(parser *p) {
+  TX_TRY(count_cell(p));
   if (!grow((void **)&p->cell, &p->room, p->cells, sizeof *p->cell)) return tx_fail(TX_ENOMEM, "not enough memory");
   p->cell[p->cells++] = p->used;
   if (p->at < p->end && *p->at == '"') {
@@ -146,11 +159,11 @@ static char find_separator(const uint8_t *at, const uint8_t *end) {
   return found;
 }
 
-tx_status tx_csv_parse(const uint8_t *bytes, size_t size, tx_csv *csv) {
+tx_status tx_csv_parse(const uint8_t *bytes, size_t size, int64_t max_bytes, tx_csv *csv) {
   static const uint8_t mark[3] = {0xEF, 0xBB, 0xBF};
   *csv = (tx_csv){0};
   if (size == 0) return tx_fail(TX_EWORLD, "the file is empty");
-  parser p = {.at = bytes, .end = bytes + size, .line = 1};
+  parser p = {.at = bytes, .end = bytes + size, .line = 1, .most = tx_most_unpacked(size, max_bytes)};
   if (size >= sizeof mark && memcmp(bytes, mark, sizeof mark) == 0) p.at += sizeof mark;
   p.separator = find_separator(p.at, p.end);
   p.text = malloc(size + 1);
@@ -163,10 +176,10 @@ tx_status tx_csv_parse(const uint8_t *bytes, size_t size, tx_csv *csv) {
   return status;
 }
 
-tx_status tx_csv_read(const char *path, tx_csv *csv) {
+tx_status tx_csv_read(const char *path, int64_t max_bytes, tx_csv *csv) {
   tx_file file;
   TX_TRY(tx_file_read("read_csv", path, &file));
-  tx_status status = tx_csv_parse(file.data, file.bytes, csv);
+  tx_status status = tx_csv_parse(file.data, file.bytes, max_bytes, csv);
   tx_file_release(&file);
   return status == TX_OK ? TX_OK : tx_fail_at(status, "read_csv", path);
 }

@@ -22,10 +22,14 @@ typedef struct tx_csv {
   int64_t *line;         /* [rows + 1] the line of the file on which a row starts, from 1 */
 } tx_csv;
 
-/* Parses a file that lies in memory; messages hold the reason and the line, not the path. */
-tx_status tx_csv_parse(const uint8_t *bytes, size_t size, tx_csv *csv);
+/* What a table takes in memory, as lists of text and lists of values in Lua: about this for each column, and this and its text
+ * for each cell. A byte of the file can become hundreds; data/limit.h says how much it may. */
+enum { TX_CSV_COLUMN_BYTES = 400, TX_CSV_CELL_BYTES = 48 };
 
-tx_status tx_csv_read(const char *path, tx_csv *csv);
+/* Parses a file that lies in memory; messages hold the reason and the line, not the path. `max_bytes`: see data/limit.h. */
+tx_status tx_csv_parse(const uint8_t *bytes, size_t size, int64_t max_bytes, tx_csv *csv);
+
+tx_status tx_csv_read(const char *path, int64_t max_bytes, tx_csv *csv);
 
 void tx_csv_free(tx_csv *csv);
 

@@ -532,6 +532,7 @@ static tx_status describe_images(hdf5_images *images, double scale, tx_source *s
   source->dtype = d->dtype == TX_U8 ? TX_U8 : TX_F32;
   source->scale = images->scale;
   source->guessed = guessed ? images->scale : 0;
+  source->most = tx_most_unpacked((uint64_t)images->o.bytes, images->o.max_bytes);
   source->read = read_image;
   source->release = release_images;
   source->owner = images;

@@ -10,6 +10,7 @@
 #include "base/integers.h"
 #include "base/memory.h"
 #include "base/threads.h"
+#include "data/limit.h"
 #include "data/npy.h"
 
 enum { GROUP = 16 };
@@ -99,9 +100,20 @@ tx_status tx_images_read(tx_source *source, const int64_t *index, int64_t n, tx_
   return gather_tensor(source, index, n, TX_F32, out);
 }
 
-tx_status tx_images_cache(tx_source *source, const int64_t *index, int64_t n, tx_source **out) {
+/* Bytes of n images in memory, of pixels of `size` bytes; UINT64_MAX where that is too small to say it. */
+static uint64_t cached_bytes(const tx_source *source, int64_t n, size_t size) {
+  const uint64_t each = (uint64_t)tx_source_pixels(source) * size;
+  return n > 0 && each > UINT64_MAX / (uint64_t)n ? UINT64_MAX : each * (uint64_t)n;
+}
+
+tx_status tx_images_cache(tx_source *source, const int64_t *index, int64_t n, int64_t max_bytes, tx_source **out) {
   bool bytes = source->dtype == TX_U8;
   tx_tensor *images;
+  if (max_bytes > 0 || source->most > 0) {
+    const uint64_t most = max_bytes > 0 ? (uint64_t)max_bytes : source->most;
+    tx_status fits = tx_check_most(cached_bytes(source, n, bytes ? 1 : sizeof(float)), most);
+    if (fits != TX_OK) return tx_fail_by(fits, "cache");
+  }
   TX_TRY(gather_tensor(source, index, n, bytes ? TX_U8 : TX_F32, &images));
   tx_status status = tx_source_from_tensor(images, 0, 0, bytes ? source->scale : 1.0, out);
   if (status == TX_OK) (*out)->guessed = source->guessed;
@@ -244,11 +256,15 @@ static void release_parts(void *owner) {
   tx_dealloc(row);
 }
 
+static uint64_t add_bytes(uint64_t a, uint64_t b) { return a > UINT64_MAX - b ? UINT64_MAX : a + b; }
+
 tx_status tx_source_concat(tx_source *const *parts, int64_t count, tx_source **out) {
   const tx_source *first = parts[0];
   tx_source joined = {.height = first->height, .width = first->width, .channels = first->channels};
   joined.dtype = TX_U8;
   joined.scale = first->scale;
+  bool packed = false;
+  uint64_t most = 0;
   for (int64_t p = 0; p < count; p++) {
     const tx_source *part = parts[p];
     if (part->height != first->height || part->width != first->width || part->channels != first->channels) {
@@ -267,9 +283,12 @@ tx_status tx_source_concat(tx_source *const *parts, int64_t count, tx_source **o
     }
     if (part->guessed != 0) joined.guessed = part->guessed;
     joined.count += part->count;
+    packed = packed || part->most > 0;
+    most = add_bytes(most, part->most > 0 ? part->most : cached_bytes(part, part->count, sizeof(float)));
     if (part->dtype != TX_U8 || part->scale != first->scale) joined.dtype = TX_F32;
   }
   if (joined.dtype == TX_F32) joined.scale = 1;
+  joined.most = packed ? most : 0;
   row_of_sources *row = tx_alloc(sizeof *row + (size_t)count * sizeof *row->part);
   if (row == NULL) return TX_ENOMEM;
   row->count = count;

@@ -11,8 +11,9 @@
 /* A batch f32 {n,H,W,C}. */
 tx_status tx_images_read(tx_source *source, const int64_t *index, int64_t n, tx_tensor **out);
 
-/* The same as a source in memory with the same pixels: of u8 where the source is of u8, else of f32. */
-tx_status tx_images_cache(tx_source *source, const int64_t *index, int64_t n, tx_source **out);
+/* The same as a source in memory with the same pixels: of u8 where the source is of u8, else of f32. No more than `max_bytes`,
+ * by default what the source may become. */
+tx_status tx_images_cache(tx_source *source, const int64_t *index, int64_t n, int64_t max_bytes, tx_source **out);
 
 /* Where the statistics of each channel go, [C] each. */
 typedef struct tx_statistics {

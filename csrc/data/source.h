@@ -27,6 +27,8 @@ typedef struct tx_source {
   float scale;    /* see above; `read` has applied it already */
   float guessed; /* the factor that the values told, where the type did not and nobody said it (data/scale.h); else 0 */
 
+  uint64_t most; /* bytes that may be made of the packed file when it is cached (data/limit.h); 0: any number */
+
   const void *base; /* strided: pixel 0 of image 0 */
   int64_t stride[4];
   const tx_mapped_file

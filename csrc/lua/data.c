@@ -65,13 +65,13 @@ static int l_images(lua_State *L) {
   return tx_return_tensor(L, tx_images_read(source, positions, n, handle), handle);
 }
 
-/* source:cache(positions) -> source of these images in memory; positions: all by default | nil, message */
+/* source:cache(positions, {max_bytes=}) -> source of these images in memory; positions: all by default | nil, message */
 static int l_cache(lua_State *L) {
-  int64_t n;
+  int64_t n, max_bytes = tx_option_bytes(L, 3, "cache");
   const int64_t *positions = check_positions(L, 2, "cache", &n);
   tx_source **handle = tx_new_source(L), *source = tx_check_source(L, 1);
   tx_watch_interrupt(L);
-  return tx_return_source(L, tx_images_cache(source, positions, n, handle), handle);
+  return tx_return_source(L, tx_images_cache(source, positions, n, max_bytes, handle), handle);
 }
 
 /* Sets field `name` of the table on top to a list of numbers. */

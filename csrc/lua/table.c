@@ -14,15 +14,16 @@ static int l_close_csv(lua_State *L) {
   return 0;
 }
 
-/* read_csv(path) -> names, columns, lines: names[c], the text columns[c][row], the line of the file on which a row starts
+/* read_csv(path [, {max_bytes=}]) -> names, columns, lines: names[c], the text columns[c][row], the line of the file on which a row starts
  * | nil, message */
 static int l_read_csv(lua_State *L) {
   const char *path = tx_check_path(L, 1);
+  int64_t max_bytes = tx_option_bytes(L, 2, "read_csv");
   tx_csv *csv = lua_newuserdatauv(L, sizeof *csv, 0);
   memset(csv, 0, sizeof *csv);
   luaL_setmetatable(L, CSV_TYPE);
   lua_toclose(L, -1);
-  tx_status status = tx_csv_read(path, csv);
+  tx_status status = tx_csv_read(path, max_bytes, csv);
   if (status != TX_OK) return tx_raise(L, status);
   lua_newtable(L); /* names */
   lua_newtable(L); /* columns */

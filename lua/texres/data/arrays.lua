@@ -10,8 +10,8 @@
 -- integers are divided by 255 where all pixels of the file lie within 0..255, by 65535 where within 0..65535, and
 -- refused where not; floats and bool stay as they are. `scale` says instead what to multiply them by.
 --
--- A packed file (.npz, HDF5) that would become more than 1 GiB and more than 16 times its size is refused: `max_bytes`
--- says how much it may become.
+-- A file that would become more than 1 GiB and more than 16 times its size in memory, being packed (.npz, HDF5) or a
+-- table (CSV), is refused: `max_bytes` says how much it may become.
 -- @module texres.data
 
 local core = require "texres.core"
@@ -45,7 +45,7 @@ end
 -- Images {N,H,W} or {N,H,W,C} of any integer or float type stay in the mapped file, which may be larger than memory.
 -- `masks`: an .npy file of masks {N,H,W}, not 0 where the defect is.
 function arrays.npy(options)
-  options = make.options("npy", options, "images labels classes meta groups scale masks")
+  options = make.options("npy", options, "images labels classes meta groups scale masks max_bytes")
   local path = option.check("data.npy", "images", options.images, option.PATH)
   local source, message = core.npy_source(path, options.scale)
   if not source then return nil, message end
@@ -61,7 +61,7 @@ end
 
 --- Images and labels that are tensors: {N,H,W} or {N,H,W,C}; labels from 1; `masks` {N,H,W}, not 0 where the defect is.
 function arrays.tensors(options)
-  options = make.options("tensors", options, "images labels classes meta groups scale masks")
+  options = make.options("tensors", options, "images labels classes meta groups scale masks max_bytes")
   if not core.is_tensor(options.images) then raise "data.tensors: images must be a tensor" end
   local source, message = core.source(options.images, options.scale)
   if not source then return nil, "data.tensors: " .. message end

@@ -13,9 +13,9 @@ local raise = require "texres.raise"
 
 local columns = {}
 
---- Reads a CSV file; or nil and a message.
-function columns.read(path)
-  local titles, read, lines = core.read_csv(path)
+--- Reads a CSV file, of which max_bytes may be made (nil: as core.read_csv says); or nil and a message.
+function columns.read(path, max_bytes)
+  local titles, read, lines = core.read_csv(path, { max_bytes = max_bytes })
   if not titles then return nil, read end
   local t = { where = path, columns = {}, text = {}, lines = lines }
   for c, title in ipairs(titles) do

@@ -2,7 +2,8 @@
 --
 -- samples: count; and for pictures `paths`, one per sample, and `ordered`, whether the user knows their order (from a
 -- list of his); `root` is the folder that paths may begin in; `order` names the arrays of a file that the samples come
--- from, one after the other, where there are several, and `told` lists columns that the file itself tells something of.
+-- from, one after the other, where there are several, and `told` lists columns that the file itself tells something of;
+-- `max_bytes`, how much may be made of a table.
 
 local columns = require "texres.data.columns"
 local files = require "texres.files"
@@ -156,7 +157,7 @@ end
 function join.open(from, samples)
   local t, message
   if type(from) == "string" then
-    t, message = columns.read(join.locate(from, samples))
+    t, message = columns.read(join.locate(from, samples), samples.max_bytes)
   else
     t = columns.from_lua(from)
   end

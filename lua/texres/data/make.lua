@@ -65,7 +65,7 @@ end
 -- (see texres.data.join and labels)
 -- @return Set | nil, message
 function make.set(source, labels, options, about)
-  local samples = { count = #source }
+  local samples = { count = #source, max_bytes = options.max_bytes }
   for _, name in ipairs { "paths", "ordered", "root", "order", "told", "members", "named" } do
     samples[name] = about[name]
   end

@@ -36,14 +36,14 @@ local function one_of(paths) return table.concat(paths, ", ", 1, #paths - 1) .. 
 
 --- The table beside images that has a row per image: STEM.csv, index.csv, or the only one that fits; or nil, and a
 -- message when that is not clear.
-local function find_table(folder, stem, count)
+local function find_table(folder, stem, count, max_bytes)
   local own, index = folder .. stem .. ".csv", folder .. "index.csv"
   if files.exists(own) then return own end
   local fits = {}
   for _, name in ipairs(core.list_folder(folder == "" and "." or folder) or {}) do
     local _, _, suffix = parts_of(name)
     local t, message
-    if suffix == "csv" then t, message = columns.read(folder .. name) end
+    if suffix == "csv" then t, message = columns.read(folder .. name, max_bytes) end
     local _, values = next(t and t.columns or {})
     local fit = values and #values == count
     if folder .. name == index then
@@ -106,7 +106,7 @@ function open.npy(path, options)
   local found = { images = path }
   if options.labels == nil then found.labels, message = find_labels(folder, stem) end
   if message then return nil, message end
-  if options.meta == nil then found.meta, message = find_table(folder, stem, #source) end
+  if options.meta == nil then found.meta, message = find_table(folder, stem, #source, options.max_bytes) end
   if message then return nil, message end
   return hint(found.meta, arrays.npy(merge(found, options)))
 end
@@ -143,7 +143,7 @@ local function open_pictures(path, options)
   local index = path .. "/index.csv"
   local found = { path = path }
   if options.meta == nil and files.exists(index) then
-    local t, message = columns.read(index)
+    local t, message = columns.read(index, options.max_bytes)
     if not t then return nil, message .. HINT end
     found.meta = columns.find_all(t.text, names.paths)[1] and index
   end
@@ -151,10 +151,10 @@ local function open_pictures(path, options)
 end
 
 --- The tables among `paths` that list pictures with their labels.
-local function find_lists(paths)
+local function find_lists(paths, max_bytes)
   local lists = {}
   for _, path in ipairs(paths) do
-    local t = columns.read(path)
+    local t = columns.read(path, max_bytes)
     local labelled = t and (columns.find_all(t.text, names.labels)[1] or columns.find_all(t.text, names.classes)[1])
     if labelled and columns.find_all(t.text, names.paths)[1] then lists[#lists + 1] = path end
   end
@@ -170,7 +170,7 @@ local function open_folders(path, folders, tables, options)
     if not names.is_mask(name) and not names.is_rubbish(name) then several, holder = holder ~= nil, name end
   end
   local listed = holder and not several and not is_class[holder] and options.meta == nil
-  local lists = listed and find_lists(tables) or {}
+  local lists = listed and find_lists(tables, options.max_bytes) or {}
   if #lists > 1 then
     return nil, ("data.open: %s lists pictures in %s: open one of them"):format(path, table.concat(lists, ", "))
   end

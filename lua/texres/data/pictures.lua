@@ -47,8 +47,9 @@ end
 -- A picture that can't be read is an error, now or when it is read first. `bad` = "skip" decodes all now and leaves
 -- such pictures out; `set.skipped` lists them, print(set) counts them. A picture has 2^27 pixels at most,
 -- and takes no more than 1 GiB and 16 times its file, unless `max_pixels` says how many: small files may declare many.
+-- Of a table at most 1 GiB or 16 times its file is made, unless `max_bytes` says how much.
 function pictures.folder(options)
-  options = make.options("folder", options, "path classes meta groups channels size cache bad max_pixels")
+  options = make.options("folder", options, "path classes meta groups channels size cache bad max_pixels max_bytes")
   local root = options.path:gsub("(.)/+$", "%1")
   local found, message = tree.read(root, options.classes)
   if not found then return nil, message end
@@ -83,17 +84,19 @@ end
 
 --- Pictures and labels that a CSV file lists: `csv { file = "list.csv" }`. `paths` and `labels` name the columns
 -- where they aren't called path (file, filename, image) and label; paths are relative to `root`, by default the
--- folder of the CSV file. `size`, `channels`, `cache`, `bad`, `max_pixels` and masks as in folder.
+-- folder of the CSV file. `size`, `channels`, `cache`, `bad`, `max_pixels`, `max_bytes` and masks as in folder.
 function pictures.csv(options)
-  options = make.options("csv", options, "file paths labels classes root groups channels size cache bad max_pixels")
+  options = make.options("csv", options,
+    "file paths labels classes root groups channels size cache bad max_pixels max_bytes")
   local file = options.file
-  local t, message = columns.read(file)
+  local t, message = columns.read(file, options.max_bytes)
   if not t then return nil, message end
   local root, paths = options.root or file:match "^(.*)/[^/]*$" or "."
   paths, message = read_paths(t, options.paths, root)
   if not paths then return nil, message end
   return open_pictures(paths, tree.masks(root, paths), options, function(source, masks)
-    return make.set(source, options.labels, { classes = options.classes, groups = options.groups }, {
+    local of_set = { classes = options.classes, groups = options.groups, max_bytes = options.max_bytes }
+    return make.set(source, options.labels, of_set, {
       origin = file, root = root, paths = paths, ordered = true, columns = t.columns, text = t.text, lines = t.lines,
       masks = masks,
     })

@@ -306,14 +306,19 @@ function Set:relabel(names)
   return derive(self, { labels = labels, classes = renamed })
 end
 
---- This set with its images in memory, decoded once: as u8 where the source is u8, else f32.
-function Set:cache()
-  local source, message = self.source:cache(self.index)
+--- This set with its images in memory, decoded once: as u8 where the source is u8, else f32. Where a packed file
+-- (HDF5) would become more than 1 GiB and more than 16 times its size this is refused, unless `max_bytes`, here or when
+-- it was opened, says how much it may become. Given here, it holds for every set.
+-- @tparam[opt] table options max_bytes
+-- @return Set | nil, message
+function Set:cache(options)
+  local limit = option.read("cache", options, { max_bytes = option.integer(nil, "[1, inf)") })
+  local source, message = self.source:cache(self.index, limit)
   if not source then return nil, message end
   ranges.note_copy(source, self.source)
   local masks
   if self.masks then
-    masks, message = self.masks:cache(self.index)
+    masks, message = self.masks:cache(self.index, limit)
     if not masks then return nil, message end
   end
   return derive(self, { source = source, index = lists.count_up(#self), masks = masks })
