@@ -359,6 +359,12 @@ describe("checkpoints", function()
       ["normalization is not {mean=, std=}"] = '"normalization":[1]',
       ["damaged metadata: normalization is not"] = '"normalization":{"mean":[0.5],"std":[0]}',
       ["normalization is not"] = '"normalization":{"mean":[null],"std":[1]}',
+      ["normalization.mean has 2 numbers, normalization.std 3"] = '"normalization":{"mean":[1,2],"std":[1,2,3]}',
+      ["normalization is not {mean=, std=}, finite numbers (in f32)"] = '"normalization":{"mean":1e300,"std":1}',
+      ["numbers (in f32) or lists of them, std above 0"] = '"normalization":{"mean":0,"std":1e-300}',
+      ["white is not a number above 0 (in f32)"] = '"white":1e-320',
+      ["integers is not a number above 0 (in f32)"] = '"integers":1e300',
+      ["different names, none empty"] = '"classes":["","a"]',
     } do
       assert(safetensors.save(path, { a = tr.ones(1) }, { texres = '{"format":1,' .. info .. "}" }))
       for _, load in ipairs { checkpoint.load, tr.load } do

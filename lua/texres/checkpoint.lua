@@ -45,14 +45,16 @@ local function is_list(value, holds)
   return true
 end
 
-local function is_finite(value) return type(value) == "number" and value - value == 0 end
+local LARGEST = 0x1.fffffep127 -- of f32, in which pixels are normalized
+
+local function is_finite(value) return type(value) == "number" and math.abs(value) <= LARGEST end
 local function is_size(value) return math.type(value) == "integer" and value >= 1 end
-local function is_spread(value) return is_finite(value) and value > 0 end
+local function is_spread(value) return is_finite(value) and value > 0 and 1 / value <= LARGEST end
 
 local function are_names(value)
   local seen = {}
   return is_list(value, function(name)
-    if type(name) ~= "string" or seen[name] then return false end
+    if type(name) ~= "string" or name == "" or seen[name] then return false end
     seen[name] = true
     return true
   end)
@@ -66,17 +68,22 @@ end
 
 -- What stands beside model and tensors, each with what it has to be; checked when written and when read.
 local fields = {
-  classes = { are_names, "a list of different names" },
+  classes = { are_names, "a list of different names, none empty" },
   input = { function(value) return is_list(value, is_size) and #value == 3 end, "a list of sizes {H,W,C}" },
-  normalization = { is_normalization, "{mean=, std=}, finite numbers or lists of them, std above 0" },
-  white = { function(value) return value == false or is_spread(value) end, "a number above 0, or false" },
-  integers = { is_spread, "a number above 0" },
+  normalization = { is_normalization, "{mean=, std=}, finite numbers (in f32) or lists of them, std above 0" },
+  white = { function(value) return value == false or is_spread(value) end, "a number above 0 (in f32), or false" },
+  integers = { is_spread, "a number above 0 (in f32)" },
   extra = { function() return true end },
 }
 
--- Which list of the normalization is not one number per channel of the input, as far as both are known.
+-- Which list of the normalization is not one number per channel, of the other list or of the input, as far as these are
+-- known.
 local function misfit_of(contents)
   local normalization, channels = contents.normalization, contents.input and contents.input[3]
+  local means, stds = normalization and normalization.mean, normalization and normalization.std
+  if type(means) == "table" and type(stds) == "table" and #means ~= #stds and #means > 1 and #stds > 1 then
+    return ("normalization.mean has %d numbers, normalization.std %d"):format(#means, #stds)
+  end
   for _, name in ipairs { "mean", "std" } do
     local list = channels and normalization and normalization[name]
     if type(list) == "table" and #list ~= 1 and #list ~= channels then
