@@ -281,6 +281,12 @@ describe("what was changed after it was made", function()
 end)
 
 describe("what cannot be rebuilt", function()
+  it("is a container in containers that stand again and again in others", function()
+    local net = nn.ReLU()
+    for _ = 1, 40 do net = nn.Sequential { net, net } end
+    assert.error_matches(function() net:config() end, "config: there are more than 65536 modules to describe")
+  end)
+
   local unregistered = nn.Module "SpecUnregistered"
   function unregistered.forward(_, x) return x end
   local impostor = nn.Module("Linear", nn.Linear)

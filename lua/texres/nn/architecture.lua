@@ -35,10 +35,19 @@ end
 -- Not m.config: that may be a user's data.
 local function has_own_config(m) return getmetatable(m).config ~= Module.config end
 
+local MOST = 1 << 16 -- modules of one description, one that stands in several places counted in each
+
 local to_data
 
--- Name and arguments of m; what stands in the way is added to the list `problems`, with the place `at`.
+-- Name and arguments of m; what stands in the way is added to the list `problems`, with the place `at`. It counts the
+-- modules: containers that stand again and again in others, which do so too, would be described for ever.
 local function outline(m, at, problems)
+  if #problems > 0 then return nil end
+  problems.modules = (problems.modules or 0) + 1
+  if problems.modules > MOST then
+    problems[1] = ("there are more than %d modules to describe"):format(MOST)
+    return nil
+  end
   local problem = obstacle(m)
   if problem then
     problems[#problems + 1] = at .. problem
