@@ -355,6 +355,18 @@ describe("HDF5", function()
     assert.matches("another process has it open for writing", output, 1, true)
   end)
 
+  it("refuses a file of which a dataset or a group is damaged, rather than leave it out", function()
+    local whole = support.read_file(fixtures .. "nested.h5")
+    for name, at in pairs { ["/train/cut/20"] = 7160, ["/train/hole"] = 1976 } do -- where their headers begin
+      local path = support.write_file(folder .. "/damaged.h5", whole:sub(1, at) .. "\255" .. whole:sub(at + 2))
+      for _, open in ipairs { tr.hdf5_datasets, tr.data.open } do
+        local found, message = open(path)
+        assert.is_nil(found)
+        assert.matches(path .. ": " .. name .. ": it is damaged", message, 1, true)
+      end
+    end
+  end)
+
   it("refuses what is no HDF5 file", function()
     for _, path in ipairs { folder .. "/none.h5", folder, fixtures .. "stored.npz" } do
       local set, message = tr.data.hdf5 { file = path }

@@ -285,6 +285,17 @@ static tx_status enter_group(listing *l, hid_t group, const char *path, bool *kn
   return TX_OK;
 }
 
+/* Whether a name of a group stands for an object of this file; else it is a link to nowhere, or to another file. */
+static bool is_own(hid_t group, const char *name) {
+#if H5_VERSION_GE(1, 12, 0)
+  H5L_info2_t info;
+  return H5Lget_info2(group, name, &info, H5P_DEFAULT) < 0 || info.type == H5L_TYPE_HARD;
+#else
+  H5L_info_t info;
+  return H5Lget_info(group, name, &info, H5P_DEFAULT) < 0 || info.type == H5L_TYPE_HARD;
+#endif
+}
+
 static tx_status walk(hid_t group, char *path, int depth, listing *l) {
   H5G_info_t info;
   bool known;
@@ -297,7 +308,10 @@ static tx_status walk(hid_t group, char *path, int depth, listing *l) {
   for (hsize_t i = 0; i < info.nlinks && status == TX_OK; i++) {
     if (!append_name(group, i, path, length)) return tx_fail(TX_EWORLD, "group %.*s is damaged", (int)length, path);
     hid_t object = open_object(group, path + length + 1);
-    if (object >= 0) { /* else a link to nowhere, or to another file */
+    if (object < 0) {
+      status = tx_fail_in(fail_library("it is damaged"), path);
+      if (!is_own(group, path + length + 1)) status = TX_OK;
+    } else {
       H5I_type_t type = H5Iget_type(object);
       if (type == H5I_DATASET) status = add_dataset(l->list, object, path);
       if (type == H5I_GROUP) status = walk(object, path, depth + 1, l);
