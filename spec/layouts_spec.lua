@@ -366,6 +366,23 @@ describe("files beside images", function()
     refuses(function() return tr.data.open(folder .. "/X.csv") end, "X.h5 or ", "X.npy")
   end)
 
+  it("are not passed over because they can't be read", function()
+    local pictures = { "good/1.png", "cut/1.png", "masks/good/1.png" }
+    local root, folder = tree("masks/cut/2.png", table.unpack(pictures)), support.folder()
+    for _, name in ipairs(pictures) do assert(tr.write_png(root .. "/" .. name, tr.zeros(2, 2, 1))) end
+    local function opens(path, ...)
+      assert(os.execute("mkfifo " .. path))
+      refuses(..., path .. ": is a named pipe, a file is wanted")
+      assert(os.remove(path))
+    end
+    opens(root .. "/index.csv", function() return tr.data.open(root) end)
+    assert(tr.zeros({ 2, 2, 2 }, { dtype = "u8" }):save_npy(folder .. "/X.npy"))
+    for _, name in ipairs { "/Y.npy", "/X.csv" } do
+      opens(folder .. name, function() return tr.data.open(folder .. "/X.npy") end)
+    end
+    opens(root .. "/masks/cut/1.png", function() return tr.data.open(root) end)
+  end)
+
   it("are said to be in another order where their labels differ", function()
     local folder = support.folder()
     assert(tr.zeros({ 3, 2, 2 }, { dtype = "u8" }):save_npy(folder .. "/X.npy"))

@@ -172,6 +172,17 @@ describe("a resume", function()
     support.write_file(path, text)
   end)
 
+  it("of a file that is there and can't be read is refused, rather than begun anew", function()
+    local folder = support.folder()
+    assert(trainer_of { dir = folder, epochs = 1 }:fit(pictures(16, 1), pictures(8, 2)))
+    assert(os.remove(folder .. "/last.safetensors"))
+    assert(os.execute("mkfifo " .. folder .. "/last.safetensors"))
+    local message = message_of(function()
+      trainer_of { dir = folder, epochs = 1, resume = true }:fit(pictures(16, 1), pictures(8, 2))
+    end)
+    assert.matches("can't resume: " .. folder .. "/last.safetensors: is a named pipe", message, 1, true)
+  end)
+
   it("without the weights of its best epoch is refused before anything is changed", function()
     local path = dir .. "/best.safetensors"
     local text = support.read_file(path)
@@ -448,7 +459,7 @@ describe("two runs in one folder", function()
     local dir = support.folder()
     local precious = support.write_file(dir .. "/precious.txt", "precious")
     assert(support.run { "ln", "-s", precious, dir .. "/.lock" })
-    assert.matches("Trainer: .*/.lock: is a link or a pipe, a file is wanted",
+    assert.matches("Trainer: .*/.lock: is a link, a pipe or a socket, a file is wanted",
       message_of(function() trainer_of({ dir = dir, epochs = 1 }):fit(train) end))
     assert.equal("precious", support.read_file(precious))
   end)

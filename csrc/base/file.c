@@ -36,9 +36,17 @@ static const char *kind_of(mode_t mode) {
   return S_ISDIR(mode) ? "a folder" : S_ISFIFO(mode) ? "a named pipe" : S_ISSOCK(mode) ? "a socket" : "a device";
 }
 
+/* What can't be opened; of a socket, or a pipe that nobody reads, the system says no more than "no such device". */
+static tx_status fail_open(const char *operation, const char *path, const char *wanted) {
+  const int error = errno;
+  struct stat info;
+  if (error != ENXIO || stat(path, &info) != 0) return fail_with(error, operation, path);
+  return tx_fail_at(tx_fail(TX_EWORLD, "is %s, %s", kind_of(info.st_mode), wanted), operation, path);
+}
+
 tx_status tx_file_open(const char *operation, const char *path, int *descriptor, int64_t *bytes) {
   int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK); /* a pipe without a writer would be waited for */
-  if (fd < 0) return fail_errno(operation, path);
+  if (fd < 0) return fail_open(operation, path, "a file is wanted");
   struct stat info;
   tx_status status = TX_OK;
   if (fstat(fd, &info) != 0) {
@@ -56,6 +64,12 @@ tx_status tx_file_open(const char *operation, const char *path, int *descriptor,
 }
 
 void tx_file_close(int descriptor) { close(descriptor); }
+
+tx_file_kind tx_file_kind_of(const char *path) {
+  struct stat info;
+  if (stat(path, &info) != 0) return errno == ENOENT || errno == ENOTDIR ? TX_FILE_NONE : TX_FILE_OTHER;
+  return S_ISREG(info.st_mode) ? TX_FILE_REGULAR : S_ISDIR(info.st_mode) ? TX_FILE_FOLDER : TX_FILE_OTHER;
+}
 
 tx_status tx_file_read_at(int descriptor, int64_t offset, void *data, size_t bytes) {
   size_t done = 0;
@@ -217,8 +231,8 @@ tx_status tx_writer_open(const char *operation, const char *path, tx_writer **ou
     return TX_OK;
   }
   bool no_memory = writer->path == NULL || (!direct && writer->temporary == NULL) || errno == ENOMEM;
-  tx_status status =
-      no_memory ? tx_fail(TX_ENOMEM, "%s: not enough memory to write it", path) : fail_errno(operation, path);
+  tx_status status = no_memory ? tx_fail(TX_ENOMEM, "%s: not enough memory to write it", path)
+                               : fail_open(operation, path, "which nobody reads");
   if (fd >= 0) {
     close(fd);
     if (!direct) unlink(writer->temporary);

@@ -23,6 +23,16 @@ tx_status tx_fail_at(tx_status status, const char *operation, const char *path);
 tx_status tx_file_open(const char *operation, const char *path, int *descriptor, int64_t *bytes);
 void tx_file_close(int descriptor);
 
+/* What stands at a path, whether it can be read or not. */
+typedef enum tx_file_kind {
+  TX_FILE_NONE,
+  TX_FILE_REGULAR,
+  TX_FILE_FOLDER,
+  TX_FILE_OTHER /* a pipe or the like, or something that can't be looked at, as in a folder of somebody else's */
+} tx_file_kind;
+
+tx_file_kind tx_file_kind_of(const char *path);
+
 /* Reads exactly `bytes` bytes that begin at `offset`; a file that ends before them is a failure. The message holds the
  * reason only. */
 tx_status tx_file_read_at(int descriptor, int64_t offset, void *data, size_t bytes);

@@ -1,6 +1,7 @@
 /* file.c - files as Lua sees them; the formats themselves are written in Lua.
  *
  *     core.open_file(path)                                a file of Lua's io library, for reading, or nil and a message
+ *     core.file_kind(path)                                "file", "folder", "other", or nil where nothing stands
  *     core.read_tensor(file, offset, "F16", {64, 3})      the tensor (here f32) and its CRC-32, or nil and a message
  *     core.crc32("text")                                  as gzip and ZIP count it; of a tensor: of its bytes
  *     core.write_file(path, {header, tensor, tensor})     true, or nil and a message; all or nothing
@@ -43,6 +44,14 @@ static int l_open_file(lua_State *L) {
     return tx_raise(L, tx_fail(TX_ENOMEM, "%s: not enough memory to open it", path));
   }
   stream->closef = l_close;
+  return 1;
+}
+
+/* file_kind(path) -> what stands there: "file", "folder", "other"; nil: nothing. See base/file.h. */
+static int l_file_kind(lua_State *L) {
+  static const char *const names[] = {
+      [TX_FILE_REGULAR] = "file", [TX_FILE_FOLDER] = "folder", [TX_FILE_OTHER] = "other"};
+  lua_pushstring(L, names[tx_file_kind_of(tx_check_path(L, 1))]);
   return 1;
 }
 
@@ -224,8 +233,13 @@ static int l_write_file(lua_State *L) {
 /* -- table ----------------------------------------------------------------------------------------------------------- */
 
 static const luaL_Reg functions[] = {
-    {"open_file", l_open_file},           {"read_tensor", l_read_tensor}, {"crc32", l_crc32},
-    {"check_unpacked", l_check_unpacked}, {"write_file", l_write_file},   {NULL, NULL},
+    {"open_file", l_open_file},
+    {"file_kind", l_file_kind},
+    {"read_tensor", l_read_tensor},
+    {"crc32", l_crc32},
+    {"check_unpacked", l_check_unpacked},
+    {"write_file", l_write_file},
+    {NULL, NULL},
 };
 
 void tx_lua_open_file(lua_State *L) { luaL_setfuncs(L, functions, 0); }

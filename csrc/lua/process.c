@@ -96,7 +96,8 @@ static int l_lock(lua_State *L) {
   luaL_setmetatable(L, LOCK_TYPE);
   *file = open_lock(path);
   if (*file < 0) {
-    const char *reason = errno == ELOOP ? "is a link or a pipe, a file is wanted" : strerror(errno);
+    bool is_none = errno == ELOOP || errno == ENXIO;
+    const char *reason = is_none ? "is a link, a pipe or a socket, a file is wanted" : strerror(errno);
     return tx_raise(L, tx_fail(TX_EWORLD, "%s: %s", path, reason));
   }
   if (is_held(*file)) {

@@ -14,11 +14,11 @@ function files.read(path)
   return text
 end
 
---- Whether a file is there and can be read; and why not.
+--- Whether a file is there, or in its place what can't be read, such as a pipe or a file of another user: that is not
+-- passed over as if nothing were there; whoever then reads it is told why it can't be read.
 function files.exists(path)
-  local file, message = core.open_file(path)
-  if file then file:close() end
-  return file ~= nil, message
+  local kind = core.file_kind(path)
+  return kind ~= nil and kind ~= "folder"
 end
 
 --- Writes a file; true, or nil and a message.

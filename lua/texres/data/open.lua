@@ -223,9 +223,10 @@ return function(what, options)
   end
   if type(what) ~= "string" then raise("data.open: a path or a table is expected, got %s", type(what)) end
   local _, _, suffix = parts_of(what)
-  if core.list_folder(what) then return open_folder(what, options or {}) end
-  local there, reason = files.exists(what)
-  if not there then return nil, "data.open: " .. reason end
+  if core.file_kind(what) == "folder" then return open_folder(what, options or {}) end
+  local file, reason = core.open_file(what)
+  if not file then return nil, "data.open: " .. reason end
+  file:close()
   if not open[suffix] then
     return nil, ("data.open: %s: not a set: .npy, .npz, .h5, .csv or a folder are"):format(what)
   end

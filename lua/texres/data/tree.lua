@@ -220,7 +220,7 @@ end
 -- said where some have one.
 function tree.masks(root, paths)
   local masks, bare = {}, nil
-  if not core.list_folder(root .. "/masks") then return nil end
+  if core.file_kind(root .. "/masks") ~= "folder" then return nil end
   for _, path in ipairs(paths) do
     local mask = path:sub(1, #root + 1) == root .. "/" and root .. "/masks" .. path:sub(#root + 1)
     if mask and exists(mask) then masks[#masks + 1] = mask else bare = bare or path end
