@@ -138,6 +138,25 @@ describe("optimizers", function()
     assert.is_true(tr.allclose(b.grad, tr.tensor { 0, 0.8 }, 1e-5))
     assert.near(1, optim.clip_grad_norm({ a, b }, 1), 1e-5)
   end)
+
+  it("clips a gradient that two parameters share once", function()
+    local a, b = tr.zeros(2, { requires_grad = true }), tr.zeros(2, { requires_grad = true })
+    a.grad = tr.tensor { 3, 4 }
+    b.grad = a.grad
+    assert.near(math.sqrt(50), optim.clip_grad_norm({ a, b }, 1), 1e-5)
+    assert.near(1, optim.clip_grad_norm({ a, b }, 1), 1e-5)
+  end)
+
+  it("refuses rates and decays that f32 has no room for", function()
+    local p = tr.zeros(2, { requires_grad = true })
+    for _, name in ipairs { "lr", "weight_decay" } do
+      for _, kind in ipairs { "SGD", "Adam", "AdamW" } do
+        assert.error_matches(function() optim[kind]({ p }, { [name] = 1e39 }) end,
+          ("%s: %s is 1e%%+39, wanted a number from 0 to 1e30"):format(kind, name))
+      end
+    end
+    assert.error_matches(function() optim.schedule.cosine { lr = 1e39 } end, "cosine: lr is 1e%+39")
+  end)
 end)
 
 describe("a step", function()

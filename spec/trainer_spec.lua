@@ -285,7 +285,7 @@ describe("Trainer", function()
   end)
 
   it("names parameters that an update made infinite", function()
-    local trainer = tr.Trainer(options { optimizer = { "sgd", lr = 1e300 } })
+    local trainer = tr.Trainer(options { optimizer = { "sgd", lr = 1e30, weight_decay = 1e30 } })
     assert.error_matches(function() trainer:fit(toy(24, 1)) end,
       "in epoch 1, batch %d+ .*The parameter hidden.weight is not finite since the step before")
   end)

@@ -101,13 +101,23 @@ static tx_status scale(tx_tensor *t, double factor) {
   return status;
 }
 
+/* Whether one of the first `count` parameters has this gradient, too: it was scaled with that one. */
+static bool was_scaled(lua_State *L, int count, tx_tensor *gradient, const char *operation) {
+  for (int i = 0; i < count; i++) {
+    const tx_tensor *earlier = gradient_of(L, tx_list_tensor(L, 1, i + 1, operation));
+    if (earlier != NULL && tx_data(earlier) == tx_data(gradient)) return true;
+  }
+  return false;
+}
+
 static int l_scale_gradients(lua_State *L) {
   const char *operation = "scale_gradients";
   int count = take_list(L, 1, operation);
   double factor = tx_check_number(L, 2, operation, "factor");
   for (int i = 0; i < count; i++) {
     tx_tensor *gradient = gradient_of(L, tx_list_tensor(L, 1, i + 1, operation));
-    tx_status status = gradient != NULL ? scale(gradient, factor) : TX_OK;
+    if (gradient == NULL || was_scaled(L, i, gradient, operation)) continue;
+    tx_status status = scale(gradient, factor);
     if (status != TX_OK) return tx_raise(L, status);
   }
   return 0;

@@ -6,8 +6,9 @@ local option = require "texres.options"
 
 local function make(name, decoupled, weight_decay)
   local known = {
-    lr = option.number(1e-3, "[0, inf)"), beta1 = option.number(0.9, "[0, 1)"), beta2 = option.number(0.999, "[0, 1)"),
-    eps = option.number(1e-8, "[1e-30, 1e30]"), weight_decay = option.number(weight_decay, "[0, inf)"),
+    lr = option.number(1e-3, optimizer.RATE),
+    beta1 = option.number(0.9, "[0, 1)"), beta2 = option.number(0.999, "[0, 1)"),
+    eps = option.number(1e-8, "[1e-30, 1e30]"), weight_decay = option.number(weight_decay, optimizer.RATE),
   }
 
   local function step(group, rows)

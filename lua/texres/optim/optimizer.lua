@@ -300,4 +300,7 @@ end
 
 local function is(value) return getmetatable(value) == Optimizer end
 
-return { derive = derive, by = by, buffers = buffers, is = is }
+-- Of rates and decays: beyond it f32 has no room for what they are multiplied with, and parameters become NaN.
+local RATE = "[0, 1e30]"
+
+return { derive = derive, by = by, buffers = buffers, is = is, RATE = RATE }

@@ -9,6 +9,7 @@
 local raise = require "texres.raise"
 local strict = require "texres.strict"
 local option = require "texres.options"
+local RATE = require("texres.optim.optimizer").RATE
 
 local schedule = {}
 
@@ -27,7 +28,7 @@ function Schedule:lr(step, total)
 end
 
 local function define(name, known, curve)
-  known.lr, known.warmup = option.number(1e-3, "[0, inf)"), option.number(0, "[0, inf)")
+  known.lr, known.warmup = option.number(1e-3, RATE), option.number(0, "[0, inf)")
   schedule[name] = function(options)
     options = option.read(name, options, known)
     if options.every and options.at then raise("%s: give `every` or `at`, not both", name) end
@@ -59,7 +60,7 @@ end)
 
 --- cosine{lr=, min=0}: from the base rate down to `min` along half a cosine; `min` is at most the base rate.
 -- Loshchilov, Hutter, 2017.
-define("cosine", { min = option.number(0, "[0, inf)") }, function(o, step, total)
+define("cosine", { min = option.number(0, RATE) }, function(o, step, total)
   return anneal(o.lr, o.min, (step - 1) / math.max(1, total - 1))
 end)
 

@@ -6,8 +6,9 @@ local raise = require "texres.raise"
 local optimizer = require "texres.optim.optimizer"
 
 local known = {
-  lr = option.number(1e-3, "[0, inf)"), momentum = option.number(0, "[0, 1]"), dampening = option.number(0, "[0, 1]"),
-  weight_decay = option.number(0, "[0, inf)"), nesterov = option.switch(false),
+  lr = option.number(1e-3, optimizer.RATE),
+  momentum = option.number(0, "[0, 1]"), dampening = option.number(0, "[0, 1]"),
+  weight_decay = option.number(0, optimizer.RATE), nesterov = option.switch(false),
 }
 
 local function verify(group)
