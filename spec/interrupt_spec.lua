@@ -75,6 +75,16 @@ describe("Ctrl-C", function()
     end)
   end
 
+  it("ends an audit while it compares images, which takes minutes where all look alike", function()
+    child [[
+      local n = 30000
+      local images = (tr.rand(1, 8, 8, 1):expand(n, 8, 8, 1) + tr.rand(n, 8, 8, 1) * 0.05) / 1.05
+      local set = tr.data.tensors { images = images, labels = tr.ones(n, { dtype = "i64" }), classes = { "good" } }
+      local start = tr.clock()
+      after(1.5, "audit", function() set:audit() end)
+      assert(tr.clock() - start < 15, "it took too long") ]]
+  end)
+
   it("ends training that is written by hand, and leaves sound running statistics", function()
     for round = 1, 4 do
       child(([[
