@@ -11,6 +11,16 @@ local function parameter(t)
 end
 
 describe("optimizers", function()
+  it("read the list of a group once: it may give another one when it is read again", function()
+    local given, asked = parameter(tr.zeros(2)), 0
+    local group = setmetatable({}, { __index = function(_, key)
+      if key ~= "params" then return nil end
+      asked = asked + 1
+      return asked == 1 and { given } or asked
+    end })
+    assert.is_true(rawequal(given, optim.AdamW({ group }).groups[1].params[1]))
+  end)
+
   local want, metadata = assert(safetensors.load "spec/fixtures/optim.safetensors")
   local cases = json.decode(metadata.cases)
 

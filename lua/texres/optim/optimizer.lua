@@ -31,9 +31,11 @@ local function as_groups(params, name)
   return { { params = params } }
 end
 
-local function check_params(params, name, seen)
-  if type(params) ~= "table" then raise("%s: a group without `params`, a list", name) end
-  option.list(name, "the parameters", params)
+-- The parameters of a group, checked, in a list of our own: that of the caller may give others when it is read again.
+local function take_params(given, name, seen)
+  if type(given) ~= "table" then raise("%s: a group without `params`, a list", name) end
+  option.list(name, "the parameters", given)
+  local params = table.move(given, 1, #given, 1, {})
   if #params == 0 then raise("%s: no parameters", name) end
   for i, p in ipairs(params) do
     if not is_tensor(p) then raise("%s: parameter %d is a %s, wanted a tensor", name, i, type(p)) end
@@ -47,16 +49,17 @@ local function check_params(params, name, seen)
     end
     seen[p] = true
   end
+  return params
 end
 
-local function make_group(group, options, known, name)
+local function make_group(group, params, options, known, name)
   local own = {}
   for key, value in pairs(options) do own[key] = value end
   for key, value in pairs(group) do
     if key ~= "params" then own[key] = value end
   end
   own = option.read(name, own, known)
-  own.params = table.move(group.params, 1, #group.params, 1, {})
+  own.params = params
   return own
 end
 
@@ -95,8 +98,7 @@ local function derive(name, known, step_group, verify)
       if type(group) ~= "table" then
         raise("%s: expected groups {params = ..., lr = ...}, got %s", name, type(group))
       end
-      check_params(group.params, name, seen)
-      local made = make_group(group, options or {}, known, name)
+      local made = make_group(group, take_params(group.params, name, seen), options or {}, known, name)
       if verify then verify(made) end
       table.insert(self.groups, made)
     end
