@@ -1,4 +1,4 @@
---- Convolution: csrc/autograd/conv2d.c and the algorithms of csrc/kernels/conv*.c.
+--- Convolution: csrc/autograd/conv2d.c and the algorithms of csrc/passes/conv*.c.
 local tr = require "texres"
 local naive = require "spec.naive"
 local support = require "spec.support"
@@ -144,7 +144,7 @@ describe("conv2d", function()
     end
 
     it("keeps the bound of winograd's error for any number of channels", function()
-      -- csrc/kernels/conv_plan.c promises 2e-5 sqrt(terms) for numbers of variance 1
+      -- csrc/passes/conv_plan.c promises 2e-5 sqrt(terms) for numbers of variance 1
       for _, c in ipairs { 32, 128, 512 } do
         for stride = 1, 2 do
           local case = { { 4, 8 * stride, 8 * stride, c }, { 3, 3, c, 32 }, { padding = 1, stride = stride } }

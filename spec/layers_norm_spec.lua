@@ -1,4 +1,4 @@
---- Batch norm: csrc/autograd/batch_norm.c, csrc/tensor/norm.c, the kernels on channels.
+--- Batch norm: csrc/autograd/batch_norm.c, csrc/passes/norm.c, the kernels on channels.
 local tr = require "texres"
 local naive = require "spec.naive"
 local F = tr.nn.functional

@@ -5,15 +5,23 @@
 --
 -- With the built module, also that luaopen_texres_core is the only symbol it exports. Prints one line per fault.
 
-local FLOORS = { base = 0, kernels = 1, tensor = 2, autograd = 3, data = 4, lua = 5 }
+local FLOORS = { base = 0, kernels = 1, passes = 2, tensor = 3, autograd = 4, data = 5, lua = 6 }
 -- what stands in one file, or one folder, only
 local ALONE = {
   { "#include [<\"]lua%.h", "^csrc/lua/", "lua.h belongs to csrc/lua/" },
   { "#include [<\"]lauxlib%.h", "^csrc/lua/", "lauxlib.h belongs to csrc/lua/" },
-  { "#include <cblas%.h>", "^csrc/tensor/gemm%.c$", "cblas.h belongs to csrc/tensor/gemm.c" },
+  { "#include <cblas%.h>", "^csrc/passes/gemm%.c$", "cblas.h belongs to csrc/passes/gemm.c" },
   { "snprintf%(.*%%[%d%.*]*[efg]", "^csrc/base/text%.c$", "a number becomes text by tx_format (base/text.h)" },
   { "strto[df]%(", "^csrc/base/text%.c$", "text is read as a number by tx_text_value (base/text.h)" },
   { "#define STB_[%w_]*IMPLEMENTATION", "^csrc/data/stb%.c$", "stb's implementation belongs to csrc/data/stb.c" },
+}
+-- what a floor leaves to another one
+local LEAVES = {
+  kernels = { ["base/threads.h"] = "kernels run on one thread", ["base/memory.h"] = "kernels allocate nothing" },
+  autograd = {
+    ["base/threads.h"] = "threads belong to csrc/passes/", ["kernels/kernels.h"] = "kernels belong to csrc/passes/",
+    ["kernels/plain.h"] = "kernels belong to csrc/passes/",
+  },
 }
 -- While Ctrl-C is watched for, nothing of Lua may be called: it could run a finalizer that ends the watch unseen, or
 -- raise and leave it open. What ends it, or raises with it ended:
@@ -62,6 +70,8 @@ local function check(path)
     if rank and FLOORS[used] and FLOORS[used] > rank then
       fault(path, number, ("%s includes %s, which stands above it"):format(floor, used))
     end
+    local leaves = (LEAVES[floor] or {})[line:match '^%s*#include%s+"([^"]+)"']
+    if leaves then fault(path, number, leaves) end
     for _, rule in ipairs(ALONE) do
       if line:find(rule[1]) and not path:find(rule[2]) then fault(path, number, rule[3]) end
     end

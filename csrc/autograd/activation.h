@@ -3,7 +3,7 @@
 #define TX_AUTOGRAD_ACTIVATION_H
 
 #include "autograd/op.h"
-#include "kernels/list.h"
+#include "passes/activation.h"
 
 /* out[0] = f(in[0]), kept for backward: x, or y where that is enough (ReLU). */
 tx_status tx_activate(tx_call *call, tx_activation kind, double slope);

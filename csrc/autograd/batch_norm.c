@@ -1,13 +1,13 @@
 /* batch_norm.c - y = (x - mean) * gamma / sqrt(var + eps) + beta, per channel (the last dimension); on request with a
- * residual added and ReLU applied in the same pass. The passes over the data stand in tensor/norm.c. */
+ * residual added and ReLU applied in the same pass. The passes over the data stand in passes/norm.c. */
 #include "autograd/batch_norm.h"
 
 #include <math.h>
 
 #include "autograd/layer.h"
 #include "autograd/list.h"
+#include "base/interrupt.h"
 #include "base/memory.h"
-#include "base/threads.h"
 
 enum { X, GAMMA };                                      /* inputs; the others follow gamma */
 enum { BETA = 1, RUNNING_MEAN, RUNNING_VAR, RESIDUAL }; /* places after gamma */

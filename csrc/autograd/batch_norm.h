@@ -7,7 +7,7 @@
 #define TX_AUTOGRAD_BATCH_NORM_H
 
 #include "autograd/op.h"
-#include "tensor/norm.h"
+#include "passes/norm.h"
 
 typedef struct tx_batch_norm_params {
   bool training, relu, add_last;
@@ -39,7 +39,7 @@ void tx_batch_norm_release(tx_batch_norm *t);
  * else they are filled from the running ones. Then turns the variance into 1 / sqrt(var + eps). */
 void tx_batch_norm_settle(const tx_call *call, int at, const tx_batch_norm_params *params, int64_t rows,
                           tx_batch_norm *t);
-/* The normalization of t->x for the passes of tensor/norm.h; valid as long as t. */
+/* The normalization of t->x for the passes of passes/norm.h; valid as long as t. */
 tx_norm tx_batch_norm_describe(const tx_batch_norm_params *params, const tx_batch_norm *t);
 /* Whether backward needs y: else where ReLU let through follows from x. */
 bool tx_batch_norm_needs_y(const tx_batch_norm_params *params, const tx_batch_norm *t);

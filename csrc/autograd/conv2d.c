@@ -1,5 +1,5 @@
 /* conv2d.c - 2-D convolution (cross-correlation): y[n,p,q,k] = sum of x[n, p*stride-top+r*dilation, ..., c] * w[r,s,c,k]
- * (+ bias[k]). The gradients are those of kernels/conv.h; dbias is dy summed over n, p, q. */
+ * (+ bias[k]). The gradients are those of passes/conv.h; dbias is dy summed over n, p, q. */
 #include "autograd/conv2d.h"
 
 #include <inttypes.h>
@@ -98,7 +98,8 @@ tx_status tx_conv2d_shape(const char *operation, const tx_tensor *x, const tx_te
   TX_TRY(check_params(operation, params));
   TX_TRY(check_inputs(operation, x, w, bias, params->groups));
   const tx_padding *pad = &params->padding;
-  tx_conv_shape v = {.n = x->shape[0],
+  tx_conv_shape v = {.dtype = x->dtype,
+                     .n = x->shape[0],
                      .h = x->shape[1],
                      .w = x->shape[2],
                      .c = x->shape[3],
@@ -132,12 +133,7 @@ static tx_status make_contiguous(int count, tx_tensor *const *from, tx_tensor **
   return TX_OK;
 }
 
-static void add_bias(const tx_conv_shape *v, const double *bias, double *y) {
-  const int64_t pixels = v->n * v->p * v->q;
-  for (int64_t i = 0; i < pixels; i++) {
-    for (int64_t k = 0; k < v->k; k++) y[i * v->k + k] += bias[k];
-  }
-}
+static void *data_of(const tx_tensor *t) { return t != NULL ? tx_data(t) : NULL; }
 
 /* What is kept with the storage of a weight: its forms, and what they were made from. */
 typedef struct kept_forms {
@@ -157,8 +153,9 @@ static bool is_current(const kept_forms *k, const tx_tensor *w, int64_t groups) 
 }
 
 /* The forms that are kept with w, which is contiguous; stale ones are let go. While w is being trained it is about to
- * change, and nothing is kept: NULL. */
+ * change, and nothing is kept: NULL. f64 has no other form. */
 static tx_conv_weights *forms_of(tx_tensor *w, int64_t groups) {
+  if (w->dtype != TX_F32) return NULL;
   tx_storage *s = w->storage;
   kept_forms *k = s->derived;
   if (k != NULL && !is_current(k, w, groups)) {
@@ -182,18 +179,12 @@ tx_status tx_conv2d_forward(const tx_conv_shape *v, tx_tensor *x, tx_tensor *w, 
                             const tx_conv_epilogue *epilogue, tx_tensor **y) {
   tx_tensor *whole[3];
   TX_TRY(make_contiguous(3, (tx_tensor *[]){x, w, bias}, whole));
-  tx_status status = tx_empty(x->dtype, 4, (int64_t[]){v->n, v->p, v->q, v->k}, y);
-  if (status == TX_OK && x->dtype == TX_F64) {
-    tx_conv_forward_f64(v, tx_f64(whole[0]), tx_f64(whole[1]), tx_f64(*y));
-    if (bias != NULL) add_bias(v, tx_f64(whole[2]), tx_f64(*y));
-  } else if (status == TX_OK) {
+  tx_status status = tx_empty(v->dtype, 4, (int64_t[]){v->n, v->p, v->q, v->k}, y);
+  if (status == TX_OK) {
     tx_conv_epilogue e = epilogue != NULL ? *epilogue : (tx_conv_epilogue){0};
-    if (bias != NULL) e.shift = tx_f32(whole[2]);
-    status = tx_conv_forward_f32(v, tx_f32(whole[0]), tx_f32(whole[1]), forms_of(whole[1], v->groups), &e, tx_f32(*y));
-    if (status != TX_OK) {
-      tx_unref(*y);
-      *y = NULL;
-    }
+    if (bias != NULL) e.shift = tx_data(whole[2]);
+    tx_conv_weights *kept = forms_of(whole[1], v->groups);
+    status = tx_keep(tx_conv_forward(v, tx_data(whole[0]), tx_data(whole[1]), kept, &e, tx_data(*y)), y);
   }
   for (int i = 0; i < 3; i++) tx_unref(whole[i]);
   return status;
@@ -201,21 +192,13 @@ tx_status tx_conv2d_forward(const tx_conv_shape *v, tx_tensor *x, tx_tensor *w, 
 
 static tx_status input_gradient(const tx_conv_shape *v, const tx_tensor *dy, const tx_tensor *w, tx_tensor *more,
                                 tx_tensor **dx) {
-  TX_TRY(tx_empty(dy->dtype, 4, (int64_t[]){v->n, v->h, v->w, v->c}, dx));
-  if (dy->dtype == TX_F64) {
-    tx_conv_input_gradient_f64(v, tx_f64(dy), tx_f64(w), tx_f64(*dx));
-    return TX_OK;
-  }
-  return tx_conv_input_gradient_f32(v, tx_f32(dy), tx_f32(w), more != NULL ? tx_f32(more) : NULL, tx_f32(*dx));
+  TX_TRY(tx_empty(v->dtype, 4, (int64_t[]){v->n, v->h, v->w, v->c}, dx));
+  return tx_conv_input_gradient(v, tx_data(dy), tx_data(w), data_of(more), tx_data(*dx));
 }
 
 static tx_status weight_gradient(const tx_conv_shape *v, const tx_tensor *x, const tx_tensor *dy, tx_tensor **dw) {
-  TX_TRY(tx_empty(dy->dtype, 4, (int64_t[]){v->r, v->s, v->c / v->groups, v->k}, dw));
-  if (dy->dtype == TX_F64) {
-    tx_conv_weight_gradient_f64(v, tx_f64(x), tx_f64(dy), tx_f64(*dw));
-    return TX_OK;
-  }
-  return tx_conv_weight_gradient_f32(v, tx_f32(x), tx_f32(dy), tx_f32(*dw));
+  TX_TRY(tx_empty(v->dtype, 4, (int64_t[]){v->r, v->s, v->c / v->groups, v->k}, dw));
+  return tx_conv_weight_gradient(v, tx_data(x), tx_data(dy), tx_data(*dw));
 }
 
 /* -- the function ------------------------------------------------------------------------------------------------------------ */
@@ -240,25 +223,10 @@ static tx_status check_residual(const tx_call *call, const tx_conv_shape *v) {
                  tx_shape_text(4, (int64_t[]){v->n, v->p, v->q, v->k}, text));
 }
 
-/* y = max(y + residual, 0), or the residual last; residual may be NULL. */
-static void finish_f64(int64_t n, const double *residual, bool relu, bool add_last, double *y) {
-  for (int64_t i = 0; i < n; i++) {
-    if (residual != NULL && !add_last) y[i] += residual[i];
-    if (relu && y[i] < 0) y[i] = 0;
-    if (residual != NULL && add_last) y[i] += residual[i];
-  }
-}
-
 static tx_status convolve(tx_call *call, const tx_conv_shape *shape, const tx_tensor *residual) {
   const arguments *p = call->params;
-  bool single = call->in[X]->dtype == TX_F32;
-  tx_conv_epilogue epilogue = {.relu = p->relu, .add_last = p->add_last};
-  if (single && residual != NULL) epilogue.residual = tx_f32(residual);
-  TX_TRY(tx_conv2d_forward(shape, call->in[X], call->in[W], call->in[BIAS], single ? &epilogue : NULL, &call->out[0]));
-  if (!single) {
-    finish_f64(tx_numel(call->out[0]), residual ? tx_f64(residual) : NULL, p->relu, p->add_last, tx_f64(call->out[0]));
-  }
-  return TX_OK;
+  const tx_conv_epilogue epilogue = {.relu = p->relu, .add_last = p->add_last, .residual = data_of(residual)};
+  return tx_conv2d_forward(shape, call->in[X], call->in[W], call->in[BIAS], &epilogue, &call->out[0]);
 }
 
 static tx_status add_residual(tx_call *call, const tx_tensor *residual) {
@@ -296,14 +264,14 @@ tx_status tx_conv2d_call_shape(tx_call *call, const tx_tensor *w, const tx_conv2
 }
 
 /* What has arrived at x, where the gradient can add it on its way: else the tape adds both. */
-static tx_tensor *take_arrived(tx_call *call, const tx_conv_shape *v, const tx_tensor *dy) {
-  return call->needs[X] && dy->dtype == TX_F32 && tx_conv_adds(v) ? tx_take_arrived(call, X) : NULL;
+static tx_tensor *take_arrived(tx_call *call, const tx_conv_shape *v) {
+  return call->needs[X] && tx_conv_adds(v) ? tx_take_arrived(call, X) : NULL;
 }
 
 tx_status tx_conv2d_backward(tx_call *call, const tx_conv_shape *v, tx_tensor *x, tx_tensor *w, tx_tensor *dy,
                              int bias) {
   const bool *needs = call->needs;
-  tx_tensor *arrived = take_arrived(call, v, dy), *whole[4];
+  tx_tensor *arrived = take_arrived(call, v), *whole[4];
   tx_status status = make_contiguous(4, (tx_tensor *[]){needs[W] ? x : NULL, needs[X] ? w : NULL, dy, arrived}, whole);
   tx_unref(arrived);
   if (status != TX_OK) return status;

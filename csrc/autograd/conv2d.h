@@ -1,4 +1,4 @@
-/* conv2d.h - what conv2d and the functions fused with it share: parameters, checks, dtype dispatch.
+/* conv2d.h - what conv2d and the functions fused with it share: parameters, checks, tensors made contiguous.
  *
  *     x {N,H,W,C}    w {R,S,C/groups,K}    bias {K}    y {N,P,Q,K}
  *     P = floor((H + top + bottom - dilation*(R-1) - 1) / stride) + 1,   Q likewise
@@ -7,7 +7,7 @@
 #define TX_AUTOGRAD_CONV2D_H
 
 #include "autograd/op.h"
-#include "kernels/conv.h"
+#include "passes/conv.h"
 
 typedef struct tx_conv2d_params {
   int64_t stride[2];
@@ -28,7 +28,7 @@ tx_status tx_conv2d_shape(const char *operation, const tx_tensor *x, const tx_te
 /* The shape again in backward, from what the tape keeps of x (input 0) and from the saved w. */
 tx_status tx_conv2d_call_shape(tx_call *call, const tx_tensor *w, const tx_conv2d_params *params, tx_conv_shape *shape);
 
-/* y = conv(x, w) (+ bias), without autograd; x, w and bias as checked above, any strides. `epilogue` (f32 only) may be
+/* y = conv(x, w) (+ bias), without autograd; x, w and bias as checked above, any strides. `epilogue` may be
  * NULL; its shift is taken from bias when that is given. */
 tx_status tx_conv2d_forward(const tx_conv_shape *shape, tx_tensor *x, tx_tensor *w, tx_tensor *bias,
                             const tx_conv_epilogue *epilogue, tx_tensor **y);

@@ -23,15 +23,12 @@ typedef struct params {
 static tx_status fold(tx_call *call, const tx_conv_shape *shape, const tx_batch_norm *t) {
   const params *p = call->params;
   tx_tensor *factors; /* {2,K}: scale, shift */
-  TX_TRY(tx_empty(TX_F32, 2, (int64_t[]){2, shape->k}, &factors));
-  float *scale = tx_f32(factors), *shift = scale + shape->k;
+  TX_TRY(tx_empty(shape->dtype, 2, (int64_t[]){2, shape->k}, &factors));
+  char *scale = tx_data(factors), *shift = scale + (size_t)shape->k * tx_dtype_size(shape->dtype);
   tx_norm n = tx_batch_norm_describe(&p->norm, t);
   tx_norm_affine(&n, scale, shift);
-  tx_conv_epilogue epilogue = {.scale = scale,
-                               .shift = shift,
-                               .residual = t->residual ? tx_f32(t->residual) : NULL,
-                               .relu = p->norm.relu,
-                               .add_last = p->norm.add_last};
+  tx_conv_epilogue epilogue = {
+      .scale = scale, .shift = shift, .residual = n.residual, .relu = p->norm.relu, .add_last = p->norm.add_last};
   tx_status status = tx_conv2d_forward(shape, call->in[X], call->in[W], NULL, &epilogue, &call->out[0]);
   tx_unref(factors);
   return status;
@@ -42,10 +39,9 @@ static tx_status convolve(tx_call *call, const tx_conv_shape *shape, tx_batch_no
   const params *p = call->params;
   int64_t rows = shape->n * shape->p * shape->q;
   double *mean = tx_f64(t->statistics), *variance = mean + shape->k;
-  bool measure = p->norm.training && rows > 0, single = call->in[X]->dtype == TX_F32;
+  bool measure = p->norm.training && rows > 0;
   tx_conv_epilogue epilogue = {.mean = mean, .variance = variance};
-  TX_TRY(tx_conv2d_forward(shape, call->in[X], call->in[W], NULL, measure && single ? &epilogue : NULL, &t->x));
-  if (measure && !single) TX_TRY(tx_norm_moments(TX_F64, rows, shape->k, tx_data(t->x), mean, variance));
+  TX_TRY(tx_conv2d_forward(shape, call->in[X], call->in[W], NULL, measure ? &epilogue : NULL, &t->x));
   tx_batch_norm_settle(call, GAMMA, &p->norm, rows, t);
   return TX_OK;
 }
@@ -76,7 +72,7 @@ static tx_status forward(tx_call *call) {
   TX_TRY(tx_batch_norm_check(call, GAMMA, &p->norm, 4, (int64_t[]){shape.n, shape.p, shape.q, shape.k}, "filters"));
   tx_batch_norm t;
   tx_status status = tx_batch_norm_take(call, GAMMA, &t);
-  if (status == TX_OK && !p->norm.training && !call->recording && call->in[X]->dtype == TX_F32) {
+  if (status == TX_OK && !p->norm.training && !call->recording) {
     tx_batch_norm_settle(call, GAMMA, &p->norm, 0, &t);
     status = fold(call, &shape, &t);
   } else if (status == TX_OK) {

@@ -1,4 +1,4 @@
-/* cross_entropy.c - -log softmax(logits)[label], the usual loss of a classifier; formulas in class_loss.h. */
+/* cross_entropy.c - -log softmax(logits)[label], the usual loss of a classifier; formulas in passes/class_loss.h. */
 #include "autograd/class_loss.h"
 #include "autograd/list.h"
 
@@ -15,12 +15,12 @@ static tx_class_loss loss_of(const tx_call *call) {
 
 static tx_status forward(tx_call *call) {
   tx_class_loss loss = loss_of(call);
-  return tx_class_loss_forward(call, &loss);
+  return tx_class_loss_run(call, &loss);
 }
 
 static tx_status backward(tx_call *call) {
   tx_class_loss loss = loss_of(call);
-  return tx_class_loss_backward(call, &loss);
+  return tx_class_loss_grad(call, &loss);
 }
 
 static const tx_param parameters[] = {TX_PARAM(params, label_smoothing, TX_PARAM_NUMBER, "0"),

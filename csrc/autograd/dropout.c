@@ -7,41 +7,15 @@
  */
 #include "autograd/layer.h"
 #include "autograd/list.h"
-#include "base/integers.h"
-#include "base/rng.h"
-#include "base/threads.h"
-#include "kernels/kernels.h"
-#include "kernels/plain.h"
+#include "passes/dropout.h"
+#include "tensor/random.h"
 
 enum { SAVED_DRAW }; /* i64 {2}: seed and stream */
-enum { GROUP = 64 }; /* elements that the kernel takes together */
 
 typedef struct params {
   double p;
   bool training;
 } params;
-
-typedef struct pass {
-  int64_t count, size;
-  uint64_t seed, stream;
-  uint32_t threshold;
-  double scale;
-  const tx_tensor *from;
-  tx_tensor *to;
-} pass;
-
-static void run_block(void *context, int64_t block, int worker) {
-  (void)worker;
-  const pass *p = context;
-  int64_t first = block * p->size, n = p->count - first < p->size ? p->count - first : p->size;
-  if (p->to->dtype == TX_F32) {
-    tx_kernels.dropout_f32(n, first, p->seed, p->stream, p->threshold, (float)p->scale, tx_f32(p->from) + first,
-                           tx_f32(p->to) + first);
-  } else {
-    tx_dropout_f64(n, first, p->seed, p->stream, p->threshold, p->scale, tx_f64(p->from) + first,
-                   tx_f64(p->to) + first);
-  }
-}
 
 static tx_status run(const tx_call *call, tx_tensor *from, const tx_tensor *draw, tx_tensor **to) {
   const params *given = call->params;
@@ -50,12 +24,8 @@ static tx_status run(const tx_call *call, tx_tensor *from, const tx_tensor *draw
   TX_TRY(tx_contiguous(from, &x));
   tx_status status = tx_empty_like(x, to);
   if (status == TX_OK) {
-    pass p = {.count = tx_numel(x), .from = x, .to = *to, .scale = 1 / (1 - given->p)};
-    p.size = tx_ceil_div(tx_block_size(p.count, 8), GROUP) * GROUP;
-    p.seed = (uint64_t)tx_i64(draw)[0];
-    p.stream = (uint64_t)tx_i64(draw)[1];
-    p.threshold = (uint32_t)(given->p * 0x1p32);
-    tx_parallel(tx_ceil_div(p.count, p.size), run_block, &p);
+    const tx_key key = {(uint64_t)tx_i64(draw)[0], (uint64_t)tx_i64(draw)[1]};
+    tx_dropout(x->dtype, key, given->p, tx_numel(x), tx_data(x), tx_data(*to));
   }
   tx_unref(x);
   return status;
@@ -71,12 +41,12 @@ static tx_status forward(tx_call *call) {
     call->out[0] = tx_ref(call->in[0]);
     return TX_OK;
   }
-  tx_generator *generator = tx_default_generator();
   const int64_t two = 2;
   tx_tensor *draw;
   TX_TRY(tx_empty(TX_I64, 1, &two, &draw));
-  tx_i64(draw)[0] = (int64_t)generator->seed;
-  tx_i64(draw)[1] = (int64_t)generator->next_stream++;
+  const tx_key key = tx_next_key();
+  tx_i64(draw)[0] = (int64_t)key.seed;
+  tx_i64(draw)[1] = (int64_t)key.stream;
   tx_status status = run(call, call->in[0], draw, &call->out[0]);
   tx_save(call, SAVED_DRAW, draw);
   tx_unref(draw);

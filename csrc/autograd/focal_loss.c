@@ -19,12 +19,12 @@ static tx_status forward(tx_call *call) {
   tx_class_loss loss = loss_of(call);
   if (!(loss.gamma >= 0 && isfinite(loss.gamma)))
     return tx_fail(TX_EINVAL, "focal_loss: gamma is %g: a finite number of 0 or more is needed", loss.gamma);
-  return tx_class_loss_forward(call, &loss);
+  return tx_class_loss_run(call, &loss);
 }
 
 static tx_status backward(tx_call *call) {
   tx_class_loss loss = loss_of(call);
-  return tx_class_loss_backward(call, &loss);
+  return tx_class_loss_grad(call, &loss);
 }
 
 static const tx_param parameters[] = {TX_PARAM(params, gamma, TX_PARAM_NUMBER, "2"),

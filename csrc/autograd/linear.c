@@ -9,19 +9,21 @@
 
 #include "autograd/layer.h"
 #include "autograd/list.h"
+#include "passes/gemm.h"
 
 enum { X, W, B };
 
-/* C = op(A) op(B) (+ C when `more`), row-major and dense: m x k times k x n. */
+/* C = op(A) op(B) (+ C when `more`), dense: m x k times k x n. */
 static void multiply(tx_dtype dtype, bool ta, bool tb, int64_t m, int64_t n, int64_t k, const void *a, const void *b,
                      bool more, void *c) {
-  int64_t lda = ta ? m : k, ldb = tb ? k : n;
-  if (m == 0 || n == 0) return;
-  if (dtype == TX_F32) {
-    tx_gemm_f32(ta, tb, m, n, k, 1, a, lda, b, ldb, more ? 1 : 0, c, n);
-  } else {
-    tx_gemm_f64(ta, tb, m, n, k, 1, a, lda, b, ldb, more ? 1 : 0, c, n);
-  }
+  tx_product p = {.dtype = dtype, .ta = ta, .tb = tb, .m = m, .n = n, .k = k, .alpha = 1, .beta = more ? 1 : 0};
+  p.a = a;
+  p.b = b;
+  p.c = c;
+  p.lda = ta ? m : k;
+  p.ldb = tb ? k : n;
+  p.ldc = n;
+  tx_multiply(1, &p);
 }
 
 static tx_status check(const tx_call *call) {

@@ -2,8 +2,8 @@
 #include "autograd/list.h"
 #include "autograd/softmax_rows.h"
 
-static tx_status forward(tx_call *call) { return tx_softmax_forward(call, true); }
-static tx_status backward(tx_call *call) { return tx_softmax_backward(call, true); }
+static tx_status forward(tx_call *call) { return tx_softmax_rows(call, true); }
+static tx_status backward(tx_call *call) { return tx_softmax_rows_grad(call, true); }
 
 const tx_op tx_op_log_softmax = {
     .name = "log_softmax",

@@ -14,12 +14,12 @@ static tx_class_loss loss_of(const tx_call *call) {
 
 static tx_status forward(tx_call *call) {
   tx_class_loss loss = loss_of(call);
-  return tx_class_loss_forward(call, &loss);
+  return tx_class_loss_run(call, &loss);
 }
 
 static tx_status backward(tx_call *call) {
   tx_class_loss loss = loss_of(call);
-  return tx_class_loss_backward(call, &loss);
+  return tx_class_loss_grad(call, &loss);
 }
 
 static const tx_param parameters[] = {TX_PARAM_CHOICES(params, reduction, "mean", TX_REDUCTION_CHOICES),

@@ -1,4 +1,4 @@
-/* softmax_rows.h - softmax and its logarithm along one dimension: the rows of the kernels softmax and softmax_grad. */
+/* softmax_rows.h - softmax and its logarithm along one dimension. */
 #ifndef TX_AUTOGRAD_SOFTMAX_ROWS_H
 #define TX_AUTOGRAD_SOFTMAX_ROWS_H
 
@@ -11,7 +11,7 @@ typedef struct tx_softmax_params {
 
 extern const tx_param tx_softmax_parameters[];
 
-tx_status tx_softmax_forward(tx_call *call, bool logarithm);
-tx_status tx_softmax_backward(tx_call *call, bool logarithm);
+tx_status tx_softmax_rows(tx_call *call, bool logarithm);
+tx_status tx_softmax_rows_grad(tx_call *call, bool logarithm);
 
 #endif

@@ -7,8 +7,8 @@
 
 #include <string.h>
 
+#include "base/interrupt.h"
 #include "base/memory.h"
-#include "base/threads.h"
 
 /* -- nodes ----------------------------------------------------------------------------------------------------------- */
 

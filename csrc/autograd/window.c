@@ -1,12 +1,4 @@
-/* window.c - arithmetic on the windows of a pooling; rows and columns are alike and treated one after the other.
- *
- *     size 5, length 3, stride 2, one pixel of padding on each side (.):
- *
- *         . 0 1 2 3 4 .        window 0 covers pixels 0 to 1, window 1 pixels 1 to 3, window 2 pixels 3 to 4;
- *         |___|                pixel 1 lies in windows 0 and 1, pixel 2 in window 1 alone
- *             |___|
- *                 |___|
- */
+/* window.c - how many windows a pooling has, and where; rows and columns are alike and treated one after the other. */
 #include "autograd/window.h"
 
 #include "base/integers.h"
@@ -57,7 +49,7 @@ static tx_status check(const char *operation, const tx_window_params *params, co
                  (long long)params->size[0], (long long)params->size[1]);
 }
 
-tx_status tx_window_make(const char *operation, const tx_window_params *params, const int64_t shape[4],
+tx_status tx_window_make(const char *operation, const tx_window_params *params, tx_dtype dtype, const int64_t shape[4],
                          tx_window *window) {
   int64_t stride[2];
   for (int i = 0; i < 2; i++) stride[i] = params->stride[i] == INT64_MIN ? params->size[i] : params->stride[i];
@@ -69,7 +61,8 @@ tx_status tx_window_make(const char *operation, const tx_window_params *params, 
     return tx_fail(TX_EINVAL, "%s: window {%lld,%lld} is larger than the image with its padding (x %s)", operation,
                    (long long)params->size[0], (long long)params->size[1], tx_shape_text(4, shape, text));
   }
-  *window = (tx_window){.n = shape[0],
+  *window = (tx_window){.dtype = dtype,
+                        .n = shape[0],
                         .h = shape[1],
                         .w = shape[2],
                         .c = shape[3],
@@ -82,19 +75,4 @@ tx_status tx_window_make(const char *operation, const tx_window_params *params, 
                         .top = rows.before,
                         .left = columns.before};
   return TX_OK;
-}
-
-/* From where the window starts, or the image, to where the first of both ends. */
-tx_span tx_window_pixels(int64_t at, int64_t stride, int64_t before, int64_t length, int64_t size) {
-  int64_t first = at * stride - before, end = first + length;
-  if (first < 0) first = 0;
-  if (end > size) end = size;
-  return (tx_span){first, end - first};
-}
-
-/* Window w covers pixel `at` when w * stride - before <= at < w * stride - before + length. */
-tx_span tx_pixel_windows(int64_t at, int64_t stride, int64_t before, int64_t length, int64_t windows) {
-  int64_t last = (at + before) / stride, first = at + before < length ? 0 : (at + before - length) / stride + 1;
-  if (last > windows - 1) last = windows - 1;
-  return last < first ? (tx_span){0, 0} : (tx_span){first, last - first + 1};
 }

@@ -9,6 +9,7 @@
 #define TX_AUTOGRAD_WINDOW_H
 
 #include "autograd/op.h"
+#include "passes/pool.h"
 
 /* Parameters of a pooling, as in Lua: k, {stride = k, padding = 0}. */
 typedef struct tx_window_params {
@@ -23,22 +24,8 @@ typedef struct tx_window_params {
     "padding", TX_PARAM_PADDING, offsetof(type, member.padding), "0", NULL      \
   }
 
-typedef struct tx_window {
-  int64_t n, h, w, c, p, q, r, s, stride_p, stride_q, top, left;
-} tx_window;
-
 /* The windows over images {N,H,W,C}; fails naming the operation and the shapes. */
-tx_status tx_window_make(const char *operation, const tx_window_params *params, const int64_t shape[4],
+tx_status tx_window_make(const char *operation, const tx_window_params *params, tx_dtype dtype, const int64_t shape[4],
                          tx_window *window);
-
-/* A range of rows or columns: [first, first + count). */
-typedef struct tx_span {
-  int64_t first, count;
-} tx_span;
-
-/* The pixels that window number `at` covers along one dimension of `size` pixels. */
-tx_span tx_window_pixels(int64_t at, int64_t stride, int64_t before, int64_t length, int64_t size);
-/* The windows, of `windows`, that cover pixel `at` along one dimension. */
-tx_span tx_pixel_windows(int64_t at, int64_t stride, int64_t before, int64_t length, int64_t windows);
 
 #endif

@@ -11,7 +11,7 @@
  * The counter of a share carries the job's number in its upper half, so a worker that comes late finds that its job is over
  * and can neither take a block of the next one by mistake nor hold it up.
  */
-#define _GNU_SOURCE /* sched_getaffinity, CLOCK_MONOTONIC */
+#define _GNU_SOURCE /* sched_getaffinity */
 #include "base/threads.h"
 
 #include <pthread.h>
@@ -20,8 +20,9 @@
 #include <stdatomic.h>
 #include <stddef.h>
 #include <stdlib.h>
-#include <time.h>
 #include <unistd.h>
+
+#include "base/interrupt.h"
 
 #if defined(__SSE__)
 #include <xmmintrin.h>
@@ -34,12 +35,6 @@ enum {
   SPINS_BEFORE_YIELD = 2000   /* of a caller that waits for the last blocks */
 };
 
-static _Thread_local struct {
-  tx_poll_fn *fn; /* NULL: nobody watches */
-  void *context;
-  double polled; /* when */
-  bool interrupted;
-} watch;
 static atomic_int thread_count; /* 0: not chosen yet */
 
 /* -- the CPU --------------------------------------------------------------------------------------------------------- */
@@ -76,12 +71,6 @@ static void pause_cpu(void) {
 #elif defined(__aarch64__)
   __asm__ volatile("yield");
 #endif
-}
-
-double tx_clock(void) {
-  struct timespec now;
-  clock_gettime(CLOCK_MONOTONIC, &now);
-  return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
 }
 
 /* -- the pool -------------------------------------------------------------------------------------------------------- */
@@ -128,25 +117,9 @@ static bool take_from(int share, int threads, uint32_t number, uint32_t *block) 
   return false;
 }
 
-/* Asks the binding, on the calling thread only. */
-static void ask(void) {
-  if (watch.fn != NULL && !watch.interrupted) watch.interrupted = watch.fn(watch.context);
-}
-
-/* The same once a millisecond, for the first time after one: asking has its price, and most calls are over sooner. */
-static void poll(void) {
-  if (watch.fn == NULL || watch.interrupted) return;
-  const double now = tx_clock();
-  if (watch.polled == 0) watch.polled = now;
-  if (now - watch.polled < 1e-3) return;
-  watch.polled = now;
-  ask();
-}
-
-/* The same in a job of several threads, for all of them. */
+/* Polls for all threads of the job. */
 static void poll_job(void) {
-  poll();
-  if (watch.interrupted) atomic_store_explicit(&job.stop, true, memory_order_relaxed);
+  if (tx_poll_interrupt()) atomic_store_explicit(&job.stop, true, memory_order_relaxed);
 }
 
 /* Does blocks of job `number` until none is left. While one is taken the job cannot end: its fields are stable. */
@@ -226,9 +199,9 @@ static void begin_child(void) {
 __attribute__((constructor)) static void watch_forks(void) { pthread_atfork(before_fork, after_fork, begin_child); }
 
 static void run_serial(int64_t blocks, tx_block_fn *fn, void *context, bool backward) {
-  for (int64_t b = 0; b < blocks && !watch.interrupted; b++) {
+  for (int64_t b = 0; b < blocks && !tx_interrupted(); b++) {
     fn(context, backward ? blocks - 1 - b : b, 0);
-    if (!works) poll();
+    tx_poll_interrupt();
   }
 }
 
@@ -264,12 +237,12 @@ static void run_shared(uint32_t blocks, int threads, tx_block_fn *fn, void *cont
 }
 
 static void run(int64_t blocks, tx_block_fn *fn, void *context, bool backward) {
-  if (blocks <= 0 || watch.interrupted) return;
+  if (blocks <= 0 || tx_interrupted()) return;
   if (inside) {
     run_serial(blocks, fn, context, backward);
     return;
   }
-  if (blocks >= LONG) ask(); /* who is asked may have to begin to listen */
+  if (blocks >= LONG) tx_ask_interrupt(); /* who is asked may have to begin to listen */
   int threads = tx_num_threads();
   if (blocks < threads) threads = (int)blocks;
   uint64_t before = flush_denormals();
@@ -318,21 +291,4 @@ void tx_set_num_threads(int threads) {
   atomic_store(&thread_count, threads < 1 ? 1 : threads > TX_MAX_THREADS ? TX_MAX_THREADS : threads);
 }
 
-/* -- Ctrl-C ---------------------------------------------------------------------------------------------------------- */
-
-void tx_watch(tx_poll_fn *fn, void *context) {
-  watch.fn = fn;
-  watch.context = context;
-  watch.polled = 0;
-  watch.interrupted = false;
-}
-
-void tx_unwatch(void) { tx_watch(NULL, NULL); }
-
-bool tx_interrupted(void) { return watch.interrupted; }
-
-bool tx_should_stop(void) {
-  if (works) return atomic_load_explicit(&job.stop, memory_order_relaxed);
-  ask();
-  return watch.interrupted;
-}
+bool tx_should_stop(void) { return works ? atomic_load_explicit(&job.stop, memory_order_relaxed) : tx_ask_interrupt(); }

@@ -34,18 +34,7 @@ int64_t tx_block_size(int64_t count, int64_t cost);
 int tx_num_threads(void);
 void tx_set_num_threads(int threads);
 
-/* Ctrl-C inside long C calls. For the time of one call, the binding has the calling thread watch: it asks `poll` between
- * blocks (at most about every millisecond). Once that answered true, tx_interrupted() is true, the blocks that are left in
- * this and later jobs of the thread are skipped, and results are meaningless, until the binding ends the watch, which it
- * does before the call returns or raises. Without a watch nothing is ever skipped. All of it is this thread's own. */
-typedef bool tx_poll_fn(void *context);
-void tx_watch(tx_poll_fn *poll, void *context);
-void tx_unwatch(void);
-bool tx_interrupted(void);
 /* For a block that takes long, asked on any thread of the job: true when it should give up. */
 bool tx_should_stop(void);
-
-/* Seconds of a monotonic clock. */
-double tx_clock(void);
 
 #endif

@@ -42,8 +42,8 @@ tx_status tx_hdf5_source(const char *path, const char *dataset, double scale, in
 #include <string.h>
 
 #include "base/file.h"
+#include "base/interrupt.h"
 #include "base/memory.h"
-#include "base/threads.h"
 #include "data/limit.h"
 #include "data/scale.h"
 

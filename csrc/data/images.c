@@ -8,6 +8,7 @@
 
 #include "base/file.h"
 #include "base/integers.h"
+#include "base/interrupt.h"
 #include "base/memory.h"
 #include "base/threads.h"
 #include "data/limit.h"

@@ -136,7 +136,7 @@ typedef enum tx_activation {
    * found has room for n */ \
   TX_KERNEL(near_u64, int64_t, (int64_t n, const uint64_t *words, uint64_t wanted, int bits, int32_t *found)) \
   \
-  /* -- convolution: kernels/conv.h ---------------------------------------------------------------------------------- */ \
+  /* -- convolution: passes/conv.h ---------------------------------------------------------------------------------- */ \
   /* matrix product: kernels/gemm.h */ \
   TX_KERNEL(gemm_panel,  int64_t, (void)) \
   TX_KERNEL(gemm_f32,    void, (const tx_gemm *g)) \

@@ -9,9 +9,9 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/interrupt.h"
 #include "base/memory.h"
 #include "base/text.h"
-#include "base/threads.h"
 #include "tensor/number.h"
 
 /* -- Ctrl-C -----------------------------------------------------------------------------------------------------------
@@ -84,7 +84,7 @@ void tx_watch_interrupt_later(lua_State *L) {
 
 void tx_watch_interrupt(lua_State *L) {
   tx_watch_interrupt_later(L);
-  (void)tx_should_stop(); /* asks, which begins to listen */
+  (void)tx_ask_interrupt(); /* which begins to listen */
 }
 
 void tx_end_watch(void) {

@@ -3,7 +3,7 @@
 
 #include "kernels/kernels.h"
 #include "lua/binding.h"
-#include "tensor/gemm.h"
+#include "passes/gemm.h"
 
 #if defined(__GNUC__)
 #define TX_EXPORT __attribute__((visibility("default")))

@@ -3,6 +3,7 @@
 
 #include "autograd/conv2d.h"
 #include "autograd/list.h"
+#include "base/interrupt.h"
 #include "base/threads.h"
 #include "lua/binding.h"
 #include "lua/op.h"

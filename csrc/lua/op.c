@@ -17,9 +17,9 @@
 
 #include "autograd/list.h"
 #include "base/integers.h"
+#include "base/interrupt.h"
 #include "base/memory.h"
 #include "base/text.h"
-#include "base/threads.h"
 #include "lua/binding.h"
 #include "lua/op.h"
 
@@ -463,7 +463,7 @@ static int l_call(lua_State *L) {
   for (int o = 0; o < op->outputs; o++) handle[o] = tx_new_handle(L);
   tx_watch_interrupt_later(L);
   take_inputs(L, op, &in);
-  if (is_large(&in)) (void)tx_should_stop(); /* listens to Ctrl-C from here on */
+  if (is_large(&in)) (void)tx_ask_interrupt(); /* listens to Ctrl-C from here on */
   tx_status status = tx_call_op(op, in.count, in.tensor, params, out);
   if (status != TX_OK) return tx_raise(L, status);
   for (int o = 0; o < op->outputs; o++) *handle[o] = out[o];

@@ -1,4 +1,5 @@
 /* system.c - threads, clock, memory counters, random seed. */
+#include "base/interrupt.h"
 #include "base/memory.h"
 #include "base/rng.h"
 #include "base/threads.h"

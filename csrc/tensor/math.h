@@ -6,6 +6,7 @@
 #ifndef TX_TENSOR_MATH_H
 #define TX_TENSOR_MATH_H
 
+#include "passes/reduce.h"
 #include "tensor/tensor.h"
 
 /* clang-format off */
@@ -36,12 +37,6 @@ tx_status tx_clamp(const tx_tensor *t, tx_number low, tx_number high, tx_tensor 
 /* out = condition ? a : b; condition is non-zero; all three broadcast. */
 tx_status tx_where(const tx_tensor *condition, const tx_tensor *a, const tx_tensor *b, tx_tensor **out);
 
-/* clang-format off */
-typedef enum tx_reduce_op {
-  TX_SUM, TX_MEAN, TX_PROD, TX_MAX, TX_MIN, TX_ARGMAX, TX_ARGMIN, TX_VAR, TX_LOGSUMEXP, TX_NORM
-} tx_reduce_op;
-/* clang-format on */
-
 /* Reduces over the dimensions whose bit is set in `mask` (all bits: everything). keepdim leaves sizes of 1. TX_VAR takes
  * `correction`. Sums of f32 are accumulated in f64 per block. NaN wins in MAX/MIN. Reducing nothing: MAX, MIN, ARG* fail. */
 tx_status tx_reduce(const char *operation, tx_reduce_op op, const tx_tensor *t, uint32_t mask, bool keepdim,
@@ -51,10 +46,5 @@ tx_status tx_sum_to(tx_tensor *t, int dims, const int64_t *shape, tx_tensor **ou
 
 /* Matrix product of the last two dimensions, leading ones broadcast; 1-dimensional operands as in NumPy. f32 or f64. */
 tx_status tx_matmul(const char *operation, const tx_tensor *a, const tx_tensor *b, tx_tensor **out);
-/* C = op(A) op(B) * alpha + beta * C on row-major matrices: one cblas call per row block, on several threads. */
-void tx_gemm_f32(bool ta, bool tb, int64_t m, int64_t n, int64_t k, float alpha, const float *a, int64_t lda,
-                 const float *b, int64_t ldb, float beta, float *c, int64_t ldc);
-void tx_gemm_f64(bool ta, bool tb, int64_t m, int64_t n, int64_t k, double alpha, const double *a, int64_t lda,
-                 const double *b, int64_t ldb, double beta, double *c, int64_t ldc);
 
 #endif

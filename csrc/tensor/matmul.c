@@ -1,8 +1,8 @@
-/* matmul.c - the matrix product of tensors: NumPy's rules on top of tensor/gemm.h. */
+/* matmul.c - the matrix product of tensors: NumPy's rules on top of passes/gemm.h. */
 #include <string.h>
 
 #include "base/memory.h"
-#include "tensor/gemm.h"
+#include "passes/gemm.h"
 #include "tensor/math.h"
 
 /* How cblas can read the last two dimensions in place: rows one after the other, or columns (transposed). */

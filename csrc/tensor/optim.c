@@ -1,52 +1,18 @@
-/* optim.c - optimizer steps over lists of tensors.
- *
- * All rows are cut into pieces of one size, and the pieces of all rows together are spread over the threads: a network
- * has a few large parameters and many small ones.
- */
+/* optim.c - optimizer steps over lists of tensors: checked, made contiguous and handed to passes/optim.h. */
 #include "tensor/optim.h"
 
 #include <math.h>
 
-#include "base/integers.h"
 #include "base/memory.h"
-#include "base/threads.h"
-#include "kernels/kernels.h"
-#include "kernels/plain.h"
+#include "passes/optim.h"
 #include "tensor/math.h"
 
-enum { PIECE = 16384, COLUMNS = 4 };
+enum { COLUMNS = 4 };
 
 /* A row: parameter, gradient (contiguous here), state. NULL where there is none. */
 typedef struct row {
   tx_tensor *column[COLUMNS];
 } row;
-
-/* A part of one row. */
-typedef struct piece {
-  int64_t row, first, n;
-} piece;
-
-typedef void update_fn(const void *factors, tx_dtype dtype, int64_t n, void *const *column);
-
-typedef struct step {
-  row *rows;
-  piece *pieces;
-  update_fn *update;
-  const void *factors;
-} step;
-
-static void update_piece(void *context, int64_t block, int worker) {
-  (void)worker;
-  const step *s = context;
-  const piece *p = &s->pieces[block];
-  const row *r = &s->rows[p->row];
-  void *column[COLUMNS];
-  for (int i = 0; i < COLUMNS; i++) {
-    const tx_tensor *t = r->column[i];
-    column[i] = t != NULL ? (char *)tx_data(t) + (size_t)p->first * tx_dtype_size(t->dtype) : NULL;
-  }
-  s->update(s->factors, r->column[0]->dtype, p->n, column);
-}
 
 /* What messages call a column. */
 static const char *const columns[COLUMNS] = {"memory", "gradient", "state", "state"};
@@ -67,48 +33,36 @@ static tx_status check_row(const char *operation, int64_t number, const row *r) 
   return TX_OK;
 }
 
-/* Runs the update over all rows; their gradients are made contiguous first, and let go in the end. */
-static tx_status run(const char *operation, int64_t count, row *rows, update_fn *update, const void *factors) {
-  step s = {.rows = rows, .update = update, .factors = factors};
-  int64_t pieces = 0, ready = 0;
+static void *data_of(const tx_tensor *t) { return t != NULL ? tx_data(t) : NULL; }
+
+/* What the pass is told of all rows, whose contents it is about to change; NULL when memory ran out. */
+static tx_update *updates_of(int64_t count, const row *rows) {
+  tx_update *updates = tx_alloc_array(count, sizeof *updates);
+  for (int64_t i = 0; i < count && updates != NULL; i++) {
+    tx_tensor *const *t = rows[i].column;
+    updates[i] = (tx_update){t[0]->dtype, tx_numel(t[0]), tx_data(t[0]), tx_data(t[1]), {data_of(t[2]), data_of(t[3])}};
+    for (int c = 0; c < COLUMNS; c++) {
+      if (c != 1 && t[c] != NULL) tx_touch(t[c]);
+    }
+  }
+  return updates;
+}
+
+/* Runs SGD or Adam over all rows; their gradients are made contiguous first, and let go in the end. */
+static tx_status run(const char *operation, int64_t count, row *rows, const tx_sgd_factors *sgd,
+                     const tx_adam_factors *adam) {
+  int64_t ready = 0;
   tx_status status = TX_OK;
   for (; ready < count && status == TX_OK; ready++) {
     if ((status = check_row(operation, ready, &rows[ready])) != TX_OK) break;
     if ((status = tx_contiguous(rows[ready].column[1], &rows[ready].column[1])) != TX_OK) break;
-    pieces += tx_ceil_div(tx_numel(rows[ready].column[0]), PIECE);
   }
-  if (status == TX_OK && (s.pieces = tx_alloc_array(pieces, sizeof(piece))) == NULL) status = TX_ENOMEM;
-  if (status == TX_OK) {
-    piece *p = s.pieces;
-    for (int64_t i = 0; i < count; i++) {
-      int64_t n = tx_numel(rows[i].column[0]);
-      for (int64_t first = 0; first < n; first += PIECE)
-        *p++ = (piece){i, first, n - first < PIECE ? n - first : PIECE};
-      for (int c = 0; c < COLUMNS; c++) {
-        if (c != 1 && rows[i].column[c] != NULL) tx_touch(rows[i].column[c]);
-      }
-    }
-    tx_parallel(pieces, update_piece, &s);
-  }
+  tx_update *updates = NULL;
+  if (status == TX_OK && (updates = updates_of(count, rows)) == NULL) status = TX_ENOMEM;
+  if (status == TX_OK) status = sgd != NULL ? tx_sgd_pass(count, updates, sgd) : tx_adam_pass(count, updates, adam);
   for (int64_t i = 0; i < ready; i++) tx_unref(rows[i].column[1]);
-  tx_dealloc(s.pieces);
+  tx_dealloc(updates);
   return status;
-}
-
-static void sgd_update(const void *factors, tx_dtype dtype, int64_t n, void *const *column) {
-  if (dtype == TX_F32) {
-    tx_kernels.sgd_f32(n, column[0], column[1], column[2], factors);
-  } else {
-    tx_sgd_f64(n, column[0], column[1], column[2], factors);
-  }
-}
-
-static void adam_update(const void *factors, tx_dtype dtype, int64_t n, void *const *column) {
-  if (dtype == TX_F32) {
-    tx_kernels.adam_f32(n, column[0], column[1], column[2], column[3], factors);
-  } else {
-    tx_adam_f64(n, column[0], column[1], column[2], column[3], factors);
-  }
 }
 
 tx_status tx_sgd_step(int count, const tx_sgd_row *rows, const tx_sgd_options *o) {
@@ -130,7 +84,7 @@ tx_status tx_sgd_step(int count, const tx_sgd_row *rows, const tx_sgd_options *o
       if (status == TX_OK) status = tx_fill(velocity, tx_integer(0)); /* 0 * NaN would be NaN */
     }
   }
-  if (status == TX_OK) status = run("sgd_step", n, used, sgd_update, &f);
+  if (status == TX_OK) status = run("sgd_step", n, used, &f, NULL);
   tx_dealloc(used);
   return status;
 }
@@ -149,7 +103,7 @@ tx_status tx_adam_step(int count, const tx_adam_row *rows, const tx_adam_options
     if (rows[i].gradient != NULL)
       used[n++] = (row){{rows[i].parameter, rows[i].gradient, rows[i].mean, rows[i].square}};
   }
-  tx_status status = run("adam_step", n, used, adam_update, &f);
+  tx_status status = run("adam_step", n, used, NULL, &f);
   tx_dealloc(used);
   return status;
 }

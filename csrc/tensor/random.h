@@ -8,11 +8,8 @@
 #ifndef TX_TENSOR_RANDOM_H
 #define TX_TENSOR_RANDOM_H
 
+#include "passes/random.h"
 #include "tensor/tensor.h"
-
-typedef struct tx_key {
-  uint64_t seed, stream;
-} tx_key;
 
 /* The next stream of the process-wide generator (base/rng.h). Main thread only. */
 tx_key tx_next_key(void);

@@ -1,4 +1,4 @@
-/* tensor.h - dtype, shape, strides, views, ref-counted storage.
+/* tensor.h - shape, strides, views, ref-counted storage.
  *
  * A tensor is a small ref-counted object: a dtype, up to TX_MAX_DIMS sizes with strides (in elements; 0 for an
  * expanded dimension, never negative), and an offset into a ref-counted storage that several views may share. A storage
@@ -17,17 +17,10 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "base/dtype.h"
 #include "base/status.h"
 
 #define TX_MAX_DIMS 8
-
-/* In ascending order of promotion: u8 < i64 < f32 < f64. Comparisons give u8 (0 or 1). */
-typedef enum tx_dtype { TX_U8 = 0, TX_I64, TX_F32, TX_F64, TX_DTYPE_COUNT } tx_dtype;
-
-size_t tx_dtype_size(tx_dtype dtype);
-const char *tx_dtype_name(tx_dtype dtype);
-bool tx_dtype_is_float(tx_dtype dtype);
-bool tx_dtype_from_name(const char *name, tx_dtype *dtype);
 
 /* A number as Lua has it: an integer, or a double. What a dtype can hold of it: tensor/number.h. */
 typedef struct tx_number {
@@ -130,19 +123,6 @@ static inline float *tx_f32(const tx_tensor *t) { return (float *)t->storage->da
 static inline double *tx_f64(const tx_tensor *t) { return (double *)t->storage->data + t->offset; }
 static inline int64_t *tx_i64(const tx_tensor *t) { return (int64_t *)t->storage->data + t->offset; }
 static inline uint8_t *tx_u8(const tx_tensor *t) { return (uint8_t *)t->storage->data + t->offset; }
-
-/* Element i of f32 or f64 memory, read and written as a double. */
-static inline double tx_get_real(tx_dtype dtype, const void *data, int64_t i) {
-  return dtype == TX_F32 ? (double)((const float *)data)[i] : ((const double *)data)[i];
-}
-
-static inline void tx_set_real(tx_dtype dtype, void *data, int64_t i, double value) {
-  if (dtype == TX_F32) {
-    ((float *)data)[i] = (float)value;
-  } else {
-    ((double *)data)[i] = value;
-  }
-}
 
 /* Says that the contents were changed in place. */
 static inline void tx_touch(tx_tensor *t) { t->storage->version++; }

@@ -5,13 +5,20 @@
 #include <stddef.h>
 
 #include "base/threads.h"
-#include "kernels/conv.h"
+#include "passes/conv_internal.h"
+#include "passes/norm.h"
 
 typedef struct job {
   const tx_conv_shape *shape;
   const double *a, *b;
   double *out;
 } job;
+
+typedef struct finishing {
+  const tx_conv_shape *shape;
+  const tx_conv_epilogue *epilogue;
+  double *y;
+} finishing;
 
 /* The input row or column that output position `o` sees through kernel position `tap`; -1 outside. */
 static int64_t source(int64_t o, int64_t tap, int64_t stride, int64_t dilation, int64_t pad, int64_t size) {
@@ -96,14 +103,40 @@ static void weight_gradient_tap(void *context, int64_t tap, int worker) {
   }
 }
 
-void tx_conv_forward_f64(const tx_conv_shape *shape, const double *x, const double *w, double *y) {
-  tx_parallel(shape->n, forward_image, &(job){shape, x, w, y});
+/* The epilogue, number by number. */
+static void finish_pixel(void *context, int64_t pixel, int worker) {
+  (void)worker;
+  const finishing *f = context;
+  const tx_conv_epilogue *e = f->epilogue;
+  const double *scale = e->scale, *shift = e->shift, *residual = e->residual;
+  const int64_t first = pixel * f->shape->k;
+  for (int64_t k = 0; k < f->shape->k; k++) {
+    double y = f->y[first + k];
+    if (scale != NULL) y *= scale[k];
+    if (shift != NULL) y += shift[k];
+    if (residual != NULL && !e->add_last) y += residual[first + k];
+    if (e->relu && y < 0) y = 0;
+    if (residual != NULL && e->add_last) y += residual[first + k];
+    f->y[first + k] = y;
+  }
 }
 
-void tx_conv_input_gradient_f64(const tx_conv_shape *shape, const double *dy, const double *w, double *dx) {
+tx_status tx_conv_naive_forward(const tx_conv_shape *v, const double *x, const double *w,
+                                const tx_conv_epilogue *epilogue, double *y) {
+  const int64_t pixels = v->n * v->p * v->q;
+  tx_parallel(v->n, forward_image, &(job){v, x, w, y});
+  if (epilogue == NULL) return TX_OK;
+  if (epilogue->mean != NULL) {
+    TX_TRY(tx_norm_moments(TX_F64, pixels, v->k, y, epilogue->mean, epilogue->variance));
+  }
+  tx_parallel(pixels, finish_pixel, &(finishing){v, epilogue, y});
+  return TX_OK;
+}
+
+void tx_conv_naive_input_gradient(const tx_conv_shape *shape, const double *dy, const double *w, double *dx) {
   tx_parallel(shape->n, input_gradient_image, &(job){shape, dy, w, dx});
 }
 
-void tx_conv_weight_gradient_f64(const tx_conv_shape *shape, const double *x, const double *dy, double *dw) {
+void tx_conv_naive_weight_gradient(const tx_conv_shape *shape, const double *x, const double *dy, double *dw) {
   tx_parallel(shape->r * shape->s, weight_gradient_tap, &(job){shape, x, dy, dw});
 }

@@ -18,7 +18,7 @@
 #include "base/integers.h"
 #include "base/memory.h"
 #include "base/threads.h"
-#include "kernels/conv_winograd.h"
+#include "passes/conv_winograd.h"
 
 enum {
   V_FLOATS = 76 * 1024,  /* of a block: with U passing by, V stays in a core's second-level cache; */

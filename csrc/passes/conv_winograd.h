@@ -1,13 +1,13 @@
 /* conv_winograd.h - what conv_winograd.c and conv_winograd_gradient.c share: tiles, where their pixels stand, and the first
  * step of both, pixels to numbers. See kernels/winograd.h for the method.
  */
-#ifndef TX_KERNELS_CONV_WINOGRAD_H
-#define TX_KERNELS_CONV_WINOGRAD_H
+#ifndef TX_PASSES_CONV_WINOGRAD_H
+#define TX_PASSES_CONV_WINOGRAD_H
 
 #include "base/integers.h"
-#include "kernels/conv_internal.h"
 #include "kernels/kernels.h"
 #include "kernels/winograd.h"
+#include "passes/conv_internal.h"
 
 enum {
   TX_WINO_PIXELS = 81, /* of a tile, on either side, at most */

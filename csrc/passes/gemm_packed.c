@@ -10,7 +10,7 @@
 #include "base/memory.h"
 #include "base/threads.h"
 #include "kernels/kernels.h"
-#include "tensor/gemm.h"
+#include "passes/gemm.h"
 
 enum {
   CHUNK = 256,       /* steps of the sum */

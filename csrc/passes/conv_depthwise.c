@@ -8,8 +8,8 @@
 #include "base/integers.h"
 #include "base/memory.h"
 #include "base/threads.h"
-#include "kernels/conv_internal.h"
 #include "kernels/kernels.h"
+#include "passes/conv_internal.h"
 
 enum { PARTIALS = 16 };
 

@@ -9,15 +9,12 @@
  * ReLU's gate is not stored. Behind a plain normalization x * scale + shift > 0 says again where it was open, bit for
  * bit as in forward; behind a residual addition y is read, which the next layer keeps anyway.
  */
-#include "tensor/norm.h"
+#include "passes/norm.h"
 
 #include <string.h>
 
-#include "base/integers.h"
 #include "base/memory.h"
-#include "base/threads.h"
-#include "kernels/kernels.h"
-#include "kernels/plain.h"
+#include "passes/passes.h"
 
 enum { LEAST_ROWS = 32 }; /* in a block, so that its per-channel results are small beside its data */
 
@@ -38,18 +35,14 @@ static cutting cut(tx_dtype dtype, int64_t rows, int64_t c) {
   return b;
 }
 
-static int64_t rows_of(const cutting *b, int64_t block) {
-  int64_t first = block * b->size;
-  return first + b->size < b->rows ? b->size : b->rows - first;
-}
+static int64_t rows_of(const cutting *b, int64_t block) { return tx_block_range(b->rows, b->size, block).count; }
 
 /* The block's part of a [rows * c] array; NULL stays NULL. */
 static const void *at(const cutting *b, int64_t block, const void *data) {
-  return data == NULL ? NULL : (const char *)data + (size_t)(block * b->size * b->c) * tx_dtype_size(b->dtype);
+  return tx_at(b->dtype, data, block * b->size * b->c);
 }
-
 static void *at_out(const cutting *b, int64_t block, void *data) {
-  return data == NULL ? NULL : (char *)data + (size_t)(block * b->size * b->c) * tx_dtype_size(b->dtype);
+  return tx_at_out(b->dtype, data, block * b->size * b->c);
 }
 
 /* `arrays` arrays of c numbers each in one block of memory, or NULL. */

@@ -14,7 +14,7 @@
 #include "base/integers.h"
 #include "base/memory.h"
 #include "base/text.h"
-#include "kernels/conv_internal.h"
+#include "passes/conv_internal.h"
 
 enum {
   MOST_CHANNELS = 512, /* of either side, for the sake of Winograd's error */
@@ -46,6 +46,7 @@ static double winograd_cost(const tx_conv_shape *v, tx_conv_pass pass) {
 static bool is_depthwise(const tx_conv_shape *v) { return v->groups > 1 && v->groups == v->c && v->groups == v->k; }
 
 tx_conv_plan tx_conv_choose(const tx_conv_shape *v, tx_conv_pass pass) {
+  if (v->dtype == TX_F64) return (tx_conv_plan){TX_CONV_NAIVE, 0};
   if (is_depthwise(v)) return (tx_conv_plan){TX_CONV_DEPTHWISE, 0};
   if (!winograd_applies(v)) return (tx_conv_plan){TX_CONV_GEMM, 0};
   const double share = winograd_cost(v, pass) / direct_cost(v);
@@ -53,7 +54,7 @@ tx_conv_plan tx_conv_choose(const tx_conv_shape *v, tx_conv_pass pass) {
 }
 
 const char *tx_conv_algorithm_name(tx_conv_algorithm algorithm) {
-  static const char *const names[] = {"gemm", "winograd", "depthwise"};
+  static const char *const names[] = {"gemm", "winograd", "depthwise", "naive"};
   return names[algorithm];
 }
 
@@ -63,9 +64,10 @@ const char *tx_conv_why(const tx_conv_shape *v, const tx_conv_plan *plan, char t
               plan->winograd_share);
   } else {
     snprintf(text, TX_CONV_WHY, "%s",
-             is_depthwise(v) ? "one filter per channel"
-             : v->groups > 1 ? "groups"
-                             : "not a 3x3 of stride 1 or 2, too many channels for winograd's error, or too wide");
+             v->dtype == TX_F64 ? "f64: the definition"
+             : is_depthwise(v)  ? "one filter per channel"
+             : v->groups > 1    ? "groups"
+                                : "not a 3x3 of stride 1 or 2, too many channels for winograd's error, or too wide");
   }
   return text;
 }
@@ -76,7 +78,7 @@ static bool is_empty(const tx_conv_shape *v) {
          v->s == 0;
 }
 
-static void clear(float *data, int64_t count) { memset(data, 0, (size_t)count * sizeof(float)); }
+static void clear(tx_dtype dtype, void *data, int64_t count) { memset(data, 0, (size_t)count * tx_dtype_size(dtype)); }
 
 void tx_conv_release_weights(tx_conv_weights *kept) {
   tx_dealloc(kept->packed);
@@ -84,22 +86,25 @@ void tx_conv_release_weights(tx_conv_weights *kept) {
   tx_dealloc(kept->winograd[1]);
 }
 
-tx_status tx_conv_forward_f32(const tx_conv_shape *v, const float *x, const float *w, tx_conv_weights *kept,
-                              const tx_conv_epilogue *epilogue, float *y) {
-  if (is_empty(v)) {
+tx_status tx_conv_forward(const tx_conv_shape *v, const void *x, const void *w, tx_conv_weights *kept,
+                          const tx_conv_epilogue *epilogue, void *y) {
+  const tx_conv_algorithm algorithm = tx_conv_choose(v, TX_CONV_FORWARD).algorithm;
+  if (is_empty(v) && algorithm != TX_CONV_NAIVE) {
     const int64_t pixels = v->n * v->p * v->q;
-    clear(y, pixels * v->k);
+    clear(v->dtype, y, pixels * v->k);
     tx_conv_finish finish;
     TX_TRY(tx_conv_finish_open(&finish, epilogue, 1, v->k));
     tx_conv_finish_rows(&finish, 0, y, 0, pixels, 0, v->k);
     tx_conv_finish_close(&finish);
     return TX_OK;
   }
-  switch (tx_conv_choose(v, TX_CONV_FORWARD).algorithm) {
+  switch (algorithm) {
     case TX_CONV_WINOGRAD:
       return tx_conv_winograd_forward(v, x, w, kept == NULL ? NULL : &kept->winograd[v->stride[0] - 1], epilogue, y);
     case TX_CONV_DEPTHWISE:
       return tx_conv_depthwise_forward(v, x, w, epilogue, y);
+    case TX_CONV_NAIVE:
+      return tx_conv_naive_forward(v, x, w, epilogue, y);
     default:
       return tx_conv_gemm_forward(v, x, w, kept == NULL ? NULL : &kept->packed, epilogue, y);
   }
@@ -109,10 +114,9 @@ bool tx_conv_adds(const tx_conv_shape *v) {
   return !is_empty(v) && tx_conv_choose(v, TX_CONV_INPUT_GRADIENT).algorithm == TX_CONV_WINOGRAD;
 }
 
-tx_status tx_conv_input_gradient_f32(const tx_conv_shape *v, const float *dy, const float *w, const float *more,
-                                     float *dx) {
+tx_status tx_conv_input_gradient(const tx_conv_shape *v, const void *dy, const void *w, const void *more, void *dx) {
   if (is_empty(v)) {
-    clear(dx, v->n * v->h * v->w * v->c);
+    clear(v->dtype, dx, v->n * v->h * v->w * v->c);
     return TX_OK;
   }
   switch (tx_conv_choose(v, TX_CONV_INPUT_GRADIENT).algorithm) {
@@ -120,14 +124,17 @@ tx_status tx_conv_input_gradient_f32(const tx_conv_shape *v, const float *dy, co
       return tx_conv_winograd_input_gradient(v, dy, w, more, dx);
     case TX_CONV_DEPTHWISE:
       return tx_conv_depthwise_input_gradient(v, dy, w, dx);
+    case TX_CONV_NAIVE:
+      tx_conv_naive_input_gradient(v, dy, w, dx);
+      return TX_OK;
     default:
       return tx_conv_gemm_input_gradient(v, dy, w, dx);
   }
 }
 
-tx_status tx_conv_weight_gradient_f32(const tx_conv_shape *v, const float *x, const float *dy, float *dw) {
+tx_status tx_conv_weight_gradient(const tx_conv_shape *v, const void *x, const void *dy, void *dw) {
   if (is_empty(v)) {
-    clear(dw, v->r * v->s * (v->groups > 0 ? v->c / v->groups : 0) * v->k);
+    clear(v->dtype, dw, v->r * v->s * (v->groups > 0 ? v->c / v->groups : 0) * v->k);
     return TX_OK;
   }
   switch (tx_conv_choose(v, TX_CONV_WEIGHT_GRADIENT).algorithm) {
@@ -135,6 +142,9 @@ tx_status tx_conv_weight_gradient_f32(const tx_conv_shape *v, const float *x, co
       return tx_conv_winograd_weight_gradient(v, x, dy, dw);
     case TX_CONV_DEPTHWISE:
       return tx_conv_depthwise_weight_gradient(v, x, dy, dw);
+    case TX_CONV_NAIVE:
+      tx_conv_naive_weight_gradient(v, x, dy, dw);
+      return TX_OK;
     default:
       return tx_conv_gemm_weight_gradient(v, x, dy, dw);
   }

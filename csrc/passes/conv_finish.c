@@ -8,8 +8,8 @@
 #include <string.h>
 
 #include "base/memory.h"
-#include "kernels/conv_internal.h"
 #include "kernels/kernels.h"
+#include "passes/conv_internal.h"
 
 static bool wants_statistics(const tx_conv_finish *f) { return f->epilogue != NULL && f->epilogue->mean != NULL; }
 
@@ -40,10 +40,10 @@ void tx_conv_finish_rows(const tx_conv_finish *f, int64_t piece, float *y, int64
     memcpy(f->origin + slot, y + at, (size_t)columns * sizeof(float));
     tx_kernels.moments_f32(rows, columns, y + at, f->k, f->sum + slot, f->square + slot);
   }
-  if (e->scale == NULL && e->shift == NULL && e->residual == NULL && !e->relu) return;
-  tx_kernels.epilogue_f32(rows, columns, y + at, e->scale == NULL ? NULL : e->scale + k0,
-                          e->shift == NULL ? NULL : e->shift + k0, e->residual == NULL ? NULL : e->residual + at,
-                          e->relu, e->add_last, y + at, f->k);
+  const float *scale = e->scale, *shift = e->shift, *residual = e->residual;
+  if (scale == NULL && shift == NULL && residual == NULL && !e->relu) return;
+  tx_kernels.epilogue_f32(rows, columns, y + at, scale == NULL ? NULL : scale + k0, shift == NULL ? NULL : shift + k0,
+                          residual == NULL ? NULL : residual + at, e->relu, e->add_last, y + at, f->k);
 }
 
 void tx_conv_finish_close(tx_conv_finish *f) {

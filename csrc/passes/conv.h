@@ -1,4 +1,4 @@
-/* conv.h - 2-D convolution on raw arrays: forward, gradient to the input, gradient to the weights.
+/* conv.h - 2-D convolution on plain arrays: forward, gradient to the input, gradient to the weights.
  *
  *     x  {N,H,W,C}     w  {R,S,C/groups,K}     y  {N,P,Q,K}          all contiguous
  *
@@ -18,15 +18,17 @@
  * Work is cut into blocks by the shape alone, and partial sums are added in the order of the blocks: the same bits for any
  * number of threads.
  */
-#ifndef TX_KERNELS_CONV_H
-#define TX_KERNELS_CONV_H
+#ifndef TX_PASSES_CONV_H
+#define TX_PASSES_CONV_H
 
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "base/dtype.h"
 #include "base/status.h"
 
 typedef struct tx_conv_shape {
+  tx_dtype dtype;     /* f32 or f64: of all arrays */
   int64_t n, h, w, c; /* input */
   int64_t r, s, k;    /* weights */
   int64_t p, q;       /* output */
@@ -37,14 +39,18 @@ typedef struct tx_conv_shape {
 
 typedef enum tx_conv_pass { TX_CONV_FORWARD = 0, TX_CONV_INPUT_GRADIENT, TX_CONV_WEIGHT_GRADIENT } tx_conv_pass;
 
-typedef enum tx_conv_algorithm { TX_CONV_GEMM = 0, TX_CONV_WINOGRAD, TX_CONV_DEPTHWISE } tx_conv_algorithm;
+typedef enum tx_conv_algorithm {
+  TX_CONV_GEMM = 0,
+  TX_CONV_WINOGRAD,
+  TX_CONV_DEPTHWISE,
+  TX_CONV_NAIVE
+} tx_conv_algorithm;
 
 typedef struct tx_conv_plan {
   tx_conv_algorithm algorithm;
   double winograd_share; /* of the direct method's work that winograd would take; 0: it does not apply */
 } tx_conv_plan;
 
-/* What is done for f32. */
 tx_conv_plan tx_conv_choose(const tx_conv_shape *shape, tx_conv_pass pass);
 const char *tx_conv_algorithm_name(tx_conv_algorithm algorithm);
 /* The reason in words; returns text. */
@@ -53,10 +59,10 @@ const char *tx_conv_why(const tx_conv_shape *shape, const tx_conv_plan *plan, ch
 
 /* What else is done to y while it is in the cache. All parts may be absent. */
 typedef struct tx_conv_epilogue {
-  const float *scale, *shift; /* {K}: y * scale + shift; a bias is a shift */
-  const float *residual;      /* the shape of y: added after that */
-  bool relu;                  /* max(0, .) at the end */
-  bool add_last;              /* the residual is added after that, not before */
+  const void *scale, *shift; /* {K}: y * scale + shift; a bias is a shift */
+  const void *residual;      /* the shape of y: added after that */
+  bool relu;                 /* max(0, .) at the end */
+  bool add_last;             /* the residual is added after that, not before */
   double *mean, *variance; /* {K}, out: of y before all of the above, over N, P and Q; the variance is the biased one */
 } tx_conv_epilogue;
 
@@ -70,18 +76,12 @@ typedef struct tx_conv_weights {
 void tx_conv_release_weights(tx_conv_weights *kept);
 
 /* y = conv(x, w). kept may be NULL: then nothing is kept. epilogue may be NULL. */
-tx_status tx_conv_forward_f32(const tx_conv_shape *shape, const float *x, const float *w, tx_conv_weights *kept,
-                              const tx_conv_epilogue *epilogue, float *y);
+tx_status tx_conv_forward(const tx_conv_shape *shape, const void *x, const void *w, tx_conv_weights *kept,
+                          const tx_conv_epilogue *epilogue, void *y);
 /* dx from dy; dx is overwritten. `more` is added on the way where tx_conv_adds says so, else it is NULL. */
 bool tx_conv_adds(const tx_conv_shape *shape);
-tx_status tx_conv_input_gradient_f32(const tx_conv_shape *shape, const float *dy, const float *w, const float *more,
-                                     float *dx);
+tx_status tx_conv_input_gradient(const tx_conv_shape *shape, const void *dy, const void *w, const void *more, void *dx);
 /* dw from x and dy; dw is overwritten. */
-tx_status tx_conv_weight_gradient_f32(const tx_conv_shape *shape, const float *x, const float *dy, float *dw);
-
-/* The definition, in f64. */
-void tx_conv_forward_f64(const tx_conv_shape *shape, const double *x, const double *w, double *y);
-void tx_conv_input_gradient_f64(const tx_conv_shape *shape, const double *dy, const double *w, double *dx);
-void tx_conv_weight_gradient_f64(const tx_conv_shape *shape, const double *x, const double *dy, double *dw);
+tx_status tx_conv_weight_gradient(const tx_conv_shape *shape, const void *x, const void *dy, void *dw);
 
 #endif

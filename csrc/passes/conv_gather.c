@@ -2,7 +2,7 @@
 #include <string.h>
 
 #include "base/integers.h"
-#include "kernels/conv_internal.h"
+#include "passes/conv_internal.h"
 
 /* Taps from `t` on that read adjacent pixels, all channels of each: one copy. */
 static int64_t run_length(const tx_conv_gather *g, int64_t t, int64_t tap1) {

@@ -1,6 +1,6 @@
 /* conv_winograd_tiles.c - the tiles of Winograd's method: shapes, places of pixels, pixels to numbers. */
 #include "base/integers.h"
-#include "kernels/conv_winograd.h"
+#include "passes/conv_winograd.h"
 
 /* -- shapes -------------------------------------------------------------------------------------------------------------- */
 

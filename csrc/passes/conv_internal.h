@@ -1,8 +1,8 @@
 /* conv_internal.h - what the files conv_*.c share. */
-#ifndef TX_KERNELS_CONV_INTERNAL_H
-#define TX_KERNELS_CONV_INTERNAL_H
+#ifndef TX_PASSES_CONV_INTERNAL_H
+#define TX_PASSES_CONV_INTERNAL_H
 
-#include "kernels/conv.h"
+#include "passes/conv.h"
 
 /* -- the algorithms ---------------------------------------------------------------------------------------------------- */
 
@@ -40,6 +40,12 @@ tx_status tx_conv_depthwise_forward(const tx_conv_shape *shape, const float *x, 
                                     const tx_conv_epilogue *epilogue, float *y);
 tx_status tx_conv_depthwise_input_gradient(const tx_conv_shape *shape, const float *dy, const float *w, float *dx);
 tx_status tx_conv_depthwise_weight_gradient(const tx_conv_shape *shape, const float *x, const float *dy, float *dw);
+
+/* Everything, in f64. */
+tx_status tx_conv_naive_forward(const tx_conv_shape *shape, const double *x, const double *w,
+                                const tx_conv_epilogue *epilogue, double *y);
+void tx_conv_naive_input_gradient(const tx_conv_shape *shape, const double *dy, const double *w, double *dx);
+void tx_conv_naive_weight_gradient(const tx_conv_shape *shape, const double *x, const double *dy, double *dw);
 
 /* -- gathering --------------------------------------------------------------------------------------------------------- */
 

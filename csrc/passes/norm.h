@@ -10,10 +10,14 @@
  * Source: Ioffe, Szegedy, "Batch normalization", ICML 2015. All passes run on several threads, over blocks of rows
  * that depend on rows and c alone; statistics are accumulated in f64.
  */
-#ifndef TX_TENSOR_NORM_H
-#define TX_TENSOR_NORM_H
+#ifndef TX_PASSES_NORM_H
+#define TX_PASSES_NORM_H
 
-#include "tensor/tensor.h"
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/dtype.h"
+#include "base/status.h"
 
 /* One normalization; pointers are borrowed. */
 typedef struct tx_norm {

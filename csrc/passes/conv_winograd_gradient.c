@@ -16,7 +16,7 @@
 #include "base/integers.h"
 #include "base/memory.h"
 #include "base/threads.h"
-#include "kernels/conv_winograd.h"
+#include "passes/conv_winograd.h"
 
 enum {
   SLICES = 16,               /* each done on one core; or */

@@ -15,8 +15,8 @@
 #include "base/integers.h"
 #include "base/memory.h"
 #include "base/threads.h"
-#include "kernels/conv_internal.h"
 #include "kernels/kernels.h"
+#include "passes/conv_internal.h"
 
 enum {
   BLOCK_ROWS = 112,         /* 8 tiles of 14 */

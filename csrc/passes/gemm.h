@@ -1,13 +1,16 @@
-/* gemm.h - matrix products of raw row-major matrices, one or many of the same sizes.
+/* gemm.h - matrix products of plain row-major matrices, one or many of the same sizes.
  *
  *     C = alpha op(A) op(B) + beta C      op(A) is m x k, op(B) is k x n; ta: A is kept as k x m, tb: B as n x k
  *
  * A product is cut into tiles of the result by its shape alone, so that the same bits come out for any number of threads.
  */
-#ifndef TX_TENSOR_GEMM_H
-#define TX_TENSOR_GEMM_H
+#ifndef TX_PASSES_GEMM_H
+#define TX_PASSES_GEMM_H
 
-#include "tensor/tensor.h"
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/dtype.h"
 
 /* Pointers are to float or double; ld: elements from one kept row to the next. */
 typedef struct tx_product {

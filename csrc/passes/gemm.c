@@ -7,8 +7,7 @@
 
 #include "base/integers.h"
 #include "base/threads.h"
-#include "tensor/gemm.h"
-#include "tensor/math.h"
+#include "passes/gemm.h"
 
 enum {
   TILE_ROWS = 128,    /* a call of cblas packs all of B's columns of the tile: fewer rows would pay that too often */
@@ -108,17 +107,4 @@ void tx_multiply(int64_t count, tx_product *products) {
           columns = first->n < t.tile_columns ? first->n : t.tile_columns;
   t.tiles_per_block = tx_block_size(t.tiles, rows * columns * (first->k / 16 + 1)); /* 16 multiplications go at once */
   tx_parallel(tx_ceil_div(t.tiles, t.tiles_per_block), multiply_block, &t);
-}
-
-void tx_gemm_f32(bool ta, bool tb, int64_t m, int64_t n, int64_t k, float alpha, const float *a, int64_t lda,
-                 const float *b, int64_t ldb, float beta, float *c, int64_t ldc) {
-  tx_product p = {TX_F32,          ta,        tb,  m,   n,  k, (double)alpha, (double)beta, (const char *)a,
-                  (const char *)b, (char *)c, lda, ldb, ldc};
-  tx_multiply(1, &p);
-}
-
-void tx_gemm_f64(bool ta, bool tb, int64_t m, int64_t n, int64_t k, double alpha, const double *a, int64_t lda,
-                 const double *b, int64_t ldb, double beta, double *c, int64_t ldc) {
-  tx_product p = {TX_F64, ta, tb, m, n, k, alpha, beta, (const char *)a, (const char *)b, (char *)c, lda, ldb, ldc};
-  tx_multiply(1, &p);
 }
