@@ -93,7 +93,7 @@ describe("a gradient", function()
       local y = F.relu(x * 2)
       local z = F.batch_norm(x, tr.ones({ 3 }, f64), tr.zeros({ 3 }, f64), { training = true, relu = true })
       return (y + z + F.batch_norm(y, tr.ones({ 3 }, f64), tr.zeros({ 3 }, f64), {
-        training = true, residual = z, relu = true, add_last = true,
+        training = true, residual = z, relu = true, residual_last = true,
       })):pow(2)
     end
     local ok, report = tr.gradcheck(f, { tr.randn({ 6, 3 }, f64) })

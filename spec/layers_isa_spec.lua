@@ -28,7 +28,7 @@ local script = [[
     end)
     both(x:clone(), function(t)
       return F.batch_norm(x, tr.ones(c), tr.zeros(c),
-        { training = true, eps = 0.1, relu = true, residual = t, add_last = true })
+        { training = true, eps = 0.1, relu = true, residual = t, residual_last = true })
     end)
     both(x:clone(), function(t) return F.max_pool2d(t, 2, { stride = 1, padding = 1 }) end)
     both(x:clone(), function(t) return F.avg_pool2d(t, 2, { stride = 1, padding = 1, count_include_pad = false }) end)

@@ -127,13 +127,13 @@ describe("batch_norm", function()
     for _, training in ipairs { true, false } do
       for _, relu in ipairs { false, true } do
         for _, ending in ipairs { "alone", "residual first", "residual last" } do
-          local add_last = ending == "residual last"
+          local residual_last = ending == "residual last"
           local function finish(z, residual)
             if ending == "residual first" then z = z + residual end
             if relu then z = F.relu(z) end
-            return add_last and z + residual or z
+            return residual_last and z + residual or z
           end
-          f({ training = training, relu = relu, add_last = add_last }, ending ~= "alone", finish)
+          f({ training = training, relu = relu, residual_last = residual_last }, ending ~= "alone", finish)
         end
       end
     end
@@ -185,7 +185,7 @@ describe("batch_norm", function()
       end, { x, w, gamma, beta, residual })
       assert.is_true(ok, report)
       ok, report = tr.gradcheck(function(i, v, b, r)
-        return F.conv2d(i, v, { bias = b, padding = 1, relu = options.relu, add_last = options.add_last,
+        return F.conv2d(i, v, { bias = b, padding = 1, relu = options.relu, residual_last = options.residual_last,
           residual = with_residual and r or nil }) + 0 * r
       end, { x, w, beta, residual })
       assert.is_true(ok, report)
@@ -209,7 +209,8 @@ describe("batch_norm", function()
       w.requires_grad = true
       assert.is_true(tr.allclose(F.conv2d_batch_norm(x, w, gamma, beta, options), plain, 1e-4, 1e-4))
       local folded = F.conv2d(x, w, {
-        bias = beta, padding = 1, relu = options.relu, add_last = options.add_last, residual = options.residual,
+        bias = beta, padding = 1, relu = options.relu, residual_last = options.residual_last,
+          residual = options.residual,
       })
       assert.is_true(tr.allclose(folded, finish(z + beta, residual), 1e-4, 1e-4))
     end)

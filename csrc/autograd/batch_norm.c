@@ -127,11 +127,11 @@ tx_norm tx_batch_norm_describe(const tx_batch_norm_params *p, const tx_batch_nor
                    .invstd = tx_f64(t->statistics) + c,
                    .residual = data_of(t->residual),
                    .relu = p->relu,
-                   .add_last = p->add_last};
+                   .residual_last = p->residual_last};
 }
 
 bool tx_batch_norm_needs_y(const tx_batch_norm_params *p, const tx_batch_norm *t) {
-  return p->relu && t->residual != NULL && !p->add_last;
+  return p->relu && t->residual != NULL && !p->residual_last;
 }
 
 static tx_status wanted(const tx_call *call, int input, const tx_tensor *like) {
@@ -223,8 +223,9 @@ const tx_op tx_op_batch_norm = {
     .backward = backward,
     .doc =
         "batch_norm(x, gamma, beta, {running_mean=, running_var=, training=false, momentum=0.1, eps=1e-5, residual=, "
-        "relu=false, add_last=false}): normalizes every channel of x {N,...,C} by the mean and variance of the batch "
+        "relu=false, residual_last=false}): normalizes every channel of x {N,...,C} by the mean and variance of the "
+        "batch "
         "(training: the running tensors then follow them, the variance unbiased) or by the running ones, times gamma "
         "{C} plus beta {C}; then, in the same pass, adds the residual (same shape as x) and takes max(y, 0), or with "
-        "add_last the other way round.",
+        "residual_last the other way round.",
 };

@@ -10,17 +10,17 @@
 #include "passes/norm.h"
 
 typedef struct tx_batch_norm_params {
-  bool training, relu, add_last;
+  bool training, relu, residual_last;
   double momentum, eps;
 } tx_batch_norm_params;
 
 /* Rows of an op's parameter list, for a tx_batch_norm_params that begins at byte `base` of its parameter struct. */
-#define TX_BATCH_NORM_PARAMS(base)                                                                   \
-  {"training", TX_PARAM_BOOL, (base) + offsetof(tx_batch_norm_params, training), "false", NULL},     \
-      {"momentum", TX_PARAM_NUMBER, (base) + offsetof(tx_batch_norm_params, momentum), "0.1", NULL}, \
-      {"eps", TX_PARAM_NUMBER, (base) + offsetof(tx_batch_norm_params, eps), "1e-5", NULL},          \
-      {"relu", TX_PARAM_BOOL, (base) + offsetof(tx_batch_norm_params, relu), "false", NULL}, {       \
-    "add_last", TX_PARAM_BOOL, (base) + offsetof(tx_batch_norm_params, add_last), "false", NULL      \
+#define TX_BATCH_NORM_PARAMS(base)                                                                        \
+  {"training", TX_PARAM_BOOL, (base) + offsetof(tx_batch_norm_params, training), "false", NULL},          \
+      {"momentum", TX_PARAM_NUMBER, (base) + offsetof(tx_batch_norm_params, momentum), "0.1", NULL},      \
+      {"eps", TX_PARAM_NUMBER, (base) + offsetof(tx_batch_norm_params, eps), "1e-5", NULL},               \
+      {"relu", TX_PARAM_BOOL, (base) + offsetof(tx_batch_norm_params, relu), "false", NULL}, {            \
+    "residual_last", TX_PARAM_BOOL, (base) + offsetof(tx_batch_norm_params, residual_last), "false", NULL \
   }
 
 /* The tensors of one normalization, contiguous and owned; x {...,C} is what is normalized, statistics f64 {2,C}

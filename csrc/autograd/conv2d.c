@@ -208,7 +208,7 @@ enum { SAVED_X, SAVED_W, SAVED_Y };
 
 typedef struct arguments {
   tx_conv2d_params conv; /* first: its parameter rows count from the start of the struct */
-  bool relu, add_last;
+  bool relu, residual_last;
 } arguments;
 
 static tx_status check_residual(const tx_call *call, const tx_conv_shape *v) {
@@ -225,7 +225,7 @@ static tx_status check_residual(const tx_call *call, const tx_conv_shape *v) {
 
 static tx_status convolve(tx_call *call, const tx_conv_shape *shape, const tx_tensor *residual) {
   const arguments *p = call->params;
-  const tx_conv_epilogue epilogue = {.relu = p->relu, .add_last = p->add_last, .residual = data_of(residual)};
+  const tx_conv_epilogue epilogue = {.relu = p->relu, .residual_last = p->residual_last, .residual = data_of(residual)};
   return tx_conv2d_forward(shape, call->in[X], call->in[W], call->in[BIAS], &epilogue, &call->out[0]);
 }
 
@@ -245,7 +245,7 @@ static tx_status forward(tx_call *call) {
   TX_TRY(check_residual(call, &shape));
   if (call->in[RESIDUAL] != NULL) TX_TRY(tx_contiguous(call->in[RESIDUAL], &residual));
   /* backward reads where ReLU let through off its result: then the residual is added to that in a pass of its own */
-  bool apart = p->relu && p->add_last && residual != NULL && call->recording;
+  bool apart = p->relu && p->residual_last && residual != NULL && call->recording;
   tx_status status = convolve(call, &shape, apart ? NULL : residual);
   if (status == TX_OK && call->needs[W]) tx_save(call, SAVED_X, call->in[X]);
   if (status == TX_OK) tx_save(call, SAVED_W, call->in[W]);
@@ -284,8 +284,8 @@ tx_status tx_conv2d_backward(tx_call *call, const tx_conv_shape *v, tx_tensor *x
 
 static tx_status backward(tx_call *call) {
   const arguments *p = call->params;
-  bool keep = p->add_last && call->needs[RESIDUAL];   /* dy is the residual's gradient */
-  tx_tensor *w = tx_saved(call, SAVED_W), *dz = NULL; /* the gradient before ReLU */
+  bool keep = p->residual_last && call->needs[RESIDUAL]; /* dy is the residual's gradient */
+  tx_tensor *w = tx_saved(call, SAVED_W), *dz = NULL;    /* the gradient before ReLU */
   tx_conv_shape shape;
   if (!p->relu) {
     dz = tx_ref(call->dout[0]);
@@ -296,7 +296,7 @@ static tx_status backward(tx_call *call) {
   if (status == TX_OK && p->relu) {
     status = tx_activation_gradient(TX_ACT_RELU, 0, tx_saved(call, SAVED_Y), call->dout[0], &dz);
   }
-  if (status == TX_OK && call->needs[RESIDUAL]) call->din[RESIDUAL] = tx_ref(p->add_last ? call->dout[0] : dz);
+  if (status == TX_OK && call->needs[RESIDUAL]) call->din[RESIDUAL] = tx_ref(p->residual_last ? call->dout[0] : dz);
   if (status == TX_OK) status = tx_conv2d_backward(call, &shape, tx_saved(call, SAVED_X), w, dz, BIAS);
   tx_unref(dz);
   return status;
@@ -304,7 +304,7 @@ static tx_status backward(tx_call *call) {
 
 static const tx_param parameters[] = {TX_CONV2D_PARAMS,
                                       TX_PARAM(arguments, relu, TX_PARAM_BOOL, "false"),
-                                      TX_PARAM(arguments, add_last, TX_PARAM_BOOL, "false"),
+                                      TX_PARAM(arguments, residual_last, TX_PARAM_BOOL, "false"),
                                       {0}};
 
 const tx_op tx_op_conv2d = {
@@ -318,10 +318,10 @@ const tx_op tx_op_conv2d = {
     .backward = backward,
     .doc =
         "conv2d(x {N,H,W,C}, w {R,S,C/groups,K}, {bias={K}, stride=1, padding=0, dilation=1, groups=1, residual=, "
-        "relu=false, add_last=false}): {N,P,Q,K}, the sum over r, s, c of x[n, p*stride-top+r*dilation, "
+        "relu=false, residual_last=false}): {N,P,Q,K}, the sum over r, s, c of x[n, p*stride-top+r*dilation, "
         "q*stride-left+s*dilation, c] * "
         "w[r,s,c,k] (+ bias[k]); padding is a number, {top,bottom,left,right}, \"same\" (TensorFlow's rule) or "
-        "\"valid\". Then, in the same pass, adds the residual {N,P,Q,K} and takes max(y, 0), or with add_last the "
+        "\"valid\". Then, in the same pass, adds the residual {N,P,Q,K} and takes max(y, 0), or with residual_last the "
         "other "
         "way round.",
 };

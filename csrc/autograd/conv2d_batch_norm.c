@@ -27,8 +27,11 @@ static tx_status fold(tx_call *call, const tx_conv_shape *shape, const tx_batch_
   char *scale = tx_data(factors), *shift = scale + (size_t)shape->k * tx_dtype_size(shape->dtype);
   tx_norm n = tx_batch_norm_describe(&p->norm, t);
   tx_norm_affine(&n, scale, shift);
-  tx_conv_epilogue epilogue = {
-      .scale = scale, .shift = shift, .residual = n.residual, .relu = p->norm.relu, .add_last = p->norm.add_last};
+  tx_conv_epilogue epilogue = {.scale = scale,
+                               .shift = shift,
+                               .residual = n.residual,
+                               .relu = p->norm.relu,
+                               .residual_last = p->norm.residual_last};
   tx_status status = tx_conv2d_forward(shape, call->in[X], call->in[W], NULL, &epilogue, &call->out[0]);
   tx_unref(factors);
   return status;

@@ -72,10 +72,10 @@ typedef enum tx_activation {
   TX_KERNEL(channel_sum_f32, void, (int64_t rows, int64_t c, const float *x, double *sum)) \
   /* square[j] = sum over rows of (x[., j] - sum[j] / rows)^2 */ \
   TX_KERNEL(channel_square_f32, void, (int64_t rows, int64_t c, const float *x, const double *sum, double *square)) \
-  /* y = x * scale + shift (+ residual, unless NULL), then max(y, 0) when relu; y may be x or residual. add_last: the */ \
+  /* y = x * scale + shift (+ residual, unless NULL), then max(y, 0) when relu; y may be x or residual. residual_last: the */ \
   /* residual is added after that, not before */ \
   TX_KERNEL(norm_apply_f32, void, (int64_t rows, int64_t c, const float *x, const float *scale, const float *shift, \
-                                   const float *residual, bool relu, bool add_last, float *y)) \
+                                   const float *residual, bool relu, bool residual_last, float *y)) \
   /* dz is dy where y > 0, else 0; with y NULL: where x * scale + shift > 0; with scale NULL too: dy everywhere. */ \
   /* sum[j] = sum of dz, product[j] = sum of dz * (x - mean) */ \
   TX_KERNEL(norm_grad_sums_f32, void, (int64_t rows, int64_t c, const float *x, const float *mean, const float *dy, \
@@ -168,9 +168,9 @@ typedef enum tx_activation {
   TX_KERNEL(wino2_weight_f32, void, (int64_t channels, const float *w, int64_t w_step, float *u, int64_t u_step)) \
   TX_KERNEL(wino2_weight_adjoint_f32, void, (int64_t channels, const float *u, int64_t u_step, float *w, int64_t w_step)) \
   /* y = x * scale + shift (+ residual), then max(0, .) when relu; scale, shift per column, NULL: 1, 0; y == x is allowed; */ \
-  /* add_last: the residual is added after max */ \
+  /* residual_last: the residual is added after max */ \
   TX_KERNEL(epilogue_f32, void, (int64_t rows, int64_t columns, const float *x, const float *scale, const float *shift, \
-                                 const float *residual, bool relu, bool add_last, float *y, int64_t row)) \
+                                 const float *residual, bool relu, bool residual_last, float *y, int64_t row)) \
   /* per column: the sum, and the sum of squares, of x - x[first row] */ \
   TX_KERNEL(moments_f32, void, (int64_t rows, int64_t columns, const float *x, int64_t row, float *sum, float *square)) \
   /* y[c] = sum over t < taps of x[t][c] * w[t * w_row + c]; and the gradient of w: dw[t * w_row + c] += x[t][c] * dy[c] */ \

@@ -14,7 +14,7 @@
 void tx_channel_sum_f64(int64_t rows, int64_t c, const double *x, double *sum);
 void tx_channel_square_f64(int64_t rows, int64_t c, const double *x, const double *sum, double *square);
 void tx_norm_apply_f64(int64_t rows, int64_t c, const double *x, const double *scale, const double *shift,
-                       const double *residual, bool relu, bool add_last, double *y);
+                       const double *residual, bool relu, bool residual_last, double *y);
 void tx_norm_grad_sums_f64(int64_t rows, int64_t c, const double *x, const double *mean, const double *dy,
                            const double *y, const double *scale, const double *shift, double *sum, double *product);
 void tx_norm_grad_f64(int64_t rows, int64_t c, const double *x, const double *dy, const double *y, const double *scale,

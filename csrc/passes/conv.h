@@ -62,7 +62,7 @@ typedef struct tx_conv_epilogue {
   const void *scale, *shift; /* {K}: y * scale + shift; a bias is a shift */
   const void *residual;      /* the shape of y: added after that */
   bool relu;                 /* max(0, .) at the end */
-  bool add_last;             /* the residual is added after that, not before */
+  bool residual_last;        /* the residual is added after that, not before */
   double *mean, *variance; /* {K}, out: of y before all of the above, over N, P and Q; the variance is the biased one */
 } tx_conv_epilogue;
 

@@ -43,7 +43,7 @@ void tx_conv_finish_rows(const tx_conv_finish *f, int64_t piece, float *y, int64
   const float *scale = e->scale, *shift = e->shift, *residual = e->residual;
   if (scale == NULL && shift == NULL && residual == NULL && !e->relu) return;
   tx_kernels.epilogue_f32(rows, columns, y + at, scale == NULL ? NULL : scale + k0, shift == NULL ? NULL : shift + k0,
-                          residual == NULL ? NULL : residual + at, e->relu, e->add_last, y + at, f->k);
+                          residual == NULL ? NULL : residual + at, e->relu, e->residual_last, y + at, f->k);
 }
 
 void tx_conv_finish_close(tx_conv_finish *f) {

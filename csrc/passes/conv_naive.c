@@ -114,9 +114,9 @@ static void finish_pixel(void *context, int64_t pixel, int worker) {
     double y = f->y[first + k];
     if (scale != NULL) y *= scale[k];
     if (shift != NULL) y += shift[k];
-    if (residual != NULL && !e->add_last) y += residual[first + k];
+    if (residual != NULL && !e->residual_last) y += residual[first + k];
     if (e->relu && y < 0) y = 0;
-    if (residual != NULL && e->add_last) y += residual[first + k];
+    if (residual != NULL && e->residual_last) y += residual[first + k];
     f->y[first + k] = y;
   }
 }

@@ -139,9 +139,9 @@ static void forward_block(void *context, int64_t block, int worker) {
   const void *x = at(&p->b, block, p->n->x), *residual = at(&p->b, block, p->n->residual);
   void *y = at_out(&p->b, block, p->y);
   if (p->b.dtype == TX_F32) {
-    tx_kernels.norm_apply_f32(rows, c, x, p->scale, p->shift, residual, p->n->relu, p->n->add_last, y);
+    tx_kernels.norm_apply_f32(rows, c, x, p->scale, p->shift, residual, p->n->relu, p->n->residual_last, y);
   } else {
-    tx_norm_apply_f64(rows, c, x, p->scale, p->shift, residual, p->n->relu, p->n->add_last, y);
+    tx_norm_apply_f64(rows, c, x, p->scale, p->shift, residual, p->n->relu, p->n->residual_last, y);
   }
 }
 
@@ -244,7 +244,7 @@ tx_status tx_norm_backward(const tx_norm *n, const void *y, bool batch, const vo
   char *scale = factors, *shift = factors + step, *mean = factors + 2 * step;
   for (int64_t j = 0; j < n->c; j++) tx_set_real(n->dtype, mean, j, n->mean[j]);
   p.mean = mean;
-  if (n->relu && n->residual != NULL && !n->add_last) {
+  if (n->relu && n->residual != NULL && !n->residual_last) {
     p.y = y;
   } else if (n->relu) {
     tx_norm_affine(n, scale, shift);

@@ -5,7 +5,7 @@
  *
  *     z = (x - mean) * invstd * gamma + beta [+ residual]        y = relu ? max(z, 0) : z
  *
- * or, with add_last, the residual is added to y, as in the block x + relu(norm(conv(x))).
+ * or, with residual_last, the residual is added to y, as in the block x + relu(norm(conv(x))).
  *
  * Source: Ioffe, Szegedy, "Batch normalization", ICML 2015. All passes run on several threads, over blocks of rows
  * that depend on rows and c alone; statistics are accumulated in f64.
@@ -27,7 +27,7 @@ typedef struct tx_norm {
   const void *gamma, *beta;    /* [c] */
   const double *mean, *invstd; /* [c] */
   const void *residual;        /* [rows * c]; NULL: none */
-  bool relu, add_last;
+  bool relu, residual_last;
 } tx_norm;
 
 /* Mean and biased variance of every channel (M2 / rows); needs rows >= 1. The error of the variance does not grow

@@ -4,15 +4,15 @@
 #include "kernels/ref/ref.h"
 
 void tx_epilogue_f32_ref(int64_t rows, int64_t columns, const float *x, const float *scale, const float *shift,
-                         const float *residual, bool relu, bool add_last, float *y, int64_t row) {
+                         const float *residual, bool relu, bool residual_last, float *y, int64_t row) {
   for (int64_t i = 0; i < rows; i++) {
     for (int64_t j = 0; j < columns; j++) {
       float value = x[i * row + j];
       if (scale != NULL) value *= scale[j];
       if (shift != NULL) value += shift[j];
-      if (residual != NULL && !add_last) value += residual[i * row + j];
+      if (residual != NULL && !residual_last) value += residual[i * row + j];
       if (relu && value < 0) value = 0;
-      if (residual != NULL && add_last) value += residual[i * row + j];
+      if (residual != NULL && residual_last) value += residual[i * row + j];
       y[i * row + j] = value;
     }
   }

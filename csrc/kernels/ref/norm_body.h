@@ -18,13 +18,13 @@ void NAME(channel_square)(int64_t rows, int64_t c, const REAL *x, const double *
 }
 
 void NAME(norm_apply)(int64_t rows, int64_t c, const REAL *x, const REAL *scale, const REAL *shift,
-                      const REAL *residual, bool relu, bool add_last, REAL *y) {
+                      const REAL *residual, bool relu, bool residual_last, REAL *y) {
   for (int64_t i = 0; i < rows; i++) {
     for (int64_t j = 0; j < c; j++) {
       REAL z = x[i * c + j] * scale[j] + shift[j];
-      if (residual != NULL && !add_last) z += residual[i * c + j];
+      if (residual != NULL && !residual_last) z += residual[i * c + j];
       if (relu && z < 0) z = 0;
-      if (residual != NULL && add_last) z += residual[i * c + j];
+      if (residual != NULL && residual_last) z += residual[i * c + j];
       y[i * c + j] = z;
     }
   }

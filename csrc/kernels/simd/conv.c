@@ -14,7 +14,7 @@ TX_INLINE void store_up_to(float *p, vfloat v, int64_t n) {
 }
 
 void TX_SIMD_NAME(epilogue_f32)(int64_t rows, int64_t columns, const float *x, const float *scale, const float *shift,
-                                const float *residual, bool relu, bool add_last, float *y, int64_t row) {
+                                const float *residual, bool relu, bool residual_last, float *y, int64_t row) {
   const vfloat floor = vf_set(relu ? 0.0f : -INFINITY);
   for (int64_t i = 0; i < rows; i++) {
     for (int64_t j = 0; j < columns; j += VF) {
@@ -22,9 +22,9 @@ void TX_SIMD_NAME(epilogue_f32)(int64_t rows, int64_t columns, const float *x, c
       vfloat value = load_up_to(x + at, left);
       if (scale != NULL) value *= load_up_to(scale + j, left);
       if (shift != NULL) value += load_up_to(shift + j, left);
-      if (residual != NULL && !add_last) value += load_up_to(residual + at, left);
+      if (residual != NULL && !residual_last) value += load_up_to(residual + at, left);
       value = vf_max(floor, value); /* in this order a NaN stays one */
-      if (residual != NULL && add_last) value += load_up_to(residual + at, left);
+      if (residual != NULL && residual_last) value += load_up_to(residual + at, left);
       store_up_to(y + at, value, left);
     }
   }

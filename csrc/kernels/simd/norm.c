@@ -131,8 +131,8 @@ static void apply(adding add, bool relu, int64_t rows, int64_t c, const float *x
 }
 
 void TX_SIMD_NAME(norm_apply_f32)(int64_t rows, int64_t c, const float *x, const float *scale, const float *shift,
-                                  const float *residual, bool relu, bool add_last, float *y) {
-  const adding add = residual == NULL ? NOTHING : add_last ? AFTER_RELU : BEFORE_RELU;
+                                  const float *residual, bool relu, bool residual_last, float *y) {
+  const adding add = residual == NULL ? NOTHING : residual_last ? AFTER_RELU : BEFORE_RELU;
   int64_t fold = fold_of(rows, c), folded = rows / fold;
   if (fold > 1) {
     _Alignas(64) float wide[2][WIDEST];

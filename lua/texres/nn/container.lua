@@ -4,18 +4,14 @@
 -- a name is found under that name instead: nn.Sequential { { conv1 = nn.Conv2d(3, 64, 7) }, nn.ReLU() }. A `name` for
 -- the whole appears in errors and summaries.
 --
--- Convolution, batch norm, the sum of a Residual and ReLU are done together where they follow each other, with fewer
--- passes over memory; the modules stay what they are.
+-- What a container does is planned once, in steps that do several layers together: see texres.nn.plan. A container of
+-- your own is a class derived from one of these with a method trace(tracer, x): it hands value x on by
+-- tracer:item(self, key, x), tracer:sum(self, x, residual) and tracer:cat(self, values), and returns what it gives.
 
-local core = require "texres.core"
 local raise = require "texres.raise"
 local module = require "texres.nn.module"
-local Conv2d = require("texres.nn.conv").Conv2d
-local BatchNorm = require("texres.nn.norm").BatchNorm
-local Identity = require("texres.nn.shape").Identity
-local ReLU = require("texres.nn.activation").ReLU
-local Module, is_module, is_plain = module.Module, module.is_module, module.is_plain
-local keeps_nothing = module.keeps_nothing
+local plan = require "texres.nn.plan"
+local Module, is_module = module.Module, module.is_module
 
 --- A module around a plain function without parameters.
 local Lambda = module.register("Lambda", Module "Lambda")
@@ -123,84 +119,21 @@ function Container:describe()
   return name and ("%s %s"):format(getmetatable(self).__name, name) or getmetatable(self).__name
 end
 
-local function item_at(self, key)
-  local item = self[key]
-  if item == nil then
-    raise("%s: item %s was taken away; put nn.Identity() in its place", getmetatable(self).__name, tostring(key))
-  elseif type(item) ~= "table" then
-    raise("%s: item %s is a %s, wanted a module", getmetatable(self).__name, tostring(key), type(item))
-  end
-  return item
+Container.forward = plan.forward
+
+--- The steps in which this container does its work; prints as a table. See texres.nn.plan.
+function Container:plan() return plan.of(self) end
+
+-- Value x through the items, one after the other.
+local function trace_items(self, tracer, x)
+  for _, key in ipairs(self._items) do x = tracer:item(self, key, x) end
+  tracer:depends_on(self._items, #self._items + 1)
+  return x
 end
 
--- The number of the first item from i on that is no Identity.
-local function skip(self, i)
-  while is_plain(self[self._items[i]], Identity) do i = i + 1 end
-  return i
-end
-
--- What is done in one pass over memory from item number i on: Conv2d, BatchNorm, ReLU, of which the later may be
--- missing and the first too, or one item of another kind. Returns a table {conv=, norm=, relu=} or {item=}, and the
--- number of the item that follows.
-local function pass(self, i)
-  local items = self._items
-  local item = item_at(self, items[i])
-  if module.is_watched() then return { item = item }, i + 1 end
-  local step = {}
-  if is_plain(item, Conv2d) then
-    step.conv, i = item, skip(self, i + 1)
-    item = self[items[i]]
-  end
-  if is_plain(item, BatchNorm) and not (step.conv and rawget(step.conv, "bias")) then
-    step.norm, i = item, skip(self, i + 1)
-    item = self[items[i]]
-  end
-  if not step.conv and not step.norm then return { item = item }, skip(self, i + 1) end
-  step.relu = is_plain(item, ReLU)
-  return step, step.relu and skip(self, i + 1) or i
-end
-
-local function run(step, x, residual, add_last)
-  if step.conv then return step.conv(x, step.norm, step.relu, residual, add_last) end
-  if step.norm then return step.norm(x, step.relu, residual, add_last) end
-  return step.item(x)
-end
-
+--- Sequential{ a, b, ... }: the output of one item is the input of the next.
 local Sequential = module.register("Sequential", Module("Sequential", Container))
-
--- Passes x through the items; a last pass that a residual can be added in, before or after its ReLU, or a Sequential
--- that may end in one, is left to the caller when `leave` is true.
--- Returns the result, whether it is a tensor that only the caller knows, and that pass. What lies between two items is
--- given back as soon as it was used, not when the collector comes: a network's activations are most of its memory.
-local function chain(self, x, leave)
-  local last, own, watched = #self._items, false, module.is_watched()
-  local i = watched and 1 or skip(self, 1)
-  while i <= last do
-    local step
-    step, i = pass(self, i)
-    if leave and i > last and (not step.item or not watched and is_plain(step.item, Sequential)) then
-      return x, own, step
-    end
-    local input, own_input = x, own
-    own = not watched and (not step.item or keeps_nothing(step.item))
-    x = run(step, input)
-    if own_input and own then input:free() end
-  end
-  return x, own
-end
-
--- For keeps_nothing: all items do, and there is more than Identity.
-local function items_keep_nothing(self)
-  local new = false
-  for _, key in ipairs(self._items) do
-    if keeps_nothing(self[key]) then
-      new = true
-    elseif not is_plain(self[key], Identity) then
-      return false
-    end
-  end
-  return new
-end
+Sequential.trace = trace_items
 
 --- Residual{ body..., shortcut = module, activation = module }: activation(body(x) + shortcut(x)).
 --
@@ -214,78 +147,14 @@ function Residual:accept(key, value)
   return true
 end
 
--- What would bring a shortcut from shape `from` to shape `to`, as a user would type it.
-local function advice(from, to)
-  if #from ~= #to or #from < 2 or to[2] == 0 then return "" end
-  if #from ~= 4 then return ("; add a projection: shortcut = nn.Linear(%d, %d)"):format(from[#from], to[#to]) end
-  local stride = math.max(1, (from[2] + to[2] // 2) // to[2])
-  for side = 2, 3 do
-    if (from[side] + stride - 1) // stride ~= to[side] then return "; do the body's convolutions lack padding?" end
+function Residual:trace(tracer, x)
+  local function through(key, value)
+    if rawget(self, key) ~= nil then return tracer:item(self, key, value) end
+    tracer:depends_on(self, key)
+    return value
   end
-  return ("; add a projection: shortcut = nn.Conv2d(%d, %d, 1, {stride=%d, bias=false})"):format(from[4], to[4], stride)
-end
-
-local function check_shapes(self, body, aside)
-  local btext, stext = module.shape_text(body), module.shape_text(aside)
-  if btext == stext then return end
-  raise("Residual: the body gives %s, the shortcut %s%s", btext, stext,
-    rawget(self, "shortcut") and "" or advice(aside, body))
-end
-
--- Gives t back when m, which made it or got it, surely did not keep it.
-local function let_go(t, m)
-  if not module.is_watched() and keeps_nothing(m) then t:free() end
-end
-
-function Residual.keeps_nothing(self)
-  local shortcut, activation = rawget(self, "shortcut"), rawget(self, "activation")
-  return items_keep_nothing(self) and (not shortcut or keeps_nothing(shortcut))
-    and (not activation or keeps_nothing(activation))
-end
-
-local Join = {} -- the metatable of what a Residual hands to the Sequential that ends its body
-
--- activation(what the items of `self` make of x + shortcut(join.x)), shortcut and activation being those of
--- join.owner.
-local function add(self, x, join)
-  local owner = join.owner
-  local shortcut, activation = rawget(owner, "shortcut"), rawget(owner, "activation")
-  local body, own_body, step = chain(self, x, true)
-  if step and step.item then
-    local result = step.item(body, join)
-    if own_body then let_go(body, step.item) end
-    return result
-  end
-  if not core.is_tensor(body) then raise("Residual: the items gave %s, wanted a tensor", type(body)) end
-  local aside = shortcut and shortcut(join.x) or join.x
-  local shape = body:shape()
-  if step and step.conv then shape = step.conv:output_shape(shape) end
-  if shape then check_shapes(owner, shape, aside:shape()) end -- else the convolution says what is wrong
-  local sum
-  if step then
-    local add_last = step.relu
-    if not add_last and is_plain(activation, ReLU) then step.relu, activation = true, nil end
-    sum = run(step, body, aside, add_last)
-  else
-    sum = body + aside
-  end
-  if own_body then body:free() end
-  if shortcut then let_go(aside, shortcut) end
-  if not activation then return sum end
-  local result = activation(sum)
-  let_go(sum, activation)
-  return result
-end
-
-function Residual:forward(x) return add(self, x, setmetatable({ owner = self, x = x }, Join)) end
-
---- Sequential{ a, b, ... }: the output of one item is the input of the next.
-Sequential.keeps_nothing = items_keep_nothing
-
--- `join` is given by a Residual whose body ends in this: see add.
-function Sequential:forward(x, join)
-  if getmetatable(join) == Join then return add(self, x, join) end
-  return (chain(self, x))
+  local body = trace_items(self, tracer, x)
+  return through("activation", tracer:sum(self, body, through("shortcut", x)))
 end
 
 function Residual:constructor_arguments()
@@ -297,10 +166,11 @@ end
 --- Concat{ a, b, ... }: every item sees the same input; the outputs are joined along the channels (the last dimension).
 local Concat = module.register("Concat", Module("Concat", Container))
 
-function Concat:forward(x)
+function Concat:trace(tracer, x)
   local outputs = {}
-  for i, key in ipairs(self._items) do outputs[i] = item_at(self, key)(x) end
-  return core.cat(outputs, -1)
+  for i, key in ipairs(self._items) do outputs[i] = tracer:item(self, key, x) end
+  tracer:depends_on(self._items, #self._items + 1)
+  return tracer:cat(self, outputs)
 end
 
 return { Sequential = Sequential, Residual = Residual, Concat = Concat, Lambda = Lambda }

@@ -7,7 +7,6 @@ local arguments = require "texres.nn.arguments"
 local option = require "texres.options"
 local initialize = require "texres.nn.initialize"
 local module = require "texres.nn.module"
-local BatchNorm = require("texres.nn.norm").BatchNorm
 
 --- Conv2d(c_in, c_out, kernel, {stride=1, padding=0, dilation=1, groups=1, bias=true}).
 --
@@ -50,23 +49,27 @@ function Conv2d:constructor_arguments()
   return { c_in * self.groups, c_out, rows == columns and rows or { rows, columns }, options, n = options and 4 or 3 }
 end
 
-local function with_norm(self, x, norm, relu, residual, add_last)
-  return F.conv2d_batch_norm(x, self.weight, norm.gamma, norm.beta, {
+--- Convolution and what follows it in one pass over memory: `after` is a table {norm = BatchNorm, relu = true,
+-- residual_last = true}, all of which may be missing; the residual, a tensor or nil, is added before the ReLU, or with
+-- residual_last after it. For plans; a bias and a norm don't go together.
+local function run(self, x, after, residual)
+  local options = {
     stride = self.stride, padding = self.padding, dilation = self.dilation, groups = self.groups,
-    running_mean = norm.running_mean, running_var = norm.running_var, training = norm.training,
-    momentum = norm.momentum, eps = norm.eps, relu = relu, residual = residual, add_last = add_last,
-  })
+    relu = after.relu, residual = residual, residual_last = after.residual_last,
+  }
+  local norm = after.norm
+  if not norm then
+    options.bias = rawget(self, "bias")
+    return F.conv2d(x, self.weight, options)
+  end
+  options.running_mean, options.running_var, options.training = norm.running_mean, norm.running_var, norm.training
+  options.momentum, options.eps = norm.momentum, norm.eps
+  return F.conv2d_batch_norm(x, self.weight, norm.gamma, norm.beta, options)
 end
 
--- `norm`, `relu` and `residual` are given by containers that found them to follow: a BatchNorm, true for ReLU, a
--- tensor; `add_last`: the residual follows the ReLU.
-function Conv2d:forward(x, norm, relu, residual, add_last)
-  if getmetatable(norm) == BatchNorm then return with_norm(self, x, norm, relu, residual, add_last) end
-  return F.conv2d(x, self.weight, {
-    bias = rawget(self, "bias"), stride = self.stride, padding = self.padding, dilation = self.dilation,
-    groups = self.groups, relu = relu, residual = residual, add_last = add_last,
-  })
-end
+local NOTHING = {}
+
+function Conv2d:forward(x) return run(self, x, NOTHING) end
 
 local function pair(value)
   if type(value) == "table" then return value[1], value[2] end
@@ -111,4 +114,4 @@ function Conv2d:multiply_adds(_, output)
   return output:numel() // k * self.weight:numel()
 end
 
-return { Conv2d = Conv2d }
+return { Conv2d = Conv2d, run = run }

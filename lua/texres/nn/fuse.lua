@@ -4,32 +4,26 @@
 -- layer takes the place of the one before, with both in its weight and bias, and an Identity that of the BatchNorm, so
 -- that names stay as they are. The old layers are not changed: whoever else holds them calls what he called before.
 --
--- Layers are folded where it is certain that one runs right after the other, and only then: as neighbours in a
--- Sequential or in the body of a Residual, that stand nowhere else in the model. Below a module with a forward of its
--- own nothing is folded, as that may call its parts in any way; where it doesn't, call fuse() on the parts.
+-- Layers are folded where the plan says that one runs right after the other and nothing else reads what lies between,
+-- and only where neither stands anywhere else in the model. Below a module with a forward of its own nothing is folded,
+-- as that may call its parts in any way; where it doesn't, call fuse() on the parts.
 
 local core = require "texres.core"
-local container = require "texres.nn.container"
 local module = require "texres.nn.module"
+local plan = require "texres.nn.plan"
 local BatchNorm = require("texres.nn.norm").BatchNorm
 local Conv2d = require("texres.nn.conv").Conv2d
 local Identity = require("texres.nn.shape").Identity
 local Linear = require("texres.nn.linear").Linear
 local is_plain = module.is_plain
 
--- Whether m runs its forward as `class` of the library does, of which it may be derived.
-local function runs_as(m, class) return m.forward == class._forward end
-
-local function is_chain(m) return runs_as(m, container.Sequential) or runs_as(m, container.Residual) end
-
--- The modules that code outside the library can call, being below a module with a forward of its own, and those that
--- stand in several places.
-local function find_shared(self)
+-- The modules that stand in several places, and those below a step of the plan: code outside the library may call them.
+local function find_shared(self, steps)
   local shared = {}
   module.walk(self, function() end, function(_, value) shared[value] = true end)
-  for _, m in ipairs(self:modules()) do
-    if not is_chain(m) and not runs_as(m, container.Concat) then
-      for _, below in ipairs(m:modules()) do shared[below] = below ~= m or shared[below] end
+  for _, step in ipairs(steps) do
+    for _, below in ipairs(step.item and step.item:modules() or {}) do
+      shared[below] = below ~= step.item or shared[below]
     end
   end
   return shared
@@ -58,15 +52,16 @@ local function fold(layer, norm)
 end
 
 return function(self)
-  local shared = find_shared(self)
-  for _, m in ipairs(self:modules()) do
-    local keys = is_chain(m) and not shared[m] and m._items or {}
-    for i = 2, #keys do
-      local layer, norm = m[keys[i - 1]], m[keys[i]]
-      if (is_plain(layer, Conv2d) or is_plain(layer, Linear)) and is_plain(norm, BatchNorm)
-        and not shared[layer] and not shared[norm] and fits(layer, norm) then
-        m[keys[i - 1]], m[keys[i]] = core.no_grad(fold, layer, norm), Identity()
-      end
+  if not plan.is_planned(self) then return self:eval() end
+  local traced = plan.trace(self, plan.is_planned)
+  local shared, reader = find_shared(self, traced.steps), plan.only_readers(traced)
+  for _, step in ipairs(traced.steps) do
+    local next_step = reader[step.output]
+    local layer, norm = step.item, next_step and next_step.item
+    if (is_plain(layer, Conv2d) or is_plain(layer, Linear)) and is_plain(norm, BatchNorm)
+      and not shared[layer] and not shared[norm] and fits(layer, norm) then
+      step.owner[step.key] = core.no_grad(fold, layer, norm)
+      next_step.owner[next_step.key] = Identity()
     end
   end
   return self:eval()

@@ -18,8 +18,10 @@ local nn = {
 
 for _, file in ipairs { "container", "conv", "norm", "linear", "activation", "pool", "shape" } do
   for name, class in pairs(require("texres.nn." .. file)) do
-    nn[name] = class
-    class._forward = class.forward
+    if type(class) == "table" then
+      nn[name] = class
+      class._forward = class.forward
+    end
   end
 end
 

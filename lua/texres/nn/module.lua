@@ -40,14 +40,11 @@ local function is_plain(m, class)
 end
 
 -- Whether m surely returns another tensor than its input, and keeps no reference to that: then a container may give
--- the input's memory back at once. Classes say so by `keeps_nothing`, true or a function of the object; derived
--- classes and objects with a forward of their own are not trusted.
+-- the input's memory back at once. Classes say so by `keeps_nothing`; derived classes and objects with a forward of
+-- their own are not trusted.
 local function keeps_nothing(m)
   local class = getmetatable(m)
-  if m.forward ~= rawget(class, "_forward") then return false end
-  local says = rawget(class, "keeps_nothing")
-  if type(says) == "function" then return says(m) end
-  return says == true
+  return m.forward == rawget(class, "_forward") and rawget(class, "keeps_nothing") == true
 end
 
 -- The member `name` of m or the nearest of its classes that has one, else nil; nil too where a nearer one has `other`
@@ -163,8 +160,9 @@ end
 -- No list of running calls is kept: where an error happened is read off the Lua stack, which is right whatever was
 -- caught, resumed or given up in between. Every call of a module stands there as a frame of `call`.
 
-local call
+local call, within
 local watcher -- function(module, seconds, inputs, outputs) or nil: see watch
+local apart = false -- whether the watcher wants every module called by itself
 local guarded = setmetatable({}, { __mode = "k" }) -- the coroutines in which a message handler is in place
 local max_levels = 1000 -- of the stack that are looked at: an endless recursion fills it
 
@@ -174,7 +172,7 @@ local function running_modules()
   for level = 2, max_levels do
     local info = debug.getinfo(level, "f")
     if not info then break end
-    if info.func == call then
+    if info.func == call or info.func == within then
       local _, self = debug.getlocal(level, 1)
       table.insert(list, 1, self)
     end
@@ -232,15 +230,25 @@ function call(self, ...)
   return leave(coroutine, xpcall(run, locate, self, ...))
 end
 
---- Runs body() while fn(module, seconds, inputs, outputs) hears of every module call that ends (children first).
-local function watch(fn, body)
-  local outer = watcher
-  watcher = fn
-  return protect.finally(function() watcher = outer end, body)
+--- fn(self, ...), to which self belongs as if self had been called: a container that does several layers in one step
+-- says so of the first. Only below a call.
+function within(self, fn, ...)
+  if watcher then return hand_back(report(self, core.clock(), table.pack(...), fn(self, ...))) end
+  return hand_back(fn(self, ...))
 end
 
---- Whether someone watches: then every module is to be called by itself.
-local function is_watched() return watcher ~= nil end
+--- Runs body() while fn(module, seconds, inputs, outputs) hears of every module call that ends (children first).
+-- Containers call every module by itself meanwhile; `planned`: they do what they do else, and fn hears of their steps
+-- of several layers as of a call of the first, with the step (see texres.nn.plan) as second input.
+local function watch(fn, body, planned)
+  local outer, outer_apart = watcher, apart
+  watcher, apart = fn, not planned
+  return protect.finally(function() watcher, apart = outer, outer_apart end, body)
+end
+
+--- Whether someone watches, and whether every module is to be called by itself then.
+local function is_heard() return watcher ~= nil end
+local function is_watched() return apart end
 
 -- Construction -------------------------------------------------------------------------------------------------------
 
@@ -591,6 +599,8 @@ return {
   sorted_keys = sorted_keys,
   try_on_zeros = try_on_zeros,
   watch = watch,
+  within = within,
+  is_heard = is_heard,
   is_watched = is_watched,
   is_module = is_module,
   is_plain = is_plain,

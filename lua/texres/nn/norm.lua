@@ -30,13 +30,17 @@ function BatchNorm:constructor_arguments()
   return { self.gamma:numel(), options, n = options and 2 or 1 }
 end
 
--- `residual` and `relu` are given by containers that found them to follow: then all of it is one pass over memory;
--- `add_last`: the residual follows the ReLU.
-function BatchNorm:forward(x, relu, residual, add_last)
+--- Batch norm and what follows it in one pass over memory, as texres.nn.conv has it.
+local function run(self, x, after, residual)
   return F.batch_norm(x, self.gamma, self.beta, {
     running_mean = self.running_mean, running_var = self.running_var, training = self.training,
-    momentum = self.momentum, eps = self.eps, relu = relu, residual = residual, add_last = add_last,
+    momentum = self.momentum, eps = self.eps,
+    relu = after.relu, residual = residual, residual_last = after.residual_last,
   })
 end
 
-return { BatchNorm = BatchNorm }
+local NOTHING = {}
+
+function BatchNorm:forward(x) return run(self, x, NOTHING) end
+
+return { BatchNorm = BatchNorm, run = run }

@@ -1,25 +1,32 @@
 --- module:profile(x, {backward=false, repeats=3}): where the time goes.
 --
--- Runs a copy of the module on x and measures each layer (module without submodules) by itself on the input that it
--- got: the median of `repeats` calls, with {backward=true} also of its backward pass. Returns a list of rows
+-- Runs a copy of the module on x and measures each step of its plan (see texres.nn.plan: a layer, or several that are
+-- done together) by itself on the input that it got: the median of `repeats` calls, with {backward=true} also of its
+-- backward pass. Layers that a forward of your own calls are measured too. Returns a list of rows
 --
 --     { name=, layer=, algorithm=, seconds=, backward_seconds=, gflops=, backward_gflops=, bytes=, share= }
 --
 -- which prints as a table. GFLOP/s count a multiply-add as 2 operations, backward as twice the forward; bytes are
--- those of input, output and state; share is the layer's part of all the time. A network as a whole is quicker than
--- the sum: there, containers do convolution, batch norm, sum and ReLU together.
+-- those of inputs, output and state; share is the row's part of all the time.
 
 local core = require "texres.core"
 local plain = require "texres.plain"
 local option = require "texres.options"
 local raise = require "texres.raise"
 local module = require "texres.nn.module"
+local plan = require "texres.nn.plan"
 local tensor_bytes = module.tensor_bytes
 local table_text = require "texres.nn.table_text"
 
 local function median(values)
   table.sort(values)
   return values[(#values + 1) // 2]
+end
+
+--- The step that was done, where a call of layer m stands for one of several layers.
+local function step_of(inputs)
+  local step = inputs[2]
+  return type(step) == "table" and step.chain and step or nil
 end
 
 -- One call of layer m on these inputs: seconds forward, seconds backward (nil unless asked for).
@@ -33,7 +40,12 @@ local function time_once(m, inputs, backward)
     end
   end
   local started = core.clock()
-  local out = m(table.unpack(args, 1, inputs.n))
+  local out
+  if step_of(inputs) then
+    out = plan.do_step(args[2], args[1], args[3])
+  else
+    out = m(table.unpack(args, 1, inputs.n))
+  end
   local forward = core.clock() - started
   if not (backward and out.requires_grad) then return forward end
   local gradient = core.ones_like(out:detach())
@@ -53,12 +65,14 @@ local function time_layer(m, inputs, backward, repeats)
   return median(forward), #back > 0 and median(back) or nil
 end
 
-local function layer_bytes(m, inputs, out)
-  local bytes = tensor_bytes(out)
+local function bytes_of(m, inputs, out)
+  local bytes, step = tensor_bytes(out), step_of(inputs)
   for i = 1, inputs.n do
     if core.is_tensor(inputs[i]) then bytes = bytes + tensor_bytes(inputs[i]) end
   end
-  for _, t in pairs(m:state_dict()) do bytes = bytes + tensor_bytes(t) end
+  for _, part in ipairs(step and step.chain or { { item = m } }) do
+    for _, t in pairs(part.item and part.item:state_dict() or {}) do bytes = bytes + tensor_bytes(t) end
+  end
   return bytes
 end
 
@@ -100,20 +114,22 @@ return function(self, x, options)
     if is_layer then calls[#calls + 1] = { m, inputs, outputs[1] } end
   end
   core.no_grad(function()
-    module.watch(watch, function() model(x) end)
+    module.watch(watch, function() model(x) end, true)
   end)
   local rows, total = { backward = o.backward }, 0
   for i, entry in ipairs(calls) do
     local m, inputs, out = entry[1], entry[2], entry[3]
+    local step = step_of(inputs)
     local forward, backward
     local function measure() forward, backward = time_layer(m, inputs, o.backward, o.repeats) end
     if o.backward then measure() else core.no_grad(measure) end
     local operations = 2 * m:multiply_adds(inputs[1], out)
     rows[i] = {
-      name = names[m], layer = m:describe(), algorithm = m:algorithm(inputs[1]),
+      name = step and plan.layer_names(step, names) or names[m], layer = step and plan.describe(step) or m:describe(),
+      algorithm = m:algorithm(inputs[1]),
       seconds = forward, backward_seconds = backward,
       gflops = operations / forward / 1e9, backward_gflops = backward and 2 * operations / backward / 1e9,
-      bytes = layer_bytes(m, inputs, out),
+      bytes = bytes_of(m, inputs, out),
     }
     total = total + forward + (backward or 0)
   end

@@ -18,6 +18,7 @@ local json = require "texres.json"
 local plain = require "texres.plain"
 local raise = require "texres.raise"
 local option = require "texres.options"
+local plan = require "texres.nn.plan"
 local layers = require "texres.onnx.layers"
 local module = require "texres.nn.module"
 local protobuf = require "texres.onnx.protobuf"
@@ -121,11 +122,52 @@ function Graph:channels_last(x)
   return x.channels_first and transpose(self, x, { 0, 2, 3, 1 }, false) or x
 end
 
+-- Two values in the same layout: channels last unless both are channels first.
+local function alike(graph, a, b)
+  if a.channels_first and b.channels_first then return a, b end
+  return graph:channels_last(a), graph:channels_last(b)
+end
+
+local function add_sum(graph, body, aside)
+  if body.channels_first then aside = graph:channels_first(aside) end -- so that the network stays channels first
+  body, aside = alike(graph, body, aside)
+  return graph:node("Add", { body, aside }, {}, body)
+end
+
+local function add_cat(graph, outputs)
+  for i, output in ipairs(outputs) do
+    if output.dims == 4 then outputs[i] = graph:channels_first(output) end
+  end
+  return graph:node("Concat", outputs, { axis = outputs[1].channels_first and 1 or outputs[1].dims - 1 }, outputs[1])
+end
+
+local function own_writer(m) return module.member_beside(m, "to_onnx", "forward") end
+
+--- Adds the steps of a container; returns its output.
+local function add_plan(graph, m, x)
+  local values = { x }
+  local traced = plan.trace(m, function(item) return plan.is_planned(item) and not own_writer(item) end)
+  for _, step in ipairs(traced.steps) do
+    local input = values[step.input]
+    if step.item then
+      values[step.output] = graph:module(step.item, input)
+    elseif step.sum then
+      values[step.output] = add_sum(graph, input, values[step.residual])
+    else
+      local inputs = {}
+      for i, value in ipairs(step.inputs) do inputs[i] = values[value] end
+      values[step.output] = add_cat(graph, inputs)
+    end
+  end
+  return values[traced.output]
+end
+
 --- Adds a module; returns its output.
 function Graph:module(m, x)
   local name = getmetatable(m).__name
-  local own = module.member_beside(m, "to_onnx", "forward")
+  local own = own_writer(m)
   if own then return own(m, self, x) end
+  if plan.is_planned(m) then return add_plan(self, m, x) end
   local write = module.is_plain(m, rawget(require "texres.nn", name)) and layers[name]
   if not write then raise("onnx: %s cannot be exported; give it a method to_onnx(graph, x)", name) end
   return write(self, m, x)

@@ -103,34 +103,4 @@ function layers.Identity(_, _, x) return x end
 
 layers.Dropout = layers.Identity
 
-function layers.Sequential(graph, m, x)
-  for _, item in m:items() do x = graph:module(item, x) end
-  return x
-end
-
--- Two values in the same layout: channels last unless both are channels first.
-local function alike(graph, a, b)
-  if a.channels_first and b.channels_first then return a, b end
-  return graph:channels_last(a), graph:channels_last(b)
-end
-
-function layers.Residual(graph, m, x)
-  local shortcut, activation = rawget(m, "shortcut"), rawget(m, "activation")
-  local body = layers.Sequential(graph, m, x)
-  local aside = shortcut and graph:module(shortcut, x) or x
-  if body.channels_first then aside = graph:channels_first(aside) end -- so that the network stays channels first
-  body, aside = alike(graph, body, aside)
-  local sum = graph:node("Add", { body, aside }, {}, body)
-  return activation and graph:module(activation, sum) or sum
-end
-
-function layers.Concat(graph, m, x)
-  local outputs = {}
-  for i, item in m:items() do
-    outputs[i] = graph:module(item, x)
-    if outputs[i].dims == 4 then outputs[i] = graph:channels_first(outputs[i]) end
-  end
-  return graph:node("Concat", outputs, { axis = outputs[1].channels_first and 1 or outputs[1].dims - 1 }, outputs[1])
-end
-
 return layers
