@@ -1,5 +1,5 @@
---- Activation functions, softmax, linear and dropout: csrc/autograd/{relu,leaky_relu,silu,gelu,softmax,log_softmax,
--- linear,dropout}.c
+--- Activation functions, softmax, linear and dropout: csrc/autograd/{relu,leaky_relu,silu,softplus,gelu,
+-- softmax,log_softmax,linear,dropout}.c
 local tr = require "texres"
 local naive = require "spec.naive"
 local F = tr.nn.functional
@@ -26,6 +26,7 @@ local activations = {
   { "leaky_relu", nil, function(x) return x > 0 and x or 0.01 * x end },
   { "leaky_relu", { slope = 0.3 }, function(x) return x > 0 and x or 0.3 * x end },
   { "silu", nil, function(x) return x / (1 + math.exp(-x)) end },
+  { "softplus", nil, function(x) return math.max(x, 0) + math.log(1 + math.exp(-math.abs(x))) end },
   { "gelu", nil, function(x) return x / 2 * (1 + erf(x / math.sqrt(2))) end },
   { "gelu", { approximate = "none" }, function(x) return x / 2 * (1 + erf(x / math.sqrt(2))) end },
   { "gelu", { approximate = "tanh" }, function(x)

@@ -41,6 +41,12 @@ local script = [[
     both(x:clone(), F.relu)
     both(x:clone(), F.leaky_relu)
     both(x:clone(), F.silu)
+    both(x:clone(), F.softplus)
+    for groups = 1, c > 4 and 3 or 1, 2 do
+      if c % groups == 0 then
+        both(x:clone(), function(t) return F.group_norm(t, tr.ones(c), tr.zeros(c), groups, { eps = 0.1 }) end)
+      end
+    end
     both(x:clone(), F.gelu)
     both(x:clone(), function(t) return F.gelu(t, { approximate = "tanh" }) end)
   end

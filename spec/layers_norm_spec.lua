@@ -1,4 +1,5 @@
---- Batch norm: csrc/autograd/batch_norm.c, csrc/passes/norm.c, the kernels on channels.
+--- Batch norm, group norm: csrc/autograd/{batch_norm,group_norm}.c, csrc/passes/{norm,group_norm}.c, the kernels on
+-- channels.
 local tr = require "texres"
 local naive = require "spec.naive"
 local F = tr.nn.functional
@@ -270,5 +271,81 @@ describe("batch_norm", function()
     assert.matches("batch_norm: eps is %-1: 0 or more is needed", message(x, one, one, { training = true, eps = -1 }))
     assert.matches("batch_norm: momentum is 7: 0 to 1 is needed",
       message(x, one, one, { training = true, momentum = 7 }))
+  end)
+end)
+
+describe("group_norm", function()
+  -- As the formula has it: x a naive {n,pixels,c}.
+  local function expected(x, gamma, beta, groups, eps)
+    local n, pixels, c = table.unpack(x.shape)
+    local width, y = c // groups, { shape = x.shape }
+    for image = 1, n do
+      for first = 1, c, width do
+        local sum, square, count = 0, 0, pixels * width
+        local function each(fn)
+          for p = 1, pixels do
+            local before = ((image - 1) * pixels + p - 1) * c
+            for j = first, first + width - 1 do fn(x[before + j], before + j, j) end
+          end
+        end
+        each(function(value) sum = sum + value end)
+        each(function(value) square = square + (value - sum / count) ^ 2 end)
+        each(function(value, i, j)
+          y[i] = (value - sum / count) / math.sqrt(square / count + eps) * gamma[j] + beta[j]
+        end)
+      end
+    end
+    return y
+  end
+
+  it("normalizes every image by itself, for any width and number of groups", function()
+    for _, case in ipairs { { 1, 1 }, { 2, 1 }, { 6, 3 }, { 6, 6 }, { 16, 4 }, { 33, 11 }, { 64, 8 }, { 130, 2 } } do
+      local c, groups = table.unpack(case)
+      local x = naive.random({ 3, 10, c }, c, -1, 5)
+      local gamma, beta = naive.random({ c }, 1), naive.random({ c }, 2)
+      local wanted = expected(x, gamma, beta, groups, 1e-3)
+      for dtype, error in pairs { f64 = 1e-12, f32 = 2e-5 } do
+        local y = F.group_norm(naive.tensor(x, dtype), naive.tensor(gamma, dtype), naive.tensor(beta, dtype), groups,
+          { eps = 1e-3 })
+        naive.check(y, wanted, error, dtype)
+      end
+    end
+  end)
+
+  it("has the gradients that differences show, in f32 as in f64", function()
+    for _, groups in ipairs { 1, 2, 4 } do
+      local function call(x, gamma, beta) return F.group_norm(x, gamma, beta, groups, { eps = 0.01 }) end
+      local inputs = { tr.randn({ 3, 2, 3, 4 }, f64) * 2 + 1, tr.randn({ 4 }, f64), tr.randn({ 4 }, f64) }
+      local ok, report = tr.gradcheck(call, inputs)
+      assert.is_true(ok, report)
+      local singles, dy = {}, tr.randn({ 3, 2, 3, 4 }, f64)
+      for i, t in ipairs(inputs) do
+        t.grad, singles[i] = nil, t:detach():to "f32"
+        t.requires_grad, singles[i].requires_grad = true, true
+      end
+      call(table.unpack(inputs)):backward(dy)
+      call(table.unpack(singles)):backward(dy:to "f32")
+      for i, t in ipairs(inputs) do assert.is_true(tr.allclose(singles[i].grad:to "f64", t.grad, 1e-4, 1e-5), i) end
+    end
+  end)
+
+  it("keeps its digits where the mean is large", function()
+    local x = tr.randn(2, 8, 8, 4)
+    local y = F.group_norm(x, tr.ones(4), tr.zeros(4), 2)
+    assert.is_true(tr.allclose(F.group_norm(x + 1000, tr.ones(4), tr.zeros(4), 2), y, 1e-3, 1e-3))
+  end)
+
+  it("takes features and empty batches, and says what is wrong", function()
+    local one, zero = tr.ones(4), tr.zeros(4)
+    assert.same({ 5, 4 }, F.group_norm(tr.rand(5, 4), one, zero, 2):shape())
+    local x = tr.zeros(0, 3, 3, 4)
+    x.requires_grad, one.requires_grad = true, true
+    F.group_norm(x, one, zero, 2):sum():backward()
+    assert.same({ 0, 0, 0, 0 }, one.grad:totable())
+    assert.error_matches(function() F.group_norm(tr.rand(2, 4), one, zero, 3) end,
+      "group_norm: 3 groups do not divide the 4 channels of x {2,4}")
+    assert.error_matches(function() F.group_norm(tr.rand(2, 5), one, zero, 1) end, "gamma is {4}, but there are 5")
+    assert.error_matches(function() F.group_norm(tr.rand(4), one, zero, 1) end, "{N,C} or {N,...,C} is needed")
+    assert.error_matches(function() tr.nn.GroupNorm(3, 4) end, "GroupNorm: 3 groups do not divide 4 channels")
   end)
 end)

@@ -34,6 +34,8 @@ local cases = {
   relu = { unary "relu" },
   leaky_relu = { unary "leaky_relu" },
   silu = { unary "silu" },
+  softplus = { unary "softplus" },
+  group_norm = { { "x", "gamma", "beta" }, function(t) return F.group_norm(t.x, t.gamma, t.beta, 3) end },
   gelu = { unary "gelu" },
   gelu_tanh = { unary("gelu", { approximate = "tanh" }) },
   softmax = { unary "softmax" },

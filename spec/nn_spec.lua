@@ -642,7 +642,7 @@ describe("architecture as data", function()
       name = "all",
       { conv = nn.Conv2d(2, 4, { 3, 1 }, { padding = { 1, 1, 0, 0 }, groups = 2 }) },
       nn.BatchNorm(4, { momentum = 0.2 }),
-      nn.LeakyReLU(0.2), nn.SiLU(), nn.GELU(), nn.Tanh(), nn.Sigmoid(),
+      nn.LeakyReLU(0.2), nn.Softplus(), nn.SiLU(), nn.GELU(), nn.Tanh(), nn.Sigmoid(),
       nn.MaxPool2d(2), nn.AvgPool2d(2, { stride = 1, padding = 1, count_include_pad = false }),
       nn.Concat { nn.Identity(), nn.Residual { nn.Conv2d(4, 4, 1), shortcut = nn.Identity(), activation = nn.ReLU() } },
       nn.Dropout(0.1), nn.GlobalAvgPool(), nn.Flatten(), nn.Linear(8, 3, { bias = false }),

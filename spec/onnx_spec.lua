@@ -62,7 +62,8 @@ local function small()
     nn.Concat {
       nn.MaxPool2d { 1, 2 }, nn.Sequential { nn.AvgPool2d(3, { stride = { 1, 2 }, padding = 1 }), nn.Tanh() },
     },
-    nn.Residual { { fc = nn.Linear(12, 12) }, nn.LeakyReLU(0.2) }, nn.Dropout(0.5), nn.Identity(),
+    nn.Residual { { fc = nn.Linear(12, 12) }, nn.LeakyReLU(0.2) }, nn.GroupNorm(3, 12), nn.Softplus(),
+    nn.Dropout(0.5), nn.Identity(),
     nn.Concat {
       nn.Sequential { nn.Flatten(), { head = nn.Linear(48, 3) }, nn.BatchNorm(3) },
       nn.Sequential { nn.GlobalAvgPool(), nn.Linear(12, 2), nn.Sigmoid() },

@@ -22,6 +22,8 @@ static double value(tx_activation kind, double slope, double x) {
       return 0.5 * x * (1 + erf(x * sqrt_half));
     case TX_ACT_GELU_TANH:
       return 0.5 * x * (1 + tanh(gelu_inner(x)));
+    case TX_ACT_SOFTPLUS:
+      return (x < 0 ? 0 : x) + log1p(exp(-fabs(x)));
   }
   return x;
 }
@@ -45,6 +47,8 @@ static double gradient(tx_activation kind, double slope, double x, double dy) {
       double t = tanh(gelu_inner(x));
       return dy * (0.5 * (1 + t) + 0.5 * x * (1 - t * t) * gelu_inner_slope(x));
     }
+    case TX_ACT_SOFTPLUS:
+      return dy / (1 + exp(-x));
   }
   return dy;
 }

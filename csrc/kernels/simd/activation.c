@@ -18,6 +18,8 @@ TX_INLINE vfloat value(tx_activation kind, vfloat slope, vfloat x) {
       return 0.5f * x * (1.0f + vf_erf(x * sqrt_half));
     case TX_ACT_GELU_TANH:
       return x * vf_logistic(gelu_inner(x));
+    case TX_ACT_SOFTPLUS:
+      return vf_max(vf_set(0), x) + vf_log1p(vf_exp(-vf_abs(x)));
   }
   return x;
 }
@@ -42,6 +44,8 @@ TX_INLINE vfloat gradient(tx_activation kind, vfloat slope, vfloat x, vfloat dy)
       vfloat slope_of_u = 2.0f * sqrt_2_over_pi * vf_fma(3.0f * gelu_cubic * x, x, vf_set(1));
       return dy * vf_fma(x * slope_of_u, e * r * r, s);
     }
+    case TX_ACT_SOFTPLUS:
+      return dy * vf_logistic(x);
   }
   return dy;
 }
@@ -78,6 +82,9 @@ void TX_SIMD_NAME(activate_f32)(tx_activation kind, int64_t n, float slope, cons
     case TX_ACT_GELU_TANH:
       activate(TX_ACT_GELU_TANH, n, slope, x, y);
       break;
+    case TX_ACT_SOFTPLUS:
+      activate(TX_ACT_SOFTPLUS, n, slope, x, y);
+      break;
   }
 }
 
@@ -98,6 +105,9 @@ void TX_SIMD_NAME(activate_grad_f32)(tx_activation kind, int64_t n, float slope,
       break;
     case TX_ACT_GELU_TANH:
       activate_grad(TX_ACT_GELU_TANH, n, slope, x, dy, dx);
+      break;
+    case TX_ACT_SOFTPLUS:
+      activate_grad(TX_ACT_SOFTPLUS, n, slope, x, dy, dx);
       break;
   }
 }

@@ -68,6 +68,12 @@ TX_INLINE vfloat vf_log(vfloat x) {
   return vf_select((x == x) & (x < vf_set(INFINITY)), r, vf_select(x > vf_set(0.0f), x, vf_set(NAN)));
 }
 
+/* log(1 + x) for x from 0 to 1: what rounding 1 + x lost is put right, as the logarithm is nearly straight there (Kahan). */
+TX_INLINE vfloat vf_log1p(vfloat x) {
+  vfloat u = 1.0f + x;
+  return vf_select(u == vf_set(1.0f), x, vf_log(u) * (x / (u - 1.0f)));
+}
+
 /* |x| < 0.63: x + x^3 p(x^2), else 1 - 2 / (e^2x + 1). */
 TX_INLINE vfloat vf_tanh(vfloat x) {
   static const float c[] = {-5.660780474e-03f, 2.060199917e-02f, -5.372922705e-02f, 1.333132892e-01f,

@@ -7,6 +7,7 @@ local arguments = require "texres.nn.arguments"
 local option = require "texres.options"
 local initialize = require "texres.nn.initialize"
 local module = require "texres.nn.module"
+local onnx_window = require "texres.onnx.window"
 
 --- Conv2d(c_in, c_out, kernel, {stride=1, padding=0, dilation=1, groups=1, bias=true}).
 --
@@ -112,6 +113,15 @@ end
 function Conv2d:multiply_adds(_, output)
   local k = self.weight:size(4)
   return output:numel() // k * self.weight:numel()
+end
+
+function Conv2d:to_onnx(graph, x)
+  local rows, columns = self.weight:size()
+  local weight = graph:constant(self, "weight", self.weight:permute(4, 3, 1, 2)) -- {K,C,R,S}
+  local bias = rawget(self, "bias") and graph:constant(self, "bias", self.bias)
+  local attributes = onnx_window({ rows, columns }, self.stride, self.padding, self.dilation)
+  attributes.group = self.groups
+  return graph:node("Conv", { graph:channels_first(x), weight, bias }, attributes, { channels_first = true, dims = 4 })
 end
 
 return { Conv2d = Conv2d, run = run }

@@ -34,4 +34,13 @@ end
 
 function Linear:multiply_adds(_, output) return output:numel() * self.weight:size(1) end
 
+function Linear:to_onnx(graph, x)
+  local weight = graph:constant(self, "weight", self.weight)
+  local bias = rawget(self, "bias") and graph:constant(self, "bias", self.bias)
+  x = graph:channels_last(x)
+  if x.dims == 2 then return graph:node("Gemm", { x, weight, bias }, {}, x) end
+  local y = graph:node("MatMul", { x, weight }, {}, x)
+  return bias and graph:node("Add", { y, bias }, {}, x) or y
+end
+
 return { Linear = Linear }

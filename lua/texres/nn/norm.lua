@@ -1,9 +1,10 @@
---- Batch normalization.
+--- Normalization: BatchNorm, GroupNorm.
 
 local F = require "texres.nn.functional"
 local core = require "texres.core"
 local option = require "texres.options"
 local module = require "texres.nn.module"
+local raise = require "texres.raise"
 
 --- BatchNorm(channels, {eps=1e-5, momentum=0.1}): (x - mean) / sqrt(var + eps) * gamma + beta for each channel.
 --
@@ -43,4 +44,59 @@ local NOTHING = {}
 
 function BatchNorm:forward(x) return run(self, x, NOTHING) end
 
-return { BatchNorm = BatchNorm, run = run }
+function BatchNorm:to_onnx(graph, x)
+  if x.dims == 4 then
+    x = graph:channels_first(x)
+  elseif x.dims ~= 2 then
+    raise("onnx: batch norm of a value with %d dimensions", x.dims)
+  end
+  local inputs = { x }
+  for _, name in ipairs { "gamma", "beta", "running_mean", "running_var" } do
+    inputs[#inputs + 1] = graph:constant(self, name, self[name])
+  end
+  return graph:node("BatchNormalization", inputs, { epsilon = self.eps + 0.0 }, x)
+end
+
+--- GroupNorm(groups, channels, {eps=1e-5}): every image normalized by itself, over groups of its channels, then times
+-- gamma plus beta for each channel.
+--
+-- The last dimension of x holds the channels. The batch does not matter: training and evaluation are the same, and
+-- batches may be small. Wu, He, "Group normalization", 2018.
+local GroupNorm = module.register("GroupNorm", module.Module "GroupNorm")
+GroupNorm.keeps_nothing = true
+
+local EPS = { eps = option.number(1e-5, "[0, 1]") }
+
+function GroupNorm:init(groups, channels, options)
+  groups = option.check("GroupNorm", "groups", groups, option.COUNT)
+  channels = option.check("GroupNorm", "channels", channels, option.COUNT)
+  if channels % groups ~= 0 then raise("GroupNorm: %d groups do not divide %d channels", groups, channels) end
+  self.groups, self.eps = groups, option.read("GroupNorm", options, EPS).eps
+  self.gamma = module.Parameter(core.ones(channels))
+  self.beta = module.Parameter(core.zeros(channels))
+end
+
+function GroupNorm:constructor_arguments()
+  if not rawget(self, "gamma") then return self._arguments end -- it was taken away
+  local options = module.changed_options(self, option.read("GroupNorm", nil, EPS))
+  return { self.groups, self.gamma:numel(), options, n = options and 3 or 2 }
+end
+
+function GroupNorm:forward(x)
+  return F.group_norm(x, self.gamma, self.beta, self.groups, { eps = self.eps })
+end
+
+-- Operator set 17 has no group norm: images are cut into groups, each of which is an instance by itself.
+function GroupNorm:to_onnx(graph, x)
+  if x.dims ~= 4 then raise("onnx: group norm of a value with %d dimensions", x.dims) end
+  x = graph:channels_first(x)
+  local cut = { dims = 3 }
+  local groups = graph:node("Reshape", { x, graph:integers { 0, self.groups, -1 } }, {}, cut)
+  local ones, zeros = graph:numbers(self.groups, 1), graph:numbers(self.groups, 0)
+  local y = graph:node("InstanceNormalization", { groups, ones, zeros }, { epsilon = self.eps + 0.0 }, cut)
+  y = graph:node("Reshape", { y, graph:node("Shape", { x }, {}, { dims = 1 }) }, {}, x)
+  y = graph:node("Mul", { y, graph:constant(self, "gamma", self.gamma:reshape(-1, 1, 1)) }, {}, x)
+  return graph:node("Add", { y, graph:constant(self, "beta", self.beta:reshape(-1, 1, 1)) }, {}, x)
+end
+
+return { BatchNorm = BatchNorm, GroupNorm = GroupNorm, run = run }

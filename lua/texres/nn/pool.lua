@@ -4,6 +4,7 @@ local F = require "texres.nn.functional"
 local arguments = require "texres.nn.arguments"
 local option = require "texres.options"
 local module = require "texres.nn.module"
+local onnx_window = require "texres.onnx.window"
 
 -- Takes over the window of a pooling.
 local function set_window(self, where, kernel, options)
@@ -11,6 +12,12 @@ local function set_window(self, where, kernel, options)
   arguments.pair(where, "stride", options.stride)
   self.kernel, self.stride = kernel, options.stride
   self.padding = arguments.padding(where, options.padding, window)
+end
+
+local function add_pool(self, graph, x, operator, count_include_pad)
+  local attributes = onnx_window(self.kernel, self.stride, self.padding)
+  attributes.count_include_pad = count_include_pad
+  return graph:node(operator, { graph:channels_first(x) }, attributes, { channels_first = true, dims = 4 })
 end
 
 --- MaxPool2d(kernel, {stride=kernel, padding=0}).
@@ -31,6 +38,8 @@ end
 function MaxPool2d:forward(x)
   return F.max_pool2d(x, self.kernel, { stride = self.stride, padding = self.padding })
 end
+
+function MaxPool2d:to_onnx(graph, x) return add_pool(self, graph, x, "MaxPool") end
 
 --- AvgPool2d(kernel, {stride=kernel, padding=0, count_include_pad=true}).
 local AvgPool2d = module.register("AvgPool2d", module.Module "AvgPool2d")
@@ -55,10 +64,19 @@ function AvgPool2d:forward(x)
   })
 end
 
+function AvgPool2d:to_onnx(graph, x)
+  return add_pool(self, graph, x, "AveragePool", self.count_include_pad and 1 or 0)
+end
+
 --- GlobalAvgPool(): {N,H,W,C} to {N,C}, the mean of every channel.
 local GlobalAvgPool = module.register("GlobalAvgPool", module.Module "GlobalAvgPool")
 GlobalAvgPool.keeps_nothing = true
 
 function GlobalAvgPool:forward(x) return F.global_avg_pool(x) end -- luacheck: no self
+
+function GlobalAvgPool:to_onnx(graph, x) -- luacheck: no self
+  local y = graph:node("GlobalAveragePool", { graph:channels_first(x) }, {}, { channels_first = true, dims = 4 })
+  return graph:node("Flatten", { y }, { axis = 1 }, { dims = 2 })
+end
 
 return { MaxPool2d = MaxPool2d, AvgPool2d = AvgPool2d, GlobalAvgPool = GlobalAvgPool }

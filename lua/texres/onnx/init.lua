@@ -19,7 +19,6 @@ local plain = require "texres.plain"
 local raise = require "texres.raise"
 local option = require "texres.options"
 local plan = require "texres.nn.plan"
-local layers = require "texres.onnx.layers"
 local module = require "texres.nn.module"
 local protobuf = require "texres.onnx.protobuf"
 local strict = require "texres.strict"
@@ -27,7 +26,7 @@ local strict = require "texres.strict"
 local onnx = {}
 
 local IR_VERSION, OPERATOR_SET = 8, 17
-local FLOAT = 1 -- of TensorProto.DataType
+local FLOAT, INT64 = 1, 7 -- of TensorProto.DataType
 local attribute_types = { float = 1, int = 2, string = 3, ints = 7 }
 
 -- The graph
@@ -88,10 +87,11 @@ local function add_constant(self, owner, name, t)
   if own[name] then return own[name] end
   local free = free_name(self, name)
   own[name] = { name = free, dims = t:dim() }
-  t = t:detach():to("f32"):contiguous()
+  local whole = t.dtype == "i64"
+  t = t:detach():to(whole and "i64" or "f32"):contiguous()
   local m = protobuf.message()
   for _, size in ipairs(t:shape()) do m:integer(1, size) end
-  m:integer(2, FLOAT):text(8, free):tensor(9, t, t:numel() * 4)
+  m:integer(2, whole and INT64 or FLOAT):text(8, free):tensor(9, t, t:numel() * (whole and 8 or 4))
   self.initializers[#self.initializers + 1] = m
   return own[name]
 end
@@ -102,9 +102,17 @@ function Graph:constant(m, name, t)
   return add_constant(self, m, path and path ~= "" and path .. "." .. name or name, t)
 end
 
---- A number as a constant.
+--- A number as a constant, n times the same one, a list of whole ones.
 function Graph:number(value)
   return add_constant(self, self, plain.format("number %.9g", value), core.tensor(value))
+end
+
+function Graph:numbers(n, value)
+  return add_constant(self, self, plain.format("%d x %.9g", n, value), core.full({ n }, value))
+end
+
+function Graph:integers(list)
+  return add_constant(self, self, "integers " .. table.concat(list, " "), core.tensor(list, { dtype = "i64" }))
 end
 
 local function transpose(self, x, order, channels_first)
@@ -164,13 +172,10 @@ end
 
 --- Adds a module; returns its output.
 function Graph:module(m, x)
-  local name = getmetatable(m).__name
-  local own = own_writer(m)
-  if own then return own(m, self, x) end
+  local write = own_writer(m)
+  if write then return write(m, self, x) end
   if plan.is_planned(m) then return add_plan(self, m, x) end
-  local write = module.is_plain(m, rawget(require "texres.nn", name)) and layers[name]
-  if not write then raise("onnx: %s cannot be exported; give it a method to_onnx(graph, x)", name) end
-  return write(self, m, x)
+  raise("onnx: %s cannot be exported; give it a method to_onnx(graph, x)", getmetatable(m).__name)
 end
 
 -- The file

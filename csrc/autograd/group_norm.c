@@ -1,0 +1,112 @@
+/* group_norm.c - y = (x - mean) / sqrt(var + eps) * gamma + beta, mean and variance being those of an image's group of
+ * channels; gradients in passes/group_norm.h. */
+#include "passes/group_norm.h"
+
+#include "autograd/layer.h"
+#include "autograd/list.h"
+
+enum { X, GAMMA, BETA };
+enum { SAVED_X, SAVED_GAMMA, SAVED_STATISTICS }; /* {2,N,C}: mean and 1 / sqrt(var + eps), f64 */
+
+typedef struct params {
+  int64_t groups;
+  double eps;
+} params;
+
+static void *data_of(const tx_tensor *t) { return t != NULL ? tx_data(t) : NULL; }
+
+/* x {N,...,C}, contiguous; beta NULL in backward. */
+static tx_group_norm describe(const params *p, const tx_tensor *x, const tx_tensor *gamma, const tx_tensor *beta,
+                              const tx_tensor *statistics) {
+  tx_group_norm g = {.dtype = x->dtype, .n = x->shape[0], .pixels = 1, .c = x->shape[x->dims - 1]};
+  for (int d = 1; d < x->dims - 1; d++) g.pixels *= x->shape[d];
+  g.groups = p->groups;
+  g.eps = p->eps;
+  g.x = tx_data(x);
+  g.gamma = tx_data(gamma);
+  g.beta = data_of(beta);
+  g.mean = tx_f64(statistics);
+  g.invstd = g.mean + g.n * g.c;
+  return g;
+}
+
+static tx_status check(const tx_call *call) {
+  const tx_tensor *x = call->in[X];
+  const params *p = call->params;
+  TX_TRY(tx_want_float(call, X));
+  if (x->dims < 2) return tx_fail(TX_EINVAL, "group_norm: x is %s: {N,C} or {N,...,C} is needed", tx_shape_of(x));
+  const int64_t c = x->shape[x->dims - 1];
+  TX_TRY(tx_want_vector(call, GAMMA, X, c, "channels in the last dimension of x"));
+  TX_TRY(tx_want_vector(call, BETA, X, c, "channels in the last dimension of x"));
+  if (p->groups < 1 || c % p->groups != 0) {
+    return tx_fail(TX_EINVAL, "group_norm: %lld groups do not divide the %lld channels of x %s", (long long)p->groups,
+                   (long long)c, tx_shape_of(x));
+  }
+  if (!(p->eps >= 0)) return tx_fail(TX_EINVAL, "group_norm: eps is %g: 0 or more is needed", p->eps);
+  return TX_OK;
+}
+
+static tx_status run_forward(tx_call *call, tx_tensor *x, tx_tensor *gamma, tx_tensor *beta) {
+  tx_tensor *statistics;
+  TX_TRY(tx_empty_like(x, &call->out[0]));
+  TX_TRY(tx_empty(TX_F64, 3, (int64_t[]){2, x->shape[0], x->shape[x->dims - 1]}, &statistics));
+  tx_status status = TX_OK;
+  if (tx_numel(x) > 0) {
+    const tx_group_norm g = describe(call->params, x, gamma, beta, statistics);
+    status = tx_group_norm_forward(&g, tx_data(call->out[0]));
+  }
+  tx_save(call, SAVED_X, x);
+  tx_save(call, SAVED_GAMMA, gamma);
+  tx_save(call, SAVED_STATISTICS, statistics);
+  tx_unref(statistics);
+  return status;
+}
+
+static tx_status forward(tx_call *call) {
+  tx_tensor *x = NULL, *gamma = NULL, *beta = NULL;
+  TX_TRY(check(call));
+  tx_status status = tx_contiguous(call->in[X], &x);
+  if (status == TX_OK) status = tx_contiguous(call->in[GAMMA], &gamma);
+  if (status == TX_OK) status = tx_contiguous(call->in[BETA], &beta);
+  if (status == TX_OK) status = run_forward(call, x, gamma, beta);
+  tx_unref(x);
+  tx_unref(gamma);
+  tx_unref(beta);
+  return status;
+}
+
+static tx_status backward(tx_call *call) {
+  const tx_tensor *x = tx_saved(call, SAVED_X), *gamma = tx_saved(call, SAVED_GAMMA);
+  const tx_tensor *like[] = {x, gamma, gamma};
+  tx_tensor *dy;
+  for (int i = X; i <= BETA; i++) {
+    if (call->needs[i]) TX_TRY(tx_zeros_like(like[i], &call->din[i]));
+  }
+  if (tx_numel(x) == 0) return TX_OK;
+  TX_TRY(tx_contiguous(call->dout[0], &dy));
+  const tx_group_norm g = describe(call->params, x, gamma, NULL, tx_saved(call, SAVED_STATISTICS));
+  const tx_status status = tx_group_norm_backward(&g, tx_data(dy), data_of(call->din[X]), data_of(call->din[GAMMA]),
+                                                  data_of(call->din[BETA]));
+  tx_unref(dy);
+  return status;
+}
+
+static const tx_param parameters[] = {
+    TX_PARAM(params, groups, TX_PARAM_INT, NULL), TX_PARAM(params, eps, TX_PARAM_NUMBER, "1e-5"), {NULL}};
+
+const tx_op tx_op_group_norm = {
+    .name = "group_norm",
+    .inputs = "x gamma beta",
+    .outputs = 1,
+    .where = TX_AS_FUNCTIONAL,
+    .params_size = sizeof(params),
+    .params = parameters,
+    .forward = forward,
+    .backward = backward,
+    .doc =
+        "group_norm(x, gamma, beta, groups, {eps=1e-5}): normalizes every image of x {N,...,C} by itself, over groups "
+        "of "
+        "C / groups neighbouring channels, by the group's own mean and (biased) variance, times gamma {C} plus beta "
+        "{C}; "
+        "the same in training and evaluation.",
+};
