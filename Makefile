@@ -84,7 +84,7 @@ C_FILES   := $(shell find csrc fuzz bench tools -name '*.[ch]')
 LUA_PATHS := LUA_PATH='./lua/?.lua;./lua/?/init.lua;./?.lua;;'
 TREE      := $(LUA_PATHS) LUA_CPATH='./lua/?.so;;' TEXRES_LUA='$(LUA)' BUSTED='$(BUSTED)'
 
-.PHONY: demo test lint format asan fuzz oom bench install clean help
+.PHONY: demo test lint format asan tsan fuzz oom bench install clean help
 
 # Installs missing system packages: those for building, for running, and for the use named. What needs them afterwards
 # runs in a make of its own, which then finds them.
@@ -128,6 +128,22 @@ asan: setup-test ## the specs under AddressSanitizer and UBSan (SPECS=... for so
 	  ASAN_OPTIONS=detect_leaks=1:allocator_may_return_null=1 LSAN_OPTIONS=suppressions=tools/lsan.supp:print_suppressions=0 \
 	  UBSAN_OPTIONS=print_stacktrace=1 \
 	  BUSTED="$(WITH_ASAN) $(BUSTED)" $(LUA) tools/test.lua $(or $(SPECS),$(ASAN_SPECS))
+
+# The specs in which several threads work. What tools/tsan.supp leaves out is explained there. The runtime is loaded into the
+# interpreter alone, by the dynamic loader: a shell that it is loaded into does not start.
+TSAN_SPECS := $(addprefix spec/,threads_spec.lua loader_spec.lua determinism_spec.lua models_spec.lua)
+build-tsan/lua/run: Makefile
+	@mkdir -p $(@D)
+	@printf '#!/bin/sh\nexec %s --preload %s %s "$$@"\n' "$$(ldd $$(command -v $(LUA)) | \
+	  sed -n 's|^[[:space:]]*\(/[^ ]*/ld-[^ ]*\).*|\1|p')" "$$($(CC) -print-file-name=libtsan.so)" "$$(command -v $(LUA))" >$@
+	@chmod +x $@
+
+tsan: setup-test build-tsan/lua/run ## the specs of threads under ThreadSanitizer (SPECS=... for some)
+	@$(MAKE) --no-print-directory all BUILD=build-tsan CORE=build-tsan/lua/texres/core.so CFLAGS='-O1 -g' \
+	  TX_SANITIZE='-fsanitize=thread -fno-omit-frame-pointer'
+	@$(LUA_PATHS) LUA_CPATH='./build-tsan/lua/?.so;;' TEXRES_LUA='$(CURDIR)/build-tsan/lua/run' \
+	  TSAN_OPTIONS='suppressions=$(CURDIR)/tools/tsan.supp:halt_on_error=1:exitcode=66' \
+	  BUSTED='$(CURDIR)/build-tsan/lua/run $(wordlist 2,99,$(BUSTED))' $(LUA) tools/test.lua $(or $(SPECS),$(TSAN_SPECS))
 
 # Readers: the core is built apart with clang, in build-fuzz; a crash leaves its input there. The Lua interface: the
 # module of `make asan`, in an empty folder, with allocations of at most 64 MB.

@@ -314,7 +314,9 @@ describe("loader", function()
   end)
 
   it("loses no batch when memory runs out", function()
-    if os.getenv "ASAN_OPTIONS" then return pending "AddressSanitizer needs all of the address space" end
+    if os.getenv "ASAN_OPTIONS" or os.getenv "TSAN_OPTIONS" then
+      return pending "the sanitizer needs all of the address space"
+    end
     local file = support.write_file(support.folder() .. "/memory.lua", [[
       local tr = require "texres"
       local n, labels = 1200, {}

@@ -36,7 +36,7 @@ void tx_conv_finish_rows(const tx_conv_finish *f, int64_t piece, float *y, int64
   const int64_t at = row0 * f->k + k0;
   if (e->mean != NULL) {
     const int64_t slot = piece * f->k + k0;
-    f->count[piece] = rows;
+    if (k0 == 0) f->count[piece] = rows; /* other columns of the piece may be in work on another core */
     memcpy(f->origin + slot, y + at, (size_t)columns * sizeof(float));
     tx_kernels.moments_f32(rows, columns, y + at, f->k, f->sum + slot, f->square + slot);
   }
