@@ -9,7 +9,7 @@
 
 dofile((arg[0]:match "^.*/" or "") .. "../examples/checkout.lua")
 local tr = require "texres"
-local F = tr.functional
+local F = tr.nn.functional
 
 local parser = require "argparse" ("conv.lua", "Measures the convolutions of the textile network.")
 parser:option("--batch", "Images."):convert(tonumber):default "128"

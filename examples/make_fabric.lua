@@ -19,7 +19,7 @@ local set = tr.data.fabric {
   count = options.count, size = options.size, seed = options.seed, sources = options.cloths,
   weave = options.weave,
 }
-assert(tr.process.make_folder(options.out))
+assert(tr.make_folder(options.out))
 assert(set:save_npy(options.out .. "/X.npy", options.out .. "/Y.npy"))
 assert(set:save_csv(options.out .. "/index.csv"))
 if options.pictures then assert(set:save_folder(options.out .. "/pictures")) end

@@ -37,6 +37,7 @@ do
 end
 
 local texres = require "texres"
+local core = require "texres.core"
 local nn = texres.nn
 
 local random = math.random
@@ -80,6 +81,7 @@ for _, part in ipairs { "nn", "optim", "models", "onnx", "data", "gradcheck", "F
   if is_callable(value) then functions[#functions + 1] = { name = part, call = value } end
 end
 collect("texres", texres, 1)
+collect("texres.core", core, 1)
 collect("tensor", getmetatable(texres.ones(1)), 1)
 table.sort(functions, function(a, b) return a.name < b.name end)
 
@@ -105,7 +107,7 @@ local function methods_of(object)
     if type(index) == "table" and index ~= class then class = index else class = getmetatable(class) end
   end
   if texres.is_tensor(object) then
-    for key in pairs(texres.methods or {}) do names[#names + 1] = key end
+    for key in pairs(core.methods or {}) do names[#names + 1] = key end
   end
   table.sort(names)
   vocabulary[meta] = names

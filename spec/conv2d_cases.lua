@@ -5,7 +5,7 @@ local tr = require "texres"
 
 local cases = {}
 
-local F = tr.functional
+local F = tr.nn.functional
 
 --- {x, w, options of conv2d}: 3x3 ones that the planner gives to winograd; sizes around 4 and 8 pixels per tile,
 -- channels around the vectors' width, and enough tiles for the way of large problems; the last three have enough for

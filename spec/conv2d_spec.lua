@@ -3,7 +3,7 @@ local tr = require "texres"
 local naive = require "spec.naive"
 local support = require "spec.support"
 local cases = require "spec.conv2d_cases"
-local F = tr.functional
+local F = tr.nn.functional
 
 local kinds = { "winograd", "gemm", "depthwise" }
 

@@ -1,5 +1,6 @@
 --- Data sets: looking at samples, making sets of sets, statistics, saving.
 local tr = require "texres"
+local core = require "texres.core"
 local support = require "spec.support"
 
 --- Ten u8 images 2x3x1, image i filled with i (pixels 10 i), labels 1 2 3 1 2 3 ..., columns angle and roll.
@@ -172,7 +173,7 @@ describe("the masks of a set", function()
     assert.error_matches(function() bare:concat(set) end, "concat: set 2 has masks, set 1 has none")
     assert.is_nil(bare:concat(bare).masks)
     assert.error_matches(function()
-      local masks = tr.source(tr.zeros(3, 2, 2))
+      local masks = core.source(tr.zeros(3, 2, 2))
       tr.data.Set.new { source = set.source, labels = set.label, classes = set.classes, masks = masks }
     end, "Set: 3 masks for 12 images")
   end)
@@ -347,7 +348,7 @@ describe("a set made of a set", function()
       ["column 'c' has 1 values for 2 images"] = { labels = { 1, 1 }, classes = { "a" }, meta = { c = { 1 } } },
       ["there is no column 'g' to group by"] = { labels = { 1, 1 }, classes = { "a" }, group = "g" },
     } do
-      fields.source = tr.source(images)
+      fields.source = core.source(images)
       local ok, message = pcall(function() tr.data.Set.new(fields) end)
       assert.is_false(ok)
       assert.matches(reason, message, 1, true)

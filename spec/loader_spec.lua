@@ -1,5 +1,6 @@
 --- The loader: what the batches hold, in which order, for any number of workers; how it stops.
 local tr = require "texres"
+local core = require "texres.core"
 local support = require "spec.support"
 
 local Set = tr.data.Set
@@ -11,7 +12,7 @@ local function numbered(n)
     images[i]:fill(i)
     labels[i] = (i - 1) % 3 + 1
   end
-  return Set.new { source = tr.source(images), labels = labels, classes = { "a", "b", "c" } }
+  return Set.new { source = core.source(images), labels = labels, classes = { "a", "b", "c" } }
 end
 
 --- Runs an epoch; returns the samples' numbers in order and the sizes of the batches, after checking the labels.
@@ -44,7 +45,7 @@ end
 local function cleared_threads()
   collectgarbage()
   collectgarbage()
-  return tr.loader_threads()
+  return core.loader_threads()
 end
 
 describe("loader", function()
@@ -156,8 +157,9 @@ describe("loader", function()
       local loader = Set.new({ source = source, labels = { 1 }, classes = { "a" } }):loader { batch = 1, workers = 0 }
       return (loader:batches())()
     end
-    assert.is_true(tr.allclose(first(tr.source(bytes)), tr.tensor { { { { 0 }, { 0.2 } }, { { 0.4 }, { 1 } } } }, 1e-6))
-    local turned = first(tr.source(doubles:transpose(2, 3)))
+    local wanted = tr.tensor { { { { 0 }, { 0.2 } }, { { 0.4 }, { 1 } } } }
+    assert.is_true(tr.allclose(first(core.source(bytes)), wanted, 1e-6))
+    local turned = first(core.source(doubles:transpose(2, 3)))
     assert.is_true(tr.allclose(turned:reshape(3, 2), tr.tensor { { 0.1, 0.4 }, { 0.2, 0.5 }, { 0.3, 0.6 } }, 1e-6))
   end)
 
@@ -253,24 +255,24 @@ describe("loader", function()
   it("stops its threads after the loop, a break, an error, a return, and when it is collected", function()
     assert.are.equal(0, cleared_threads())
     local loader = numbered(200):loader { batch = 4, workers = 5 }
-    for _ in loader:batches() do assert.is_true(tr.loader_threads() > 0) end
-    assert.are.equal(0, tr.loader_threads())
+    for _ in loader:batches() do assert.is_true(core.loader_threads() > 0) end
+    assert.are.equal(0, core.loader_threads())
     for _, labels in loader:batches(1) do
       if labels then break end
     end
-    assert.are.equal(0, tr.loader_threads())
+    assert.are.equal(0, core.loader_threads())
     pcall(function() for _ in loader:batches(1) do error "stop" end end)
-    assert.are.equal(0, tr.loader_threads())
+    assert.are.equal(0, core.loader_threads())
     local function leave()
       for images in loader:batches(1) do
         if images:size(1) == 4 then return images end
       end
     end
     assert.are.equal(4, leave():size(1))
-    assert.are.equal(0, tr.loader_threads())
+    assert.are.equal(0, core.loader_threads())
     local step = loader:batches(1)
     step()
-    assert.are.equal(5, tr.loader_threads())
+    assert.are.equal(5, core.loader_threads())
     step = nil -- luacheck: ignore
     assert.are.equal(0, cleared_threads())
   end)

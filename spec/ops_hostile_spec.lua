@@ -1,6 +1,7 @@
 --- Every function of texres.help() with arguments that it was not made for: it may work or raise a message that begins
 -- with its name; it may not crash, nor leak, nor raise anything else.
 local tr = require "texres"
+local core = require "texres.core"
 
 local function seeded(seed)
   local state = seed
@@ -48,7 +49,7 @@ local function all_functions()
 end
 
 local function find(name)
-  return tr[name] or tr.nn.functional[name] or tr.methods[name]
+  return tr[name] or core[name] or core.functional[name] or core.methods[name]
 end
 
 local function live()
@@ -103,7 +104,7 @@ describe("a method or creation given anything", function()
   local functions = {}
   for _, name in ipairs(tr.help()) do functions[name] = true end
   local names = {}
-  for name in pairs(tr.methods) do
+  for name in pairs(core.methods) do
     if not functions[name] and name ~= "free" and name ~= "save_npy" then names[#names + 1] = name end
   end
   for _, name in ipairs { "tensor", "zeros", "ones", "empty", "full", "rand", "randn", "zeros_like", "full_like",
@@ -157,7 +158,6 @@ local function passing(n, make)
 end
 
 describe("a table that acts while it is read", function()
-  local core = require "texres.core"
   local F = tr.nn.functional
   local function weight() return tr.rand(2, 2, 2, 4) end
 
@@ -251,7 +251,6 @@ describe("a table that acts while it is read", function()
 end)
 
 describe("a finalizer that runs inside a call", function()
-  local core = require "texres.core"
 
   --- What the call says when a finalizer closes its object where the call first lets the collector run: this makes a
   -- whole round at once.
@@ -295,7 +294,6 @@ describe("a finalizer that runs inside a call", function()
 end)
 
 describe("a size that nothing holds", function()
-  local core = require "texres.core"
   local source = core.source(tr.rand(4, 4, 4, 1))
   local labels = { classes = 1 }
   local function conv2d(o) return tr.nn.functional.conv2d(tr.rand(1, 3, 3, 1), tr.rand(2, 2, 1, 1), o) end

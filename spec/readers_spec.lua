@@ -1,5 +1,6 @@
 --- Readers of data sets: npz, HDF5, CSV, image files; that every route gives the same pixels; hostile files.
 local tr = require "texres"
+local core = require "texres.core"
 local support = require "spec.support"
 
 local folder = support.folder()
@@ -201,7 +202,7 @@ describe("npz with members that are no arrays of numbers", function()
     local data, directory = "", ""
     for _, m in ipairs(members) do
       local name, text, method = m[1] .. ".npy", m[2], m[3] or 0
-      local common = string.pack("<I2I2I2I2I2I4I4I4I2I2", 20, 0, method, 0, 0, tr.crc32(text), #text, #text, #name, 0)
+      local common = string.pack("<I2I2I2I2I2I4I4I4I2I2", 20, 0, method, 0, 0, core.crc32(text), #text, #text, #name, 0)
       directory = directory .. "PK\1\2\20\0" .. common .. string.pack("<I2I2I2I4I4", 0, 0, 0, 0, #data) .. name
       data = data .. "PK\3\4" .. common .. name .. text
     end

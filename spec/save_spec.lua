@@ -1,5 +1,6 @@
 --- What a set writes is what the readers read.
 local tr = require "texres"
+local core = require "texres.core"
 local support = require "spec.support"
 
 local function fabric() return tr.data.fabric { count = 24, size = 16, seed = 4, weave = "mixture" } end
@@ -39,7 +40,7 @@ describe("saving a set", function()
   it("quotes what a comma or a quote stands in", function()
     local path = support.folder() .. "/index.csv"
     local set = tr.data.Set.new {
-      source = tr.source(tr.zeros(2, 4, 4, 1)), labels = { 1, 1 }, classes = { "a" },
+      source = core.source(tr.zeros(2, 4, 4, 1)), labels = { 1, 1 }, classes = { "a" },
       meta = { note = { 'big, and "red"', "plain" }, size = { 0.5, 0 / 0 } },
     }
     assert(set:save_csv(path))
@@ -106,9 +107,9 @@ describe("saving a set", function()
   it("writes classes of any name into the folder, and nowhere else", function()
     local set, around = hostile(), support.folder()
     assert(set:save_folder(around .. "/deep/pictures"))
-    local files, folders = tr.list_folder(around .. "/deep")
+    local files, folders = core.list_folder(around .. "/deep")
     assert.same({ 0, 1 }, { #files, #folders })
-    local _, below = tr.list_folder(around .. "/deep/pictures")
+    local _, below = core.list_folder(around .. "/deep/pictures")
     assert.equal(#set.classes, #below)
     local read = assert(tr.data.open(around .. "/deep/pictures"))
     local of = {}
@@ -224,7 +225,7 @@ describe("saving a set", function()
   end)
 
   it("refuses what a table can't hold, and classes without a name of their own", function()
-    local source = tr.source(tr.zeros(2, 4, 4, 1))
+    local source = core.source(tr.zeros(2, 4, 4, 1))
     local set = tr.data.Set.new { source = source, labels = { 1, 1 }, classes = { "a" }, meta = { x = { "\0", "b" } } }
     assert.error_matches(function() set:save_csv(support.folder() .. "/x.csv") end, "zero byte")
     for reason, classes in pairs { ["the class at position 2 is missing (it is 'NaN')"] = { "a", "NaN" },
@@ -266,14 +267,14 @@ describe("a path", function()
       png = function() tr.write_png(path, tr.zeros(2, 2)) end, image = function() tr.load_image(path) end,
       npy = function() tr.load_npy(path) end, npz = function() tr.load_npz(path) end,
       csv = function() tr.read_csv(path) end, open = function() tr.data.open(path) end,
-      folder = function() tr.list_folder(path) end, source = function() tr.image_source { path } end,
+      folder = function() core.list_folder(path) end, source = function() core.image_source { path } end,
       trainer = function() tr.Trainer { model = net, dir = path } end,
     } do
       local ok, message = pcall(call)
       assert.is_false(ok, name)
       assert.matches("save_spec.lua:%d+: .*path", message)
     end
-    assert.same({}, (tr.list_folder(folder)))
+    assert.same({}, (core.list_folder(folder)))
   end)
 
   it("is not empty: save_folder would begin at the root of all files", function()

@@ -1,5 +1,6 @@
 --- Contact sheets: where the images stand in the PNG.
 local tr = require "texres"
+local core = require "texres.core"
 local support = require "spec.support"
 
 local path = support.folder() .. "/sheet.png"
@@ -8,7 +9,7 @@ local path = support.folder() .. "/sheet.png"
 local function numbered()
   local images = tr.zeros(6, 4, 6, 1)
   for i = 1, 6 do images[i]:fill(i / 10) end
-  return tr.data.Set.new { source = tr.source(images), labels = { 1, 1, 2, 2, 2, 3 }, classes = { "a", "b", "c" } }
+  return tr.data.Set.new { source = core.source(images), labels = { 1, 1, 2, 2, 2, 3 }, classes = { "a", "b", "c" } }
 end
 
 --- The sheet as read back: f32 {H,W}, 0..1.

@@ -1,8 +1,8 @@
 --- texres: residual networks in Lua, computed in C.
 --
--- `require "texres"` returns the C core (tensors, autograd, functions: csrc/lua) with the Lua layer added to it. Parts
--- of the Lua layer are loaded when they are first used, so that `require` stays quick and needs no other modules.
--- Loading changes nothing outside of the module.
+-- `require "texres"` returns the public face: what is listed below, and the differentiable functions. The C core behind
+-- it (texres.core: csrc/lua) has more, for the library's own files. Parts of the Lua layer are loaded when they are
+-- first used, so that `require` stays quick and needs no other modules. Loading changes nothing outside of the module.
 --
 -- The library belongs to the thread of the host that loads it, until all Lua states that have loaded it are closed:
 -- states of this thread may take turns, others are refused. A forked process may use it, but has to begin loaders anew.
@@ -23,11 +23,29 @@ local function load_core()
   return package.loaded["texres.core"]
 end
 
-local texres = load_core()
-texres._VERSION = "texres 0.1"
+local core = load_core()
 debug.getregistry()["texres.library"] = "@" .. folder -- errors blame the first line outside of this folder
 require "texres.tensor"
 local strict = require "texres.strict"
+
+local texres = { _VERSION = "texres 0.1" }
+
+--- What is public of the core besides the differentiable functions, csrc/autograd/list.h.
+local PUBLIC = {
+  -- tensors
+  "tensor", "empty", "zeros", "ones", "full", "eye", "arange", "empty_like", "zeros_like", "ones_like", "full_like",
+  "rand", "randn", "randint", "randperm", "rand_like", "randn_like", "is_tensor", "isa", "allclose", "cumsum",
+  "split", "chunk",
+  -- gradients, random numbers
+  "no_grad", "enable_grad", "grad_enabled", "manual_seed", "rng_state",
+  -- files
+  "load_npy", "save_npy", "load_npz", "load_hdf5", "hdf5_datasets", "load_image", "write_png", "read_csv",
+  -- the machine
+  "num_threads", "set_num_threads", "live_bytes", "trim_memory", "clock", "conv2d_plan", "fma_peak", "help",
+}
+for _, name in ipairs(PUBLIC) do texres[name] = core[name] end
+texres.make_folder = core.process.make_folder
+for _, name in ipairs(core.help()) do texres[name] = core[name] end
 
 --- Members that a file of their own defines: name -> module (the member is the module), or {module, field}.
 local parts = {
@@ -50,6 +68,6 @@ for name, part in pairs(parts) do
     return require(part)
   end
 end
-strict.methods("a tensor", texres.methods, { "dtype", "requires_grad", "grad", "is_leaf", "operation" })
-strict.table("texres.nn.functional", texres.functional, nil, { texres.methods, texres })
-return strict.table("texres", texres, parts, { texres.methods, texres.functional })
+strict.methods("a tensor", core.methods, { "dtype", "requires_grad", "grad", "is_leaf", "operation" })
+strict.table("texres.nn.functional", core.functional, nil, { core.methods, texres })
+return strict.table("texres", texres, parts, { core.methods, core.functional })
