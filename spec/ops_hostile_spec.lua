@@ -231,7 +231,7 @@ describe("a table that acts while it is read", function()
       cache = function(source, list) return source:cache(list) end,
       statistics = function(source, list) return source:statistics(list) end,
       save_npy = function(source, list) return source:save_npy(list, os.tmpname()) end,
-      looks = function(source, list) return source:looks(list, { 1, 1, 1 }, 4, 0.9, 1) end,
+      looks = function(source, list) return source:fingerprints(list, { 1, 1, 1 }, 4, 0.9, 1) end,
     } do
       local source = core.source(tr.rand(4, 4, 4, 1))
       local function close() getmetatable(source).__gc(source) end

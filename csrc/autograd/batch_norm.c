@@ -138,7 +138,7 @@ static tx_status wanted(const tx_call *call, int input, const tx_tensor *like) {
   return call->needs[input] ? tx_empty_like(like, &call->din[input]) : TX_OK;
 }
 
-tx_status tx_batch_norm_room(tx_call *call, int at, int x_slot, const tx_tensor *y, tx_tensor **dx) {
+tx_status tx_batch_norm_gradient_buffer(tx_call *call, int at, int x_slot, const tx_tensor *y, tx_tensor **dx) {
   bool keep = y == NULL && call->needs[at + RESIDUAL]; /* dy is the residual's gradient */
   *dx = keep ? NULL : tx_take_dout(call, 0);
   if (*dx == NULL) *dx = tx_take_saved(call, x_slot);
@@ -206,7 +206,7 @@ static tx_status backward(tx_call *call) {
   tx_batch_norm t = {tx_saved(call, SAVED_X), tx_saved(call, SAVED_GAMMA), tx_saved(call, SAVED_BETA),
                      tx_saved(call, SAVED_STATISTICS), NULL};
   tx_tensor *y = tx_saved(call, SAVED_Y);
-  if (call->needs[X]) TX_TRY(tx_batch_norm_room(call, GAMMA, SAVED_X, y, &call->din[X]));
+  if (call->needs[X]) TX_TRY(tx_batch_norm_gradient_buffer(call, GAMMA, SAVED_X, y, &call->din[X]));
   return tx_batch_norm_backward(call, GAMMA, call->params, &t, y, call->din[X]);
 }
 

@@ -45,7 +45,7 @@ tx_norm tx_batch_norm_describe(const tx_batch_norm_params *params, const tx_batc
 bool tx_batch_norm_needs_y(const tx_batch_norm_params *params, const tx_batch_norm *t);
 /* Where the gradient of what was normalized, which was saved in x_slot, is to be written: over dy or over x if nobody else
  * wants that, else a new tensor. */
-tx_status tx_batch_norm_room(tx_call *call, int at, int x_slot, const tx_tensor *y, tx_tensor **dx);
+tx_status tx_batch_norm_gradient_buffer(tx_call *call, int at, int x_slot, const tx_tensor *y, tx_tensor **dx);
 /* Gradients of gamma, beta and residual, where needed, and dx unless it is NULL. y is NULL unless it was needed. */
 tx_status tx_batch_norm_backward(tx_call *call, int at, const tx_batch_norm_params *params, const tx_batch_norm *t,
                                  const tx_tensor *y, tx_tensor *dx);

@@ -190,10 +190,10 @@ tx_status tx_conv2d_forward(const tx_conv_shape *v, tx_tensor *x, tx_tensor *w, 
   return status;
 }
 
-static tx_status input_gradient(const tx_conv_shape *v, const tx_tensor *dy, const tx_tensor *w, tx_tensor *more,
+static tx_status input_gradient(const tx_conv_shape *v, const tx_tensor *dy, const tx_tensor *w, tx_tensor *accumulated,
                                 tx_tensor **dx) {
   TX_TRY(tx_empty(v->dtype, 4, (int64_t[]){v->n, v->h, v->w, v->c}, dx));
-  return tx_conv_input_gradient(v, tx_data(dy), tx_data(w), data_of(more), tx_data(*dx));
+  return tx_conv_input_gradient(v, tx_data(dy), tx_data(w), data_of(accumulated), tx_data(*dx));
 }
 
 static tx_status weight_gradient(const tx_conv_shape *v, const tx_tensor *x, const tx_tensor *dy, tx_tensor **dw) {
@@ -264,14 +264,14 @@ tx_status tx_conv2d_call_shape(tx_call *call, const tx_tensor *w, const tx_conv2
 }
 
 /* What has arrived at x, where the gradient can add it on its way: else the tape adds both. */
-static tx_tensor *take_arrived(tx_call *call, const tx_conv_shape *v) {
-  return call->needs[X] && tx_conv_adds(v) ? tx_take_arrived(call, X) : NULL;
+static tx_tensor *take_accumulated(tx_call *call, const tx_conv_shape *v) {
+  return call->needs[X] && tx_conv_adds(v) ? tx_take_accumulated(call, X) : NULL;
 }
 
 tx_status tx_conv2d_backward(tx_call *call, const tx_conv_shape *v, tx_tensor *x, tx_tensor *w, tx_tensor *dy,
                              int bias) {
   const bool *needs = call->needs;
-  tx_tensor *arrived = take_arrived(call, v), *whole[4];
+  tx_tensor *arrived = take_accumulated(call, v), *whole[4];
   tx_status status = make_contiguous(4, (tx_tensor *[]){needs[W] ? x : NULL, needs[X] ? w : NULL, dy, arrived}, whole);
   tx_unref(arrived);
   if (status != TX_OK) return status;

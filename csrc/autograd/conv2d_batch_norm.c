@@ -93,7 +93,7 @@ static tx_status backward(tx_call *call) {
   tx_conv_shape shape;
   TX_TRY(tx_conv2d_call_shape(call, w, &p->conv, &shape));
   tx_tensor *y = tx_saved(call, SAVED_Y);
-  if (through) TX_TRY(tx_batch_norm_room(call, GAMMA, SAVED_Z, y, &dz));
+  if (through) TX_TRY(tx_batch_norm_gradient_buffer(call, GAMMA, SAVED_Z, y, &dz));
   tx_batch_norm t = {tx_saved(call, SAVED_Z), tx_saved(call, SAVED_GAMMA), tx_saved(call, SAVED_BETA),
                      tx_saved(call, SAVED_STATISTICS), NULL};
   tx_status status = tx_batch_norm_backward(call, GAMMA, &p->norm, &t, y, dz);

@@ -54,15 +54,15 @@ typedef struct tx_ints {
 typedef struct tx_param {
   const char *name;
   tx_param_kind kind;
-  size_t offset;       /* in the function's parameter struct */
-  const char *preset;  /* the default as text ("1", "0.1", "true", "none", "mean"); NULL: must be given */
-  const char *choices; /* TX_PARAM_CHOICE: "none mean sum" */
+  size_t offset;             /* in the function's parameter struct */
+  const char *default_value; /* the default as text ("1", "0.1", "true", "none", "mean"); NULL: must be given */
+  const char *choices;       /* TX_PARAM_CHOICE: "none mean sum" */
 } tx_param;
 
-#define TX_PARAM(type, member, kind, preset) \
-  { #member, kind, offsetof(type, member), preset, NULL }
-#define TX_PARAM_CHOICES(type, member, preset, choices) \
-  { #member, TX_PARAM_CHOICE, offsetof(type, member), preset, choices }
+#define TX_PARAM(type, member, kind, default_value) \
+  { #member, kind, offsetof(type, member), default_value, NULL }
+#define TX_PARAM_CHOICES(type, member, default_value, choices) \
+  { #member, TX_PARAM_CHOICE, offsetof(type, member), default_value, choices }
 
 /* Where the function appears in Lua; a sum of these. */
 enum {
@@ -121,7 +121,7 @@ tx_tensor *tx_take_dout(tx_call *call, int output);
 tx_tensor *tx_take_saved(tx_call *call, int slot);
 /* Backward: a gradient that has come to where that of an input goes, from a later call or from another input of this one
  * (a new reference); the call's din of this input is then the sum of both. NULL: none. */
-tx_tensor *tx_take_arrived(tx_call *call, int input);
+tx_tensor *tx_take_accumulated(tx_call *call, int input);
 
 /* Calls a function: runs forward, records when gradients are enabled and an input requires one. out[] gets
  * op->outputs new references. params may be NULL when the op has none. */

@@ -118,7 +118,7 @@ static tx_tensor *take(tx_tensor *t) { return t != NULL && is_sole_owner(t) ? tx
 tx_tensor *tx_take_dout(tx_call *call, int output) { return take(call->dout[output]); }
 tx_tensor *tx_take_saved(tx_call *call, int slot) { return take(tx_saved(call, slot)); }
 
-tx_tensor *tx_take_arrived(tx_call *call, int input) {
+tx_tensor *tx_take_accumulated(tx_call *call, int input) {
   const tx_edge *edge = &call->node->edges[input];
   if (edge->node == NULL || edge->node->freed) return NULL; /* a leaf keeps its sum where a user can see it */
   tx_tensor **from = &edge->node->dout[edge->output];

@@ -205,41 +205,41 @@ void tx_dealloc(void *pointer) {
 
 /* -- scratch ----------------------------------------------------------------------------------------------------------- */
 
-/* The scratch that stays; zeros: there is none. While no one has it, its bytes count as kept. */
+/* The scratch that stays; zeros: there is none. While no one has it, its bytes count as cached. */
 static struct {
   tx_scratch parts;
   int threads;
-  bool lent;
-} standing;
+  bool in_use;
+} cached_scratch;
 
-/* `lent`: whether someone has it from now on. With the lock held. */
-static void lend_standing(bool lent) {
-  const size_t bytes = (size_t)standing.threads * standing.parts.part_bytes;
-  live = lent ? live + bytes : live - bytes;
-  cached = lent ? cached - bytes : cached + bytes;
+/* `in_use`: whether someone has it from now on. With the lock held. */
+static void set_scratch_in_use(bool in_use) {
+  const size_t bytes = (size_t)cached_scratch.threads * cached_scratch.parts.part_bytes;
+  live = in_use ? live + bytes : live - bytes;
+  cached = in_use ? cached - bytes : cached + bytes;
   if (live > peak) peak = live;
-  standing.lent = lent;
+  cached_scratch.in_use = in_use;
 }
 
-/* The standing scratch, unless someone has it: whoever has borrowed it may change it. */
-static bool borrow_standing(void) {
+/* Takes the scratch that stays, unless someone has it: whoever has taken it may change it. */
+static bool take_cached_scratch(void) {
   pthread_mutex_lock(&lock);
-  const bool free = keeps && !standing.lent;
-  if (free) lend_standing(true);
+  const bool free = keeps && !cached_scratch.in_use;
+  if (free) set_scratch_in_use(true);
   pthread_mutex_unlock(&lock);
   return free;
 }
 
-static void give_back_standing(void) {
+static void return_cached_scratch(void) {
   pthread_mutex_lock(&lock);
-  lend_standing(false);
+  set_scratch_in_use(false);
   pthread_mutex_unlock(&lock);
 }
 
-static void drop_standing(void) {
-  tx_dealloc(standing.parts.parts);
-  standing.parts = (tx_scratch){0};
-  standing.threads = 0;
+static void free_cached_scratch(void) {
+  tx_dealloc(cached_scratch.parts.parts);
+  cached_scratch.parts = (tx_scratch){0};
+  cached_scratch.threads = 0;
 }
 
 static tx_status make_scratch(tx_scratch *scratch, int threads, size_t part_bytes) {
@@ -252,33 +252,33 @@ static tx_status make_scratch(tx_scratch *scratch, int threads, size_t part_byte
 }
 
 /* Makes it as large as is asked for, in threads and bytes; it does not shrink. */
-static tx_status grow_standing(int threads, size_t part_bytes) {
-  if (standing.threads >= threads && standing.parts.part_bytes >= part_bytes) return TX_OK;
-  if (standing.threads > threads) threads = standing.threads;
-  if (standing.parts.part_bytes > part_bytes) part_bytes = standing.parts.part_bytes;
-  drop_standing();
-  TX_TRY(make_scratch(&standing.parts, threads, part_bytes));
-  standing.parts.kept = true;
-  standing.threads = threads;
+static tx_status grow_cached_scratch(int threads, size_t part_bytes) {
+  if (cached_scratch.threads >= threads && cached_scratch.parts.part_bytes >= part_bytes) return TX_OK;
+  if (cached_scratch.threads > threads) threads = cached_scratch.threads;
+  if (cached_scratch.parts.part_bytes > part_bytes) part_bytes = cached_scratch.parts.part_bytes;
+  free_cached_scratch();
+  TX_TRY(make_scratch(&cached_scratch.parts, threads, part_bytes));
+  cached_scratch.parts.cached = true;
+  cached_scratch.threads = threads;
   return TX_OK;
 }
 
 tx_status tx_scratch_open(tx_scratch *scratch, size_t bytes) {
   *scratch = (tx_scratch){0};
   const size_t part_bytes = round_to_pages(bytes);
-  if (!borrow_standing()) return make_scratch(scratch, tx_num_threads(), part_bytes);
-  const tx_status status = grow_standing(tx_num_threads(), part_bytes);
+  if (!take_cached_scratch()) return make_scratch(scratch, tx_num_threads(), part_bytes);
+  const tx_status status = grow_cached_scratch(tx_num_threads(), part_bytes);
   if (status == TX_OK) {
-    *scratch = standing.parts;
+    *scratch = cached_scratch.parts;
   } else {
-    give_back_standing();
+    return_cached_scratch();
   }
   return status;
 }
 
 void tx_scratch_close(tx_scratch *scratch) {
-  if (scratch->kept) {
-    give_back_standing();
+  if (scratch->cached) {
+    return_cached_scratch();
   } else {
     tx_dealloc(scratch->parts);
   }
@@ -316,9 +316,9 @@ size_t tx_peak_bytes(void) { return read_counter(&peak); }
 size_t tx_cached_bytes(void) { return read_counter(&cached); }
 
 void tx_memory_trim(void) {
-  if (borrow_standing()) {
-    drop_standing();
-    give_back_standing();
+  if (take_cached_scratch()) {
+    free_cached_scratch();
+    return_cached_scratch();
   }
   pthread_mutex_lock(&lock);
   shrink_to(0);

@@ -33,12 +33,12 @@ void tx_dealloc(void *block);
 /* Working memory for the threads of tx_parallel, a part for each. A part stays with its thread from job to job: what another
  * core has written takes long to write where the cores don't share a cache, and blocks of tx_alloc, cut anew for every size,
  * go from one core to the other. For jobs that come again and again and need little: what has been asked for at most stays
- * until tx_memory_trim, beyond the bound above. Between open and close it is the caller's; if it is lent already, open makes
+ * until tx_memory_trim, beyond the bound above. Between open and close it is the caller's; if it is in use already, open makes
  * another. */
 typedef struct tx_scratch {
   char *parts;
   size_t part_bytes;
-  bool kept; /* goes on standing when closed */
+  bool cached; /* stays when closed */
 } tx_scratch;
 
 /* At least `bytes` for each thread, uninitialized. */

@@ -84,7 +84,7 @@ static struct {
   atomic_bool stop;   /* the blocks that are left are skipped */
   tx_block_fn *fn;
   void *context;
-  bool backward;
+  bool reversed;
 } job;
 
 /* Share i of the job in hand: `ticket` is the job's number << 32 | next block. Between jobs the next block is CLOSED, which
@@ -128,7 +128,7 @@ static void run_shares(uint32_t number, int threads, int worker) {
   for (int i = 0; i < threads; i++) {
     const int share = (worker + i) % threads;
     while (take_from(share, threads, number, &block)) {
-      if (job.backward) block = share_block(share, threads) + share_block(share + 1, threads) - 1 - block;
+      if (job.reversed) block = share_block(share, threads) + share_block(share + 1, threads) - 1 - block;
       if (!atomic_load_explicit(&job.stop, memory_order_relaxed)) job.fn(job.context, block, worker);
       atomic_fetch_add(&job.done, 1);
       if (worker == 0) poll_job();
@@ -198,19 +198,19 @@ static void begin_child(void) {
 
 __attribute__((constructor)) static void watch_forks(void) { pthread_atfork(before_fork, after_fork, begin_child); }
 
-static void run_serial(int64_t blocks, tx_block_fn *fn, void *context, bool backward) {
+static void run_serial(int64_t blocks, tx_block_fn *fn, void *context, bool reversed) {
   for (int64_t b = 0; b < blocks && !tx_interrupted(); b++) {
-    fn(context, backward ? blocks - 1 - b : b, 0);
+    fn(context, reversed ? blocks - 1 - b : b, 0);
     tx_poll_interrupt();
   }
 }
 
-static void run_shared(uint32_t blocks, int threads, tx_block_fn *fn, void *context, bool backward) {
+static void run_shared(uint32_t blocks, int threads, tx_block_fn *fn, void *context, bool reversed) {
   start_workers(threads - 1);
   const uint32_t number = atomic_load(&job.number) + 1;
   job.fn = fn;
   job.context = context;
-  job.backward = backward;
+  job.reversed = reversed;
   atomic_store(&job.stop, false);
   atomic_store(&job.blocks, blocks);
   atomic_store(&job.done, 0);
@@ -236,10 +236,10 @@ static void run_shared(uint32_t blocks, int threads, tx_block_fn *fn, void *cont
   for (int i = 0; i < threads; i++) atomic_store(&shares[i].ticket, (uint64_t)number << 32 | CLOSED);
 }
 
-static void run(int64_t blocks, tx_block_fn *fn, void *context, bool backward) {
+static void run(int64_t blocks, tx_block_fn *fn, void *context, bool reversed) {
   if (blocks <= 0 || tx_interrupted()) return;
   if (inside) {
-    run_serial(blocks, fn, context, backward);
+    run_serial(blocks, fn, context, reversed);
     return;
   }
   if (blocks >= LONG) tx_ask_interrupt(); /* who is asked may have to begin to listen */
@@ -249,17 +249,17 @@ static void run(int64_t blocks, tx_block_fn *fn, void *context, bool backward) {
   inside = true;
   /* Another thread of the host may be in here, too: one of both has the workers. */
   if (threads > 1 && blocks < CLOSED && pthread_mutex_trylock(&caller_lock) == 0) {
-    run_shared((uint32_t)blocks, threads, fn, context, backward);
+    run_shared((uint32_t)blocks, threads, fn, context, reversed);
     pthread_mutex_unlock(&caller_lock);
   } else {
-    run_serial(blocks, fn, context, backward);
+    run_serial(blocks, fn, context, reversed);
   }
   inside = false;
   restore_denormals(before);
 }
 
 void tx_parallel(int64_t blocks, tx_block_fn *fn, void *context) { run(blocks, fn, context, false); }
-void tx_parallel_backward(int64_t blocks, tx_block_fn *fn, void *context) { run(blocks, fn, context, true); }
+void tx_parallel_reversed(int64_t blocks, tx_block_fn *fn, void *context) { run(blocks, fn, context, true); }
 
 int64_t tx_block_size(int64_t count, int64_t cost) {
   int64_t size = WORTH_A_THREAD / (cost < 1 ? 1 : cost);

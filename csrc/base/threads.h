@@ -23,7 +23,7 @@ void tx_parallel(int64_t blocks, tx_block_fn *fn, void *context);
 
 /* The same, each thread from the last of its blocks to the first: for a pass over data that the job before went through
  * forward, the end of which the caches still hold. */
-void tx_parallel_backward(int64_t blocks, tx_block_fn *fn, void *context);
+void tx_parallel_reversed(int64_t blocks, tx_block_fn *fn, void *context);
 
 /* For loops over `count` items that each cost about `cost` elementary operations: the number of items to put into one
  * block so that a block is worth a thread's while (about 32,768 operations). Depends on the problem only. */

@@ -29,7 +29,7 @@ const tx_transform_info tx_transforms[TX_TRANSFORM_COUNT] = {
 
 tx_transform tx_transform_make(tx_transform_kind kind) {
   tx_transform t = {.kind = kind, .p = kind == TX_FLIP ? 0.5 : 1.0};
-  for (int i = 0; i < TX_TRANSFORM_PARAMS; i++) t.value[i] = tx_transforms[kind].param[i].preset;
+  for (int i = 0; i < TX_TRANSFORM_PARAMS; i++) t.value[i] = tx_transforms[kind].param[i].default_value;
   return t;
 }
 

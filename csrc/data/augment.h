@@ -39,7 +39,7 @@ typedef struct tx_transform_info {
   const char *name;
   struct {
     const char *name; /* NULL: no more; the first may be given without its name */
-    double preset, low, high;
+    double default_value, low, high;
     bool whole; /* a count or a number of pixels: fractions are refused */
   } param[TX_TRANSFORM_PARAMS];
 } tx_transform_info;

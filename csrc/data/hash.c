@@ -35,7 +35,7 @@ static void hash_pixels(const float *pixels, int64_t count, uint64_t exact[2]) {
   exact[1] = tx_mix(b, (uint64_t)count);
 }
 
-static void measure(const float *pixels, int64_t count, float white, tx_look *look) {
+static void measure(const float *pixels, int64_t count, float white, tx_fingerprint *look) {
   double sum = 0, squares = 0;
   int64_t dark = 0, bright = 0;
   look->low = look->high = pixels[0];
@@ -136,7 +136,7 @@ typedef struct looking {
   tx_source *source;
   const int64_t *index;
   int64_t n;
-  tx_look *looks;
+  tx_fingerprint *fingerprints;
   float white;
   float *scratch; /* per thread: an image, a row of it, and a row of cells for each of its rows */
   int64_t room;   /* per thread */
@@ -149,7 +149,7 @@ static void look_block(void *context, int64_t block, int worker) {
   int64_t values = tx_source_pixels(l->source), last = (block + 1) * GROUP < l->n ? (block + 1) * GROUP : l->n;
   float *pixels = l->scratch + worker * l->room, *gray = pixels + values, turned[4][CELLS];
   for (int64_t i = block * GROUP; i < last && !tx_failure_before(&l->failure, i); i++) {
-    tx_look *look = &l->looks[i];
+    tx_fingerprint *look = &l->fingerprints[i];
     tx_status status = tx_source_read(l->source, l->index[i], pixels);
     if (status != TX_OK) {
       tx_failure_note(&l->failure, i, status);
@@ -166,8 +166,9 @@ static void look_block(void *context, int64_t block, int worker) {
   }
 }
 
-tx_status tx_look_at(tx_source *source, const int64_t *index, int64_t n, float white, tx_look *looks) {
-  looking l = {.source = source, .index = index, .n = n, .looks = looks, .white = white};
+tx_status tx_fingerprint_images(tx_source *source, const int64_t *index, int64_t n, float white,
+                                tx_fingerprint *fingerprints) {
+  looking l = {.source = source, .index = index, .n = n, .fingerprints = fingerprints, .white = white};
   tx_failure_init(&l.failure);
   make_waves(&l.waves);
   l.room = tx_source_pixels(source) + source->width + source->height * SIDE;
@@ -182,7 +183,7 @@ tx_status tx_look_at(tx_source *source, const int64_t *index, int64_t n, float w
 
 /* What the blocks of a search share. Block b searches for partners of GROUP images among those before them. */
 typedef struct search {
-  const tx_look *looks;
+  const tx_fingerprint *fingerprints;
   int64_t n;
   const tx_near_rule *rule;
   uint64_t *words; /* sign[0] of all */
@@ -225,10 +226,12 @@ static void sort_pairs(tx_near *pairs, int32_t count) { /* a handful */
   }
 }
 
-static bool is_equal(const tx_look *a, const tx_look *b) { return memcmp(a->exact, b->exact, sizeof a->exact) == 0; }
+static bool is_equal(const tx_fingerprint *a, const tx_fingerprint *b) {
+  return memcmp(a->exact, b->exact, sizeof a->exact) == 0;
+}
 
 static void search_image(search *s, int64_t second, int32_t *found) {
-  const tx_look *look = &s->looks[second];
+  const tx_fingerprint *look = &s->fingerprints[second];
   int32_t parts = s->rule->parts, *counts = s->counts + second * parts;
   tx_near *pairs = s->pairs + second * parts * TX_NEAR_MAX;
   float turned[2][CELLS];
@@ -238,8 +241,8 @@ static void search_image(search *s, int64_t second, int32_t *found) {
     int64_t count = tx_kernels.near_u64(second, s->words, look->sign[t], s->rule->bits, found);
     for (int64_t k = 0; k < count; k++) {
       int32_t first = found[k], part = s->rule->part[first];
-      float similarity = correlation(thumb, s->looks[first].thumb);
-      if (!(similarity >= (float)s->rule->similarity) || is_equal(look, &s->looks[first])) continue;
+      float similarity = correlation(thumb, s->fingerprints[first].thumb);
+      if (!(similarity >= (float)s->rule->similarity) || is_equal(look, &s->fingerprints[first])) continue;
       keep(pairs + part * TX_NEAR_MAX, &counts[part],
            (tx_near){first, second, similarity, (4 - t) % 4}); /* turned back */
     }
@@ -252,7 +255,7 @@ static void search_block(void *context, int64_t block, int worker) {
   search *s = context;
   int64_t last = (block + 1) * GROUP < s->n ? (block + 1) * GROUP : s->n;
   for (int64_t i = block * GROUP; i < last; i++) {
-    if (s->looks[i].std > 0) search_image(s, i, s->found + worker * s->n);
+    if (s->fingerprints[i].std > 0) search_image(s, i, s->found + worker * s->n);
   }
 }
 
@@ -270,15 +273,16 @@ static tx_status collect(const search *s, tx_near **pairs, int64_t *count) {
   return TX_OK;
 }
 
-tx_status tx_look_alikes(const tx_look *looks, int64_t n, const tx_near_rule *rule, tx_near **pairs, int64_t *count) {
-  search s = {.looks = looks, .n = n, .rule = rule};
+tx_status tx_find_near(const tx_fingerprint *fingerprints, int64_t n, const tx_near_rule *rule, tx_near **pairs,
+                       int64_t *count) {
+  search s = {.fingerprints = fingerprints, .n = n, .rule = rule};
   s.words = tx_alloc_array(n, sizeof *s.words);
   s.found = tx_alloc((size_t)tx_num_threads() * (size_t)n * sizeof *s.found);
   s.pairs = tx_alloc_array(n * rule->parts, TX_NEAR_MAX * sizeof *s.pairs);
   s.counts = tx_alloc_zero((size_t)n * (size_t)rule->parts * sizeof *s.counts);
   tx_status status = s.words && s.found && s.pairs && s.counts ? TX_OK : TX_ENOMEM;
   if (status == TX_OK) {
-    for (int64_t i = 0; i < n; i++) s.words[i] = looks[i].sign[0];
+    for (int64_t i = 0; i < n; i++) s.words[i] = fingerprints[i].sign[0];
     tx_parallel(tx_ceil_div(n, GROUP), search_block, &s);
     status = collect(&s, pairs, count);
   }

@@ -15,13 +15,13 @@
 
 enum { TX_THUMB = 16 };
 
-typedef struct tx_look {
+typedef struct tx_fingerprint {
   uint64_t exact[2];
   uint64_t sign[4];
   float thumb[TX_THUMB * TX_THUMB];
   float mean, std, low, high; /* of all pixels */
   float dark, bright;         /* share of values <= 0, and >= white */
-} tx_look;
+} tx_fingerprint;
 
 /* Two images of which the first, after `turn` quarter turns counterclockwise, is similar to the second. */
 typedef struct tx_near {
@@ -30,8 +30,9 @@ typedef struct tx_near {
   int turn;
 } tx_near;
 
-/* The looks of the images at n positions of a source; `white` is the pixel value that means white. */
-tx_status tx_look_at(tx_source *source, const int64_t *index, int64_t n, float white, tx_look *looks);
+/* The fingerprints of the images at n positions of a source; `white` is the pixel value that means white. */
+tx_status tx_fingerprint_images(tx_source *source, const int64_t *index, int64_t n, float white,
+                                tx_fingerprint *fingerprints);
 
 /* What is searched for: pairs that are not equal, whose signs differ in at most `bits` bits and whose similarity is
  * `similarity` at least. part[i] < parts is the part of a data set that image i is in. */
@@ -46,6 +47,7 @@ typedef struct tx_near_rule {
  * similar of each part are kept: a second that has some in a part has one there. Images without contrast are left out: all
  * of them are alike. *pairs is for tx_dealloc. n < 2^31. */
 enum { TX_NEAR_MAX = 16 };
-tx_status tx_look_alikes(const tx_look *looks, int64_t n, const tx_near_rule *rule, tx_near **pairs, int64_t *count);
+tx_status tx_find_near(const tx_fingerprint *fingerprints, int64_t n, const tx_near_rule *rule, tx_near **pairs,
+                       int64_t *count);
 
 #endif

@@ -129,7 +129,7 @@ tx_status tx_loader_order(const tx_loader *loader, uint64_t epoch, int64_t *orde
   return TX_OK;
 }
 
-/* -- a pass ---------------------------------------------------------------------------------------------------------- */
+/* -- an epoch ---------------------------------------------------------------------------------------------------------- */
 
 /* A place in the ring. Batch b uses slot b % slots. What fails in it is told when the batch is asked for, so that the batches
  * before it come out; the batch is filled anew when it is asked for once more. */
@@ -143,19 +143,19 @@ typedef struct slot {
   char message[TX_MESSAGE_SIZE];
 } slot;
 
-struct tx_pass {
+struct tx_epoch {
   tx_loader *loader;
   uint64_t epoch;
   int64_t *order, *turn; /* [count] */
   int64_t batches;
-  int64_t next;   /* batch that tx_pass_next hands out next */
+  int64_t next;   /* batch that tx_epoch_next hands out next */
   int64_t opened; /* batches before this one have their slots prepared */
   int slots;
   slot *slot;
   float *scratch; /* one image per worker */
   int workers;
   pthread_t thread[TX_MAX_WORKERS];
-  pid_t process; /* that began the pass: a child of it has none of the threads */
+  pid_t process; /* that began the epoch: a child of it has none of the threads */
 
   pthread_mutex_t lock; /* of what follows, of opened, and of the slots' counts */
   pthread_cond_t work;  /* there is something to fill, or `stop` */
@@ -192,14 +192,14 @@ static void normalize(const tx_loader *loader, float *image) {
 }
 
 /* Puts sample number `at` of a batch in place. */
-static tx_status fill_sample(const tx_pass *pass, const slot *s, int64_t batch, int64_t at, float *scratch) {
-  const tx_loader *loader = pass->loader;
+static tx_status fill_sample(const tx_epoch *run, const slot *s, int64_t batch, int64_t at, float *scratch) {
+  const tx_loader *loader = run->loader;
   tx_source *source = loader->source;
-  int64_t place = batch * loader->batch + at, sample = pass->order[place];
+  int64_t place = batch * loader->batch + at, sample = run->order[place];
   float *image = tx_f32(s->images) + at * tx_source_pixels(source);
   TX_TRY(tx_source_read(source, loader->position[sample], image));
   multiply(loader, image);
-  tx_rng rng = tx_augment_rng(loader->seed, pass->epoch, (uint64_t)sample, (uint64_t)pass->turn[place]);
+  tx_rng rng = tx_augment_rng(loader->seed, run->epoch, (uint64_t)sample, (uint64_t)run->turn[place]);
   tx_augment_image(&loader->augment, rng, source->height, source->width, source->channels, image, scratch);
   normalize(loader, image);
   tx_i64(s->labels)[at] = loader->label[sample] + 1;
@@ -207,16 +207,16 @@ static tx_status fill_sample(const tx_pass *pass, const slot *s, int64_t batch, 
 }
 
 /* On failure *from has become the sample that failed. */
-static tx_status fill_piece(const tx_pass *pass, const slot *s, int64_t batch, int64_t *from, int64_t count,
+static tx_status fill_piece(const tx_epoch *run, const slot *s, int64_t batch, int64_t *from, int64_t count,
                             float *scratch) {
-  for (int64_t end = *from + count; *from < end; ++*from) TX_TRY(fill_sample(pass, s, batch, *from, scratch));
+  for (int64_t end = *from + count; *from < end; ++*from) TX_TRY(fill_sample(run, s, batch, *from, scratch));
   return TX_OK;
 }
 
 /* Takes a piece of the earliest batch that has some left; false: nothing to do now. Called with the lock held. */
-static bool take_piece(tx_pass *pass, int64_t *batch, int64_t *from, int64_t *count) {
-  for (int64_t b = pass->next; b < pass->opened; b++) {
-    slot *s = &pass->slot[b % pass->slots];
+static bool take_piece(tx_epoch *run, int64_t *batch, int64_t *from, int64_t *count) {
+  for (int64_t b = run->next; b < run->opened; b++) {
+    slot *s = &run->slot[b % run->slots];
     if (s->taken == s->samples) continue;
     *batch = b;
     *from = s->taken;
@@ -236,70 +236,70 @@ static void note_failure(slot *s, int64_t sample, tx_status status) {
 }
 
 /* Lets a batch that has failed be filled from its start. Called with the lock held. */
-static void start_over(tx_pass *pass, slot *s) {
+static void start_over(tx_epoch *run, slot *s) {
   s->taken = s->done = 0;
   s->status = TX_OK;
-  pthread_cond_broadcast(&pass->work);
+  pthread_cond_broadcast(&run->work);
 }
 
 typedef struct worker {
-  tx_pass *pass;
+  tx_epoch *run;
   float *scratch;
 } worker;
 
 static void *work(void *argument) {
   worker me = *(worker *)argument;
-  tx_pass *pass = me.pass;
+  tx_epoch *run = me.run;
   int64_t batch, from, count;
   tx_dealloc(argument);
-  pthread_mutex_lock(&pass->lock);
-  while (!pass->stop) {
-    if (!take_piece(pass, &batch, &from, &count)) {
-      pthread_cond_wait(&pass->work, &pass->lock);
+  pthread_mutex_lock(&run->lock);
+  while (!run->stop) {
+    if (!take_piece(run, &batch, &from, &count)) {
+      pthread_cond_wait(&run->work, &run->lock);
       continue;
     }
-    slot *s = &pass->slot[batch % pass->slots];
-    pthread_mutex_unlock(&pass->lock);
-    tx_status status = fill_piece(pass, s, batch, &from, count, me.scratch);
-    pthread_mutex_lock(&pass->lock);
+    slot *s = &run->slot[batch % run->slots];
+    pthread_mutex_unlock(&run->lock);
+    tx_status status = fill_piece(run, s, batch, &from, count, me.scratch);
+    pthread_mutex_lock(&run->lock);
     s->done += count;
     if (status != TX_OK) note_failure(s, from, status);
-    if (s->done == s->samples) pthread_cond_signal(&pass->ready);
+    if (s->done == s->samples) pthread_cond_signal(&run->ready);
   }
-  pthread_mutex_unlock(&pass->lock);
+  pthread_mutex_unlock(&run->lock);
   atomic_fetch_sub(&threads_alive, 1);
   return NULL;
 }
 
-static void *one_scratch(const tx_pass *pass, int number) {
-  return pass->scratch + number * tx_source_pixels(pass->loader->source);
+static void *one_scratch(const tx_epoch *run, int number) {
+  return run->scratch + number * tx_source_pixels(run->loader->source);
 }
 
 /* Signals such as Ctrl-C are for the thread that runs Lua. */
-static tx_status start_worker(tx_pass *pass) {
+static tx_status start_worker(tx_epoch *run) {
   worker *w = tx_alloc(sizeof *w);
   if (w == NULL) return TX_ENOMEM;
-  *w = (worker){.pass = pass, .scratch = one_scratch(pass, pass->workers)};
+  *w = (worker){.run = run, .scratch = one_scratch(run, run->workers)};
   sigset_t all, before;
   sigfillset(&all);
   pthread_sigmask(SIG_SETMASK, &all, &before);
-  int failure = pthread_create(&pass->thread[pass->workers], NULL, work, w);
+  int failure = pthread_create(&run->thread[run->workers], NULL, work, w);
   pthread_sigmask(SIG_SETMASK, &before, NULL);
   if (failure != 0) {
     tx_dealloc(w);
-    return tx_fail(TX_ENOMEM, "loader: thread %d can't be started: %s", pass->workers + 1, strerror(failure));
+    return tx_fail(TX_ENOMEM, "loader: thread %d can't be started: %s", run->workers + 1, strerror(failure));
   }
   atomic_fetch_add(&threads_alive, 1);
-  pass->workers++;
+  run->workers++;
   return TX_OK;
 }
 
 /* Gives the slots that are free to the next batches. */
-static tx_status open_slots(tx_pass *pass) {
-  tx_loader *loader = pass->loader;
+static tx_status open_slots(tx_epoch *run) {
+  tx_loader *loader = run->loader;
   tx_source *source = loader->source;
-  while (pass->opened < pass->batches && pass->opened < pass->next + pass->slots) {
-    int64_t shape[] = {samples_of(loader, pass->opened), source->height, source->width, source->channels};
+  while (run->opened < run->batches && run->opened < run->next + run->slots) {
+    int64_t shape[] = {samples_of(loader, run->opened), source->height, source->width, source->channels};
     slot fresh = {.samples = shape[0]};
     TX_TRY(tx_empty(TX_F32, 4, shape, &fresh.images));
     tx_status status = tx_empty(TX_I64, 1, shape, &fresh.labels);
@@ -307,80 +307,80 @@ static tx_status open_slots(tx_pass *pass) {
       tx_unref(fresh.images);
       return status;
     }
-    pthread_mutex_lock(&pass->lock);
-    pass->slot[pass->opened % pass->slots] = fresh;
-    pass->opened++;
-    pthread_cond_broadcast(&pass->work);
-    pthread_mutex_unlock(&pass->lock);
+    pthread_mutex_lock(&run->lock);
+    run->slot[run->opened % run->slots] = fresh;
+    run->opened++;
+    pthread_cond_broadcast(&run->work);
+    pthread_mutex_unlock(&run->lock);
   }
   return TX_OK;
 }
 
-static tx_status prepare(tx_pass *pass) {
-  tx_loader *loader = pass->loader;
+static tx_status prepare(tx_epoch *run) {
+  tx_loader *loader = run->loader;
   int scratches = loader->workers > 0 ? loader->workers : 1;
-  pass->slots = loader->workers + 1;
+  run->slots = loader->workers + 1;
   size_t bytes;
   TX_TRY(tx_size_mul((size_t)scratches * sizeof(float), (size_t)tx_source_pixels(loader->source), &bytes));
-  pass->scratch = tx_alloc(bytes);
-  pass->slot = tx_alloc_zero((size_t)pass->slots * sizeof *pass->slot);
-  pass->order = tx_alloc_array(loader->count, sizeof *pass->order);
-  pass->turn = tx_alloc_array(loader->count, sizeof *pass->turn);
-  if (pass->scratch == NULL || pass->slot == NULL || pass->order == NULL || pass->turn == NULL) return TX_ENOMEM;
-  TX_TRY(tx_loader_order(loader, pass->epoch, pass->order, pass->turn));
-  TX_TRY(open_slots(pass));
-  for (int i = 0; i < loader->workers && pass->next < pass->batches; i++) TX_TRY(start_worker(pass));
+  run->scratch = tx_alloc(bytes);
+  run->slot = tx_alloc_zero((size_t)run->slots * sizeof *run->slot);
+  run->order = tx_alloc_array(loader->count, sizeof *run->order);
+  run->turn = tx_alloc_array(loader->count, sizeof *run->turn);
+  if (run->scratch == NULL || run->slot == NULL || run->order == NULL || run->turn == NULL) return TX_ENOMEM;
+  TX_TRY(tx_loader_order(loader, run->epoch, run->order, run->turn));
+  TX_TRY(open_slots(run));
+  for (int i = 0; i < loader->workers && run->next < run->batches; i++) TX_TRY(start_worker(run));
   return TX_OK;
 }
 
-tx_status tx_pass_start(tx_loader *loader, uint64_t epoch, int64_t first, tx_pass **out) {
+tx_status tx_epoch_start(tx_loader *loader, uint64_t epoch, int64_t first, tx_epoch **out) {
   int64_t batches = tx_loader_batches(loader);
   if (first < 0 || first > batches)
     return tx_fail(TX_EINVAL, "loader: batch %" PRId64 ": an epoch has %" PRId64, first + 1, batches);
-  tx_pass *pass = tx_alloc_zero(sizeof *pass);
-  if (pass == NULL) return TX_ENOMEM;
-  pass->loader = tx_loader_ref(loader);
-  pass->process = getpid();
-  pass->epoch = epoch;
-  pass->batches = batches;
-  pass->next = pass->opened = first;
-  pthread_mutex_init(&pass->lock, NULL);
-  pthread_cond_init(&pass->work, NULL);
-  pthread_cond_init(&pass->ready, NULL);
-  tx_status status = prepare(pass);
+  tx_epoch *run = tx_alloc_zero(sizeof *run);
+  if (run == NULL) return TX_ENOMEM;
+  run->loader = tx_loader_ref(loader);
+  run->process = getpid();
+  run->epoch = epoch;
+  run->batches = batches;
+  run->next = run->opened = first;
+  pthread_mutex_init(&run->lock, NULL);
+  pthread_cond_init(&run->work, NULL);
+  pthread_cond_init(&run->ready, NULL);
+  tx_status status = prepare(run);
   if (status != TX_OK) {
-    tx_pass_stop(pass);
+    tx_epoch_stop(run);
     return status;
   }
-  *out = pass;
+  *out = run;
   return TX_OK;
 }
 
 /* Fills the batch on this thread. */
-static tx_status fill_here(const tx_pass *pass, const slot *s) {
+static tx_status fill_here(const tx_epoch *run, const slot *s) {
   int64_t from = 0;
-  return fill_piece(pass, s, pass->next, &from, s->samples, pass->scratch);
+  return fill_piece(run, s, run->next, &from, s->samples, run->scratch);
 }
 
-static tx_status wait_for(tx_pass *pass, slot *s) {
-  if (pass->workers == 0) return fill_here(pass, s);
-  pthread_mutex_lock(&pass->lock);
-  while (s->done < s->samples) pthread_cond_wait(&pass->ready, &pass->lock);
+static tx_status wait_for(tx_epoch *run, slot *s) {
+  if (run->workers == 0) return fill_here(run, s);
+  pthread_mutex_lock(&run->lock);
+  while (s->done < s->samples) pthread_cond_wait(&run->ready, &run->lock);
   tx_status status = s->status;
   if (status != TX_OK) {
     tx_fail(status, "%s", s->message);
-    start_over(pass, s);
+    start_over(run, s);
   }
-  pthread_mutex_unlock(&pass->lock);
+  pthread_mutex_unlock(&run->lock);
   return status;
 }
 
 /* Mixes the images of a batch that is complete, as the recipe asks. */
-static tx_status mix(const tx_pass *pass, tx_batch *batch) {
-  const tx_loader *loader = pass->loader;
+static tx_status mix(const tx_epoch *run, tx_batch *batch) {
+  const tx_loader *loader = run->loader;
   tx_source *source = loader->source;
   int64_t n = batch->images->shape[0];
-  tx_mix_plan plan = tx_augment_plan_mix(&loader->augment, loader->seed, pass->epoch, (uint64_t)pass->next, n,
+  tx_mix_plan plan = tx_augment_plan_mix(&loader->augment, loader->seed, run->epoch, (uint64_t)run->next, n,
                                          source->height, source->width);
   if (!plan.wanted) return TX_OK;
   tx_tensor *scratch;
@@ -395,50 +395,50 @@ static tx_status mix(const tx_pass *pass, tx_batch *batch) {
   return status;
 }
 
-tx_status tx_pass_next(tx_pass *pass, tx_batch *batch, bool *end) {
-  if (pass->workers > 0 && pass->process != getpid())
-    return tx_fail(TX_EINVAL, "loader: this pass was begun by another process, before a fork: begin it anew");
-  *end = pass->next >= pass->batches;
+tx_status tx_epoch_next(tx_epoch *run, tx_batch *batch, bool *end) {
+  if (run->workers > 0 && run->process != getpid())
+    return tx_fail(TX_EINVAL, "loader: this epoch was begun by another process, before a fork: begin it anew");
+  *end = run->next >= run->batches;
   if (*end) return TX_OK;
-  TX_TRY(open_slots(pass));
-  slot *s = &pass->slot[pass->next % pass->slots];
-  TX_TRY(wait_for(pass, s));
+  TX_TRY(open_slots(run));
+  slot *s = &run->slot[run->next % run->slots];
+  TX_TRY(wait_for(run, s));
   *batch = (tx_batch){.images = s->images, .labels = s->labels, .lambda = 1};
-  TX_TRY(mix(pass, batch));
+  TX_TRY(mix(run, batch));
   s->images = s->labels = NULL;
-  pthread_mutex_lock(&pass->lock);
-  pass->next++;
-  pthread_mutex_unlock(&pass->lock);
-  (void)open_slots(pass); /* where memory runs out the next call tries again, and says so */
+  pthread_mutex_lock(&run->lock);
+  run->next++;
+  pthread_mutex_unlock(&run->lock);
+  (void)open_slots(run); /* where memory runs out the next call tries again, and says so */
   return TX_OK;
 }
 
-static void stop_workers(tx_pass *pass) {
-  pthread_mutex_lock(&pass->lock);
-  pass->stop = true;
-  pthread_cond_broadcast(&pass->work);
-  pthread_mutex_unlock(&pass->lock);
-  for (int i = 0; i < pass->workers; i++) pthread_join(pass->thread[i], NULL);
-  pthread_cond_destroy(&pass->ready);
-  pthread_cond_destroy(&pass->work);
-  pthread_mutex_destroy(&pass->lock);
+static void stop_workers(tx_epoch *run) {
+  pthread_mutex_lock(&run->lock);
+  run->stop = true;
+  pthread_cond_broadcast(&run->work);
+  pthread_mutex_unlock(&run->lock);
+  for (int i = 0; i < run->workers; i++) pthread_join(run->thread[i], NULL);
+  pthread_cond_destroy(&run->ready);
+  pthread_cond_destroy(&run->work);
+  pthread_mutex_destroy(&run->lock);
 }
 
-void tx_pass_stop(tx_pass *pass) {
-  if (pass == NULL) return;
-  if (pass->process == getpid()) {
-    stop_workers(pass);
+void tx_epoch_stop(tx_epoch *run) {
+  if (run == NULL) return;
+  if (run->process == getpid()) {
+    stop_workers(run);
   } else {
-    atomic_fetch_sub(&threads_alive, pass->workers); /* their lock may be held for ever */
+    atomic_fetch_sub(&threads_alive, run->workers); /* their lock may be held for ever */
   }
-  for (int i = 0; pass->slot != NULL && i < pass->slots; i++) {
-    tx_unref(pass->slot[i].images);
-    tx_unref(pass->slot[i].labels);
+  for (int i = 0; run->slot != NULL && i < run->slots; i++) {
+    tx_unref(run->slot[i].images);
+    tx_unref(run->slot[i].labels);
   }
-  tx_dealloc(pass->slot);
-  tx_dealloc(pass->scratch);
-  tx_dealloc(pass->order);
-  tx_dealloc(pass->turn);
-  tx_loader_unref(pass->loader);
-  tx_dealloc(pass);
+  tx_dealloc(run->slot);
+  tx_dealloc(run->scratch);
+  tx_dealloc(run->order);
+  tx_dealloc(run->turn);
+  tx_loader_unref(run->loader);
+  tx_dealloc(run);
 }

@@ -1,18 +1,18 @@
 /* loader.h - batches of images, decoded, augmented and normalized ahead of their use by worker threads.
  *
- * A loader is the recipe: which images of a source, their labels, how they are shuffled, changed, normalized. A pass is one
+ * A loader is the recipe: which images of a source, their labels, how they are shuffled, changed, normalized. An epoch is one
  * run through an epoch:
  *
  *     order of the epoch   7 2 5 | 0 6 1 | 4 3          from (seed, epoch)
  *     batch                  0   |   1   |  2           each {n,H,W,C} f32 and n labels
  *     ring of slots        [ 1 being filled ] [ 2 being filled ] [ free ]
  *
- * Workers fill slots in pieces of a few samples; tx_pass_next hands the batches out in order. There are never more than
+ * Workers fill slots in pieces of a few samples; tx_epoch_next hands the batches out in order. There are never more than
  * `workers + 1` batches under way, and the memory of each that is let go is used again. With no workers, the calling thread
  * does the same work when it asks for a batch. Everything a batch holds is a function of (seed, epoch, batch) and the
  * recipe: the same bits for any number of workers.
  *
- * Workers read images, and nothing else, from what the recipe points to: it must outlive the passes (a pass keeps a
+ * Workers read images, and nothing else, from what the recipe points to: it must outlive the epochs (an epoch keeps a
  * reference to the loader).
  */
 #ifndef TX_DATA_LOADER_H
@@ -60,7 +60,7 @@ int64_t tx_loader_batches(const tx_loader *loader);
  * apart, 0 for the first. */
 tx_status tx_loader_order(const tx_loader *loader, uint64_t epoch, int64_t *order, int64_t *turn);
 
-typedef struct tx_pass tx_pass;
+typedef struct tx_epoch tx_epoch;
 
 typedef struct tx_batch {
   tx_tensor *images;       /* f32 {n,H,W,C} */
@@ -70,12 +70,12 @@ typedef struct tx_batch {
 } tx_batch;
 
 /* Starts at batch `first` (0-based) of an epoch. */
-tx_status tx_pass_start(tx_loader *loader, uint64_t epoch, int64_t first, tx_pass **out);
+tx_status tx_epoch_start(tx_loader *loader, uint64_t epoch, int64_t first, tx_epoch **out);
 /* The next batch (new references), waiting for it if need be; *end after the last one. After a failure the same batch is next:
  * no batch is lost. */
-tx_status tx_pass_next(tx_pass *pass, tx_batch *batch, bool *end);
-/* Stops the workers, waits for them, frees the pass; NULL is ignored. */
-void tx_pass_stop(tx_pass *pass);
+tx_status tx_epoch_next(tx_epoch *run, tx_batch *batch, bool *end);
+/* Stops the workers, waits for them, frees the epoch; NULL is ignored. */
+void tx_epoch_stop(tx_epoch *run);
 
 /* Worker threads alive in this process: for tests. */
 int tx_loader_threads(void);

@@ -29,9 +29,9 @@ typedef struct tx_gemm {
   float *c;
   int64_t c_row;
   bool accumulate;
-  const void
-      *soon; /* memory that will be needed soon after: brought into the cache along the way, as far as it fits in */
-  int64_t soon_bytes;
+  const void *
+      prefetch; /* memory that will be needed prefetch after: brought into the cache along the way, as far as it fits in */
+  int64_t prefetch_bytes;
 } tx_gemm;
 
 #endif

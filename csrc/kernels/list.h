@@ -120,9 +120,9 @@ typedef enum tx_activation {
   TX_KERNEL(max_window_grad_f32, void, (int64_t rows, int64_t columns, int64_t row_step, int64_t c, const float *dy, \
                                         const uint16_t *index, int64_t first, int64_t index_step, int64_t column_step, \
                                         float *dx)) \
-  /* y (+)= factor * sum of the taps; added to y when `more` */ \
+  /* y (+)= factor * sum of the taps; added to y when `accumulate` */ \
   TX_KERNEL(sum_window_f32, void, (int64_t rows, int64_t columns, int64_t row_step, int64_t c, const float *x, \
-                                   float factor, bool more, float *y)) \
+                                   float factor, bool accumulate, float *y)) \
   \
   /* -- random numbers: n and first are multiples of 64 ------------------------------------------------------------ */ \
   /* word[i] is the one of element first + i; of element 64 g + 16 w + l: word w of tx_philox(seed, stream, 16 g + l) */ \

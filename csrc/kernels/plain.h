@@ -39,7 +39,7 @@ void tx_max_window_f64(int64_t rows, int64_t columns, int64_t row_step, int64_t 
 void tx_max_window_grad_f64(int64_t rows, int64_t columns, int64_t row_step, int64_t c, const double *dy,
                             const uint16_t *index, int64_t first, int64_t index_step, int64_t column_step, double *dx);
 void tx_sum_window_f64(int64_t rows, int64_t columns, int64_t row_step, int64_t c, const double *x, double factor,
-                       bool more, double *y);
+                       bool accumulate, double *y);
 void tx_dropout_f64(int64_t n, int64_t first, uint64_t seed, uint64_t stream, uint32_t threshold, double scale,
                     const double *x, double *y);
 

@@ -428,9 +428,9 @@ static bool push_option(lua_State *L, int arg, const char *operation, const char
   return false;
 }
 
-tx_dtype tx_option_dtype(lua_State *L, int arg, const char *operation, tx_dtype preset) {
-  tx_dtype dtype = preset;
-  if (!push_option(L, arg, operation, "dtype")) return preset;
+tx_dtype tx_option_dtype(lua_State *L, int arg, const char *operation, tx_dtype default_value) {
+  tx_dtype dtype = default_value;
+  if (!push_option(L, arg, operation, "dtype")) return default_value;
   const char *name = lua_type(L, -1) == LUA_TSTRING ? lua_tostring(L, -1) : NULL;
   if (name == NULL || !tx_dtype_from_name(name, &dtype)) {
     tx_error(L, "%s: dtype must be one of u8, i64, f32, f64, got %s", operation, tx_describe(L, -1));
@@ -439,23 +439,23 @@ tx_dtype tx_option_dtype(lua_State *L, int arg, const char *operation, tx_dtype 
   return dtype;
 }
 
-bool tx_option_bool(lua_State *L, int arg, const char *operation, const char *name, bool preset) {
-  if (!push_option(L, arg, operation, name)) return preset;
+bool tx_option_bool(lua_State *L, int arg, const char *operation, const char *name, bool default_value) {
+  if (!push_option(L, arg, operation, name)) return default_value;
   if (!lua_isboolean(L, -1)) tx_error(L, "%s: %s must be true or false, got %s", operation, name, tx_describe(L, -1));
   bool value = lua_toboolean(L, -1);
   lua_pop(L, 1);
   return value;
 }
 
-double tx_option_number(lua_State *L, int arg, const char *operation, const char *name, double preset) {
-  if (!push_option(L, arg, operation, name)) return preset;
+double tx_option_number(lua_State *L, int arg, const char *operation, const char *name, double default_value) {
+  if (!push_option(L, arg, operation, name)) return default_value;
   double value = tx_check_number(L, lua_gettop(L), operation, name);
   lua_pop(L, 1);
   return value;
 }
 
-int64_t tx_option_int(lua_State *L, int arg, const char *operation, const char *name, int64_t preset) {
-  if (!push_option(L, arg, operation, name)) return preset;
+int64_t tx_option_int(lua_State *L, int arg, const char *operation, const char *name, int64_t default_value) {
+  if (!push_option(L, arg, operation, name)) return default_value;
   int64_t value = tx_check_int(L, lua_gettop(L), operation, name);
   lua_pop(L, 1);
   return value;

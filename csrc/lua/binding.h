@@ -107,11 +107,11 @@ void tx_check_options(lua_State *L, int arg, const char *operation, const char *
 const char *tx_option_name(lua_State *L, const char *operation);
 /* Raises "<operation>: unknown option '<name>'; there are <known>". */
 int tx_unknown_option(lua_State *L, const char *operation, const char *name, const char *known);
-/* Field `name` of the options table at `arg` (none, nil: preset). */
-tx_dtype tx_option_dtype(lua_State *L, int arg, const char *operation, tx_dtype preset);
-bool tx_option_bool(lua_State *L, int arg, const char *operation, const char *name, bool preset);
-double tx_option_number(lua_State *L, int arg, const char *operation, const char *name, double preset);
-int64_t tx_option_int(lua_State *L, int arg, const char *operation, const char *name, int64_t preset);
+/* Field `name` of the options table at `arg` (none, nil: default_value). */
+tx_dtype tx_option_dtype(lua_State *L, int arg, const char *operation, tx_dtype default_value);
+bool tx_option_bool(lua_State *L, int arg, const char *operation, const char *name, bool default_value);
+double tx_option_number(lua_State *L, int arg, const char *operation, const char *name, double default_value);
+int64_t tx_option_int(lua_State *L, int arg, const char *operation, const char *name, int64_t default_value);
 /* The only option max_bytes, how much a file may become in memory: 0 where it is not given (data/limit.h). */
 int64_t tx_option_bytes(lua_State *L, int arg, const char *operation);
 /* What stands at `arg`, for messages: "a tensor f32 {2,3}", "nil", "a string". */

@@ -53,10 +53,10 @@ typedef struct options {
   bool requires_grad;
 } options;
 
-/* The options at `arg`, the last argument, for a tensor that is `preset` unless told. */
-static options read_options(lua_State *L, int arg, const char *operation, tx_dtype preset) {
+/* The options at `arg`, the last argument, for a tensor that is `default_value` unless told. */
+static options read_options(lua_State *L, int arg, const char *operation, tx_dtype default_value) {
   tx_check_options(L, arg, operation, "dtype requires_grad");
-  options o = {.dtype = tx_option_dtype(L, arg, operation, preset),
+  options o = {.dtype = tx_option_dtype(L, arg, operation, default_value),
                .requires_grad = tx_option_bool(L, arg, operation, "requires_grad", false)};
   return o;
 }

@@ -137,13 +137,13 @@ static int l_concat_sources(lua_State *L) {
   return tx_return_source(L, tx_source_concat(parts, count, handle), handle);
 }
 
-/* -- looks ------------------------------------------------------------------------------------------------------------ */
+/* -- fingerprints ------------------------------------------------------------------------------------------------------------ */
 
-static void push_column(lua_State *L, const tx_look *looks, int64_t n, size_t offset, const char *name) {
+static void push_column(lua_State *L, const tx_fingerprint *fingerprints, int64_t n, size_t offset, const char *name) {
   lua_createtable(L, (int)n, 0);
   for (int64_t i = 0; i < n; i++) {
     float value;
-    memcpy(&value, (const char *)&looks[i] + offset, sizeof value);
+    memcpy(&value, (const char *)&fingerprints[i] + offset, sizeof value);
     lua_pushnumber(L, value);
     lua_seti(L, -2, i + 1);
   }
@@ -151,20 +151,20 @@ static void push_column(lua_State *L, const tx_look *looks, int64_t n, size_t of
 }
 
 /* Pushes a table of columns: exact (16 bytes of text), mean, std, low, high, dark, bright. */
-static void push_looks(lua_State *L, const tx_look *looks, int64_t n) {
+static void push_fingerprints(lua_State *L, const tx_fingerprint *fingerprints, int64_t n) {
   lua_createtable(L, 0, 7);
   lua_createtable(L, (int)n, 0);
   for (int64_t i = 0; i < n; i++) {
-    lua_pushlstring(L, (const char *)looks[i].exact, sizeof looks[i].exact);
+    lua_pushlstring(L, (const char *)fingerprints[i].exact, sizeof fingerprints[i].exact);
     lua_seti(L, -2, i + 1);
   }
   lua_setfield(L, -2, "exact");
-  push_column(L, looks, n, offsetof(tx_look, mean), "mean");
-  push_column(L, looks, n, offsetof(tx_look, std), "std");
-  push_column(L, looks, n, offsetof(tx_look, low), "low");
-  push_column(L, looks, n, offsetof(tx_look, high), "high");
-  push_column(L, looks, n, offsetof(tx_look, dark), "dark");
-  push_column(L, looks, n, offsetof(tx_look, bright), "bright");
+  push_column(L, fingerprints, n, offsetof(tx_fingerprint, mean), "mean");
+  push_column(L, fingerprints, n, offsetof(tx_fingerprint, std), "std");
+  push_column(L, fingerprints, n, offsetof(tx_fingerprint, low), "low");
+  push_column(L, fingerprints, n, offsetof(tx_fingerprint, high), "high");
+  push_column(L, fingerprints, n, offsetof(tx_fingerprint, dark), "dark");
+  push_column(L, fingerprints, n, offsetof(tx_fingerprint, bright), "bright");
 }
 
 /* Pushes a list of {first =, second =, similarity =, turn =}, positions from 1. */
@@ -201,9 +201,9 @@ static const int32_t *check_parts(lua_State *L, int arg, int64_t n, int32_t *par
   return part;
 }
 
-/* source:looks(positions, parts, bits, similarity, white) -> columns, pairs that look alike | nil, message; positions in
+/* source:fingerprints(positions, parts, bits, similarity, white) -> columns, pairs that look alike | nil, message; positions in
  * the pairs are those in the list, `parts` a number for each */
-static int l_looks(lua_State *L) {
+static int l_fingerprints(lua_State *L) {
   tx_near_rule rule = {.bits = (int)tx_max(0, tx_min(tx_check_int(L, 4, "audit", "bits"), INT_MAX)),
                        .similarity = tx_check_number(L, 5, "audit", "similarity")};
   double white = tx_check_number(L, 6, "audit", "white");
@@ -211,18 +211,18 @@ static int l_looks(lua_State *L) {
   const int64_t *positions = check_positions(L, 2, "audit", &n);
   luaL_argcheck(L, n <= INT32_MAX, 2, "too many images");
   rule.part = check_parts(L, 3, n, &rule.parts);
-  tx_look *looks = tx_new_array(L, n, sizeof *looks);
+  tx_fingerprint *fingerprints = tx_new_array(L, n, sizeof *fingerprints);
   void **block = tx_new_block(L);
   tx_source *source = tx_check_source(L, 1);
   tx_near *pairs;
   int64_t count;
   tx_watch_interrupt(L);
-  tx_status status = tx_look_at(source, positions, n, (float)white, looks);
-  if (status == TX_OK) status = tx_look_alikes(looks, n, &rule, &pairs, &count);
+  tx_status status = tx_fingerprint_images(source, positions, n, (float)white, fingerprints);
+  if (status == TX_OK) status = tx_find_near(fingerprints, n, &rule, &pairs, &count);
   if (status != TX_OK) return tx_raise(L, status);
   *block = pairs;
   tx_check_interrupt(L);
-  push_looks(L, looks, n);
+  push_fingerprints(L, fingerprints, n);
   push_pairs(L, pairs, count);
   return 2;
 }
@@ -231,8 +231,12 @@ static int l_looks(lua_State *L) {
 
 static const luaL_Reg functions[] = {{"npy_source", l_npy_source}, {"concat_sources", l_concat_sources}, {NULL, NULL}};
 
-static const luaL_Reg source_methods[] = {{"images", l_images},     {"cache", l_cache}, {"statistics", l_statistics},
-                                          {"save_npy", l_save_npy}, {"looks", l_looks}, {NULL, NULL}};
+static const luaL_Reg source_methods[] = {{"images", l_images},
+                                          {"cache", l_cache},
+                                          {"statistics", l_statistics},
+                                          {"save_npy", l_save_npy},
+                                          {"fingerprints", l_fingerprints},
+                                          {NULL, NULL}};
 
 void tx_lua_open_data(lua_State *L) {
   luaL_getmetatable(L, TX_SOURCE_TYPE); /* more methods for what source.c has opened */

@@ -13,7 +13,7 @@
 
 #define AUGMENT_TYPE "texres.Augment"
 #define LOADER_TYPE "texres.Loader"
-#define PASS_TYPE "texres.Pass"
+#define EPOCH_TYPE "texres.Epoch"
 
 /* -- Augment: a list of transforms ----------------------------------------------------------------------------------- */
 
@@ -403,19 +403,19 @@ static int l_loader_start(lua_State *L) {
   int64_t first = tx_check_int(L, 3, "loader", "first");
   check_loader(L, 1);
   if (first < 1) return tx_error(L, "loader: the first batch is %lld: batches count from 1", (long long)first);
-  tx_pass **handle = lua_newuserdatauv(L, sizeof *handle, 0);
+  tx_epoch **handle = lua_newuserdatauv(L, sizeof *handle, 0);
   *handle = NULL;
-  luaL_setmetatable(L, PASS_TYPE);
-  tx_status status = tx_pass_start(check_loader(L, 1), epoch, first - 1, handle);
+  luaL_setmetatable(L, EPOCH_TYPE);
+  tx_status status = tx_epoch_start(check_loader(L, 1), epoch, first - 1, handle);
   return status == TX_OK ? 1 : tx_raise(L, status);
 }
 
 /* All that takes memory is pushed before the batch is asked for, so that no batch is lost when there is none.
  *
- * pass:next() -> images f32 {n,H,W,C}, labels i64 {n}, mix ({labels = i64 {n}, lambda = number}) or nil; nothing at the
+ * epoch:next() -> images f32 {n,H,W,C}, labels i64 {n}, mix ({labels = i64 {n}, lambda = number}) or nil; nothing at the
  * end. An image that can't be decoded raises. */
-static int l_pass_next(lua_State *L) {
-  tx_pass **handle = luaL_checkudata(L, 1, PASS_TYPE);
+static int l_epoch_next(lua_State *L) {
+  tx_epoch **handle = luaL_checkudata(L, 1, EPOCH_TYPE);
   lua_settop(L, 1);
   tx_tensor **images = tx_new_handle(L), **labels = tx_new_handle(L);
   lua_createtable(L, 0, 2);
@@ -426,7 +426,7 @@ static int l_pass_next(lua_State *L) {
   tx_batch batch;
   bool end;
   if (*handle == NULL) return 0; /* it was stopped */
-  tx_status status = tx_pass_next(*handle, &batch, &end);
+  tx_status status = tx_epoch_next(*handle, &batch, &end);
   if (status == TX_EWORLD) return tx_error(L, "%s", tx_message());
   if (status != TX_OK) return tx_raise(L, status);
   if (end) return 0;
@@ -444,12 +444,12 @@ static int l_pass_next(lua_State *L) {
   return 3;
 }
 
-/* pass:stop(), __close, __gc: stops the workers and waits for them. */
-static int l_pass_stop(lua_State *L) {
-  tx_pass **handle = luaL_checkudata(L, 1, PASS_TYPE);
-  tx_pass *pass = *handle;
+/* epoch:stop(), __close, __gc: stops the workers and waits for them. */
+static int l_epoch_stop(lua_State *L) {
+  tx_epoch **handle = luaL_checkudata(L, 1, EPOCH_TYPE);
+  tx_epoch *run = *handle;
   *handle = NULL;
-  tx_pass_stop(pass);
+  tx_epoch_stop(run);
   return 0;
 }
 
@@ -469,8 +469,8 @@ static const luaL_Reg loader_methods[] = {{"start", l_loader_start},
                                           {"__gc", l_loader_gc},
                                           {NULL, NULL}};
 
-static const luaL_Reg pass_methods[] = {
-    {"next", l_pass_next}, {"stop", l_pass_stop}, {"__gc", l_pass_stop}, {"__close", l_pass_stop}, {NULL, NULL}};
+static const luaL_Reg epoch_methods[] = {
+    {"next", l_epoch_next}, {"stop", l_epoch_stop}, {"__gc", l_epoch_stop}, {"__close", l_epoch_stop}, {NULL, NULL}};
 
 static const luaL_Reg functions[] = {
     {"augment", l_augment}, {"loader", l_loader}, {"loader_threads", l_loader_threads}, {NULL, NULL}};
@@ -486,6 +486,6 @@ static void make_type(lua_State *L, const char *name, const luaL_Reg *methods) {
 void tx_lua_open_loader(lua_State *L) {
   make_type(L, AUGMENT_TYPE, augment_methods);
   make_type(L, LOADER_TYPE, loader_methods);
-  make_type(L, PASS_TYPE, pass_methods);
+  make_type(L, EPOCH_TYPE, epoch_methods);
   luaL_setfuncs(L, functions, 0);
 }

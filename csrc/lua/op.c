@@ -56,10 +56,10 @@ static int choice(const char *choices, const char *wanted) {
 
 /* -- parameters ------------------------------------------------------------------------------------------------------ */
 
-/* Writes the preset of a parameter. */
+/* Writes the default_value of a parameter. */
 static void set_preset(const tx_param *p, char *params) {
   void *at = params + p->offset;
-  const char *text = p->preset;
+  const char *text = p->default_value;
   bool none = text == NULL || strcmp(text, "none") == 0;
   switch (p->kind) {
     case TX_PARAM_INT:
@@ -238,7 +238,7 @@ static int read_param(lua_State *L, const tx_op *op, const tx_param *p, int arg,
   return arg + 1;
 }
 
-/* A dimension that was not given still stands as its preset, 1-based: make it 0-based. */
+/* A dimension that was not given still stands as its default_value, 1-based: make it 0-based. */
 static void resolve_dim_preset(lua_State *L, const tx_op *op, const tx_param *p, int dims, char *params) {
   int *dim = (int *)(void *)(params + p->offset);
   if (*dim != TX_NO_DIM) *dim = tx_check_dim(L, *dim, dims, op->name);
@@ -417,7 +417,7 @@ static void read_params(lua_State *L, const tx_op *op, int arg, int last, int op
       lua_pop(L, 1);
     }
     if (given) continue;
-    if (p->preset == NULL) tx_error(L, "%s: %s must be given", op->name, p->name);
+    if (p->default_value == NULL) tx_error(L, "%s: %s must be given", op->name, p->name);
     if (p->kind == TX_PARAM_DIM) resolve_dim_preset(L, op, p, dims, params);
   }
   if (arg <= last && arg != options) tx_error(L, "%s: argument %d is too many: %s", op->name, arg, tx_describe(L, arg));

@@ -132,8 +132,8 @@ static int l_is_tensor(lua_State *L) {
   return 1;
 }
 
-static double opt_number(lua_State *L, int arg, const char *operation, const char *name, double preset) {
-  return lua_isnoneornil(L, arg) ? preset : tx_check_number(L, arg, operation, name);
+static double opt_number(lua_State *L, int arg, const char *operation, const char *name, double default_value) {
+  return lua_isnoneornil(L, arg) ? default_value : tx_check_number(L, arg, operation, name);
 }
 
 /* texres.allclose(a, b, [rtol = 1e-5], [atol = 1e-8]): |a - b| <= atol + rtol |b|; rtol 0 alone asks for equality. */

@@ -78,9 +78,10 @@ void tx_conv_release_weights(tx_conv_weights *kept);
 /* y = conv(x, w). kept may be NULL: then nothing is kept. epilogue may be NULL. */
 tx_status tx_conv_forward(const tx_conv_shape *shape, const void *x, const void *w, tx_conv_weights *kept,
                           const tx_conv_epilogue *epilogue, void *y);
-/* dx from dy; dx is overwritten. `more` is added on the way where tx_conv_adds says so, else it is NULL. */
+/* dx from dy; dx is overwritten. `accumulated` is added on the way where tx_conv_adds says so, else it is NULL. */
 bool tx_conv_adds(const tx_conv_shape *shape);
-tx_status tx_conv_input_gradient(const tx_conv_shape *shape, const void *dy, const void *w, const void *more, void *dx);
+tx_status tx_conv_input_gradient(const tx_conv_shape *shape, const void *dy, const void *w, const void *accumulated,
+                                 void *dx);
 /* dw from x and dy; dw is overwritten. */
 tx_status tx_conv_weight_gradient(const tx_conv_shape *shape, const void *x, const void *dy, void *dw);
 

@@ -33,7 +33,7 @@ int64_t tx_conv_winograd_tiles(const tx_conv_shape *shape, tx_conv_pass pass);
 tx_status tx_conv_winograd_forward(const tx_conv_shape *shape, const float *x, const float *w, float **kept,
                                    const tx_conv_epilogue *epilogue, float *y);
 tx_status tx_conv_winograd_input_gradient(const tx_conv_shape *shape, const float *dy, const float *w,
-                                          const float *more, float *dx);
+                                          const float *accumulated, float *dx);
 tx_status tx_conv_winograd_weight_gradient(const tx_conv_shape *shape, const float *x, const float *dy, float *dw);
 
 tx_status tx_conv_depthwise_forward(const tx_conv_shape *shape, const float *x, const float *w,

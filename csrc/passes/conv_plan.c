@@ -114,14 +114,15 @@ bool tx_conv_adds(const tx_conv_shape *v) {
   return !is_empty(v) && tx_conv_choose(v, TX_CONV_INPUT_GRADIENT).algorithm == TX_CONV_WINOGRAD;
 }
 
-tx_status tx_conv_input_gradient(const tx_conv_shape *v, const void *dy, const void *w, const void *more, void *dx) {
+tx_status tx_conv_input_gradient(const tx_conv_shape *v, const void *dy, const void *w, const void *accumulated,
+                                 void *dx) {
   if (is_empty(v)) {
     clear(v->dtype, dx, v->n * v->h * v->w * v->c);
     return TX_OK;
   }
   switch (tx_conv_choose(v, TX_CONV_INPUT_GRADIENT).algorithm) {
     case TX_CONV_WINOGRAD:
-      return tx_conv_winograd_input_gradient(v, dy, w, more, dx);
+      return tx_conv_winograd_input_gradient(v, dy, w, accumulated, dx);
     case TX_CONV_DEPTHWISE:
       return tx_conv_depthwise_input_gradient(v, dy, w, dx);
     case TX_CONV_NAIVE:

@@ -1,12 +1,12 @@
 /* conv_winograd.c - 3x3 convolution of stride 1 or 2 by Winograd's method, forward and gradient to the input: see
  * kernels/winograd.h.
  *
- * Transformed tiles, per number i of a tile (36 or 81 of them):
+ * Transformed tiles, per element i of a tile (36 or 81 of them):
  *
  *     V[i] {tiles, C}   input        U[u(i)] {C, K}   weights, packed in panels       M[i] = V[i] U[u(i)] {tiles, K}   products
  *
  * V and M never stand in memory as a whole. A block of tiles goes through all three steps on one core: V of the block is made
- * and stays in the core's second-level cache, then for some filters at a time M is made and turned into output. While the
+ * and stays in the core's second-level cache, then for some filters at a time M is made and rotated into output. While the
  * matrix products run, the next block's input and the place of this one's output are brought into the cache. When there are
  * few tiles, or so many weights that they would have to be read from memory for every block, each step is done by all cores
  * for a larger chunk of tiles instead. Which of the two, and the size of blocks, follows from the shape.
@@ -74,19 +74,19 @@ static tx_status transform_weights(const tx_wino *g, const float *w, float **u) 
   return TX_OK;
 }
 
-typedef struct turn_job {
+typedef struct rotate_job {
   const float *w;
   int64_t c, k;
-  float *turned;
-} turn_job;
+  float *rotated;
+} rotate_job;
 
-/* turned[8 - tap] {K,C} = transpose of w[tap] {C,K}, in squares of 16. */
-static void turn_tap(void *context, int64_t tap, int worker) {
+/* rotated[8 - tap] {K,C} = transpose of w[tap] {C,K}, in squares of 16. */
+static void rotate_tap(void *context, int64_t tap, int worker) {
   (void)worker;
   enum { SQUARE = 16 };
-  const turn_job *j = context;
+  const rotate_job *j = context;
   const float *from = j->w + tap * j->c * j->k;
-  float *to = j->turned + (8 - tap) * j->c * j->k;
+  float *to = j->rotated + (8 - tap) * j->c * j->k;
   for (int64_t c0 = 0; c0 < j->c; c0 += SQUARE) {
     for (int64_t k0 = 0; k0 < j->k; k0 += SQUARE) {
       const int64_t c1 = tx_min(c0 + SQUARE, j->c), k1 = tx_min(k0 + SQUARE, j->k);
@@ -106,7 +106,7 @@ typedef struct job {
   const tx_conv_finish *finish;
   int64_t block_rows, blocks;        /* rows of tiles per block; blocks of all images */
   int64_t columns;                   /* filters in work at a time: whole panels, or K */
-  int64_t v_step, m_step;            /* floats from number to number */
+  int64_t v_step, m_step;            /* floats from element to element */
   tx_scratch scratch;                /* V and M of the block that a core has in work */
   float *v, *m;                      /* of the chunk that all cores have in work */
   int64_t per_chunk;                 /* blocks per chunk; 0: each block is done on one core */
@@ -125,11 +125,11 @@ static int64_t block_pixel(const job *j, int64_t block) {
   return (row / g->tiles_h * g->p + tx_max(0, row % g->tiles_h * g->out + g->out_h)) * g->q;
 }
 
-/* M of `tiles` tiles for the numbers that meet matrix u of U and the filters [k0, k0 + columns). */
+/* M of `tiles` tiles for the elements that meet matrix u of U and the filters [k0, k0 + columns). */
 static void multiply(const job *j, int64_t u, int64_t k0, int64_t columns, int64_t tiles, const float *v, float *m,
-                     int64_t m_row, tx_stretch soon) {
+                     int64_t m_row, tx_memory_range prefetch) {
   const int64_t panel = tx_kernels.gemm_panel(), c = j->g.c;
-  const tx_wino_square s = tx_wino_numbers_of(&j->g, u);
+  const tx_wino_rect s = tx_wino_elements_of(&j->g, u);
   tx_gemm g = {.m = tiles,
                .n = columns,
                .k = c,
@@ -139,15 +139,15 @@ static void multiply(const job *j, int64_t u, int64_t k0, int64_t columns, int64
                .b_panel = c * panel,
                .b_step = panel,
                .c_row = m_row,
-               .soon = soon.at,
-               .soon_bytes = soon.bytes};
+               .prefetch = prefetch.at,
+               .prefetch_bytes = prefetch.bytes};
   for (int row = s.i0; row < s.i1; row++) {
     for (int column = s.j0; column < s.j1; column++) {
       const int64_t i = row * j->g.side + column;
       g.a = v + i * j->v_step;
       g.c = m + i * j->m_step;
       tx_kernels.gemm_f32(&g);
-      g.soon = NULL;
+      g.prefetch = NULL;
     }
   }
 }
@@ -163,16 +163,17 @@ static void whole_block(void *context, int64_t block, int worker) {
   const tx_wino *g = &j->g;
   const int64_t tile = block_tile(j, block), tiles = block_tile(j, block + 1) - tile;
   const int64_t row0 = block * j->block_rows, ahead = row0 + j->block_rows; /* most likely this core's, too */
-  const tx_stretch next = tx_wino_stretch(j->x, g->n * g->h * g->w * g->c, g, ahead, ahead + j->block_rows);
-  const tx_stretch here = tx_wino_stretch(j->y, g->n * g->p * g->q * g->k, g, row0, row0 + j->block_rows);
-  float *v = tx_scratch_of(&j->scratch, worker), *m = v + tx_wino_numbers(g) * j->v_step;
+  const tx_memory_range next = tx_wino_memory_range(j->x, g->n * g->h * g->w * g->c, g, ahead, ahead + j->block_rows);
+  const tx_memory_range here = tx_wino_memory_range(j->y, g->n * g->p * g->q * g->k, g, row0, row0 + j->block_rows);
+  float *v = tx_scratch_of(&j->scratch, worker), *m = v + tx_wino_elements(g) * j->v_step;
   tx_wino_input(g, j->x, j->zeros, tile, tiles, 0, g->side, v, j->v_step);
   for (int64_t k0 = 0; k0 < g->k; k0 += j->columns) {
     const int64_t columns = tx_min(j->columns, g->k - k0);
     for (int64_t u = 0; u < TX_WINO_WEIGHTS; u++) { /* meanwhile: room for y before the first output, the next input */
       const int64_t i = u / 2, half = TX_WINO_WEIGHTS / 2;
-      const tx_stretch soon = k0 > 0 ? (tx_stretch){NULL, 0} : tx_stretch_part(u % 2 == 0 ? here : next, i, half);
-      multiply(j, u, k0, columns, tiles, v, m, j->columns, soon);
+      const tx_memory_range prefetch =
+          k0 > 0 ? (tx_memory_range){NULL, 0} : tx_memory_range_part(u % 2 == 0 ? here : next, i, half);
+      multiply(j, u, k0, columns, tiles, v, m, j->columns, prefetch);
     }
     transform_output(g, m, j->m_step, j->columns, tile, tiles, k0, columns, j->y);
     finish_block(j, block, k0, columns);
@@ -194,8 +195,8 @@ static void chunk_multiply(void *context, int64_t unit, int worker) {
   const int64_t panel = tx_kernels.gemm_panel(), half = tx_ceil_div(tx_wino_panels(j->g.k), 2) * panel;
   const int64_t k0 = unit % 2 * half, columns = tx_min(half, j->g.k - k0);
   const int64_t tiles = block_tile(j, j->chunk_block + j->chunk_blocks) - block_tile(j, j->chunk_block);
-  const int64_t u = TX_WINO_WEIGHTS - 1 - unit / 2; /* with stride 2 the last one meets most numbers */
-  if (columns > 0) multiply(j, u, k0, columns, tiles, j->v, j->m + k0, j->g.k, (tx_stretch){NULL, 0});
+  const int64_t u = TX_WINO_WEIGHTS - 1 - unit / 2; /* with stride 2 the last one meets most elements */
+  if (columns > 0) multiply(j, u, k0, columns, tiles, j->v, j->m + k0, j->g.k, (tx_memory_range){NULL, 0});
 }
 
 static void chunk_output(void *context, int64_t b, int worker) {
@@ -217,19 +218,19 @@ static int64_t rows_within(const tx_wino *g, int64_t floats, int64_t budget) {
 static void plan_blocks(job *j) {
   const tx_wino *g = &j->g;
   const int64_t panel = tx_kernels.gemm_panel(), u_floats = TX_WINO_WEIGHTS * g->c * g->k;
-  j->block_rows = rows_within(g, tx_wino_numbers(g) * g->c, V_FLOATS);
+  j->block_rows = rows_within(g, tx_wino_elements(g) * g->c, V_FLOATS);
   if (j->block_rows * g->tiles_w < GOOD_TILES) {
     const int64_t good = tx_ceil_div(GOOD_TILES, g->tiles_w);
-    j->block_rows = tx_min(good, rows_within(g, tx_wino_numbers(g) * g->c, MOST_V));
+    j->block_rows = tx_min(good, rows_within(g, tx_wino_elements(g) * g->c, MOST_V));
   }
   j->blocks = tx_ceil_div(tx_wino_rows(g), j->block_rows);
   int64_t tiles = j->block_rows * g->tiles_w;
   if (j->blocks >= LEAST_BLOCKS && u_floats <= MOST_U && tiles >= LEAST_TILES) {
-    const int64_t panels = tx_max(1, M_FLOATS / (tx_wino_numbers(g) * tiles * panel));
+    const int64_t panels = tx_max(1, M_FLOATS / (tx_wino_elements(g) * tiles * panel));
     j->columns = tx_min(panels * panel, g->k);
   } else {
     const int64_t budget = tx_max(CHUNK_FLOATS, tx_min(u_floats, MOST_U));
-    const int64_t chunk_rows = rows_within(g, tx_wino_numbers(g) * (g->c + g->k), budget);
+    const int64_t chunk_rows = rows_within(g, tx_wino_elements(g) * (g->c + g->k), budget);
     j->block_rows = tx_max(1, chunk_rows / 16);
     j->blocks = tx_ceil_div(tx_wino_rows(g), j->block_rows);
     j->per_chunk = tx_ceil_div(chunk_rows, j->block_rows);
@@ -250,7 +251,7 @@ static tx_status run_blocks(job *j, size_t bytes) {
 static tx_status run_chunks(job *j, size_t bytes) {
   j->v = tx_alloc(bytes);
   if (j->v == NULL) return TX_ENOMEM;
-  j->m = j->v + tx_wino_numbers(&j->g) * j->v_step;
+  j->m = j->v + tx_wino_elements(&j->g) * j->v_step;
   for (j->chunk_block = 0; j->chunk_block < j->blocks; j->chunk_block += j->per_chunk) {
     j->chunk_blocks = tx_min(j->per_chunk, j->blocks - j->chunk_block);
     tx_parallel(j->chunk_blocks, chunk_input, j);
@@ -263,7 +264,7 @@ static tx_status run_chunks(job *j, size_t bytes) {
 
 /* The convolution, with U at hand. */
 static tx_status convolve_with(job *j, const tx_conv_epilogue *epilogue) {
-  const size_t bytes = (size_t)(tx_wino_numbers(&j->g) * (j->v_step + j->m_step)) * sizeof(float);
+  const size_t bytes = (size_t)(tx_wino_elements(&j->g) * (j->v_step + j->m_step)) * sizeof(float);
   tx_conv_finish finish;
   float *zeros = tx_alloc_zero((size_t)j->g.c * sizeof(float));
   tx_status status = zeros == NULL ? TX_ENOMEM : tx_conv_finish_open(&finish, epilogue, j->blocks, j->g.k);
@@ -296,15 +297,15 @@ tx_status tx_conv_winograd_forward(const tx_conv_shape *v, const float *x, const
   return convolve(&g, x, w, kept, epilogue, y);
 }
 
-tx_status tx_conv_winograd_input_gradient(const tx_conv_shape *v, const float *dy, const float *w, const float *more,
-                                          float *dx) {
+tx_status tx_conv_winograd_input_gradient(const tx_conv_shape *v, const float *dy, const float *w,
+                                          const float *accumulated, float *dx) {
   const tx_wino g = tx_wino_backward(v);
-  float *turned = tx_alloc_array(9 * v->c * v->k, sizeof(float));
-  if (turned == NULL) return TX_ENOMEM;
-  turn_job t = {w, v->c, v->k, turned};
-  tx_parallel(9, turn_tap, &t);
-  const tx_conv_epilogue epilogue = {.residual = more};
-  const tx_status status = convolve(&g, dy, turned, NULL, &epilogue, dx);
-  tx_dealloc(turned);
+  float *rotated = tx_alloc_array(9 * v->c * v->k, sizeof(float));
+  if (rotated == NULL) return TX_ENOMEM;
+  rotate_job t = {w, v->c, v->k, rotated};
+  tx_parallel(9, rotate_tap, &t);
+  const tx_conv_epilogue epilogue = {.residual = accumulated};
+  const tx_status status = convolve(&g, dy, rotated, NULL, &epilogue, dx);
+  tx_dealloc(rotated);
   return status;
 }

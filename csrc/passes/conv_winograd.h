@@ -1,5 +1,5 @@
 /* conv_winograd.h - what conv_winograd.c and conv_winograd_gradient.c share: tiles, where their pixels stand, and the first
- * step of both, pixels to numbers. See kernels/winograd.h for the method.
+ * step of both, pixels to elements. See kernels/winograd.h for the method.
  */
 #ifndef TX_PASSES_CONV_WINOGRAD_H
 #define TX_PASSES_CONV_WINOGRAD_H
@@ -11,7 +11,7 @@
 
 enum {
   TX_WINO_PIXELS = 81, /* of a tile, on either side, at most */
-  TX_WINO_PAD = 16     /* floats between the matrices of two numbers: keeps them off the same cache sets */
+  TX_WINO_PAD = 16     /* floats between the matrices of two elements: keeps them off the same cache sets */
 };
 
 /* -- shapes -------------------------------------------------------------------------------------------------------------- */
@@ -20,7 +20,7 @@ enum {
 typedef struct tx_wino {
   int64_t n, h, w, c;       /* source */
   int64_t p, q, k;          /* result */
-  int side;                 /* numbers per axis of a tile: 6 or 9 */
+  int side;                 /* elements per axis of a tile: 6 or 9 */
   int in, out;              /* source and result pixels per axis of a tile */
   int in_step;              /* source pixels from tile to tile; result: out */
   int64_t in_h, in_w;       /* first source pixel of the first tile */
@@ -35,22 +35,22 @@ typedef struct tx_wino {
 
 /* From x to y. */
 tx_wino tx_wino_forward(const tx_conv_shape *v);
-/* From dy to dx; weights turned by 180 degrees and transposed. */
+/* From dy to dx; weights rotated by 180 degrees and transposed. */
 tx_wino tx_wino_backward(const tx_conv_shape *v);
 
-/* Numbers per tile; rows of tiles of all images. */
-static inline int64_t tx_wino_numbers(const tx_wino *g) { return (int64_t)g->side * g->side; }
+/* Elements per tile; rows of tiles of all images. */
+static inline int64_t tx_wino_elements(const tx_wino *g) { return (int64_t)g->side * g->side; }
 static inline int64_t tx_wino_rows(const tx_wino *g) { return g->n * g->tiles_h; }
 
 /* Panels of k columns. */
 static inline int64_t tx_wino_panels(int64_t k) { return tx_ceil_div(k, tx_kernels.gemm_panel()); }
 
-/* The numbers that meet matrix u of U: rows [i0, i1) by columns [j0, j1) of a tile's square of numbers. */
-typedef struct tx_wino_square {
+/* The elements that meet matrix u of U: rows [i0, i1) by columns [j0, j1) of a tile's square of elements. */
+typedef struct tx_wino_rect {
   int i0, i1, j0, j1;
-} tx_wino_square;
+} tx_wino_rect;
 
-tx_wino_square tx_wino_numbers_of(const tx_wino *g, int64_t u);
+tx_wino_rect tx_wino_elements_of(const tx_wino *g, int64_t u);
 
 /* -- tiles --------------------------------------------------------------------------------------------------------------- */
 
@@ -66,22 +66,22 @@ void tx_wino_next(const tx_wino *g, tx_wino_position *at);
 void tx_wino_pixels(const float *image, int64_t h, int64_t w, int64_t channels, int64_t row, int64_t column, int size,
                     const float *outside, const float **pixel);
 
-/* Rows [row0, row1) of V of `tiles` tiles from `tile` on: number i of tile t at v + i * v_step + t * C. `zeros`: C of them. */
+/* Rows [row0, row1) of V of `tiles` tiles from `tile` on: element i of tile t at v + i * v_step + t * C. `zeros`: C of them. */
 void tx_wino_input(const tx_wino *g, const float *x, const float *zeros, int64_t tile, int64_t tiles, int row0,
                    int row1, float *v, int64_t v_step);
 
-/* -- memory that is needed soon ---------------------------------------------------------------------------------------------- */
+/* -- memory to prefetch ---------------------------------------------------------------------------------------------- */
 
-/* A stretch of memory. */
-typedef struct tx_stretch {
+/* A range of memory. */
+typedef struct tx_memory_range {
   const char *at;
   int64_t bytes;
-} tx_stretch;
+} tx_memory_range;
 
 /* The part of a whole array that belongs to rows of tiles [first, last) of all: about, as rows at the edges are shared. */
-tx_stretch tx_wino_stretch(const float *array, int64_t floats, const tx_wino *g, int64_t first, int64_t last);
+tx_memory_range tx_wino_memory_range(const float *array, int64_t floats, const tx_wino *g, int64_t first, int64_t last);
 
-/* Part `i` of `parts` of a stretch. */
-tx_stretch tx_stretch_part(tx_stretch s, int64_t i, int64_t parts);
+/* Part `i` of `parts` of a range. */
+tx_memory_range tx_memory_range_part(tx_memory_range s, int64_t i, int64_t parts);
 
 #endif

@@ -1,14 +1,14 @@
 /* conv_winograd_gradient.c - gradient to the weights of a 3x3 convolution of stride 1 or 2 by Winograd's method: see
  * kernels/winograd.h.
  *
- * For a chunk of tiles, per number i of a tile:
+ * For a chunk of tiles, per element i of a tile:
  *
  *     V[i] {tiles, C} input      D[i] {panels}{tiles}{panel columns} = A dy A^T      dU[u] {C, K} += V[i]^T D[i], i meets u
  *
- * Numbers that go from core to core take long where the cores don't share a cache. So the tiles are cut into slices, each with
+ * Elements that go from core to core take long where the cores don't share a cache. So the tiles are cut into slices, each with
  * a dU of its own, and each is done on one core from pixels to products, in chunks that stay near its second-level cache; at
  * the end the slices' dU are added up in their order. Where dU is so large that this would cost more than it gains there is
- * one slice. Two or three cores then share out its numbers: each makes those rows of V and D that meet its part of dU, of all
+ * one slice. Two or three cores then share out its elements: each makes those rows of V and D that meet its part of dU, of all
  * tiles. More of them would load all pixels for little: they do one step together for a chunk of tiles, then the other.
  *
  * The shape alone says how many slices and chunks there are: the rest does not change a sum.
@@ -27,7 +27,7 @@ enum {
   CHUNK_FOR_DU = 3,          /* times dU at least, which is read and written once per chunk */
   LEAST_CHUNK = 24,          /* tiles: fewer make slow matrix products */
   SHARED_FLOATS = 1 << 20,   /* of V and D of a chunk when there is one slice */
-  MOST_PORTIONS = 3,         /* of the numbers, each done on one core; or */
+  MOST_PORTIONS = 3,         /* of the elements, each done on one core; or */
   TILE_GROUP = 8,            /* tiles of a chunk, and */
   ROW_PARTS = 2              /* parts of a matrix of dU, that a core does at a time */
 };
@@ -36,9 +36,9 @@ typedef struct job {
   tx_wino g;
   const float *x, *dy, *zeros;
   int64_t slices, chunk_tiles; /* chunk_tiles: at most */
-  int portions;                /* of the numbers; 0: each chunk is done by all cores */
+  int portions;                /* of the elements; 0: each chunk is done by all cores */
   int64_t d_row;               /* columns of a panel */
-  int64_t v_step, d_step;      /* floats from number to number */
+  int64_t v_step, d_step;      /* floats from element to element */
   tx_scratch scratch;          /* V and D of the chunk that a core has in work */
   float *shared;               /* of the one that all cores have in work */
   float *du;                   /* {slices}{36}{C, K} */
@@ -59,11 +59,11 @@ static int64_t slice_tile(const job *j, int64_t slice) {
   return tx_wino_rows(&j->g) * slice / j->slices * j->g.tiles_w;
 }
 
-/* First matrix of dU of a portion of the numbers, such that all meet about as many numbers; of the one after the last: 36. */
+/* First matrix of dU of a portion of the elements, such that all meet about as many elements; of the one after the last: 36. */
 static int64_t portion_matrix(const job *j, int64_t index) {
   int64_t u = 0;
-  for (int64_t met = 0; met * j->portions < tx_wino_numbers(&j->g) * index; u++) {
-    const tx_wino_square s = tx_wino_numbers_of(&j->g, u);
+  for (int64_t met = 0; met * j->portions < tx_wino_elements(&j->g) * index; u++) {
+    const tx_wino_rect s = tx_wino_elements_of(&j->g, u);
     met += (s.i1 - s.i0) * (s.j1 - s.j0);
   }
   return u;
@@ -73,7 +73,7 @@ static int64_t portion_matrix(const job *j, int64_t index) {
 static chunk chunk_at(const job *j, int64_t slice, int64_t tile, float *scratch) {
   chunk c = {.tile = tile, .first = tile == slice_tile(j, slice), .v = scratch, .du = j->du + slice * du_floats(j)};
   c.tiles = tx_min(j->chunk_tiles, slice_tile(j, slice + 1) - tile);
-  c.d = c.v + tx_wino_numbers(&j->g) * j->v_step;
+  c.d = c.v + tx_wino_elements(&j->g) * j->v_step;
   return c;
 }
 
@@ -101,18 +101,18 @@ static void transform_tiles(const job *j, const chunk *c, int64_t first, int64_t
 }
 
 /* Part `part` of `parts` of what the chunk after this one reads: even ones of x, odd ones of dy. */
-static tx_stretch next_pixels(const job *j, const chunk *c, int64_t part, int64_t parts) {
+static tx_memory_range next_pixels(const job *j, const chunk *c, int64_t part, int64_t parts) {
   const tx_wino *g = &j->g;
   const int64_t next = c->tile + c->tiles, first = next / g->tiles_w, last = (next + j->chunk_tiles) / g->tiles_w;
-  const tx_stretch x = tx_wino_stretch(j->x, g->n * g->h * g->w * g->c, g, first, last);
-  const tx_stretch dy = tx_wino_stretch(j->dy, g->n * g->p * g->q * g->k, g, first, last);
-  return tx_stretch_part(part % 2 == 0 ? x : dy, part / 2, parts / 2);
+  const tx_memory_range x = tx_wino_memory_range(j->x, g->n * g->h * g->w * g->c, g, first, last);
+  const tx_memory_range dy = tx_wino_memory_range(j->dy, g->n * g->p * g->q * g->k, g, first, last);
+  return tx_memory_range_part(part % 2 == 0 ? x : dy, part / 2, parts / 2);
 }
 
 /* Rows [c0, c1) of dU[u] of a chunk. */
-static void multiply(const job *j, const chunk *c, int64_t u, int64_t c0, int64_t c1, tx_stretch soon) {
+static void multiply(const job *j, const chunk *c, int64_t u, int64_t c0, int64_t c1, tx_memory_range prefetch) {
   const tx_wino *g = &j->g;
-  const tx_wino_square s = tx_wino_numbers_of(g, u);
+  const tx_wino_rect s = tx_wino_elements_of(g, u);
   tx_gemm m = {.m = c1 - c0,
                .n = g->k,
                .k = c->tiles,
@@ -123,8 +123,8 @@ static void multiply(const job *j, const chunk *c, int64_t u, int64_t c0, int64_
                .c = c->du + (u * g->c + c0) * g->k,
                .c_row = g->k,
                .accumulate = !c->first,
-               .soon = soon.at,
-               .soon_bytes = soon.bytes};
+               .prefetch = prefetch.at,
+               .prefetch_bytes = prefetch.bytes};
   for (int row = s.i0; row < s.i1; row++) {
     for (int column = s.j0; column < s.j1; column++) {
       const int64_t i = row * g->side + column;
@@ -132,7 +132,7 @@ static void multiply(const job *j, const chunk *c, int64_t u, int64_t c0, int64_
       m.b = c->d + i * j->d_step;
       tx_kernels.gemm_f32(&m);
       m.accumulate = true;
-      m.soon = NULL;
+      m.prefetch = NULL;
     }
   }
 }
@@ -143,7 +143,7 @@ static void portion_of_slice(void *context, int64_t unit, int worker) {
   const job *j = context;
   const int64_t slice = unit / j->portions, portion = unit % j->portions;
   const int64_t u0 = portion_matrix(j, portion), u1 = portion_matrix(j, portion + 1);
-  const int row0 = tx_wino_numbers_of(&j->g, u0).i0, row1 = tx_wino_numbers_of(&j->g, u1 - 1).i1;
+  const int row0 = tx_wino_elements_of(&j->g, u0).i0, row1 = tx_wino_elements_of(&j->g, u1 - 1).i1;
   for (int64_t tile = slice_tile(j, slice); tile < slice_tile(j, slice + 1); tile += j->chunk_tiles) {
     const chunk c = chunk_at(j, slice, tile, tx_scratch_of(&j->scratch, worker));
     transform_tiles(j, &c, 0, c.tiles, row0, row1);
@@ -170,7 +170,7 @@ static void shared_multiply(void *context, int64_t unit, int worker) {
   const shared_chunk *s = context;
   const int64_t channels = s->j->g.c, part = tx_ceil_div(channels, ROW_PARTS);
   const int64_t c0 = unit % ROW_PARTS * part, c1 = tx_min(c0 + part, channels);
-  const int64_t u = TX_WINO_WEIGHTS - 1 - unit / ROW_PARTS; /* with stride 2 the last one meets most numbers */
+  const int64_t u = TX_WINO_WEIGHTS - 1 - unit / ROW_PARTS; /* with stride 2 the last one meets most elements */
   if (c0 < c1) multiply(s->j, &s->c, u, c0, c1, next_pixels(s->j, &s->c, unit, TX_WINO_WEIGHTS * ROW_PARTS));
 }
 
@@ -210,7 +210,7 @@ static void plan(job *j) {
   const tx_wino *g = &j->g;
   const int64_t panel = tx_kernels.gemm_panel(), du = du_floats(j);
   j->d_row = g->k <= panel / 2 ? panel / 2 : panel;
-  const int64_t width = tx_wino_panels(g->k) * j->d_row, tile = tx_wino_numbers(g) * (g->c + width);
+  const int64_t width = tx_wino_panels(g->k) * j->d_row, tile = tx_wino_elements(g) * (g->c + width);
   j->slices = worthwhile_slices(g, du, tile);
   j->portions = j->slices > 1 ? 1 : tx_num_threads() <= MOST_PORTIONS ? tx_num_threads() : 0;
   const int64_t floats = j->slices > 1 ? tx_max(SLICE_FLOATS, CHUNK_FOR_DU * du) : SHARED_FLOATS;
@@ -239,7 +239,7 @@ tx_status tx_conv_winograd_weight_gradient(const tx_conv_shape *v, const float *
   job j = {.g = tx_wino_forward(v), .x = x, .dy = dy, .dw = dw};
   plan(&j);
   const int64_t widest = tx_max(j.g.c, tx_wino_panels(j.g.k) * tx_kernels.gemm_panel());
-  const size_t bytes = (size_t)(tx_wino_numbers(&j.g) * (j.v_step + j.d_step)) * sizeof(float);
+  const size_t bytes = (size_t)(tx_wino_elements(&j.g) * (j.v_step + j.d_step)) * sizeof(float);
   float *zeros = tx_alloc_zero((size_t)widest * sizeof(float));
   j.zeros = zeros;
   j.du = tx_alloc((size_t)(j.slices * du_floats(&j)) * sizeof(float));

@@ -1,4 +1,4 @@
-/* conv_winograd_tiles.c - the tiles of Winograd's method: shapes, places of pixels, pixels to numbers. */
+/* conv_winograd_tiles.c - the tiles of Winograd's method: shapes, places of pixels, pixels to elements. */
 #include "base/integers.h"
 #include "passes/conv_winograd.h"
 
@@ -75,9 +75,9 @@ int64_t tx_conv_winograd_tiles(const tx_conv_shape *v, tx_conv_pass pass) {
   return tx_wino_rows(&g) * g.tiles_w;
 }
 
-tx_wino_square tx_wino_numbers_of(const tx_wino *g, int64_t u) {
+tx_wino_rect tx_wino_elements_of(const tx_wino *g, int64_t u) {
   const int i = (int)u / 6, j = (int)u % 6;
-  return (tx_wino_square){i, i < 5 ? i + 1 : g->side, j, j < 5 ? j + 1 : g->side};
+  return (tx_wino_rect){i, i < 5 ? i + 1 : g->side, j, j < 5 ? j + 1 : g->side};
 }
 
 /* -- tiles --------------------------------------------------------------------------------------------------------------- */
@@ -138,15 +138,17 @@ void tx_wino_input(const tx_wino *g, const float *x, const float *zeros, int64_t
   }
 }
 
-/* -- memory that is needed soon ---------------------------------------------------------------------------------------------- */
+/* -- memory to prefetch ---------------------------------------------------------------------------------------------- */
 
-tx_stretch tx_wino_stretch(const float *array, int64_t floats, const tx_wino *g, int64_t first, int64_t last) {
+tx_memory_range tx_wino_memory_range(const float *array, int64_t floats, const tx_wino *g, int64_t first,
+                                     int64_t last) {
   const double per_row = (double)floats * sizeof(float) / (double)tx_wino_rows(g);
   const int64_t from = (int64_t)(per_row * (double)tx_min(first, tx_wino_rows(g)));
-  return (tx_stretch){(const char *)array + from, (int64_t)(per_row * (double)tx_min(last, tx_wino_rows(g))) - from};
+  return (tx_memory_range){(const char *)array + from,
+                           (int64_t)(per_row * (double)tx_min(last, tx_wino_rows(g))) - from};
 }
 
-tx_stretch tx_stretch_part(tx_stretch s, int64_t i, int64_t parts) {
+tx_memory_range tx_memory_range_part(tx_memory_range s, int64_t i, int64_t parts) {
   const int64_t first = s.bytes * i / parts, last = s.bytes * (i + 1) / parts;
-  return (tx_stretch){s.at + first, last - first};
+  return (tx_memory_range){s.at + first, last - first};
 }

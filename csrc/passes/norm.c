@@ -92,8 +92,8 @@ static void join(int64_t blocks, int64_t c, const int64_t *count, const double *
     if (count[b] == 0) continue;
     double n = (double)count[b];
     for (int64_t j = 0; j < c; j++) {
-      double apart = sum[b * c + j] / n - mean[j];
-      variance[j] += square[b * c + j] + n * apart * apart;
+      double difference = sum[b * c + j] / n - mean[j];
+      variance[j] += square[b * c + j] + n * difference * difference;
     }
   }
   for (int64_t j = 0; j < c; j++) variance[j] /= (double)rows;
@@ -151,7 +151,7 @@ tx_status tx_norm_forward(const tx_norm *n, void *y) {
   if (factors == NULL) return TX_ENOMEM;
   forward_pass p = {cut(n->dtype, n->rows, n->c), n, factors, factors + (size_t)n->c * size, y};
   tx_norm_affine(n, factors, factors + (size_t)n->c * size);
-  tx_parallel_backward(p.b.count, forward_block, &p); /* the caches hold the end of x; y's beginning comes next */
+  tx_parallel_reversed(p.b.count, forward_block, &p); /* the caches hold the end of x; y's beginning comes next */
   tx_dealloc(factors);
   return TX_OK;
 }
@@ -264,7 +264,7 @@ tx_status tx_norm_backward(const tx_norm *n, const void *y, bool batch, const vo
     p.of_dz = of_dz;
     p.of_x = of_x;
     p.constant = constant;
-    tx_parallel_backward(p.b.count, dx_block, &p); /* as sums_block left the caches */
+    tx_parallel_reversed(p.b.count, dx_block, &p); /* as sums_block left the caches */
   }
   tx_dealloc(factors);
   tx_dealloc(p.sum);

@@ -115,15 +115,15 @@ void tx_max_pool_backward(const tx_window *w, const void *dy, const uint16_t *in
 /* -- avg ----------------------------------------------------------------------------------------------------------------- */
 
 /* to (+)= factor * the sum of rows x columns pixels of `from`, whose rows are `row` numbers long. */
-static void sum_window(const job *j, int64_t rows, int64_t columns, int64_t row, int64_t from, double factor, bool more,
-                       int64_t to) {
+static void sum_window(const job *j, int64_t rows, int64_t columns, int64_t row, int64_t from, double factor,
+                       bool accumulate, int64_t to) {
   const int64_t c = j->w->c;
   const void *x = tx_at(j->w->dtype, j->from, from);
   void *y = tx_at_out(j->w->dtype, j->to, to);
   if (j->w->dtype == TX_F32) {
-    tx_kernels.sum_window_f32(rows, columns, row, c, x, (float)factor, more, y);
+    tx_kernels.sum_window_f32(rows, columns, row, c, x, (float)factor, accumulate, y);
   } else {
-    tx_sum_window_f64(rows, columns, row, c, x, factor, more, y);
+    tx_sum_window_f64(rows, columns, row, c, x, factor, accumulate, y);
   }
 }
 

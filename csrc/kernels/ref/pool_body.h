@@ -31,13 +31,13 @@ void NAME(max_window_grad)(int64_t rows, int64_t columns, int64_t row_step, int6
   }
 }
 
-void NAME(sum_window)(int64_t rows, int64_t columns, int64_t row_step, int64_t c, const REAL *x, REAL factor, bool more,
-                      REAL *y) {
+void NAME(sum_window)(int64_t rows, int64_t columns, int64_t row_step, int64_t c, const REAL *x, REAL factor,
+                      bool accumulate, REAL *y) {
   for (int64_t j = 0; j < c; j++) {
     REAL sum = 0;
     for (int64_t r = 0; r < rows; r++) {
       for (int64_t s = 0; s < columns; s++) sum += x[r * row_step + s * c + j];
     }
-    y[j] = more ? y[j] + factor * sum : factor * sum;
+    y[j] = accumulate ? y[j] + factor * sum : factor * sum;
   }
 }

@@ -22,13 +22,13 @@ int64_t TX_SIMD_NAME(gemm_panel)(void) { return PANEL; }
 
 /* c[rows][columns] of one tile; rows and vectors are constants, columns <= vectors * VF. Rows of a are addressed in
  * threes from one pointer: [p], [p + row], [p + 2 row] is what the CPU's addressing can say. Each step prefetches a line
- * from `soon` on, unless that is NULL. */
+ * from `prefetch` on, unless that is NULL. */
 TX_INLINE void tile(int rows, int vectors, const tx_gemm *g, const float *a, const float *b, float *c, int64_t columns,
-                    const char *soon) {
+                    const char *prefetch) {
   vfloat sum[ROWS][2];
   const float *group[(ROWS + 2) / 3];
-  const int64_t row = g->a_row, a_step = g->a_step, b_step = g->b_step, soon_step = soon == NULL ? 0 : LINE;
-  if (soon == NULL) soon = (const char *)b; /* needed anyway */
+  const int64_t row = g->a_row, a_step = g->a_step, b_step = g->b_step, soon_step = prefetch == NULL ? 0 : LINE;
+  if (prefetch == NULL) prefetch = (const char *)b; /* needed anyway */
 #pragma GCC unroll 16
   for (int i = 0; i < rows; i++) {
     if (g->accumulate) { /* read at the end: comes meanwhile */
@@ -43,8 +43,8 @@ TX_INLINE void tile(int rows, int vectors, const tx_gemm *g, const float *a, con
     vfloat b0 = vf_load(b), b1 = vf_set(0);
     if (vectors == 2) b1 = vf_load(b + VF);
     b += b_step;
-    __builtin_prefetch(soon, 0, 2);
-    soon += soon_step;
+    __builtin_prefetch(prefetch, 0, 2);
+    prefetch += soon_step;
 #pragma GCC unroll 16
     for (int i = 0; i < rows; i++) {
       vfloat x = vf_set(group[i / 3][i % 3 * row]);
@@ -74,12 +74,12 @@ TX_INLINE void tile(int rows, int vectors, const tx_gemm *g, const float *a, con
   }
 }
 
-typedef void tile_fn(const tx_gemm *g, const float *a, const float *b, float *c, int64_t columns, const char *soon);
+typedef void tile_fn(const tx_gemm *g, const float *a, const float *b, float *c, int64_t columns, const char *prefetch);
 
 #define TILE_OF(rows, vectors)                                                                                     \
   static void tile_##rows##_##vectors(const tx_gemm *g, const float *a, const float *b, float *c, int64_t columns, \
-                                      const char *soon) {                                                          \
-    tile(rows, vectors, g, a, b, c, columns, soon);                                                                \
+                                      const char *prefetch) {                                                      \
+    tile(rows, vectors, g, a, b, c, columns, prefetch);                                                            \
   }
 #define TILE(rows) TILE_OF(rows, 1) TILE_OF(rows, 2)
 #define ENTRY(rows) \
@@ -105,8 +105,8 @@ static tile_fn *const tiles[ROWS][2] = {
 
 void TX_SIMD_NAME(gemm_f32)(const tx_gemm *g) {
   const int64_t tile_count = tx_ceil_div(g->m, ROWS);
-  const char *soon = g->soon;
-  int64_t left = soon == NULL ? 0 : g->soon_bytes;
+  const char *prefetch = g->prefetch;
+  int64_t left = prefetch == NULL ? 0 : g->prefetch_bytes;
   for (int64_t j = 0; j < g->n; j += PANEL) {
     const float *b = g->b + j / PANEL * g->b_panel;
     const int64_t columns = g->n - j < PANEL ? g->n - j : PANEL;
@@ -114,9 +114,9 @@ void TX_SIMD_NAME(gemm_f32)(const tx_gemm *g) {
     for (int64_t t = 0; t < tile_count; t++) {
       const int64_t rows = (g->m - i) / (tile_count - t);
       tiles[rows - 1][columns > VF](g, g->a + i * g->a_row, b, g->c + i * g->c_row + j, columns,
-                                    left > 0 ? soon : NULL);
+                                    left > 0 ? prefetch : NULL);
       left -= g->k * LINE;
-      if (left > 0) soon += g->k * LINE;
+      if (left > 0) prefetch += g->k * LINE;
       i += rows;
     }
   }

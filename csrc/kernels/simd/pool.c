@@ -70,19 +70,19 @@ void TX_SIMD_NAME(max_window_grad_f32)(int64_t rows, int64_t columns, int64_t ro
 }
 
 TX_INLINE void sum_part(int64_t n, int64_t rows, int64_t columns, int64_t row_step, int64_t c, const float *x,
-                        float factor, bool more, float *y) {
+                        float factor, bool accumulate, float *y) {
   vfloat sum = vf_set(0);
   for (int64_t r = 0; r < rows; r++) {
     for (int64_t s = 0; s < columns; s++) sum += vf_load_part(x + r * row_step + s * c, n);
   }
   sum *= factor;
-  if (more) sum += vf_load_part(y, n);
+  if (accumulate) sum += vf_load_part(y, n);
   vf_store_part(y, sum, n);
 }
 
 void TX_SIMD_NAME(sum_window_f32)(int64_t rows, int64_t columns, int64_t row_step, int64_t c, const float *x,
-                                  float factor, bool more, float *y) {
+                                  float factor, bool accumulate, float *y) {
   int64_t j = 0;
-  for (; j + VF <= c; j += VF) sum_part(VF, rows, columns, row_step, c, x + j, factor, more, y + j);
-  if (j < c) sum_part(c - j, rows, columns, row_step, c, x + j, factor, more, y + j);
+  for (; j + VF <= c; j += VF) sum_part(VF, rows, columns, row_step, c, x + j, factor, accumulate, y + j);
+  if (j < c) sum_part(c - j, rows, columns, row_step, c, x + j, factor, accumulate, y + j);
 }

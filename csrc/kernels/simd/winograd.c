@@ -162,7 +162,7 @@ TX_INLINE void keep_column(int m, const vfloat *y, int j, vfloat half[SIDE][SIDE
   for (int i = 0; i < m; i++) half[i][j] = y[i];
 }
 
-/* `left` channels from pixels, which begin at `c` in each, to rows [row0, row1) of numbers `step` apart. */
+/* `left` channels from pixels, which begin at `c` in each, to rows [row0, row1) of elements `step` apart. */
 TX_INLINE void numbers_of_pixels(int m, int n, form_1d *form, int64_t left, const float *const *pixel, int64_t c,
                                  int row0, int row1, float *v, int64_t step) {
   vfloat half[SIDE][SIDE], x[SIDE], y[SIDE];
@@ -217,7 +217,7 @@ TX_INLINE void to_pixels(int m, int n, form_1d *form, int64_t channels, const fl
   if (c < channels) pixels_of_numbers(m, n, form, channels - c, v + c, step, pixel, c);
 }
 
-/* Between two arrays of numbers. */
+/* Between two arrays of elements. */
 TX_INLINE void between(int m, int n, form_1d *form, int64_t channels, const float *from, int64_t from_step, float *to,
                        int64_t to_step) {
   const float *pixel[36];

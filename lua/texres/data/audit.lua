@@ -101,9 +101,9 @@ end
 -- -- findings --------------------------------------------------------------------------------------------------------
 
 --- Lists of positions with the same hash, of two at least.
-local function find_equal(looks)
+local function find_equal(fingerprints)
   local of_hash, order, groups = {}, {}, {}
-  for i, hash in ipairs(looks.exact) do
+  for i, hash in ipairs(fingerprints.exact) do
     if not of_hash[hash] then
       of_hash[hash] = {}
       order[#order + 1] = hash
@@ -263,17 +263,18 @@ function Set:audit(options)
   local white, message = false, nil
   if #set > 0 then white, message = input.white_of_set(set) end
   if white == nil then return nil, message end
-  local looks, found = set.source:looks(set.index, parts, BITS, o.similarity, white or math.huge)
-  if not looks then return nil, found end
+  local fingerprints, found = set.source:fingerprints(set.index, parts, BITS, o.similarity, white or math.huge)
+  if not fingerprints then return nil, found end
 
-  local equal, alike = find_equal(looks), sort_alike(found)
+  local low, high = fingerprints.low, fingerprints.high
+  local equal, alike = find_equal(fingerprints), sort_alike(found)
   local audit = setmetatable({
     count = #set, classes = set.classes, group = group, splits = splits, parts = {}, leaks = {},
     equal = as_samples(equal, samples), alike = name_pairs(alike, samples),
     conflicts = name_pairs(find_conflicts(set, equal, alike), samples),
-    constant = as_samples(positions_where(#set, function(i) return looks.low[i] == looks.high[i] end), samples),
+    constant = as_samples(positions_where(#set, function(i) return low[i] == high[i] end), samples),
     saturated = as_samples(positions_where(#set, function(i)
-      return white and looks.low[i] < looks.high[i] and looks.dark[i] + looks.bright[i] >= o.saturated
+      return white and low[i] < high[i] and fingerprints.dark[i] + fingerprints.bright[i] >= o.saturated
     end), samples),
   }, Audit)
   for p, name in ipairs(names) do

@@ -87,17 +87,17 @@ function Loader:order(epoch) return self.handle:order(check_epoch(epoch or self.
 function Loader:batches(epoch, first)
   if epoch then self.epoch, self.batch = check_epoch(epoch), (first or 1) - 1 end
   if not epoch and self.batch >= #self and #self > 0 then self.epoch, self.batch = self.epoch + 1, 0 end
-  local pass = self.handle:start(self.epoch, self.batch + 1)
+  local run = self.handle:start(self.epoch, self.batch + 1)
   local at, batch = self.epoch, self.batch
   local function next_batch()
-    local images, labels, mix = pass:next()
+    local images, labels, mix = run:next()
     if images then
       batch = batch + 1
       self.epoch, self.batch = at, batch
     end
     return images, labels, mix
   end
-  return next_batch, nil, nil, pass
+  return next_batch, nil, nil, run
 end
 
 --- Where the loader stands: the epoch and the number of batches that were handed out.
