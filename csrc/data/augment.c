@@ -4,6 +4,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "base/integers.h"
 #include "data/blur.h"
 
 enum { STREAM_SAMPLE = 0xA061, STREAM_BATCH };
@@ -65,7 +66,6 @@ static void then(map *a, const double step[6]) {
   *a = result;
 }
 
-static int64_t at_most(int64_t value, int64_t bound) { return value < bound ? value : bound; }
 static bool is_whole(double x) { return x == rint(x); }
 
 /* A map whose matrix is made of 0, 1 and -1 and that shifts by whole pixels. */
@@ -109,7 +109,7 @@ static void move_exactly(picture *p, const map *a) {
       if (inside(at_x, p->width) && inside(at_y, p->height)) {
         int64_t room_x = step_x > 0 ? p->width - at_x : step_x < 0 ? at_x + 1 : p->width;
         int64_t room_y = step_y > 0 ? p->height - at_y : step_y < 0 ? at_y + 1 : p->width;
-        count = at_most(at_most(room_x, room_y), p->width - x);
+        count = tx_min(tx_min(room_x, room_y), p->width - x);
       }
       const float *from = p->pixels + (tx_mirror(at_y, p->height) * p->width + tx_mirror(at_x, p->width)) * c;
       copy_pixels(from, step_x + step_y * p->width, to + x * c, count, c);
@@ -273,7 +273,7 @@ static void noise(picture *p, float sigma, uint64_t seed, uint64_t stream) {
       normal[i] = radius * rough_sine(turn);
       normal[i + BLOCK / 2] = radius * rough_sine(quarter_on >= 0.5f ? quarter_on - 1.0f : quarter_on);
     }
-    int64_t count = at_most(BLOCK, values(p) - start);
+    int64_t count = tx_min(BLOCK, values(p) - start);
     for (int64_t i = 0; i < count; i++) p->pixels[start + i] += normal[i];
   }
 }
@@ -282,7 +282,7 @@ static void noise(picture *p, float sigma, uint64_t seed, uint64_t stream) {
 static void cut_squares(picture *p, int64_t channel, float fill, int64_t size, int64_t count, tx_rng *rng) {
   for (int64_t i = 0; i < count; i++) {
     int64_t top = tx_rng_below(rng, p->height) - size / 2, left = tx_rng_below(rng, p->width) - size / 2;
-    int64_t bottom = at_most(top + size, p->height), right = at_most(left + size, p->width);
+    int64_t bottom = tx_min(top + size, p->height), right = tx_min(left + size, p->width);
     if (top < 0) top = 0;
     if (left < 0) left = 0;
     if (p->mask) continue;
@@ -402,8 +402,8 @@ static void draw_rectangle(tx_mix_plan *plan, int64_t height, int64_t width, tx_
   double part = sqrt(1 - plan->lambda);
   int64_t h = (int64_t)(part * (double)height), w = (int64_t)(part * (double)width);
   int64_t top = tx_rng_below(rng, height) - h / 2, left = tx_rng_below(rng, width) - w / 2;
-  plan->bottom = at_most(top + h, height);
-  plan->right = at_most(left + w, width);
+  plan->bottom = tx_min(top + h, height);
+  plan->right = tx_min(left + w, width);
   plan->top = top > 0 ? top : 0;
   plan->left = left > 0 ? left : 0;
   double area = (double)(plan->bottom - plan->top) * (double)(plan->right - plan->left);

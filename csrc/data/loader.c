@@ -10,6 +10,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/integers.h"
 #include "base/memory.h"
 
 enum { STREAM_ORDER = 0x10AD, PIECE = 16 }; /* samples that a worker takes at a time */
@@ -169,7 +170,7 @@ int tx_loader_threads(void) { return atomic_load(&threads_alive); }
 
 static int64_t samples_of(const tx_loader *loader, int64_t batch) {
   int64_t left = loader->count - batch * loader->batch;
-  return left < loader->batch ? left : loader->batch;
+  return tx_min(left, loader->batch);
 }
 
 static void multiply(const tx_loader *loader, float *image) {

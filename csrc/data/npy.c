@@ -412,7 +412,7 @@ static tx_status parse_file(int file, size_t size, tx_npy *npy) {
 static tx_status read_elements(int file, const tx_npy *npy, char *to) {
   enum { PART = 1 << 20 }; /* elements */
   if (is_native(npy)) return tx_file_read_at(file, (int64_t)npy->offset, to, (size_t)npy->numel * (size_t)npy->item);
-  uint8_t *part = tx_alloc((size_t)(npy->numel < PART ? npy->numel : PART) * (size_t)npy->item);
+  uint8_t *part = tx_alloc((size_t)tx_min(npy->numel, PART) * (size_t)npy->item);
   tx_status status = part != NULL ? TX_OK : TX_ENOMEM;
   for (int64_t first = 0; first < npy->numel && status == TX_OK; first += PART) {
     int64_t count = npy->numel - first < PART ? npy->numel - first : PART;

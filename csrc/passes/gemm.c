@@ -69,8 +69,8 @@ static void multiply_block(void *context, int64_t block, int worker) {
   for (int64_t i = first; i < end && i < t->tiles; i++) {
     const tx_product *p = &t->products[i / (t->row_tiles * t->column_tiles)];
     int64_t row = i / t->column_tiles % t->row_tiles * t->tile_rows, column = i % t->column_tiles * t->tile_columns;
-    int64_t rows = p->m - row < t->tile_rows ? p->m - row : t->tile_rows;
-    int64_t columns = p->n - column < t->tile_columns ? p->n - column : t->tile_columns;
+    int64_t rows = tx_min(p->m - row, t->tile_rows);
+    int64_t columns = tx_min(p->n - column, t->tile_columns);
     multiply_tile(p, row, rows, column, columns);
   }
 }
@@ -103,8 +103,7 @@ void tx_multiply(int64_t count, tx_product *products) {
   t.row_tiles = tx_ceil_div(first->m, t.tile_rows);
   t.column_tiles = tx_ceil_div(first->n, t.tile_columns);
   t.tiles = count * t.row_tiles * t.column_tiles;
-  int64_t rows = first->m < t.tile_rows ? first->m : t.tile_rows,
-          columns = first->n < t.tile_columns ? first->n : t.tile_columns;
+  int64_t rows = tx_min(first->m, t.tile_rows), columns = tx_min(first->n, t.tile_columns);
   t.tiles_per_block = tx_block_size(t.tiles, rows * columns * (first->k / 16 + 1)); /* 16 multiplications go at once */
   tx_parallel(tx_ceil_div(t.tiles, t.tiles_per_block), multiply_block, &t);
 }

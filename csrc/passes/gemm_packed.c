@@ -32,18 +32,15 @@ typedef struct job {
   float *packed;
 } job;
 
-static int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
-static int64_t divide_up(int64_t a, int64_t b) { return tx_ceil_div(a, b); }
-
 static void pack_block(void *context, int64_t block, int worker) {
   (void)worker;
   const job *j = context;
-  int64_t end = least((block + 1) * j->packs_per_block, j->packs);
+  int64_t end = tx_min((block + 1) * j->packs_per_block, j->packs);
   for (int64_t i = block * j->packs_per_block; i < end; i++) {
     const tx_product *p = &j->products[i / j->chunks];
     int64_t step = i % j->chunks * CHUNK, row = p->tb ? 1 : p->ldb, column = p->tb ? p->ldb : 1;
     float *to = j->packed + i / j->chunks * j->packed_size + step * j->panels * j->panel;
-    tx_kernels.pack_f32(least(CHUNK, p->k - step), p->n, (const float *)p->b + step * row, row, column, to);
+    tx_kernels.pack_f32(tx_min(CHUNK, p->k - step), p->n, (const float *)p->b + step * row, row, column, to);
   }
 }
 
@@ -53,14 +50,14 @@ static void compute_tile(const job *j, int64_t number) {
   int64_t row = number / j->column_tiles % j->row_tiles * j->tile_rows;
   int64_t first = number % j->column_tiles * j->tile_panels, column = first * j->panel;
   const float *b = j->packed + (j->one_b ? 0 : which) * j->packed_size;
-  tx_gemm g = {.m = least(j->tile_rows, p->m - row), .n = least(j->tile_panels * j->panel, p->n - column)};
+  tx_gemm g = {.m = tx_min(j->tile_rows, p->m - row), .n = tx_min(j->tile_panels * j->panel, p->n - column)};
   g.a_row = p->ta ? 1 : p->lda;
   g.a_step = p->ta ? p->lda : 1;
   g.b_step = j->panel;
   g.c = (float *)p->c + row * p->ldc + column;
   g.c_row = p->ldc;
   for (int64_t step = 0; step < p->k; step += CHUNK) {
-    g.k = least(CHUNK, p->k - step);
+    g.k = tx_min(CHUNK, p->k - step);
     g.a = (const float *)p->a + row * g.a_row + step * g.a_step;
     g.b_panel = g.k * j->panel;
     g.b = b + step * j->panels * j->panel + first * g.b_panel;
@@ -72,24 +69,24 @@ static void compute_tile(const job *j, int64_t number) {
 static void compute_block(void *context, int64_t block, int worker) {
   (void)worker;
   const job *j = context;
-  int64_t end = least((block + 1) * j->tiles_per_block, j->tiles);
+  int64_t end = tx_min((block + 1) * j->tiles_per_block, j->tiles);
   for (int64_t i = block * j->tiles_per_block; i < end; i++) compute_tile(j, i);
 }
 
 /* Tiles of full size, or smaller ones so that several threads find work. */
 static void choose_tiles(job *j, int64_t count) {
   const tx_product *p = j->products;
-  j->tile_rows = least(TILE_ROWS, p->m);
-  j->tile_panels = least(TILE_PANELS, j->panels);
+  j->tile_rows = tx_min(TILE_ROWS, p->m);
+  j->tile_panels = tx_min(TILE_PANELS, j->panels);
   for (;;) {
-    j->row_tiles = divide_up(p->m, j->tile_rows);
-    j->column_tiles = divide_up(j->panels, j->tile_panels);
+    j->row_tiles = tx_ceil_div(p->m, j->tile_rows);
+    j->column_tiles = tx_ceil_div(j->panels, j->tile_panels);
     j->tiles = count * j->row_tiles * j->column_tiles;
     if (j->tiles >= FEW_TILES || (j->tile_panels == 1 && j->tile_rows <= TILE_ROWS / 4)) break;
     if (j->tile_panels > 1) {
-      j->tile_panels = divide_up(j->tile_panels, 2);
+      j->tile_panels = tx_ceil_div(j->tile_panels, 2);
     } else {
-      j->tile_rows = divide_up(j->tile_rows, 2);
+      j->tile_rows = tx_ceil_div(j->tile_rows, 2);
     }
   }
   j->tiles_per_block = tx_block_size(j->tiles, j->tile_rows * j->tile_panels * j->panel * (p->k / STEPS_AT_ONCE + 1));
@@ -102,18 +99,18 @@ bool tx_multiply_packed(int64_t count, const tx_product *products) {
   if (p->m < LEAST_ROWS || (double)p->m * (double)p->n * (double)p->k < LEAST_WORK) return false;
   job j = {.products = products, .panel = tx_kernels.gemm_panel(), .one_b = true};
   for (int64_t i = 1; i < count && j.one_b; i++) j.one_b = products[i].b == p->b;
-  j.panels = divide_up(p->n, j.panel);
-  j.chunks = divide_up(p->k, CHUNK);
+  j.panels = tx_ceil_div(p->n, j.panel);
+  j.chunks = tx_ceil_div(p->k, CHUNK);
   j.packed_size = p->k * j.panels * j.panel;
   j.packs = (j.one_b ? 1 : count) * j.chunks;
-  j.packs_per_block = tx_block_size(j.packs, least(CHUNK, p->k) * p->n);
+  j.packs_per_block = tx_block_size(j.packs, tx_min(CHUNK, p->k) * p->n);
   size_t bytes;
   if (tx_size_mul((size_t)(j.one_b ? 1 : count) * sizeof(float), (size_t)j.packed_size, &bytes) != TX_OK) return false;
   j.packed = tx_alloc(bytes);
   if (j.packed == NULL) return false;
-  tx_parallel(divide_up(j.packs, j.packs_per_block), pack_block, &j);
+  tx_parallel(tx_ceil_div(j.packs, j.packs_per_block), pack_block, &j);
   choose_tiles(&j, count);
-  tx_parallel(divide_up(j.tiles, j.tiles_per_block), compute_block, &j);
+  tx_parallel(tx_ceil_div(j.tiles, j.tiles_per_block), compute_block, &j);
   tx_dealloc(j.packed);
   return true;
 }

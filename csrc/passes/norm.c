@@ -13,6 +13,7 @@
 
 #include <string.h>
 
+#include "base/integers.h"
 #include "base/memory.h"
 #include "passes/passes.h"
 
@@ -20,7 +21,7 @@ enum { LEAST_ROWS = 32 }; /* in a block, so that its per-channel results are sma
 
 static int64_t rows_per_block(int64_t rows, int64_t c) {
   int64_t size = tx_block_size(rows, c);
-  return size < LEAST_ROWS ? (rows < LEAST_ROWS ? rows : LEAST_ROWS) : size;
+  return size < LEAST_ROWS ? tx_min(rows, LEAST_ROWS) : size;
 }
 
 /* What every pass needs: the blocks of rows. */

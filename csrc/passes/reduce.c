@@ -196,8 +196,8 @@ typedef struct pass {
 static void run_unit(const pass *p, int64_t unit) {
   const tx_reduce_block *b = p->b;
   int64_t panel = unit % p->panels, segment = unit / p->panels % p->segments, o = unit / p->panels / p->segments;
-  int64_t col = panel * p->panel, cols = b->inner - col < p->panel ? b->inner - col : p->panel;
-  int64_t row = segment * p->segment, rows = b->reduce - row < p->segment ? b->reduce - row : p->segment;
+  int64_t col = panel * p->panel, cols = tx_min(b->inner - col, p->panel);
+  int64_t row = segment * p->segment, rows = tx_min(b->reduce - row, p->segment);
   acc *a = p->partial + (o * p->segments + segment) * b->inner + col;
   const char *x = (const char *)b->x + ((o * b->reduce + row) * b->inner + col) * (int64_t)tx_dtype_size(b->dtype);
   const acc *centre = p->centre != NULL ? p->centre + o * b->inner + col : NULL;
@@ -228,13 +228,13 @@ static tx_status run_pass(const tx_reduce_block *b, kind k, const acc *centre, a
   bool is_float = tx_dtype_is_float(b->dtype);
   pass p = {.b = b, .fn = accumulate[k][b->dtype], .start = identity(k, is_float), .centre = centre};
   if (b->inner == 1) p.rows = rowwise[k][b->dtype];
-  p.panel = b->inner < PANEL ? b->inner : PANEL;
+  p.panel = tx_min(b->inner, PANEL);
   if (p.panel < 1) p.panel = 1;
   p.panels = tx_ceil_div(b->inner, p.panel);
   p.segment = SEGMENT / p.panel;
   p.segments = b->reduce > p.segment ? tx_ceil_div(b->reduce, p.segment) : 1;
   p.units = b->outer * p.segments * p.panels;
-  p.units_per_block = tx_block_size(p.units, (b->reduce < p.segment ? b->reduce : p.segment) * p.panel);
+  p.units_per_block = tx_block_size(p.units, tx_min(b->reduce, p.segment) * p.panel);
   p.partial = tx_alloc_array(b->outer * p.segments * b->inner, sizeof(acc));
   if (p.partial == NULL) return TX_ENOMEM;
   tx_parallel(tx_ceil_div(p.units, p.units_per_block), run_block, &p);

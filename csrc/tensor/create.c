@@ -49,7 +49,7 @@ tx_status tx_eye(tx_dtype dtype, int64_t rows, int64_t columns, tx_tensor **out)
   TX_TRY(tx_zeros(dtype, 2, shape, out));
   tx_tensor diagonal = **out; /* a view of the diagonal; the storage is borrowed */
   diagonal.dims = 1;
-  diagonal.shape[0] = rows < columns ? rows : columns;
+  diagonal.shape[0] = tx_min(rows, columns);
   diagonal.strides[0] = columns + 1;
   return tx_fill(&diagonal, tx_integer(1));
 }

@@ -4,6 +4,7 @@
  * repeat: c = 3 and VF = 16 make rows of 48 elements, three full vectors. What remains is done row by row with a part
  * of a vector at the end.
  */
+#include "base/integers.h"
 #include "kernels/simd/simd.h"
 
 enum { WIDEST = 64 * VF, SHORT = 8 }; /* most elements, least vectors of a folded row: wide ones waste little */
@@ -30,8 +31,6 @@ static void add_folded(int64_t times, int64_t c, const double *from, double *to)
     for (int64_t j = 0; j < c; j++) to[j] += from[i * c + j];
   }
 }
-
-static int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
 
 /* -- sums -------------------------------------------------------------------------------------------------------- */
 
@@ -85,7 +84,7 @@ void TX_SIMD_NAME(channel_square_f32)(int64_t rows, int64_t c, const float *x, c
   }
   int64_t left = rows - (fold > 1 ? folded * fold : 0);
   for (int64_t first = 0; first < c; first += WIDEST) {
-    int64_t width = least(c - first, WIDEST);
+    int64_t width = tx_min(c - first, WIDEST);
     for (int64_t j = 0; j < width; j++) mean[j] = sum[first + j] / (double)rows;
     sum_rows(left, c, width, x + first, mean, square + first);
   }
@@ -228,13 +227,13 @@ TX_INLINE void grad_sums_rows(gate by, int64_t rows, int64_t c, const float *x, 
   for (int64_t first = 0; first < rows; first += GROUP) {
     if (c == SHORT * VF) {
       const int64_t k = first * c;
-      grad_sums_short(by, least(rows - first, GROUP), x + k, mean, dy + k, by == BY_Y ? y + k : NULL, scale, shift, sum,
-                      product);
+      grad_sums_short(by, tx_min(rows - first, GROUP), x + k, mean, dy + k, by == BY_Y ? y + k : NULL, scale, shift,
+                      sum, product);
       continue;
     }
     for (int64_t j = 0; j < c; j += WIDEST) {
       int64_t k = first * c + j;
-      grad_sums_group(by, least(rows - first, GROUP), c, least(c - j, WIDEST), x + k, mean + j, dy + k,
+      grad_sums_group(by, tx_min(rows - first, GROUP), c, tx_min(c - j, WIDEST), x + k, mean + j, dy + k,
                       by == BY_Y ? y + k : NULL, by == BY_X ? scale + j : NULL, by == BY_X ? shift + j : NULL, sum + j,
                       product + j);
     }
