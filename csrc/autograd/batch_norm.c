@@ -210,14 +210,19 @@ static tx_status backward(tx_call *call) {
   return tx_batch_norm_backward(call, GAMMA, call->params, &t, y, call->din[X]);
 }
 
-static const tx_param parameters[] = {TX_BATCH_NORM_PARAMS(0), {NULL}};
+/* All that the function has, as a member. */
+typedef struct only {
+  tx_batch_norm_params norm;
+} only;
+
+static const tx_param parameters[] = {TX_BATCH_NORM_PARAMS(only, norm), {NULL}};
 
 const tx_op tx_op_batch_norm = {
     .name = "batch_norm",
     .inputs = "x gamma beta running_mean? running_var? residual?",
     .outputs = 1,
     .where = TX_AS_FUNCTIONAL,
-    .params_size = sizeof(tx_batch_norm_params),
+    .params_size = sizeof(only),
     .params = parameters,
     .forward = forward,
     .backward = backward,

@@ -14,14 +14,13 @@ typedef struct tx_batch_norm_params {
   double momentum, eps;
 } tx_batch_norm_params;
 
-/* Rows of an op's parameter list, for a tx_batch_norm_params that begins at byte `base` of its parameter struct. */
-#define TX_BATCH_NORM_PARAMS(base)                                                                        \
-  {"training", TX_PARAM_BOOL, (base) + offsetof(tx_batch_norm_params, training), "false", NULL},          \
-      {"momentum", TX_PARAM_NUMBER, (base) + offsetof(tx_batch_norm_params, momentum), "0.1", NULL},      \
-      {"eps", TX_PARAM_NUMBER, (base) + offsetof(tx_batch_norm_params, eps), "1e-5", NULL},               \
-      {"relu", TX_PARAM_BOOL, (base) + offsetof(tx_batch_norm_params, relu), "false", NULL}, {            \
-    "residual_last", TX_PARAM_BOOL, (base) + offsetof(tx_batch_norm_params, residual_last), "false", NULL \
-  }
+/* Rows of an op's parameter list, for a member of type tx_batch_norm_params. */
+#define TX_BATCH_NORM_PARAMS(type, member)                         \
+  TX_PARAM_IN(type, member, training, TX_PARAM_BOOL, "false"),     \
+      TX_PARAM_IN(type, member, momentum, TX_PARAM_NUMBER, "0.1"), \
+      TX_PARAM_IN(type, member, eps, TX_PARAM_NUMBER, "1e-5"),     \
+      TX_PARAM_IN(type, member, relu, TX_PARAM_BOOL, "false"),     \
+      TX_PARAM_IN(type, member, residual_last, TX_PARAM_BOOL, "false")
 
 /* The tensors of one normalization, contiguous and owned; x {...,C} is what is normalized, statistics f64 {2,C}
  * hold the mean and 1 / sqrt(var + eps). residual may be NULL. */

@@ -207,7 +207,7 @@ enum { X, W, BIAS, RESIDUAL };
 enum { SAVED_X, SAVED_W, SAVED_Y };
 
 typedef struct arguments {
-  tx_conv2d_params conv; /* first: its parameter rows count from the start of the struct */
+  tx_conv2d_params conv; /* first: csrc/lua/kernels.c reads them as such */
   bool relu, residual_last;
 } arguments;
 
@@ -302,7 +302,7 @@ static tx_status backward(tx_call *call) {
   return status;
 }
 
-static const tx_param parameters[] = {TX_CONV2D_PARAMS,
+static const tx_param parameters[] = {TX_CONV2D_PARAMS(arguments, conv),
                                       TX_PARAM(arguments, relu, TX_PARAM_BOOL, "false"),
                                       TX_PARAM(arguments, residual_last, TX_PARAM_BOOL, "false"),
                                       {0}};

@@ -16,10 +16,10 @@ typedef struct tx_conv2d_params {
   int64_t groups;
 } tx_conv2d_params;
 
-/* Rows of an op's parameter list, for tx_conv2d_params. */
-#define TX_CONV2D_PARAMS                                                                                              \
-  TX_PARAM(tx_conv2d_params, stride, TX_PARAM_PAIR, "1"), TX_PARAM(tx_conv2d_params, padding, TX_PARAM_PADDING, "0"), \
-      TX_PARAM(tx_conv2d_params, dilation, TX_PARAM_PAIR, "1"), TX_PARAM(tx_conv2d_params, groups, TX_PARAM_INT, "1")
+/* Rows of an op's parameter list, for a member of type tx_conv2d_params. */
+#define TX_CONV2D_PARAMS(type, member)                                                                              \
+  TX_PARAM_IN(type, member, stride, TX_PARAM_PAIR, "1"), TX_PARAM_IN(type, member, padding, TX_PARAM_PADDING, "0"), \
+      TX_PARAM_IN(type, member, dilation, TX_PARAM_PAIR, "1"), TX_PARAM_IN(type, member, groups, TX_PARAM_INT, "1")
 
 /* Checks inputs and parameters and works out the shape; `operation` begins the messages. bias may be NULL. */
 tx_status tx_conv2d_shape(const char *operation, const tx_tensor *x, const tx_tensor *w, const tx_tensor *bias,

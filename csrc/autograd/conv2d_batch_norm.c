@@ -15,7 +15,7 @@ enum { X, W, GAMMA };
 enum { SAVED_X, SAVED_W, SAVED_Z, SAVED_GAMMA, SAVED_BETA, SAVED_STATISTICS, SAVED_Y };
 
 typedef struct params {
-  tx_conv2d_params conv; /* first: its parameter rows count from the start of the struct */
+  tx_conv2d_params conv;
   tx_batch_norm_params norm;
 } params;
 
@@ -104,7 +104,7 @@ static tx_status backward(tx_call *call) {
   return status;
 }
 
-static const tx_param parameters[] = {TX_CONV2D_PARAMS, TX_BATCH_NORM_PARAMS(offsetof(params, norm)), {NULL}};
+static const tx_param parameters[] = {TX_CONV2D_PARAMS(params, conv), TX_BATCH_NORM_PARAMS(params, norm), {NULL}};
 
 const tx_op tx_op_conv2d_batch_norm = {
     .name = "conv2d_batch_norm",

@@ -61,6 +61,10 @@ typedef struct tx_param {
 
 #define TX_PARAM(type, member, kind, default_value) \
   { #member, kind, offsetof(type, member), default_value, NULL }
+/* The same of `field` of a struct that is a member of the parameter struct: what several functions share is one struct and one
+ * list of rows, TX_<WHAT>_PARAMS(type, member), in which each row is one of these. */
+#define TX_PARAM_IN(type, member, field, kind, default_value) \
+  { #field, kind, offsetof(type, member.field), default_value, NULL }
 #define TX_PARAM_CHOICES(type, member, default_value, choices) \
   { #member, TX_PARAM_CHOICE, offsetof(type, member), default_value, choices }
 

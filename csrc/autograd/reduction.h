@@ -14,10 +14,8 @@ typedef struct tx_reduction {
   bool keepdim;
 } tx_reduction;
 
-#define TX_REDUCTION_PARAMS(type, member)                                   \
-  {"dim", TX_PARAM_DIMS, offsetof(type, member.dim), "none", NULL}, {       \
-    "keepdim", TX_PARAM_BOOL, offsetof(type, member.keepdim), "false", NULL \
-  }
+#define TX_REDUCTION_PARAMS(type, member) \
+  TX_PARAM_IN(type, member, dim, TX_PARAM_DIMS, "none"), TX_PARAM_IN(type, member, keepdim, TX_PARAM_BOOL, "false")
 
 /* For reductions that have no other parameters. */
 extern const tx_param tx_reduction_params[];

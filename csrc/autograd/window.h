@@ -18,11 +18,10 @@ typedef struct tx_window_params {
   tx_padding padding;
 } tx_window_params;
 
-#define TX_WINDOW_PARAMS(type, member)                                          \
-  {"k", TX_PARAM_PAIR, offsetof(type, member.size), NULL, NULL},                \
-      {"stride", TX_PARAM_PAIR, offsetof(type, member.stride), "none", NULL}, { \
-    "padding", TX_PARAM_PADDING, offsetof(type, member.padding), "0", NULL      \
-  }
+#define TX_WINDOW_PARAMS(type, member)                           \
+  {"k", TX_PARAM_PAIR, offsetof(type, member.size), NULL, NULL}, \
+      TX_PARAM_IN(type, member, stride, TX_PARAM_PAIR, "none"),  \
+      TX_PARAM_IN(type, member, padding, TX_PARAM_PADDING, "0")
 
 /* The windows over images {N,H,W,C}; fails naming the operation and the shapes. */
 tx_status tx_window_make(const char *operation, const tx_window_params *params, tx_dtype dtype, const int64_t shape[4],
