@@ -353,3 +353,54 @@ describe("a size that nothing holds", function()
     end
   end)
 end)
+
+describe("a C function that is given something else than it takes", function()
+  local function says(message, f, ...)
+    local ok, got = pcall(f, ...)
+    assert.is_false(ok)
+    assert.equal(message, (got:gsub("^[^:]*:%d+: ", "")))
+  end
+
+  it("says its name, that of the argument and what it got", function()
+    says("help: the name must be a string, got a table", tr.help, {})
+    says("load_npy: the path must be a string, got nil", tr.load_npy)
+    says("load_npy: the path can't hold a zero byte, as the one behind 'a'", tr.load_npy, "a\0b")
+    says("load_npz: the name must be a string, got true", tr.load_npz, "x.npz", true)
+    says("load_hdf5: the dataset must be a string, got nil", tr.load_hdf5, "x.h5")
+    says("write_png: a tensor is expected as argument 2, got 'x'", tr.write_png, "x.png", "x")
+    says("make_folder: the path must be a string, got a table", tr.make_folder, {})
+    says("read_csv: the path must be a string, got nil", tr.read_csv)
+    says("source: stored must be a string, got a table", core.source, tr.zeros(1, 2, 2), nil, {})
+    says("loader: the options must be a table, got nil", core.loader, nil, {}, {})
+    says("fabric: the options must be a table, got 'x'", core.fabric, "x")
+    says("read_tensor: a file is expected as argument 1, got nil", core.read_tensor)
+    says("columns: a file is expected as argument 1, got 3.5", core.process.columns, 3.5)
+    says("number_text: the value must be a number, got nil", core.number_text)
+    says("text_less: b must be a string, got nil", core.text_less, "x")
+  end)
+
+  it("says the name it has in the library, however it was called", function()
+    local f = tr.zeros_like
+    says("zeros_like: a tensor is expected as argument 1, got nil", f)
+    says("allclose: a tensor is expected as argument 2, got 'x'", tr.allclose, tr.ones(1), "x")
+    says("totable: a tensor is expected as argument 1, got a table", core.methods.totable, {})
+    says("allclose: a tensor is expected as argument 1, got 'x'", function() tr.ones(1):allclose "x" end)
+  end)
+
+  it("says so also as a finalizer or a metamethod of another kind", function()
+    local set = tr.data.tensors { images = tr.zeros(2, 4, 4, 1), labels = { 1, 2 }, classes = { "a", "b" } }
+    for _, object in ipairs { tr.ones(1), set.source, set:loader {}.handle } do
+      local kind = getmetatable(object)
+      for _, name in ipairs { "__gc", "__len", "__tostring", "__index" } do
+        local method = kind[name]
+        if type(method) == "function" then
+          for _, wrong in ipairs { 1, {}, io.stdout, "x" } do
+            local _, message = pcall(method, wrong, "dtype")
+            assert.is_nil(tostring(message):find "bad argument")
+            assert.matches("is expected as argument 1, got", message)
+          end
+        end
+      end
+    end
+  end)
+end)

@@ -15,6 +15,9 @@ local ALONE = {
   { "strto[df]%(", "^csrc/base/text%.c$", "text is read as a number by tx_text_value (base/text.h)" },
   { "#define STB_[%w_]*IMPLEMENTATION", "^csrc/data/stb%.c$", "stb's implementation belongs to csrc/data/stb.c" },
 }
+for _, bare in ipairs { "luaL_check[^s]", "luaL_checkstr", "luaL_opt", "luaL_arg" } do -- their "bad argument #2 to '?'"
+  ALONE[#ALONE + 1] = { bare, "^csrc/lua/binding%.c$", "arguments are read by tx_check_* of csrc/lua/binding.h" }
+end
 -- what a floor leaves to another one
 local LEAVES = {
   kernels = { ["base/threads.h"] = "kernels run on one thread", ["base/memory.h"] = "kernels allocate nothing" },

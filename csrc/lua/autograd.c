@@ -86,7 +86,7 @@ void tx_open_grad_scope(lua_State *L, bool enabled) {
 
 /* Also by the collector, for a coroutine that was given up while it was suspended. */
 static int l_close_grad_scope(lua_State *L) {
-  grad_scope *scope = luaL_checkudata(L, 1, GRAD_SCOPE_TYPE);
+  grad_scope *scope = tx_check_object(L, 1, GRAD_SCOPE_TYPE, "no_grad", "a scope");
   if (!scope->open) return 0;
   scope->open = false;
   if (scope->inner != NULL) scope->inner->outer = scope->outer;

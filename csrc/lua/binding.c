@@ -222,18 +222,47 @@ tx_tensor *tx_test_tensor(lua_State *L, int arg) {
   return *handle;
 }
 
-tx_tensor *tx_check_tensor(lua_State *L, int arg) {
-  tx_tensor *t = tx_test_tensor(L, arg);
-  if (t != NULL) return t;
-  lua_Debug call;
+/* The name of the C function that runs: as it stands in the core, by whatever name it was called; else that name, or NULL. */
+static const char *operation_of(lua_State *L, lua_Debug *call) {
+  static const char *const tables[] = {"functional", "methods", "process", NULL};
+  lua_getinfo(L, "f", call);
+  int function = lua_gettop(L);
+  luaL_getsubtable(L, LUA_REGISTRYINDEX, LUA_LOADED_TABLE);
+  if (lua_getfield(L, -1, "texres.core") != LUA_TTABLE) return call->name;
+  for (int i = -1, core = lua_gettop(L); i < 0 || tables[i] != NULL; i++) {
+    if (i >= 0) lua_getfield(L, core, tables[i]);
+    for (lua_pushnil(L); lua_next(L, -2); lua_pop(L, 1)) {
+      if (lua_rawequal(L, -1, function) && lua_type(L, -2) == LUA_TSTRING) return lua_tostring(L, -2);
+    }
+  }
+  return call->name;
+}
+
+/* Raises that something else stands at `arg` than `what`. */
+static int fail_expected(lua_State *L, int arg, const char *operation, const char *what) {
+  lua_Debug call = {0};
   bool known = lua_getstack(L, 0, &call) && lua_getinfo(L, "n", &call) && call.name != NULL;
   bool method = known && strcmp(call.namewhat, "method") == 0 && arg > 1; /* its object is not counted */
-  tx_error(L, "%s%sa tensor is expected as argument %d, got %s", known ? call.name : "", known ? ": " : "",
-           method ? arg - 1 : arg, tx_describe(L, arg));
-  return NULL;
+  const char *got = tx_describe(L, arg);
+  if (operation == NULL) operation = operation_of(L, &call);
+  if (operation != NULL && strcmp(operation, "?") == 0) operation = NULL;
+  return tx_error(L, "%s%s%s is expected as argument %d, got %s", operation != NULL ? operation : "",
+                  operation != NULL ? ": " : "", what, method ? arg - 1 : arg, got);
+}
+
+tx_tensor *tx_check_tensor(lua_State *L, int arg) {
+  tx_tensor *t = tx_test_tensor(L, arg);
+  if (t == NULL) fail_expected(L, arg, NULL, "a tensor");
+  return t;
 }
 
 /* -- arguments ------------------------------------------------------------------------------------------------------- */
+
+void *tx_check_object(lua_State *L, int arg, const char *type, const char *operation, const char *what) {
+  void *object = luaL_testudata(L, arg, type);
+  if (object == NULL) fail_expected(L, arg, operation, what);
+  return object;
+}
 
 const char *tx_describe(lua_State *L, int arg) {
   static _Thread_local char text[TX_SHAPE_TEXT + 32];
@@ -267,12 +296,25 @@ int64_t tx_check_int(lua_State *L, int arg, const char *operation, const char *n
   return (int64_t)value;
 }
 
-const char *tx_check_path(lua_State *L, int arg) {
-  size_t length;
-  if (!lua_isstring(L, arg)) tx_error(L, "a path is a string, got %s", tx_describe(L, arg));
-  const char *path = lua_tolstring(L, arg, &length);
-  if (strlen(path) != length) tx_error(L, "a path can't hold a zero byte, as the one behind '%s'", path);
+const char *tx_check_string(lua_State *L, int arg, const char *operation, const char *name) {
+  if (!lua_isstring(L, arg)) tx_error(L, "%s: %s must be a string, got %s", operation, name, tx_describe(L, arg));
+  return lua_tostring(L, arg);
+}
+
+const char *tx_opt_string(lua_State *L, int arg, const char *operation, const char *name) {
+  return lua_isnoneornil(L, arg) ? NULL : tx_check_string(L, arg, operation, name);
+}
+
+const char *tx_check_path(lua_State *L, int arg, const char *operation) {
+  const char *path = tx_check_string(L, arg, operation, "the path");
+  if (strlen(path) != lua_rawlen(L, arg)) {
+    tx_error(L, "%s: the path can't hold a zero byte, as the one behind '%s'", operation, path);
+  }
   return path;
+}
+
+void tx_check_table(lua_State *L, int arg, const char *operation, const char *name) {
+  if (!lua_istable(L, arg)) tx_error(L, "%s: %s must be a table, got %s", operation, name, tx_describe(L, arg));
 }
 
 tx_number tx_to_number(lua_State *L, int arg) {

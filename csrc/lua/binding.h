@@ -78,8 +78,17 @@ void tx_pace_collector(lua_State *L);
 
 /* -- arguments ------------------------------------------------------------------------------------------------------- */
 
+/* The userdata of that type at `arg`; raises "<operation>: <what> is expected as argument <n>, got <what>". What is closed is
+ * for the caller to see: finalizers take it, too. `operation` NULL: the name by which the function was called. */
+void *tx_check_object(lua_State *L, int arg, const char *type, const char *operation, const char *what);
+/* A string, or a number as one: raises "<operation>: <name> must be a string, got <what>". */
+const char *tx_check_string(lua_State *L, int arg, const char *operation, const char *name);
+/* The same, NULL where there is none or nil. */
+const char *tx_opt_string(lua_State *L, int arg, const char *operation, const char *name);
 /* A text that the system takes for a path whole: raises where it holds a zero byte, at which the system would stop. */
-const char *tx_check_path(lua_State *L, int arg);
+const char *tx_check_path(lua_State *L, int arg, const char *operation);
+/* Raises "<operation>: <name> must be a table, got <what>" where it is none. */
+void tx_check_table(lua_State *L, int arg, const char *operation, const char *name);
 
 /* A Lua number with an integral value, else raises "<operation>: <name> must be an integer, got <what>". */
 int64_t tx_check_int(lua_State *L, int arg, const char *operation, const char *name);

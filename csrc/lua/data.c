@@ -105,7 +105,7 @@ static int l_statistics(lua_State *L) {
 
 /* source:save_npy(positions, path) -> true | nil, message */
 static int l_save_npy(lua_State *L) {
-  const char *path = tx_check_path(L, 3);
+  const char *path = tx_check_path(L, 3, "save_npy");
   int64_t n;
   const int64_t *positions = check_positions(L, 2, "save_npy", &n);
   tx_source *source = tx_check_source(L, 1);
@@ -115,7 +115,7 @@ static int l_save_npy(lua_State *L) {
 
 /* npy_source(path, scale) -> source | nil, message; without a scale: what data/scale.h says */
 static int l_npy_source(lua_State *L) {
-  const char *path = tx_check_path(L, 1);
+  const char *path = tx_check_path(L, 1, "npy_source");
   double scale = tx_check_scale(L, 2);
   tx_source **handle = tx_new_source(L);
   tx_watch_interrupt(L);
@@ -131,6 +131,9 @@ static int l_concat_sources(lua_State *L) {
   tx_source **parts = tx_new_array(L, count, sizeof *parts), **handle = tx_new_source(L);
   for (int i = 0; i < count; i++) {
     lua_rawgeti(L, 1, i + 1);
+    if (luaL_testudata(L, -1, TX_SOURCE_TYPE) == NULL) {
+      return tx_error(L, "concat_sources: item %d must be a source of images, got %s", i + 1, tx_describe(L, -1));
+    }
     parts[i] = tx_check_source(L, lua_gettop(L));
     lua_pop(L, 1);
   }
@@ -209,7 +212,7 @@ static int l_fingerprints(lua_State *L) {
   double white = tx_check_number(L, 6, "audit", "white");
   int64_t n;
   const int64_t *positions = check_positions(L, 2, "audit", &n);
-  luaL_argcheck(L, n <= INT32_MAX, 2, "too many images");
+  if (n > INT32_MAX) return tx_error(L, "audit: %lld images: at most %d", (long long)n, INT32_MAX);
   rule.part = check_parts(L, 3, n, &rule.parts);
   tx_fingerprint *fingerprints = tx_new_array(L, n, sizeof *fingerprints);
   void **block = tx_new_block(L);

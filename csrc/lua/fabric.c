@@ -113,7 +113,7 @@ static tx_tensor *push_empty(lua_State *L, tx_dtype dtype, int dims, const int64
 /* texres.fabric{count=, height=, width=, seed=, classes=, weave=, sources=, severity=, defect_size=, yarn=, masks=}
  * -> images u8 {N,H,W,1}, labels i64 {N} 1-based, columns, masks u8 {N,H,W,1} or nil. */
 static int l_fabric(lua_State *L) {
-  luaL_checktype(L, 1, LUA_TTABLE);
+  tx_check_table(L, 1, OPERATION, "the options");
   lua_settop(L, 1);
   tx_fabric_options o = {
       .count = tx_option_int(L, 1, OPERATION, "count", 0),

@@ -24,13 +24,13 @@
 /* -- reading --------------------------------------------------------------------------------------------------------- */
 
 static int l_close(lua_State *L) {
-  luaL_Stream *stream = luaL_checkudata(L, 1, LUA_FILEHANDLE);
+  luaL_Stream *stream = tx_check_object(L, 1, LUA_FILEHANDLE, "close", "a file");
   return luaL_fileresult(L, fclose(stream->f) == 0, NULL);
 }
 
 /* open_file(path) -> file | nil, message. Only regular files: see base/file.h. */
 static int l_open_file(lua_State *L) {
-  const char *path = tx_check_path(L, 1);
+  const char *path = tx_check_path(L, 1, "open_file");
   luaL_Stream *stream = lua_newuserdatauv(L, sizeof *stream, 0);
   stream->closef = NULL; /* closed so far */
   luaL_setmetatable(L, LUA_FILEHANDLE);
@@ -51,7 +51,7 @@ static int l_open_file(lua_State *L) {
 static int l_file_kind(lua_State *L) {
   static const char *const names[] = {
       [TX_FILE_REGULAR] = "file", [TX_FILE_FOLDER] = "folder", [TX_FILE_OTHER] = "other"};
-  lua_pushstring(L, names[tx_file_kind_of(tx_check_path(L, 1))]);
+  lua_pushstring(L, names[tx_file_kind_of(tx_check_path(L, 1, "file_kind"))]);
   return 1;
 }
 
@@ -149,10 +149,10 @@ static tx_status read_elements(int file, int64_t offset, const stored_type *type
 
 /* read_tensor(file, offset, type, shape) -> tensor, CRC-32 of the stored bytes | nil, message (the reason only) */
 static int l_read_tensor(lua_State *L) {
-  luaL_Stream *stream = luaL_checkudata(L, 1, LUA_FILEHANDLE);
+  luaL_Stream *stream = tx_check_object(L, 1, LUA_FILEHANDLE, "read_tensor", "a file");
   if (stream->closef == NULL) return tx_error(L, "read_tensor: the file is closed");
   int64_t offset = tx_check_int(L, 2, "read_tensor", "offset");
-  const char *name = luaL_checkstring(L, 3);
+  const char *name = tx_check_string(L, 3, "read_tensor", "type");
   int64_t shape[TX_MAX_DIMS];
   int next;
   int dims = tx_check_shape(L, 4, "read_tensor", shape, &next);
@@ -198,8 +198,8 @@ static int l_crc32(lua_State *L) {
 
 /* check_unpacked(path, bytes, max_bytes or nil) -> true | nil, message: data/limit.h, for what is unpacked in steps */
 static int l_check_unpacked(lua_State *L) {
-  const char *path = tx_check_path(L, 1);
-  double bytes = luaL_checknumber(L, 2);
+  const char *path = tx_check_path(L, 1, "check_unpacked");
+  double bytes = tx_check_number(L, 2, "check_unpacked", "bytes");
   int64_t max_bytes = lua_isnoneornil(L, 3) ? 0 : tx_check_int(L, 3, "check_unpacked", "max_bytes"), size;
   int file;
   tx_status status = tx_file_open(NULL, path, &file, &size);
@@ -214,7 +214,7 @@ static int l_check_unpacked(lua_State *L) {
 /* -- writing --------------------------------------------------------------------------------------------------------- */
 
 static int l_write_file(lua_State *L) {
-  const char *path = tx_check_path(L, 1);
+  const char *path = tx_check_path(L, 1, "write_file");
   int count = tx_check_list(L, 2, "write_file", "the pieces");
   tx_copy_list(L, 2, count);
   tx_piece *pieces = tx_new_array(L, count, sizeof *pieces);

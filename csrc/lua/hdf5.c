@@ -8,14 +8,14 @@
 #define LIST_TYPE "texres.hdf5"
 
 static int l_close_hdf5(lua_State *L) {
-  tx_hdf5_list_free(luaL_checkudata(L, 1, LIST_TYPE));
+  tx_hdf5_list_free(tx_check_object(L, 1, LIST_TYPE, "hdf5_datasets", "a list of datasets"));
   return 0;
 }
 
 /* hdf5_datasets(path) -> list of {name = "/color/20", dtype = "u8", shape = {...}}, and why other datasets can't be read, by
  * name | nil, message */
 static int l_hdf5_datasets(lua_State *L) {
-  const char *path = tx_check_path(L, 1);
+  const char *path = tx_check_path(L, 1, "hdf5_datasets");
   tx_hdf5_list *list = lua_newuserdatauv(L, sizeof *list, 0);
   memset(list, 0, sizeof *list);
   luaL_setmetatable(L, LIST_TYPE);
@@ -49,7 +49,7 @@ static int l_hdf5_datasets(lua_State *L) {
 
 /* load_hdf5(path, dataset, {max_bytes=}) -> tensor | nil, message */
 static int l_load_hdf5(lua_State *L) {
-  const char *path = tx_check_path(L, 1), *dataset = luaL_checkstring(L, 2);
+  const char *path = tx_check_path(L, 1, "load_hdf5"), *dataset = tx_check_string(L, 2, "load_hdf5", "the dataset");
   int64_t max_bytes = tx_option_bytes(L, 3, "load_hdf5");
   tx_tensor **handle = tx_new_handle(L);
   return tx_return_tensor(L, tx_hdf5_load(path, dataset, max_bytes, handle), handle);
@@ -57,7 +57,7 @@ static int l_load_hdf5(lua_State *L) {
 
 /* hdf5_source(path, dataset, scale, {max_bytes=}) -> source that reads images from the file one by one | nil, message */
 static int l_hdf5_source(lua_State *L) {
-  const char *path = tx_check_path(L, 1), *dataset = luaL_checkstring(L, 2);
+  const char *path = tx_check_path(L, 1, "hdf5_source"), *dataset = tx_check_string(L, 2, "hdf5_source", "the dataset");
   double scale = tx_check_scale(L, 3);
   int64_t max_bytes = tx_option_bytes(L, 4, "hdf5_source");
   tx_source **handle = tx_new_source(L);

@@ -44,7 +44,7 @@ static tx_image_options check_image_options(lua_State *L, int arg, const char *o
 
 /* load_image(path, {channels=, size=, max_pixels=}) -> u8 {H,W,C}, of 16 bits f32 in 0..1 | nil, message */
 static int l_load_image(lua_State *L) {
-  const char *path = tx_check_path(L, 1);
+  const char *path = tx_check_path(L, 1, "load_image");
   tx_image_options options = check_image_options(L, 2, "load_image", "channels size max_pixels");
   tx_tensor **handle = tx_new_handle(L);
   return tx_return_tensor(L, tx_load_image("load_image", path, &options, handle), handle);
@@ -52,7 +52,7 @@ static int l_load_image(lua_State *L) {
 
 /* write_png(path, image) -> true | nil, message; image u8 or float (0..1) {H,W} or {H,W,C} */
 static int l_write_png(lua_State *L) {
-  const char *path = tx_check_path(L, 1);
+  const char *path = tx_check_path(L, 1, "write_png");
   return tx_return_true(L, tx_write_png(path, tx_check_tensor(L, 2)));
 }
 
@@ -92,8 +92,9 @@ static int l_image_source(lua_State *L) {
   lua_replace(L, 1);
   const char **paths = tx_new_array(L, count, sizeof *paths);
   for (int i = 0; i < count; i++) {
-    if (lua_rawgeti(L, 1, i + 1) != LUA_TSTRING) tx_error(L, "data.folder: path %d is not a string", i + 1);
-    paths[i] = tx_check_path(L, -1); /* our copy of the list keeps it alive */
+    if (lua_rawgeti(L, 1, i + 1) != LUA_TSTRING)
+      tx_error(L, "data.folder: path %d must be a string, got %s", i + 1, tx_describe(L, -1));
+    paths[i] = tx_check_path(L, -1, "data.folder"); /* our copy of the list keeps it alive */
     lua_pop(L, 1);
   }
   tx_source **handle = tx_new_source(L);

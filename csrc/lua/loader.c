@@ -181,7 +181,7 @@ static tx_tensor *push_masks(lua_State *L, int arg, const tx_tensor *images) {
  * or cutmix also {shift =, lambda =}: image i was mixed with image (i + shift) modulo N, of which 1 - lambda is seen. With masks
  * also these, moved and mixed as the images are. */
 static int l_augment_apply(lua_State *L) {
-  const tx_augment *augment = luaL_checkudata(L, 1, AUGMENT_TYPE);
+  const tx_augment *augment = tx_check_object(L, 1, AUGMENT_TYPE, "augment", "an augmentation");
   tx_check_options(L, 3, "augment", "seed epoch masks");
   lua_settop(L, 3);
   uint64_t seed = (uint64_t)tx_option_int(L, 3, "augment", "seed", 0);
@@ -213,14 +213,14 @@ static int l_augment_apply(lua_State *L) {
 /* -- Loader: the recipe ---------------------------------------------------------------------------------------------- */
 
 static int l_loader_gc(lua_State *L) {
-  tx_loader **handle = luaL_checkudata(L, 1, LOADER_TYPE);
+  tx_loader **handle = tx_check_object(L, 1, LOADER_TYPE, "loader", "a loader");
   tx_loader_unref(*handle);
   *handle = NULL;
   return 0;
 }
 
 static tx_loader *check_loader(lua_State *L, int arg) {
-  tx_loader **handle = luaL_checkudata(L, arg, LOADER_TYPE);
+  tx_loader **handle = tx_check_object(L, arg, LOADER_TYPE, "loader", "a loader");
   tx_check_owner(L);
   if (*handle == NULL) tx_error(L, "the loader was closed");
   return *handle;
@@ -343,7 +343,8 @@ static void read_loader_options(lua_State *L, int arg, tx_loader *loader) {
   if (tx_option_bool(L, arg, "loader", "shuffle", false)) loader->sampling = TX_SAMPLE_SHUFFLED;
   if (tx_option_bool(L, arg, "loader", "balanced", false)) loader->sampling = TX_SAMPLE_BALANCED;
   if (lua_getfield(L, arg, "augment") != LUA_TNIL) {
-    const tx_augment *augment = luaL_checkudata(L, lua_gettop(L), AUGMENT_TYPE);
+    const tx_augment *augment = luaL_testudata(L, -1, AUGMENT_TYPE);
+    if (augment == NULL) tx_error(L, "loader: augment must be an augmentation, got %s", tx_describe(L, lua_gettop(L)));
     loader->augment = *augment;
   }
   lua_pop(L, 1);
@@ -356,7 +357,7 @@ static void read_loader_options(lua_State *L, int arg, tx_loader *loader) {
  * augment=, mean=, std=, workers=}) -> Loader. */
 static int l_loader(lua_State *L) {
   if (!lua_istable(L, 2)) tx_error(L, "loader: positions must be a list, got %s", tx_describe(L, 2));
-  luaL_checktype(L, 4, LUA_TTABLE);
+  tx_check_table(L, 4, "loader", "the options");
   tx_loader **handle = lua_newuserdatauv(L, sizeof *handle, 0); /* owns the arrays from the start */
   *handle = NULL;
   luaL_setmetatable(L, LOADER_TYPE);
@@ -415,7 +416,7 @@ static int l_loader_start(lua_State *L) {
  * epoch:next() -> images f32 {n,H,W,C}, labels i64 {n}, mix ({labels = i64 {n}, lambda = number}) or nil; nothing at the
  * end. An image that can't be decoded raises. */
 static int l_epoch_next(lua_State *L) {
-  tx_epoch **handle = luaL_checkudata(L, 1, EPOCH_TYPE);
+  tx_epoch **handle = tx_check_object(L, 1, EPOCH_TYPE, "loader", "an epoch");
   lua_settop(L, 1);
   tx_tensor **images = tx_new_handle(L), **labels = tx_new_handle(L);
   lua_createtable(L, 0, 2);
@@ -446,7 +447,7 @@ static int l_epoch_next(lua_State *L) {
 
 /* epoch:stop(), __close, __gc: stops the workers and waits for them. */
 static int l_epoch_stop(lua_State *L) {
-  tx_epoch **handle = luaL_checkudata(L, 1, EPOCH_TYPE);
+  tx_epoch **handle = tx_check_object(L, 1, EPOCH_TYPE, "loader", "an epoch");
   tx_epoch *run = *handle;
   *handle = NULL;
   tx_epoch_stop(run);

@@ -8,7 +8,7 @@
 
 /* load_npy(path, {mmap=false}) -> tensor | nil, message */
 static int l_load_npy(lua_State *L) {
-  const char *path = tx_check_path(L, 1);
+  const char *path = tx_check_path(L, 1, "load_npy");
   tx_check_options(L, 2, "load_npy", "mmap");
   bool mapped = tx_option_bool(L, 2, "load_npy", "mmap", false);
   tx_tensor **handle = tx_new_handle(L);
@@ -17,7 +17,7 @@ static int l_load_npy(lua_State *L) {
 }
 
 static int save(lua_State *L, int path, int tensor) {
-  const char *name = tx_check_path(L, path);
+  const char *name = tx_check_path(L, path, "save_npy");
   return tx_return_true(L, tx_save_npy(name, tx_check_tensor(L, tensor)));
 }
 
@@ -35,7 +35,7 @@ typedef struct archive {
 } archive;
 
 static int l_close_archive(lua_State *L) {
-  archive *a = luaL_checkudata(L, 1, ARCHIVE_TYPE);
+  archive *a = tx_check_object(L, 1, ARCHIVE_TYPE, "load_npz", "an archive");
   tx_npz_free(&a->npz);
   tx_file_release(&a->file);
   return 0;
@@ -112,7 +112,8 @@ static int load_members(lua_State *L, const archive *a, const char *path, int64_
 /* load_npz(path [, name] [, {max_bytes=}]) -> three tables by name: tensors, the types they have in the file ("u2", "f4"), and
  * why other members (text, objects) can't be read; or the tensor of that name | nil, message */
 static int l_load_npz(lua_State *L) {
-  const char *path = tx_check_path(L, 1), *wanted = lua_istable(L, 2) ? NULL : luaL_optstring(L, 2, NULL);
+  const char *path = tx_check_path(L, 1, "load_npz");
+  const char *wanted = lua_istable(L, 2) ? NULL : tx_opt_string(L, 2, "load_npz", "the name");
   int64_t max_bytes = tx_option_bytes(L, lua_istable(L, 2) ? 2 : 3, "load_npz");
   archive *a = lua_newuserdatauv(L, sizeof *a, 0);
   memset(a, 0, sizeof *a);

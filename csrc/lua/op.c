@@ -505,7 +505,7 @@ static int l_help(lua_State *L) {
     }
     return 1;
   }
-  const char *name = luaL_checkstring(L, 1);
+  const char *name = tx_check_string(L, 1, "help", "the name");
   for (int i = 0; i < OP_COUNT; i++) {
     if (strcmp(ops[i]->name, name) != 0) continue;
     lua_pushstring(L, ops[i]->doc);

@@ -22,7 +22,7 @@
 #include <unistd.h>
 
 static int l_columns(lua_State *L) {
-  luaL_Stream *stream = luaL_checkudata(L, 1, LUA_FILEHANDLE);
+  luaL_Stream *stream = tx_check_object(L, 1, LUA_FILEHANDLE, "columns", "a file");
   if (stream->closef == NULL || !isatty(fileno(stream->f))) return 0;
   struct winsize size = {0};
   bool known = ioctl(fileno(stream->f), TIOCGWINSZ, &size) == 0 && size.ws_col > 0;
@@ -45,9 +45,9 @@ static bool make_folders(char *path) {
 }
 
 static int l_make_folder(lua_State *L) {
-  const char *path = tx_check_path(L, 1);
+  const char *path = tx_check_path(L, 1, "make_folder");
   size_t length = strlen(path);
-  if (length == 0) tx_error(L, "a folder's path is empty");
+  if (length == 0) tx_error(L, "make_folder: the path is empty");
   char *copy = lua_newuserdatauv(L, length + 1, 0);
   memcpy(copy, path, length + 1);
   if (make_folders(copy)) {
@@ -63,7 +63,7 @@ static int l_make_folder(lua_State *L) {
 
 /* Closing the file gives the lock back. */
 static int l_unlock(lua_State *L) {
-  int *file = luaL_checkudata(L, 1, LOCK_TYPE);
+  int *file = tx_check_object(L, 1, LOCK_TYPE, "lock", "a lock");
   if (*file >= 0) close(*file);
   *file = -1;
   return 0;
@@ -90,7 +90,7 @@ static int open_lock(const char *path) {
 static bool is_held(int file) { return flock(file, LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK; }
 
 static int l_lock(lua_State *L) {
-  const char *path = tx_check_path(L, 1);
+  const char *path = tx_check_path(L, 1, "lock");
   int *file = lua_newuserdatauv(L, sizeof *file, 0);
   *file = -1;
   luaL_setmetatable(L, LOCK_TYPE);

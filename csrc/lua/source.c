@@ -22,8 +22,7 @@ int tx_return_source(lua_State *L, tx_status status, tx_source **handle) {
 }
 
 tx_source *tx_check_source(lua_State *L, int arg) {
-  tx_source **handle = luaL_testudata(L, arg, TX_SOURCE_TYPE);
-  if (handle == NULL) tx_error(L, "a source of images is expected as argument %d, got %s", arg, tx_describe(L, arg));
+  tx_source **handle = tx_check_object(L, arg, TX_SOURCE_TYPE, NULL, "a source of images");
   tx_check_owner(L);
   if (*handle == NULL) tx_error(L, "the source of images was closed");
   return *handle;
@@ -43,7 +42,7 @@ double tx_check_scale(lua_State *L, int arg) {
 static int l_source(lua_State *L) {
   lua_settop(L, 3);
   double scale = tx_check_scale(L, 2);
-  const char *stored = luaL_optstring(L, 3, "");
+  const char *stored = lua_isnil(L, 3) ? "" : tx_check_string(L, 3, "source", "stored");
   int bytes = stored[0] != '\0' ? stored[1] - '0' : 0;
   if (stored[0] != '\0' && (strchr("buif", stored[0]) == NULL || bytes < 1 || bytes > 8 || stored[2] != '\0')) {
     tx_error(L, "source: stored is %s, wanted a type as NumPy writes it, u2", tx_describe(L, 3));
@@ -75,7 +74,7 @@ static int l_length(lua_State *L) {
  * where the values told it, else nil), and methods. */
 static int l_index(lua_State *L) {
   tx_source *source = tx_check_source(L, 1);
-  const char *name = luaL_checkstring(L, 2);
+  const char *name = tx_check_string(L, 2, "source", "a field's name");
   if (strcmp(name, "height") == 0) {
     lua_pushinteger(L, (lua_Integer)source->height);
   } else if (strcmp(name, "width") == 0) {
@@ -106,7 +105,7 @@ static int l_tostring(lua_State *L) {
 }
 
 static int l_gc(lua_State *L) {
-  tx_source **handle = luaL_checkudata(L, 1, TX_SOURCE_TYPE);
+  tx_source **handle = tx_check_object(L, 1, TX_SOURCE_TYPE, NULL, "a source of images");
   tx_source_unref(*handle);
   *handle = NULL;
   return 0;

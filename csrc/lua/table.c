@@ -10,14 +10,14 @@
 #define CSV_TYPE "texres.csv"
 
 static int l_close_csv(lua_State *L) {
-  tx_csv_free(luaL_checkudata(L, 1, CSV_TYPE));
+  tx_csv_free(tx_check_object(L, 1, CSV_TYPE, "read_csv", "a CSV table"));
   return 0;
 }
 
 /* read_csv(path [, {max_bytes=}]) -> names, columns, lines: names[c], the text columns[c][row], the line of the file on which a row starts
  * | nil, message */
 static int l_read_csv(lua_State *L) {
-  const char *path = tx_check_path(L, 1);
+  const char *path = tx_check_path(L, 1, "read_csv");
   int64_t max_bytes = tx_option_bytes(L, 2, "read_csv");
   tx_csv *csv = lua_newuserdatauv(L, sizeof *csv, 0);
   memset(csv, 0, sizeof *csv);
@@ -48,13 +48,13 @@ static int l_read_csv(lua_State *L) {
 #define FOLDER_TYPE "texres.folder"
 
 static int l_close_folder(lua_State *L) {
-  tx_folder_free(luaL_checkudata(L, 1, FOLDER_TYPE));
+  tx_folder_free(tx_check_object(L, 1, FOLDER_TYPE, "list_folder", "a folder"));
   return 0;
 }
 
 /* list_folder(path) -> {names of files}, {names of folders}, both sorted, without those that start with a dot */
 static int l_list_folder(lua_State *L) {
-  const char *path = tx_check_path(L, 1);
+  const char *path = tx_check_path(L, 1, "list_folder");
   tx_folder *folder = lua_newuserdatauv(L, sizeof *folder, 0);
   memset(folder, 0, sizeof *folder);
   luaL_setmetatable(L, FOLDER_TYPE);

@@ -159,7 +159,7 @@ static int l_all_finite(lua_State *L) {
 }
 
 static int l_tostring(lua_State *L) {
-  tx_tensor **handle = luaL_checkudata(L, 1, TX_TENSOR_TYPE);
+  tx_tensor **handle = tx_check_object(L, 1, TX_TENSOR_TYPE, NULL, "a tensor");
   if (*handle == NULL) {
     lua_pushliteral(L, "closed tensor");
     return 1;
@@ -229,7 +229,7 @@ static int l_normal(lua_State *L) { return fill_random(L, "normal", tx_fill_norm
 
 /* t:free(): gives the memory back now; later use raises. Also __gc and __close. */
 static int l_free(lua_State *L) {
-  tx_tensor **handle = luaL_checkudata(L, 1, TX_TENSOR_TYPE);
+  tx_tensor **handle = tx_check_object(L, 1, TX_TENSOR_TYPE, NULL, "a tensor");
   tx_tensor *t = *handle;
   *handle = NULL;
   tx_unref(t);

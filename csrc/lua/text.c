@@ -30,7 +30,7 @@ static int l_number_text(lua_State *L) {
   if (lua_isinteger(L, 1)) {
     tx_format(text, sizeof text, LUA_INTEGER_FMT, lua_tointeger(L, 1));
   } else {
-    double value = luaL_checknumber(L, 1);
+    double value = tx_check_number(L, 1, "number_text", "the value");
     for (int digits = 15; digits <= 17; digits++) {
       tx_format(text, sizeof text, "%.*g", digits, value);
       if (tx_text_value(text) == value) break;
@@ -56,8 +56,8 @@ static int l_number_of(lua_State *L) {
 
 /* text_less(a, b) -> whether a comes before b, compared byte by byte; Lua's < follows the locale */
 static int l_text_less(lua_State *L) {
-  size_t a_bytes, b_bytes;
-  const char *a = luaL_checklstring(L, 1, &a_bytes), *b = luaL_checklstring(L, 2, &b_bytes);
+  const char *a = tx_check_string(L, 1, "text_less", "a"), *b = tx_check_string(L, 2, "text_less", "b");
+  size_t a_bytes = lua_rawlen(L, 1), b_bytes = lua_rawlen(L, 2);
   int order = memcmp(a, b, a_bytes < b_bytes ? a_bytes : b_bytes);
   lua_pushboolean(L, order < 0 || (order == 0 && a_bytes < b_bytes));
   return 1;
