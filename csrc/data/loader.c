@@ -425,6 +425,12 @@ static void stop_workers(tx_epoch *run) {
   pthread_mutex_destroy(&run->lock);
 }
 
+void tx_epoch_place(const tx_epoch *run, uint64_t *epoch, int64_t *done, int64_t *batches) {
+  *epoch = run->epoch;
+  *done = run->next;
+  *batches = run->batches;
+}
+
 void tx_epoch_stop(tx_epoch *run) {
   if (run == NULL) return;
   if (run->process == getpid()) {

@@ -74,6 +74,8 @@ tx_status tx_epoch_start(tx_loader *loader, uint64_t epoch, int64_t first, tx_ep
 /* The next batch (new references), waiting for it if need be; *end after the last one. After a failure the same batch is next:
  * no batch is lost. */
 tx_status tx_epoch_next(tx_epoch *run, tx_batch *batch, bool *end);
+/* Where an epoch stands: its number, batches handed out (those before `first` count), and all of them. */
+void tx_epoch_place(const tx_epoch *run, uint64_t *epoch, int64_t *done, int64_t *batches);
 /* Stops the workers, waits for them, frees the epoch; NULL is ignored. */
 void tx_epoch_stop(tx_epoch *run);
 

@@ -127,6 +127,20 @@ static int l_augment(lua_State *L) {
   return 1;
 }
 
+static int l_augment_tostring(lua_State *L) {
+  const tx_augment *augment = tx_check_object(L, 1, AUGMENT_TYPE, "augment", "an augmentation");
+  luaL_Buffer names;
+  luaL_buffinit(L, &names);
+  luaL_addstring(&names, "augmentation: ");
+  for (int i = 0; i < augment->count; i++) {
+    if (i > 0) luaL_addstring(&names, ", ");
+    luaL_addstring(&names, tx_transforms[augment->step[i].kind].name);
+  }
+  if (augment->count == 0) luaL_addstring(&names, "none");
+  luaL_pushresult(&names);
+  return 1;
+}
+
 /* The images at `arg` as f32 {N,H,W,C}; pushes the copy. */
 static tx_tensor *push_f32_copy(lua_State *L, int arg, const char *what) {
   tx_tensor **copy = tx_new_handle(L);
@@ -376,6 +390,12 @@ static int l_loader(lua_State *L) {
   return status == TX_OK ? 1 : tx_raise(L, status);
 }
 
+static int l_loader_tostring(lua_State *L) {
+  const tx_loader *loader = check_loader(L, 1);
+  lua_pushfstring(L, "loader of %I images, %I at a time", (LUAI_UACINT)loader->count, (LUAI_UACINT)loader->batch);
+  return 1;
+}
+
 static int l_loader_length(lua_State *L) {
   lua_pushinteger(L, (lua_Integer)tx_loader_batches(check_loader(L, 1)));
   return 1;
@@ -454,6 +474,19 @@ static int l_epoch_stop(lua_State *L) {
   return 0;
 }
 
+static int l_epoch_tostring(lua_State *L) {
+  tx_epoch **handle = tx_check_object(L, 1, EPOCH_TYPE, "loader", "an epoch");
+  if (*handle == NULL) {
+    lua_pushliteral(L, "epoch that was stopped");
+    return 1;
+  }
+  uint64_t epoch;
+  int64_t done, batches;
+  tx_epoch_place(*handle, &epoch, &done, &batches);
+  lua_pushfstring(L, "epoch %I: %I of %I batches done", (LUAI_UACINT)epoch, (LUAI_UACINT)done, (LUAI_UACINT)batches);
+  return 1;
+}
+
 /* texres.loader_threads() -> worker threads alive in this process. */
 static int l_loader_threads(lua_State *L) {
   lua_pushinteger(L, tx_loader_threads());
@@ -462,16 +495,16 @@ static int l_loader_threads(lua_State *L) {
 
 /* -- tables ---------------------------------------------------------------------------------------------------------- */
 
-static const luaL_Reg augment_methods[] = {{"apply", l_augment_apply}, {NULL, NULL}};
+static const luaL_Reg augment_methods[] = {
+    {"apply", l_augment_apply}, {"__tostring", l_augment_tostring}, {NULL, NULL}};
 
-static const luaL_Reg loader_methods[] = {{"start", l_loader_start},
-                                          {"order", l_loader_order},
-                                          {"__len", l_loader_length},
-                                          {"__gc", l_loader_gc},
-                                          {NULL, NULL}};
+static const luaL_Reg loader_methods[] = {{"start", l_loader_start},  {"order", l_loader_order},
+                                          {"__len", l_loader_length}, {"__tostring", l_loader_tostring},
+                                          {"__gc", l_loader_gc},      {NULL, NULL}};
 
-static const luaL_Reg epoch_methods[] = {
-    {"next", l_epoch_next}, {"stop", l_epoch_stop}, {"__gc", l_epoch_stop}, {"__close", l_epoch_stop}, {NULL, NULL}};
+static const luaL_Reg epoch_methods[] = {{"next", l_epoch_next},           {"stop", l_epoch_stop},
+                                         {"__tostring", l_epoch_tostring}, {"__gc", l_epoch_stop},
+                                         {"__close", l_epoch_stop},        {NULL, NULL}};
 
 static const luaL_Reg functions[] = {
     {"augment", l_augment}, {"loader", l_loader}, {"loader_threads", l_loader_threads}, {NULL, NULL}};

@@ -11,7 +11,9 @@ local core = require "texres.core"
 local evaluate = require "texres.evaluate"
 local functional = require "texres.nn.functional"
 local input = require "texres.input"
+local listing = require "texres.listing"
 local option = require "texres.options"
+local plain = require "texres.plain"
 local raise = require "texres.raise"
 local checkpoint = require "texres.checkpoint"
 local module = require "texres.nn.module"
@@ -56,6 +58,54 @@ local function check_size(self, batch, any_size)
   end
 end
 
+-- -- for people -------------------------------------------------------------------------------------------------------
+
+local MOST = 4 -- classes of a prediction that are shown
+
+-- A prediction's classes by falling probability: "hole 93.1 %, good 5.2 %, oil 1.7 %".
+local function prediction_text(prediction, classes)
+  local order, parts = {}, {}
+  for i in ipairs(prediction.probabilities) do order[i] = i end
+  local function more(a, b)
+    local p, q = prediction.probabilities[a], prediction.probabilities[b]
+    return p > q or (p == q and a < b)
+  end
+  table.sort(order, more)
+  for k = 1, math.min(MOST, #order) do
+    local name = classes and classes[order[k]] or ("class %d"):format(order[k])
+    parts[k] = plain.format("%s %.1f %%", plain.visible_name(name), 100 * prediction.probabilities[order[k]])
+  end
+  return table.concat(parts, ", ") .. (#order > MOST and ", ..." or "")
+end
+
+-- Metatables that make a prediction, and a list of them, show themselves; otherwise they stay plain tables.
+local function kinds_of(classes)
+  local function one(prediction) return prediction_text(prediction, classes) end
+  local function all(list)
+    local rows = listing(#list, function(i) return ("%4d  %s"):format(i, one(list[i])) end, " ...")
+    table.insert(rows, 1, ("predictions of %d image%s"):format(#list, #list == 1 and "" or "s"))
+    return table.concat(rows, "\n")
+  end
+  return { __tostring = one }, { __tostring = all }
+end
+
+--- Its classes, what it takes, and its model.
+function Classifier:__tostring()
+  local lines = {}
+  if self.classes then
+    local names = listing(#self.classes, function(c) return plain.visible_name(self.classes[c]) end, "...")
+    lines[1] = ("classifier of %d classes: %s"):format(#self.classes, table.concat(names, ", "))
+  else
+    lines[1] = "classifier without class names"
+  end
+  if self.input then lines[#lines + 1] = "  images  " .. table.concat(self.input, " x ") end
+  lines[#lines + 1] = ("  model   %s, %s parameters"):format(
+    rawget(self.model, "name") or getmetatable(self.model).__name, plain.grouped(self.model:num_parameters()))
+  return table.concat(lines, "\n")
+end
+
+-- -- predicting -------------------------------------------------------------------------------------------------------
+
 -- Probabilities that are not numbers name no class: comparisons with NaN would leave the first one.
 local function answer(self, probabilities, index)
   local best = 1
@@ -75,9 +125,10 @@ end
 
 local KNOWN = { any_size = option.switch(false), white = option.number(nil, "(0, inf)") }
 
---- What an image shows: {class=, label=, probability=, probabilities=}; for a batch a list of these. {any_size=true}
--- lets images of other sizes than those of the training through. {white=255} says what white is in the pixels, which
--- an image that is nearly black does not tell; by default their type or largest value says it (texres.input).
+--- What an image shows: {class=, label=, probability=, probabilities=}; for a batch a list of these; print() shows the
+-- likeliest classes. {any_size=true} lets images of other sizes than those of the training through. {white=255} says
+-- what white is in the pixels, which an image that is nearly black does not tell; by default their type or largest
+-- value says it (texres.input).
 function Classifier:predict(image, options)
   options = option.read("predict", options, KNOWN)
   local batch, single = as_batch(image)
@@ -86,9 +137,10 @@ function Classifier:predict(image, options)
     local pixels = input.of(self.model):batch(batch, "predict", options.white)
     return self.model(pixels:to(module.float_dtype(self.model))):softmax(-1):totable()
   end)
-  if single then return answer(self, rows[1], 1) end
-  for i, row in ipairs(rows) do rows[i] = answer(self, row, i) end
-  return rows
+  local one, all = kinds_of(self.classes)
+  if single then return setmetatable(answer(self, rows[1], 1), one) end
+  for i, row in ipairs(rows) do rows[i] = setmetatable(answer(self, row, i), one) end
+  return setmetatable(rows, all)
 end
 
 local BATCH = { batch = option.integer(128, "[1, inf)") }

@@ -66,6 +66,8 @@ function Counter:add(logits, labels, loss)
   if loss then self:add_loss(loss * n, n) end
 end
 
+function Counter:__tostring() return tostring(self:result()) end
+
 --- Adds the losses of a batch: their sum, and the sum of their weights, which is what the mean over the set is divided
 -- by; a weight of false says that the loss of the set is no mean but the sum.
 function Counter:add_loss(sum, weight)

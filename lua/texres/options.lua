@@ -164,6 +164,26 @@ function option.unknown(where, name, known)
     table.concat(plain.sort(names), ", "))
 end
 
+--- Options in words, that named `first` before the others: "lr 0.001, at {0.5, 0.75}".
+function option.listed(options, first)
+  local names, parts = {}, {}
+  for name in pairs(options) do
+    if name ~= first then names[#names + 1] = plain.text(name) end
+  end
+  plain.sort(names)
+  if options[first] ~= nil then table.insert(names, 1, first) end
+  for i, name in ipairs(names) do
+    local value = options[name]
+    if type(value) == "table" and not getmetatable(value) then
+      local items = {}
+      for k, item in ipairs(value) do items[k] = plain.text(item) end
+      value = ("{%s}"):format(table.concat(items, ", "))
+    end
+    parts[i] = ("%s %s"):format(name, plain.text(value))
+  end
+  return table.concat(parts, ", ")
+end
+
 --- The options in full. `known`: name -> rule. `given`: the caller's table, nil for none, which stays as it is; with
 -- `list`, it may begin with items 1..n, which are handed on.
 function option.read(where, given, known, list)

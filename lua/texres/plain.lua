@@ -22,6 +22,12 @@ function plain.sort(list)
   return list
 end
 
+--- A whole number as people read it: 1,234,567.
+function plain.grouped(n)
+  local sign, digits = ("%d"):format(n):match "^(%-?)(%d+)$"
+  return sign .. digits:reverse():gsub("(%d%d%d)", "%1,"):reverse():gsub("^,", "")
+end
+
 local function hexed(bytes)
   return (bytes:gsub(".", function(byte) return ("\\x%02x"):format(byte:byte()) end))
 end

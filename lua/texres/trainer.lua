@@ -47,6 +47,7 @@ local core = require "texres.core"
 local course = require "texres.trainer.course"
 local diagnosis = require "texres.trainer.diagnosis"
 local evaluate = require "texres.evaluate"
+local history = require "texres.trainer.history"
 local identity = require "texres.trainer.identity"
 local input = require "texres.input"
 local metrics = require "texres.metrics"
@@ -91,7 +92,7 @@ local KNOWN = {
 
 --- What a run is about to find out.
 local function begin(self)
-  self.history = {} -- a record for each finished epoch: epoch, lr, loss, accuracy, val_loss, val_accuracy, seconds, ...
+  self.history = history.of {} -- a record for each finished epoch, see texres.trainer.history
   self.best = nil -- the best of them
   self.validation = nil -- the metrics of the best epoch
   self.tests = {} -- what evaluate() found: {name=, note= of when the weights were, result=}
@@ -274,15 +275,6 @@ local function train_epoch(self, loader, images)
   end
 end
 
-local function is_better(entry, best)
-  local loss = entry.val_loss or entry.loss
-  if loss ~= loss then return false end -- NaN is never better, not even than nothing
-  if not best then return true end
-  if not entry.val_loss then return entry.loss < best.loss end
-  if entry.val_accuracy ~= best.val_accuracy then return entry.val_accuracy > best.val_accuracy end
-  return entry.val_loss < best.val_loss
-end
-
 local function epoch_text(self, entry, better)
   local val = entry.val_loss and plain.format("  val loss %.4f  val accuracy %.1f %%", entry.val_loss,
     100 * entry.val_accuracy) or ""
@@ -302,7 +294,7 @@ local function end_epoch(self, val)
   local validation = val and assess(self, val, self.loss_of, "Trainer: the validation set")
   if validation then entry.val_loss, entry.val_accuracy = validation.loss, validation.accuracy end
   self.history[#self.history + 1], self.pass = entry, nil
-  local better = is_better(entry, self.best)
+  local better = history.is_better(entry, self.best)
   if better then
     self.best, self.validation = entry, validation
     state.keep_best(self)
@@ -410,10 +402,10 @@ end
 local FIT_OPTIONS = { fresh = option.switch(false) }
 
 --- Trains on a set, validating on another one after each epoch (it may be left out); returns the history, a list of
--- records. Afterwards the model has the weights of the best epoch: highest validation accuracy, among equals lowest
--- loss; an epoch whose loss is NaN is never the best. Ctrl-C ends it after the step under way, with
--- last.safetensors written and trainer.interrupted set. A second fit() goes on, see above; { fresh = true } begins
--- anew.
+-- records that print() shows as a table. Afterwards the model has the weights of the best epoch: highest validation
+-- accuracy, among equals lowest loss; an epoch whose loss is NaN is never the best. Ctrl-C ends it after the step
+-- under way, with last.safetensors written and trainer.interrupted set. A second fit() goes on, see above; { fresh =
+-- true } begins anew.
 function Trainer:fit(train, val, options)
   options = option.read("fit", options, FIT_OPTIONS)
   local plan = plan_of(self, train, val)
@@ -438,6 +430,30 @@ function Trainer:fit(train, val, options)
   end)
   leave(self)
   return self.history
+end
+
+-- -- for people -------------------------------------------------------------------------------------------------------
+
+--- An object of the library as it shows itself; one of a script by its name, if any.
+local function part_text(part, otherwise)
+  local meta = getmetatable(part)
+  return type(meta) == "table" and meta.__tostring and tostring(part) or part.name or otherwise
+end
+
+--- What is trained and how, and how far it is.
+function Trainer:__tostring()
+  local lines = {
+    ("trainer of %s, %s parameters: %d of %d epochs, batches of %d"):format(
+      rawget(self.model, "name") or getmetatable(self.model).__name, plain.grouped(self.model:num_parameters()),
+      #self.history, self.epochs, self.batch),
+    "  optimizer  " .. part_text(self.optimizer, "one of the script"):gsub("\n", "\n           "),
+    "  schedule   " .. part_text(self.schedule, "one of the script"),
+  }
+  local pass = self.pass
+  if pass then lines[#lines + 1] = ("  under way  epoch %d, after batch %d"):format(pass.epoch, pass.batch) end
+  if self.best then lines[#lines + 1] = "  best       " .. history.text(self.best) end
+  if self.dir then lines[#lines + 1] = "  folder     " .. plain.visible_name(self.dir) end
+  return table.concat(lines, "\n")
 end
 
 return setmetatable(Trainer, { __call = new })

@@ -71,10 +71,18 @@ function Set:loader(options)
     scale = o.scale, augment = o.augment and core.augment(o.augment) or nil, workers = o.workers,
     mean = o.mean and as_list(o.mean, channels) or nil, std = o.std and as_list(o.std, channels) or nil,
   })
-  return setmetatable({ handle = handle, epoch = o.epoch, batch = 0 }, Loader)
+  local order = o.weights and ", drawn by weight" or o.balanced and ", balanced" or o.shuffle and ", shuffled" or ""
+  local what = ("%d images, %d at a time%s%s"):format(#self, o.batch, order, o.augment and ", augmented" or "")
+  return setmetatable({ handle = handle, epoch = o.epoch, batch = 0, _what = what }, Loader)
 end
 
 local function check_epoch(epoch) return option.check("loader", "epoch", epoch, KNOWN.epoch) end
+
+--- What it loads and how, and where it stands.
+function Loader:__tostring()
+  return ("loader of %s: %d batches an epoch, now epoch %d, after batch %d"):format(self._what, #self, self.epoch,
+    self.batch)
+end
 
 --- Batches per epoch.
 function Loader:__len() return #self.handle end

@@ -14,7 +14,9 @@
 local core = require "texres.core"
 local json = require "texres.json"
 local files = require "texres.files"
+local listing = require "texres.listing"
 local option = require "texres.options"
+local plain = require "texres.plain"
 local raise = require "texres.raise"
 local columns = require "texres.data.columns"
 local grouping = require "texres.data.grouping"
@@ -206,6 +208,19 @@ local function join_others(parts, without)
   return rest
 end
 
+-- A list of folds that shows itself.
+local Folds = {
+  __tostring = function(folds)
+    local rows = listing(#folds, function(i)
+      local fold = folds[i]
+      local name = fold.group == nil and "" or "  " .. plain.visible_name(plain.text(fold.group))
+      return ("%4d  train %d images, test %d%s"):format(i, #fold.train, #fold.test, name)
+    end, " ...")
+    table.insert(rows, 1, ("%d folds"):format(#folds))
+    return table.concat(rows, "\n")
+  end,
+}
+
 local FOLDS = option.integer(nil, "[2, inf)")
 
 --- k-fold cross-validation: `folds { k, seed=, stratify=, group= }` returns a list of { train = set, test = set };
@@ -222,7 +237,7 @@ function Set:folds(options)
   for p, samples in ipairs(parts) do
     folds[p] = { train = self:subset(join_others(parts, p)), test = self:subset(samples) }
   end
-  return folds
+  return setmetatable(folds, Folds)
 end
 
 --- Leaves each group of a column out in turn: a list of { group = value, train = set, test = set }.
@@ -235,7 +250,7 @@ function Set:leave_one_out(name)
   for g, group in ipairs(groups) do
     folds[g] = { group = group.value, train = self:subset(join_others(parts, g)), test = self:subset(group.samples) }
   end
-  return folds
+  return setmetatable(folds, Folds)
 end
 
 -- -- files ----------------------------------------------------------------------------------------------------------

@@ -2,17 +2,12 @@
 
 local core = require "texres.core"
 local plain = require "texres.plain"
+local grouped = plain.grouped
 local option = require "texres.options"
 local raise = require "texres.raise"
 local module = require "texres.nn.module"
 local tensor_bytes = module.tensor_bytes
 local table_text = require "texres.nn.table_text"
-
-local function grouped(n) -- 1,234,567
-  local text = ("%d"):format(n)
-  local sign, digits = text:match "^(%-?)(%d+)$"
-  return sign .. digits:reverse():gsub("(%d%d%d)", "%1,"):reverse():gsub("^,", "")
-end
 
 local function megabytes(bytes) return plain.format("%.2f MB", bytes / 1e6) end
 

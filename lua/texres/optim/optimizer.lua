@@ -12,6 +12,7 @@ local core = require "texres.core"
 local raise = require "texres.raise"
 local option = require "texres.options"
 local module = require "texres.nn.module"
+local plain = require "texres.plain"
 local strict = require "texres.strict"
 local is_tensor, shape_text = core.is_tensor, module.shape_text
 
@@ -298,6 +299,26 @@ local function buffers(parameters, states, key)
     list[i] = state[key]
   end
   return list
+end
+
+-- -- for people -------------------------------------------------------------------------------------------------------
+
+local function group_text(group)
+  local numbers, options = 0, {}
+  for _, p in ipairs(group.params) do numbers = numbers + p:numel() end
+  for key, value in pairs(group) do
+    if key ~= "params" then options[key] = value end
+  end
+  return ("%d parameter%s (%s numbers), %s"):format(#group.params, #group.params == 1 and "" or "s",
+    plain.grouped(numbers), option.listed(options, "lr"))
+end
+
+--- What it trains and its options, a line for each of several groups.
+function Optimizer:__tostring()
+  if #self.groups == 1 then return ("%s of %s"):format(self.name, group_text(self.groups[1])) end
+  local lines = { ("%s of %d groups"):format(self.name, #self.groups) }
+  for i, group in ipairs(self.groups) do lines[#lines + 1] = ("  %d  %s"):format(i, group_text(group)) end
+  return table.concat(lines, "\n")
 end
 
 local function is(value) return getmetatable(value) == Optimizer end

@@ -27,6 +27,9 @@ function Schedule:lr(step, total)
   return self.curve(o, step - o.warmup, math.max(1, total - o.warmup))
 end
 
+--- Its kind and options.
+function Schedule:__tostring() return ("%s, %s"):format(self.name, option.listed(self.options, "lr")) end
+
 local function define(name, known, curve)
   known.lr, known.warmup = option.number(1e-3, RATE), option.number(0, "[0, inf)")
   schedule[name] = function(options)

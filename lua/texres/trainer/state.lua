@@ -7,6 +7,7 @@
 local checkpoint = require "texres.checkpoint"
 local core = require "texres.core"
 local files = require "texres.files"
+local history_of = require("texres.trainer.history").of
 local identity = require "texres.trainer.identity"
 local metrics = require "texres.metrics"
 local option = require "texres.options"
@@ -181,7 +182,7 @@ local function read_history(trainer, extra)
   need(trainer, type(history) == "table", "history")
   for i = 1, #history do need(trainer, type(history[i]) == "table" and history[i].epoch == i, "history") end
   need(trainer, extra.best == nil or INDEX.accept(extra.best) ~= nil and history[extra.best], "best")
-  return history, history[extra.best or 0]
+  return history_of(history), history[extra.best or 0]
 end
 
 local function read_pass(trainer, pass, history, classes)

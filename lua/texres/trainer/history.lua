@@ -1,0 +1,62 @@
+--- The history of a training: a list of records, one for each epoch, that print() shows as a table.
+--
+-- It is a plain list: { { epoch = 1, lr =, loss =, accuracy =, val_loss =, val_accuracy =, seconds =,
+-- images_per_second = }, ... }.
+
+local listing = require "texres.listing"
+local plain = require "texres.plain"
+local table_text = require "texres.nn.table_text"
+local terminal = require "texres.terminal"
+
+local history = {}
+
+--- Whether an epoch is better than the best one so far (nil: none): by validation accuracy, among equals by validation
+-- loss; without a validation by loss.
+function history.is_better(entry, best)
+  local loss = entry.val_loss or entry.loss
+  if loss ~= loss then return false end -- NaN is never better, not even than nothing
+  if not best then return true end
+  if not entry.val_loss then return entry.loss < best.loss end
+  if entry.val_accuracy ~= best.val_accuracy then return entry.val_accuracy > best.val_accuracy end
+  return entry.val_loss < best.val_loss
+end
+
+--- An epoch in words: "epoch 4, loss 0.2110, accuracy 93.1 %".
+function history.text(entry)
+  local val = entry.val_loss and "val " or ""
+  return plain.format("epoch %d, %sloss %.4f, %saccuracy %.1f %%", entry.epoch, val, entry.val_loss or entry.loss, val,
+    100 * (entry.val_accuracy or entry.accuracy))
+end
+
+local COLUMNS = { "epoch", "lr", "loss", "accuracy", "val loss", "val accuracy", "images/s", "time" }
+
+local function cell(format, value) return type(value) == "number" and plain.format(format, value) or "-" end
+
+local function percent(value) return type(value) == "number" and plain.format("%.1f %%", 100 * value) or "-" end
+
+local function row_of(entry, best)
+  return {
+    tostring(entry.epoch), cell("%.3g", entry.lr), cell("%.4f", entry.loss), percent(entry.accuracy),
+    cell("%.4f", entry.val_loss), percent(entry.val_accuracy), cell("%.0f", entry.images_per_second),
+    type(entry.seconds) == "number" and terminal.duration(entry.seconds) or "-", entry == best and "best" or "",
+  }
+end
+
+local function as_text(list)
+  local best
+  for _, entry in ipairs(list) do
+    if type(entry.loss) == "number" and history.is_better(entry, best) then best = entry end
+  end
+  local head = ("history of %d epoch%s"):format(#list, #list == 1 and "" or "s")
+  if #list == 0 then return head end
+  local rows = listing(#list, function(i) return row_of(list[i], best) end, { "..." })
+  table.insert(rows, 1, COLUMNS)
+  return ("%s%s\n%s"):format(head, best and "; best: " .. history.text(best) or "", table_text(rows, { [9] = true }))
+end
+
+local History = { __tostring = as_text }
+
+--- Makes a list of records a history, and hands it back.
+function history.of(list) return setmetatable(list, History) end
+
+return history
