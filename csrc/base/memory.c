@@ -1,11 +1,14 @@
 /* memory.c - the block cache behind tx_alloc.
  *
- * Large blocks are cut from mmapped runs of huge pages and carry a 64-byte header. Freed ones are kept in one list in the
- * order of their addresses, neighbours joined; a request takes the smallest that is large enough and leaves the rest of it
- * in the list. So the 32 MB of one layer's activations serve as twice 16 MB for the next layer's. Sizes are rounded up by
- * 1/256, a little more than a header and a page, so that halves of a block fit what is half as large.
+ * Large blocks are cut from mmapped runs of huge pages and carry a 64-byte header. Freed blocks stand in one free list,
+ * in the order of their addresses, and neighbours are merged. A request takes the smallest block that is large enough
+ * (best fit), and what it does not need stays in the list. So the 32 MB of one layer's activations can become twice 16
+ * MB for the next layer.
  *
- *     address  ->   [ in use ][ kept ][ in use ][       kept       ]      [ kept ]
+ *     address  ->   [ in use ][ free ][ in use ][       free       ]      [ free ]
+ *
+ * A size is rounded up by 1/256 and then to whole pages. That leaves room for the header, and lets a block of twice the
+ * size be cut into two of this one.
  */
 #define _GNU_SOURCE /* MAP_ANONYMOUS, madvise */
 #include "base/memory.h"
@@ -21,24 +24,24 @@
 
 enum { HEADER = TX_ALIGNMENT };
 #if defined(__SANITIZE_ADDRESS__) || defined(TX_FUZZING)
-#define LARGE ((size_t)PTRDIFF_MAX) /* nothing is kept, so that the sanitizer sees a use after free */
+#define LARGE ((size_t)PTRDIFF_MAX) /* nothing is cached, so that the sanitizer sees a use after free */
 #else
 #define LARGE ((size_t)64 * 1024)
 #endif
-static const bool keeps = LARGE < (size_t)PTRDIFF_MAX;
+static const bool caches = LARGE < (size_t)PTRDIFF_MAX;
 #define HUGE_PAGE ((size_t)2 * 1024 * 1024)
 
 /* Stands in the 64 bytes before every block. */
 typedef struct block {
   size_t bytes;       /* as asked for */
   size_t capacity;    /* held from the system, header included; 0 for a small block */
-  struct block *next; /* the next kept block, at a higher address */
+  struct block *next; /* in the free list: the next block, at a higher address */
 } block;
 
 _Static_assert(sizeof(block) <= HEADER, "the header must fit before the block");
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
-static block *kept; /* in the order of addresses */
+static block *free_list; /* in the order of addresses */
 static size_t live, peak, mapped, cached;
 
 /* A forked process finds the cache whole and not locked. */
@@ -52,10 +55,10 @@ static size_t round_to_pages(size_t bytes) {
   return (bytes + page - 1) / page * page;
 }
 
-/* Where b ends: the block that begins there is its neighbour. */
+/* The end of b, where its neighbour begins. */
 static block *end_of(block *b) { return (block *)(void *)((char *)b + b->capacity); }
 
-/* Takes the block out of the list whose link is `at`. */
+/* Takes a block out of the free list: the one that the link `at` points to. */
 static block *take_out(block **at) {
   block *b = *at;
   *at = b->next;
@@ -63,7 +66,7 @@ static block *take_out(block **at) {
   return b;
 }
 
-/* Cuts b down to `capacity`; returns what is left of it, in no list. */
+/* Cuts b down to `capacity` and returns the rest, which is not in the free list yet. */
 static block *split(block *b, size_t capacity) {
   const size_t left = b->capacity - capacity;
   b->capacity = capacity;
@@ -72,27 +75,29 @@ static block *split(block *b, size_t capacity) {
   return rest;
 }
 
-static void join_next(block *b) {
+/* Merges b with the next block of the free list where they are neighbours. */
+static void merge_next(block *b) {
   if (b->next == NULL || end_of(b) != b->next) return;
   b->capacity += b->next->capacity;
   b->next = b->next->next;
 }
 
-static void keep(block *b) {
+static void insert_free(block *b) {
   block *before = NULL;
-  for (block *at = kept; at != NULL && at < b; at = at->next) before = at;
-  block **link = before != NULL ? &before->next : &kept;
+  for (block *at = free_list; at != NULL && at < b; at = at->next) before = at;
+  block **link = before != NULL ? &before->next : &free_list;
   b->next = *link;
   *link = b;
   cached += b->capacity;
-  join_next(b);
-  if (before != NULL) join_next(before);
+  merge_next(b);
+  if (before != NULL) merge_next(before);
 }
 
-/* The link to the smallest kept block of at least `capacity`; when there is none, to the largest. NULL: nothing is kept. */
+/* The link to the smallest free block of at least `capacity`, or to the largest one where all are smaller; NULL for an
+ * empty list. */
 static block **best_fit(size_t capacity) {
   block **best = NULL;
-  for (block **at = &kept; *at != NULL; at = &(*at)->next) {
+  for (block **at = &free_list; *at != NULL; at = &(*at)->next) {
     const size_t have = (*at)->capacity;
     if (best == NULL ||
         (have >= capacity ? (*best)->capacity < capacity || have < (*best)->capacity : (*best)->capacity < have)) {
@@ -102,22 +107,22 @@ static block **best_fit(size_t capacity) {
   return best;
 }
 
-static block *take_kept(size_t capacity) {
+static block *take_free(size_t capacity) {
   block **at = best_fit(capacity);
   if (at == NULL || (*at)->capacity < capacity) return NULL;
   block *b = take_out(at);
-  if (b->capacity - capacity >= LARGE) keep(split(b, capacity));
+  if (b->capacity - capacity >= LARGE) insert_free(split(b, capacity));
   return b;
 }
 
-/* Gives kept memory back until at most `target` bytes are mapped, no more of a block than has to be. */
+/* Unmaps free memory, and no more of a block than necessary, until at most `target` bytes are mapped. */
 static void shrink_to(size_t target) {
-  while (mapped > target && kept != NULL) {
+  while (mapped > target && free_list != NULL) {
     const size_t excess = round_to_pages(mapped - target);
     block *b = take_out(best_fit(excess));
     if (b->capacity >= excess + LARGE) {
       block *rest = split(b, b->capacity - excess);
-      keep(b);
+      insert_free(b);
       b = rest;
     }
     mapped -= b->capacity;
@@ -125,7 +130,7 @@ static void shrink_to(size_t target) {
   }
 }
 
-/* `bytes`, a multiple of HUGE_PAGE, that begin at one; NULL when the system has none. */
+/* Maps `bytes`, a multiple of HUGE_PAGE, aligned to one; NULL when the system has none. */
 static block *map_huge(size_t bytes) {
   char *pages = mmap(NULL, bytes + HUGE_PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
   if (pages == MAP_FAILED) return NULL;
@@ -138,8 +143,8 @@ static block *map_huge(size_t bytes) {
   return (block *)(void *)(pages + before);
 }
 
-/* Memory comes in huge pages, also for blocks that are smaller: Winograd's transforms write to 36 places at a time, and
- * with small pages they wait for address translations. */
+/* A block from the system. All memory comes in huge pages: Winograd's transforms write to 36 places at a time, and with
+ * small pages they would wait for address translations. */
 static block *map_new(size_t capacity) {
   const size_t bytes = (capacity + HUGE_PAGE - 1) / HUGE_PAGE * HUGE_PAGE;
   size_t bound = live + bytes > peak ? live + bytes : peak;
@@ -153,7 +158,7 @@ static block *map_new(size_t capacity) {
   }
   mapped += bytes;
   b->capacity = bytes;
-  if (bytes - capacity >= LARGE) keep(split(b, capacity));
+  if (bytes - capacity >= LARGE) insert_free(split(b, capacity));
   return b;
 }
 
@@ -166,7 +171,7 @@ void *tx_alloc(size_t bytes) {
   if (bytes >= LARGE) {
     size_t capacity = round_to_pages(bytes + bytes / 256); /* bytes / 256 is at least the header */
     pthread_mutex_lock(&lock);
-    b = take_kept(capacity);
+    b = take_free(capacity);
     if (b == NULL) b = map_new(capacity);
   } else {
     b = aligned_alloc(TX_ALIGNMENT, (bytes + HEADER + TX_ALIGNMENT - 1) / TX_ALIGNMENT * TX_ALIGNMENT);
@@ -198,21 +203,21 @@ void tx_dealloc(void *pointer) {
   bool large = b->capacity != 0;
   pthread_mutex_lock(&lock);
   live -= b->bytes;
-  if (large) keep(b);
+  if (large) insert_free(b);
   pthread_mutex_unlock(&lock);
   if (!large) free(b);
 }
 
 /* -- scratch ----------------------------------------------------------------------------------------------------------- */
 
-/* The scratch that stays; zeros: there is none. While no one has it, its bytes count as cached. */
+/* The cached scratch; all zeros while there is none. Its bytes count as live while it is in use, else as cached. */
 static struct {
   tx_scratch parts;
   int threads;
   bool in_use;
 } cached_scratch;
 
-/* `in_use`: whether someone has it from now on. With the lock held. */
+/* The caller holds the lock. */
 static void set_scratch_in_use(bool in_use) {
   const size_t bytes = (size_t)cached_scratch.threads * cached_scratch.parts.part_bytes;
   live = in_use ? live + bytes : live - bytes;
@@ -221,13 +226,13 @@ static void set_scratch_in_use(bool in_use) {
   cached_scratch.in_use = in_use;
 }
 
-/* Takes the scratch that stays, unless someone has it: whoever has taken it may change it. */
+/* Takes the cached scratch, unless it is in use; then false. Whoever has taken it may replace it. */
 static bool take_cached_scratch(void) {
   pthread_mutex_lock(&lock);
-  const bool free = keeps && !cached_scratch.in_use;
-  if (free) set_scratch_in_use(true);
+  const bool available = caches && !cached_scratch.in_use;
+  if (available) set_scratch_in_use(true);
   pthread_mutex_unlock(&lock);
-  return free;
+  return available;
 }
 
 static void return_cached_scratch(void) {
@@ -251,7 +256,7 @@ static tx_status make_scratch(tx_scratch *scratch, int threads, size_t part_byte
   return TX_OK;
 }
 
-/* Makes it as large as is asked for, in threads and bytes; it does not shrink. */
+/* Makes the cached scratch large enough, for threads and bytes; it never shrinks. */
 static tx_status grow_cached_scratch(int threads, size_t part_bytes) {
   if (cached_scratch.threads >= threads && cached_scratch.parts.part_bytes >= part_bytes) return TX_OK;
   if (cached_scratch.threads > threads) threads = cached_scratch.threads;

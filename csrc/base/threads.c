@@ -1,15 +1,20 @@
 /* threads.c - the thread pool behind tx_parallel.
  *
- * The blocks of a job are laid out in as many shares as threads take part, the calling thread's first. A thread takes the
- * blocks of its own share one at a time, and when they have run out those that are left of the other shares. So the same
- * part of the data goes to the same core from job to job, as long as nothing disturbs it: where cores don't share a cache,
- * memory that another core has just written takes three times as long to read. The caller waits for blocks that others still
- * compute, but not for workers that have not woken up: on a busy machine, where a worker may be off the CPU for
- * milliseconds, the caller does the work itself. (An OpenMP region ends in a barrier of all threads, which costs a time
- * slice whenever one of them is not scheduled.)
+ * A job is one call of tx_parallel. Its blocks are divided into shares, one for each thread:
  *
- * The counter of a share carries the job's number in its upper half, so a worker that comes late finds that its job is over
- * and can neither take a block of the next one by mistake nor hold it up.
+ *     blocks   0 1 2 3 4 | 5 6 7 8 9 | 10 11 12 13 14
+ *     share        0     |     1     |       2             share 0 is the calling thread's, the others are the workers'
+ *
+ * A thread takes the blocks of its own share one at a time; when none is left there, it takes from the other shares.
+ * So, unless something holds a thread up, the same part of the data goes to the same core in job after job. That
+ * matters where cores don't share a cache: reading memory that another core has just written takes three times as long.
+ *
+ * The caller waits for blocks that workers are computing, but not for workers that have yet to wake up. On a busy
+ * machine a worker may be off the CPU for milliseconds; the caller then does the work itself. (An OpenMP region ends in
+ * a barrier of all threads, which costs a time slice whenever one of them is not scheduled.)
+ *
+ * A worker may wake up when its job is over and the next has begun. So the counter of each share holds the job's number
+ * next to the block's, and a thread takes a block only by a compare-and-swap that finds the number it expects.
  */
 #define _GNU_SOURCE /* sched_getaffinity */
 #include "base/threads.h"
@@ -29,9 +34,9 @@
 #endif
 
 enum {
-  WORTH_A_THREAD = 32768,     /* operations that a block should have */
-  LONG = 64,                  /* blocks of a job that may take a millisecond */
-  SPINS_BEFORE_SLEEP = 20000, /* of an idle worker, some 0.1 to 0.4 ms: the next job of a training step comes sooner */
+  WORTH_A_THREAD = 32768,     /* elementary operations per block, about: with fewer, taking it costs too much */
+  LONG = 64,                  /* a job of so many blocks may take longer than a millisecond */
+  SPINS_BEFORE_SLEEP = 20000, /* of an idle worker, 0.1 to 0.4 ms: in a training step the next job comes sooner */
   SPINS_BEFORE_YIELD = 2000   /* of a caller that waits for the last blocks */
 };
 
@@ -39,7 +44,7 @@ static atomic_int thread_count; /* 0: not chosen yet */
 
 /* -- the CPU --------------------------------------------------------------------------------------------------------- */
 
-/* Flush denormal results and inputs to zero on this thread; returns what to restore. */
+/* Has denormal inputs and results flushed to zero on this thread; returns the setting before, to be restored. */
 static uint64_t flush_denormals(void) {
 #if defined(__SSE__)
   unsigned before = _mm_getcsr();
@@ -75,20 +80,20 @@ static void pause_cpu(void) {
 
 /* -- the pool -------------------------------------------------------------------------------------------------------- */
 
-/* The job in hand. Its number is published when everything else is in place. */
+/* The current job. Its number is stored last: who sees the number sees the rest. */
 static struct {
   atomic_uint number;
-  atomic_uint blocks;
-  atomic_uint done;
+  atomic_uint blocks; /* how many there are */
+  atomic_uint done;   /* how many are finished: the job is over when all are */
   atomic_int threads; /* how many may take part, the caller included */
-  atomic_bool stop;   /* the blocks that are left are skipped */
+  atomic_bool stop;   /* interrupted: blocks that have not begun are skipped */
   tx_block_fn *fn;
   void *context;
   bool reversed;
 } job;
 
-/* Share i of the job in hand: `ticket` is the job's number << 32 | next block. Between jobs the next block is CLOSED, which
- * is beyond any job's blocks. Each share has a cache line of its own. */
+/* Share i of the current job: `ticket` is the job's number << 32 | the next block to take. Between jobs the block is
+ * CLOSED, which is beyond the blocks of any job. Each share has a cache line of its own. */
 #define CLOSED UINT32_MAX
 static struct { _Alignas(64) _Atomic uint64_t ticket; } shares[TX_MAX_THREADS];
 
@@ -96,16 +101,16 @@ static pthread_mutex_t caller_lock = PTHREAD_MUTEX_INITIALIZER; /* one job at a 
 static pthread_mutex_t sleep_lock = PTHREAD_MUTEX_INITIALIZER;
 static pthread_cond_t wake = PTHREAD_COND_INITIALIZER;
 static atomic_int sleepers;
-static int workers;               /* started; guarded by caller_lock */
+static int workers;               /* how many have been started; guarded by caller_lock */
 static _Thread_local bool inside; /* this thread is running a block */
 static _Thread_local bool works;  /* this thread is a worker */
 
-/* First block of a share; of the share after the last: the number of blocks. */
+/* First block of a share; for share number `threads`, the number of blocks. */
 static uint32_t share_block(int share, int threads) {
   return (uint32_t)((uint64_t)atomic_load(&job.blocks) * (uint64_t)share / (uint64_t)threads);
 }
 
-/* Takes the next block of a share of job `number`; false when there is none left or another job runs. */
+/* Takes the next block of a share of job `number`; false when none is left or that job is over. */
 static bool take_from(int share, int threads, uint32_t number, uint32_t *block) {
   uint64_t ticket = atomic_load(&shares[share].ticket);
   while ((uint32_t)(ticket >> 32) == number && (uint32_t)ticket < share_block(share + 1, threads)) {
@@ -117,12 +122,13 @@ static bool take_from(int share, int threads, uint32_t number, uint32_t *block) 
   return false;
 }
 
-/* Polls for all threads of the job. */
+/* Looks for an interrupt, on the calling thread, for all threads of the job. */
 static void poll_job(void) {
   if (tx_poll_interrupt()) atomic_store_explicit(&job.stop, true, memory_order_relaxed);
 }
 
-/* Does blocks of job `number` until none is left. While one is taken the job cannot end: its fields are stable. */
+/* Takes and runs blocks of job `number` until none is left. Between taking a block and counting it as done, the job
+ * cannot end, so its fields don't change. */
 static void run_shares(uint32_t number, int threads, int worker) {
   uint32_t block;
   for (int i = 0; i < threads; i++) {
@@ -136,7 +142,7 @@ static void run_shares(uint32_t number, int threads, int worker) {
   }
 }
 
-/* Sleeps, after a while of watching, until there is another job than `number`. */
+/* Waits until there is another job than `number`: spins at first, then sleeps. */
 static void wait_for_job(uint32_t number) {
   for (int spin = 0; spin < SPINS_BEFORE_SLEEP; spin++) {
     if (atomic_load_explicit(&job.number, memory_order_relaxed) != number) return;
@@ -163,7 +169,8 @@ static void *work(void *argument) {
   return NULL;
 }
 
-/* Has `wanted` workers running, or as many as the system allows. Signals stay the host's business. */
+/* Starts workers until `wanted` are running, or as many as the system allows. They block all signals, which are the
+ * host's. */
 static void start_workers(int wanted) {
   sigset_t all, before;
   sigfillset(&all);
@@ -177,7 +184,7 @@ static void start_workers(int wanted) {
   pthread_sigmask(SIG_SETMASK, &before, NULL);
 }
 
-/* A forked process has none of the threads, and finds nothing locked. */
+/* A forked process has no workers. Both locks are held over the fork, so that it finds the pool between two jobs. */
 static void before_fork(void) {
   pthread_mutex_lock(&caller_lock);
   pthread_mutex_lock(&sleep_lock);
@@ -242,12 +249,12 @@ static void run(int64_t blocks, tx_block_fn *fn, void *context, bool reversed) {
     run_serial(blocks, fn, context, reversed);
     return;
   }
-  if (blocks >= LONG) tx_ask_interrupt(); /* who is asked may have to begin to listen */
+  if (blocks >= LONG) tx_ask_interrupt(); /* asked for the first time, the host begins to listen for Ctrl-C */
   int threads = tx_num_threads();
   if (blocks < threads) threads = (int)blocks;
   uint64_t before = flush_denormals();
   inside = true;
-  /* Another thread of the host may be in here, too: one of both has the workers. */
+  /* Another thread of the host may be here at the same time: one of the two gets the workers, the other runs alone. */
   if (threads > 1 && blocks < CLOSED && pthread_mutex_trylock(&caller_lock) == 0) {
     run_shared((uint32_t)blocks, threads, fn, context, reversed);
     pthread_mutex_unlock(&caller_lock);

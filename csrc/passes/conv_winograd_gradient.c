@@ -1,17 +1,32 @@
 /* conv_winograd_gradient.c - gradient to the weights of a 3x3 convolution of stride 1 or 2 by Winograd's method: see
  * kernels/winograd.h.
  *
- * For a chunk of tiles, per element i of a tile:
+ * The pixels of x and dy are transformed to elements, 36 or 81 per tile. For each element i, V[i] and D[i] are matrices
+ * with one row per tile of all images, and the sum over tiles is a matrix product:
  *
- *     V[i] {tiles, C} input      D[i] {panels}{tiles}{panel columns} = A dy A^T      dU[u] {C, K} += V[i]^T D[i], i meets u
+ *     V[i] {tiles, C} = B^T x B      D[i] {tiles, K} = A dy A^T      dU[u(i)] {C, K} += V[i]^T D[i]      dw = G^T dU G
  *
- * Elements that go from core to core take long where the cores don't share a cache. So the tiles are cut into slices, each with
- * a dU of its own, and each is done on one core from pixels to products, in chunks that stay near its second-level cache; at
- * the end the slices' dU are added up in their order. Where dU is so large that this would cost more than it gains there is
- * one slice. Two or three cores then share out its elements: each makes those rows of V and D that meet its part of dU, of all
- * tiles. More of them would load all pixels for little: they do one step together for a chunk of tiles, then the other.
+ * V and D never stand in memory as a whole: they are made and used chunk by chunk, while dU adds up. The tiles of all
+ * images are cut into slices, each with a dU of its own (the "split K" of matrix products), and a slice into chunks:
  *
- * The shape alone says how many slices and chunks there are: the rest does not change a sum.
+ *     tiles    | slice 0             | slice 1             | ...
+ *              | chunk | chunk | chu | chunk | chunk | chu | ...
+ *
+ * How many slices there are, and what a thread does, depends on the size of dU, absolute (MOST_DU) and compared with
+ * that of V and D (TILES_FOR_DU):
+ *
+ *     small        8 or 16 slices    A thread takes a slice from pixels to dU. At the end the slices' dU are added in order.
+ *     large, and   1 slice           The matrices of dU are cut into as many portions as there are threads. A thread takes
+ *     1..3 threads                   a portion through all tiles, and makes only the rows of V and D that it needs.
+ *     large, and   1 slice           For each chunk all threads first make V and D together, a block of tiles each, then
+ *     more threads                   multiply, a block of dU each.
+ *
+ * In the first two no core reads elements that another has written, which is slow where cores don't share a cache. With
+ * more than three portions each thread would read all pixels for little arithmetic.
+ *
+ * The bits don't depend on the number of threads. Slices and chunks follow from the shape and the instruction set;
+ * threads choose only between the last two rows of the table, and both add the same products to an element of dU in the
+ * same order.
  */
 #include "base/integers.h"
 #include "base/memory.h"
@@ -19,52 +34,54 @@
 #include "passes/conv_winograd.h"
 
 enum {
-  SLICES = 16,               /* each done on one core; or */
-  LEAST_SLICES = 8,          /* else one */
-  MOST_DU = 36 << 14,        /* floats of all slices' dU */
-  TILES_FOR_DU = 2,          /* in a slice at least: times the tiles whose V and D are as large as dU */
-  SLICE_FLOATS = 220 * 1024, /* of V and D of a chunk in a core's second-level cache, but */
-  CHUNK_FOR_DU = 3,          /* times dU at least, which is read and written once per chunk */
-  LEAST_CHUNK = 24,          /* tiles: fewer make slow matrix products */
-  SHARED_FLOATS = 1 << 20,   /* of V and D of a chunk when there is one slice */
-  MOST_PORTIONS = 3,         /* of the elements, each done on one core; or */
-  TILE_GROUP = 8,            /* tiles of a chunk, and */
-  ROW_PARTS = 2              /* parts of a matrix of dU, that a core does at a time */
+  SLICES = 16,               /* the most there are */
+  LEAST_SLICES = 8,          /* where fewer would be right, there is one */
+  MOST_DU = 36 << 14,        /* floats of all slices' dU: allows 16 slices up to 32x32 channels, 8 up to 32x64 */
+  TILES_FOR_DU = 2,          /* V and D of a slice have at least this many times the floats of its dU */
+  SLICE_FLOATS = 220 * 1024, /* V and D of a slice's chunk: about a core's second-level cache */
+  CHUNK_FOR_DU = 3,          /* they have at least this many times dU's floats: each chunk reads and writes all of dU */
+  LEAST_CHUNK = 24,          /* tiles of a chunk: fewer make slow matrix products */
+  SHARED_FLOATS = 1 << 20,   /* V and D of a chunk when there is one slice */
+  MOST_PORTIONS = 3,         /* for more threads than this, dU is not cut into portions */
+  BLOCK_TILES = 8,           /* tiles that a thread transforms at a time, of a chunk that all threads share */
+  ROW_PARTS = 2              /* blocks that the rows of each matrix of dU are cut into for such a chunk */
 };
 
 typedef struct job {
   tx_wino g;
   const float *x, *dy, *zeros;
-  int64_t slices, chunk_tiles; /* chunk_tiles: at most */
-  int portions;                /* of the elements; 0: each chunk is done by all cores */
-  int64_t d_row;               /* columns of a panel */
-  int64_t v_step, d_step;      /* floats from element to element */
-  tx_scratch scratch;          /* V and D of the chunk that a core has in work */
-  float *shared;               /* of the one that all cores have in work */
+  int64_t slices, chunk_tiles; /* a slice's last chunk may have fewer tiles */
+  int portions;                /* per slice; 0: all threads share each chunk */
+  int64_t d_row;               /* columns of a panel of D: half a gemm panel where K fits into that */
+  int64_t v_step, d_step;      /* floats from V[i] to V[i + 1], from D[i] to D[i + 1] */
+  tx_scratch scratch;          /* V and D of a thread's chunk */
+  float *shared;               /* V and D of a chunk that all threads share */
   float *du;                   /* {slices}{36}{C, K} */
   float *dw;
 } job;
 
-/* Some tiles in work. */
+/* A run of tiles of one slice, whose V and D are in memory. */
 typedef struct chunk {
-  int64_t tile, tiles;
-  float *v, *d, *du;
-  bool first; /* of its slice */
+  int64_t tile, tiles; /* the first one, counted over all images, and their number */
+  float *v, *d;        /* {elements}{tiles, C}, {elements}{panels}{tiles}{panel columns} */
+  float *du;           /* of its slice */
+  bool first;          /* of its slice: dU is set, not added to */
 } chunk;
 
 static int64_t du_floats(const job *j) { return TX_WINO_WEIGHTS * j->g.c * j->g.k; }
 
-/* First tile of a slice: slices are whole rows of tiles. */
+/* First tile of a slice, which is whole rows of tiles; for slice number `slices`, the number of tiles. */
 static int64_t slice_tile(const job *j, int64_t slice) {
   return tx_wino_rows(&j->g) * slice / j->slices * j->g.tiles_w;
 }
 
-/* First matrix of dU of a portion of the elements, such that all meet about as many elements; of the one after the last: 36. */
-static int64_t portion_matrix(const job *j, int64_t index) {
+/* First matrix of dU of a portion; for portion number `portions`, 36. With stride 2 several elements add to one matrix
+ * of dU: portions are cut so that each has about as many elements. */
+static int64_t portion_matrix(const job *j, int64_t portion) {
   int64_t u = 0;
-  for (int64_t met = 0; met * j->portions < tx_wino_elements(&j->g) * index; u++) {
+  for (int64_t before = 0; before * j->portions < tx_wino_elements(&j->g) * portion; u++) {
     const tx_wino_rect s = tx_wino_elements_of(&j->g, u);
-    met += (s.i1 - s.i0) * (s.j1 - s.j0);
+    before += (s.i1 - s.i0) * (s.j1 - s.j0);
   }
   return u;
 }
@@ -77,7 +94,7 @@ static chunk chunk_at(const job *j, int64_t slice, int64_t tile, float *scratch)
   return c;
 }
 
-/* Rows [row0, row1) of D of tiles [first, last) of a chunk. */
+/* Makes D of the tiles [first, last) of a chunk: of each tile's square of elements, the rows [row0, row1). */
 static void transform_gradient(const job *j, const chunk *c, int64_t first, int64_t last, int row0, int row1) {
   const tx_wino *g = &j->g;
   const int64_t panel = tx_kernels.gemm_panel();
@@ -94,13 +111,14 @@ static void transform_gradient(const job *j, const chunk *c, int64_t first, int6
   }
 }
 
-/* Rows [row0, row1) of V and D of tiles [first, last) of a chunk. */
+/* The same for V and D. */
 static void transform_tiles(const job *j, const chunk *c, int64_t first, int64_t last, int row0, int row1) {
   tx_wino_input(&j->g, j->x, j->zeros, c->tile + first, last - first, row0, row1, c->v + first * j->g.c, j->v_step);
   transform_gradient(j, c, first, last, row0, row1);
 }
 
-/* Part `part` of `parts` of what the chunk after this one reads: even ones of x, odd ones of dy. */
+/* Memory to prefetch in step `part` of `parts`: pixels that the next chunk reads, of x in even steps, of dy in odd
+ * ones. */
 static tx_memory_range next_pixels(const job *j, const chunk *c, int64_t part, int64_t parts) {
   const tx_wino *g = &j->g;
   const int64_t next = c->tile + c->tiles, first = next / g->tiles_w, last = (next + j->chunk_tiles) / g->tiles_w;
@@ -109,7 +127,7 @@ static tx_memory_range next_pixels(const job *j, const chunk *c, int64_t part, i
   return tx_memory_range_part(part % 2 == 0 ? x : dy, part / 2, parts / 2);
 }
 
-/* Rows [c0, c1) of dU[u] of a chunk. */
+/* dU[u] += V[i]^T D[i] over the tiles of a chunk, for all elements i with u(i) = u; of dU[u], the rows [c0, c1). */
 static void multiply(const job *j, const chunk *c, int64_t u, int64_t c0, int64_t c1, tx_memory_range prefetch) {
   const tx_wino *g = &j->g;
   const tx_wino_rect s = tx_wino_elements_of(g, u);
@@ -137,11 +155,12 @@ static void multiply(const job *j, const chunk *c, int64_t u, int64_t c0, int64_
   }
 }
 
-/* -- a portion of a slice on one core ----------------------------------------------------------------------------------------- */
+/* -- a portion of a slice on one thread --------------------------------------------------------------------------------------- */
 
-static void portion_of_slice(void *context, int64_t unit, int worker) {
+/* Block = (slice, portion). */
+static void portion_of_slice(void *context, int64_t block, int worker) {
   const job *j = context;
-  const int64_t slice = unit / j->portions, portion = unit % j->portions;
+  const int64_t slice = block / j->portions, portion = block % j->portions;
   const int64_t u0 = portion_matrix(j, portion), u1 = portion_matrix(j, portion + 1);
   const int row0 = tx_wino_elements_of(&j->g, u0).i0, row1 = tx_wino_elements_of(&j->g, u1 - 1).i1;
   for (int64_t tile = slice_tile(j, slice); tile < slice_tile(j, slice + 1); tile += j->chunk_tiles) {
@@ -151,40 +170,41 @@ static void portion_of_slice(void *context, int64_t unit, int worker) {
   }
 }
 
-/* -- a chunk on all cores -------------------------------------------------------------------------------------------------- */
+/* -- a chunk on all threads ------------------------------------------------------------------------------------------------ */
 
 typedef struct shared_chunk {
   const job *j;
   chunk c;
 } shared_chunk;
 
-static void shared_transform(void *context, int64_t group, int worker) {
+static void shared_transform(void *context, int64_t block, int worker) {
   (void)worker;
   const shared_chunk *s = context;
-  const int64_t first = group * TILE_GROUP;
-  transform_tiles(s->j, &s->c, first, tx_min(first + TILE_GROUP, s->c.tiles), 0, s->j->g.side);
+  const int64_t first = block * BLOCK_TILES;
+  transform_tiles(s->j, &s->c, first, tx_min(first + BLOCK_TILES, s->c.tiles), 0, s->j->g.side);
 }
 
-static void shared_multiply(void *context, int64_t unit, int worker) {
+/* Block = (matrix of dU, part of its rows). */
+static void shared_multiply(void *context, int64_t block, int worker) {
   (void)worker;
   const shared_chunk *s = context;
   const int64_t channels = s->j->g.c, part = tx_ceil_div(channels, ROW_PARTS);
-  const int64_t c0 = unit % ROW_PARTS * part, c1 = tx_min(c0 + part, channels);
-  const int64_t u = TX_WINO_WEIGHTS - 1 - unit / ROW_PARTS; /* with stride 2 the last one meets most elements */
-  if (c0 < c1) multiply(s->j, &s->c, u, c0, c1, next_pixels(s->j, &s->c, unit, TX_WINO_WEIGHTS * ROW_PARTS));
+  const int64_t c0 = block % ROW_PARTS * part, c1 = tx_min(c0 + part, channels);
+  const int64_t u = TX_WINO_WEIGHTS - 1 - block / ROW_PARTS; /* from the last on: with stride 2 it takes longest */
+  if (c0 < c1) multiply(s->j, &s->c, u, c0, c1, next_pixels(s->j, &s->c, block, TX_WINO_WEIGHTS * ROW_PARTS));
 }
 
 static void shared_slice(const job *j) {
   for (int64_t tile = 0; tile < slice_tile(j, 1); tile += j->chunk_tiles) {
     shared_chunk s = {j, chunk_at(j, 0, tile, j->shared)};
-    tx_parallel(tx_ceil_div(s.c.tiles, TILE_GROUP), shared_transform, &s);
+    tx_parallel(tx_ceil_div(s.c.tiles, BLOCK_TILES), shared_transform, &s);
     tx_parallel(TX_WINO_WEIGHTS * ROW_PARTS, shared_multiply, &s);
   }
 }
 
-/* -- both ------------------------------------------------------------------------------------------------------------------ */
+/* -- the whole ------------------------------------------------------------------------------------------------------------- */
 
-/* Row c of dw, from the sum over slices, which is left in the first one. */
+/* Row c of dw: adds the slices' dU into the first one's, in order, and transforms the sum. */
 static void finish_row(void *context, int64_t c, int worker) {
   (void)worker;
   const job *j = context;
@@ -196,8 +216,8 @@ static void finish_row(void *context, int64_t c, int worker) {
   j->g.weight_adjoint(j->g.k, j->du + c * j->g.k, size, j->dw + c * j->g.k, size);
 }
 
-/* Slices that are worth while for a dU and tiles of so many floats. */
-static int64_t worthwhile_slices(const tx_wino *g, int64_t du, int64_t tile) {
+/* The number of slices: `du` floats in each one's dU, `tile` floats of V and D per tile. */
+static int64_t choose_slices(const tx_wino *g, int64_t du, int64_t tile) {
   int64_t slices = SLICES;
   while (slices * du > MOST_DU || tx_wino_rows(g) / slices * g->tiles_w * tile < TILES_FOR_DU * du) {
     slices /= 2;
@@ -211,7 +231,7 @@ static void plan(job *j) {
   const int64_t panel = tx_kernels.gemm_panel(), du = du_floats(j);
   j->d_row = g->k <= panel / 2 ? panel / 2 : panel;
   const int64_t width = tx_wino_panels(g->k) * j->d_row, tile = tx_wino_elements(g) * (g->c + width);
-  j->slices = worthwhile_slices(g, du, tile);
+  j->slices = choose_slices(g, du, tile);
   j->portions = j->slices > 1 ? 1 : tx_num_threads() <= MOST_PORTIONS ? tx_num_threads() : 0;
   const int64_t floats = j->slices > 1 ? tx_max(SLICE_FLOATS, CHUNK_FOR_DU * du) : SHARED_FLOATS;
   j->chunk_tiles = tx_max(LEAST_CHUNK, floats / tile) | 1; /* odd: keeps panels off the same cache sets */
