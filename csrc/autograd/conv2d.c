@@ -77,8 +77,8 @@ static tx_status check_inputs(const char *operation, const tx_tensor *x, const t
   return TX_OK;
 }
 
-/* Output size and leading padding along one axis. "same" is TensorFlow's rule: ceil(size / stride) outputs, and of an odd
- * total the larger part after. */
+/* Output size and leading padding along one axis. "same" is TensorFlow's rule: ceil(size / stride) outputs, and of an
+ * odd total the larger part after. */
 static int64_t output_size(int mode, int64_t size, int64_t kernel, int64_t stride, int64_t dilation, int64_t before,
                            int64_t after, int64_t *leading) {
   const int64_t reach = dilation * (kernel - 1) + 1;
@@ -135,31 +135,32 @@ static tx_status make_contiguous(int count, tx_tensor *const *from, tx_tensor **
 
 static void *data_of(const tx_tensor *t) { return t != NULL ? tx_data(t) : NULL; }
 
-/* What is kept with the storage of a weight: its forms, and what they were made from. */
-typedef struct kept_forms {
+/* Packed weights as they are kept with the storage of w (storage->derived), and what they were made from: they are used
+ * again while all of that is the same. */
+typedef struct packed_weights {
   uint64_t version;
   int64_t offset, shape[4], groups;
-  tx_conv_weights forms;
-} kept_forms;
+  tx_conv_weights packed;
+} packed_weights;
 
-static void release_forms(void *kept) {
-  tx_conv_release_weights(&((kept_forms *)kept)->forms);
+static void release_packed(void *kept) {
+  tx_conv_release_weights(&((packed_weights *)kept)->packed);
   tx_dealloc(kept);
 }
 
-static bool is_current(const kept_forms *k, const tx_tensor *w, int64_t groups) {
+static bool is_current(const packed_weights *k, const tx_tensor *w, int64_t groups) {
   return k->version == w->storage->version && k->offset == w->offset && k->groups == groups &&
          memcmp(k->shape, w->shape, sizeof k->shape) == 0;
 }
 
-/* The forms that are kept with w, which is contiguous; stale ones are let go. While w is being trained it is about to
- * change, and nothing is kept: NULL. f64 has no other form. */
-static tx_conv_weights *forms_of(tx_tensor *w, int64_t groups) {
+/* Where the pass finds and keeps the packed weights of w, which is contiguous; outdated ones are freed. NULL: nothing
+ * is kept, as w is about to change (it is being trained) or is f64, which is not packed. */
+static tx_conv_weights *packed_of(tx_tensor *w, int64_t groups) {
   if (w->dtype != TX_F32) return NULL;
   tx_storage *s = w->storage;
-  kept_forms *k = s->derived;
+  packed_weights *k = s->derived;
   if (k != NULL && !is_current(k, w, groups)) {
-    release_forms(k);
+    release_packed(k);
     k = s->derived = NULL;
   }
   if (k == NULL && !(tx_grad_enabled() && tx_requires_grad(w))) {
@@ -170,9 +171,9 @@ static tx_conv_weights *forms_of(tx_tensor *w, int64_t groups) {
     k->groups = groups;
     memcpy(k->shape, w->shape, sizeof k->shape);
     s->derived = k;
-    s->release_derived = release_forms;
+    s->release_derived = release_packed;
   }
-  return k == NULL ? NULL : &k->forms;
+  return k == NULL ? NULL : &k->packed;
 }
 
 tx_status tx_conv2d_forward(const tx_conv_shape *v, tx_tensor *x, tx_tensor *w, tx_tensor *bias,
@@ -183,7 +184,7 @@ tx_status tx_conv2d_forward(const tx_conv_shape *v, tx_tensor *x, tx_tensor *w, 
   if (status == TX_OK) {
     tx_conv_epilogue e = epilogue != NULL ? *epilogue : (tx_conv_epilogue){0};
     if (bias != NULL) e.shift = tx_data(whole[2]);
-    tx_conv_weights *kept = forms_of(whole[1], v->groups);
+    tx_conv_weights *kept = packed_of(whole[1], v->groups);
     status = tx_keep(tx_conv_forward(v, tx_data(whole[0]), tx_data(whole[1]), kept, &e, tx_data(*y)), y);
   }
   for (int i = 0; i < 3; i++) tx_unref(whole[i]);
@@ -244,13 +245,13 @@ static tx_status forward(tx_call *call) {
   TX_TRY(tx_conv2d_shape(call->op->name, call->in[X], call->in[W], call->in[BIAS], &p->conv, &shape));
   TX_TRY(check_residual(call, &shape));
   if (call->in[RESIDUAL] != NULL) TX_TRY(tx_contiguous(call->in[RESIDUAL], &residual));
-  /* backward reads where ReLU let through off its result: then the residual is added to that in a pass of its own */
-  bool apart = p->relu && p->residual_last && residual != NULL && call->recording;
-  tx_status status = convolve(call, &shape, apart ? NULL : residual);
+  /* backward needs the result of ReLU alone, to see where it is above 0: the residual is added after that, separately */
+  bool separately = p->relu && p->residual_last && residual != NULL && call->recording;
+  tx_status status = convolve(call, &shape, separately ? NULL : residual);
   if (status == TX_OK && call->needs[W]) tx_save(call, SAVED_X, call->in[X]);
   if (status == TX_OK) tx_save(call, SAVED_W, call->in[W]);
   if (status == TX_OK && p->relu) tx_save(call, SAVED_Y, call->out[0]);
-  if (status == TX_OK && apart) status = add_residual(call, residual);
+  if (status == TX_OK && separately) status = add_residual(call, residual);
   tx_unref(residual);
   return status;
 }
@@ -263,7 +264,7 @@ tx_status tx_conv2d_call_shape(tx_call *call, const tx_tensor *w, const tx_conv2
   return tx_conv2d_shape(call->op->name, &stand_in, w, NULL, params, shape);
 }
 
-/* What has arrived at x, where the gradient can add it on its way: else the tape adds both. */
+/* The gradient of x accumulated so far, where the pass can add it; NULL where it can't: then the tape adds the two. */
 static tx_tensor *take_accumulated(tx_call *call, const tx_conv_shape *v) {
   return call->needs[X] && tx_conv_adds(v) ? tx_take_accumulated(call, X) : NULL;
 }
@@ -271,9 +272,9 @@ static tx_tensor *take_accumulated(tx_call *call, const tx_conv_shape *v) {
 tx_status tx_conv2d_backward(tx_call *call, const tx_conv_shape *v, tx_tensor *x, tx_tensor *w, tx_tensor *dy,
                              int bias) {
   const bool *needs = call->needs;
-  tx_tensor *arrived = take_accumulated(call, v), *whole[4];
-  tx_status status = make_contiguous(4, (tx_tensor *[]){needs[W] ? x : NULL, needs[X] ? w : NULL, dy, arrived}, whole);
-  tx_unref(arrived);
+  tx_tensor *sum = take_accumulated(call, v), *whole[4];
+  tx_status status = make_contiguous(4, (tx_tensor *[]){needs[W] ? x : NULL, needs[X] ? w : NULL, dy, sum}, whole);
+  tx_unref(sum);
   if (status != TX_OK) return status;
   if (needs[X]) status = input_gradient(v, whole[2], whole[1], whole[3], &call->din[X]);
   if (needs[W] && status == TX_OK) status = weight_gradient(v, whole[0], whole[2], &call->din[W]);

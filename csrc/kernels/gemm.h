@@ -7,12 +7,17 @@
  *     a(i, s) = a[i * a_row + s * a_step]     any strides: a row-major matrix (a_step 1) or a column-major one (a_row 1)
  *     b(s, j) = b[(j / P) * b_panel + s * b_step + j % P]      panels of P columns, P = tx_kernels.gemm_panel()
  *
- * b is read in whole panels, or only the first half of one if n is no more than that: the last one is padded with zeros by
- * whoever packs it (tx_kernels.pack_f32). An unpacked row-major b may be used when n is a multiple of P: b_panel = P, b_step
- * = its row length.
+ * A panel holds P columns of b, one row of P floats after the other; tx_kernels.pack_f32 makes them. If P is 4, n is 10:
  *
- * The instruction set computes tiles of up to 14 x 32 (AVX-512), 6 x 16 (AVX2) or 8 x 8 (NEON) in registers. The order
- * of the additions in one element of c is that of s, whatever the tile.
+ *     row 0     0 1 2 3 | 4 5 6 7 | 8 9 . .        .         zeros: the last panel is read as a whole, too, or its first
+ *     row 1     0 1 2 3 | 4 5 6 7 | 8 9 . .                  half where that holds all columns that are left
+ *               panel 0   panel 1   panel 2        b_panel   floats from a panel to the next
+ *                                                  b_step    floats from a row of a panel to the next
+ *
+ * A row-major b need not be packed when n is a multiple of P: b_panel is P, b_step the length of its rows.
+ *
+ * The kernels compute tiles of c in registers, up to 14 x 32 (AVX-512), 6 x 16 (AVX2) or 8 x 8 (NEON). An element of c
+ * is summed in the order of s, whatever the tile: cutting m or n into several calls does not change its bits.
  */
 #ifndef TX_KERNELS_GEMM_H
 #define TX_KERNELS_GEMM_H
@@ -29,9 +34,8 @@ typedef struct tx_gemm {
   float *c;
   int64_t c_row;
   bool accumulate;
-  const void *
-      prefetch; /* memory that will be needed prefetch after: brought into the cache along the way, as far as it fits in */
-  int64_t prefetch_bytes;
+  const void *prefetch;   /* what is needed next: prefetched meanwhile, a line per step of the sum; NULL: nothing */
+  int64_t prefetch_bytes; /* of it, the most */
 } tx_gemm;
 
 #endif

@@ -15,8 +15,8 @@
  *     depthwise   one input and one output channel per group          conv_depthwise.c
  *     naive       f64: the definition, seven loops                    conv_naive.c
  *
- * Work is cut into blocks by the shape alone, and partial sums are added in the order of the blocks: the same bits for any
- * number of threads.
+ * Work is cut into blocks by the shape alone, and partial sums are added in the order of the blocks: the same bits for
+ * any number of threads.
  */
 #ifndef TX_PASSES_CONV_H
 #define TX_PASSES_CONV_H
@@ -57,20 +57,23 @@ const char *tx_conv_algorithm_name(tx_conv_algorithm algorithm);
 enum { TX_CONV_WHY = 128 };
 const char *tx_conv_why(const tx_conv_shape *shape, const tx_conv_plan *plan, char text[TX_CONV_WHY]);
 
-/* What else is done to y while it is in the cache. All parts may be absent. */
+/* What is done to y while it is in the cache, in this order:
+ *
+ *     mean, variance of y     y * scale + shift     + residual     max(0, y)     (with residual_last: + residual here)
+ *
+ * Each may be absent: NULL or false. */
 typedef struct tx_conv_epilogue {
-  const void *scale, *shift; /* {K}: y * scale + shift; a bias is a shift */
-  const void *residual;      /* the shape of y: added after that */
-  bool relu;                 /* max(0, .) at the end */
-  bool residual_last;        /* the residual is added after that, not before */
-  double *mean, *variance; /* {K}, out: of y before all of the above, over N, P and Q; the variance is the biased one */
+  const void *scale, *shift; /* {K}: a bias is a shift */
+  const void *residual;      /* the shape of y */
+  bool relu, residual_last;
+  double *mean, *variance; /* {K}, written: over N, P and Q; the variance is the biased one */
 } tx_conv_epilogue;
 
-/* Weights in the forms that forward passes multiply with: made when they are first needed, each NULL until then, and kept
- * by the caller as long as the weights don't change. Starts as zeros. */
+/* Packed weights, as forward passes multiply with them. A pass makes those it needs and finds NULL; the caller keeps
+ * them for as long as the weights don't change. Starts as zeros. */
 typedef struct tx_conv_weights {
-  float *packed;      /* for gemm */
-  float *winograd[2]; /* for stride 1, 2 */
+  float *packed;      /* panels for gemm */
+  float *winograd[2]; /* U in panels, for stride 1 and 2 */
 } tx_conv_weights;
 
 void tx_conv_release_weights(tx_conv_weights *kept);

@@ -19,11 +19,11 @@
 #include "passes/conv_internal.h"
 
 enum {
-  BLOCK_ROWS = 112,         /* 8 tiles of 14 */
+  BLOCK_ROWS = 112,         /* pixels per block: 8 register tiles of 14 rows */
   BLOCK_FLOATS = 72 * 1024, /* of a gathered block: 288 KiB */
   PARTIALS = 16,            /* partial sums of a weight gradient, at most */
-  PARTIAL_FLOATS = 8 << 20, /* and their size together */
-  FEW_ROWS = 14             /* of a weight gradient: one tile, for which packing dy does not pay */
+  PARTIAL_FLOATS = 8 << 20, /* of all partial sums of a weight gradient, at most */
+  FEW_ROWS = 14             /* a weight gradient of no more rows is one register tile: packing dy does not pay */
 };
 
 /* -- a list of taps ------------------------------------------------------------------------------------------------------ */

@@ -6,23 +6,25 @@
 
 /* -- the algorithms ---------------------------------------------------------------------------------------------------- */
 
-/* A convolution's result is finished in pieces: runs of pixels ("rows", each of K numbers) that follow one another. */
+/* Applies the epilogue to y in pieces, one for each block: runs of adjacent pixels, here called rows, as each has K
+ * channels. */
 typedef struct tx_conv_finish {
   const tx_conv_epilogue *epilogue; /* NULL: nothing to do */
   int64_t k, pieces;
-  float *origin, *sum, *square; /* {pieces, K}: first row; sums of differences to it and of their squares */
-  int64_t *count;               /* {pieces}: rows; 0 while nothing was stored */
+  float *origin, *sum, *square; /* {pieces, K}: the first row; sums of the differences from it, and of their squares */
+  int64_t *count;               /* {pieces}: how many rows; 0 until they are finished */
 } tx_conv_finish;
 
 /* Gets ready for `pieces` pieces. */
 tx_status tx_conv_finish_open(tx_conv_finish *finish, const tx_conv_epilogue *epilogue, int64_t pieces, int64_t k);
-/* Pixels [row0, row0 + rows) and filters [k0, k0 + columns) of y hold the raw sums: gathers statistics, applies the rest. */
+/* Pixels [row0, row0 + rows) and filters [k0, k0 + columns) of y hold the raw sums: gathers statistics, applies the
+ * rest. */
 void tx_conv_finish_rows(const tx_conv_finish *finish, int64_t piece, float *y, int64_t row0, int64_t rows, int64_t k0,
                          int64_t columns);
 /* Adds up the statistics in the order of the pieces; lets the memory go. */
 void tx_conv_finish_close(tx_conv_finish *finish);
 
-/* `kept` is where a form of the weights is kept; NULL: it is not. */
+/* `kept`: the packed weights of an earlier call, or NULL and set here; kept NULL: they are not kept. */
 tx_status tx_conv_gemm_forward(const tx_conv_shape *shape, const float *x, const float *w, float **kept,
                                const tx_conv_epilogue *epilogue, float *y);
 tx_status tx_conv_gemm_input_gradient(const tx_conv_shape *shape, const float *dy, const float *w, float *dx);
@@ -62,7 +64,7 @@ typedef struct tx_conv_gather {
 } tx_conv_gather;
 
 /* The grid points [point0, point0 + points), counted over all images, taps [tap0, tap1) one after the other:
- * out[point][tap][channel] with `row` numbers from point to point. */
+ * out[point][tap][channel] with `row` floats from point to point. */
 void tx_conv_gather_rows(const tx_conv_gather *gather, int64_t point0, int64_t points, int64_t tap0, int64_t tap1,
                          float *out, int64_t row);
 

@@ -1,8 +1,8 @@
 /* conv_plan.c - chooses an algorithm for each pass of a convolution and runs it.
  *
- * Winograd's error is several times that of the direct sum, and grows faster than the square root of its length, as each
- * sum over channels is one chain of additions. What is promised (and tested in spec/conv2d_spec.lua) is, for inputs and
- * weights of mean 0 and variance 1,
+ * Winograd's error is several times that of the direct sum, and grows faster than the square root of its length, as
+ * each sum over channels is one chain of additions. What is promised (and tested in spec/conv2d_spec.lua) is, for
+ * inputs and weights of mean 0 and variance 1,
  *
  *     |y - exact| <= 2e-5 * sqrt(9 C)       forward; the same with K for the gradient to the input
  *
@@ -17,9 +17,9 @@
 #include "passes/conv_internal.h"
 
 enum {
-  MOST_CHANNELS = 512, /* of either side, for the sake of Winograd's error */
-  MOST_ROW = 16 << 20, /* floats of a row of tiles, transformed: at least one stands in memory for each core */
-  TILE_COST = 2        /* of transforming one number of a tile, per channel of either side, in multiply-adds */
+  MOST_CHANNELS = 512, /* input or output channels: beyond, Winograd's error is too large */
+  MOST_ROW = 16 << 20, /* floats of V and M for one row of tiles, the least that each thread needs memory for */
+  TILE_COST = 2        /* multiply-adds that transforming one element of a tile, of one channel, takes as long as */
 };
 
 static bool winograd_applies(const tx_conv_shape *v) {
@@ -28,19 +28,19 @@ static bool winograd_applies(const tx_conv_shape *v) {
          v->k <= MOST_CHANNELS && (tx_max(v->w, v->q) / 4 + 2) * 81 * (v->c + v->k) <= MOST_ROW;
 }
 
-/* Channels that are computed: whole vectors, about. */
+/* Channels as they are computed, in whole vectors: about. */
 static double whole(int64_t channels) { return (double)(tx_ceil_div(channels, 16) * 16); }
 
-/* Multiply-adds of the direct method, or what takes as long. */
+/* Of the direct method, in multiply-adds or what takes as long: gathering an element of the input counts as 8. */
 static double direct_cost(const tx_conv_shape *v) {
   return (double)(v->n * v->p * v->q) * 9 * (double)v->c * (whole(v->k) + 8);
 }
 
 static double winograd_cost(const tx_conv_shape *v, tx_conv_pass pass) {
-  const double numbers = v->stride[0] == 1 ? 36 : 81, tiles = (double)tx_conv_winograd_tiles(v, pass);
+  const double elements = v->stride[0] == 1 ? 36 : 81, tiles = (double)tx_conv_winograd_tiles(v, pass);
   const double product = (double)v->c * whole(v->k);
   const double weights = 36 * product * 4; /* reading a transformed weight takes as long as 4 multiply-adds */
-  return tiles * numbers * (product + TILE_COST * (whole(v->c) + whole(v->k))) + weights;
+  return tiles * elements * (product + TILE_COST * (whole(v->c) + whole(v->k))) + weights;
 }
 
 static bool is_depthwise(const tx_conv_shape *v) { return v->groups > 1 && v->groups == v->c && v->groups == v->k; }
@@ -72,7 +72,7 @@ const char *tx_conv_why(const tx_conv_shape *v, const tx_conv_plan *plan, char t
   return text;
 }
 
-/* Whether there is nothing to add up; then the result is zero. */
+/* Whether an array has no elements; then the result, if it has any, is zero. */
 static bool is_empty(const tx_conv_shape *v) {
   return v->n == 0 || v->p == 0 || v->q == 0 || v->c == 0 || v->k == 0 || v->h == 0 || v->w == 0 || v->r == 0 ||
          v->s == 0;

@@ -1,17 +1,26 @@
 /* conv_winograd.c - 3x3 convolution of stride 1 or 2 by Winograd's method, forward and gradient to the input: see
  * kernels/winograd.h.
  *
- * Transformed tiles, per element i of a tile (36 or 81 of them):
+ * Three steps, for each element i of a tile (36 or 81 of them). U, the transformed weights, is made and packed before:
  *
- *     V[i] {tiles, C}   input        U[u(i)] {C, K}   weights, packed in panels       M[i] = V[i] U[u(i)] {tiles, K}   products
+ *     x  -- 1: B^T x B -->  V[i] {tiles, C}  -- 2: times U[u(i)] {C, K} -->  M[i] {tiles, K}  -- 3: A^T M A, epilogue -->  y
  *
- * V and M never stand in memory as a whole. A block of tiles goes through all three steps on one core: V of the block is made
- * and stays in the core's second-level cache, then for some filters at a time M is made and rotated into output. While the
- * matrix products run, the next block's input and the place of this one's output are brought into the cache. When there are
- * few tiles, or so many weights that they would have to be read from memory for every block, each step is done by all cores
- * for a larger chunk of tiles instead. Which of the two, and the size of blocks, follows from the shape.
+ * V and M never stand in memory as a whole. Tiles are worked on in blocks, each some rows of tiles of one image or
+ * several:
  *
- * A row of tiles makes some rows of pixels of one image (fewer at its edges), so a run of them is a run of pixels.
+ *     image   +----+----+----+----+
+ *             |    |    |    |    |  row of tiles: 4 rows of y (8 of dx with stride 2), fewer at the edges of the image.
+ *             +----+----+----+----+  So a block of them is a run of adjacent pixels in y.
+ *             |    |    |    |    |
+ *
+ * As a rule a thread takes a block through all three steps (whole_block). V of the block stays in the core's
+ * second-level cache; steps 2 and 3 are done for some filters at a time, so that M stays small. During step 2 the input of
+ * the next block and the place of this one's output are prefetched. For example 64 to 64 channels at 56x56: a block is
+ * 2 rows of 14 tiles, with 252 KiB of V and of M; U has 576 KiB, which each block reads once.
+ *
+ * Where there are few tiles, or so many weights that each block would read U from memory, blocks are grouped into
+ * chunks: all threads do step 1 of a chunk, then step 2, then step 3. Which way it is, and the sizes, follow from the
+ * shape.
  */
 #include <string.h>
 
@@ -21,17 +30,17 @@
 #include "passes/conv_winograd.h"
 
 enum {
-  V_FLOATS = 76 * 1024,  /* of a block: with U passing by, V stays in a core's second-level cache; */
-  MOST_V = 168 * 1024,   /* of one that would have fewer than GOOD_TILES, up to those */
-  M_FLOATS = 256 * 1024, /* of its filters in work, as many as fit */
-  GOOD_TILES = 24,       /* in a block: with fewer, U is read too often; */
-  LEAST_TILES = 6,       /* with still fewer, matrix products are slow, too */
-  LEAST_BLOCKS = 8,      /* fewer are not worth sharing out */
-  MOST_U = 4 << 20,      /* floats of U that stay in the third-level cache */
-  CHUNK_FLOATS = 1 << 19 /* of V and M of a chunk, at least */
+  V_FLOATS = 76 * 1024,  /* V of a block: stays in a core's second-level cache while U is read */
+  MOST_V = 168 * 1024,   /* V of a block that needs more than V_FLOATS to have GOOD_TILES */
+  M_FLOATS = 256 * 1024, /* M of a block: as many filters at a time as fit */
+  GOOD_TILES = 24,       /* tiles of a block: with fewer, U is read too often */
+  LEAST_TILES = 6,       /* tiles of a block: with fewer, matrix products are slow, and chunks are better */
+  LEAST_BLOCKS = 8,      /* with fewer blocks than this, threads would be idle, and chunks are better */
+  MOST_U = 4 << 20,      /* U, which every block reads: stays in the third-level cache; with more, chunks are better */
+  CHUNK_FLOATS = 1 << 19 /* V and M of a chunk, at least */
 };
 
-/* Filters [k0, k0 + columns) of y of `tiles` tiles from `tile` on; m has m_row floats per tile. */
+/* Step 3: the filters [k0, k0 + columns) of y, for `tiles` tiles from `tile` on; m has m_row floats per tile. */
 static void transform_output(const tx_wino *g, const float *m, int64_t m_step, int64_t m_row, int64_t tile,
                              int64_t tiles, int64_t k0, int64_t columns, float *y) {
   tx_wino_position at = tx_wino_tile(g, tile);
@@ -80,7 +89,8 @@ typedef struct rotate_job {
   float *rotated;
 } rotate_job;
 
-/* rotated[8 - tap] {K,C} = transpose of w[tap] {C,K}, in squares of 16. */
+/* Rotates the filters by 180 degrees and exchanges C and K: rotated[8 - tap] {K,C} is the transpose of w[tap] {C,K},
+ * made in squares of 16x16, which the first-level cache holds. */
 static void rotate_tap(void *context, int64_t tap, int worker) {
   (void)worker;
   enum { SQUARE = 16 };
@@ -104,28 +114,28 @@ typedef struct job {
   const float *x, *u, *zeros;
   float *y;
   const tx_conv_finish *finish;
-  int64_t block_rows, blocks;        /* rows of tiles per block; blocks of all images */
-  int64_t columns;                   /* filters in work at a time: whole panels, or K */
-  int64_t v_step, m_step;            /* floats from element to element */
-  tx_scratch scratch;                /* V and M of the block that a core has in work */
-  float *v, *m;                      /* of the chunk that all cores have in work */
-  int64_t per_chunk;                 /* blocks per chunk; 0: each block is done on one core */
-  int64_t chunk_block, chunk_blocks; /* the chunk in work: its first block and their number */
+  int64_t block_rows, blocks;        /* rows of tiles per block; number of blocks */
+  int64_t columns;                   /* filters at a time: whole panels, or K */
+  int64_t v_step, m_step;            /* floats from V[i] to V[i + 1], from M[i] to M[i + 1] */
+  tx_scratch scratch;                /* V and M of a thread's block */
+  int64_t per_chunk;                 /* blocks per chunk; 0: no chunks */
+  float *v, *m;                      /* of the current chunk */
+  int64_t chunk_block, chunk_blocks; /* of the current chunk: its first block, their number */
 } job;
 
-/* First tile of a block; of the block after the last: the number of tiles. */
+/* First tile of a block; for block number `blocks`, the number of tiles. */
 static int64_t block_tile(const job *j, int64_t block) {
   return tx_min(block * j->block_rows, tx_wino_rows(&j->g)) * j->g.tiles_w;
 }
 
-/* First result pixel of a block. */
+/* First pixel of a block in y, counted over all images. */
 static int64_t block_pixel(const job *j, int64_t block) {
   const tx_wino *g = &j->g;
   const int64_t row = tx_min(block * j->block_rows, tx_wino_rows(g));
   return (row / g->tiles_h * g->p + tx_max(0, row % g->tiles_h * g->out + g->out_h)) * g->q;
 }
 
-/* M of `tiles` tiles for the elements that meet matrix u of U and the filters [k0, k0 + columns). */
+/* Step 2: M[i] = V[i] U[u] of `tiles` tiles, for all elements i with u(i) = u and the filters [k0, k0 + columns). */
 static void multiply(const job *j, int64_t u, int64_t k0, int64_t columns, int64_t tiles, const float *v, float *m,
                      int64_t m_row, tx_memory_range prefetch) {
   const int64_t panel = tx_kernels.gemm_panel(), c = j->g.c;
@@ -157,19 +167,19 @@ static void finish_block(const job *j, int64_t block, int64_t k0, int64_t column
   tx_conv_finish_rows(j->finish, block, j->y, first, block_pixel(j, block + 1) - first, k0, columns);
 }
 
-/* All three steps of one block on one core. */
+/* All three steps of one block on one thread. */
 static void whole_block(void *context, int64_t block, int worker) {
   const job *j = context;
   const tx_wino *g = &j->g;
   const int64_t tile = block_tile(j, block), tiles = block_tile(j, block + 1) - tile;
-  const int64_t row0 = block * j->block_rows, ahead = row0 + j->block_rows; /* most likely this core's, too */
+  const int64_t row0 = block * j->block_rows, ahead = row0 + j->block_rows; /* of the next block: likely ours, too */
   const tx_memory_range next = tx_wino_memory_range(j->x, g->n * g->h * g->w * g->c, g, ahead, ahead + j->block_rows);
   const tx_memory_range here = tx_wino_memory_range(j->y, g->n * g->p * g->q * g->k, g, row0, row0 + j->block_rows);
   float *v = tx_scratch_of(&j->scratch, worker), *m = v + tx_wino_elements(g) * j->v_step;
   tx_wino_input(g, j->x, j->zeros, tile, tiles, 0, g->side, v, j->v_step);
   for (int64_t k0 = 0; k0 < g->k; k0 += j->columns) {
     const int64_t columns = tx_min(j->columns, g->k - k0);
-    for (int64_t u = 0; u < TX_WINO_WEIGHTS; u++) { /* meanwhile: room for y before the first output, the next input */
+    for (int64_t u = 0; u < TX_WINO_WEIGHTS; u++) { /* prefetch in turn: the place of y, the next block's x */
       const int64_t i = u / 2, half = TX_WINO_WEIGHTS / 2;
       const tx_memory_range prefetch =
           k0 > 0 ? (tx_memory_range){NULL, 0} : tx_memory_range_part(u % 2 == 0 ? here : next, i, half);
@@ -188,14 +198,14 @@ static void chunk_input(void *context, int64_t b, int worker) {
   tx_wino_input(&j->g, j->x, j->zeros, tile, tiles, 0, j->g.side, j->v + (tile - tile0) * j->g.c, j->v_step);
 }
 
-/* Unit = (matrix of U, half of its panels). */
-static void chunk_multiply(void *context, int64_t unit, int worker) {
+/* Block = (matrix of U, half of its panels). */
+static void chunk_multiply(void *context, int64_t b, int worker) {
   (void)worker;
   const job *j = context;
   const int64_t panel = tx_kernels.gemm_panel(), half = tx_ceil_div(tx_wino_panels(j->g.k), 2) * panel;
-  const int64_t k0 = unit % 2 * half, columns = tx_min(half, j->g.k - k0);
+  const int64_t k0 = b % 2 * half, columns = tx_min(half, j->g.k - k0);
   const int64_t tiles = block_tile(j, j->chunk_block + j->chunk_blocks) - block_tile(j, j->chunk_block);
-  const int64_t u = TX_WINO_WEIGHTS - 1 - unit / 2; /* with stride 2 the last one meets most elements */
+  const int64_t u = TX_WINO_WEIGHTS - 1 - b / 2; /* from the last on: with stride 2 it takes longest */
   if (columns > 0) multiply(j, u, k0, columns, tiles, j->v, j->m + k0, j->g.k, (tx_memory_range){NULL, 0});
 }
 
@@ -209,12 +219,12 @@ static void chunk_output(void *context, int64_t b, int worker) {
   finish_block(j, block, 0, j->g.k);
 }
 
-/* Rows of tiles of which each takes `floats` per tile, within a budget; at least one. */
+/* How many rows of tiles fit into a budget of floats, with `floats` per tile; at least one. */
 static int64_t rows_within(const tx_wino *g, int64_t floats, int64_t budget) {
   return tx_max(1, tx_min(budget / (floats * g->tiles_w), tx_wino_rows(g)));
 }
 
-/* Chooses blocks and the way they are done. */
+/* Chooses the size of blocks, and whether they are grouped into chunks. */
 static void plan_blocks(job *j) {
   const tx_wino *g = &j->g;
   const int64_t panel = tx_kernels.gemm_panel(), u_floats = TX_WINO_WEIGHTS * g->c * g->k;
@@ -262,7 +272,7 @@ static tx_status run_chunks(job *j, size_t bytes) {
   return TX_OK;
 }
 
-/* The convolution, with U at hand. */
+/* The convolution, when U is made and the blocks are chosen. */
 static tx_status convolve_with(job *j, const tx_conv_epilogue *epilogue) {
   const size_t bytes = (size_t)(tx_wino_elements(&j->g) * (j->v_step + j->m_step)) * sizeof(float);
   tx_conv_finish finish;
@@ -278,7 +288,8 @@ static tx_status convolve_with(job *j, const tx_conv_epilogue *epilogue) {
   return status;
 }
 
-/* y = conv(x, w) with w {3,3,C,K} in the sense of the geometry; `kept`: where U is kept, or NULL. */
+/* y = conv(x, w) where x, y and w {3,3,C,K} are those of the geometry (for the gradient to the input: dy, dx and
+ * rotated weights). *kept is U from an earlier call, or NULL and set here; with kept NULL, U is not kept. */
 static tx_status convolve(const tx_wino *g, const float *x, const float *w, float **kept,
                           const tx_conv_epilogue *epilogue, float *y) {
   float *u = kept != NULL ? *kept : NULL;

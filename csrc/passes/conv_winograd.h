@@ -10,21 +10,27 @@
 #include "passes/conv_internal.h"
 
 enum {
-  TX_WINO_PIXELS = 81, /* of a tile, on either side, at most */
-  TX_WINO_PAD = 16     /* floats between the matrices of two elements: keeps them off the same cache sets */
+  TX_WINO_PIXELS = 81, /* the most pixels of a tile, in the source or the result */
+  TX_WINO_PAD = 16     /* unused floats between V[i] and V[i + 1]: keep them off the same cache sets */
 };
 
 /* -- shapes -------------------------------------------------------------------------------------------------------------- */
 
-/* One of the transforms, from a source with C channels to a result with K. */
+/* The geometry of one pass, from a source with C channels to a result with K: forward goes from x to y, the gradient to
+ * the input from dy to dx. Along one axis (stride 1: in 6, in_step 4, out 4):
+ *
+ *     source   |-- tile 0: in --|                      result   |- tile 0: out -|- tile 1: out -| ...
+ *              <- in_step ->|-- tile 1: in --|
+ *              ^ in_w, in_h                                     ^ out_w, out_h: not above 0
+ */
 typedef struct tx_wino {
   int64_t n, h, w, c;       /* source */
   int64_t p, q, k;          /* result */
   int side;                 /* elements per axis of a tile: 6 or 9 */
   int in, out;              /* source and result pixels per axis of a tile */
-  int in_step;              /* source pixels from tile to tile; result: out */
-  int64_t in_h, in_w;       /* first source pixel of the first tile */
-  int64_t out_h, out_w;     /* its first result pixel */
+  int in_step;              /* source pixels from tile to tile */
+  int64_t in_h, in_w;       /* where the first tile begins in the source: negative where there is padding */
+  int64_t out_h, out_w;     /* where it begins in the result */
   int64_t tiles_h, tiles_w; /* per image */
   void (*input)(int64_t, const float *const *, int, int, float *, int64_t);
   void (*output)(int64_t, const float *, int64_t, float *const *);
@@ -45,7 +51,8 @@ static inline int64_t tx_wino_rows(const tx_wino *g) { return g->n * g->tiles_h;
 /* Panels of k columns. */
 static inline int64_t tx_wino_panels(int64_t k) { return tx_ceil_div(k, tx_kernels.gemm_panel()); }
 
-/* The elements that meet matrix u of U: rows [i0, i1) by columns [j0, j1) of a tile's square of elements. */
+/* The elements i with u(i) = u, which are multiplied with matrix u of U: rows [i0, i1) by columns [j0, j1) of a tile's
+ * square of elements. With stride 1 that is element u; with stride 2 it may be up to 4x4 elements. */
 typedef struct tx_wino_rect {
   int i0, i1, j0, j1;
 } tx_wino_rect;
@@ -62,11 +69,13 @@ typedef struct tx_wino_position {
 tx_wino_position tx_wino_tile(const tx_wino *g, int64_t tile);
 void tx_wino_next(const tx_wino *g, tx_wino_position *at);
 
-/* Where the size x size pixels from (row, column) of an image {h, w, channels} stand; `outside` for those that don't. */
+/* pixel[...]: where the size x size pixels from (row, column) of an image {h, w, channels} stand, row by row; `outside`
+ * for those outside the image. */
 void tx_wino_pixels(const float *image, int64_t h, int64_t w, int64_t channels, int64_t row, int64_t column, int size,
                     const float *outside, const float **pixel);
 
-/* Rows [row0, row1) of V of `tiles` tiles from `tile` on: element i of tile t at v + i * v_step + t * C. `zeros`: C of them. */
+/* V of `tiles` tiles from `tile` on; of each tile's square of elements, the rows [row0, row1). Element i of tile t
+ * comes to v + i * v_step + t * C. `zeros`: C zeros, to be read outside the image. */
 void tx_wino_input(const tx_wino *g, const float *x, const float *zeros, int64_t tile, int64_t tiles, int row0,
                    int row1, float *v, int64_t v_step);
 
@@ -78,7 +87,7 @@ typedef struct tx_memory_range {
   int64_t bytes;
 } tx_memory_range;
 
-/* The part of a whole array that belongs to rows of tiles [first, last) of all: about, as rows at the edges are shared. */
+/* About the part of an array of `floats` that the rows of tiles [first, last) read or write. */
 tx_memory_range tx_wino_memory_range(const float *array, int64_t floats, const tx_wino *g, int64_t first, int64_t last);
 
 /* Part `i` of `parts` of a range. */

@@ -37,9 +37,16 @@ tx_wino tx_wino_forward(const tx_conv_shape *v) {
   return g;
 }
 
-/* With stride 2 a tile of dx begins at a pixel h with h + pad odd; pixel 1 - pad is one, and belongs to dy's pixel 0. */
+/* Where the first tile of dx begins with stride 2, along one axis. As x[2p - pad + r] meets w[r] in y[p], pixel h of dx
+ * sees one pixel of dy where h + pad is odd, else two:
+ *
+ *     h + pad        1     2     3     4     5     6     7     8       a tile of dx: 8 pixels, from an odd one on
+ *     dy[p] w[r]    0 1   0 2   1 1   1 2   2 1   2 2   3 1   3 2      p and r: 5 pixels of dy
+ *                       + 1 0       + 2 0       + 3 0       + 4 0
+ *
+ * So a tile begins at h = 1 - pad and dy's pixel 0. With pad 0 that leaves out h = 0: begin one tile earlier. */
 static void start_backward(int64_t pad, int64_t *out, int64_t *in) {
-  const bool before = pad == 0; /* pixel 0 stands before it */
+  const bool before = pad == 0;
   *out = 1 - pad - (before ? 8 : 0);
   *in = before ? -4 : 0;
 }
@@ -115,8 +122,7 @@ static void source_pixels(const tx_wino *g, const float *x, const float *zeros, 
                  at.column * g->in_step + g->in_w, g->in, zeros, pixel);
 }
 
-/* Asks for `count` pixels, all channels, to be brought into the cache: the transforms jump from pixel to pixel, which the
- * CPU does not foresee. */
+/* Prefetches `count` pixels, all channels: the transforms jump from pixel to pixel, which the CPU does not foresee. */
 static void prefetch_pixels(const float *const *pixel, int count, int64_t channels) {
   for (int i = 0; i < count; i++) {
     for (int64_t c = 0; c < channels; c += 16) __builtin_prefetch(pixel[i] + c);

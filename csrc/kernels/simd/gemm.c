@@ -27,11 +27,11 @@ TX_INLINE void tile(int rows, int vectors, const tx_gemm *g, const float *a, con
                     const char *prefetch) {
   vfloat sum[ROWS][2];
   const float *group[(ROWS + 2) / 3];
-  const int64_t row = g->a_row, a_step = g->a_step, b_step = g->b_step, soon_step = prefetch == NULL ? 0 : LINE;
+  const int64_t row = g->a_row, a_step = g->a_step, b_step = g->b_step, prefetch_step = prefetch == NULL ? 0 : LINE;
   if (prefetch == NULL) prefetch = (const char *)b; /* needed anyway */
 #pragma GCC unroll 16
   for (int i = 0; i < rows; i++) {
-    if (g->accumulate) { /* read at the end: comes meanwhile */
+    if (g->accumulate) { /* c is read at the end */
 #pragma GCC unroll 2
       for (int v = 0; v < vectors; v++) __builtin_prefetch(c + i * g->c_row + v * VF, 1);
     }
@@ -44,7 +44,7 @@ TX_INLINE void tile(int rows, int vectors, const tx_gemm *g, const float *a, con
     if (vectors == 2) b1 = vf_load(b + VF);
     b += b_step;
     __builtin_prefetch(prefetch, 0, 2);
-    prefetch += soon_step;
+    prefetch += prefetch_step;
 #pragma GCC unroll 16
     for (int i = 0; i < rows; i++) {
       vfloat x = vf_set(group[i / 3][i % 3 * row]);

@@ -163,8 +163,8 @@ TX_INLINE void keep_column(int m, const vfloat *y, int j, vfloat half[SIDE][SIDE
 }
 
 /* `left` channels from pixels, which begin at `c` in each, to rows [row0, row1) of elements `step` apart. */
-TX_INLINE void numbers_of_pixels(int m, int n, form_1d *form, int64_t left, const float *const *pixel, int64_t c,
-                                 int row0, int row1, float *v, int64_t step) {
+TX_INLINE void elements_of_pixels(int m, int n, form_1d *form, int64_t left, const float *const *pixel, int64_t c,
+                                  int row0, int row1, float *v, int64_t step) {
   vfloat half[SIDE][SIDE], x[SIDE], y[SIDE];
 #pragma GCC unroll 1
   for (int j = 0; j < n; j++) {
@@ -183,8 +183,8 @@ TX_INLINE void numbers_of_pixels(int m, int n, form_1d *form, int64_t left, cons
 }
 
 /* The other way; nothing is stored where a pixel is NULL. */
-TX_INLINE void pixels_of_numbers(int m, int n, form_1d *form, int64_t left, const float *v, int64_t step,
-                                 float *const *pixel, int64_t c) {
+TX_INLINE void pixels_of_elements(int m, int n, form_1d *form, int64_t left, const float *v, int64_t step,
+                                  float *const *pixel, int64_t c) {
   vfloat half[SIDE][SIDE], x[SIDE], y[SIDE];
 #pragma GCC unroll 1
   for (int j = 0; j < n; j++, v += step) {
@@ -206,15 +206,15 @@ TX_INLINE void pixels_of_numbers(int m, int n, form_1d *form, int64_t left, cons
 TX_INLINE void from_pixels(int m, int n, form_1d *form, int64_t channels, const float *const *pixel, int row0, int row1,
                            float *v, int64_t step) {
   int64_t c = 0;
-  for (; c + VF <= channels; c += VF) numbers_of_pixels(m, n, form, VF, pixel, c, row0, row1, v + c, step);
-  if (c < channels) numbers_of_pixels(m, n, form, channels - c, pixel, c, row0, row1, v + c, step);
+  for (; c + VF <= channels; c += VF) elements_of_pixels(m, n, form, VF, pixel, c, row0, row1, v + c, step);
+  if (c < channels) elements_of_pixels(m, n, form, channels - c, pixel, c, row0, row1, v + c, step);
 }
 
 TX_INLINE void to_pixels(int m, int n, form_1d *form, int64_t channels, const float *v, int64_t step,
                          float *const *pixel) {
   int64_t c = 0;
-  for (; c + VF <= channels; c += VF) pixels_of_numbers(m, n, form, VF, v + c, step, pixel, c);
-  if (c < channels) pixels_of_numbers(m, n, form, channels - c, v + c, step, pixel, c);
+  for (; c + VF <= channels; c += VF) pixels_of_elements(m, n, form, VF, v + c, step, pixel, c);
+  if (c < channels) pixels_of_elements(m, n, form, channels - c, v + c, step, pixel, c);
 }
 
 /* Between two arrays of elements. */
