@@ -59,7 +59,7 @@ const char *tx_conv_why(const tx_conv_shape *shape, const tx_conv_plan *plan, ch
 
 /* What is done to y while it is in the cache, in this order:
  *
- *     mean, variance of y     y * scale + shift     + residual     max(0, y)     (with residual_last: + residual here)
+ *     mean, variance of y     y * scale + shift     + residual     max(0, y)     (residual_last: + residual here instead)
  *
  * Each may be absent: NULL or false. */
 typedef struct tx_conv_epilogue {

@@ -5,8 +5,12 @@
 -- the whole appears in errors and summaries.
 --
 -- What a container does is planned once, in steps that do several layers together: see texres.nn.plan. A container of
--- your own is a class derived from one of these with a method trace(tracer, x): it hands value x on by
--- tracer:item(self, key, x), tracer:sum(self, x, residual) and tracer:cat(self, values), and returns what it gives.
+-- your own is a class derived from one of these with a method trace(tracer, x). x is the number of a value, no tensor;
+-- trace passes it on by tracer:item(self, key, x), tracer:sum(self, x, residual) and tracer:cat(self, values), each of
+-- which returns a new number, and returns the last:
+--
+--     Residual:    x --+-- items ------ tracer:sum -- activation -->
+--                      +-- shortcut ------'
 
 local raise = require "texres.raise"
 local module = require "texres.nn.module"
@@ -124,7 +128,7 @@ Container.forward = plan.forward
 --- The steps in which this container does its work; prints as a table. See texres.nn.plan.
 function Container:plan() return plan.of(self) end
 
--- Value x through the items, one after the other.
+-- Value x through the items, one after the other. The plan also depends on there being no further item.
 local function trace_items(self, tracer, x)
   for _, key in ipairs(self._items) do x = tracer:item(self, key, x) end
   tracer:depends_on(self._items, #self._items + 1)

@@ -39,8 +39,8 @@ local function is_plain(m, class)
   return m ~= nil and getmetatable(m) == class and m.forward == class._forward
 end
 
--- Whether m surely returns another tensor than its input, and keeps no reference to that: then a container may give
--- the input's memory back at once. Classes say so by `keeps_nothing`; derived classes and objects with a forward of
+-- Whether m is known to return a tensor that is not its input, and to keep no reference to either: then a container
+-- may free the input right after. Classes say so by `keeps_nothing`; derived classes and objects with a forward of
 -- their own are not trusted.
 local function keeps_nothing(m)
   local class = getmetatable(m)
@@ -162,7 +162,7 @@ end
 
 local call, within
 local watcher -- function(module, seconds, inputs, outputs) or nil: see watch
-local apart = false -- whether the watcher wants every module called by itself
+local apart = false -- whether the watcher wants a call for every module: nothing is joined
 local guarded = setmetatable({}, { __mode = "k" }) -- the coroutines in which a message handler is in place
 local max_levels = 1000 -- of the stack that are looked at: an endless recursion fills it
 
@@ -230,23 +230,23 @@ function call(self, ...)
   return leave(coroutine, xpcall(run, locate, self, ...))
 end
 
---- fn(self, ...), to which self belongs as if self had been called: a container that does several layers in one step
--- says so of the first. Only below a call.
+--- fn(self, ...) as if self had been called, for error messages and watchers: a container that does several layers in
+-- one step calls it with the first of them. Only below a call.
 function within(self, fn, ...)
   if watcher then return hand_back(report(self, core.clock(), table.pack(...), fn(self, ...))) end
   return hand_back(fn(self, ...))
 end
 
---- Runs body() while fn(module, seconds, inputs, outputs) hears of every module call that ends (children first).
--- Containers call every module by itself meanwhile; `planned`: they do what they do else, and fn hears of their steps
--- of several layers as of a call of the first, with the step (see texres.nn.plan) as second input.
+--- Runs body() and meanwhile calls fn(module, seconds, inputs, outputs) after every call of a module (children first).
+-- Containers then join no layers, so that each is a call of its own. With `planned` they work as usual, and a step of
+-- several layers counts as a call of the first, with the step (see texres.nn.plan) as second input.
 local function watch(fn, body, planned)
   local outer, outer_apart = watcher, apart
   watcher, apart = fn, not planned
   return protect.finally(function() watcher, apart = outer, outer_apart end, body)
 end
 
---- Whether someone watches, and whether every module is to be called by itself then.
+--- Whether there is a watcher; whether it wants a call for every module.
 local function is_heard() return watcher ~= nil end
 local function is_watched() return apart end
 

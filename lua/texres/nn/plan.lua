@@ -1,7 +1,7 @@
 --- What a container does, as a list of steps that is made once.
 --
--- A plan follows the input of a container to its output, into the containers inside. Values are numbered as they are
--- made, the input is 1; a step reads some and gives one:
+-- A plan follows the input of a container to its output, through the containers inside. Every tensor on the way is a
+-- value with a number, the input is 1; a step reads one or more values and makes one:
 --
 --     net = nn.Sequential { nn.Conv2d(1, 8, 3, { bias = false }), nn.BatchNorm(8), nn.ReLU(), nn.GlobalAvgPool() }
 --
@@ -10,13 +10,28 @@
 --                            2      1 2 3   Conv2d BatchNorm ReLU   1
 --                            3      4       GlobalAvgPool           2
 --
--- A convolution or a batch norm, and what only it is followed by - batch norm, the sum of a Residual, ReLU - are one
--- step, with fewer passes over memory. What lies between two steps is given back as soon as it was used, not when the
--- collector comes: a network's activations are most of its memory.
+-- Layers that follow one another are joined into one step, with fewer passes over memory, where no other step reads the
+-- values in between. A joined step begins with a convolution or a batch norm:
 --
--- A plan holds for as long as the containers have the same items and these run the library's forward; else it is made
--- anew at the next call. A container says what it does by its method trace(tracer, x), which returns the value that it
--- gives: see texres.nn.container. What fuse() folds and what is written to ONNX is read off the same steps.
+--     [Conv2d (without a bias, before a BatchNorm)] [BatchNorm] [+ of a Residual] [ReLU] [+, if there was none before]
+--
+--     nn.Residual {                          value  layers                 what is done             reads
+--       conv, norm, relu, conv, norm,        ------------------------------------------------------------
+--       shortcut = Sequential {conv, norm},  2      1 2 3                  Conv2d BatchNorm ReLU    1
+--       activation = relu }                  3      shortcut.1 shortcut.2  Conv2d BatchNorm         1
+--                                            4      4 5 activation         Conv2d BatchNorm + ReLU  2 3
+--
+-- (4 5 stand before the shortcut in the body, but their step has to wait for the value that it adds.)
+--
+-- A value is freed right after the last step that reads it, as a network's activations are most of its memory: see
+-- mark_last_uses for which ones. That lets go of the plan's own reference; what backward needs is held by the graph.
+--
+-- Every call of a container compares what its plan was made from with what is there now: the items and their order,
+-- whether each item still runs the same forward, whether a convolution has a bias. If any of it has changed, the plan
+-- is made again. Training or evaluation makes no difference: a step reads the layers' settings when it runs.
+--
+-- A container says what it does by its method trace(tracer, x), which returns the value that it makes: see
+-- texres.nn.container. What fuse() folds and what is written to ONNX is read off the same steps.
 
 local core = require "texres.core"
 local conv = require "texres.nn.conv"
@@ -32,8 +47,11 @@ local plan = {}
 
 -- -- tracing ----------------------------------------------------------------------------------------------------------
 --
--- Steps before any are joined: {item=, input=, owner=, key=} calls the module owner[key]; {sum=, input=, residual=}
--- adds for the Residual `sum`; {cat=, inputs=} joins along the channels for the Concat `cat`. All have `output`.
+-- Steps before any are joined; input, residual, inputs and output are numbers of values:
+--
+--     {item=, input=, output=, owner=, key=}    the module item = owner[key]
+--     {sum=, input=, residual=, output=}        input + residual, for the Residual `sum`
+--     {cat=, inputs=, output=}                  side by side along the channels, for the Concat `cat`
 
 local Tracer = {}
 Tracer.__index = Tracer
@@ -45,7 +63,7 @@ local function add(self, step)
   return step.output
 end
 
---- Says that the plan is good only while rawget(t, key) is what it is now.
+--- The plan is valid only while rawget(t, key) is what it is now. `raw` is a flat list: t, key, value, ... for all
 function Tracer:depends_on(t, key)
   local raw = self.raw
   local n = raw.n
@@ -82,7 +100,7 @@ function Tracer:sum(owner, x, residual) return add(self, { sum = owner, input = 
 --- Several values side by side, along the last dimension.
 function Tracer:cat(owner, inputs) return add(self, { cat = owner, inputs = inputs }) end
 
---- The steps of a container, none joined. `is_open(item)` says of an item whether its own steps stand in its place.
+--- The steps of a container, none joined. `is_open(item)`: whether an item's own steps take its place; else it is one.
 function plan.trace(self, is_open)
   local tracer = setmetatable({
     steps = {}, values = 1, inside = {}, is_open = is_open, raw = { n = 0 }, forward = { [self] = self.forward },
@@ -98,7 +116,7 @@ function plan.is_planned(m) return type(m.trace) == "function" and m.forward == 
 
 local function inputs_of(step) return step.inputs or { step.input, step.residual } end
 
---- The step that is the only one to read a value; nil where there are several, or none.
+--- reader[value]: the step that reads it, where there is only one; nil too for the output of the whole.
 local function only_readers(traced)
   local reader, several = {}, { [traced.output] = true }
   for _, step in ipairs(traced.steps) do
@@ -116,63 +134,64 @@ plan.only_readers = only_readers
 
 local function is_sum_after(step, value) return step ~= nil and step.sum ~= nil and step.input == value end
 
---- The steps that are done in one with `first`, itself included, and how: {conv=, norm=, relu=, residual_last=}, of the
--- sum also `owner` and `residual`. Nil where there is only one.
+--- The chain of steps that can be joined from `first` on, and the joined step: {conv=, norm=, relu=, residual_last=}
+-- with, for a sum, the Residual `owner` and the value `residual`. Nil where nothing can be joined to `first`.
 local function join(first, reader)
-  local chain, how = { first }, {}
+  local chain, step = { first }, {}
   local item = first.item
-  local function take(step)
-    chain[#chain + 1] = step
-    return reader[step.output]
+  local function take(part)
+    chain[#chain + 1] = part
+    return reader[part.output]
   end
   local following = reader[first.output]
   if is_plain(item, conv.Conv2d) then
-    how.conv = item
+    step.conv = item
     if following and is_plain(following.item, norm.BatchNorm) and rawget(item, "bias") == nil then
-      how.norm = following.item
+      step.norm = following.item
       following = take(following)
     end
   elseif is_plain(item, norm.BatchNorm) then
-    how.norm = item
+    step.norm = item
   else
     return nil
   end
   local function take_sum()
     if not is_sum_after(following, chain[#chain].output) then return false end
-    how.owner, how.residual = following.sum, following.residual
+    step.owner, step.residual = following.sum, following.residual
     following = take(following)
     return true
   end
   local summed = take_sum()
   if following and is_plain(following.item, ReLU) then
-    how.relu = true
+    step.relu = true
     following = take(following)
-    how.residual_last = not summed and take_sum() or nil
+    step.residual_last = not summed and take_sum() or nil
   end
-  return #chain > 1 and chain or nil, how
+  return #chain > 1 and chain or nil, step
 end
 
---- The steps with all joined that can be: at the place of the last of them, where all that they read is there.
+--- The steps, joined where possible. A joined step takes the place of the last of its chain: there all that it reads,
+-- such as a shortcut, has been made.
 local function joined(traced)
-  local reader, done, at = only_readers(traced), {}, {}
-  for _, step in ipairs(traced.steps) do
-    local chain, how
-    if not done[step] then chain, how = join(step, reader) end
+  local reader, in_chain, joined_at = only_readers(traced), {}, {}
+  for _, first in ipairs(traced.steps) do
+    local chain, step
+    if not in_chain[first] then chain, step = join(first, reader) end
     if chain then
-      how.input, how.output, how.chain = step.input, chain[#chain].output, chain
-      for _, part in ipairs(chain) do done[part] = true end
-      at[chain[#chain]] = how
+      step.input, step.output, step.chain = first.input, chain[#chain].output, chain
+      for _, part in ipairs(chain) do in_chain[part] = true end
+      joined_at[chain[#chain]] = step
     end
   end
   local steps = {}
   for _, step in ipairs(traced.steps) do
-    if at[step] or not done[step] then steps[#steps + 1] = at[step] or step end
+    if joined_at[step] or not in_chain[step] then steps[#steps + 1] = joined_at[step] or step end
   end
   return steps
 end
 
---- Numbers the values as they are made. Returns the number of what was number `output`.
-local function number_anew(steps, output)
+--- Numbers the values again, in the order in which the steps make them. Returns the new number of `output`.
+local function renumber(steps, output)
   local number = { [1] = 1 }
   for i, step in ipairs(steps) do number[step.output] = i + 1 end
   for _, step in ipairs(steps) do
@@ -182,7 +201,8 @@ local function number_anew(steps, output)
   return number[output]
 end
 
---- Says at which step which values can be given back: those that only steps made and read which keep nothing.
+--- Sets step.frees: the values whose last reader it is, and that nobody else can hold. No input or output of the
+-- whole, and no value made or read by a module that may keep a reference (module.keeps_nothing).
 local function mark_last_uses(steps, output)
   local last, kept = {}, { [1] = true, [output] = true }
   for _, step in ipairs(steps) do
@@ -214,13 +234,14 @@ local function advice(from, to)
   return ("; add a projection: shortcut = nn.Conv2d(%d, %d, 1, {stride=%d, bias=false})"):format(from[4], to[4], stride)
 end
 
---- Raises where the sum of a Residual does not fit. `leads_to`: the convolution that body goes through before the sum.
-local function check_sum(owner, body, aside, leads_to)
-  for _, value in ipairs { body, aside } do
+--- Raises where the sum of a Residual does not fit. `conv_last`: the convolution of the same step, which `body` has yet
+-- to go through.
+local function check_sum(owner, body, shortcut, conv_last)
+  for _, value in ipairs { body, shortcut } do
     if not core.is_tensor(value) then raise("Residual: the items gave %s, wanted a tensor", type(value)) end
   end
-  local from, to = aside:shape(), body:shape()
-  if leads_to then to = leads_to:output_shape(to) end
+  local from, to = shortcut:shape(), body:shape()
+  if conv_last then to = conv_last:output_shape(to) end
   if not to then return end -- the convolution says what is wrong
   local btext, stext = module.shape_text(to), module.shape_text(from)
   if btext == stext then return end
@@ -243,7 +264,7 @@ end
 plan.do_step = do_step
 
 local function run_steps(self, x)
-  local values, heard = { x }, module.is_heard()
+  local values, watched = { x }, module.is_heard()
   for _, step in ipairs(self.steps) do
     local input = values[step.input]
     if step.inputs then
@@ -251,7 +272,7 @@ local function run_steps(self, x)
       for i, value in ipairs(step.inputs) do input[i] = values[value] end
     end
     values[step.output] = do_step(step, input, values[step.residual])
-    if step.frees and not heard then -- else who watches may look at it later
+    if step.frees and not watched then -- a watcher may keep what it is shown
       for _, value in ipairs(step.frees) do
         values[value]:free()
         values[value] = nil
@@ -264,8 +285,8 @@ end
 local Plan = {}
 Plan.__index = Plan
 
---- Every module by itself, for those who watch.
-local function make_apart(self)
+--- Steps for a watcher of every module: nothing is joined, and the containers inside are called as modules.
+local function make_unjoined(self)
   local traced = plan.trace(self, function() return false end)
   return { steps = traced.steps, output = traced.output }
 end
@@ -276,14 +297,14 @@ local function make(self)
     if step.item and is_plain(step.item, conv.Conv2d) then traced:depends_on(step.item, "bias") end
   end
   local steps = joined(traced)
-  local output = number_anew(steps, traced.output)
+  local output = renumber(steps, traced.output)
   mark_last_uses(steps, output)
   return setmetatable({
     self = self, steps = steps, output = output, raw = traced.raw, forward = traced.forward,
   }, Plan)
 end
 
-local function still_holds(self)
+local function is_current(self)
   local raw = self.raw
   for i = 1, raw.n, 3 do
     if rawget(raw[i], raw[i + 1]) ~= raw[i + 2] then return false end
@@ -299,7 +320,7 @@ local plans = setmetatable({}, { __mode = "k" }) -- of containers
 --- The plan of a container as it is now.
 function plan.of(self)
   local own = plans[self]
-  if not (own and still_holds(own)) then
+  if not (own and is_current(own)) then
     own = make(self)
     plans[self] = own
   end
@@ -308,7 +329,7 @@ end
 
 --- The forward of all containers that run by their plan.
 function plan.forward(self, x)
-  return run_steps(module.is_watched() and make_apart(self) or plan.of(self), x)
+  return run_steps(module.is_watched() and make_unjoined(self) or plan.of(self), x)
 end
 
 -- -- text -------------------------------------------------------------------------------------------------------------
