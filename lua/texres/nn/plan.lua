@@ -63,7 +63,7 @@ local function add(self, step)
   return step.output
 end
 
---- The plan is valid only while rawget(t, key) is what it is now. `raw` is a flat list: t, key, value, ... for all
+--- The plan is valid only while rawget(t, key) is what it is now. `raw` is a flat list of t, key, value.
 function Tracer:depends_on(t, key)
   local raw = self.raw
   local n = raw.n
@@ -201,8 +201,8 @@ local function renumber(steps, output)
   return number[output]
 end
 
---- Sets step.frees: the values whose last reader it is, and that nobody else can hold. No input or output of the
--- whole, and no value made or read by a module that may keep a reference (module.keeps_nothing).
+--- Sets step.frees: the values whose last reader it is and that nobody else can hold. The input and the output of the
+-- whole are not freed, nor is what a module made or read that may keep a reference (module.keeps_nothing).
 local function mark_last_uses(steps, output)
   local last, kept = {}, { [1] = true, [output] = true }
   for _, step in ipairs(steps) do
