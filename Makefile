@@ -176,15 +176,16 @@ build-fuzz/%: fuzz/%.c fuzz/support.c fuzz/fuzz.h $(filter-out $(BUILD)/lua/%,$(
 	$(call say,LD $@)$(CC) $(CFLAGS) $(TX_CFLAGS) -Ifuzz $(TX_SANITIZE) -fsanitize=fuzzer -o $@ $< fuzz/support.c \
 	  $(filter %.o,$^) $(TX_LIBS)
 
-# Every allocation of common work fails in turn. tools/oom.c stands before the system's allocator.
-oom: setup-run ## let every allocation of a training step, load, save and each reader fail (OOM=... for some works)
+# Allocations of common work fail in turn, each place that allocates at some of the times that it is met (tools/oom.lua):
+# under a minute. OOM_EVERY=1: each allocation. tools/oom.c stands before the system's allocator.
+oom: setup-run ## let the allocations of a training step, load, save and each reader fail (OOM=... for some, OOM_EVERY=1: all)
 	@$(MAKE) --no-print-directory all $(BUILD)/oom.so
 	@rm -rf $(BUILD)/oom && mkdir -p $(BUILD)/oom
-	@$(LUA_PATHS) LUA_CPATH='./lua/?.so;;' LD_PRELOAD=$(BUILD)/oom.so $(LUA) tools/oom.lua $(BUILD) $(OOM)
+	@$(LUA_PATHS) LUA_CPATH='./lua/?.so;;' OOM_EVERY='$(OOM_EVERY)' LD_PRELOAD=$(BUILD)/oom.so $(LUA) tools/oom.lua $(BUILD) $(OOM)
 
 $(BUILD)/oom.so: tools/oom.c Makefile
 	@mkdir -p $(@D)
-	$(call say,CC $<)$(CC) $(CFLAGS) $(TX_CFLAGS) -fvisibility=default -shared -o $@ $< -ldl
+	$(call say,CC $<)$(CC) $(CFLAGS) $(TX_CFLAGS) -fvisibility=default -shared -o $@ $< -ldl -lpthread
 
 bench: setup-run ## compare speed and memory with PyTorch, where the Python in PYTHON= can import it
 	@$(MAKE) --no-print-directory all $(BUILD)/cores
@@ -200,7 +201,7 @@ install: all ## install below PREFIX (/usr/local), or to LUADIR and LIBDIR
 	install -D -m 755 $(CORE) "$(DESTDIR)$(LIBDIR)/texres/core.so"
 
 clean: ## remove what was built
-	rm -rf build build-asan build-fuzz $(CORE) demo
+	rm -rf build build-asan build-tsan build-fuzz $(CORE) demo
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-9s %s\n", $$1, $$2 }' Makefile

@@ -238,7 +238,9 @@ describe("an error object", function()
 
   it("of a backward in Lua passes unchanged", function()
     local odd = setmetatable({}, { __tostring = function() error "no text" end })
-    for _, object in ipairs { { code = 7 }, odd, print, io.stdout } do assert.equal(object, fails_with(object)) end
+    for _, object in ipairs { { code = 7 }, odd, print, io.stdout, 1e300 } do
+      assert.equal(object, fails_with(object))
+    end
     assert.matches("texres.Function: backward failed: .*boom", fails_with "boom")
     assert.matches("texres.Function: backward failed: nil", fails_with(nil), 1, true)
     local f = tr.Function { forward = function(_, x) return x * 2 end, backward = function() return "x" end }

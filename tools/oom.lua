@@ -1,4 +1,4 @@
---- Lets every allocation of common work fail in turn: the first, the second, and so on, until the work gets through.
+--- Lets allocations of common work fail, one after the other, until the work gets through.
 --
 --     LD_PRELOAD=build/oom.so lua5.4 tools/oom.lua build [NAME ...]      (`make oom`; default: all works below)
 --
@@ -6,8 +6,14 @@
 -- something can do without, the work may succeed; else it must end with an error, or nil and a message, that says
 -- memory. After that the same work must succeed, the memory of all tensors must be back, and, once everything was
 -- collected, no block of the C heap may be left over. What is held on purpose (caches, threads) is warmed up first.
+--
+-- Which ones fail: each place that allocates (tools/oom.c says what that is), when it is met for the first time, for the
+-- fourth, the sixteenth, and so on; works count together, so that what they share is tried once. A work with a `stride`
+-- passes over as many allocations after each that has failed. That takes less than a minute. OOM_EVERY=1 makes every
+-- single allocation fail instead: an hour.
 
 local build = arg[1]
+local every = os.getenv "OOM_EVERY" == "1"
 local oom = assert(package.loadlib(build .. "/oom.so", "luaopen_oom"))()
 local texres = require "texres"
 local nn = texres.nn
@@ -60,6 +66,13 @@ local works = {
     double(nn.Parameter(texres.ones(3))):sum():backward()
     return true
   end },
+  { "raising", function()
+    local y = texres.Function {
+      forward = function(_, x) return x * 2 end, backward = function() error(1e300) end,
+    }(nn.Parameter(texres.ones(1)))
+    local _, raised = pcall(y.backward, y)
+    return raised == 1e300, raised
+  end },
   { "loader", function()
     local count = 0
     for batch in set:loader({ batch = 4, workers = 2, augment = { "flip", "rotate90" } }):batches(1) do
@@ -67,18 +80,13 @@ local works = {
     end
     return count == 12 or error("batches were lost: " .. count)
   end },
-  { "trainer", function()
-    local trainer = texres.Trainer { model = small_net(), epochs = 1, batch = 4, quiet = true, dir = path "run" }
-    return trainer:fit(set, set)
-  end, stride = 97 },
   { "save", save },
   { "load", function() return texres.load(path "net.safetensors") end },
   { "predict", function()
     local classifier, message = texres.load(path "net.safetensors")
     return classifier and classifier:predict(images[1]), message
-  end, stride = 29 },
-  { "onnx", function() return texres.onnx.export(path "net.onnx", net, { input = { 16, 16, 1 } }) end,
-    stride = 29 },
+  end },
+  { "onnx", function() return texres.onnx.export(path "net.onnx", net, { input = { 16, 16, 1 } }) end },
   { "save_npy", function() return texres.save_npy(path "y.npy", images) end },
   { "load_npy", function() return texres.load_npy(path "x.npy") end },
   { "npy", function() return texres.data.npy { images = path "x.npy", labels = labels } end },
@@ -99,6 +107,10 @@ local works = {
   { "statistics", function() return set:statistics() end },
   { "cache", function() return set:cache() end },
   { "audit", function() return set:audit() end },
+  { "trainer", function()
+    local trainer = texres.Trainer { model = small_net(), epochs = 1, batch = 4, quiet = true, dir = path "run" }
+    return trainer:fit(set, set)
+  end, stride = 50 }, -- last: what the others share with it has failed before
 }
 
 -- -- the trial ----------------------------------------------------------------------------------------------------
@@ -120,50 +132,59 @@ local function settle()
   return texres.live_bytes(), blocks
 end
 
---- Does the work with the n-th allocation failing; returns whether one failed, and bytes and blocks that are left over.
-local function fail_once(name, work, n, all)
+--- Does the work with one allocation failing: the first that is due from number `first` on, or that number itself.
+-- Returns how many allocations it made, which of them failed (nil: none was due), and the bytes and blocks left over.
+local function fail_once(name, work, first, all, itself)
   local bytes, blocks = settle()
-  oom.arm(n, all)
+  oom.arm(first, all, itself)
   local ok, result, message = pcall(work)
-  local failed = oom.disarm()
+  local count, n = oom.disarm()
   if not (ok and result) then
     local text = ok and message or result
     if type(text) ~= "string" or not text:find "memory" then
-      fault(name, n, ("says %s"):format(tostring(text):sub(1, 200)))
+      fault(name, n or count, ("says %s"):format(tostring(text):sub(1, 200)))
     end
   end
+  if not n then return count end
   ok, result, message = pcall(work)
   if not ok or not result then fault(name, n, "does not recover: " .. tostring(ok and message or result)) end
   result, message = nil, nil -- luacheck: ignore
   local bytes_after, blocks_after = settle()
-  return failed, bytes_after - bytes, blocks_after - blocks
+  return count, n, bytes_after - bytes, blocks_after - blocks
 end
 
---- Whether allocation n of the work failed, and was got over without a loss.
-local function try_one(name, work, n, all)
-  local failed, bytes, blocks = fail_once(name, work, n, all)
-  if bytes > 0 or blocks > 0 then -- what is made once and kept is no leak: it does not grow
-    failed, bytes, blocks = fail_once(name, work, n, all)
-    if bytes > 0 then fault(name, n, ("%d bytes of tensors are left over"):format(bytes)) end
-    if blocks > 0 then fault(name, n, ("%d blocks are left over"):format(blocks)) end
+--- The same, with what is left over counted as a fault.
+local function try_one(name, work, first, all)
+  local count, n, bytes, blocks = fail_once(name, work, first, all, every)
+  if n and (bytes > 0 or blocks > 0) then -- what is made once and kept is no leak: it does not grow
+    local _, again
+    _, again, bytes, blocks = fail_once(name, work, n, all, true)
+    if again and bytes > 0 then fault(name, n, ("%d bytes of tensors are left over"):format(bytes)) end
+    if again and blocks > 0 then fault(name, n, ("%d blocks are left over"):format(blocks)) end
   end
-  return failed
+  return count, n
 end
 
---- Tries the allocations of a work; of those beyond the first thousand, every `stride`-th.
+--- Tries the allocations of a work from the first to the last; those that fail are at least `stride` apart.
 local function try(name, work, stride, all)
+  local start, tried = texres.clock(), 0
   for _ = 1, 3 do assert(work()) end
-  local n = 1
-  while try_one(name, work, n, all) do n = n + (n > 1000 and stride or 1) end
-  print(("%-12s %5d allocations, %s"):format(name, n - 1, all and "all from one on" or "one at a time"))
+  local count, n = try_one(name, work, 1, all)
+  while n do
+    tried = tried + 1
+    count, n = try_one(name, work, n + stride, all)
+  end
+  print(("%-12s %5d of %5d allocations failed, %-16s %6.1f s"):format(name, tried, count,
+    all and "all from one on" or "one at a time", texres.clock() - start))
 end
 
 local wanted = {}
 for _, name in ipairs { table.unpack(arg, 2) } do wanted[name] = true end
 for _, work in ipairs(works) do
   if next(wanted) == nil or wanted[work[1]] then
-    try(work[1], work[2], work.stride or 1, false)
-    try(work[1], work[2], work.stride or 1, true)
+    local stride = not every and work.stride or 1
+    try(work[1], work[2], stride, false)
+    try(work[1], work[2], stride, true)
   end
 end
 print(("%d faults"):format(faults))

@@ -168,9 +168,10 @@ static int protected_backward(lua_State *L) {
   return 0;
 }
 
-/* Keeps what a backward in Lua has raised, on top of the stack, for raise_from_backward. */
+/* Keeps what a backward in Lua has raised, on top of the stack, for raise_from_backward. A number passes as it is, too: to make
+ * a text of it takes memory, and tx_backward, which owns gradients, stands below this. */
 static tx_status note_raised(lua_State *L) {
-  const char *text = lua_tostring(L, -1);
+  const char *text = lua_type(L, -1) == LUA_TSTRING ? lua_tostring(L, -1) : NULL;
   tx_fail(TX_EINVAL, "texres.Function: backward failed: %s", text != NULL ? text : luaL_typename(L, -1));
   if (text != NULL) {
     lua_pop(L, 1);

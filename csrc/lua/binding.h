@@ -1,7 +1,11 @@
 /* binding.h - what every binding file shares: tensors as userdata, argument reading, errors, memory pacing.
  *
- * A tensor in Lua is a userdata that holds one `tx_tensor *` (NULL once closed). It is created closed and filled last, so
- * that an error in between leaks nothing. Nothing that C owns may be in hand when a function here raises.
+ * A tensor in Lua is a userdata that holds one `tx_tensor *` (NULL once closed).
+ *
+ * Owners first. Any call of Lua that may take memory may raise, and then what only a C variable holds is lost. So whatever
+ * has to be given back - a tensor, a source, a block, a file, a lock, an archive - gets its userdata first, created closed and
+ * with its metatable; the pointer goes into it as soon as there is one, with no call of Lua in between. Where C that owns
+ * something calls back into Lua (a backward of texres.Function), that runs under lua_pcall. `make oom` tests both.
  *
  * Tables first, pointers last. A table's metamethods and the finalizers that the collector runs are Lua code, which can free
  * any tensor and change any table. So a binding reads in two phases. First everything that may run Lua code or allocate from
