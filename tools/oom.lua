@@ -7,7 +7,7 @@
 -- memory. After that the same work must succeed, the memory of all tensors must be back, and, once everything was
 -- collected, no block of the C heap may be left over. What is held on purpose (caches, threads) is warmed up first.
 --
--- Which ones fail: each place that allocates (tools/oom.c says what that is), when it is met for the first time, for the
+-- Which ones fail: each place that allocates (tools/oom.c says what that is), when it is met for the first time, the
 -- fourth, the sixteenth, and so on; works count together, so that what they share is tried once. A work with a `stride`
 -- passes over as many allocations after each that has failed. That takes less than a minute. OOM_EVERY=1 makes every
 -- single allocation fail instead: an hour.
