@@ -10,7 +10,7 @@
 -- Which ones fail: each place that allocates (tools/oom.c says what that is), when it is met for the first time, the
 -- fourth, the sixteenth, and so on; works count together, so that what they share is tried once. A work with a `stride`
 -- passes over as many allocations after each that has failed. That takes less than a minute. OOM_EVERY=1 makes every
--- single allocation fail instead: an hour.
+-- single allocation fail instead: half an hour or more, most of it the trainer.
 
 local build = arg[1]
 local every = os.getenv "OOM_EVERY" == "1"
