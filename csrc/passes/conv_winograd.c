@@ -19,7 +19,8 @@
  * 2 rows of 14 tiles, with 252 KiB of V and of M; U has 576 KiB, which each block reads once.
  *
  * Where there are few tiles, or so many weights that each block would read U from memory, blocks are grouped into
- * chunks: all threads do step 1 of a chunk, then step 2, then step 3. Which way it is, and the sizes, follow from the
+ * chunks: all threads do step 1 of a chunk, then step 2, then step 3. Without chunks one image through the textile network
+ * of width 64 takes 1.31 ms for 0.91 on two cores; batches gain nothing. Which way it is, and the sizes, follow from the
  * shape.
  */
 #include <string.h>
