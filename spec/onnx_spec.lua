@@ -124,6 +124,11 @@ describe("ONNX export", function()
     assert.equal(1, count(folder .. "/b.onnx", "Transpose"))
   end)
 
+  it("says what a layer's method wants that is called by hand", function()
+    assert.error_matches(function() nn.ReLU():to_onnx(3) end, "to_onnx: a graph is expected, got 3")
+    assert.error_matches(function() nn.Flatten():to_onnx({}, {}) end, "to_onnx: a graph is expected")
+  end)
+
   it("takes a user's module that says how", function()
     local Double = nn.Module "Double"
     function Double.forward(_, x) return x + x end

@@ -16,11 +16,20 @@ local nn = {
   init = strict.table("texres.nn.init", require "texres.nn.initialize"),
 }
 
+--- A layer's method to_onnx, for who calls it by hand: it checks what it is given.
+local function checked(write)
+  return function(self, graph, x)
+    require("texres.onnx").check_call(graph, x)
+    return write(self, graph, x)
+  end
+end
+
 for _, file in ipairs { "container", "conv", "norm", "linear", "activation", "pool", "shape" } do
   for name, class in pairs(require("texres.nn." .. file)) do
     if type(class) == "table" then
       nn[name] = class
       class._forward = class.forward
+      if rawget(class, "to_onnx") then class.to_onnx = checked(class.to_onnx) end
     end
   end
 end

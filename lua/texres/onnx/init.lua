@@ -170,6 +170,15 @@ local function add_plan(graph, m, x)
   return values[traced.output]
 end
 
+--- Raises unless `graph` and `x` are what a method to_onnx of a layer is given.
+function onnx.check_call(graph, x)
+  if getmetatable(graph) ~= Graph then
+    raise("to_onnx: a graph is expected, got %s: call export_onnx", option.shown(graph))
+  elseif type(x) ~= "table" or x.name == nil then
+    raise("to_onnx: a value of the graph is expected, got %s", option.shown(x))
+  end
+end
+
 --- Adds a module; returns its output.
 function Graph:module(m, x)
   local write = own_writer(m)
