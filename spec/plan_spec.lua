@@ -124,6 +124,12 @@ describe("a plan", function()
     check_agreement(net, x)
   end)
 
+  it("says what trace wants where it is called by hand", function()
+    for _, net in ipairs { nn.Sequential {}, nn.Residual {}, nn.Concat {} } do
+      assert.matches("trace: a tracer is expected, got 3", message_of(function() net:trace(3) end))
+    end
+  end)
+
   it("says what is wrong where it happens", function()
     local net = nn.Sequential { name = "net", nn.Sequential { conv(4, 4), nn.BatchNorm(5) } }
     assert.matches("in net%[1%]%[1%]: conv2d_batch_norm: gamma is {5}", message_of(function() net(x) end))

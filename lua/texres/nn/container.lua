@@ -130,6 +130,7 @@ function Container:plan() return plan.of(self) end
 
 -- Value x through the items, one after the other. The plan also depends on there being no further item.
 local function trace_items(self, tracer, x)
+  plan.check_tracer(tracer)
   for _, key in ipairs(self._items) do x = tracer:item(self, key, x) end
   tracer:depends_on(self._items, #self._items + 1)
   return x
@@ -171,6 +172,7 @@ end
 local Concat = module.register("Concat", Module("Concat", Container))
 
 function Concat:trace(tracer, x)
+  plan.check_tracer(tracer)
   local outputs = {}
   for i, key in ipairs(self._items) do outputs[i] = tracer:item(self, key, x) end
   tracer:depends_on(self._items, #self._items + 1)

@@ -37,6 +37,7 @@ local core = require "texres.core"
 local conv = require "texres.nn.conv"
 local module = require "texres.nn.module"
 local norm = require "texres.nn.norm"
+local option = require "texres.options"
 local raise = require "texres.raise"
 local table_text = require "texres.nn.table_text"
 local Identity = require("texres.nn.shape").Identity
@@ -55,6 +56,12 @@ local plan = {}
 
 local Tracer = {}
 Tracer.__index = Tracer
+
+--- Raises unless a container's method trace was given a tracer.
+function plan.check_tracer(tracer)
+  if getmetatable(tracer) == Tracer then return end
+  raise("trace: a tracer is expected, got %s: call plan()", option.shown(tracer))
+end
 
 local function add(self, step)
   self.values = self.values + 1
