@@ -332,6 +332,8 @@ describe("checkpoints", function()
         '{"format":1,"architecture":{"module":"Linear","arguments":{"1":100000,"2":100000}}}',
       ["fit the tensors in"] = '{"format":1,"architecture":{"module":"Sequential","arguments":{"1":{"1":'
         .. '{"module":"Conv2d","arguments":{"1":9000000000,"2":9000000000,"3":{"1":3,"2":3}}}}}}}',
+      ["the architecture does not fit the tensors"] =
+        '{"format":1,"architecture":{"module":"GroupNorm","arguments":{"1":1,"2":9000000000}}}',
       ["bad argument of ReLU"] = '{"format":1,"architecture":{"module":"ReLU","arguments":{"x":2}}}',
       ["not fit the tensors in the file"] = '{"format":1,"architecture":{"module":"Linear","arguments":[{"a":1}]}}',
       ["Linear: n_out is"] = '{"format":1,"architecture":{"module":"Linear","arguments":[1,-5]}}',

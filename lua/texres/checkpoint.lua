@@ -102,26 +102,21 @@ end
 
 -- -- how much a description asks for ----------------------------------------------------------------------------------
 
--- Numbers of weights, at least, of the layers that have any, from the arguments of their constructors: those of a
--- BatchNorm may be tied among themselves.
-local weights = {
-  Conv2d = function(c_in, c_out, kernel, options)
-    local rows, columns = kernel, kernel
-    if type(kernel) == "table" then rows, columns = kernel["1"] or kernel[1], kernel["2"] or kernel[2] end
-    return c_in * 1.0 * c_out * rows * columns / (options and options.groups or 1)
-  end,
-  Linear = function(n_in, n_out) return n_in * 1.0 * n_out end,
-  BatchNorm = function(channels) return 1.0 * channels end,
-}
+-- How many weights a layer of the library has at least, from the arguments of its constructor; nil where it has none.
+local function weight_count(name, given)
+  local class = module.registry[name]
+  local count = type(class) == "table" and rawget(class, "weight_count")
+  return count and count(given["1"] or given[1], given["2"] or given[2], given["3"] or given[3],
+    given["4"] or given[4]) * 1.0
+end
 
 -- Adds up the weights in a description of modules: `count.all`, and those of layers of different sizes (`count.apart`),
 -- each once. Raises where it is no such thing.
 local function count_weights(data, count)
   if type(data) ~= "table" then return count end
   local given = type(data.arguments) == "table" and data.arguments or {}
-  if weights[data.module] then
-    local n = weights[data.module](given["1"] or given[1], given["2"] or given[2], given["3"] or given[3],
-      given["4"] or given[4])
+  local n = weight_count(data.module, given)
+  if n then
     count.all = count.all + n
     local kind = data.module .. n
     if not count[kind] then count[kind], count.apart = true, count.apart + n end

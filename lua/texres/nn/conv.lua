@@ -110,6 +110,13 @@ function Conv2d:algorithm(x)
   }).forward.algorithm
 end
 
+--- For checkpoints, before a layer is built: its weights at least, from the arguments of its constructor as data.
+function Conv2d.weight_count(c_in, c_out, kernel, options)
+  local rows, columns = kernel, kernel
+  if type(kernel) == "table" then rows, columns = kernel["1"] or kernel[1], kernel["2"] or kernel[2] end
+  return c_in * 1.0 * c_out * rows * columns / (options and options.groups or 1)
+end
+
 function Conv2d:multiply_adds(_, output)
   local k = self.weight:size(4)
   return output:numel() // k * self.weight:numel()

@@ -32,6 +32,8 @@ function Linear:forward(x)
   return F.linear(x, self.weight, rawget(self, "bias"))
 end
 
+function Linear.weight_count(n_in, n_out) return n_in * 1.0 * n_out end
+
 function Linear:multiply_adds(_, output) return output:numel() * self.weight:size(1) end
 
 function Linear:to_onnx(graph, x)

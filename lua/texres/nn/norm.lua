@@ -44,6 +44,9 @@ local NOTHING = {}
 
 function BatchNorm:forward(x) return run(self, x, NOTHING) end
 
+-- One tensor of them: they may be tied among themselves.
+function BatchNorm.weight_count(channels) return channels end
+
 function BatchNorm:to_onnx(graph, x)
   if x.dims == 4 then
     x = graph:channels_first(x)
@@ -85,6 +88,8 @@ end
 function GroupNorm:forward(x)
   return F.group_norm(x, self.gamma, self.beta, self.groups, { eps = self.eps })
 end
+
+function GroupNorm.weight_count(_, channels) return channels end
 
 -- Operator set 17 has no group norm: images are cut into groups, each of which is an instance by itself.
 function GroupNorm:to_onnx(graph, x)
