@@ -247,8 +247,8 @@ local function watch(fn, body, planned)
 end
 
 --- Whether there is a watcher; whether it wants a call for every module.
-local function is_heard() return watcher ~= nil end
-local function is_watched() return apart end
+local function has_watcher() return watcher ~= nil end
+local function wants_each_layer() return apart end
 
 -- Construction -------------------------------------------------------------------------------------------------------
 
@@ -600,8 +600,8 @@ return {
   try_on_zeros = try_on_zeros,
   watch = watch,
   within = within,
-  is_heard = is_heard,
-  is_watched = is_watched,
+  has_watcher = has_watcher,
+  wants_each_layer = wants_each_layer,
   is_module = is_module,
   is_plain = is_plain,
   keeps_nothing = keeps_nothing,

@@ -271,7 +271,7 @@ end
 plan.do_step = do_step
 
 local function run_steps(self, x)
-  local values, watched = { x }, module.is_heard()
+  local values, watched = { x }, module.has_watcher()
   for _, step in ipairs(self.steps) do
     local input = values[step.input]
     if step.inputs then
@@ -336,7 +336,7 @@ end
 
 --- The forward of all containers that run by their plan.
 function plan.forward(self, x)
-  return run_steps(module.is_watched() and make_unjoined(self) or plan.of(self), x)
+  return run_steps(module.wants_each_layer() and make_unjoined(self) or plan.of(self), x)
 end
 
 -- -- text -------------------------------------------------------------------------------------------------------------
