@@ -113,19 +113,17 @@ static int64_t rows_of(const tx_tensor *x) {
   return rows;
 }
 
-static void *data_of(const tx_tensor *t) { return t != NULL ? tx_data(t) : NULL; }
-
 tx_norm tx_batch_norm_describe(const tx_batch_norm_params *p, const tx_batch_norm *t) {
   int64_t c = t->gamma->shape[0];
   return (tx_norm){.dtype = t->gamma->dtype,
                    .rows = t->x != NULL ? rows_of(t->x) : 0,
                    .c = c,
-                   .x = data_of(t->x),
+                   .x = tx_data_or_null(t->x),
                    .gamma = tx_data(t->gamma),
                    .beta = tx_data(t->beta),
                    .mean = tx_f64(t->statistics),
                    .invstd = tx_f64(t->statistics) + c,
-                   .residual = data_of(t->residual),
+                   .residual = tx_data_or_null(t->residual),
                    .relu = p->relu,
                    .residual_last = p->residual_last};
 }
@@ -153,10 +151,10 @@ tx_status tx_batch_norm_backward(tx_call *call, int at, const tx_batch_norm_para
   if (y != NULL) TX_TRY(wanted(call, at + RESIDUAL, t->x));
   TX_TRY(tx_contiguous(call->dout[0], &dy));
   tx_norm n = tx_batch_norm_describe(p, t);
-  n.residual = data_of(y); /* all that backward wants to know is whether ReLU came after one */
-  tx_status status =
-      tx_norm_backward(&n, data_of(y), p->training, tx_data(dy), data_of(dx), data_of(call->din[at + RESIDUAL]),
-                       data_of(call->din[at]), data_of(call->din[at + BETA]));
+  n.residual = tx_data_or_null(y); /* all that backward wants to know is whether ReLU came after one */
+  tx_status status = tx_norm_backward(&n, tx_data_or_null(y), p->training, tx_data(dy), tx_data_or_null(dx),
+                                      tx_data_or_null(call->din[at + RESIDUAL]), tx_data_or_null(call->din[at]),
+                                      tx_data_or_null(call->din[at + BETA]));
   if (y == NULL && call->needs[at + RESIDUAL]) call->din[at + RESIDUAL] = tx_ref(dy);
   tx_unref(dy);
   return status;

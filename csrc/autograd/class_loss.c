@@ -8,8 +8,6 @@
 enum { SCORES, LABELS, WEIGHT };
 enum { SAVED_SCORES, SAVED_LABELS, SAVED_WEIGHT, SAVED_NORMALIZERS };
 
-static void *data_of(const tx_tensor *t) { return t != NULL ? tx_data(t) : NULL; }
-
 /* All contiguous; weight and normalizers may be NULL. */
 static tx_class_loss_pass describe(const tx_class_loss *loss, const tx_tensor *scores, const tx_tensor *labels,
                                    const tx_tensor *weight, const tx_tensor *normalizers) {
@@ -19,8 +17,8 @@ static tx_class_loss_pass describe(const tx_class_loss *loss, const tx_tensor *s
                               .c = scores->shape[scores->dims - 1],
                               .scores = tx_data(scores),
                               .labels = tx_i64(labels),
-                              .weight = data_of(weight),
-                              .normalizers = data_of(normalizers)};
+                              .weight = tx_data_or_null(weight),
+                              .normalizers = tx_data_or_null(normalizers)};
 }
 
 /* -- checks ------------------------------------------------------------------------------------------------------ */
@@ -92,7 +90,7 @@ static tx_status run_forward(tx_call *call, const tx_class_loss *loss, tx_tensor
   tx_status status = loss->normalized ? TX_OK : tx_empty(p.dtype, 2, (int64_t[]){2, p.rows}, &normalizers);
   if (status == TX_OK) status = tx_empty(TX_F64, 1, &p.rows, &losses);
   if (status == TX_OK) {
-    p.normalizers = data_of(normalizers);
+    p.normalizers = tx_data_or_null(normalizers);
     tx_class_loss_rows(&p, tx_f64(losses));
     status = reduce(call, &p, tx_f64(losses));
   }
@@ -143,7 +141,7 @@ tx_status tx_class_loss_grad(tx_call *call, const tx_class_loss *loss) {
         .dloss = tx_data(dout),
         .each = loss->reduction == TX_REDUCTION_NONE,
         .scale = loss->reduction == TX_REDUCTION_MEAN ? 1 / tx_class_loss_divisor(&p) : 1,
-        .factors = data_of(factors),
+        .factors = tx_data_or_null(factors),
         .dscores = tx_data(*dx)};
     tx_class_loss_backward(&p, &gradient);
   }

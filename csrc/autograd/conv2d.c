@@ -133,8 +133,6 @@ static tx_status make_contiguous(int count, tx_tensor *const *from, tx_tensor **
   return TX_OK;
 }
 
-static void *data_of(const tx_tensor *t) { return t != NULL ? tx_data(t) : NULL; }
-
 /* Packed weights as they are kept with the storage of w (storage->derived), and what they were made from: they are used
  * again while all of that is the same. */
 typedef struct packed_weights {
@@ -194,7 +192,7 @@ tx_status tx_conv2d_forward(const tx_conv_shape *v, tx_tensor *x, tx_tensor *w, 
 static tx_status input_gradient(const tx_conv_shape *v, const tx_tensor *dy, const tx_tensor *w, tx_tensor *accumulated,
                                 tx_tensor **dx) {
   TX_TRY(tx_empty(v->dtype, 4, (int64_t[]){v->n, v->h, v->w, v->c}, dx));
-  return tx_conv_input_gradient(v, tx_data(dy), tx_data(w), data_of(accumulated), tx_data(*dx));
+  return tx_conv_input_gradient(v, tx_data(dy), tx_data(w), tx_data_or_null(accumulated), tx_data(*dx));
 }
 
 static tx_status weight_gradient(const tx_conv_shape *v, const tx_tensor *x, const tx_tensor *dy, tx_tensor **dw) {
@@ -226,7 +224,8 @@ static tx_status check_residual(const tx_call *call, const tx_conv_shape *v) {
 
 static tx_status convolve(tx_call *call, const tx_conv_shape *shape, const tx_tensor *residual) {
   const arguments *p = call->params;
-  const tx_conv_epilogue epilogue = {.relu = p->relu, .residual_last = p->residual_last, .residual = data_of(residual)};
+  const tx_conv_epilogue epilogue = {
+      .relu = p->relu, .residual_last = p->residual_last, .residual = tx_data_or_null(residual)};
   return tx_conv2d_forward(shape, call->in[X], call->in[W], call->in[BIAS], &epilogue, &call->out[0]);
 }
 

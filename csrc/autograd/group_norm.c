@@ -13,8 +13,6 @@ typedef struct params {
   double eps;
 } params;
 
-static void *data_of(const tx_tensor *t) { return t != NULL ? tx_data(t) : NULL; }
-
 /* x {N,...,C}, contiguous; beta NULL in backward. */
 static tx_group_norm describe(const params *p, const tx_tensor *x, const tx_tensor *gamma, const tx_tensor *beta,
                               const tx_tensor *statistics) {
@@ -24,7 +22,7 @@ static tx_group_norm describe(const params *p, const tx_tensor *x, const tx_tens
   g.eps = p->eps;
   g.x = tx_data(x);
   g.gamma = tx_data(gamma);
-  g.beta = data_of(beta);
+  g.beta = tx_data_or_null(beta);
   g.mean = tx_f64(statistics);
   g.invstd = g.mean + g.n * g.c;
   return g;
@@ -85,8 +83,8 @@ static tx_status backward(tx_call *call) {
   if (tx_numel(x) == 0) return TX_OK;
   TX_TRY(tx_contiguous(call->dout[0], &dy));
   const tx_group_norm g = describe(call->params, x, gamma, NULL, tx_saved(call, SAVED_STATISTICS));
-  const tx_status status = tx_group_norm_backward(&g, tx_data(dy), data_of(call->din[X]), data_of(call->din[GAMMA]),
-                                                  data_of(call->din[BETA]));
+  const tx_status status = tx_group_norm_backward(&g, tx_data(dy), tx_data_or_null(call->din[X]),
+                                                  tx_data_or_null(call->din[GAMMA]), tx_data_or_null(call->din[BETA]));
   tx_unref(dy);
   return status;
 }

@@ -93,11 +93,7 @@ static void forward_block(void *context, int64_t block, int worker) {
     const void *x = tx_at(p->dtype, p->scores, r.first * p->c);
     void *highest = tx_at_out(p->dtype, p->normalizers, r.first);
     void *logsum = tx_at_out(p->dtype, p->normalizers, p->rows + r.first);
-    if (p->dtype == TX_F32) {
-      tx_kernels.log_sum_exp_f32(r.count, p->c, x, highest, logsum);
-    } else {
-      tx_log_sum_exp_f64(r.count, p->c, x, highest, logsum);
-    }
+    TX_KERNEL_OF(p->dtype, log_sum_exp, r.count, p->c, x, highest, logsum);
   }
   for (int64_t row = r.first; row < r.first + r.count; row++) j->losses[row] = row_loss(j, row);
 }
@@ -182,11 +178,7 @@ static void backward_block(void *context, int64_t block, int worker) {
     const void *highest = tx_at(p->dtype, p->normalizers, r.first);
     const void *logsum = tx_at(p->dtype, p->normalizers, p->rows + r.first);
     void *dx = tx_at_out(p->dtype, j->grad->dscores, r.first * p->c);
-    if (p->dtype == TX_F32) {
-      tx_kernels.scaled_softmax_f32(r.count, p->c, x, highest, logsum, factors, dx);
-    } else {
-      tx_scaled_softmax_f64(r.count, p->c, x, highest, logsum, factors, dx);
-    }
+    TX_KERNEL_OF(p->dtype, scaled_softmax, r.count, p->c, x, highest, logsum, factors, dx);
   }
   for (int64_t row = r.first; row < r.first + r.count; row++) backward_row(j, row);
 }

@@ -25,8 +25,7 @@ static void sum_block(void *context, int64_t block, int worker) {
   const tx_distance *d = j->d;
   const tx_range r = tx_block_range(d->n, j->size, block);
   const void *x = tx_at(d->dtype, d->x, r.first), *target = tx_at(d->dtype, d->target, r.first);
-  j->sums[block] = d->dtype == TX_F32 ? tx_kernels.squared_distance_f32(r.count, x, target)
-                                      : tx_squared_distance_f64(r.count, x, target);
+  j->sums[block] = TX_KERNEL_OF(d->dtype, squared_distance, r.count, x, target);
 }
 
 static void each_block(void *context, int64_t block, int worker) {

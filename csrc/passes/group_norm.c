@@ -2,9 +2,9 @@
 #include "passes/group_norm.h"
 
 #include <math.h>
-#include <stdbool.h>
 
 #include "base/memory.h"
+#include "passes/norm.h"
 #include "passes/passes.h"
 
 typedef struct job {
@@ -47,25 +47,17 @@ static void forward_image(void *context, int64_t image, int worker) {
   const void *x = at_image(g, image, g->x);
   void *scale = tx_scratch_of(&j->scratch, worker), *shift = tx_at_out(g->dtype, scale, c);
   void *y = tx_at_out(g->dtype, j->out, image * g->pixels * c);
-  const bool single = g->dtype == TX_F32;
-  if (single) {
-    tx_kernels.channel_sum_f32(g->pixels, c, x, sum);
-    tx_kernels.channel_square_f32(g->pixels, c, x, sum, square);
-  } else {
-    tx_channel_sum_f64(g->pixels, c, x, sum);
-    tx_channel_square_f64(g->pixels, c, x, sum, square);
-  }
+  TX_KERNEL_OF(g->dtype, channel_sum, g->pixels, c, x, sum);
+  TX_KERNEL_OF(g->dtype, channel_square, g->pixels, c, x, sum, square);
   join_channels(g, image, sum, square);
-  for (int64_t k = 0; k < c; k++) {
-    const double factor = tx_get_real(g->dtype, g->gamma, k) * g->invstd[image * c + k];
-    tx_set_real(g->dtype, scale, k, factor);
-    tx_set_real(g->dtype, shift, k, tx_get_real(g->dtype, g->beta, k) - g->mean[image * c + k] * factor);
-  }
-  if (single) {
-    tx_kernels.norm_apply_f32(g->pixels, c, x, scale, shift, NULL, false, false, y);
-  } else {
-    tx_norm_apply_f64(g->pixels, c, x, scale, shift, NULL, false, false, y);
-  }
+  const tx_norm own = {.dtype = g->dtype,
+                       .c = c,
+                       .gamma = g->gamma,
+                       .beta = g->beta,
+                       .mean = g->mean + image * c,
+                       .invstd = g->invstd + image * c};
+  tx_norm_affine(&own, scale, shift);
+  TX_KERNEL_OF(g->dtype, norm_apply, g->pixels, c, x, scale, shift, NULL, false, false, y);
 }
 
 /* From here on product[k] is of dy * xhat: the mean that the kernel used was rounded to the dtype, which is put right. */
@@ -108,21 +100,12 @@ static void backward_image(void *context, int64_t image, int worker) {
   void *of_dy = tx_scratch_of(&j->scratch, worker), *of_x = tx_at_out(g->dtype, of_dy, c);
   void *constant = tx_at_out(g->dtype, of_dy, 2 * c), *mean = constant; /* the mean is needed first */
   void *dx = tx_at_out(g->dtype, j->out, image * g->pixels * c);
-  const bool single = g->dtype == TX_F32;
   for (int64_t k = 0; k < c; k++) tx_set_real(g->dtype, mean, k, g->mean[image * c + k]);
-  if (single) {
-    tx_kernels.norm_grad_sums_f32(g->pixels, c, x, mean, dy, NULL, NULL, NULL, sum, product);
-  } else {
-    tx_norm_grad_sums_f64(g->pixels, c, x, mean, dy, NULL, NULL, NULL, sum, product);
-  }
+  TX_KERNEL_OF(g->dtype, norm_grad_sums, g->pixels, c, x, mean, dy, NULL, NULL, NULL, sum, product);
   finish_sums(g, image, mean, sum, product);
   if (dx == NULL) return;
   dx_factors(g, image, sum, product, of_dy, of_x, constant);
-  if (single) {
-    tx_kernels.norm_grad_f32(g->pixels, c, x, dy, NULL, NULL, NULL, of_dy, of_x, constant, dx, NULL);
-  } else {
-    tx_norm_grad_f64(g->pixels, c, x, dy, NULL, NULL, NULL, of_dy, of_x, constant, dx, NULL);
-  }
+  TX_KERNEL_OF(g->dtype, norm_grad, g->pixels, c, x, dy, NULL, NULL, NULL, of_dy, of_x, constant, dx, NULL);
 }
 
 static tx_status run(job *j, tx_block_fn *fn) {

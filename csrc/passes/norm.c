@@ -69,13 +69,8 @@ static void moments_block(void *context, int64_t block, int worker) {
   int64_t rows = rows_of(&p->b, block), c = p->b.c;
   double *sum = p->sum + block * c, *square = p->square + block * c;
   const void *x = at(&p->b, block, p->x);
-  if (p->b.dtype == TX_F32) {
-    tx_kernels.channel_sum_f32(rows, c, x, sum);
-    tx_kernels.channel_square_f32(rows, c, x, sum, square);
-  } else {
-    tx_channel_sum_f64(rows, c, x, sum);
-    tx_channel_square_f64(rows, c, x, sum, square);
-  }
+  TX_KERNEL_OF(p->b.dtype, channel_sum, rows, c, x, sum);
+  TX_KERNEL_OF(p->b.dtype, channel_square, rows, c, x, sum, square);
 }
 
 /* Joins the sums and the squared deviations from the block's own mean; block b has count[b] rows. Chan, Golub,
@@ -139,11 +134,7 @@ static void forward_block(void *context, int64_t block, int worker) {
   int64_t rows = rows_of(&p->b, block), c = p->b.c;
   const void *x = at(&p->b, block, p->n->x), *residual = at(&p->b, block, p->n->residual);
   void *y = at_out(&p->b, block, p->y);
-  if (p->b.dtype == TX_F32) {
-    tx_kernels.norm_apply_f32(rows, c, x, p->scale, p->shift, residual, p->n->relu, p->n->residual_last, y);
-  } else {
-    tx_norm_apply_f64(rows, c, x, p->scale, p->shift, residual, p->n->relu, p->n->residual_last, y);
-  }
+  TX_KERNEL_OF(p->b.dtype, norm_apply, rows, c, x, p->scale, p->shift, residual, p->n->relu, p->n->residual_last, y);
 }
 
 tx_status tx_norm_forward(const tx_norm *n, void *y) {
@@ -175,11 +166,7 @@ static void sums_block(void *context, int64_t block, int worker) {
   int64_t rows = rows_of(&p->b, block), c = p->b.c;
   double *sum = p->sum + block * c, *product = p->product + block * c;
   const void *x = at(&p->b, block, p->x), *dy = at(&p->b, block, p->dy), *y = at(&p->b, block, p->y);
-  if (p->b.dtype == TX_F32) {
-    tx_kernels.norm_grad_sums_f32(rows, c, x, p->mean, dy, y, p->scale, p->shift, sum, product);
-  } else {
-    tx_norm_grad_sums_f64(rows, c, x, p->mean, dy, y, p->scale, p->shift, sum, product);
-  }
+  TX_KERNEL_OF(p->b.dtype, norm_grad_sums, rows, c, x, p->mean, dy, y, p->scale, p->shift, sum, product);
 }
 
 static void dx_block(void *context, int64_t block, int worker) {
@@ -188,11 +175,8 @@ static void dx_block(void *context, int64_t block, int worker) {
   int64_t rows = rows_of(&p->b, block), c = p->b.c;
   const void *x = at(&p->b, block, p->x), *dy = at(&p->b, block, p->dy), *y = at(&p->b, block, p->y);
   void *dx = at_out(&p->b, block, p->dx), *dresidual = at_out(&p->b, block, p->dresidual);
-  if (p->b.dtype == TX_F32) {
-    tx_kernels.norm_grad_f32(rows, c, x, dy, y, p->scale, p->shift, p->of_dz, p->of_x, p->constant, dx, dresidual);
-  } else {
-    tx_norm_grad_f64(rows, c, x, dy, y, p->scale, p->shift, p->of_dz, p->of_x, p->constant, dx, dresidual);
-  }
+  TX_KERNEL_OF(p->b.dtype, norm_grad, rows, c, x, dy, y, p->scale, p->shift, p->of_dz, p->of_x, p->constant, dx,
+               dresidual);
 }
 
 /* Adds up the blocks' results in their order, into the slots of block 0. */

@@ -26,14 +26,10 @@ static void update_piece(void *context, int64_t block, int worker) {
   void *p = tx_at_out(u->dtype, u->parameter, first), *state = tx_at_out(u->dtype, u->state[0], first),
        *square = tx_at_out(u->dtype, u->state[1], first);
   const void *gradient = tx_at(u->dtype, u->gradient, first);
-  if (u->dtype == TX_F32 && j->sgd != NULL) {
-    tx_kernels.sgd_f32(n, p, gradient, state, j->sgd);
-  } else if (u->dtype == TX_F32) {
-    tx_kernels.adam_f32(n, p, gradient, state, square, j->adam);
-  } else if (j->sgd != NULL) {
-    tx_sgd_f64(n, p, gradient, state, j->sgd);
+  if (j->sgd != NULL) {
+    TX_KERNEL_OF(u->dtype, sgd, n, p, gradient, state, j->sgd);
   } else {
-    tx_adam_f64(n, p, gradient, state, square, j->adam);
+    TX_KERNEL_OF(u->dtype, adam, n, p, gradient, state, square, j->adam);
   }
 }
 

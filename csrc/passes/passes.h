@@ -28,6 +28,10 @@
 #include "kernels/kernels.h"
 #include "kernels/plain.h"
 
+/* Calls the kernel `name` for f32 or for f64, where both take the same arguments but for the type of their arrays. */
+#define TX_KERNEL_OF(dtype, name, ...) \
+  ((dtype) == TX_F32 ? tx_kernels.name##_f32(__VA_ARGS__) : tx_##name##_f64(__VA_ARGS__))
+
 /* `count` elements or rows from number `first` on. */
 typedef struct tx_range {
   int64_t first, count;

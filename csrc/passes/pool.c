@@ -71,11 +71,7 @@ static void max_windows(void *context, int64_t block, int worker) {
     void *y = tx_at_out(w->dtype, j->to, at_window(w, n, p, q));
     uint16_t *index = j->index + at_window(w, n, p, q);
     const int64_t first = (rows.first - p * w->stride_p + w->top) * w->s + columns.first - q * w->stride_q + w->left;
-    if (w->dtype == TX_F32) {
-      tx_kernels.max_window_f32(rows.count, columns.count, w->w * w->c, w->c, x, first, w->s, y, index);
-    } else {
-      tx_max_window_f64(rows.count, columns.count, w->w * w->c, w->c, x, first, w->s, y, index);
-    }
+    TX_KERNEL_OF(w->dtype, max_window, rows.count, columns.count, w->w * w->c, w->c, x, first, w->s, y, index);
   }
 }
 
@@ -91,13 +87,8 @@ static void max_pixels(void *context, int64_t block, int worker) {
     const void *dy = tx_at(w->dtype, j->from, from);
     void *dx = tx_at_out(w->dtype, j->to, at_pixel(w, n, h, x));
     const int64_t first = (h - rows.first * w->stride_p + w->top) * w->s + x - columns.first * w->stride_q + w->left;
-    if (w->dtype == TX_F32) {
-      tx_kernels.max_window_grad_f32(rows.count, columns.count, width, w->c, dy, j->index + from, first, step_p,
-                                     w->stride_q, dx);
-    } else {
-      tx_max_window_grad_f64(rows.count, columns.count, width, w->c, dy, j->index + from, first, step_p, w->stride_q,
-                             dx);
-    }
+    TX_KERNEL_OF(w->dtype, max_window_grad, rows.count, columns.count, width, w->c, dy, j->index + from, first, step_p,
+                 w->stride_q, dx);
   }
 }
 
@@ -197,11 +188,7 @@ static void mean_of_image(void *context, int64_t image, int worker) {
   const images *p = context;
   double *sum = p->sums + image * p->c;
   const void *x = tx_at(p->dtype, p->from, image * p->pixels * p->c);
-  if (p->dtype == TX_F32) {
-    tx_kernels.channel_sum_f32(p->pixels, p->c, x, sum);
-  } else {
-    tx_channel_sum_f64(p->pixels, p->c, x, sum);
-  }
+  TX_KERNEL_OF(p->dtype, channel_sum, p->pixels, p->c, x, sum);
   for (int64_t j = 0; j < p->c; j++) tx_set_real(p->dtype, p->to, image * p->c + j, sum[j] / (double)p->pixels);
 }
 

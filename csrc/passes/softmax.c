@@ -17,14 +17,10 @@ static void run_block(void *context, int64_t block, int worker) {
   const tx_range r = tx_block_range(p->rows, j->size, block);
   const void *x = tx_at(p->dtype, j->x, r.first * p->n), *dy = tx_at(p->dtype, j->dy, r.first * p->n);
   void *out = tx_at_out(p->dtype, j->out, r.first * p->n);
-  if (p->dtype == TX_F32 && dy == NULL) {
-    tx_kernels.softmax_f32(r.count, p->n, p->logarithm, x, out);
-  } else if (p->dtype == TX_F32) {
-    tx_kernels.softmax_grad_f32(r.count, p->n, p->logarithm, x, dy, out);
-  } else if (dy == NULL) {
-    tx_softmax_f64(r.count, p->n, p->logarithm, x, out);
+  if (dy == NULL) {
+    TX_KERNEL_OF(p->dtype, softmax, r.count, p->n, p->logarithm, x, out);
   } else {
-    tx_softmax_grad_f64(r.count, p->n, p->logarithm, x, dy, out);
+    TX_KERNEL_OF(p->dtype, softmax_grad, r.count, p->n, p->logarithm, x, dy, out);
   }
 }
 

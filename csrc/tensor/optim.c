@@ -33,14 +33,13 @@ static tx_status check_row(const char *operation, int64_t number, const row *r) 
   return TX_OK;
 }
 
-static void *data_of(const tx_tensor *t) { return t != NULL ? tx_data(t) : NULL; }
-
 /* What the pass is told of all rows, whose contents it is about to change; NULL when memory ran out. */
 static tx_update *updates_of(int64_t count, const row *rows) {
   tx_update *updates = tx_alloc_array(count, sizeof *updates);
   for (int64_t i = 0; i < count && updates != NULL; i++) {
     tx_tensor *const *t = rows[i].column;
-    updates[i] = (tx_update){t[0]->dtype, tx_numel(t[0]), tx_data(t[0]), tx_data(t[1]), {data_of(t[2]), data_of(t[3])}};
+    updates[i] = (tx_update){
+        t[0]->dtype, tx_numel(t[0]), tx_data(t[0]), tx_data(t[1]), {tx_data_or_null(t[2]), tx_data_or_null(t[3])}};
     for (int c = 0; c < COLUMNS; c++) {
       if (c != 1 && t[c] != NULL) tx_touch(t[c]);
     }

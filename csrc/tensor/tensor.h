@@ -119,6 +119,8 @@ tx_dtype tx_promote(const tx_tensor *a, const tx_tensor *b);
 static inline void *tx_data(const tx_tensor *t) {
   return (char *)t->storage->data + (size_t)t->offset * (t->dtype == TX_U8 ? 1u : t->dtype == TX_F32 ? 4u : 8u);
 }
+/* The same; NULL stays NULL. */
+static inline void *tx_data_or_null(const tx_tensor *t) { return t != NULL ? tx_data(t) : NULL; }
 static inline float *tx_f32(const tx_tensor *t) { return (float *)t->storage->data + t->offset; }
 static inline double *tx_f64(const tx_tensor *t) { return (double *)t->storage->data + t->offset; }
 static inline int64_t *tx_i64(const tx_tensor *t) { return (int64_t *)t->storage->data + t->offset; }
