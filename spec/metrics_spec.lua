@@ -33,6 +33,21 @@ describe("metrics", function()
     assert.same({ { 2, 1, 0 }, { 1, 1, 0 }, { 0, 0, 1 } }, result.confusion:totable())
   end)
 
+  it("of a set hold what each image was given, and the group that it belongs to", function()
+    local set = tr.data.fabric { count = 12, size = 8, seed = 1 }
+    local model = tr.nn.Sequential { tr.nn.Flatten(), tr.nn.Linear(64, 6) }
+    local trainer = tr.Trainer { model = model, epochs = 1, batch = 4, quiet = true }
+    trainer:fit(set)
+    local result = trainer:evaluate(set)
+    assert.same({ 12, 6 }, result.scores:shape())
+    assert.near(12, result.scores:sum():item(), 1e-5)
+    assert.same(set.label, result.labels:totable())
+    assert.same(set.meta[set.group], result.groups)
+    local right = 0
+    for i, class in ipairs(result.scores:argmax(2):totable()) do right = right + (class == set.label[i] and 1 or 0) end
+    assert.equal(right / 12, result.accuracy)
+  end)
+
   it("give precision, recall, F1 and support of every class, and their mean", function()
     local result = counted():result()
     local good, hole, thread = table.unpack(result.per_class)

@@ -125,6 +125,16 @@ describe("a resume", function()
     end)
   end
 
+  it("brings back what each image of the validation set was given", function()
+    local whole = support.folder()
+    local first = trainer_of { dir = whole, epochs = 1 }
+    first:fit(train, val)
+    local second = trainer_of { dir = whole, epochs = 1, resume = true, model = model(99) }
+    second:fit(train, val)
+    assert.same(first.validation.scores:totable(), second.validation.scores:totable())
+    assert.same(val.label, second.validation.labels:totable())
+  end)
+
   it("is refused for other data: a pixel, a label, an image more, the order, the validation part", function()
     assert.matches("training images: 40, .* %-> 40,", refused({}, pictures(40, 1, function(images)
       images[17][2][3]:fill(0.123)
@@ -230,6 +240,8 @@ describe("a resume", function()
     check(function(extra) extra.optimizer.state["9"] = { step = 1 } end)
     check(function(_, tensors) tensors["training/optimizer.1.velocity"] = tr.zeros(3) end)
     check(function(_, tensors) tensors["training/optimizer.x"] = tr.zeros(3) end)
+    check(function(_, tensors) tensors["training/validation.scores"] = tr.zeros(3, 2) end)
+    check(function(_, tensors) tensors["training/validation.scores"] = nil end)
     for name in pairs(model():state_dict()) do
       check(function(_, tensors) tensors[name] = tr.zeros(1) end)
       check(function(_, tensors) tensors[name] = nil end)

@@ -150,7 +150,7 @@ local BATCH = { batch = option.integer(128, "[1, inf)") }
 function Classifier:evaluate(set, options)
   options = option.read("evaluate", options, BATCH)
   local loss = functional.cross_entropy
-  return evaluate(self.model, set, { batch = options.batch, loss = loss, what = "evaluate: the set" })
+  return evaluate.run(self.model, set, { batch = options.batch, loss = loss, what = "evaluate: the set" })
 end
 
 --- A loader of the set as the model wants it; options are those of set:loader, except scale, mean and std.

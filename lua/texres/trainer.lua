@@ -178,7 +178,7 @@ end
 -- -- measuring --------------------------------------------------------------------------------------------------------
 
 local function assess(self, set, loss_of, what)
-  return evaluate(self.model, set, { batch = self.batch, loss = loss_of, what = what })
+  return evaluate.run(self.model, set, { batch = self.batch, loss = loss_of, what = what })
 end
 
 --- Of when the weights are that the model has now, for the report: of the best epoch after a fit(), of the last batch
@@ -414,7 +414,7 @@ function Trainer:fit(train, val, options)
   if self.identity and not options.fresh then
     state.compare(self.identity, plan.identity, "the fit() before")
   elseif self.resume and not options.fresh then
-    saved = state.read(self, plan.identity, plan.takes.classes)
+    saved = state.read(self, plan)
   end
   local takes, failed = input.of(self.model), true
   take_up(self, plan, saved, options.fresh)

@@ -6,6 +6,7 @@
 
 local checkpoint = require "texres.checkpoint"
 local core = require "texres.core"
+local evaluate = require "texres.evaluate"
 local files = require "texres.files"
 local history_of = require("texres.trainer.history").of
 local identity = require "texres.trainer.identity"
@@ -72,6 +73,8 @@ function state.load_last(trainer)
   trainer.last_weights = nil
 end
 
+local SCORES = "validation.scores" -- the tensor of what the images of the validation set were given
+
 -- -- the whole state --------------------------------------------------------------------------------------------------
 
 --- The optimizer's state as data for JSON, and its tensors by name.
@@ -101,6 +104,7 @@ function state.save(trainer)
   local optimizer, tensors = split_optimizer(trainer.optimizer)
   local seed, stream = core.rng_state()
   local pass = trainer.pass
+  if trainer.validation then tensors[SCORES] = trainer.validation.scores end
   write(trainer, last_path(trainer), {
     identity = trainer.identity, optimizer = optimizer, history = trainer.history, steps = trainer.steps,
     course = trainer.course, lr = trainer.schedule.options and trainer.schedule.options.lr,
@@ -177,6 +181,15 @@ local function read_counter(trainer, data, classes)
   return metrics.from_data(data, classes)
 end
 
+-- The metrics of the best epoch, with what each image was given; nil where there was no validation.
+local function read_validation(trainer, data, scores, plan)
+  if data == nil then return nil end
+  local result = read_counter(trainer, data, plan.takes.classes):result()
+  local fine = scores and scores:dim() == 2 and scores:size(1) == #plan.val and scores:size(2) == #plan.takes.classes
+  need(trainer, fine, SCORES)
+  return evaluate.keep(result, plan.val, scores)
+end
+
 local function read_history(trainer, extra)
   local history = extra.history
   need(trainer, type(history) == "table", "history")
@@ -203,18 +216,19 @@ end
 
 --- Reads last.safetensors and checks that trainer and data are those of its run; nothing is changed. Nil when there is
 -- no such file.
--- @param now the identity of the run that is to go on
--- @param classes of the model
-function state.read(trainer, now, classes)
+-- @param plan of the run that is to go on, with its identity
+function state.read(trainer, plan)
   if not files.exists(last_path(trainer)) then return nil end
   local saved = read_file(last_path(trainer))
   local extra = saved.extra
   need(trainer, has(extra, { identity = option.table() }), "identity")
-  state.compare(extra.identity, now, last_path(trainer))
+  state.compare(extra.identity, plan.identity, last_path(trainer))
   need(trainer, has(extra, { steps = INDEX, random = option.table(), course = option.table() }), "steps")
   need(trainer, has(extra.random, { seed = ANY_INTEGER, stream = ANY_INTEGER }), "random")
   need(trainer, has(extra.course, { total = INDEX, planned = INDEX, step = INDEX, position = POSITION }), "course")
   check_weights(trainer, last_path(trainer), saved)
+  local scores = saved.tensors[SCORES]
+  saved.tensors[SCORES] = nil
   local optimizer = join_optimizer(trainer, extra.optimizer, saved.tensors)
   local misfit = trainer.optimizer.misfit and trainer.optimizer:misfit(optimizer)
   if misfit then raise("Trainer: can't resume: %s: %s", last_path(trainer), misfit) end
@@ -223,8 +237,8 @@ function state.read(trainer, now, classes)
   return {
     weights = saved.weights, optimizer = optimizer, history = history, best = best, steps = extra.steps,
     course = extra.course, lr = extra.lr, random = extra.random,
-    validation = extra.validation and read_counter(trainer, extra.validation, classes):result(),
-    pass = read_pass(trainer, extra.pass, history, classes),
+    validation = read_validation(trainer, extra.validation, scores, plan),
+    pass = read_pass(trainer, extra.pass, history, plan.takes.classes),
   }
 end
 
