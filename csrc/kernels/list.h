@@ -147,23 +147,23 @@ typedef enum tx_activation {
   TX_KERNEL(fma_peak_f32, double, (int64_t rounds)) \
   /* Winograd transforms of one tile, over `channels` adjacent channels: kernels/winograd.h. `pixel` points to the first \
    * channel of each pixel of the tile, row by row; a NULL output pixel is not written. Stride 1: 6x6 pixels to 36 elements, \
-   * 36 to 4x4, 4x4 to 36; 9 weights at w[i * w_step + c] to 36 at u[i * u_step + c], \
+   * 36 to 4x4, 4x4 to 36, of which rows [row0, row1) are made; 9 weights at w[i * w_step + c] to 36 at u[i * u_step + c], \
    * and the adjoint back. */ \
-  TX_KERNEL(wino_input_f32, void, (int64_t channels, const float *const *pixel, float *v, \
+  TX_KERNEL(wino_input_f32, void, (int64_t channels, const float *const *pixel, int row0, int row1, float *v, \
                                    int64_t v_step)) \
   TX_KERNEL(wino_output_f32, void, (int64_t channels, const float *m, int64_t m_step, float *const *pixel)) \
-  TX_KERNEL(wino_output_adjoint_f32, void, (int64_t channels, const float *const *pixel, float *m, \
+  TX_KERNEL(wino_output_adjoint_f32, void, (int64_t channels, const float *const *pixel, int row0, int row1, float *m, \
                                             int64_t m_step)) \
   TX_KERNEL(wino_weight_f32, void, (int64_t channels, const float *w, int64_t w_step, float *u, int64_t u_step)) \
   TX_KERNEL(wino_weight_adjoint_f32, void, (int64_t channels, const float *u, int64_t u_step, float *w, int64_t w_step)) \
   /* the same for stride 2: 9x9 pixels to 81 elements, 81 to 4x4, 4x4 to 81; of the gradient to the input: 5x5 pixels to 81 \
    * elements, 81 to 8x8 */ \
-  TX_KERNEL(wino2_input_f32, void, (int64_t channels, const float *const *pixel, float *v, \
+  TX_KERNEL(wino2_input_f32, void, (int64_t channels, const float *const *pixel, int row0, int row1, float *v, \
                                     int64_t v_step)) \
   TX_KERNEL(wino2_output_f32, void, (int64_t channels, const float *m, int64_t m_step, float *const *pixel)) \
-  TX_KERNEL(wino2_output_adjoint_f32, void, (int64_t channels, const float *const *pixel, float *m, \
+  TX_KERNEL(wino2_output_adjoint_f32, void, (int64_t channels, const float *const *pixel, int row0, int row1, float *m, \
                                              int64_t m_step)) \
-  TX_KERNEL(wino2_back_input_f32, void, (int64_t channels, const float *const *pixel, float *v, \
+  TX_KERNEL(wino2_back_input_f32, void, (int64_t channels, const float *const *pixel, int row0, int row1, float *v, \
                                          int64_t v_step)) \
   TX_KERNEL(wino2_back_output_f32, void, (int64_t channels, const float *m, int64_t m_step, float *const *pixel)) \
   TX_KERNEL(wino2_weight_f32, void, (int64_t channels, const float *w, int64_t w_step, float *u, int64_t u_step)) \

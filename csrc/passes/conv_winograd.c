@@ -177,7 +177,7 @@ static void whole_block(void *context, int64_t block, int worker) {
   const tx_memory_range next = tx_wino_memory_range(j->x, g->n * g->h * g->w * g->c, g, ahead, ahead + j->block_rows);
   const tx_memory_range here = tx_wino_memory_range(j->y, g->n * g->p * g->q * g->k, g, row0, row0 + j->block_rows);
   float *v = tx_scratch_of(&j->scratch, worker), *m = v + tx_wino_elements(g) * j->v_step;
-  tx_wino_input(g, j->x, j->zeros, tile, tiles, v, j->v_step);
+  tx_wino_input(g, j->x, j->zeros, tile, tiles, 0, g->side, v, j->v_step);
   for (int64_t k0 = 0; k0 < g->k; k0 += j->columns) {
     const int64_t columns = tx_min(j->columns, g->k - k0);
     for (int64_t u = 0; u < TX_WINO_WEIGHTS; u++) { /* prefetch in turn: the place of y, the next block's x */
@@ -196,7 +196,7 @@ static void chunk_input(void *context, int64_t b, int worker) {
   const job *j = context;
   const int64_t tile0 = block_tile(j, j->chunk_block), tile = block_tile(j, j->chunk_block + b);
   const int64_t tiles = block_tile(j, j->chunk_block + b + 1) - tile;
-  tx_wino_input(&j->g, j->x, j->zeros, tile, tiles, j->v + (tile - tile0) * j->g.c, j->v_step);
+  tx_wino_input(&j->g, j->x, j->zeros, tile, tiles, 0, j->g.side, j->v + (tile - tile0) * j->g.c, j->v_step);
 }
 
 /* Block = (matrix of U, half of its panels). */

@@ -32,9 +32,9 @@ typedef struct tx_wino {
   int64_t in_h, in_w;       /* where the first tile begins in the source: negative where there is padding */
   int64_t out_h, out_w;     /* where it begins in the result */
   int64_t tiles_h, tiles_w; /* per image */
-  void (*input)(int64_t, const float *const *, float *, int64_t);
+  void (*input)(int64_t, const float *const *, int, int, float *, int64_t);
   void (*output)(int64_t, const float *, int64_t, float *const *);
-  void (*output_adjoint)(int64_t, const float *const *, float *, int64_t); /* forward only */
+  void (*output_adjoint)(int64_t, const float *const *, int, int, float *, int64_t); /* forward only */
   void (*weight)(int64_t, const float *, int64_t, float *, int64_t);
   void (*weight_adjoint)(int64_t, const float *, int64_t, float *, int64_t);
 } tx_wino;
@@ -74,9 +74,10 @@ void tx_wino_next(const tx_wino *g, tx_wino_position *at);
 void tx_wino_pixels(const float *image, int64_t h, int64_t w, int64_t channels, int64_t row, int64_t column, int size,
                     const float *outside, const float **pixel);
 
-/* V of `tiles` tiles from `tile` on: element i of tile t at v + i * v_step + t * C. `zeros`: C of them. */
-void tx_wino_input(const tx_wino *g, const float *x, const float *zeros, int64_t tile, int64_t tiles, float *v,
-                   int64_t v_step);
+/* V of `tiles` tiles from `tile` on; of each tile's square of elements, the rows [row0, row1). Element i of tile t
+ * comes to v + i * v_step + t * C. `zeros`: C zeros, to be read outside the image. */
+void tx_wino_input(const tx_wino *g, const float *x, const float *zeros, int64_t tile, int64_t tiles, int row0,
+                   int row1, float *v, int64_t v_step);
 
 /* -- memory to prefetch ---------------------------------------------------------------------------------------------- */
 

@@ -16,14 +16,18 @@
  * that of V and D (TILES_FOR_DU):
  *
  *     small        8 or 16 slices    A thread takes a slice from pixels to dU. At the end the slices' dU are added in order.
- *     large        1 slice           For each chunk all threads first make V and D together, a block of tiles each, then
- *                                    multiply, a block of dU each.
+ *     large, and   1 slice           The matrices of dU are cut into as many portions as there are threads. A thread takes
+ *     1..3 threads                   a portion through all tiles, and makes only the rows of V and D that it needs.
+ *     large, and   1 slice           For each chunk all threads first make V and D together, a block of tiles each, then
+ *     more threads                   multiply, a block of dU each.
  *
- * In the first no core reads elements that another has written, which is slow where cores don't share a cache. (A third way,
- * a part of a large dU for each of two or three threads, was worth 2.5 % of a training step of width 64 on two cores, and
- * cost as much on one.)
+ * In the first two no core reads elements that another has written, which is slow where cores don't share a cache: for two
+ * threads on such a machine (an Intel Xeon), the second is worth 6 to 8 % of a training step of the textile network of width
+ * 64. With more than three portions each thread would read all pixels for little arithmetic.
  *
- * The bits don't depend on the number of threads: slices and chunks follow from the shape and the instruction set.
+ * The bits don't depend on the number of threads. Slices and chunks follow from the shape and the instruction set;
+ * threads choose only between the last two rows of the table, and both add the same products to an element of dU in the
+ * same order.
  */
 #include "base/integers.h"
 #include "base/memory.h"
@@ -39,6 +43,7 @@ enum {
   CHUNK_FOR_DU = 3,          /* they have at least this many times dU's floats: each chunk reads and writes all of dU */
   LEAST_CHUNK = 24,          /* tiles of a chunk: fewer make slow matrix products */
   SHARED_FLOATS = 1 << 20,   /* V and D of a chunk when there is one slice */
+  MOST_PORTIONS = 3,         /* for more threads than this, dU is not cut into portions */
   BLOCK_TILES = 8,           /* tiles that a thread transforms at a time, of a chunk that all threads share */
   ROW_PARTS = 2              /* blocks that the rows of each matrix of dU are cut into for such a chunk */
 };
@@ -47,6 +52,7 @@ typedef struct job {
   tx_wino g;
   const float *x, *dy, *zeros;
   int64_t slices, chunk_tiles; /* a slice's last chunk may have fewer tiles */
+  int portions;                /* per slice; 0: all threads share each chunk */
   int64_t d_row;               /* columns of a panel of D: half a gemm panel where K fits into that */
   int64_t v_step, d_step;      /* floats from V[i] to V[i + 1], from D[i] to D[i + 1] */
   tx_scratch scratch;          /* V and D of a thread's chunk */
@@ -70,6 +76,17 @@ static int64_t slice_tile(const job *j, int64_t slice) {
   return tx_wino_rows(&j->g) * slice / j->slices * j->g.tiles_w;
 }
 
+/* First matrix of dU of a portion; for portion number `portions`, 36. With stride 2 several elements add to one matrix
+ * of dU: portions are cut so that each has about as many elements. */
+static int64_t portion_matrix(const job *j, int64_t portion) {
+  int64_t u = 0;
+  for (int64_t before = 0; before * j->portions < tx_wino_elements(&j->g) * portion; u++) {
+    const tx_wino_rect s = tx_wino_elements_of(&j->g, u);
+    before += (s.i1 - s.i0) * (s.j1 - s.j0);
+  }
+  return u;
+}
+
 /* The chunk of a slice that begins with `tile`, with V and D in `scratch`. */
 static chunk chunk_at(const job *j, int64_t slice, int64_t tile, float *scratch) {
   chunk c = {.tile = tile, .first = tile == slice_tile(j, slice), .v = scratch, .du = j->du + slice * du_floats(j)};
@@ -78,8 +95,8 @@ static chunk chunk_at(const job *j, int64_t slice, int64_t tile, float *scratch)
   return c;
 }
 
-/* Makes D of the tiles [first, last) of a chunk. */
-static void transform_gradient(const job *j, const chunk *c, int64_t first, int64_t last) {
+/* Makes D of the tiles [first, last) of a chunk: of each tile's square of elements, the rows [row0, row1). */
+static void transform_gradient(const job *j, const chunk *c, int64_t first, int64_t last, int row0, int row1) {
   const tx_wino *g = &j->g;
   const int64_t panel = tx_kernels.gemm_panel();
   tx_wino_position at = tx_wino_tile(g, c->tile + first);
@@ -88,16 +105,17 @@ static void transform_gradient(const job *j, const chunk *c, int64_t first, int6
     tx_wino_pixels(j->dy + at.image * g->p * g->q * g->k, g->p, g->q, g->k, at.row * g->out, at.column * g->out, g->out,
                    j->zeros, pixel);
     for (int64_t k = 0; k < g->k; k += panel) {
-      g->output_adjoint(tx_min(panel, g->k - k), pixel, c->d + k * j->chunk_tiles + t * j->d_row, j->d_step);
+      g->output_adjoint(tx_min(panel, g->k - k), pixel, row0, row1, c->d + k * j->chunk_tiles + t * j->d_row,
+                        j->d_step);
       for (int i = 0; i < g->out * g->out; i++) pixel[i] += panel;
     }
   }
 }
 
 /* The same for V and D. */
-static void transform_tiles(const job *j, const chunk *c, int64_t first, int64_t last) {
-  tx_wino_input(&j->g, j->x, j->zeros, c->tile + first, last - first, c->v + first * j->g.c, j->v_step);
-  transform_gradient(j, c, first, last);
+static void transform_tiles(const job *j, const chunk *c, int64_t first, int64_t last, int row0, int row1) {
+  tx_wino_input(&j->g, j->x, j->zeros, c->tile + first, last - first, row0, row1, c->v + first * j->g.c, j->v_step);
+  transform_gradient(j, c, first, last, row0, row1);
 }
 
 /* Memory to prefetch in step `part` of `parts`: pixels that the next chunk reads, of x in even steps, of dy in odd
@@ -138,16 +156,18 @@ static void multiply(const job *j, const chunk *c, int64_t u, int64_t c0, int64_
   }
 }
 
-/* -- a slice on one thread ------------------------------------------------------------------------------------------------- */
+/* -- a portion of a slice on one thread --------------------------------------------------------------------------------------- */
 
-static void whole_slice(void *context, int64_t slice, int worker) {
+/* Block = (slice, portion). */
+static void portion_of_slice(void *context, int64_t block, int worker) {
   const job *j = context;
+  const int64_t slice = block / j->portions, portion = block % j->portions;
+  const int64_t u0 = portion_matrix(j, portion), u1 = portion_matrix(j, portion + 1);
+  const int row0 = tx_wino_elements_of(&j->g, u0).i0, row1 = tx_wino_elements_of(&j->g, u1 - 1).i1;
   for (int64_t tile = slice_tile(j, slice); tile < slice_tile(j, slice + 1); tile += j->chunk_tiles) {
     const chunk c = chunk_at(j, slice, tile, tx_scratch_of(&j->scratch, worker));
-    transform_tiles(j, &c, 0, c.tiles);
-    for (int64_t u = 0; u < TX_WINO_WEIGHTS; u++) {
-      multiply(j, &c, u, 0, j->g.c, next_pixels(j, &c, u, TX_WINO_WEIGHTS));
-    }
+    transform_tiles(j, &c, 0, c.tiles, row0, row1);
+    for (int64_t u = u0; u < u1; u++) multiply(j, &c, u, 0, j->g.c, next_pixels(j, &c, u - u0, u1 - u0));
   }
 }
 
@@ -162,7 +182,7 @@ static void shared_transform(void *context, int64_t block, int worker) {
   (void)worker;
   const shared_chunk *s = context;
   const int64_t first = block * BLOCK_TILES;
-  transform_tiles(s->j, &s->c, first, tx_min(first + BLOCK_TILES, s->c.tiles));
+  transform_tiles(s->j, &s->c, first, tx_min(first + BLOCK_TILES, s->c.tiles), 0, s->j->g.side);
 }
 
 /* Block = (matrix of dU, part of its rows). */
@@ -213,6 +233,7 @@ static void plan(job *j) {
   j->d_row = g->k <= panel / 2 ? panel / 2 : panel;
   const int64_t width = tx_wino_panels(g->k) * j->d_row, tile = tx_wino_elements(g) * (g->c + width);
   j->slices = choose_slices(g, du, tile);
+  j->portions = j->slices > 1 ? 1 : tx_num_threads() <= MOST_PORTIONS ? tx_num_threads() : 0;
   const int64_t floats = j->slices > 1 ? tx_max(SLICE_FLOATS, CHUNK_FOR_DU * du) : SHARED_FLOATS;
   j->chunk_tiles = tx_max(LEAST_CHUNK, floats / tile) | 1; /* odd: keeps panels off the same cache sets */
   j->chunk_tiles = tx_min(j->chunk_tiles, slice_tile(j, j->slices));
@@ -220,9 +241,9 @@ static void plan(job *j) {
   j->d_step = j->chunk_tiles * width + TX_WINO_PAD;
 }
 
-static tx_status run_slices(job *j, size_t bytes) {
+static tx_status run_portions(job *j, size_t bytes) {
   TX_TRY(tx_scratch_open(&j->scratch, bytes));
-  tx_parallel(j->slices, whole_slice, j);
+  tx_parallel(j->slices * j->portions, portion_of_slice, j);
   tx_scratch_close(&j->scratch);
   return TX_OK;
 }
@@ -244,7 +265,7 @@ tx_status tx_conv_winograd_weight_gradient(const tx_conv_shape *v, const float *
   j.zeros = zeros;
   j.du = tx_alloc((size_t)(j.slices * du_floats(&j)) * sizeof(float));
   tx_status status = TX_ENOMEM;
-  if (zeros != NULL && j.du != NULL) status = j.slices > 1 ? run_slices(&j, bytes) : run_shared(&j, bytes);
+  if (zeros != NULL && j.du != NULL) status = j.portions > 0 ? run_portions(&j, bytes) : run_shared(&j, bytes);
   if (status == TX_OK) tx_parallel(j.g.c, finish_row, &j);
   tx_dealloc(zeros);
   tx_dealloc(j.du);

@@ -129,8 +129,8 @@ static void prefetch_pixels(const float *const *pixel, int count, int64_t channe
   }
 }
 
-void tx_wino_input(const tx_wino *g, const float *x, const float *zeros, int64_t tile, int64_t tiles, float *v,
-                   int64_t v_step) {
+void tx_wino_input(const tx_wino *g, const float *x, const float *zeros, int64_t tile, int64_t tiles, int row0,
+                   int row1, float *v, int64_t v_step) {
   const float *pixels[2][TX_WINO_PIXELS];
   tx_wino_position at = tx_wino_tile(g, tile);
   source_pixels(g, x, zeros, at, pixels[0]);
@@ -140,7 +140,7 @@ void tx_wino_input(const tx_wino *g, const float *x, const float *zeros, int64_t
       source_pixels(g, x, zeros, at, pixels[(t + 1) % 2]);
       prefetch_pixels(pixels[(t + 1) % 2], g->in * g->in, g->c);
     }
-    g->input(g->c, pixels[t % 2], v + t * g->c, v_step);
+    g->input(g->c, pixels[t % 2], row0, row1, v + t * g->c, v_step);
   }
 }
 

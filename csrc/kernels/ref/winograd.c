@@ -126,12 +126,13 @@ static void sandwich(const matrix *m, const float *x, float *y) {
   }
 }
 
-static void from_pixels(const matrix *m, int64_t channels, const float *const *pixel, float *v, int64_t v_step) {
+static void from_pixels(const matrix *m, int64_t channels, const float *const *pixel, int row0, int row1, float *v,
+                        int64_t v_step) {
   for (int64_t c = 0; c < channels; c++) {
     float x[81], y[81];
     for (int i = 0; i < m->columns * m->columns; i++) x[i] = pixel[i][c];
     sandwich(m, x, y);
-    for (int i = 0; i < m->rows * m->rows; i++) v[i * v_step + c] = y[i];
+    for (int i = row0 * m->rows; i < row1 * m->rows; i++) v[i * v_step + c] = y[i];
   }
 }
 
@@ -156,17 +157,18 @@ static void between(const matrix *m, int64_t channels, const float *from, int64_
   }
 }
 
-void tx_wino_input_f32_ref(int64_t channels, const float *const *pixel, float *v, int64_t v_step) {
-  from_pixels(&input, channels, pixel, v, v_step);
+void tx_wino_input_f32_ref(int64_t channels, const float *const *pixel, int row0, int row1, float *v, int64_t v_step) {
+  from_pixels(&input, channels, pixel, row0, row1, v, v_step);
 }
 
 void tx_wino_output_f32_ref(int64_t channels, const float *m, int64_t m_step, float *const *pixel) {
   to_pixels(&output, channels, m, m_step, pixel);
 }
 
-void tx_wino_output_adjoint_f32_ref(int64_t channels, const float *const *pixel, float *m, int64_t m_step) {
+void tx_wino_output_adjoint_f32_ref(int64_t channels, const float *const *pixel, int row0, int row1, float *m,
+                                    int64_t m_step) {
   const matrix adjoint = transposed(&output);
-  from_pixels(&adjoint, channels, pixel, m, m_step);
+  from_pixels(&adjoint, channels, pixel, row0, row1, m, m_step);
 }
 
 void tx_wino_weight_f32_ref(int64_t channels, const float *w, int64_t w_step, float *u, int64_t u_step) {
@@ -178,21 +180,23 @@ void tx_wino_weight_adjoint_f32_ref(int64_t channels, const float *u, int64_t u_
   between(&adjoint, channels, u, u_step, w, w_step);
 }
 
-void tx_wino2_input_f32_ref(int64_t channels, const float *const *pixel, float *v, int64_t v_step) {
-  from_pixels(&input2, channels, pixel, v, v_step);
+void tx_wino2_input_f32_ref(int64_t channels, const float *const *pixel, int row0, int row1, float *v, int64_t v_step) {
+  from_pixels(&input2, channels, pixel, row0, row1, v, v_step);
 }
 
 void tx_wino2_output_f32_ref(int64_t channels, const float *m, int64_t m_step, float *const *pixel) {
   to_pixels(&output2, channels, m, m_step, pixel);
 }
 
-void tx_wino2_output_adjoint_f32_ref(int64_t channels, const float *const *pixel, float *m, int64_t m_step) {
+void tx_wino2_output_adjoint_f32_ref(int64_t channels, const float *const *pixel, int row0, int row1, float *m,
+                                     int64_t m_step) {
   const matrix adjoint = transposed(&output2);
-  from_pixels(&adjoint, channels, pixel, m, m_step);
+  from_pixels(&adjoint, channels, pixel, row0, row1, m, m_step);
 }
 
-void tx_wino2_back_input_f32_ref(int64_t channels, const float *const *pixel, float *v, int64_t v_step) {
-  from_pixels(&back_input2, channels, pixel, v, v_step);
+void tx_wino2_back_input_f32_ref(int64_t channels, const float *const *pixel, int row0, int row1, float *v,
+                                 int64_t v_step) {
+  from_pixels(&back_input2, channels, pixel, row0, row1, v, v_step);
 }
 
 void tx_wino2_back_output_f32_ref(int64_t channels, const float *m, int64_t m_step, float *const *pixel) {

@@ -162,9 +162,9 @@ TX_INLINE void keep_column(int m, const vfloat *y, int j, vfloat half[SIDE][SIDE
   for (int i = 0; i < m; i++) half[i][j] = y[i];
 }
 
-/* `left` channels from pixels, which begin at `c` in each, to elements `step` apart. */
+/* `left` channels from pixels, which begin at `c` in each, to rows [row0, row1) of elements `step` apart. */
 TX_INLINE void elements_of_pixels(int m, int n, form_1d *form, int64_t left, const float *const *pixel, int64_t c,
-                                  float *v, int64_t step) {
+                                  int row0, int row1, float *v, int64_t step) {
   vfloat half[SIDE][SIDE], x[SIDE], y[SIDE];
 #pragma GCC unroll 1
   for (int j = 0; j < n; j++) {
@@ -173,8 +173,9 @@ TX_INLINE void elements_of_pixels(int m, int n, form_1d *form, int64_t left, con
     form(x, y);
     keep_column(m, y, j, half);
   }
+  v += row0 * m * step;
 #pragma GCC unroll 1
-  for (int i = 0; i < m; i++, v += m * step) {
+  for (int i = row0; i < row1; i++, v += m * step) {
     form(half[i], y);
 #pragma GCC unroll 9
     for (int j = 0; j < m; j++) vf_store_part(v + j * step, y[j], left);
@@ -202,11 +203,11 @@ TX_INLINE void pixels_of_elements(int m, int n, form_1d *form, int64_t left, con
   }
 }
 
-TX_INLINE void from_pixels(int m, int n, form_1d *form, int64_t channels, const float *const *pixel, float *v,
-                           int64_t step) {
+TX_INLINE void from_pixels(int m, int n, form_1d *form, int64_t channels, const float *const *pixel, int row0, int row1,
+                           float *v, int64_t step) {
   int64_t c = 0;
-  for (; c + VF <= channels; c += VF) elements_of_pixels(m, n, form, VF, pixel, c, v + c, step);
-  if (c < channels) elements_of_pixels(m, n, form, channels - c, pixel, c, v + c, step);
+  for (; c + VF <= channels; c += VF) elements_of_pixels(m, n, form, VF, pixel, c, row0, row1, v + c, step);
+  if (c < channels) elements_of_pixels(m, n, form, channels - c, pixel, c, row0, row1, v + c, step);
 }
 
 TX_INLINE void to_pixels(int m, int n, form_1d *form, int64_t channels, const float *v, int64_t step,
@@ -221,21 +222,23 @@ TX_INLINE void between(int m, int n, form_1d *form, int64_t channels, const floa
                        int64_t to_step) {
   const float *pixel[36];
   for (int i = 0; i < n * n; i++) pixel[i] = from + i * from_step;
-  from_pixels(m, n, form, channels, pixel, to, to_step);
+  from_pixels(m, n, form, channels, pixel, 0, m, to, to_step);
 }
 
 /* -- kernels ------------------------------------------------------------------------------------------------------------- */
 
-void TX_SIMD_NAME(wino_input_f32)(int64_t channels, const float *const *pixel, float *v, int64_t v_step) {
-  from_pixels(6, 6, input_1d, channels, pixel, v, v_step);
+void TX_SIMD_NAME(wino_input_f32)(int64_t channels, const float *const *pixel, int row0, int row1, float *v,
+                                  int64_t v_step) {
+  from_pixels(6, 6, input_1d, channels, pixel, row0, row1, v, v_step);
 }
 
 void TX_SIMD_NAME(wino_output_f32)(int64_t channels, const float *m, int64_t m_step, float *const *pixel) {
   to_pixels(4, 6, output_1d, channels, m, m_step, pixel);
 }
 
-void TX_SIMD_NAME(wino_output_adjoint_f32)(int64_t channels, const float *const *pixel, float *m, int64_t m_step) {
-  from_pixels(6, 4, output_adjoint_1d, channels, pixel, m, m_step);
+void TX_SIMD_NAME(wino_output_adjoint_f32)(int64_t channels, const float *const *pixel, int row0, int row1, float *m,
+                                           int64_t m_step) {
+  from_pixels(6, 4, output_adjoint_1d, channels, pixel, row0, row1, m, m_step);
 }
 
 void TX_SIMD_NAME(wino_weight_f32)(int64_t channels, const float *w, int64_t w_step, float *u, int64_t u_step) {
@@ -246,20 +249,23 @@ void TX_SIMD_NAME(wino_weight_adjoint_f32)(int64_t channels, const float *u, int
   between(3, 6, weight_adjoint_1d, channels, u, u_step, w, w_step);
 }
 
-void TX_SIMD_NAME(wino2_input_f32)(int64_t channels, const float *const *pixel, float *v, int64_t v_step) {
-  from_pixels(9, 9, input2_1d, channels, pixel, v, v_step);
+void TX_SIMD_NAME(wino2_input_f32)(int64_t channels, const float *const *pixel, int row0, int row1, float *v,
+                                   int64_t v_step) {
+  from_pixels(9, 9, input2_1d, channels, pixel, row0, row1, v, v_step);
 }
 
 void TX_SIMD_NAME(wino2_output_f32)(int64_t channels, const float *m, int64_t m_step, float *const *pixel) {
   to_pixels(4, 9, output2_1d, channels, m, m_step, pixel);
 }
 
-void TX_SIMD_NAME(wino2_output_adjoint_f32)(int64_t channels, const float *const *pixel, float *m, int64_t m_step) {
-  from_pixels(9, 4, output2_adjoint_1d, channels, pixel, m, m_step);
+void TX_SIMD_NAME(wino2_output_adjoint_f32)(int64_t channels, const float *const *pixel, int row0, int row1, float *m,
+                                            int64_t m_step) {
+  from_pixels(9, 4, output2_adjoint_1d, channels, pixel, row0, row1, m, m_step);
 }
 
-void TX_SIMD_NAME(wino2_back_input_f32)(int64_t channels, const float *const *pixel, float *v, int64_t v_step) {
-  from_pixels(9, 5, back_input2_1d, channels, pixel, v, v_step);
+void TX_SIMD_NAME(wino2_back_input_f32)(int64_t channels, const float *const *pixel, int row0, int row1, float *v,
+                                        int64_t v_step) {
+  from_pixels(9, 5, back_input2_1d, channels, pixel, row0, row1, v, v_step);
 }
 
 void TX_SIMD_NAME(wino2_back_output_f32)(int64_t channels, const float *m, int64_t m_step, float *const *pixel) {
