@@ -114,8 +114,9 @@ local function share(part, whole) return whole > 0 and part / whole or 0 end
 -- `accuracy` and `loss` (NaN without images; the loss also where none was given), `images`, `classes`, `confusion` (i64
 -- {K,K}: rows are the truth, columns the prediction), `invalid` (a list: images of each class without a prediction),
 -- `per_class` (a list of {class, precision, recall, f1, support}), `macro` (their unweighted mean over the classes that
--- occur). print() shows it. A result of evaluate() also has what each image was given, in the order of the set: `scores`
--- (probabilities, f32 {N,K}), `labels` (i64 {N}) and, where the set has groups, `groups` (a list: the group of each).
+-- occur). print() shows it. A result of evaluate() also has what each image was given, in the order of the set:
+-- `scores` (probabilities, f32 {N,K}), `labels` (i64 {N}) and, where the set has groups, `groups` (a list: the group
+-- of each image).
 function Counter:result()
   local k = #self.classes
   local per_class, macro, occurring = {}, { precision = 0, recall = 0, f1 = 0 }, 0
