@@ -641,7 +641,7 @@ describe("architecture as data", function()
     local net = nn.Sequential {
       name = "all",
       { conv = nn.Conv2d(2, 4, { 3, 1 }, { padding = { 1, 1, 0, 0 }, groups = 2 }) },
-      nn.BatchNorm(4, { momentum = 0.2 }),
+      nn.BatchNorm(4, { momentum = 0.2 }), nn.GroupNorm(2, 4, { eps = 0.1 }),
       nn.LeakyReLU(0.2), nn.Softplus(), nn.SiLU(), nn.GELU(), nn.Tanh(), nn.Sigmoid(),
       nn.MaxPool2d(2), nn.AvgPool2d(2, { stride = 1, padding = 1, count_include_pad = false }),
       nn.Concat { nn.Identity(), nn.Residual { nn.Conv2d(4, 4, 1), shortcut = nn.Identity(), activation = nn.ReLU() } },

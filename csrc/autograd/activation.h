@@ -1,4 +1,4 @@
-/* activation.h - what relu, leaky_relu, silu and gelu share: one pass forward and one backward over all elements. */
+/* activation.h - what the functions of passes/activation.h share: one pass forward and one backward over all elements. */
 #ifndef TX_AUTOGRAD_ACTIVATION_H
 #define TX_AUTOGRAD_ACTIVATION_H
 

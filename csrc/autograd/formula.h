@@ -8,6 +8,8 @@
  *     if (call->needs[1]) tx_f_gradient(&f, 1, tx_f_mul(&f, dy, a));
  *     return tx_formula_end(&f);
  *
+ * A forward function may be a formula as well, which ends with tx_f_output: autograd/norm.c.
+ *
  * Steps broadcast and promote as in tensor/math.h. What they return is borrowed: it lives until tx_formula_end, unless it
  * was given away with tx_f_gradient or tx_f_output. Messages name the operation of the call.
  */
@@ -38,7 +40,7 @@ void tx_f_output(tx_formula *f, int output, tx_tensor *t);
 
 /* -- steps ------------------------------------------------------------------------------------------------------------- */
 
-/* A number that yields to the dtype of what it is combined with. */
+/* A number that yields to the dtype of what it is combined with; only comparisons take its value as it is, in f64. */
 tx_tensor *tx_f_number(tx_formula *f, double value);
 tx_tensor *tx_f_unary(tx_formula *f, tx_unary_op op, tx_tensor *t);
 tx_tensor *tx_f_binary(tx_formula *f, tx_binary_op op, tx_tensor *a, tx_tensor *b);
@@ -52,6 +54,7 @@ tx_tensor *tx_f_shift(tx_formula *f, tx_tensor *t, double value);
 tx_tensor *tx_f_scale(tx_formula *f, tx_tensor *t, double value);
 /* condition ? a : b. */
 tx_tensor *tx_f_where(tx_formula *f, tx_tensor *condition, tx_tensor *a, tx_tensor *b);
+/* Over the dimensions of a mask as in tx_reduce: UINT32_MAX for everything. */
 tx_tensor *tx_f_reduce(tx_formula *f, tx_reduce_op op, tx_tensor *t, uint32_t mask, bool keepdim, double correction);
 tx_tensor *tx_f_matmul(tx_formula *f, tx_tensor *a, tx_tensor *b);
 /* The last two dimensions exchanged (a view). */

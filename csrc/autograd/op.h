@@ -3,8 +3,8 @@
  * A function is one constant `tx_op` in one file of this folder: its inputs, its parameters, forward and backward side by
  * side. Listed in autograd/list.h it is callable from C (tx_call_op) and, through the generic binding csrc/lua/op.c, from
  * Lua; nothing else has to be written. autograd/mul.c is a short example, with its gradient written as a formula
- * (formula.h); autograd/clamp.c has parameters, autograd/conv2d.c is the longest. What a spec of a new function needs is
- * an example in spec/strides_spec.lua, a gradcheck, and values of another framework (spec/fixtures/).
+ * (formula.h); autograd/clamp.c has parameters, autograd/conv2d.c is the longest. spec/README.md says which specs a new
+ * function brings.
  *
  * A call (tx_call) stands for one use of a function. Forward reads in[] and params, sets out[], and keeps what backward
  * will need with tx_save(). When an input requires a gradient, the call becomes a node of the graph: outputs point to it,

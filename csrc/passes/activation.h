@@ -1,4 +1,4 @@
-/* activation.h - relu, leaky_relu, silu, gelu: y = f(x), elementwise, and dx = f'(x) dy. */
+/* activation.h - relu, gelu, softplus and others (tx_activation): y = f(x), elementwise, and dx = f'(x) dy. */
 #ifndef TX_PASSES_ACTIVATION_H
 #define TX_PASSES_ACTIVATION_H
 

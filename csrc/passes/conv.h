@@ -15,8 +15,8 @@
  *     depthwise   one input and one output channel per group          conv_depthwise.c
  *     naive       f64: the definition, seven loops                    conv_naive.c
  *
- * Work is cut into blocks by the shape alone, and partial sums are added in the order of the blocks: the same bits for
- * any number of threads.
+ * Work is cut into blocks by the shape and the instruction set, and partial sums are added in the order of the blocks: the
+ * same bits for any number of threads.
  */
 #ifndef TX_PASSES_CONV_H
 #define TX_PASSES_CONV_H

@@ -38,6 +38,7 @@ enum {
   LEAST_TILES = 6,       /* tiles of a block: with fewer, matrix products are slow, and chunks are better */
   LEAST_BLOCKS = 8,      /* with fewer blocks than this, threads would be idle, and chunks are better */
   MOST_U = 4 << 20,      /* U, which every block reads: stays in the third-level cache; with more, chunks are better */
+  CHUNK_BLOCKS = 16,     /* blocks of a chunk, about: what threads share in steps 1 and 3 */
   CHUNK_FLOATS = 1 << 19 /* V and M of a chunk, at least */
 };
 
@@ -242,7 +243,7 @@ static void plan_blocks(job *j) {
   } else {
     const int64_t budget = tx_max(CHUNK_FLOATS, tx_min(u_floats, MOST_U));
     const int64_t chunk_rows = rows_within(g, tx_wino_elements(g) * (g->c + g->k), budget);
-    j->block_rows = tx_max(1, chunk_rows / 16);
+    j->block_rows = tx_max(1, chunk_rows / CHUNK_BLOCKS);
     j->blocks = tx_ceil_div(tx_wino_rows(g), j->block_rows);
     j->per_chunk = tx_ceil_div(chunk_rows, j->block_rows);
     j->columns = g->k;

@@ -1,8 +1,9 @@
 /* passes.h - the floor of passes: work on plain arrays, cut into blocks that run on several threads.
  *
  * A function of this floor is told a dtype, sizes and pointers to contiguous memory, nothing of tensors or gradients. It
- * cuts its arrays into blocks by their sizes alone, and hands each to a kernel: f32 to the one of the instruction set in
- * use (kernels/kernels.h), f64 to the plain one (kernels/plain.h). That choice is made here and nowhere above.
+ * cuts its arrays into blocks by their sizes (never by the number of threads), and hands each to a kernel: f32 to the one of
+ * the instruction set in use (kernels/kernels.h), f64 to the plain one (kernels/plain.h). That choice is made here and
+ * nowhere above.
  *
  *     conv.h         convolution and its gradients          norm.h        normalization over channels, batch statistics
  *     gemm.h         matrix products                        reduce.h      sums, extremes, their places

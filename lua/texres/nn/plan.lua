@@ -23,6 +23,10 @@
 --
 -- (4 5 stand before the shortcut in the body, but their step has to wait for the value that it adds.)
 --
+-- In evaluation without gradients such a step is one pass over memory. Otherwise a batch norm takes a second one: in
+-- training it needs the statistics of the whole batch first, which the convolution gathers, and the gradient needs what
+-- the convolution gave (csrc/autograd/conv2d_batch_norm.c).
+--
 -- A value is freed right after the last step that reads it, as a network's activations are most of its memory: see
 -- mark_last_uses for which ones. That lets go of the plan's own reference; what backward needs is held by the graph.
 --
