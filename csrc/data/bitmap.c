@@ -1,7 +1,9 @@
-/* bitmap.c - see bitmap.h. Numbers in both formats have their low byte first. */
-#include "data/bitmap.h"
-
+/* bitmap.c - BMP and TGA files. stb_image takes what lies behind the end of a file for zeros: whether they hold all pixels that
+ * their headers declare is looked at here. Numbers in both formats have their low byte first. */
 #include <stdlib.h>
+
+#include "data/codec.h"
+#include "data/stb.h"
 
 static uint32_t load(const uint8_t *at, int bytes) {
   uint32_t value = 0;
@@ -11,7 +13,7 @@ static uint32_t load(const uint8_t *at, int bytes) {
 
 /*  0 "BM"   10 where the pixels begin   14 size of what follows: 12 (sizes of 2 bytes), or 40 and more (of 4 bytes)
  * 18 width, height (negative: from the top), planes, bits per pixel. Rows are filled up to 4 bytes. */
-bool tx_bmp_is_whole(const uint8_t *bytes, size_t size) {
+static bool bmp_is_whole(const uint8_t *bytes, size_t size) {
   if (size < 30) return false;
   bool old = load(bytes + 14, 4) == 12;
   int64_t width = old ? (int64_t)load(bytes + 18, 2) : (int32_t)load(bytes + 18, 4);
@@ -40,7 +42,7 @@ static bool runs_are_whole(const uint8_t *bytes, size_t size, size_t at, size_t 
 
 /*  0 bytes of text behind the header   1 whether there is a palette   2 kind, from 8 on packed
  *  5 colours of the palette (2 bytes), bits of a colour   12 width, height (2 bytes each), bits per pixel */
-bool tx_tga_is_whole(const uint8_t *bytes, size_t size) {
+static bool tga_is_whole(const uint8_t *bytes, size_t size) {
   if (size < TGA_HEADER) return false;
   size_t palette = bytes[1] == 1 ? load(bytes + 5, 2) * (size_t)((bytes[7] + 7) / 8) : 0;
   size_t start = TGA_HEADER + (size_t)bytes[0] + palette, pixel = (size_t)(bytes[16] + 7) / 8;
@@ -48,3 +50,32 @@ bool tx_tga_is_whole(const uint8_t *bytes, size_t size) {
   if (start > size) return false;
   return bytes[2] >= 8 ? runs_are_whole(bytes, size, start, pixel, pixels) : pixels * pixel <= size - start;
 }
+
+static bool is_bmp(const uint8_t *bytes, size_t size) { return size >= 2 && bytes[0] == 'B' && bytes[1] == 'M'; }
+
+static tx_status bmp_info(const uint8_t *bytes, size_t size, tx_image_info *info) {
+  TX_TRY(tx_stb_info("BMP", bytes, size, info));
+  return bmp_is_whole(bytes, size) ? TX_OK : tx_fail(TX_EWORLD, "the BMP image is truncated");
+}
+
+static tx_status bmp_decode(const uint8_t *bytes, size_t size, bool with_alpha, tx_tensor **out) {
+  return tx_stb_decode("BMP", bytes, size, with_alpha, out);
+}
+
+/* There is no magic word: what no other codec knows may be one. */
+static bool is_tga(const uint8_t *bytes, size_t size) {
+  (void)bytes;
+  return size > 0;
+}
+
+static tx_status tga_info(const uint8_t *bytes, size_t size, tx_image_info *info) {
+  TX_TRY(tx_stb_info(NULL, bytes, size, info));
+  return tga_is_whole(bytes, size) ? TX_OK : tx_fail(TX_EWORLD, "the TGA image is truncated");
+}
+
+static tx_status tga_decode(const uint8_t *bytes, size_t size, bool with_alpha, tx_tensor **out) {
+  return tx_stb_decode(NULL, bytes, size, with_alpha, out);
+}
+
+const tx_codec tx_codec_bmp = {is_bmp, bmp_info, bmp_decode};
+const tx_codec tx_codec_tga = {is_tga, tga_info, tga_decode};

@@ -1,7 +1,17 @@
-/* jpeg.c - walks through the segments in step with stb_image: where that one would fail, what follows does not matter. */
-#include "data/jpeg.h"
+/* jpeg.c - JPEG files: what must hold before stb_image may see them, and what stb_image does not notice: that one was cut short.
+ *
+ * stb_image 2.27 trusts two things that a hostile file can break: that a Huffman table has at most 256 codes (it writes
+ * past the end of an array otherwise), and that a scan uses tables that were defined (it reads memory that was never
+ * written). A file is a row of segments, FF <marker> <length, high byte first> <data>, with coded pixels behind SOS:
+ *
+ *     FFD8 SOI   FFE0 APP0   FFDB DQT   FFC0 SOF   FFC4 DHT   FFDA SOS coded pixels   FFD9 EOI
+ *
+ * The walk through the segments keeps in step with stb_image: where that one would fail, what follows does not matter.
+ */
+#include <inttypes.h>
 
-#include <stdbool.h>
+#include "data/codec.h"
+#include "data/stb.h"
 
 enum { DHT = 0xC4, EOI = 0xD9, SOS = 0xDA, SOF_PROGRESSIVE = 0xC2, TABLES = 4 };
 enum { SCANS_MAX = 500 }; /* of one image; each of a few bytes goes through all of its pixels */
@@ -48,7 +58,7 @@ static bool has_data(uint8_t marker) {
 
 static tx_status fail_tables(void) { return tx_fail(TX_EWORLD, "the JPEG image is damaged (its tables)"); }
 
-tx_status tx_jpeg_check(const uint8_t *bytes, size_t size) {
+static tx_status check_segments(const uint8_t *bytes, size_t size) {
   walk w = {0};
   size_t at = 0;
   while (size - at >= 2) {
@@ -77,3 +87,21 @@ tx_status tx_jpeg_check(const uint8_t *bytes, size_t size) {
   }
   return w.ended ? TX_OK : tx_fail(TX_EWORLD, "the JPEG image is truncated");
 }
+
+/* Whatever stb_image may take for a JPEG. */
+static bool is_jpeg(const uint8_t *bytes, size_t size) { return size > 0 && bytes[0] == 0xFF; }
+
+static tx_status jpeg_info(const uint8_t *bytes, size_t size, tx_image_info *info) {
+  enum { PIXELS_PER_BYTE = 512 }; /* 8 x 8 pixels take a bit at least */
+  TX_TRY(check_segments(bytes, size));
+  TX_TRY(tx_stb_info("JPEG", bytes, size, info));
+  if (info->width * info->height / PIXELS_PER_BYTE <= (int64_t)size) return TX_OK;
+  return tx_fail(TX_EWORLD, "the JPEG image declares %" PRId64 " x %" PRId64 " pixels, more than its data can hold",
+                 info->height, info->width);
+}
+
+static tx_status jpeg_decode(const uint8_t *bytes, size_t size, bool with_alpha, tx_tensor **out) {
+  return tx_stb_decode("JPEG", bytes, size, with_alpha, out);
+}
+
+const tx_codec tx_codec_jpeg = {is_jpeg, jpeg_info, jpeg_decode};

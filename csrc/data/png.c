@@ -7,13 +7,14 @@
 #include <zlib.h>
 
 #include "base/memory.h"
+#include "data/codec.h"
 
 enum { SIGNATURE = 8, AROUND = 12, IHDR_SIZE = 13 }; /* AROUND: bytes of a chunk beside its data */
 enum { RATIO_MAX = 1032 };                           /* deflate packs no better */
 
 static const uint8_t signature[SIGNATURE] = {0x89, 'P', 'N', 'G', '\r', '\n', 0x1A, '\n'};
 
-bool tx_is_png(const uint8_t *bytes, size_t size) {
+static bool is_png(const uint8_t *bytes, size_t size) {
   return size >= SIGNATURE && memcmp(bytes, signature, SIGNATURE) == 0;
 }
 
@@ -23,6 +24,20 @@ static size_t number(const uint8_t *at) {
 
 /* -- chunks ------------------------------------------------------------------------------------------------------------ */
 
+/* What stands before the pixels; pointers lead into the file. */
+typedef struct png_file {
+  const uint8_t *bytes;
+  size_t size;
+  int64_t height, width;
+  int64_t channels; /* of the tensor: 1 gray, 2 gray and alpha, 3 RGB, 4 RGB and alpha */
+  int depth;        /* bits of a stored sample: 1, 2, 4, 8, 16 */
+  int samples;      /* stored per pixel */
+  bool interlaced;
+  const uint8_t *palette, *alpha; /* of 3 bytes, of 1 byte per colour; NULL: none */
+  int64_t colours, alphas;
+  size_t data, packed; /* where the first IDAT chunk begins; bytes in all of them */
+} png_file;
+
 typedef struct chunk {
   const uint8_t *name, *data;
   size_t length, next; /* next: where the chunk behind it begins */
@@ -31,7 +46,7 @@ typedef struct chunk {
 static bool is_named(const chunk *c, const char *name) { return memcmp(c->name, name, 4) == 0; }
 
 /* The chunk that begins at `at`. */
-static tx_status read_chunk(const tx_png *png, size_t at, chunk *c) {
+static tx_status read_chunk(const png_file *png, size_t at, chunk *c) {
   if (png->size - at < AROUND) return tx_fail(TX_EWORLD, "the PNG image is truncated");
   c->length = number(png->bytes + at);
   c->name = png->bytes + at + 4;
@@ -48,7 +63,7 @@ static tx_status check_sum(const chunk *c) {
   return tx_fail(TX_EWORLD, "the PNG image is damaged (CRC-32 of its chunk %.4s)", (const char *)c->name);
 }
 
-static tx_status read_header(const chunk *c, tx_png *png) {
+static tx_status read_header(const chunk *c, png_file *png) {
   static const struct {
     int type, samples, channels, least, most;
   } kinds[] = {{0, 1, 1, 1, 16}, {2, 3, 3, 8, 16}, {3, 1, 3, 1, 8}, {4, 2, 2, 8, 16}, {6, 4, 4, 8, 16}};
@@ -71,9 +86,9 @@ static tx_status read_header(const chunk *c, tx_png *png) {
 }
 
 /* Whether pixels are numbers of colours. */
-static bool has_palette(const tx_png *png) { return png->samples == 1 && png->channels >= 3; }
+static bool has_palette(const png_file *png) { return png->samples == 1 && png->channels >= 3; }
 
-static tx_status take_chunk(tx_png *png, const chunk *c, size_t at) {
+static tx_status take_chunk(png_file *png, const chunk *c, size_t at) {
   bool small = c->length <= 768;
   if (is_named(c, "IDAT")) {
     if (png->data == 0) png->data = at;
@@ -94,8 +109,8 @@ static tx_status take_chunk(tx_png *png, const chunk *c, size_t at) {
   return TX_OK;
 }
 
-tx_status tx_png_parse(const uint8_t *bytes, size_t size, tx_png *png) {
-  *png = (tx_png){.bytes = bytes, .size = size};
+static tx_status parse(const uint8_t *bytes, size_t size, png_file *png) {
+  *png = (png_file){.bytes = bytes, .size = size};
   chunk c = {0};
   TX_TRY(read_chunk(png, SIGNATURE, &c));
   TX_TRY(check_sum(&c));
@@ -121,17 +136,17 @@ static const part whole = {0, 0, 1, 1};
 static const part interlaced[7] = {{0, 0, 8, 8}, {4, 0, 8, 8}, {0, 4, 4, 8}, {2, 0, 4, 4},
                                    {0, 2, 2, 4}, {1, 0, 2, 2}, {0, 1, 1, 2}};
 
-static int part_count(const tx_png *png) { return png->interlaced ? 7 : 1; }
-static part part_of(const tx_png *png, int i) { return png->interlaced ? interlaced[i] : whole; }
-static int64_t columns_of(const tx_png *png, part p) { return (png->width - p.x + p.dx - 1) / p.dx; }
-static int64_t rows_of(const tx_png *png, part p) { return (png->height - p.y + p.dy - 1) / p.dy; }
+static int part_count(const png_file *png) { return png->interlaced ? 7 : 1; }
+static part part_of(const png_file *png, int i) { return png->interlaced ? interlaced[i] : whole; }
+static int64_t columns_of(const png_file *png, part p) { return (png->width - p.x + p.dx - 1) / p.dx; }
+static int64_t rows_of(const png_file *png, part p) { return (png->height - p.y + p.dy - 1) / p.dy; }
 
 /* Bytes of a row, without that of its filter. */
-static size_t row_bytes(const tx_png *png, int64_t columns) {
+static size_t row_bytes(const png_file *png, int64_t columns) {
   return ((size_t)columns * (size_t)(png->samples * png->depth) + 7) / 8;
 }
 
-static size_t unpacked_bytes(const tx_png *png) {
+static size_t unpacked_bytes(const png_file *png) {
   size_t bytes = 0;
   for (int i = 0; i < part_count(png); i++) {
     part p = part_of(png, i);
@@ -142,7 +157,7 @@ static size_t unpacked_bytes(const tx_png *png) {
 }
 
 /* Unpacks all IDAT chunks into `bytes` bytes, behind which one more is free: what reaches it is too much. */
-static tx_status inflate_all(const tx_png *png, uint8_t *to, size_t bytes) {
+static tx_status inflate_all(const png_file *png, uint8_t *to, size_t bytes) {
   const uint8_t *end = to + bytes + 1;
   z_stream stream = {.next_out = to};
   if (inflateInit(&stream) != Z_OK) return tx_fail(TX_ENOMEM, "not enough memory");
@@ -230,7 +245,7 @@ static unsigned sample_at(const uint8_t *row, int64_t i, int depth) {
 }
 
 /* Puts one row of a part in place; false: a colour that the palette lacks. */
-static bool put_row(const tx_png *png, part p, int64_t k, const uint8_t *row, tx_tensor *image) {
+static bool put_row(const png_file *png, part p, int64_t k, const uint8_t *row, tx_tensor *image) {
   int64_t columns = columns_of(png, p), channels = png->channels,
           first = ((p.y + k * p.dy) * png->width + p.x) * channels;
   unsigned most = (1u << png->depth) - 1;
@@ -262,7 +277,7 @@ static bool put_row(const tx_png *png, part p, int64_t k, const uint8_t *row, tx
 }
 
 /* Takes the rows of all parts out of the unpacked bytes; `zeros`: a row of them. */
-static tx_status put_rows(const tx_png *png, uint8_t *from, const uint8_t *zeros, tx_tensor *image) {
+static tx_status put_rows(const png_file *png, uint8_t *from, const uint8_t *zeros, tx_tensor *image) {
   size_t step = pixel_bytes(png->samples, png->depth);
   for (int i = 0; i < part_count(png); i++) {
     part p = part_of(png, i);
@@ -282,7 +297,7 @@ static tx_status put_rows(const tx_png *png, uint8_t *from, const uint8_t *zeros
   return TX_OK;
 }
 
-tx_status tx_png_decode(const tx_png *png, tx_tensor **out) {
+static tx_status unpack(const png_file *png, tx_tensor **out) {
   size_t bytes = unpacked_bytes(png);
   if (bytes / RATIO_MAX > png->packed) {
     return tx_fail(TX_EWORLD, "the PNG image declares %" PRId64 " x %" PRId64 " pixels, more than its data can hold",
@@ -301,6 +316,22 @@ tx_status tx_png_decode(const tx_png *png, tx_tensor **out) {
   tx_dealloc(zeros);
   return status;
 }
+
+static tx_status png_info(const uint8_t *bytes, size_t size, tx_image_info *info) {
+  png_file png;
+  TX_TRY(parse(bytes, size, &png));
+  *info = (tx_image_info){png.height, png.width, png.channels < 3 ? 1 : 3, png.depth == 16 ? 16 : 8};
+  return TX_OK;
+}
+
+static tx_status png_decode(const uint8_t *bytes, size_t size, bool with_alpha, tx_tensor **out) {
+  (void)with_alpha; /* what it has is given in any case */
+  png_file png;
+  TX_TRY(parse(bytes, size, &png));
+  return unpack(&png, out);
+}
+
+const tx_codec tx_codec_png = {is_png, png_info, png_decode};
 
 /* -- writing ----------------------------------------------------------------------------------------------------------- */
 
