@@ -27,6 +27,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "base/integers.h"
 #include "base/interrupt.h"
 
 #if defined(__SSE__)
@@ -269,7 +270,7 @@ void tx_parallel(int64_t blocks, tx_block_fn *fn, void *context) { run(blocks, f
 void tx_parallel_reversed(int64_t blocks, tx_block_fn *fn, void *context) { run(blocks, fn, context, true); }
 
 int64_t tx_block_size(int64_t count, int64_t cost) {
-  int64_t size = WORTH_A_THREAD / (cost < 1 ? 1 : cost);
+  int64_t size = WORTH_A_THREAD / tx_max(cost, 1);
   if (size < 1) size = 1;
   return size < count || count < 1 ? size : count;
 }

@@ -404,8 +404,8 @@ static void draw_rectangle(tx_mix_plan *plan, int64_t height, int64_t width, tx_
   int64_t top = tx_rng_below(rng, height) - h / 2, left = tx_rng_below(rng, width) - w / 2;
   plan->bottom = tx_min(top + h, height);
   plan->right = tx_min(left + w, width);
-  plan->top = top > 0 ? top : 0;
-  plan->left = left > 0 ? left : 0;
+  plan->top = tx_max(top, 0);
+  plan->left = tx_max(left, 0);
   double area = (double)(plan->bottom - plan->top) * (double)(plan->right - plan->left);
   plan->lambda = 1 - area / ((double)height * (double)width);
 }

@@ -4,9 +4,11 @@
 #include <math.h>
 #include <string.h>
 
+#include "base/integers.h"
+
 int64_t tx_blur_reach(double sigma) {
   int64_t reach = (int64_t)ceil(3 * sigma);
-  return reach > TX_LONGEST_BLUR ? TX_LONGEST_BLUR : reach;
+  return tx_min(reach, TX_LONGEST_BLUR);
 }
 
 /* to += weight * (a + b), n values. */
@@ -24,7 +26,7 @@ static void blur_columns(const float *from, float *to, int64_t height, int64_t r
 }
 
 static void blur_row(const float *from, float *to, int64_t width, int64_t c, const float *tap, int64_t reach) {
-  int64_t inner = width - 2 * reach > 0 ? width - 2 * reach : 0;
+  int64_t inner = tx_max(width - 2 * reach, 0);
   for (int64_t i = 0; i < width * c; i++) to[i] = tap[0] * from[i];
   for (int64_t k = 1; k <= reach; k++) {
     if (inner > 0) add_pair(to + reach * c, from + (reach - k) * c, from + (reach + k) * c, tap[k], inner * c);

@@ -65,7 +65,7 @@ static void to_bytes(const float *pixels, float scale, int64_t count, uint8_t *t
 
 static void gather_block(void *context, int64_t block, int worker) {
   gather *g = context;
-  int64_t values = tx_source_pixels(g->source), last = (block + 1) * GROUP < g->n ? (block + 1) * GROUP : g->n;
+  int64_t values = tx_source_pixels(g->source), last = tx_min((block + 1) * GROUP, g->n);
   for (int64_t i = block * GROUP; i < last && !tx_failure_before(&g->failure, i); i++) {
     float *pixels = g->dtype == TX_U8 ? g->scratch + worker * values : (float *)g->to + i * values;
     tx_status status = tx_source_read(g->source, g->index[i], pixels);
@@ -135,7 +135,7 @@ tx_status tx_images_save_npy(tx_source *source, const int64_t *index, int64_t n,
     int64_t shape[4] = {n, source->height, source->width, source->channels};
     tx_npy_put_header(writer, dtype, 4, shape);
     for (int64_t i = 0; i < n && status == TX_OK && !tx_interrupted(); i += at_once) {
-      int64_t count = n - i < at_once ? n - i : at_once;
+      int64_t count = tx_min(n - i, at_once);
       status = gather_into(source, index + i, count, dtype, piece);
       tx_writer_put(writer, piece, size * (size_t)count);
     }
@@ -200,7 +200,7 @@ static void measure_block(void *context, int64_t block, int worker) {
   measuring *m = context;
   int64_t values = tx_source_pixels(m->source), channels = m->source->channels;
   float *pixels = m->scratch + worker * values;
-  int64_t last = (block + 1) * GROUP < m->n ? (block + 1) * GROUP : m->n;
+  int64_t last = tx_min((block + 1) * GROUP, m->n);
   for (int64_t i = block * GROUP; i < last && !tx_failure_before(&m->failure, i); i++) {
     tx_status status = tx_source_read(m->source, m->index[i], pixels);
     for (int64_t c = 0; c < channels && status == TX_OK; c++) {

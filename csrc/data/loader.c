@@ -221,7 +221,7 @@ static bool take_piece(tx_epoch *run, int64_t *batch, int64_t *from, int64_t *co
     if (s->taken == s->samples) continue;
     *batch = b;
     *from = s->taken;
-    *count = s->samples - s->taken < PIECE ? s->samples - s->taken : PIECE;
+    *count = tx_min(s->samples - s->taken, PIECE);
     s->taken += *count;
     return true;
   }

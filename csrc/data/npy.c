@@ -333,7 +333,7 @@ typedef struct conversion {
 static void convert_block(void *context, int64_t b, int worker) {
   (void)worker;
   conversion *c = context;
-  int64_t first = b * c->block, count = c->count - first < c->block ? c->count - first : c->block;
+  int64_t first = b * c->block, count = tx_min(c->count - first, c->block);
   size_t size = tx_dtype_size(c->npy->dtype);
   if (tx_npy_convert(c->npy, c->from + (size_t)first * (size_t)c->npy->item, count, c->npy->dtype,
                      c->to + (size_t)first * size) != TX_OK) {
@@ -415,7 +415,7 @@ static tx_status read_elements(int file, const tx_npy *npy, char *to) {
   uint8_t *part = tx_alloc((size_t)tx_min(npy->numel, PART) * (size_t)npy->item);
   tx_status status = part != NULL ? TX_OK : TX_ENOMEM;
   for (int64_t first = 0; first < npy->numel && status == TX_OK; first += PART) {
-    int64_t count = npy->numel - first < PART ? npy->numel - first : PART;
+    int64_t count = tx_min(npy->numel - first, PART);
     status = tx_file_read_at(file, (int64_t)npy->offset + first * npy->item, part, (size_t)count * (size_t)npy->item);
     if (status == TX_OK) {
       status = convert_all(npy, part, count, to + (size_t)first * tx_dtype_size(npy->dtype));
@@ -559,7 +559,7 @@ static int64_t integer_of_bits(uint64_t bits, const tx_npy *npy) {
 static void search_block(void *context, int64_t b, int worker) {
   (void)worker;
   range_search *s = context;
-  int64_t last = (b + 1) * s->block < s->npy->numel ? (b + 1) * s->block : s->npy->numel;
+  int64_t last = tx_min((b + 1) * s->block, s->npy->numel);
   int64_t low = 0, high = 0;
   for (int64_t i = b * s->block; i < last; i++) {
     uint64_t bits = load_bits(s->from + (size_t)i * (size_t)s->npy->item, s->npy->item, s->npy->big_endian);

@@ -5,7 +5,7 @@
 
 #include "base/integers.h"
 #include "base/memory.h"
-#include "data/hash.h"
+#include "fingerprint/fingerprint.h"
 #include "data/images.h"
 #include "data/npy.h"
 #include "lua/source.h"

@@ -1,7 +1,7 @@
 /* fabric.c - the synthetic textile generator as a function; lua/texres/data/fabric.lua makes a data set of it. */
 #include <string.h>
 
-#include "data/fabric.h"
+#include "fabric/fabric.h"
 #include "lua/binding.h"
 
 static const char OPERATION[] = "fabric";

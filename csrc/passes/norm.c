@@ -218,7 +218,7 @@ tx_status tx_norm_backward(const tx_norm *n, const void *y, bool batch, const vo
   size_t size = tx_dtype_size(n->dtype), step = (size_t)n->c * size;
   backward_pass p = {.b = cut(n->dtype, n->rows, n->c), .x = n->x, .dy = dy, .dx = dx, .dresidual = dresidual};
   bool through = batch && dx != NULL, sums = dgamma != NULL || dbeta != NULL || through;
-  int64_t slots = p.b.count < 1 ? 1 : p.b.count;
+  int64_t slots = tx_max(p.b.count, 1);
   char *factors = channel_arrays(6, n->c, size);
   p.sum = sums ? channel_arrays(2 * slots, n->c, sizeof(double)) : NULL;
   if (factors == NULL || (sums && p.sum == NULL)) {

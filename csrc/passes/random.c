@@ -8,6 +8,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "base/integers.h"
 #include "base/rng.h"
 #include "passes/passes.h"
 
@@ -37,7 +38,7 @@ static void fill_block(void *context, int64_t block, int worker) {
   int64_t at_once = WORDS / f->words_per_element, end = (block + 1) * BLOCK_WORDS / f->words_per_element;
   if (end > f->total) end = f->total;
   for (int64_t i = block * BLOCK_WORDS / f->words_per_element; i < end; i += at_once) {
-    int64_t n = end - i < at_once ? end - i : at_once, words = (n * f->words_per_element + 63) / 64 * 64;
+    int64_t n = tx_min(end - i, at_once), words = (n * f->words_per_element + 63) / 64 * 64;
     tx_kernels.random_words(words, i * f->words_per_element, f->key.seed, f->key.stream, word);
     f->draw(f->parameters, n, word, f->data + (size_t)i * f->size);
   }

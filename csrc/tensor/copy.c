@@ -115,7 +115,7 @@ static void copy_rows(void *context, int64_t block, int worker) {
     first = block / p->pieces;
     end = first + 1;
     from = block % p->pieces * length;
-    to = from + length < n ? from + length : n;
+    to = tx_min(from + length, n);
   }
   if (end > p->row_count) end = p->row_count;
   for (int64_t r = first; r < end && from < to; r++) {
@@ -145,7 +145,7 @@ static void copy_tiles(void *context, int64_t block, int worker) {
       s += i * p->ss[k];
       d += i * p->ds[k];
     }
-    int64_t rows_here = p->shape[cross] - row < TILE ? p->shape[cross] - row : TILE;
+    int64_t rows_here = tx_min(p->shape[cross] - row, TILE);
     for (int64_t at = 0; at < n; at += TILE) {
       if (p->turn != NULL && rows_here == TILE && n - at >= TILE) {
         p->turn(p->src + (s + at * p->ss[last]) * (int64_t)p->src_size, p->ss[last],
@@ -155,7 +155,7 @@ static void copy_tiles(void *context, int64_t block, int worker) {
       for (int64_t i = 0; i < rows_here; i++) {
         const char *from = p->src + (s + i * p->ss[cross] + at * p->ss[last]) * (int64_t)p->src_size;
         char *to = p->dst + (d + i * p->ds[cross] + at * p->ds[last]) * (int64_t)p->dst_size;
-        p->row(n - at < TILE ? n - at : TILE, from, p->ss[last], to, p->ds[last]);
+        p->row(tx_min(n - at, TILE), from, p->ss[last], to, p->ds[last]);
       }
     }
   }

@@ -141,8 +141,7 @@ static void add_block(void *context, int64_t block, int worker) {
   (void)worker;
   const rows *r = context;
   int64_t blocks = tx_ceil_div(r->inner, r->per_block), o = block / blocks, column = block % blocks * r->per_block;
-  int64_t n = r->inner - column < r->per_block ? r->inner - column : r->per_block,
-          size = (int64_t)tx_dtype_size(r->dtype);
+  int64_t n = tx_min(r->inner - column, r->per_block), size = (int64_t)tx_dtype_size(r->dtype);
   for (int64_t i = 0; i < r->count; i++) {
     char *to = r->whole + ((o * r->size + r->position[i]) * r->inner + column) * size;
     add_run(r->dtype, n, to, r->picked + ((o * r->count + i) * r->inner + column) * size);

@@ -83,7 +83,7 @@ static void run_chunks(const loop *l, int64_t first, int64_t end) {
   void *at[TX_LOOP_OPERANDS];
   bool packed[TX_LOOP_OPERANDS] = {false};
   for (; first < end; first += l->chunk) {
-    int64_t n = end - first < l->chunk ? end - first : l->chunk;
+    int64_t n = tx_min(end - first, l->chunk);
     for (int i = 0; i < l->count; i++) {
       const side *o = &l->operand[i];
       if (o->linear) {
@@ -103,7 +103,7 @@ static void run_chunks(const loop *l, int64_t first, int64_t end) {
 static void run_block(void *context, int64_t block, int worker) {
   (void)worker;
   const loop *l = context;
-  int64_t first = block * l->block, end = first + l->block < l->total ? first + l->block : l->total;
+  int64_t first = block * l->block, end = tx_min(first + l->block, l->total);
   if (l->whole_rows) {
     run_rows(l, first, end);
   } else {

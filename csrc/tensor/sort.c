@@ -74,7 +74,7 @@ static const record *merge_sort(record *from, record *to, int64_t n) {
   enum { RUN = 16 };
   for (int64_t first = 0; first < n; first += RUN) {
     if (gives_up(first, n)) return from;
-    int64_t end = first + RUN < n ? first + RUN : n;
+    int64_t end = tx_min(first + RUN, n);
     for (int64_t i = first + 1; i < end; i++) {
       record r = from[i];
       int64_t k = i;
@@ -85,7 +85,7 @@ static const record *merge_sort(record *from, record *to, int64_t n) {
   for (int64_t width = RUN; width < n; width *= 2) {
     for (int64_t first = 0; first < n; first += 2 * width) {
       if (gives_up(first, n)) return from;
-      int64_t middle = first + width < n ? first + width : n, end = middle + width < n ? middle + width : n;
+      int64_t middle = tx_min(first + width, n), end = tx_min(middle + width, n);
       int64_t left = first, right = middle;
       for (int64_t k = first; k < end; k++) {
         bool take_left = left < middle && (right >= end || from[left].key <= from[right].key);

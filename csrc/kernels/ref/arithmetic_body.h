@@ -41,7 +41,7 @@ void NAME(clamp_f32)(int64_t n, float low, float high, const float *x, float *y)
 void NAME(mod_f32)(int64_t n, const float *a, const float *b, float *y) {
   enum { PIECE = 64 };
   for (int64_t first = 0; first < n; first += PIECE) {
-    const int64_t count = n - first < PIECE ? n - first : PIECE;
+    const int64_t count = tx_min(n - first, PIECE);
     float x[PIECE], z[PIECE];      /* y may be a or b */
     double largest = 0, check = 0; /* of the q; NaN where something was not finite */
     memcpy(x, a + first, (size_t)count * sizeof(float));

@@ -2,6 +2,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "base/integers.h"
 #include "kernels/ref/ref.h"
 
 #define UNARY(f, expression)                                   \

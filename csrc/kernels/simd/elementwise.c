@@ -1,4 +1,5 @@
 /* elementwise.c - arithmetic, and y[i] = f(x[i]) on vectors; the functions themselves stand in vmath.h. */
+#include "base/integers.h"
 #include "kernels/simd/vmath.h"
 
 #define UNARY(name, f)                                                 \

@@ -66,7 +66,7 @@ TX_INLINE void tile(int rows, int vectors, const tx_gemm *g, const float *a, con
     } else {
 #pragma GCC unroll 2
       for (int v = 0; v < vectors; v++) {
-        int64_t n = columns - v * VF < VF ? columns - v * VF : VF;
+        int64_t n = tx_min(columns - v * VF, VF);
         vfloat before = g->accumulate ? vf_load_n(at + v * VF, n) : vf_set(0);
         vf_store_n(at + v * VF, before + sum[i][v], n);
       }
@@ -109,7 +109,7 @@ void TX_SIMD_NAME(gemm_f32)(const tx_gemm *g) {
   int64_t left = prefetch == NULL ? 0 : g->prefetch_bytes;
   for (int64_t j = 0; j < g->n; j += PANEL) {
     const float *b = g->b + j / PANEL * g->b_panel;
-    const int64_t columns = g->n - j < PANEL ? g->n - j : PANEL;
+    const int64_t columns = tx_min(g->n - j, PANEL);
     int64_t i = 0;
     for (int64_t t = 0; t < tile_count; t++) {
       const int64_t rows = (g->m - i) / (tile_count - t);
@@ -125,7 +125,7 @@ void TX_SIMD_NAME(gemm_f32)(const tx_gemm *g) {
 void TX_SIMD_NAME(pack_f32)(int64_t k, int64_t n, const float *x, int64_t x_row, int64_t x_column, float *y) {
   for (int64_t j = 0; j < n; j += PANEL) {
     const float *from = x + j * x_column;
-    const int64_t columns = n - j < PANEL ? n - j : PANEL;
+    const int64_t columns = tx_min(n - j, PANEL);
     if (x_column == 1 && columns == PANEL) {
       for (int64_t s = 0; s < k; s++, from += x_row, y += PANEL) {
         vf_store(y, vf_load(from));

@@ -12,8 +12,8 @@
  *
  * The mask is 1 where the defect may have changed a pixel; outside of it the image is the same as without the defect.
  */
-#ifndef TX_DATA_FABRIC_H
-#define TX_DATA_FABRIC_H
+#ifndef TX_FABRIC_FABRIC_H
+#define TX_FABRIC_FABRIC_H
 
 #include "tensor/tensor.h"
 

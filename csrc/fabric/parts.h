@@ -1,15 +1,15 @@
-/* fabric_parts.h - what the parts of the fabric generator share; private to csrc/data/fabric*.c.
+/* parts.h - what the parts of the fabric generator share; private to csrc/fabric/.
  *
- * An image is painted onto a canvas of floats (0 black, 1 white) in this order: cloth (fabric_cloth.c), defect
- * (fabric_defect.c), then the camera: lighting, blur, noise, 8 bits (fabric.c). Lengths are pixels, x to the right, y
+ * An image is painted onto a canvas of floats (0 black, 1 white) in this order: cloth (cloth.c), defect
+ * (defect.c), then the camera: lighting, blur, noise, 8 bits (fabric.c). Lengths are pixels, x to the right, y
  * down; u and v are the same lengths on the cloth: warp yarns run along v and stand at multiples of pitch[0] in u, weft
  * yarns run along u and stand at multiples of pitch[1] in v.
  */
-#ifndef TX_DATA_FABRIC_PARTS_H
-#define TX_DATA_FABRIC_PARTS_H
+#ifndef TX_FABRIC_PARTS_H
+#define TX_FABRIC_PARTS_H
 
 #include "base/rng.h"
-#include "data/fabric.h"
+#include "fabric/fabric.h"
 
 typedef struct tx_canvas {
   int64_t height, width;

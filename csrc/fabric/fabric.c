@@ -1,14 +1,15 @@
 /* fabric.c - synthetic textile: chooses cloth, pose and defect of each image, paints, photographs. */
-#include "data/fabric.h"
+#include "fabric/fabric.h"
 
 #include <inttypes.h>
 #include <math.h>
 #include <string.h>
 
+#include "base/integers.h"
 #include "base/memory.h"
 #include "base/threads.h"
 #include "data/blur.h"
-#include "data/fabric_parts.h"
+#include "fabric/parts.h"
 
 const char *const tx_defect_names[TX_DEFECT_COUNT + 1] = {
     "good", "color", "cut", "hole", "thread", "metal_contamination", NULL};
@@ -92,7 +93,7 @@ static tx_fabric_record choose_record(const tx_fabric_options *o, int64_t image,
 /* Light that falls off across the picture, differently in each. */
 static void light_scene(tx_canvas *canvas, tx_rng *rng) {
   float turn = tx_rangef(rng, 0, 6.2831853), fall = tx_rangef(rng, 0, 0.12), level = tx_rangef(rng, 0.96, 1.04);
-  float longest = (float)(canvas->height > canvas->width ? canvas->height : canvas->width);
+  float longest = (float)(tx_max(canvas->height, canvas->width));
   float dx = fall * cosf(turn) / longest, dy = fall * sinf(turn) / longest;
   for (int64_t row = 0; row < canvas->height; row++)
     for (int64_t column = 0; column < canvas->width; column++)

@@ -1,7 +1,7 @@
-/* fabric_defect.c - the five defects, painted onto a cloth: stains, openings, and strands that lie on top. */
+/* defect.c - the five defects, painted onto a cloth: stains, openings, and strands that lie on top. */
 #include <math.h>
 
-#include "data/fabric_parts.h"
+#include "fabric/parts.h"
 
 static const float TURN = 6.2831853f;
 

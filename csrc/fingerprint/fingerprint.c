@@ -1,5 +1,5 @@
-/* hash.c - see hash.h. */
-#include "data/hash.h"
+/* fingerprint.c - see fingerprint.h. */
+#include "fingerprint/fingerprint.h"
 
 #include <math.h>
 #include <string.h>
@@ -146,7 +146,7 @@ typedef struct looking {
 
 static void look_block(void *context, int64_t block, int worker) {
   looking *l = context;
-  int64_t values = tx_source_pixels(l->source), last = (block + 1) * GROUP < l->n ? (block + 1) * GROUP : l->n;
+  int64_t values = tx_source_pixels(l->source), last = tx_min((block + 1) * GROUP, l->n);
   float *pixels = l->scratch + worker * l->room, *gray = pixels + values, turned[4][CELLS];
   for (int64_t i = block * GROUP; i < last && !tx_failure_before(&l->failure, i); i++) {
     tx_fingerprint *look = &l->fingerprints[i];
@@ -253,7 +253,7 @@ static void search_image(search *s, int64_t second, int32_t *found) {
 
 static void search_block(void *context, int64_t block, int worker) {
   search *s = context;
-  int64_t last = (block + 1) * GROUP < s->n ? (block + 1) * GROUP : s->n;
+  int64_t last = tx_min((block + 1) * GROUP, s->n);
   for (int64_t i = block * GROUP; i < last; i++) {
     if (s->fingerprints[i].std > 0) search_image(s, i, s->found + worker * s->n);
   }

@@ -1,4 +1,4 @@
-/* fabric_cloth.c - the surface of a cloth without defects: random fields, yarns, weaves, shading.
+/* cloth.c - the surface of a cloth without defects: random fields, yarns, weaves, shading.
  *
  * Woven cloth is computed from its crossings: a table with, for each pair of a warp and a weft yarn, which one is on top
  * and where both run. Between crossings everything is interpolated along the yarn. A pixel looks up the nearest warp and
@@ -6,7 +6,7 @@
  */
 #include <math.h>
 
-#include "data/fabric_parts.h"
+#include "fabric/parts.h"
 
 typedef struct crossing {
   float position[2]; /* of the warp yarn in u, of the weft yarn in v, pixels */

@@ -1,4 +1,4 @@
-/* hash.h - what images look like, in short: to find duplicates, near duplicates, constant and saturated images.
+/* fingerprint.h - what images look like, in short: to find duplicates, near duplicates, constant and saturated images.
  *
  * The look of an image is made of its pixels as f32 (data/source.h), channels averaged for all but the exact hash:
  *
@@ -8,8 +8,8 @@
  *                images differ in few bits (J. Zauner, "Implementation and benchmarking of perceptual image hash
  *                functions", 2010)
  */
-#ifndef TX_DATA_HASH_H
-#define TX_DATA_HASH_H
+#ifndef TX_FINGERPRINT_FINGERPRINT_H
+#define TX_FINGERPRINT_FINGERPRINT_H
 
 #include "data/source.h"
 
