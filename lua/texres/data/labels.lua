@@ -14,6 +14,7 @@ local core = require "texres.core"
 local plain = require "texres.plain"
 local cells = require "texres.data.cells"
 local columns = require "texres.data.columns"
+local formats = require "texres.data.formats"
 local join = require "texres.data.join"
 local names = require "texres.data.names"
 local raise = require "texres.raise"
@@ -79,7 +80,7 @@ end
 
 --- From a text: a file, or a column's name.
 local function from_text(text, all, samples, members)
-  if text:lower():find "%.npy$" then
+  if formats.kind(text) == "npy" then
     local path = join.locate(text, samples)
     local t, message = core.load_npy(path)
     if not t then return nil, message end
@@ -88,7 +89,7 @@ local function from_text(text, all, samples, members)
   end
   if all.columns[text] then return from_column(all, text) end
   local path, column = columns.split_name(text)
-  if column or path:lower():find "%.csv$" then return from_csv(path, column, all, samples) end
+  if column or formats.kind(path) == "csv" then return from_csv(path, column, all, samples) end
   return nil, ("data: labels = '%s' is neither a column nor an .npy or .csv file (columns: %s%s)"):format(text,
     columns.list(all.columns), members)
 end

@@ -11,19 +11,12 @@
 
 local core = require "texres.core"
 local columns = require "texres.data.columns"
+local formats = require "texres.data.formats"
 local arrays = require "texres.data.arrays"
 local names = require "texres.data.names"
 local pictures = require "texres.data.pictures"
 local files = require "texres.files"
 local raise = require "texres.raise"
-
---- "data/X.npy" -> "data/", "X", "npy".
-local function parts_of(path)
-  local folder, name = path:match "^(.*/)([^/]*)$"
-  if not folder then folder, name = "", path end
-  local stem, suffix = name:match "^(.+)%.([^.]+)$"
-  return folder, stem or name, (suffix or ""):lower()
-end
 
 --- What was found, overruled by what the user said.
 local function merge(found, options)
@@ -41,9 +34,8 @@ local function find_table(folder, stem, count, max_bytes)
   if files.exists(own) then return own end
   local fits = {}
   for _, name in ipairs(core.list_folder(folder == "" and "." or folder) or {}) do
-    local _, _, suffix = parts_of(name)
     local t, message
-    if suffix == "csv" then t, message = columns.read(folder .. name, max_bytes) end
+    if formats.kind(name) == "csv" then t, message = columns.read(folder .. name, max_bytes) end
     local _, values = next(t and t.columns or {})
     local fit = values and #values == count
     if folder .. name == index then
@@ -97,10 +89,8 @@ local function hint(path, set, message)
   return nil, message
 end
 
-local open = {}
-
-function open.npy(path, options)
-  local folder, stem = parts_of(path)
+local function open_npy(path, options)
+  local folder, stem = formats.parts(path)
   local source, message = core.npy_source(path, options.scale)
   if not source then return nil, message end
   local found = { images = path }
@@ -111,32 +101,42 @@ function open.npy(path, options)
   return hint(found.meta, arrays.npy(merge(found, options)))
 end
 
-function open.npz(path, options)
+local function open_npz(path, options)
   return arrays.npz(merge({ file = path }, options))
 end
 
-function open.h5(path, options)
-  local folder, stem = parts_of(path)
+local function open_hdf5(path, options)
+  local folder, stem = formats.parts(path)
   local list = folder .. stem .. ".csv"
   local meta = options.meta == nil and files.exists(list) and list or nil
   return hint(meta, arrays.hdf5(merge({ file = path, meta = meta }, options)))
 end
-open.hdf5 = open.h5
 
-function open.csv(path, options)
-  local folder, stem = parts_of(path)
+local function open_csv(path, options)
+  local folder, stem = formats.parts(path)
   local beside = {}
-  for _, suffix in ipairs { "h5", "hdf5", "npy" } do
-    local images = folder .. stem .. "." .. suffix
-    if files.exists(images) then beside[#beside + 1] = images end
+  for _, kind in ipairs { "hdf5", "npy" } do
+    for _, suffix in ipairs(formats.suffixes(kind)) do
+      local images = folder .. stem .. "." .. suffix
+      if files.exists(images) then beside[#beside + 1] = images end
+    end
   end
   if #beside > 1 then
     return nil, ("data.open: %s may belong to %s: open that"):format(path, one_of(beside))
   end
   if not beside[1] then return pictures.csv(merge({ file = path }, options)) end
-  if beside[1]:find "npy$" then return arrays.npy(merge({ images = beside[1], labels = path }, options)) end
+  if formats.kind(beside[1]) == "npy" then return arrays.npy(merge({ images = beside[1], labels = path }, options)) end
   return arrays.hdf5(merge({ file = beside[1], labels = path }, options))
 end
+
+--- The formats of files that hold a set: how one is opened by its path alone, and read with options that name its
+-- parts.
+local readers = {
+  npy = { open = open_npy, read = arrays.npy },
+  npz = { open = open_npz, read = arrays.npz },
+  hdf5 = { open = open_hdf5, read = arrays.hdf5 },
+  csv = { open = open_csv, read = pictures.csv },
+}
 
 --- Opens a folder of pictures, with its index.csv where that has a column of paths, as `set:save_folder` writes it.
 local function open_pictures(path, options)
@@ -185,13 +185,12 @@ local function open_folder(path, options)
   path = path:gsub("(.)/+$", "%1")
   local sets, tables, bare = {}, {}, {}
   for _, name in ipairs(found) do
-    local _, stem, suffix = parts_of(name)
-    local full = path .. "/" .. name
-    if suffix == "csv" then
+    local kind, full = formats.kind(name), path .. "/" .. name
+    if kind == "csv" then
       tables[#tables + 1] = full
-    elseif suffix == "npy" and not has_labels(path .. "/", stem) then
+    elseif kind == "npy" and not has_labels(formats.parts(full)) then
       bare[#bare + 1] = full
-    elseif open[suffix] then
+    elseif readers[kind] then
       sets[#sets + 1] = full
     end
   end
@@ -201,8 +200,7 @@ local function open_folder(path, options)
   if #sets == 0 and #folders == 0 and #bare == 1 and #tables > 0 then sets = bare end -- labels in a table
   if #sets == 0 and #folders == 0 and #tables == 1 then sets = tables end
   if #sets == 0 then return open_folders(path, folders, tables, options) end
-  local _, _, suffix = parts_of(sets[1])
-  return open[suffix](sets[1], options)
+  return readers[formats.kind(sets[1])].open(sets[1], options)
 end
 
 --- Opens a data set. `what` is a path (see above), with options of the reader that fits it; or a table of options,
@@ -216,19 +214,18 @@ return function(what, options)
     if core.is_tensor(what.images) then return arrays.tensors(what) end
     if what.path then return pictures.folder(what) end
     local path = what.images or what.file
-    local _, _, suffix = parts_of(type(path) == "string" and path or "")
-    local reader = { npy = arrays.npy, npz = arrays.npz, h5 = arrays.hdf5, hdf5 = arrays.hdf5, csv = pictures.csv }
-    if not reader[suffix] then raise "data.open: give images = or file = (.npy, .npz, .h5, .csv) or path = a folder" end
-    return reader[suffix](what)
+    local reader = readers[type(path) == "string" and formats.kind(path)]
+    if not reader then raise "data.open: give images = or file = (.npy, .npz, .h5, .csv) or path = a folder" end
+    return reader.read(what)
   end
   if type(what) ~= "string" then raise("data.open: a path or a table is expected, got %s", type(what)) end
-  local _, _, suffix = parts_of(what)
   if core.file_kind(what) == "folder" then return open_folder(what, options or {}) end
   local file, reason = core.open_file(what)
   if not file then return nil, "data.open: " .. reason end
   file:close()
-  if not open[suffix] then
+  local reader = readers[formats.kind(what)]
+  if not reader then
     return nil, ("data.open: %s: not a set: .npy, .npz, .h5, .csv or a folder are"):format(what)
   end
-  return open[suffix](what, options or {})
+  return reader.open(what, options or {})
 end

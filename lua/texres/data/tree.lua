@@ -8,22 +8,14 @@
 local core = require "texres.core"
 local plain = require "texres.plain"
 local exists = require("texres.files").exists
+local formats = require "texres.data.formats"
 local names = require "texres.data.names"
 
 local tree = {}
 
-local suffixes = { png = true, jpg = true, jpeg = true, bmp = true, tga = true, pgm = true, ppm = true }
-local READABLE = "png, jpg, jpeg, bmp, tga, pgm, ppm are read"
+local READABLE = table.concat(formats.suffixes "picture", ", ") .. " are read"
 
---- Pictures that other programs read.
-local foreign = {}
-for suffix in ("tif tiff webp gif heic heif avif jp2 jxl exr psd svg dng raw"):gmatch "%w+" do
-  foreign[suffix] = true
-end
-
-local function suffix_of(name) return (name:match "%.([^.]+)$" or ""):lower() end
-
-local function is_picture(name) return suffixes[suffix_of(name)] or false end
+local function is_picture(name) return formats.kind(name) == "picture" end
 
 local function pass_over(found, kind) found.passed[kind] = (found.passed[kind] or 0) + 1 end
 
@@ -41,7 +33,7 @@ local function collect(folder, found, depth)
   end
   for _, name in ipairs(files) do
     if not is_picture(name) then
-      pass_over(found, suffix_of(name))
+      pass_over(found, formats.suffix(name))
     elseif stems[masked(name)] then
       pass_over(found, "mask")
     else
@@ -83,8 +75,8 @@ local function count_strays(files, found)
   for _, name in ipairs(files) do
     if is_picture(name) then
       strays = strays + 1
-    elseif foreign[suffix_of(name)] then
-      pass_over(found, suffix_of(name))
+    elseif formats.kind(name) == "foreign" then
+      pass_over(found, formats.suffix(name))
     end
   end
   if strays > 0 then found.passed.stray = (found.passed.stray or 0) + strays end
