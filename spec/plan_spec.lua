@@ -130,6 +130,43 @@ describe("a plan", function()
     end
   end)
 
+  it("refuses what is no tensor where values are added or joined, in every place", function()
+    local function nothing() end
+    for i = 1, 3 do
+      local items = { nn.ReLU(), nn.ReLU(), nn.ReLU() }
+      items[i] = nothing
+      local concat, message = nn.Concat(items), "in Concat: Concat: item " .. i .. " gave nil, wanted a tensor"
+      assert.matches(message, message_of(function() concat(x) end))
+    end
+    local body, shortcut = nn.Residual { nothing }, nn.Residual { nn.ReLU(), shortcut = nothing }
+    assert.matches("Residual: the items gave nil, wanted a tensor", message_of(function() body(x) end))
+    assert.matches("Residual: the shortcut gave nil, wanted a tensor", message_of(function() shortcut(x) end))
+  end)
+
+  it("refuses an item that was replaced by what is no module", function()
+    for _, other in ipairs { 3, "ReLU", function(images) return images end, { forward = function() end } } do
+      local net, message = nn.Sequential { nn.ReLU() }, "Sequential: item 1 is a " .. type(other) .. ", wanted a module"
+      net[1] = other
+      assert.matches(message, message_of(function() net(x) end))
+    end
+  end)
+
+  it("refuses a trace that gives no number of a value", function()
+    local Own = nn.Module("Own", nn.Sequential)
+    local traces = {
+      function() return nil end,
+      function(self, tracer) return tracer:item(self, 1, 9) end,
+      function(self, tracer, value) return tracer:sum(self, value, x) end,
+      function(self, tracer, value) return tracer:cat(self, { value, 0 }) end,
+    }
+    for i, shown in ipairs { "nil", "9", "a tensor", "0" } do
+      Own.trace = traces[i]
+      local net = Own { nn.ReLU() }
+      local message = message_of(function() net(x) end)
+      assert.matches("Own: trace gives " .. shown .. " where the number of a value is wanted", message)
+    end
+  end)
+
   it("says what is wrong where it happens", function()
     local net = nn.Sequential { name = "net", nn.Sequential { conv(4, 4), nn.BatchNorm(5) } }
     assert.matches("in net%[1%]%[1%]: conv2d_batch_norm: gamma is {5}", message_of(function() net(x) end))

@@ -81,12 +81,19 @@ function Tracer:depends_on(t, key)
   raw[n + 1], raw[n + 2], raw[n + 3], raw.n = t, key, rawget(t, key), n + 3
 end
 
+-- Raises unless `value` is the number of one that was made before; `m` is the container whose trace gives it.
+local function check_value(self, m, value)
+  if math.type(value) == "integer" and value >= 1 and value <= self.values then return end
+  raise("%s: trace gives %s where the number of a value is wanted", getmetatable(m).__name, option.shown(value))
+end
+
 --- What is done to value x by the module at owner[key].
 function Tracer:item(owner, key, x)
+  check_value(self, owner, x)
   local item = rawget(owner, key)
   if item == nil then
     raise("%s: item %s was taken away; put nn.Identity() in its place", getmetatable(owner).__name, tostring(key))
-  elseif type(item) ~= "table" then
+  elseif not module.is_module(item) then
     raise("%s: item %s is a %s, wanted a module", getmetatable(owner).__name, tostring(key), type(item))
   end
   self:depends_on(owner, key)
@@ -101,15 +108,23 @@ function Tracer:container(m, x)
   if self.inside[m] then raise("%s contains itself", getmetatable(m).__name) end
   self.inside[m] = true
   x = m:trace(self, x)
+  check_value(self, m, x)
   self.inside[m] = nil
   return x
 end
 
 --- x + residual, for an owner whose items gave x.
-function Tracer:sum(owner, x, residual) return add(self, { sum = owner, input = x, residual = residual }) end
+function Tracer:sum(owner, x, residual)
+  check_value(self, owner, x)
+  check_value(self, owner, residual)
+  return add(self, { sum = owner, input = x, residual = residual })
+end
 
 --- Several values side by side, along the last dimension.
-function Tracer:cat(owner, inputs) return add(self, { cat = owner, inputs = inputs }) end
+function Tracer:cat(owner, inputs)
+  for _, value in ipairs(inputs) do check_value(self, owner, value) end
+  return add(self, { cat = owner, inputs = inputs })
+end
 
 --- The steps of a container, none joined. `is_open(item)`: whether an item's own steps take its place; else it is one.
 function plan.trace(self, is_open)
@@ -245,12 +260,17 @@ local function advice(from, to)
   return ("; add a projection: shortcut = nn.Conv2d(%d, %d, 1, {stride=%d, bias=false})"):format(from[4], to[4], stride)
 end
 
+-- Raises unless an item, `who`, of a container has given a tensor.
+local function check_tensor(owner, who, value)
+  if core.is_tensor(value) then return end
+  raise("%s: %s gave %s, wanted a tensor", getmetatable(owner).__name, who, option.shown(value))
+end
+
 --- Raises where the sum of a Residual does not fit. `conv_last`: the convolution of the same step, which `body` has yet
 -- to go through.
 local function check_sum(owner, body, shortcut, conv_last)
-  for _, value in ipairs { body, shortcut } do
-    if not core.is_tensor(value) then raise("Residual: the items gave %s, wanted a tensor", type(value)) end
-  end
+  check_tensor(owner, "the items", body)
+  check_tensor(owner, "the shortcut", shortcut)
   local from, to = shortcut:shape(), body:shape()
   if conv_last then to = conv_last:output_shape(to) end
   if not to then return end -- the convolution says what is wrong
@@ -260,12 +280,15 @@ local function check_sum(owner, body, shortcut, conv_last)
     rawget(owner, "shortcut") and "" or advice(from, to))
 end
 
-local function join_channels(_, list) return core.cat(list, -1) end
+local function join_channels(owner, list, count)
+  for i = 1, count do check_tensor(owner, ("item %d"):format(i), list[i]) end
+  return core.cat(list, -1)
+end
 
 --- Does one step, which reads `x` and perhaps a residual, or a list of inputs.
 local function do_step(step, x, residual)
   if step.item then return step.item(x) end
-  if step.cat then return module.within(step.cat, join_channels, x) end
+  if step.cat then return module.within(step.cat, join_channels, x, #step.inputs) end
   local owner = step.sum or step.owner
   if owner then module.within(owner, check_sum, x, residual, step.conv) end
   if step.sum then return x + residual end
