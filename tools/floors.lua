@@ -10,9 +10,9 @@ local FLOORS = {
 }
 -- what stands in one file, or one folder, only
 local ALONE = {
-  { "#include [<\"]lua%.h", "^csrc/lua/", "lua.h belongs to csrc/lua/" },
-  { "#include [<\"]lauxlib%.h", "^csrc/lua/", "lauxlib.h belongs to csrc/lua/" },
-  { "#include <cblas%.h>", "^csrc/passes/gemm%.c$", "cblas.h belongs to csrc/passes/gemm.c" },
+  { "#%s*include%s*[<\"][%w./]*lua%w*%.h", "^csrc/lua/", "lua.h belongs to csrc/lua/" },
+  { "#%s*include%s*[<\"][%w./]*lauxlib%.h", "^csrc/lua/", "lauxlib.h belongs to csrc/lua/" },
+  { "#%s*include%s*[<\"][%w./]*cblas%.h", "^csrc/passes/gemm%.c$", "cblas.h belongs to csrc/passes/gemm.c" },
   { "snprintf%(.*%%[%d%.*]*[efg]", "^csrc/base/text%.c$", "a number becomes text by tx_format (base/text.h)" },
   { "strto[df]%(", "^csrc/base/text%.c$", "text is read as a number by tx_text_value (base/text.h)" },
   { "#define STB_[%w_]*IMPLEMENTATION", "^csrc/data/stb%.c$", "stb's implementation belongs to csrc/data/stb.c" },
@@ -20,9 +20,12 @@ local ALONE = {
 for _, bare in ipairs { "luaL_check[^s]", "luaL_checkstr", "luaL_opt", "luaL_arg" } do -- their "bad argument #2 to '?'"
   ALONE[#ALONE + 1] = { bare, "^csrc/lua/binding%.c$", "arguments are read by tx_check_* of csrc/lua/binding.h" }
 end
--- what a floor leaves to another one
+-- what a floor leaves to another one; no header that it includes may bring it in either
 local LEAVES = {
-  kernels = { ["base/threads.h"] = "kernels run on one thread", ["base/memory.h"] = "kernels allocate nothing" },
+  kernels = {
+    ["base/threads.h"] = "kernels run on one thread", ["pthread.h"] = "kernels run on one thread",
+    ["base/memory.h"] = "kernels allocate nothing", ["stdlib.h"] = "kernels allocate nothing",
+  },
   autograd = {
     ["base/threads.h"] = "threads belong to csrc/passes/", ["kernels/kernels.h"] = "kernels belong to csrc/passes/",
     ["kernels/plain.h"] = "kernels belong to csrc/passes/",
@@ -56,10 +59,32 @@ local function calls_one_of(code, names)
   return false
 end
 
-local function check(path)
+local function read(path)
   local file = assert(io.open(path))
   local text = file:read "a"
   file:close()
+  return text
+end
+
+--- The header that a line includes, else nil.
+local function included(line) return line:match '^%s*#%s*include%s*[<"]([^>"]+)[>"]' end
+
+local reached = {} -- header of csrc/ -> set of the headers that it includes, itself or by another one
+
+local function reached_by(header)
+  if reached[header] then return reached[header] end
+  local set = { [header] = true }
+  reached[header] = set
+  if FLOORS[header:match "^(%w+)/"] then
+    for line in without_comments(read("csrc/" .. header)):gmatch "[^\n]+" do
+      for further in pairs(included(line) and reached_by(included(line)) or {}) do set[further] = true end
+    end
+  end
+  return set
+end
+
+local function check(path)
+  local text = read(path)
   if not text:find "^/%*" then fault(path, 1, "a file opens with a comment that says what it is") end
   local floor = path:match "^csrc/(%w+)/"
   local rank = FLOORS[floor] or fault(path, 1, "unknown floor " .. tostring(floor))
@@ -71,12 +96,17 @@ local function check(path)
   local number, watching = 0, false
   for line in (without_comments(text) .. "\n"):gmatch "(.-)\n" do
     number = number + 1
-    local used = line:match '^%s*#include%s+"(%w+)/'
+    local header = included(line)
+    local used = header and header:match "^(%w+)/"
+    if header and header:find("..", 1, true) then fault(path, number, "headers are named from csrc/ on") end
     if rank and FLOORS[used] and FLOORS[used] > rank then
       fault(path, number, ("%s includes %s, which stands above it"):format(floor, used))
     end
-    local leaves = (LEAVES[floor] or {})[line:match '^%s*#include%s+"([^"]+)"']
-    if leaves then fault(path, number, leaves) end
+    for left, reason in pairs(header and LEAVES[floor] or {}) do
+      if reached_by(header)[left] then
+        fault(path, number, left == header and reason or ("%s (%s includes %s)"):format(reason, header, left))
+      end
+    end
     for _, rule in ipairs(ALONE) do
       if line:find(rule[1]) and not path:find(rule[2]) then fault(path, number, rule[3]) end
     end
