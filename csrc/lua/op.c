@@ -57,7 +57,7 @@ static int choice(const char *choices, const char *wanted) {
 /* -- parameters ------------------------------------------------------------------------------------------------------ */
 
 /* Writes the default_value of a parameter. */
-static void set_preset(const tx_param *p, char *params) {
+static void set_default(const tx_param *p, char *params) {
   void *at = params + p->offset;
   const char *text = p->default_value;
   bool none = text == NULL || strcmp(text, "none") == 0;
@@ -239,7 +239,7 @@ static int read_param(lua_State *L, const tx_op *op, const tx_param *p, int arg,
 }
 
 /* A dimension that was not given still stands as its default_value, 1-based: make it 0-based. */
-static void resolve_dim_preset(lua_State *L, const tx_op *op, const tx_param *p, int dims, char *params) {
+static void resolve_default_dim(lua_State *L, const tx_op *op, const tx_param *p, int dims, char *params) {
   int *dim = (int *)(void *)(params + p->offset);
   if (*dim != TX_NO_DIM) *dim = tx_check_dim(L, *dim, dims, op->name);
 }
@@ -402,7 +402,7 @@ static void check_option_names(lua_State *L, const tx_op *op, int options) {
 
 static void read_params(lua_State *L, const tx_op *op, int arg, int last, int options, int dims, char *params) {
   for (const tx_param *p = op->params; p != NULL && p->name != NULL; p++) {
-    set_preset(p, params);
+    set_default(p, params);
     bool given = false;
     if (arg <= last && arg != options) {
       given = !lua_isnil(L, arg);
@@ -418,7 +418,7 @@ static void read_params(lua_State *L, const tx_op *op, int arg, int last, int op
     }
     if (given) continue;
     if (p->default_value == NULL) tx_error(L, "%s: %s must be given", op->name, p->name);
-    if (p->kind == TX_PARAM_DIM) resolve_dim_preset(L, op, p, dims, params);
+    if (p->kind == TX_PARAM_DIM) resolve_default_dim(L, op, p, dims, params);
   }
   if (arg <= last && arg != options) tx_error(L, "%s: argument %d is too many: %s", op->name, arg, tx_describe(L, arg));
 }

@@ -123,8 +123,8 @@ static void close_integers(const void *context, int64_t n, void *const *at) {
   const int64_t *a = at[1], *b = at[2];
   uint8_t *y = at[0];
   for (int64_t i = 0; i < n; i++) {
-    uint64_t apart = a[i] > b[i] ? (uint64_t)a[i] - (uint64_t)b[i] : (uint64_t)b[i] - (uint64_t)a[i];
-    y[i] = apart == 0 || (double)apart <= t->atol + t->rtol * fabs((double)b[i]);
+    uint64_t difference = a[i] > b[i] ? (uint64_t)a[i] - (uint64_t)b[i] : (uint64_t)b[i] - (uint64_t)a[i];
+    y[i] = difference == 0 || (double)difference <= t->atol + t->rtol * fabs((double)b[i]);
   }
 }
 

@@ -11,8 +11,8 @@ void NAME(channel_square)(int64_t rows, int64_t c, const REAL *x, const double *
   for (int64_t j = 0; j < c; j++) square[j] = 0;
   for (int64_t i = 0; i < rows; i++) {
     for (int64_t j = 0; j < c; j++) {
-      double apart = (double)x[i * c + j] - sum[j] / (double)rows;
-      square[j] += apart * apart;
+      double difference = (double)x[i * c + j] - sum[j] / (double)rows;
+      square[j] += difference * difference;
     }
   }
 }

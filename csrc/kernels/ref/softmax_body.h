@@ -18,8 +18,8 @@ void NAME(softmax)(int64_t rows, int64_t n, bool logarithm, const REAL *x, REAL 
     REAL highest;
     double sum = NAME(row_sum)(n, x, &highest), logsum = log(sum);
     for (int64_t j = 0; j < n; j++) {
-      double apart = (double)(x[j] - highest);
-      y[j] = (REAL)(logarithm ? apart - logsum : exp(apart) / sum);
+      double difference = (double)(x[j] - highest);
+      y[j] = (REAL)(logarithm ? difference - logsum : exp(difference) / sum);
     }
   }
 }
@@ -51,8 +51,8 @@ void NAME(scaled_softmax)(int64_t rows, int64_t n, const REAL *x, const REAL *hi
 double NAME(squared_distance)(int64_t n, const REAL *a, const REAL *b) {
   double sum = 0;
   for (int64_t i = 0; i < n; i++) {
-    double apart = (double)(a[i] - b[i]);
-    sum += apart * apart;
+    double difference = (double)(a[i] - b[i]);
+    sum += difference * difference;
   }
   return sum;
 }

@@ -52,8 +52,8 @@ TX_INLINE void sum_rows(int64_t rows, int64_t c, int64_t width, const float *x, 
       vd_store(sum + j + VD, vd_load(sum + j + VD) + high);
     }
     for (; j < width; j++) {
-      double value = (double)x[j], apart = mean != NULL ? value - mean[j] : 0;
-      sum[j] += mean != NULL ? apart * apart : value;
+      double value = (double)x[j], difference = mean != NULL ? value - mean[j] : 0;
+      sum[j] += mean != NULL ? difference * difference : value;
     }
   }
 }

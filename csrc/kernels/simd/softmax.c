@@ -82,9 +82,9 @@ void TX_SIMD_NAME(scaled_softmax_f32)(int64_t rows, int64_t n, const float *x, c
 double TX_SIMD_NAME(squared_distance_f32)(int64_t n, const float *a, const float *b) {
   vdouble low = {0}, high = {0};
   for (int64_t i = 0; i < n; i += VF) {
-    vfloat apart = vf_load_part(a + i, n - i) - vf_load_part(b + i, n - i);
-    low += vd_low(apart) * vd_low(apart);
-    high += vd_high(apart) * vd_high(apart);
+    vfloat difference = vf_load_part(a + i, n - i) - vf_load_part(b + i, n - i);
+    low += vd_low(difference) * vd_low(difference);
+    high += vd_high(difference) * vd_high(difference);
   }
   low += high;
   double sum = 0;

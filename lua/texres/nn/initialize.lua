@@ -30,9 +30,9 @@ local function fans(t, where)
   return receptive * t:size(n - 1), receptive * t:size(n)
 end
 
-local function fan(t, options, preset, where)
+local function fan(t, options, default, where)
   local fan_in, fan_out = fans(t, where)
-  local mode = option.read(where, options, { mode = option.choice(preset, { "fan_in", "fan_out" }) }).mode
+  local mode = option.read(where, options, { mode = option.choice(default, { "fan_in", "fan_out" }) }).mode
   return math.max(1, mode == "fan_in" and fan_in or fan_out)
 end
 
