@@ -219,6 +219,17 @@ static int l_randperm(lua_State *L) {
   return finish(L, tx_randperm(tx_next_key(), n, handle), "randperm", (options){0});
 }
 
+/* resample(units, rows, samples, seed, stream) -> f64 {samples, rows}: see tensor/random.h; a function of its arguments alone */
+static int l_resample(lua_State *L) {
+  tx_tensor *unit = tx_check_tensor(L, 1);
+  int64_t rows = tx_check_int(L, 2, "resample", "rows"), samples = tx_check_int(L, 3, "resample", "samples");
+  tx_key key = {(uint64_t)tx_check_int(L, 4, "resample", "the seed"),
+                (uint64_t)tx_check_int(L, 5, "resample", "the stream")};
+  tx_tensor **handle = tx_new_handle(L);
+  tx_watch_interrupt(L);
+  return tx_return_tensor(L, tx_resample(key, unit, rows, samples, handle), handle);
+}
+
 /* -- tables ---------------------------------------------------------------------------------------------------------- */
 
 static const luaL_Reg functions[] = {{"tensor", l_tensor},
@@ -238,6 +249,7 @@ static const luaL_Reg functions[] = {{"tensor", l_tensor},
                                      {"eye", l_eye},
                                      {"randint", l_randint},
                                      {"randperm", l_randperm},
+                                     {"resample", l_resample},
                                      {NULL, NULL}};
 
 void tx_lua_open_create(lua_State *L) { luaL_setfuncs(L, functions, 0); }

@@ -163,3 +163,24 @@ void tx_draw_integers(tx_key key, int64_t low, int64_t high, int64_t n, int64_t 
   const integers p = {low, (uint64_t)high - (uint64_t)low + 1};
   run(integers_i64, &p, 2, TX_I64, key, n, out);
 }
+
+typedef struct resamples {
+  tx_key key;
+  int64_t n, rows;
+  const int64_t *unit;
+  double *counts;
+} resamples;
+
+static void resample_block(void *context, int64_t sample, int worker) {
+  (void)worker;
+  const resamples *r = context;
+  tx_rng rng = tx_rng_make(r->key.seed, tx_mix(r->key.stream, (uint64_t)sample));
+  double *counts = r->counts + sample * r->rows;
+  for (int64_t row = 0; row < r->rows; row++) counts[row] = 0;
+  for (int64_t i = 0; i < r->n; i++) counts[r->unit[tx_rng_below(&rng, r->n)]]++;
+}
+
+void tx_draw_resamples(tx_key key, int64_t n, const int64_t *unit, int64_t samples, int64_t rows, double *counts) {
+  resamples r = {key, n, rows, unit, counts};
+  tx_parallel(samples, resample_block, &r);
+}

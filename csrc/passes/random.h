@@ -21,4 +21,8 @@ void tx_draw_bernoulli(tx_dtype dtype, tx_key key, double p, double value, int64
 /* Integers low..high, both included, each equally likely. */
 void tx_draw_integers(tx_key key, int64_t low, int64_t high, int64_t n, int64_t *out);
 
+/* Draws n of n units with replacement, `samples` times: counts[s * rows + r] says how many of the units drawn in sample s are of
+ * row r. unit[i], 0-based, is the row of unit i. Sample s has a stream of its own. */
+void tx_draw_resamples(tx_key key, int64_t n, const int64_t *unit, int64_t samples, int64_t rows, double *counts);
+
 #endif

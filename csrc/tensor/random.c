@@ -88,3 +88,28 @@ tx_status tx_randperm(tx_key key, int64_t n, tx_tensor **out) {
   tx_rng_shuffle(&rng, tx_i64(*out), n);
   return TX_OK;
 }
+
+tx_status tx_resample(tx_key key, tx_tensor *unit, int64_t rows, int64_t samples, tx_tensor **out) {
+  if (unit->dtype != TX_I64 || unit->dims != 1 || unit->shape[0] == 0 || rows < 1 || samples < 1) {
+    return tx_fail(TX_EINVAL, "resample: units i64 {n}, rows and samples of at least 1 wanted, got %s %s, %lld, %lld",
+                   tx_dtype_name(unit->dtype), tx_shape_of(unit), (long long)rows, (long long)samples);
+  }
+  const int64_t n = unit->shape[0], shape[2] = {samples, rows};
+  tx_tensor *dense, *from0;
+  TX_TRY(tx_contiguous(unit, &dense));
+  tx_status status = tx_empty(TX_I64, 1, &n, &from0);
+  for (int64_t i = 0; i < n && status == TX_OK; i++) {
+    const int64_t row = tx_i64(dense)[i];
+    if (row < 1 || row > rows)
+      status = tx_fail(TX_EINVAL, "resample: unit %lld is of row %lld, there are %lld", (long long)i + 1,
+                       (long long)row, (long long)rows);
+    tx_i64(from0)[i] = row - 1;
+    if (status != TX_OK) tx_unref(from0);
+  }
+  tx_unref(dense);
+  TX_TRY(status);
+  status = tx_empty(TX_F64, 2, shape, out);
+  if (status == TX_OK) tx_draw_resamples(key, n, tx_i64(from0), samples, rows, tx_f64(*out));
+  tx_unref(from0);
+  return status;
+}

@@ -24,5 +24,8 @@ tx_status tx_fill_bernoulli(tx_tensor *t, tx_key key, double p, double value);
 tx_status tx_fill_integers(tx_tensor *t, tx_key key, int64_t low, int64_t high);
 /* The numbers 1..n in random order, as i64. */
 tx_status tx_randperm(tx_key key, int64_t n, tx_tensor **out);
+/* The bootstrap: f64 {samples,rows}, how often each row comes when as many units as there are in `unit` (i64 {n}, numbers of
+ * rows from 1) are drawn from it with replacement. */
+tx_status tx_resample(tx_key key, tx_tensor *unit, int64_t rows, int64_t samples, tx_tensor **out);
 
 #endif

@@ -15,7 +15,9 @@
 -- An image whose probabilities are not numbers (logits with NaN or +inf) has no prediction. It is an image that was not
 -- found: it lowers accuracy and the recall of its class, and is counted in `invalid`.
 
+local bootstrap = require "texres.metrics.bootstrap"
 local core = require "texres.core"
+local option = require "texres.options"
 local plain = require "texres.plain"
 local raise = require "texres.raise"
 local strict = require "texres.strict"
@@ -106,43 +108,118 @@ end
 
 -- -- the result ------------------------------------------------------------------------------------------------------
 
-local Result = strict.class("a result", {}, { "scores", "labels", "groups" })
-
 local function share(part, whole) return whole > 0 and part / whole or 0 end
+
+--- Every figure that follows from counts alone: counts[truth][prediction], invalid[truth], names of classes.
+local function figures(counts, invalid, classes)
+  local k, per_class, occurring, found, images, right = #classes, {}, 0, 0, 0, 0
+  local macro, weighted = { precision = 0, recall = 0, f1 = 0 }, { precision = 0, recall = 0, f1 = 0 }
+  local balanced = 0
+  for c = 1, k do
+    local given, support, hits = 0, invalid[c], counts[c][c]
+    for i = 1, k do given, support = given + counts[i][c], support + counts[c][i] end
+    local precision, recall = share(hits, given), share(hits, support)
+    local one = {
+      class = classes[c], precision = precision, recall = recall, support = support,
+      f1 = share(2 * precision * recall, precision + recall),
+    }
+    per_class[c], images, right = one, images + support, right + hits
+    if given + support > 0 then occurring = occurring + 1 end
+    if support > 0 then found, balanced = found + 1, balanced + recall end
+    for name in pairs(macro) do
+      macro[name], weighted[name] = macro[name] + one[name], weighted[name] + support * one[name]
+    end
+  end
+  for name in pairs(macro) do
+    macro[name], weighted[name] = share(macro[name], occurring), share(weighted[name], images)
+  end
+  return {
+    accuracy = images > 0 and right / images or 0 / 0, images = images, classes = classes, per_class = per_class,
+    macro = macro, weighted = weighted, balanced_accuracy = found > 0 and balanced / found or 0 / 0,
+  }
+end
+
+local Result = strict.class("a result", {}, { "scores", "labels", "groups", "draws" })
+for name, method in pairs(require "texres.metrics.scores") do Result[name] = method end
 
 --- What was counted, as numbers:
 -- `accuracy` and `loss` (NaN without images; the loss also where none was given), `images`, `classes`, `confusion` (i64
 -- {K,K}: rows are the truth, columns the prediction), `invalid` (a list: images of each class without a prediction),
 -- `per_class` (a list of {class, precision, recall, f1, support}), `macro` (their unweighted mean over the classes that
--- occur). print() shows it. A result of evaluate() also has what each image was given, in the order of the set:
+-- occur), `weighted` (their mean weighted by support), `balanced_accuracy` (the mean recall of the classes that have
+-- images). print() shows it. A result of evaluate() also has what each image was given, in the order of the set:
 -- `scores` (probabilities, f32 {N,K}), `labels` (i64 {N}) and, where the set has groups, `groups` (a list: the group
--- of each image).
+-- of each image); from these come its curves, intervals and operating point: see texres.metrics.scores.
 function Counter:result()
-  local k = #self.classes
-  local per_class, macro, occurring = {}, { precision = 0, recall = 0, f1 = 0 }, 0
-  for c = 1, k do
-    local given, support = 0, self.invalid[c]
-    for i = 1, k do given, support = given + self.counts[i][c], support + self.counts[c][i] end
-    local right = self.counts[c][c]
-    local precision, recall = share(right, given), share(right, support)
-    local f1 = share(2 * precision * recall, precision + recall)
-    per_class[c] = { class = self.classes[c], precision = precision, recall = recall, f1 = f1, support = support }
-    if given + support > 0 then
-      occurring = occurring + 1
-      macro.precision, macro.recall, macro.f1 = macro.precision + precision, macro.recall + recall, macro.f1 + f1
+  local result = figures(self.counts, self.invalid, self.classes)
+  result.loss = self:loss()
+  result.confusion = core.tensor(self.counts, { dtype = "i64" })
+  result.invalid = table.move(self.invalid, 1, #self.classes, 1, {})
+  return setmetatable(result, Result)
+end
+
+--- Limits of a figure of a result by the bootstrap (texres.metrics.bootstrap): low, high, and of how many what was
+-- drawn.
+--
+--     local low, high, units, kind = result:interval "accuracy"          --> 0.71, 0.83, 16, "groups"
+--     result:interval("balanced_accuracy", { level = 0.9, samples = 2000, seed = 2 })
+--     result:interval(function(r) return r.per_class[4].recall end)
+--
+-- The function is given a draw of the result with the figures that follow from counts: accuracy, balanced_accuracy,
+-- per_class, macro, weighted, images. Nil where the figure stands in no draw. Raises where there are fewer than two
+-- groups (or images).
+function Result:interval(figure, options)
+  local o = bootstrap.options("interval", options)
+  if type(figure) == "string" then
+    local name = figure
+    if name ~= "accuracy" and name ~= "balanced_accuracy" then
+      raise("interval: %s is no figure with an interval: accuracy, balanced_accuracy or a function(draw)",
+        option.shown(name))
     end
+    figure = function(draw) return draw[name] end
   end
-  for name, sum in pairs(macro) do macro[name] = share(sum, occurring) end
-  return setmetatable({
-    accuracy = self.images > 0 and self.right / self.images or 0 / 0,
-    loss = self:loss(),
-    images = self.images,
-    classes = self.classes,
-    confusion = core.tensor(self.counts, { dtype = "i64" }),
-    invalid = table.move(self.invalid, 1, k, 1, {}),
-    per_class = per_class,
-    macro = macro,
-  }, Result)
+  if type(figure) ~= "function" then
+    raise("interval: the figure is %s, wanted a name or a function", option.shown(figure))
+  end
+  local values, draws = {}, self:_draws(o)
+  for i, draw in ipairs(draws) do values[i] = figure(draw) end
+  local low, high = bootstrap.percentiles(values, o.level)
+  return low, high, draws.units, draws.kind
+end
+
+--- Draws of the counts, as figures; the last ones are kept, as a report asks for many figures of them.
+function Result:_draws(o)
+  local key = ("%d %d"):format(o.samples, o.seed)
+  if self.draws and self.draws.key == key then return self.draws end
+  self:check_scores "interval"
+  local k, cells, labels = #self.classes, self:predictions(), self.labels:totable()
+  local unit, units, kind = bootstrap.units(#labels, self.groups)
+  bootstrap.check("interval", units, kind)
+  local width, rows, row_of = k * (k + 1) -- a cell for each truth and prediction, the last one: none
+  for i, predicted in ipairs(cells) do cells[i] = (labels[i] - 1) * (k + 1) + (predicted or k + 1) end
+  if self.groups then
+    local sums = {}
+    row_of = {}
+    for u = 1, units do
+      sums[u], row_of[u] = {}, u
+      for c = 1, width do sums[u][c] = 0 end
+    end
+    for i, cell in ipairs(cells) do sums[unit[i]][cell] = sums[unit[i]][cell] + 1 end
+    rows = core.tensor(sums, { dtype = "f64" })
+  else
+    rows, row_of = core.eye(width, { dtype = "f64" }), cells
+  end
+  local draws = { key = key, units = units, kind = kind }
+  for s, row in ipairs(bootstrap.sums(rows, row_of, o):totable()) do
+    local counts, invalid = {}, {}
+    for truth = 1, k do
+      local first = (truth - 1) * (k + 1)
+      counts[truth], invalid[truth] = table.move(row, first + 1, first + k, 1, {}), row[first + k + 1]
+    end
+    draws[s] = figures(counts, invalid, self.classes)
+  end
+  self.draws = draws
+  return draws
 end
 
 -- -- for people ------------------------------------------------------------------------------------------------------

@@ -1,0 +1,83 @@
+--- Intervals by the bootstrap: a set is drawn again from itself, with replacement, many times, and a figure taken of
+-- each. B. Efron and R. Tibshirani, "An Introduction to the Bootstrap", 1993; the limits are percentiles.
+--
+-- Images of one photograph (roll, camera run) are not independent: where a result has groups, whole groups are drawn
+-- (the cluster bootstrap), else images. With few groups intervals are wide, and still rather too narrow than too wide.
+
+local core = require "texres.core"
+local option = require "texres.options"
+local raise = require "texres.raise"
+
+local bootstrap = {}
+
+local KNOWN = {
+  level = option.number(0.95, "(0, 1)"), -- the chance with which the interval should hold the figure
+  samples = option.integer(1000, "[20, inf)"), -- draws
+  seed = option.integer(1, "(-inf, inf)"),
+}
+
+--- The options of an interval: level, samples, seed.
+function bootstrap.options(what, options) return option.read(what, options, KNOWN) end
+
+--- The unit that each of n images is drawn with (a list of numbers from 1), how many units there are, and what they are
+-- called.
+function bootstrap.units(n, groups)
+  local unit, count, number = {}, 0, {}
+  for i = 1, n do
+    local name = groups and groups[i] or i
+    if not number[name] then
+      count = count + 1
+      number[name] = count
+    end
+    unit[i] = number[name]
+  end
+  return unit, count, groups and "groups" or "images"
+end
+
+--- The limits between which the middle share `level` of some values lies, as numpy.percentile has them; values that
+-- are NaN (a figure that a draw does not have) are left out. Nil when none is left.
+function bootstrap.percentiles(values, level)
+  local sorted = {}
+  for _, value in ipairs(values) do
+    if value == value then sorted[#sorted + 1] = value end
+  end
+  if #sorted == 0 then return nil end
+  table.sort(sorted)
+  local function at(share)
+    local place = 1 + share * (#sorted - 1)
+    local below = math.floor(place)
+    local above = math.min(below + 1, #sorted)
+    return sorted[below] + (place - below) * (sorted[above] - sorted[below])
+  end
+  return at((1 - level) / 2), at((1 + level) / 2)
+end
+
+local STREAM = 0xB007
+
+--- Draws of what was counted: {samples, M} f64, sums of rows. Each unit has a row of M numbers; to draw many single
+-- images fast, `row_of` names the row of each unit (rows may be shared).
+function bootstrap.sums(rows, row_of, options)
+  local counts = core.resample(core.tensor(row_of, { dtype = "i64" }), rows:size(1), options.samples, options.seed,
+    STREAM)
+  return counts:matmul(rows)
+end
+
+--- Draws of units: {some, units} f64, how often each comes in samples first + 1 .. first + some; they are a stream of
+-- their own for each block, so that memory is bounded where units are many.
+function bootstrap.blocks(units, options)
+  local per_block = math.max(1, math.min(options.samples, (1 << 22) // units))
+  local one_each, done, block = core.arange(1, units, { dtype = "i64" }), 0, 0
+  return function()
+    if done >= options.samples then return nil end
+    local some = math.min(per_block, options.samples - done)
+    done, block = done + some, block + 1
+    return core.resample(one_each, units, some, options.seed, STREAM + block)
+  end
+end
+
+--- Raises where an interval would mean nothing.
+function bootstrap.check(what, units, kind)
+  if units < 2 then raise("%s: an interval needs at least 2 %s, there is %d", what, kind, units) end
+end
+
+return bootstrap

@@ -1,0 +1,182 @@
+--- Figures of a result that take the scores of each image: losses of probabilities, calibration, curves, thresholds.
+-- They are methods of what evaluate() returns (texres.metrics):
+--
+--     result:top_k(2)                             share of the images whose class is among the 2 likeliest
+--     result:log_loss(), result:brier()           proper scores of the probabilities
+--     result:calibration { bins = 15 }            { error =, bins = { { low, high, images, confidence, accuracy } } }
+--     result:temperature()                        what logits are to be divided by to be calibrated
+--     result:roc "hole", result:roc "defect"      curves with areas, see texres.metrics.curve
+--     result:precision_recall "hole"
+--
+-- "defect" stands for all classes but the good one; its score is 1 - p(good).
+
+local option = require "texres.options"
+local raise = require "texres.raise"
+
+local scores = {}
+
+--- Raises where a result has no scores, or scores that are not numbers.
+function scores:check_scores(what)
+  if not self.scores then
+    raise("%s: the result does not know what each image was given: take one of evaluate()", what)
+  end
+end
+
+local function check_finite(self, what)
+  self:check_scores(what)
+  for _, count in ipairs(self.invalid) do
+    if count > 0 then
+      raise("%s: some images have no prediction: their probabilities are not numbers (result.invalid)", what)
+    end
+  end
+end
+
+--- The predicted class of each image, a list; false where its probabilities are not numbers.
+function scores:predictions()
+  self:check_scores "predictions"
+  local list, sums = self.scores:argmax(2):totable(), self.scores:sum(2):totable()
+  for i, sum in ipairs(sums) do
+    if sum ~= sum then list[i] = false end
+  end
+  return list
+end
+
+-- The probability that each image was given of its own class, f64 {N}.
+local function of_truth(self)
+  return self.scores:to("f64"):gather(2, self.labels:unsqueeze(2)):squeeze(2)
+end
+
+local LEAST = 0x1p-23 -- the least probability that counts, f32's epsilon, as in scikit-learn
+
+--- The mean of -log p(truth), over the images; a probability below 1.2e-7 counts as that, as in scikit-learn.
+function scores:log_loss()
+  check_finite(self, "log_loss")
+  return -of_truth(self):clamp(LEAST, 1 - LEAST):log():mean():item()
+end
+
+--- The mean over the images of the sum over the classes of (p - truth)^2, 0 to 2. G. Brier, 1950.
+function scores:brier()
+  check_finite(self, "brier")
+  local truth = self.labels:one_hot(#self.classes):to "f64"
+  return ((self.scores:to "f64" - truth) ^ 2):sum(2):mean():item()
+end
+
+--- The share of the images whose class is among the k likeliest. A tie goes to the class that stands first.
+function scores:top_k(k)
+  check_finite(self, "top_k")
+  k = option.check("top_k", "k", k, option.COUNT)
+  if k >= #self.classes then return 1 end
+  local _, likeliest = self.scores:topk(k, 2)
+  local hits = likeliest:eq(self.labels:unsqueeze(2)):to("i64"):sum(2)
+  return hits:to("f64"):mean():item()
+end
+
+local BINS = { bins = option.integer(15, "[1, 1000]") }
+
+--- How well confidences keep their promise: images are put into bins of equal width by the probability of their
+-- prediction; `error` is the mean distance between that and the share that is right, weighted by images ("expected
+-- calibration error", Guo et al., "On calibration of modern neural networks", 2017). Each of `bins` has low, high,
+-- images, confidence (mean) and accuracy; empty ones are left out.
+function scores:calibration(options)
+  check_finite(self, "calibration")
+  local o = option.read("calibration", options, BINS)
+  local confidence, predicted, labels = self.scores:max(2):totable(), self:predictions(), self.labels:totable()
+  local bins = {}
+  for i, p in ipairs(confidence) do
+    local b = math.min(o.bins, math.max(1, math.ceil(p * o.bins)))
+    local bin = bins[b] or { low = (b - 1) / o.bins, high = b / o.bins, images = 0, confidence = 0, accuracy = 0 }
+    bins[b], bin.images, bin.confidence = bin, bin.images + 1, bin.confidence + p
+    if predicted[i] == labels[i] then bin.accuracy = bin.accuracy + 1 end
+  end
+  local list, sum = {}, 0
+  for b = 1, o.bins do
+    local bin = bins[b]
+    if bin then
+      sum = sum + math.abs(bin.accuracy - bin.confidence)
+      bin.confidence, bin.accuracy = bin.confidence / bin.images, bin.accuracy / bin.images
+      list[#list + 1] = bin
+    end
+  end
+  return { error = sum / #labels, bins = list }
+end
+
+--- The temperature T for which softmax(logits / T) has the least log loss on these images, between 0.05 and 20: above 1
+-- for a network that is too sure of itself. Measure it on images that the network was not trained on. (Guo et al.)
+function scores:temperature()
+  check_finite(self, "temperature")
+  local logits = self.scores:to("f64"):clamp(1e-45, 1):log()
+  local function loss(log_t)
+    local scaled = logits * math.exp(-log_t)
+    local truth = scaled:gather(2, self.labels:unsqueeze(2)):squeeze(2)
+    return (scaled:logsumexp(2) - truth):mean():item()
+  end
+  local low, high, golden = math.log(0.05), math.log(20), (math.sqrt(5) - 1) / 2
+  local a, b = high - golden * (high - low), low + golden * (high - low)
+  local at_a, at_b = loss(a), loss(b)
+  while high - low > 1e-6 do -- golden section: the loss has one minimum over 1 / T
+    if at_a < at_b then
+      high, b, at_b = b, a, at_a
+      a = high - golden * (high - low)
+      at_a = loss(a)
+    else
+      low, a, at_a = a, b, at_b
+      b = low + golden * (high - low)
+      at_b = loss(b)
+    end
+  end
+  return math.exp(0.5 * (low + high))
+end
+
+-- -- one class against the others -------------------------------------------------------------------------------------
+
+local GOOD = option.text "good"
+
+--- The number of the class that means no defect; raises where there is none of that name.
+function scores:good_class(good, what)
+  good = option.check(what or "good_class", "good", good == nil and "good" or good, GOOD)
+  for c, name in ipairs(self.classes) do
+    if name == good then return c end
+  end
+  raise("%s: no class is named '%s': say which one means no defect with good = NAME (classes: %s)",
+    what or "good_class", good, table.concat(self.classes, ", "))
+end
+
+--- How each image stands to a class, or to "defect": scores f64 {N} and whether it belongs to it, a list.
+function scores:against(class, good, what)
+  check_finite(self, what)
+  local labels, belongs, number = self.labels:totable(), {}, nil
+  for c, name in ipairs(self.classes) do
+    if name == class or c == class then number = c end
+  end
+  if number then
+    for i, label in ipairs(labels) do belongs[i] = label == number end
+    return self.scores:select(2, number):to "f64", belongs
+  end
+  if class ~= "defect" and class ~= nil then
+    raise("%s: %s is no class: give one of %s, or 'defect'", what, option.shown(class),
+      table.concat(self.classes, ", "))
+  end
+  number = self:good_class(good, what)
+  for i, label in ipairs(labels) do belongs[i] = label ~= number end
+  return 1 - self.scores:select(2, number):to "f64", belongs
+end
+
+local CURVE = { good = option.text() }
+
+--- The receiver operating characteristic of a class against the others, or of "defect" (by default) against the class
+-- `good`: { points = { { false_positives =, true_positives =, threshold = } }, area = }, see texres.metrics.curve.
+function scores:roc(class, options)
+  local o = option.read("roc", options, CURVE)
+  local values, belongs = self:against(class, o.good, "roc")
+  return require("texres.metrics.curve").roc(values, belongs, self.groups)
+end
+
+--- Precision over recall of a class against the others, or of "defect": { points = { { recall =, precision =,
+-- threshold = } }, area = }, the area being the average precision.
+function scores:precision_recall(class, options)
+  local o = option.read("precision_recall", options, CURVE)
+  local values, belongs = self:against(class, o.good, "precision_recall")
+  return require("texres.metrics.curve").precision_recall(values, belongs)
+end
+
+return scores
