@@ -9,15 +9,16 @@
 --     })
 --     local saved = assert(checkpoint.load "best.safetensors")   -- the same table, with a new model
 --
--- What is left out of classes, input, normalization, white and integers (see texres.input) is taken from the model,
--- which has learned it in training or brought it from a file. The model's parameters and buffers stand under their
--- names, additional tensors under "training/NAME". The metadata field "texres" is the rest as JSON; the architecture
--- there is what model:config() gives, so a model of classes without a registered name (see nn.register) is written
--- without architecture, and read back through model:load.
+-- What is left out of classes, input, normalization, white, integers, temperature and operating_point (see
+-- texres.input) is taken from the model, which has learned it in training or brought it from a file. The model's
+-- parameters and buffers stand under their names, additional tensors under "training/NAME". The metadata field "texres"
+-- is the rest as JSON; the architecture there is what model:config() gives, so a model of classes without a registered
+-- name (see nn.register) is written without architecture, and read back through model:load.
 
 local core = require "texres.core"
 local input = require "texres.input"
 local json = require "texres.json"
+local operating_point = require "texres.metrics.operating_point"
 local plain = require "texres.plain"
 local protect = require "texres.protect"
 local raise = require "texres.raise"
@@ -73,12 +74,19 @@ local fields = {
   normalization = { is_normalization, "{mean=, std=}, finite numbers (in f32) or lists of them, std above 0" },
   white = { function(value) return value == false or is_spread(value) end, "a number above 0 (in f32), or false" },
   integers = { is_spread, "a number above 0 (in f32)" },
+  temperature = { is_spread, "a number above 0 (in f32)" },
+  operating_point = { function(value) return operating_point.fits(value) end,
+    "an operating point, as result:operating_point gives it" },
   extra = { function() return true end },
 }
 
--- Which list of the normalization is not one number per channel, of the other list or of the input, as far as these are
--- known.
+-- What does not fit together, as far as it is known: lists of the normalization that are not one number per channel, of
+-- the other list or of the input; the classes and that of the operating point.
 local function misfit_of(contents)
+  if contents.operating_point and contents.classes
+    and not operating_point.fits(contents.operating_point, contents.classes) then
+    return ("operating_point.good is '%s', which is no class"):format(contents.operating_point.good)
+  end
   local normalization, channels = contents.normalization, contents.input and contents.input[3]
   local means, stds = normalization and normalization.mean, normalization and normalization.std
   if type(means) == "table" and type(stds) == "table" and #means ~= #stds and #means > 1 and #stds > 1 then

@@ -13,13 +13,17 @@ local functional = require "texres.nn.functional"
 local input = require "texres.input"
 local listing = require "texres.listing"
 local option = require "texres.options"
+local operating_point = require "texres.metrics.operating_point"
 local plain = require "texres.plain"
 local raise = require "texres.raise"
 local checkpoint = require "texres.checkpoint"
 local module = require "texres.nn.module"
 local strict = require "texres.strict"
+local views = require "texres.views"
 
-local Classifier = strict.class("a classifier", {}, { "classes", "input", "extra", "normalization" })
+local Classifier = strict.class("a classifier", {}, {
+  "classes", "input", "extra", "normalization", "operating_point",
+})
 
 --- A classifier around a model: {model=, classes=, normalization=, input=, white=} as in a checkpoint; what is left out
 -- is the model's own. The model is copied, and batch norm folded where that is possible (see texres.nn.fuse): to train
@@ -31,8 +35,40 @@ local function new(contents)
   input.give(model, takes)
   return setmetatable({
     classes = takes.classes, input = takes.input, normalization = takes.normalization, extra = contents.extra,
-    model = model,
+    operating_point = takes.operating_point, model = model, models = { model },
   }, Classifier)
+end
+
+local function is(value) return getmetatable(value) == Classifier end
+
+--- Several classifiers of the same classes as one, which averages their probabilities: texres.Ensemble { first, second,
+-- ... }. It has no operating point until it is given one.
+local function ensemble(list)
+  if type(list) ~= "table" or #list == 0 then raise "Ensemble: a list of classifiers is wanted" end
+  local first, models = list[1], {}
+  for i, one in ipairs(list) do
+    if not is(one) then
+      raise("Ensemble: item %d is %s, wanted a classifier, as texres.load gives it", i, option.shown(one))
+    end
+    if table.concat(one.classes or {}, "\0") ~= table.concat(first.classes or {}, "\0") then
+      raise("Ensemble: item %d has other classes than the first, or in another order", i)
+    end
+    table.move(one.models, 1, #one.models, #models + 1, models)
+  end
+  return setmetatable({
+    classes = first.classes, input = first.input, normalization = first.normalization, model = first.model,
+    models = models,
+  }, Classifier)
+end
+
+--- Gives it an operating point, as result:operating_point chooses one: predictions then have a verdict. nil takes it
+-- away. trainer's option operating_point writes one into the model's file.
+function Classifier:set_operating_point(point)
+  if point ~= nil and not operating_point.fits(point, self.classes) then
+    raise("set_operating_point: %s is no operating point for the classes %s", option.shown(point),
+      table.concat(self.classes or {}, ", "))
+  end
+  self.operating_point = point and operating_point.of(point)
 end
 
 -- The image or images as a batch {N,H,W,C}, and whether it was one image.
@@ -75,6 +111,7 @@ local function prediction_text(prediction, classes)
     local name = classes and classes[order[k]] or ("class %d"):format(order[k])
     parts[k] = plain.format("%s %.1f %%", plain.visible_name(name), 100 * prediction.probabilities[order[k]])
   end
+  if prediction.verdict then parts[1] = prediction.verdict .. ": " .. parts[1] end
   return table.concat(parts, ", ") .. (#order > MOST and ", ..." or "")
 end
 
@@ -101,6 +138,12 @@ function Classifier:__tostring()
   if self.input then lines[#lines + 1] = "  images  " .. table.concat(self.input, " x ") end
   lines[#lines + 1] = ("  model   %s, %s parameters"):format(
     rawget(self.model, "name") or getmetatable(self.model).__name, plain.grouped(self.model:num_parameters()))
+  if #self.models > 1 then
+    lines[#lines + 1] = ("  together %d models, whose probabilities are averaged"):format(#self.models)
+  end
+  if self.operating_point then
+    lines[#lines + 1] = "  " .. tostring(self.operating_point):gsub("\n", "\n  ")
+  end
   return table.concat(lines, "\n")
 end
 
@@ -120,22 +163,38 @@ local function answer(self, probabilities, index)
     if p > probabilities[best] then best = i end
   end
   local class = self.classes and self.classes[best] or tostring(best)
-  return { class = class, label = best, probability = probabilities[best], probabilities = probabilities }
+  local prediction = { class = class, label = best, probability = probabilities[best], probabilities = probabilities }
+  local point = self.operating_point
+  for c, name in ipairs(point and self.classes or {}) do
+    if name == point.good then
+      prediction.defect_score = 1 - probabilities[c]
+      prediction.verdict = operating_point.verdict(point, prediction.defect_score)
+    end
+  end
+  return prediction
 end
 
-local KNOWN = { any_size = option.switch(false), white = option.number(nil, "(0, inf)") }
+local KNOWN = {
+  any_size = option.switch(false), white = option.number(nil, "(0, inf)"), views = views.COUNT,
+}
 
 --- What an image shows: {class=, label=, probability=, probabilities=}; for a batch a list of these; print() shows the
 -- likeliest classes. {any_size=true} lets images of other sizes than those of the training through. {white=255} says
 -- what white is in the pixels, which an image that is nearly black does not tell; by default their type or largest
--- value says it (texres.input).
+-- value says it (texres.input). {views=8} averages the probabilities over the image turned and mirrored (4: mirrored).
+-- With an operating point, predictions also have defect_score (1 - p(good)) and verdict: "accept", "reject" or "ask".
 function Classifier:predict(image, options)
   options = option.read("predict", options, KNOWN)
   local batch, single = as_batch(image)
   check_size(self, batch, options.any_size)
   local rows = core.no_grad(function()
-    local pixels = input.of(self.model):batch(batch, "predict", options.white)
-    return self.model(pixels:to(module.float_dtype(self.model))):softmax(-1):totable()
+    local sum
+    for _, model in ipairs(self.models) do
+      local pixels = input.of(model):batch(batch, "predict", options.white)
+      local p = evaluate.probabilities(model, pixels, options.views)
+      sum = sum and sum + p or p
+    end
+    return (#self.models > 1 and sum / #self.models or sum):totable()
   end)
   local one, all = kinds_of(self.classes)
   if single then return setmetatable(answer(self, rows[1], 1), one) end
@@ -143,14 +202,17 @@ function Classifier:predict(image, options)
   return setmetatable(rows, all)
 end
 
-local BATCH = { batch = option.integer(128, "[1, inf)") }
+local BATCH = { batch = option.integer(128, "[1, inf)"), views = views.COUNT }
 
 --- How well it does on a set: metrics as those of Trainer:evaluate, the loss being cross-entropy. {batch=128}: images
--- at a time. Sets with the same classes in another order are counted by name; others, and other sizes, are refused.
+-- at a time; {views=8}: as in predict. Sets with the same classes in another order are counted by name; others, and
+-- other sizes, are refused.
 function Classifier:evaluate(set, options)
   options = option.read("evaluate", options, BATCH)
   local loss = functional.cross_entropy
-  return evaluate.run(self.model, set, { batch = options.batch, loss = loss, what = "evaluate: the set" })
+  return evaluate.run(self.models, set, {
+    batch = options.batch, views = options.views, loss = loss, what = "evaluate: the set",
+  })
 end
 
 --- A loader of the set as the model wants it; options are those of set:loader, except scale, mean and std.
@@ -164,6 +226,7 @@ end
 --- Writes the model as ONNX, with its normalization, input shape and classes: see texres.onnx. The file takes floats in
 -- 0..1 (what the training took, where that had no such range). True, or nil and a message.
 function Classifier:export_onnx(path)
+  if #self.models > 1 then raise "export_onnx: an ensemble is not one network: export its members" end
   return require("texres.onnx").export(path, self.model, {
     input = self.input, normalization = input.of(self.model):normalization_of_unit(), classes = self.classes,
   })
@@ -176,6 +239,4 @@ local function load(path, model, options)
   return new(contents)
 end
 
-local function is(value) return getmetatable(value) == Classifier end
-
-return { new = new, load = load, is = is }
+return { new = new, load = load, is = is, ensemble = ensemble }

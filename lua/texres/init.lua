@@ -58,7 +58,10 @@ local parts = {
   gradcheck = "texres.gradcheck",
   Function = "texres.function",
   Trainer = "texres.trainer",
+  metrics = "texres.metrics",
+  compare = "texres.metrics.compare",
   load = { "texres.classifier", "load" },
+  Ensemble = { "texres.classifier", "ensemble" },
   save = { "texres.checkpoint", "save" },
 }
 

@@ -8,6 +8,11 @@
 --     white           the pixel value that means white: 1 for images in 0..1, 255 for images in 0..255; false where
 --                     pixels have no such range, as after a standardization of one's own
 --     integers        what integers of the training were multiplied by, where their values told it (csrc/data/scale.h)
+--     temperature     what logits are divided by before softmax, so that probabilities are calibrated; nil: 1
+--     operating_point the defect score from which on pieces are rejected: see texres.metrics.operating_point
+--
+-- The last two are chosen on images that the weights were not trained on, and belong to these weights: a training
+-- begins without them.
 --
 -- Pixels of another range are converted: a model that was trained on 0..1 is given 0..255 divided by 255, and the other
 -- way round. Where only one side has a range, nothing can be converted, and the images are refused. Bytes or the
@@ -23,6 +28,7 @@ local option = require "texres.options"
 local plain = require "texres.plain"
 local raise = require "texres.raise"
 local module = require "texres.nn.module"
+local operating_point = require "texres.metrics.operating_point"
 local shape_text = module.shape_text
 local ranges = require "texres.data.ranges"
 
@@ -36,7 +42,8 @@ local function new(fields)
   if white == nil then white = 1 end
   return setmetatable({
     input = fields.input, classes = fields.classes, normalization = fields.normalization, white = white,
-    integers = fields.integers,
+    integers = fields.integers, temperature = fields.temperature,
+    operating_point = fields.operating_point and operating_point.of(fields.operating_point),
   }, Input)
 end
 
@@ -185,6 +192,23 @@ function Input:suits(set, model)
       or module.try_on_zeros(model, { 1, table.unpack(self.input) }):size(-1) == #self.classes)
 end
 
+--- The same without what belongs to the weights.
+function Input:bare()
+  if not self.temperature and not self.operating_point then return self end
+  return self:with {}
+end
+
+--- The same with another temperature and operating point.
+function Input:with(chosen)
+  return new {
+    input = self.input, classes = self.classes, normalization = self.normalization, white = self.white,
+    integers = self.integers, temperature = chosen.temperature, operating_point = chosen.operating_point,
+  }
+end
+
+--- Logits as softmax is to have them.
+function Input:tempered(logits) return self.temperature and logits * (1 / self.temperature) or logits end
+
 --- The same for images of the size of a set's, and integers as that has them where they are divided by more.
 function Input:adapted(set)
   local size, integers = size_of(set), set.source and set.source.guessed
@@ -269,7 +293,7 @@ end
 local function of(model) return rawget(model, "_input") end
 local function give(model, input) rawset(model, "_input", input) end
 
-local FIELDS = { "input", "classes", "normalization", "white", "integers" }
+local FIELDS = { "input", "classes", "normalization", "white", "integers", "temperature", "operating_point" }
 
 --- The fields for a file or a classifier of this model: those given, else the model's own. Any may be missing.
 local function fields(model, given)

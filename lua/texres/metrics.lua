@@ -187,6 +187,35 @@ function Result:interval(figure, options)
   return low, high, draws.units, draws.kind
 end
 
+--- One result of several, such as those of the folds of a cross-validation: all their images, one behind the other.
+-- They must have the same classes; groups are kept where all have them. The loss is the mean over the images.
+function metrics.join(results)
+  local first = results[1]
+  if not first then raise "metrics.join: there are no results to join" end
+  local counter = metrics.Counter(first.classes)
+  local scores, labels, groups = {}, {}, {}
+  for r, result in ipairs(results) do
+    if table.concat(result.classes, "\0") ~= table.concat(first.classes, "\0") then
+      raise("metrics.join: result %d has other classes than the first, or in another order", r)
+    end
+    local counts = result.confusion:totable()
+    for truth, row in ipairs(counter.counts) do
+      for predicted in ipairs(row) do row[predicted] = row[predicted] + counts[truth][predicted] end
+      counter.right = counter.right + counts[truth][truth]
+      counter.invalid[truth] = counter.invalid[truth] + result.invalid[truth]
+    end
+    counter.images = counter.images + result.images
+    counter:add_loss(result.loss * result.images, result.images)
+    scores[r], labels[r] = result.scores, result.labels
+    groups = groups and result.groups and table.move(result.groups, 1, #result.groups, #groups + 1, groups)
+  end
+  local joined = counter:result()
+  if #scores == #results then
+    joined.scores, joined.labels, joined.groups = core.cat(scores, 1), core.cat(labels, 1), groups
+  end
+  return joined
+end
+
 --- Draws of the counts, as figures; the last ones are kept, as a report asks for many figures of them.
 function Result:_draws(o)
   local key = ("%d %d"):format(o.samples, o.seed)

@@ -87,10 +87,10 @@ function option.switch(default)
   end)
 end
 
---- One of some texts.
+--- One of some texts or numbers.
 function option.choice(default, choices)
   local quoted = {}
-  for i, name in ipairs(choices) do quoted[i] = ('"%s"'):format(name) end
+  for i, name in ipairs(choices) do quoted[i] = type(name) == "string" and ('"%s"'):format(name) or tostring(name) end
   return rule(default, table.concat(quoted, " or "), function(value)
     for _, name in ipairs(choices) do
       if value == name then return value end

@@ -178,7 +178,7 @@ end
 -- -- measuring --------------------------------------------------------------------------------------------------------
 
 local function assess(self, set, loss_of, what)
-  return evaluate.run(self.model, set, { batch = self.batch, loss = loss_of, what = what })
+  return evaluate.run({ self.model }, set, { batch = self.batch, loss = loss_of, what = what })
 end
 
 --- Of when the weights are that the model has now, for the report: of the best epoch after a fit(), of the last batch

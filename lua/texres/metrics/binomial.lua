@@ -66,12 +66,6 @@ function binomial.interval(k, n, level)
   return low, high
 end
 
---- The share that is not exceeded with confidence `level` (0.95), k of n having been counted.
-function binomial.upper(k, n, level)
-  if k >= n then return 1 end
-  return beta_quantile(level or 0.95, k + 1, n - k)
-end
-
 --- How often heads and tails come as unevenly as k of n or more so: the two-sided test of a fair coin.
 function binomial.fair(k, n)
   if n == 0 or 2 * k == n then return 1 end

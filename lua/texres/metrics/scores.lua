@@ -7,9 +7,11 @@
 --     result:temperature()                        what logits are to be divided by to be calibrated
 --     result:roc "hole", result:roc "defect"      curves with areas, see texres.metrics.curve
 --     result:precision_recall "hole"
+--     result:operating_point { false_reject = 0.02 }
 --
 -- "defect" stands for all classes but the good one; its score is 1 - p(good).
 
+local operating_point = require "texres.metrics.operating_point"
 local option = require "texres.options"
 local raise = require "texres.raise"
 
@@ -177,6 +179,21 @@ function scores:precision_recall(class, options)
   local o = option.read("precision_recall", options, CURVE)
   local values, belongs = self:against(class, o.good, "precision_recall")
   return require("texres.metrics.curve").precision_recall(values, belongs)
+end
+
+--- An operating point chosen on these images: see texres.metrics.operating_point, which has the options
+-- { false_reject = 0.02 }, { escape = 0.01 } or { cost = { false_reject = 1, escape = 40 }, prevalence = 0.03 }; ask,
+-- good, level.
+function scores:operating_point(options) return operating_point.choose(self, options) end
+
+--- What an operating point does to these images: { false_reject =, escape = } of { value, low, high }, and asked, the
+-- share that a person is asked about.
+function scores:at_operating_point(point)
+  if not operating_point.fits(point, self.classes) then
+    raise("at_operating_point: %s is no operating point for the classes %s", option.shown(point),
+      table.concat(self.classes, ", "))
+  end
+  return operating_point.apply(point, self)
 end
 
 return scores

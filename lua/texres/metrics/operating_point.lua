@@ -1,0 +1,261 @@
+--- The operating point: the defect score from which on a piece is rejected, chosen on images that the network was not
+-- trained on, and what it costs.
+--
+--     local point = trainer.validation:operating_point { false_reject = 0.02 }   -- of good pieces, at most
+--     local point = trainer.validation:operating_point { escape = 0.01 }         -- of defects, at most
+--     local point = trainer.validation:operating_point { cost = { false_reject = 1, escape = 40 }, prevalence = 0.03 }
+--     print(point)
+--
+-- The defect score of an image is 1 - p(good). A point is plain data, which stands in the model's file:
+--
+--     threshold       an image with at least this score is rejected
+--     good            the name of the class that means no defect
+--     false_reject    { value =, low =, high = }: share of the good images that are rejected
+--     escape          the same: share of the defects that pass
+--     images          { good =, defect = }: of how many that was measured; groups: of how many photographs, where known
+--     rule            what was asked for
+--     band            { low =, high =, share = }: scores from low to high are for a person to look at; nil: none are
+--     warning         a text where the images are too few to promise what was asked for, else nil
+--
+-- Limits are exact binomial ones (Clopper and Pearson); where images come in groups (photographs, rolls), also those
+-- of the bootstrap over groups, whichever reach further.
+
+local binomial = require "texres.metrics.binomial"
+local bootstrap = require "texres.metrics.bootstrap"
+local core = require "texres.core"
+local option = require "texres.options"
+local plain = require "texres.plain"
+local raise = require "texres.raise"
+
+local operating_point = {}
+
+local SHARE = option.number(nil, "[0, 1]")
+local COST = { false_reject = option.number(1, "[0, inf)"), escape = option.number(1, "[0, inf)") }
+local KNOWN = {
+  false_reject = SHARE, escape = SHARE, cost = option.table(), -- one of these
+  prevalence = option.number(nil, "(0, 1)"), -- share of defects at the line, for cost; by default that of the images
+  ask = option.number(nil, "(0, 1)"), -- share of the images that a person may be asked about
+  good = option.text(), -- the class that means no defect: "good"
+  level = option.number(0.95, "(0, 1)"), -- of the limits
+}
+
+-- -- counting at a threshold ------------------------------------------------------------------------------------------
+
+--- Scores from the lowest on, in step with whether the image is a defect and what group it is of.
+local function sorted_images(result, good, what)
+  local scores, defect = result:against("defect", good, what)
+  local values, order = scores:sort(1)
+  local images = { score = values:totable(), defect = {}, group = result.groups and {}, goods = 0, defects = 0 }
+  for place, i in ipairs(order:totable()) do
+    images.defect[place] = defect[i]
+    if images.group then images.group[place] = result.groups[i] end
+    if defect[i] then images.defects = images.defects + 1 else images.goods = images.goods + 1 end
+  end
+  if images.goods == 0 or images.defects == 0 then
+    raise("%s: there are %d good images and %d defects: some of both are needed", what, images.goods, images.defects)
+  end
+  return images
+end
+
+--- Every place at which the images can be cut: from place i on they are rejected. Calls visit(i, good ones rejected,
+-- defects that pass).
+local function each_cut(images, visit)
+  local rejected, passed, n = images.goods, 0, #images.score
+  for i = 1, n + 1 do
+    if images.score[i] ~= images.score[i - 1] or i == 1 then visit(i, rejected, passed) end
+    if i <= n then
+      if images.defect[i] then passed = passed + 1 else rejected = rejected - 1 end
+    end
+  end
+end
+
+local ACCEPT_ALL = 2 -- a threshold that no score reaches
+
+--- A threshold between the images on both sides of a cut.
+local function threshold_at(images, i)
+  local below, above = images.score[i - 1], images.score[i]
+  if not below then return 0.5 * above end
+  return above and 0.5 * (below + above) or (below < 1 and 0.5 * (below + 1) or ACCEPT_ALL)
+end
+
+--- The share of some images that lie on one side of a threshold, with its limits.
+local function share_of(images, wanted, is_on_side, level)
+  local k, n, group, of_group, groups = 0, 0, {}, {}, 0
+  for i, score in ipairs(images.score) do
+    if images.defect[i] == wanted then
+      local hit = is_on_side(score)
+      k, n = k + (hit and 1 or 0), n + 1
+      local name = images.group and images.group[i]
+      if name ~= nil and name then
+        if not of_group[name] then
+          groups = groups + 1
+          of_group[name] = groups
+          group[groups] = { 0, 0 }
+        end
+        local row = group[of_group[name]]
+        row[1], row[2] = row[1] + (hit and 1 or 0), row[2] + 1
+      end
+    end
+  end
+  local low, high = binomial.interval(k, n, level)
+  if groups >= 2 then
+    local rows, unit, shares = core.tensor(group, { dtype = "f64" }), {}, {}
+    for u = 1, groups do unit[u] = u end
+    for s, sums in ipairs(bootstrap.sums(rows, unit, { samples = 1000, seed = 1 }):totable()) do
+      shares[s] = sums[1] / sums[2]
+    end
+    local l, h = bootstrap.percentiles(shares, level)
+    low, high = math.min(low, l or low), math.max(high, h or high)
+  end
+  return { value = n > 0 and k / n or 0 / 0, low = low, high = high, images = n, groups = images.group and groups }
+end
+
+--- What a point does to the images of a result: { false_reject =, escape =, asked = }, each { value, low, high }.
+-- Images between the limits of the band are asked about, and neither rejected nor passed.
+function operating_point.apply(point, result, level)
+  local images = sorted_images(result, point.good, "operating_point")
+  local low, high = point.threshold, point.threshold
+  if point.band then low, high = point.band.low, point.band.high end
+  local asked = 0
+  for _, score in ipairs(images.score) do asked = asked + (score >= low and score < high and 1 or 0) end
+  return {
+    false_reject = share_of(images, false, function(score) return score >= high end, level or 0.95),
+    escape = share_of(images, true, function(score) return score < low end, level or 0.95),
+    asked = asked / #images.score,
+  }
+end
+
+-- -- choosing ---------------------------------------------------------------------------------------------------------
+
+--- The cut that the rule asks for.
+local function choose(images, o)
+  local best, least
+  local total = #images.score
+  local prevalence = o.prevalence or images.defects / total
+  each_cut(images, function(i, rejected, passed)
+    local false_reject, escape = rejected / images.goods, passed / images.defects
+    if o.false_reject then
+      if not best and false_reject <= o.false_reject then best = i end
+    elseif o.escape then
+      if escape <= o.escape then best = i end
+    else
+      local cost = (1 - prevalence) * false_reject * o.cost.false_reject + prevalence * escape * o.cost.escape
+      if not least or cost < least then best, least = i, cost end
+    end
+  end)
+  return best
+end
+
+--- The scores between which a person is asked: those of the images nearest to the cut, half on either side.
+local function band_around(images, cut, share)
+  local wanted, n = math.floor(share * #images.score), #images.score
+  local low, high = math.max(1, cut - wanted // 2), math.min(n + 1, cut + (wanted + 1) // 2)
+  while low > 1 and images.score[low] == images.score[low - 1] do low = low + 1 end
+  while high <= n and high > 1 and images.score[high] == images.score[high - 1] do high = high - 1 end
+  if low >= high then return nil end
+  return { low = threshold_at(images, low), high = threshold_at(images, high), share = (high - low) / n }
+end
+
+--- The fewest images of which the budget can be promised within twice itself.
+local function images_needed(budget, level)
+  local n = math.ceil(1 / budget)
+  while select(2, binomial.interval(math.floor(budget * n), n, level)) > 2 * budget do n = math.ceil(n * 1.1) end
+  return n
+end
+
+local function percent(share) return plain.format("%.3g %%", 100 * share) end
+
+--- What has to be said of a budget that rests on too few images; nil when there are enough.
+local function warning_of(name, what, budget, share, level)
+  local of = share.groups and ("%d %s images of %d groups"):format(share.images, what, share.groups)
+    or ("%d %s images"):format(share.images, what)
+  if share.high <= 2 * budget then return nil end
+  local needed = budget > 0 and images_needed(budget, level) or share.images * 10
+  return ("%s cannot promise a %s of %s: up to %s would surprise nobody. It takes about %d independent ones."):format(
+    of, name, percent(budget), percent(share.high), needed)
+end
+
+local meta = {}
+
+--- A point in words.
+function meta.__tostring(point)
+  local function share(s) return ("%s (%s to %s)"):format(percent(s.value), percent(s.low), percent(s.high)) end
+  local lines = {
+    plain.format("operating point: reject from a defect score of %.4g on", point.threshold),
+    "  good pieces rejected  " .. share(point.false_reject),
+    "  defects that pass     " .. share(point.escape),
+    ("  measured on           %d good images, %d defects"):format(point.images.good, point.images.defect),
+  }
+  if point.band then
+    lines[#lines + 1] = plain.format("  ask a person          from %.4g to %.4g, %s of the images", point.band.low,
+      point.band.high, percent(point.band.share))
+  end
+  if point.warning then lines[#lines + 1] = "  " .. plain.visible(point.warning) end
+  return table.concat(lines, "\n")
+end
+
+--- A point from a file as one that prints.
+function operating_point.of(data) return setmetatable(data, meta) end
+
+--- Chooses a point on a result.
+function operating_point.choose(result, options)
+  local o = option.read("operating_point", options, KNOWN)
+  local rules = (o.false_reject and 1 or 0) + (o.escape and 1 or 0) + (o.cost and 1 or 0)
+  if rules ~= 1 then
+    raise "operating_point: say one of false_reject = SHARE, escape = SHARE, cost = { false_reject =, escape = }"
+  end
+  if o.cost then o.cost = option.read("operating_point: cost", o.cost, COST) end
+  local good = result.classes[result:good_class(o.good, "operating_point")]
+  local images = sorted_images(result, good, "operating_point")
+  local cut = choose(images, o)
+  local point = {
+    threshold = threshold_at(images, cut), good = good, band = o.ask and band_around(images, cut, o.ask),
+    rule = { false_reject = o.false_reject, escape = o.escape, cost = o.cost, prevalence = o.prevalence, ask = o.ask },
+    images = { good = images.goods, defect = images.defects },
+  }
+  local found = operating_point.apply(point, result, o.level)
+  point.false_reject, point.escape, point.groups = found.false_reject, found.escape, found.false_reject.groups
+  if o.false_reject then
+    point.warning = warning_of("false reject rate", "good", o.false_reject, found.false_reject, o.level)
+  elseif o.escape then
+    point.warning = warning_of("rate of escapes", "defect", o.escape, found.escape, o.level)
+  end
+  return operating_point.of(point)
+end
+
+-- -- using ------------------------------------------------------------------------------------------------------------
+
+--- "accept", "reject" or "ask" for a defect score.
+function operating_point.verdict(point, score)
+  if point.band then
+    if score >= point.band.low and score < point.band.high then return "ask" end
+    return score >= point.band.high and "reject" or "accept"
+  end
+  return score >= point.threshold and "reject" or "accept"
+end
+
+local function is_share(value) return type(value) == "number" and value >= 0 and value <= ACCEPT_ALL end
+
+--- Whether a value is a point for a model of these classes.
+function operating_point.fits(value, classes)
+  if type(value) ~= "table" or not is_share(value.threshold) then return false end
+  if value.band and not (type(value.band) == "table" and is_share(value.band.low) and is_share(value.band.high)) then
+    return false
+  end
+  for _, name in ipairs { "false_reject", "escape" } do
+    local share = value[name]
+    if type(share) ~= "table" or not (is_share(share.value) and is_share(share.low) and is_share(share.high)) then
+      return false
+    end
+  end
+  if type(value.images) ~= "table" or not math.tointeger(value.images.good) or not math.tointeger(value.images.defect)
+    or (value.warning ~= nil and type(value.warning) ~= "string") then
+    return false
+  end
+  for _, name in ipairs(classes or { value.good }) do
+    if name == value.good then return type(name) == "string" end
+  end
+  return false
+end
+
+return operating_point

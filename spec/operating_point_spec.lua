@@ -1,0 +1,264 @@
+--- The operating point, comparisons, ensembles and views: what decides about pieces, and whether one network is better.
+local tr = require "texres"
+local checkpoint = require "texres.checkpoint"
+local metrics = require "texres.metrics"
+local operating_point = require "texres.metrics.operating_point"
+local support = require "spec.support"
+
+local nn = tr.nn
+
+--- A result of two classes from the defect scores of good images and of defects.
+local function result_of(good, defect, groups)
+  local rows, labels = {}, {}
+  for i, score in ipairs(good) do rows[i], labels[i] = { 1 - score, score }, 1 end
+  for _, score in ipairs(defect) do rows[#rows + 1], labels[#labels + 1] = { 1 - score, score }, 2 end
+  local counter, p = metrics.Counter { "good", "hole" }, tr.tensor(rows)
+  local truth = tr.tensor(labels, { dtype = "i64" })
+  counter:add(p:log(), truth, 1)
+  local result = counter:result()
+  result.scores, result.labels, result.groups = p, truth, groups
+  return result
+end
+
+--- n numbers from low to high.
+local function spread(n, low, high)
+  local list = {}
+  for i = 1, n do list[i] = low + (high - low) * (i - 1) / math.max(n - 1, 1) end
+  return list
+end
+
+describe("an operating point", function()
+  it("keeps within a budget of rejected good pieces, and lets no more defects pass than that takes", function()
+    local result = result_of(spread(100, 0.01, 0.6), spread(50, 0.3, 0.99))
+    for _, budget in ipairs { 0, 0.02, 0.1, 0.5, 1 } do
+      local point = result:operating_point { false_reject = budget }
+      assert.is_true(point.false_reject.value <= budget)
+      -- a lower threshold, which rejects one good image more, does not
+      assert.is_true(budget == 1 or point.false_reject.value + 1 / 100 > budget)
+      local rejected, passed = 0, 0
+      for i, row in ipairs(result.scores:totable()) do
+        if i <= 100 and row[2] >= point.threshold then rejected = rejected + 1 end
+        if i > 100 and row[2] < point.threshold then passed = passed + 1 end
+      end
+      assert.near(rejected / 100, point.false_reject.value, 1e-12)
+      assert.near(passed / 50, point.escape.value, 1e-12)
+      assert.same({ good = 100, defect = 50 }, point.images)
+    end
+  end)
+
+  it("keeps within a budget of escapes, and rejects no more good pieces than that takes", function()
+    local result = result_of(spread(100, 0.01, 0.6), spread(50, 0.3, 0.99))
+    for _, budget in ipairs { 0, 0.1, 1 } do
+      local point = result:operating_point { escape = budget }
+      assert.is_true(point.escape.value <= budget)
+      assert.is_true(budget == 1 or point.escape.value + 1 / 50 > budget)
+    end
+    assert.equal(0, result:operating_point({ escape = 1 }).false_reject.value)
+  end)
+
+  it("has the least cost of all thresholds", function()
+    local result = result_of(spread(60, 0.01, 0.7), spread(40, 0.2, 0.99))
+    local rule = { cost = { false_reject = 1, escape = 20 }, prevalence = 0.05 }
+    local point = result:operating_point(rule)
+    local function cost(p) return 0.95 * p.false_reject.value + 0.05 * 20 * p.escape.value end
+    for _, threshold in ipairs(spread(200, 0, 1)) do
+      local other = result:at_operating_point { threshold = threshold, good = "good", images = point.images,
+        false_reject = point.false_reject, escape = point.escape }
+      assert.is_true(cost(point) <= cost(other) + 1e-12)
+    end
+  end)
+
+  it("warns where the images are too few to promise the budget", function()
+    local few = result_of(spread(30, 0.01, 0.4), spread(30, 0.6, 0.99)):operating_point { false_reject = 0.02 }
+    assert.equal(0, few.false_reject.value)
+    assert.near(0.1157, few.false_reject.high, 1e-4) -- Clopper and Pearson
+    assert.matches("^30 good images cannot promise a false reject rate of 2 %%: up to 11.6 %% would", few.warning)
+    local needed = tonumber(few.warning:match "about (%d+)")
+    local many = result_of(spread(needed, 0.01, 0.4), spread(30, 0.6, 0.99)):operating_point { false_reject = 0.02 }
+    assert.is_nil(many.warning)
+  end)
+
+  it("has wider limits where images come in groups", function()
+    local good, defect, groups = {}, {}, {}
+    for i = 1, 80 do good[i], groups[i] = i <= 8 and 0.8 or 0.1, "g" .. (i - 1) // 8 end
+    for i = 1, 80 do defect[i], groups[80 + i] = 0.9, "d" .. (i - 1) // 8 end
+    local alone = result_of(good, defect):operating_point { cost = { escape = 1 } }
+    local grouped = result_of(good, defect, groups)
+    local point = { threshold = 0.5, good = "good", images = alone.images, false_reject = alone.false_reject,
+      escape = alone.escape }
+    local by_group = grouped:at_operating_point(point).false_reject
+    local by_image = result_of(good, defect):at_operating_point(point).false_reject
+    assert.near(0.1, by_group.value, 1e-12)
+    assert.is_true(by_group.high > by_image.high + 0.05) -- the rejects are all of one photograph
+    assert.equal(10, by_group.groups)
+  end)
+
+  it("hands the images in doubt to a person", function()
+    local result = result_of(spread(50, 0, 0.55), spread(50, 0.45, 1))
+    local point = result:operating_point { cost = {}, ask = 0.2 }
+    assert.near(0.2, point.band.share, 0.02)
+    assert.is_true(point.band.low <= point.threshold and point.threshold <= point.band.high)
+    assert.near(point.band.share, result:at_operating_point(point).asked, 1e-12)
+    assert.equal("ask", operating_point.verdict(point, point.threshold))
+    assert.equal("reject", operating_point.verdict(point, point.band.high))
+    assert.equal("accept", operating_point.verdict(point, point.band.low - 1e-6))
+    assert.is_true(point.escape.value <= result:operating_point({ cost = {} }).escape.value)
+  end)
+
+  it("asks for one rule, for both kinds of images, and for a class that is good", function()
+    local result = result_of({ 0.1 }, { 0.9 })
+    local function raises(pattern, options)
+      assert.error_matches(function() result:operating_point(options) end, pattern)
+    end
+    raises("say one of false_reject = SHARE", {})
+    raises("say one of false_reject = SHARE", { escape = 0.1, false_reject = 0.1 })
+    raises("escape is 2, wanted a number from 0 to 1", { escape = 2 })
+    raises("no class is named 'fine'", { escape = 0.1, good = "fine" })
+    assert.error_matches(function() result_of({ 0.1 }, {}):operating_point { escape = 0.1 } end,
+      "there are 1 good images and 0 defects")
+    assert.error_matches(function() result:at_operating_point { threshold = 7 } end, "is no operating point for")
+  end)
+end)
+
+-- -- classifiers ------------------------------------------------------------------------------------------------------
+
+local function model(seed)
+  tr.manual_seed(seed)
+  return nn.Sequential { nn.Conv2d(1, 4, 3, { padding = 1 }), nn.ReLU(), nn.GlobalAvgPool(), nn.Linear(4, 6) }
+end
+
+local function classifier(seed, fields)
+  local contents = { model = model(seed), classes = tr.data.fabric({ count = 6, size = 8 }).classes,
+    input = { 8, 8, 1 }, normalization = { mean = 0.4, std = 0.2 } }
+  for name, value in pairs(fields or {}) do contents[name] = value end
+  local path = support.folder() .. "/model.safetensors"
+  assert(checkpoint.save(path, contents))
+  return assert(tr.load(path)), path
+end
+
+describe("a classifier", function()
+  local set = tr.data.fabric { count = 48, size = 8, seed = 2 }
+
+  it("keeps operating point and temperature in its file, and gives verdicts", function()
+    local plain = classifier(1)
+    local point = plain:evaluate(set):operating_point { false_reject = 0.25, ask = 0.1 }
+    local saved = classifier(1, { operating_point = point, temperature = 2 })
+    assert.equal(point.threshold, saved.operating_point.threshold)
+    assert.same(tostring(point), tostring(saved.operating_point))
+    assert.matches("operating point: reject from", tostring(saved))
+    local image = set:get(5)
+    local answer = saved:predict(image)
+    assert.near(1 - answer.probabilities[1], answer.defect_score, 1e-12)
+    assert.equal(operating_point.verdict(point, answer.defect_score), answer.verdict)
+    assert.matches("^" .. answer.verdict .. ": ", tostring(answer))
+    -- the temperature divides logits, in predict and evaluate alike
+    local cold = plain:predict(image).probabilities
+    local sum = 0
+    for _, p in ipairs(cold) do sum = sum + p ^ 0.5 end
+    assert.near(cold[3] ^ 0.5 / sum, answer.probabilities[3], 1e-5)
+    assert.near(answer.probabilities[3], saved:evaluate(set).scores[5][3]:item(), 1e-5)
+    saved:set_operating_point(nil)
+    assert.is_nil(saved:predict(image).verdict)
+  end)
+
+  it("refuses a point that is none, in files and in calls", function()
+    local one = classifier(1)
+    assert.error_matches(function() one:set_operating_point { threshold = 0.5 } end, "is no operating point for")
+    local point = one:evaluate(set):operating_point { escape = 0.5 }
+    point.good = "fine"
+    assert.error_matches(function() one:set_operating_point(point) end, "is no operating point for")
+    assert.error_matches(function() classifier(1, { operating_point = point }) end,
+      "operating_point.good is 'fine', which is no class")
+    assert.error_matches(function() classifier(1, { temperature = 0 }) end, "temperature is not a number above 0")
+  end)
+
+  it("averages over views: an image and its mirror image are given the same", function()
+    local one, image = classifier(3), set:get(7)
+    local back = tr.arange(8, 1, -1, { dtype = "i64" })
+    local turned = image:transpose(1, 2):index_select(1, back)
+    for _, case in ipairs { { 4, image:index_select(2, back) }, { 8, turned } } do
+      local a = one:predict(image, { views = case[1] }).probabilities
+      local b = one:predict(case[2], { views = case[1] }).probabilities
+      for c = 1, 6 do assert.near(a[c], b[c], 1e-6) end
+    end
+    local scores = one:evaluate(set, { views = 8 }).scores
+    assert.near(one:predict(image, { views = 8 }).probabilities[2], scores[7][2]:item(), 1e-6)
+    assert.error_matches(function() one:predict(image, { views = 3 }) end, "views is 3, wanted 1 or 4 or 8")
+  end)
+
+  it("joins others in an ensemble that averages their probabilities", function()
+    local a, b = classifier(4), classifier(5)
+    local both, image = tr.Ensemble { a, b }, set:get(3)
+    local p, q = a:predict(image).probabilities, b:predict(image).probabilities
+    for c, mean in ipairs(both:predict(image).probabilities) do assert.near((p[c] + q[c]) / 2, mean, 1e-6) end
+    local scores = both:evaluate(set).scores
+    assert.is_true(tr.allclose(scores, (a:evaluate(set).scores + b:evaluate(set).scores) / 2))
+    assert.matches("together 2 models", tostring(both))
+    assert.error_matches(function() both:export_onnx "x.onnx" end, "an ensemble is not one network")
+    assert.error_matches(function() tr.Ensemble { a, 3 } end, "item 2 is 3, wanted a classifier")
+    local stranger = classifier(1, { classes = { "a", "b", "c", "d", "e", "f" } })
+    assert.error_matches(function() tr.Ensemble { a, stranger } end, "item 2 has other classes")
+  end)
+end)
+
+-- -- comparing --------------------------------------------------------------------------------------------------------
+
+describe("compare", function()
+  --- n images of class 1, of which some are right.
+  local function answers(right, groups)
+    local good = {}
+    for i, yes in ipairs(right) do good[i] = yes and 0.1 or 0.9 end
+    return result_of(good, {}, groups)
+  end
+
+  local function pattern(n, period, offset)
+    local list = {}
+    for i = 1, n do list[i] = (i + offset) % period ~= 0 end
+    return list
+  end
+
+  it("tells a difference that images show, with McNemar's p", function()
+    local worse, better = answers(pattern(400, 4, 0)), answers(pattern(400, 20, 1))
+    local c = tr.compare(worse, better)
+    assert.same({ 280, 20, 100, 0 }, { c.both, c.only_first, c.only_second, c.neither })
+    assert.near(0.2, c.difference, 1e-12)
+    assert.is_true(c.low > 0.1 and c.high < 0.3 and c.p < 1e-12)
+    assert.equal("the second is better: 400 images show it", c.verdict)
+    assert.matches("a difference of %+20.0 points", tostring(c))
+    assert.equal("the first is better: 400 images show it", tr.compare(better, worse).verdict)
+  end)
+
+  it("says so where there is none, and where groups are too few to show one", function()
+    local a, b = answers(pattern(60, 4, 0)), answers(pattern(60, 4, 1))
+    assert.equal("no difference that 60 images could show", tr.compare(a, b).verdict)
+    local groups, first, second = {}, {}, {}
+    for i = 1, 80 do
+      groups[i] = (i - 1) // 20
+      first[i], second[i] = i > 20, true -- all mistakes are of one photograph
+    end
+    local c = tr.compare(answers(first, groups), answers(second, groups))
+    assert.is_true(c.p < 1e-4)
+    assert.equal("no difference that 80 images of 4 groups could show", c.verdict)
+  end)
+
+  it("refuses results of other images or classes", function()
+    local a = answers(pattern(10, 3, 0))
+    assert.error_matches(function() tr.compare(a, answers(pattern(12, 3, 0))) end, "are of other images")
+    assert.error_matches(function() tr.compare(a, result_of({ 0.1 }, spread(9, 0, 1))) end, "are of other images")
+    assert.error_matches(function() tr.compare(a, 3) end, "two results of evaluate%(%) are wanted")
+  end)
+end)
+
+describe("metrics.join", function()
+  it("puts the images of several results behind each other", function()
+    local a, b = result_of({ 0.1, 0.7 }, { 0.8 }, { "x", "x", "y" }), result_of({ 0.2 }, { 0.3 }, { "z", "z" })
+    local joined = metrics.join { a, b }
+    assert.equal(5, joined.images)
+    assert.near(3 / 5, joined.accuracy, 1e-12)
+    assert.same({ { 2, 1 }, { 1, 1 } }, joined.confusion:totable())
+    assert.same({ 1, 1, 2, 1, 2 }, joined.labels:totable())
+    assert.same({ "x", "x", "y", "z", "z" }, joined.groups)
+    assert.near(0.3, joined.scores[5][2]:item(), 1e-6)
+    assert.error_matches(function() metrics.join {} end, "there are no results")
+  end)
+end)
