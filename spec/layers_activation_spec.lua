@@ -1,5 +1,5 @@
 --- Activation functions, softmax, linear and dropout: csrc/autograd/{relu,leaky_relu,silu,softplus,gelu,
--- softmax,log_softmax,linear,dropout}.c
+-- elu,hard_swish,softmax,log_softmax,linear,dropout}.c
 local tr = require "texres"
 local naive = require "spec.naive"
 local F = tr.nn.functional
@@ -27,6 +27,9 @@ local activations = {
   { "leaky_relu", { slope = 0.3 }, function(x) return x > 0 and x or 0.3 * x end },
   { "silu", nil, function(x) return x / (1 + math.exp(-x)) end },
   { "softplus", nil, function(x) return math.max(x, 0) + math.log(1 + math.exp(-math.abs(x))) end },
+  { "elu", nil, function(x) return x > 0 and x or math.exp(x) - 1 end },
+  { "elu", { alpha = 0.3 }, function(x) return x > 0 and x or 0.3 * (math.exp(x) - 1) end },
+  { "hard_swish", nil, function(x) return x * math.min(math.max(x + 3, 0), 6) / 6 end },
   { "gelu", nil, function(x) return x / 2 * (1 + erf(x / math.sqrt(2))) end },
   { "gelu", { approximate = "none" }, function(x) return x / 2 * (1 + erf(x / math.sqrt(2))) end },
   { "gelu", { approximate = "tanh" }, function(x)
@@ -70,12 +73,25 @@ describe("an activation function", function()
         assert.is_true(y[1] ~= y[1])
         assert.equal(math.huge, y[2])
         assert.equal(100, y[3])
-        assert.is_true(math.abs(y[4] - (name == "leaky_relu" and f(-100) or 0)) < 1e-5)
+        assert.is_true(math.abs(y[4] - (name:find "elu$" and name ~= "gelu" and f(-100) or 0)) < 1e-5)
       end
       assert.error_matches(function() F[name](tr.zeros({ 2, 3 }, { dtype = "i64" })) end,
         name .. ": x is i64 {2,3}: f32 or f64 is needed")
     end)
   end
+end)
+
+describe("hard_swish", function()
+  it("is 0 at -inf, where a product would be NaN, and takes the outer slope where two meet", function()
+    for _, dtype in ipairs { "f32", "f64" } do
+      local x = tr.tensor({ -math.huge, -3, 3 }, { dtype = dtype })
+      x.requires_grad = true
+      local y = F.hard_swish(x)
+      y:sum():backward()
+      assert.same({ 0, 0, 3 }, y:totable())
+      assert.same({ 0, 0, 1 }, x.grad:totable())
+    end
+  end)
 end)
 
 describe("a gradient", function()
@@ -268,6 +284,7 @@ describe("dropout", function()
     end
     assert.error_matches(function() F.dropout(tr.ones(3), 0 / 0) end, "dropout: p is NaN")
     assert.error_matches(function() F.leaky_relu(tr.ones(3), { slope = 0 / 0 }) end, "leaky_relu: slope is NaN")
+    assert.error_matches(function() F.elu(tr.ones(3), { alpha = 0 / 0 }) end, "elu: alpha is NaN")
     assert.error_matches(function() F.dropout(tr.ones({ 3 }, { dtype = "i64" }), 0.5) end, "dropout: x is i64 {3}")
   end)
 end)

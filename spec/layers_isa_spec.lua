@@ -42,6 +42,8 @@ local script = [[
     both(x:clone(), F.leaky_relu)
     both(x:clone(), F.silu)
     both(x:clone(), F.softplus)
+    both(x:clone(), F.elu)
+    both(x:clone(), function(t) return F.hard_swish(t * 4) end) -- beyond both bends
     for groups = 1, c > 4 and 3 or 1, 2 do
       if c % groups == 0 then
         both(x:clone(), function(t) return F.group_norm(t, tr.ones(c), tr.zeros(c), groups, { eps = 0.1 }) end)

@@ -45,6 +45,13 @@ local script = [[
     check(name .. " near 0", tiny[name](tiny), tiny:to("f64")[name](tiny:to "f64"), bound)
   end
   do
+    local elu = tr.nn.functional.elu
+    local x = tr.arange(0, 20000):to "f32" / -1000
+    check("elu", elu(x), elu(x:to "f64"), 3)
+    x = x * 1e-6
+    check("elu near 0", elu(x), elu(x:to "f64"), 3)
+  end
+  do
     local x = tr.arange(1, 20000):to "f32" / 700
     local y = tr.arange(1, 20000):to "f32" % 173 / 20 - 4
     check("pow", x ^ y, x:to "f64" ^ y:to "f64", 1)

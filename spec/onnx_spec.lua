@@ -64,6 +64,7 @@ local function small()
       nn.MaxPool2d { 1, 2 }, nn.Sequential { nn.AvgPool2d(3, { stride = { 1, 2 }, padding = 1 }), nn.Tanh() },
     },
     nn.Residual { { fc = nn.Linear(12, 12) }, nn.LeakyReLU(0.2) }, nn.GroupNorm(3, 12), nn.Softplus(),
+    nn.ELU(0.3), nn.Hardswish(),
     nn.Dropout(0.5), nn.Identity(),
     nn.Concat {
       nn.Sequential { nn.Flatten(), { head = nn.Linear(48, 3) }, nn.BatchNorm(3) },

@@ -20,6 +20,7 @@ local examples = {
   sigmoid = { { matrix }, tr.sigmoid }, erf = { { matrix }, tr.erf }, relu = { { matrix }, F.relu },
   leaky_relu = { { matrix }, F.leaky_relu }, silu = { { matrix }, F.silu },
   softplus = { { matrix }, F.softplus }, gelu = { { matrix }, F.gelu },
+  elu = { { matrix }, F.elu }, hard_swish = { { matrix }, function(x) return F.hard_swish(x * 3) end },
   group_norm = { { image, vector, vector }, function(x, g, b) return F.group_norm(x, g, b, 3) end },
   clamp = { { matrix }, function(x) return x:clamp(-1, 1) end },
   add = { { matrix, { 6 } }, tr.add }, sub = { { matrix, { 4, 1 } }, tr.sub }, mul = { { matrix, matrix }, tr.mul },

@@ -25,7 +25,7 @@
   TX_OP(index_select) TX_OP(gather) TX_OP(masked_fill) TX_OP(cat) TX_OP(stack) TX_OP(sort) TX_OP(topk) TX_OP(one_hot) \
   /* layers */ \
   TX_OP(linear) TX_OP(batch_norm) TX_OP(group_norm) TX_OP(leaky_relu) TX_OP(silu) TX_OP(softplus) TX_OP(gelu) \
-  TX_OP(softmax) TX_OP(log_softmax) \
+  TX_OP(elu) TX_OP(hard_swish) TX_OP(softmax) TX_OP(log_softmax) \
   TX_OP(max_pool2d) TX_OP(avg_pool2d) TX_OP(global_avg_pool) TX_OP(dropout) \
   /* losses */ \
   TX_OP(cross_entropy) TX_OP(nll_loss) TX_OP(focal_loss) TX_OP(mse_loss)

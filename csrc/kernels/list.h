@@ -33,7 +33,9 @@ typedef enum tx_activation {
   TX_ACT_SILU,       /* x / (1 + e^-x) */
   TX_ACT_GELU,       /* x (1 + erf(x / sqrt 2)) / 2 */
   TX_ACT_GELU_TANH,  /* x (1 + tanh(sqrt(2 / pi) (x + 0.044715 x^3))) / 2 */
-  TX_ACT_SOFTPLUS    /* log(1 + e^x) */
+  TX_ACT_SOFTPLUS,   /* log(1 + e^x) */
+  TX_ACT_ELU,        /* x > 0 ? x : slope * (e^x - 1) */
+  TX_ACT_HARD_SWISH  /* x min(max(x + 3, 0), 6) / 6 */
 } tx_activation;
 
 /* clang-format off */

@@ -28,9 +28,13 @@ static void run_block(void *context, int64_t block, int worker) {
   }
 }
 
+/* What an element costs, as tx_block_size counts it: functions without an exponential are cheap. */
+static int cost_of(tx_activation kind) {
+  return kind == TX_ACT_RELU || kind == TX_ACT_LEAKY_RELU || kind == TX_ACT_HARD_SWISH ? 1 : 4;
+}
+
 static void run(job j) {
-  const tx_activation kind = j.pass->kind;
-  j.size = tx_block_size(j.pass->n, kind == TX_ACT_RELU || kind == TX_ACT_LEAKY_RELU ? 1 : 4);
+  j.size = tx_block_size(j.pass->n, cost_of(j.pass->kind));
   tx_parallel(tx_ceil_div(j.pass->n, j.size), run_block, &j);
 }
 

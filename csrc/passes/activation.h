@@ -8,7 +8,7 @@
 typedef struct tx_activation_pass {
   tx_dtype dtype; /* f32 or f64 */
   tx_activation kind;
-  double slope; /* of leaky_relu below 0 */
+  double slope; /* of leaky_relu below 0, of elu just below 0 */
   int64_t n;    /* elements */
 } tx_activation_pass;
 

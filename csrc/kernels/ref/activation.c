@@ -24,6 +24,10 @@ static double value(tx_activation kind, double slope, double x) {
       return 0.5 * x * (1 + tanh(gelu_inner(x)));
     case TX_ACT_SOFTPLUS:
       return (x < 0 ? 0 : x) + log1p(exp(-fabs(x)));
+    case TX_ACT_ELU:
+      return x > 0 ? x : slope * expm1(x);
+    case TX_ACT_HARD_SWISH:
+      return x <= -3 ? 0 : x >= 3 ? x : x * (x + 3) / 6;
   }
   return x;
 }
@@ -49,6 +53,10 @@ static double gradient(tx_activation kind, double slope, double x, double dy) {
     }
     case TX_ACT_SOFTPLUS:
       return dy / (1 + exp(-x));
+    case TX_ACT_ELU:
+      return x > 0 ? dy : dy * slope * exp(x);
+    case TX_ACT_HARD_SWISH:
+      return x <= -3 ? 0 : x >= 3 ? dy : dy * (x / 3 + 0.5);
   }
   return dy;
 }

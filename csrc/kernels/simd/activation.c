@@ -20,6 +20,10 @@ TX_INLINE vfloat value(tx_activation kind, vfloat slope, vfloat x) {
       return x * vf_logistic(gelu_inner(x));
     case TX_ACT_SOFTPLUS:
       return vf_max(vf_set(0), x) + vf_log1p(vf_exp(-vf_abs(x)));
+    case TX_ACT_ELU:
+      return vf_select(x > 0.0f, x, slope * vf_expm1(x));
+    case TX_ACT_HARD_SWISH:
+      return vf_select(x <= -3.0f, vf_set(0), vf_select(x >= 3.0f, x, x * (x + 3.0f) / 6.0f));
   }
   return x;
 }
@@ -46,6 +50,10 @@ TX_INLINE vfloat gradient(tx_activation kind, vfloat slope, vfloat x, vfloat dy)
     }
     case TX_ACT_SOFTPLUS:
       return dy * vf_logistic(x);
+    case TX_ACT_ELU:
+      return vf_select(x > 0.0f, dy, dy * slope * vf_exp(x));
+    case TX_ACT_HARD_SWISH:
+      return vf_select(x <= -3.0f, vf_set(0), vf_select(x >= 3.0f, dy, dy * (x / 3.0f + 0.5f)));
   }
   return dy;
 }
@@ -85,6 +93,12 @@ void TX_SIMD_NAME(activate_f32)(tx_activation kind, int64_t n, float slope, cons
     case TX_ACT_SOFTPLUS:
       activate(TX_ACT_SOFTPLUS, n, slope, x, y);
       break;
+    case TX_ACT_ELU:
+      activate(TX_ACT_ELU, n, slope, x, y);
+      break;
+    case TX_ACT_HARD_SWISH:
+      activate(TX_ACT_HARD_SWISH, n, slope, x, y);
+      break;
   }
 }
 
@@ -108,6 +122,12 @@ void TX_SIMD_NAME(activate_grad_f32)(tx_activation kind, int64_t n, float slope,
       break;
     case TX_ACT_SOFTPLUS:
       activate_grad(TX_ACT_SOFTPLUS, n, slope, x, dy, dx);
+      break;
+    case TX_ACT_ELU:
+      activate_grad(TX_ACT_ELU, n, slope, x, dy, dx);
+      break;
+    case TX_ACT_HARD_SWISH:
+      activate_grad(TX_ACT_HARD_SWISH, n, slope, x, dy, dx);
       break;
   }
 }

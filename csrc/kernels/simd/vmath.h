@@ -84,6 +84,12 @@ TX_INLINE vfloat vf_tanh(vfloat x) {
   return vf_select(magnitude < vf_set(0.63f), near, vf_copysign(far, x));
 }
 
+/* e^x - 1 for x of 0 or less: 2 t / (1 - t) with t = tanh(x / 2), without cancellation near 0. */
+TX_INLINE vfloat vf_expm1(vfloat x) {
+  vfloat t = vf_tanh(0.5f * x);
+  return 2.0f * t / (1.0f - t);
+}
+
 TX_INLINE vfloat vf_logistic(vfloat x) { return 1.0f / (1.0f + vf_exp(-x)); }
 
 /* |x| < 0.93: x + x p(x^2); else 1 - e^-(t + t q(t)), t = |x| up to 4, where the result is 1. */

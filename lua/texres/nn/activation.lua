@@ -6,10 +6,13 @@ local module = require "texres.nn.module"
 
 local activation = {}
 
-local ONNX = { ReLU = "Relu", Sigmoid = "Sigmoid", Tanh = "Tanh", Softplus = "Softplus" } -- those that have one
+local FACTOR = option.number(nil, "[-1e3, 1e3]")
+-- those that have one
+local ONNX = { ReLU = "Relu", Sigmoid = "Sigmoid", Tanh = "Tanh", Softplus = "Softplus", Hardswish = "HardSwish" }
 
 for name, fn in pairs {
   ReLU = "relu", Sigmoid = "sigmoid", Tanh = "tanh", SiLU = "silu", GELU = "gelu", Softplus = "softplus",
+  Hardswish = "hard_swish",
 } do
   local class = module.register(name, module.Module(name))
   function class:forward(x) return F[fn](x) end -- luacheck: no self
@@ -31,19 +34,19 @@ function activation.GELU:to_onnx(graph, x) -- luacheck: no self
   return graph:node("Mul", { product, graph:number(0.5) }, {}, x)
 end
 
---- LeakyReLU(slope=0.01): x where positive, else slope x.
-local LeakyReLU = module.register("LeakyReLU", module.Module "LeakyReLU")
-LeakyReLU.keeps_nothing = true
-activation.LeakyReLU = LeakyReLU
-
-local SLOPE = option.number(nil, "[-1e3, 1e3]")
-
-function LeakyReLU:init(slope) self.slope = option.check("LeakyReLU", "slope", slope or 0.01, SLOPE) end
-
-function LeakyReLU:constructor_arguments() return { self.slope, n = 1 } end
-
-function LeakyReLU:forward(x) return F.leaky_relu(x, self.slope) end
-
-function LeakyReLU:to_onnx(graph, x) return graph:node("LeakyRelu", { x }, { alpha = self.slope + 0.0 }, x) end
+--- LeakyReLU(slope=0.01): x where positive, else slope x. ELU(alpha=1): x where positive, else alpha (e^x - 1).
+for name, row in pairs {
+  LeakyReLU = { fn = "leaky_relu", option = "slope", default = 0.01, onnx = "LeakyRelu" },
+  ELU = { fn = "elu", option = "alpha", default = 1, onnx = "Elu" },
+} do
+  local class = module.register(name, module.Module(name))
+  local fn, key = F[row.fn], row.option
+  function class:init(value) self[key] = option.check(name, key, value or row.default, FACTOR) end
+  function class:constructor_arguments() return { self[key], n = 1 } end
+  function class:forward(x) return fn(x, self[key]) end
+  function class:to_onnx(graph, x) return graph:node(row.onnx, { x }, { alpha = self[key] + 0.0 }, x) end
+  class.keeps_nothing = true
+  activation[name] = class
+end
 
 return activation
