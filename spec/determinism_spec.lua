@@ -65,6 +65,7 @@ local examples = {
     return F.dropout(x, 0.3, { training = true })
   end, { matrix } },
   cross_entropy = { function(x) return F.cross_entropy(x, labels) end, { matrix } },
+  smooth_l1_loss = { F.smooth_l1_loss, { matrix, other } },
 }
 
 local names = {}

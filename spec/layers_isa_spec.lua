@@ -37,6 +37,7 @@ local script = [[
     both(x:clone(), F.log_softmax)
     both(x:clone(), function(t) return F.cross_entropy(t, labels, { label_smoothing = 0.1, reduction = "none" }) end)
     both(x:clone(), function(t) return F.mse_loss(t, tr.ones(1, 3, 2, c)) end)
+    both(x:clone(), function(t) return F.smooth_l1_loss(t, tr.ones(1, 3, 2, c), { beta = 0.5 }) end)
     both(x:clone(), function(t) tr.manual_seed(c); return F.dropout(t, 0.3) end)
     both(x:clone(), F.relu)
     both(x:clone(), F.leaky_relu)

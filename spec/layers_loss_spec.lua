@@ -1,4 +1,4 @@
---- Losses: csrc/autograd/{cross_entropy,nll_loss,focal_loss,mse_loss}.c
+--- Losses: csrc/autograd/{cross_entropy,nll_loss,focal_loss,mse_loss,smooth_l1_loss}.c
 local tr = require "texres"
 local naive = require "spec.naive"
 local F = tr.nn.functional
@@ -270,5 +270,67 @@ describe("mse_loss", function()
     assert.error_matches(function() F.mse_loss(tr.zeros(3), tr.zeros({ 3 }, f64)) end, "target is f64, x is f32")
     assert.error_matches(function() F.mse_loss(tr.zeros({ 3 }, i64), tr.zeros(3)) end, "mse_loss: x is i64 {3}")
     assert.equal(0, F.mse_loss(tr.zeros(0), tr.zeros(0), { reduction = "sum" }):item())
+  end)
+end)
+
+describe("smooth_l1_loss", function()
+  it("follows its formula and has the gradients that differences show", function()
+    for _, beta in ipairs { 0.25, 1, 3 } do
+      local function one(a, b)
+        local d = math.abs(a - b)
+        return d < beta and d * d / (2 * beta) or d - beta / 2
+      end
+      for _, n in ipairs { 1, 3, 16, 17, 100 } do
+        local x, target = naive.random({ 2, n }, 1, -2, 2), naive.random({ 2, n }, 2, -2, 2)
+        local values, sum = naive.map(one, x, target), 0
+        for i = 1, 2 * n do sum = sum + values[i] end
+        local expected = { none = values, sum = { shape = {}, sum }, mean = { shape = {}, sum / (2 * n) } }
+        for reduction, value in pairs(expected) do
+          local function f(a, b) return F.smooth_l1_loss(a, b, { beta = beta, reduction = reduction }) end
+          local gradient = {}
+          for dtype, tolerance in pairs { f64 = 1e-12, f32 = 1e-6 } do
+            local a, b = naive.tensor(x, dtype), naive.tensor(target, dtype)
+            a.requires_grad, b.requires_grad = true, true
+            local y = f(a, b)
+            naive.check(y, value, tolerance, reduction)
+            y:sum():backward()
+            gradient[dtype] = a.grad
+            assert.is_true(tr.allclose(b.grad, -a.grad, 0, 0))
+          end
+          naive.check(gradient.f32, naive.of(gradient.f64), 1e-6)
+          local ok, report = tr.gradcheck(f, { naive.tensor(x), naive.tensor(target) })
+          assert.is_true(ok, report)
+        end
+      end
+    end
+  end)
+
+  it("is the absolute difference where beta is 0 or f32 rounds it to 0, and keeps a NaN", function()
+    for dtype, beta in pairs { f64 = 0, f32 = 1e-60 } do
+      local x = tr.tensor({ 2, 0, -3, 0 / 0 }, { dtype = dtype })
+      x.requires_grad = true
+      local y = F.smooth_l1_loss(x, tr.zeros({ 4 }, { dtype = dtype }), { beta = beta, reduction = "none" })
+      y:sum():backward()
+      local values, gradient = y:totable(), x.grad:totable()
+      assert.is_true(values[4] ~= values[4] and gradient[4] ~= gradient[4])
+      values[4], gradient[4] = nil, nil
+      assert.same({ 2, 0, 3 }, values)
+      assert.same({ 1, 0, -1 }, gradient)
+    end
+  end)
+
+  it("says what does not fit", function()
+    local function message(pattern, ...)
+      local arguments = table.pack(...)
+      assert.error_matches(function() F.smooth_l1_loss(table.unpack(arguments)) end, pattern)
+    end
+    message("smooth_l1_loss: x is {2,3}, target {3}: the same shape", tr.zeros(2, 3), tr.zeros(3))
+    message("smooth_l1_loss: target is f64, x is f32", tr.zeros(3), tr.zeros({ 3 }, f64))
+    message("smooth_l1_loss: x is i64 {3}", tr.zeros({ 3 }, i64), tr.zeros(3))
+    for _, beta in ipairs { -1, math.huge, 1e39 } do
+      message("smooth_l1_loss: beta is .*: a finite number of 0 or more", tr.zeros(3), tr.zeros(3), { beta = beta })
+    end
+    message("smooth_l1_loss: beta is NaN", tr.zeros(3), tr.zeros(3), { beta = 0 / 0 })
+    assert.equal(0, F.smooth_l1_loss(tr.zeros(0), tr.zeros(0), { reduction = "sum" }):item())
   end)
 end)

@@ -72,6 +72,9 @@ for _, reduction in ipairs { "mean", "sum", "none" } do
   cases["mse_loss_" .. reduction] = {
     { "x", "target" }, function(t) return F.mse_loss(t.x, t.target, { reduction = reduction }) end,
   }
+  cases["smooth_l1_loss_" .. reduction] = {
+    { "x", "target" }, function(t) return F.smooth_l1_loss(t.x, t.target, { beta = 0.7, reduction = reduction }) end,
+  }
 end
 
 -- The tensors of a case in one dtype, without the case's name.

@@ -82,6 +82,7 @@ local examples = {
   nll_loss = { { matrix }, function(x) return F.nll_loss(x, labels, { reduction = "none" }) end },
   focal_loss = { { matrix }, function(x) return F.focal_loss(x, labels, { reduction = "none" }) end },
   mse_loss = { { matrix, matrix }, function(a, b) return F.mse_loss(a, b, { reduction = "none" }) end },
+  smooth_l1_loss = { { matrix, matrix }, F.smooth_l1_loss },
 }
 
 --- Results and gradients of one run; `shape_input` and `shape_gradient` turn plain tensors into others of equal value.

@@ -35,6 +35,14 @@ tx_status tx_want_dtype_of(const tx_call *call, int input, int other) {
                  tx_dtype_name(t->dtype), name_of(call, other, like_name), tx_dtype_name(like->dtype));
 }
 
+tx_status tx_want_shape_of(const tx_call *call, int input, int other) {
+  const tx_tensor *t = call->in[input], *like = call->in[other];
+  char name[NAME_SIZE], like_name[NAME_SIZE];
+  if (tx_same_shape(t, like)) return TX_OK;
+  return tx_fail(TX_EINVAL, "%s: %s is %s, %s %s: the same shape is needed", call->op->name,
+                 name_of(call, other, like_name), tx_shape_of(like), name_of(call, input, name), tx_shape_of(t));
+}
+
 tx_status tx_want_vector(const tx_call *call, int input, int other, int64_t n, const char *counted) {
   const tx_tensor *t = call->in[input];
   char name[NAME_SIZE], like_name[NAME_SIZE];

@@ -8,6 +8,8 @@
 tx_status tx_want_float(const tx_call *call, int input);
 /* Input `input`, when it is there, must have the dtype of input `other`. */
 tx_status tx_want_dtype_of(const tx_call *call, int input, int other);
+/* Input `input` must have the shape of input `other`. */
+tx_status tx_want_shape_of(const tx_call *call, int input, int other);
 /* Input `input`, when it is there, must be {n}, the dtype of input `other`; `counted` says what n counts, such as
  * "channels of x". */
 tx_status tx_want_vector(const tx_call *call, int input, int other, int64_t n, const char *counted);

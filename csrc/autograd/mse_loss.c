@@ -37,10 +37,7 @@ static tx_status forward(tx_call *call) {
   tx_tensor *x = NULL, *target = NULL;
   TX_TRY(tx_want_float(call, X));
   TX_TRY(tx_want_dtype_of(call, TARGET, X));
-  if (!tx_same_shape(call->in[X], call->in[TARGET])) {
-    return tx_fail(TX_EINVAL, "mse_loss: x is %s, target %s: the same shape is needed", tx_shape_of(call->in[X]),
-                   tx_shape_of(call->in[TARGET]));
-  }
+  TX_TRY(tx_want_shape_of(call, TARGET, X));
   tx_status status = tx_contiguous(call->in[X], &x);
   if (status == TX_OK) status = tx_contiguous(call->in[TARGET], &target);
   if (status == TX_OK) status = run_forward(call, x, target);
