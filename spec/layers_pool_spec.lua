@@ -201,3 +201,21 @@ describe("global_avg_pool", function()
     assert.same({ 0, 4 }, F.global_avg_pool(tr.zeros(0, 3, 3, 4)):shape())
   end)
 end)
+
+describe("GlobalMaxPool", function()
+  it("gives the largest value of every channel, which the gradient goes to", function()
+    local x = tr.randn({ 3, 4, 5, 2 }, { dtype = "f64", requires_grad = true })
+    local pool = tr.nn.GlobalMaxPool()
+    local rows = x:reshape(3, 20, 2):totable()
+    for n, image in ipairs(pool(x):totable()) do
+      for c = 1, 2 do
+        local largest = -math.huge
+        for _, pixel in ipairs(rows[n]) do largest = math.max(largest, pixel[c]) end
+        assert.equal(largest, image[c])
+      end
+    end
+    local ok, report = tr.gradcheck(function(t) return pool(t) end, { x:detach() })
+    assert.is_true(ok, report)
+    assert.error_matches(function() pool(tr.zeros(2, 3)) end, "max: ")
+  end)
+end)

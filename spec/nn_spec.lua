@@ -648,7 +648,8 @@ describe("architecture as data", function()
       nn.LeakyReLU(0.2), nn.Softplus(), nn.SiLU(), nn.GELU(), nn.Tanh(), nn.Sigmoid(), nn.ELU(0.3), nn.Hardswish(),
       nn.MaxPool2d(2), nn.AvgPool2d(2, { stride = 1, padding = 1, count_include_pad = false }),
       nn.Concat { nn.Identity(), nn.Residual { nn.Conv2d(4, 4, 1), shortcut = nn.Identity(), activation = nn.ReLU() } },
-      nn.Dropout(0.1), nn.GlobalAvgPool(), nn.Flatten(), nn.Linear(8, 3, { bias = false }),
+      nn.Dropout(0.1), nn.Concat { nn.GlobalAvgPool(), nn.GlobalMaxPool() }, nn.Flatten(),
+      nn.Linear(16, 3, { bias = false }),
     }
     local json = require "texres.json"
     local twin = nn.from_config(json.decode(json.encode(net:config())))

@@ -68,7 +68,7 @@ local function small()
     nn.Dropout(0.5), nn.Identity(),
     nn.Concat {
       nn.Sequential { nn.Flatten(), { head = nn.Linear(48, 3) }, nn.BatchNorm(3) },
-      nn.Sequential { nn.GlobalAvgPool(), nn.Linear(12, 2), nn.Sigmoid() },
+      nn.Sequential { nn.Concat { nn.GlobalAvgPool(), nn.GlobalMaxPool() }, nn.Linear(24, 2), nn.Sigmoid() },
     },
   }
   local step, state, names = 0, net:state_dict(), {}

@@ -21,6 +21,12 @@ local heads = {
   gap = function(width, classes)
     return nn.Sequential { nn.GlobalAvgPool(), { fc = nn.Linear(4 * width, classes) } }
   end,
+  -- Mean and largest value of every channel: what is everywhere, and what is somewhere.
+  mean_max = function(width, classes)
+    return nn.Sequential {
+      nn.Concat { nn.GlobalAvgPool(), nn.GlobalMaxPool() }, { fc = nn.Linear(8 * width, classes) },
+    }
+  end,
   -- As published, for 64x64 images: a 3x3 convolution of stride 9 looks at 3 of 8 rows and columns.
   conv = function(width, classes)
     return nn.Sequential {
@@ -30,11 +36,11 @@ local heads = {
 }
 
 local KNOWN = {
-  width = option.integer(64, "[1, inf)"), head = option.choice("gap", { "gap", "conv" }),
+  width = option.integer(64, "[1, inf)"), head = option.choice("gap", { "gap", "mean_max", "conv" }),
   in_channels = option.integer(1, "[1, inf)"), classes = option.integer(6, "[1, inf)"),
 }
 
---- textile{width=64, head="gap"|"conv", in_channels=1, classes=6}.
+--- textile{width=64, head="gap"|"mean_max"|"conv", in_channels=1, classes=6}.
 return function(options)
   local o = option.read("textile", options, KNOWN)
   local w = o.width

@@ -68,15 +68,26 @@ function AvgPool2d:to_onnx(graph, x)
   return add_pool(self, graph, x, "AveragePool", self.count_include_pad and 1 or 0)
 end
 
+local function add_global_pool(graph, x, kind)
+  local y = graph:node(kind, { graph:channels_first(x) }, {}, { channels_first = true, dims = 4 })
+  return graph:node("Flatten", { y }, { axis = 1 }, { dims = 2 })
+end
+
 --- GlobalAvgPool(): {N,H,W,C} to {N,C}, the mean of every channel.
 local GlobalAvgPool = module.register("GlobalAvgPool", module.Module "GlobalAvgPool")
 GlobalAvgPool.keeps_nothing = true
 
 function GlobalAvgPool:forward(x) return F.global_avg_pool(x) end -- luacheck: no self
 
-function GlobalAvgPool:to_onnx(graph, x) -- luacheck: no self
-  local y = graph:node("GlobalAveragePool", { graph:channels_first(x) }, {}, { channels_first = true, dims = 4 })
-  return graph:node("Flatten", { y }, { axis = 1 }, { dims = 2 })
-end
+function GlobalAvgPool:to_onnx(graph, x) return add_global_pool(graph, x, "GlobalAveragePool") end -- luacheck: no self
 
-return { MaxPool2d = MaxPool2d, AvgPool2d = AvgPool2d, GlobalAvgPool = GlobalAvgPool }
+--- GlobalMaxPool(): {N,H,W,C} to {N,C}, the largest value of every channel. Beside GlobalAvgPool (nn.Concat {
+-- nn.GlobalAvgPool(), nn.GlobalMaxPool() }) it lets a small defect be seen that the mean over the image drowns.
+local GlobalMaxPool = module.register("GlobalMaxPool", module.Module "GlobalMaxPool")
+GlobalMaxPool.keeps_nothing = true
+
+function GlobalMaxPool:forward(x) return x:max { 2, 3 } end -- luacheck: no self
+
+function GlobalMaxPool:to_onnx(graph, x) return add_global_pool(graph, x, "GlobalMaxPool") end -- luacheck: no self
+
+return { MaxPool2d = MaxPool2d, AvgPool2d = AvgPool2d, GlobalAvgPool = GlobalAvgPool, GlobalMaxPool = GlobalMaxPool }
