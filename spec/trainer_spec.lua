@@ -357,7 +357,7 @@ describe("Trainer", function()
       assert.is_false(ok)
       assert.matches("trainer_spec.lua:%d+: Trainer: " .. pattern, message)
     end
-    fails({ epoch = 3 }, "unknown option 'epoch'; did you mean epochs%? There are augment, batch")
+    fails({ epoch = 3 }, "unknown option 'epoch'; did you mean epochs%? There are accumulate, augment")
     fails({ epochs = 0 }, "epochs is 0, wanted a whole number of at least 1")
     fails({ batch = 2.5 }, "batch is 2.5, wanted a whole number")
     fails({ optimizer = { "adamm" } }, "there is no optimizer adamm; there are adam, adamw, sgd")

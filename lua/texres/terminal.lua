@@ -49,4 +49,17 @@ function terminal.duration(seconds)
   return ("%d h %02d min"):format(s // 3600, s % 3600 // 60)
 end
 
+local UNITS = { ms = 1e-3, s = 1, min = 60, h = 3600 }
+
+--- The seconds of a duration as a script says it: 90, "90 s", "5min", "1.5 h"; nil for what is none, or not above 0.
+function terminal.seconds(text)
+  local number, unit = text, "s"
+  if type(text) == "string" then
+    number, unit = text:match "^%s*([%d.]+)%s*(%a+)%s*$"
+    number = plain.number(number or "")
+  end
+  if type(number) ~= "number" or not UNITS[unit] or not (number > 0 and number < math.huge) then return nil end
+  return number * UNITS[unit]
+end
+
 return terminal

@@ -24,7 +24,8 @@
 --
 -- A run only goes on as the same run. Its identity is in the file: texres' version; the architecture; images (checksum
 -- of all pixels up to 256 MB of them, else of images spread evenly over the set), labels and classes of both sets;
--- normalization; batch, seed, augment, loss, clip_grad_norm; the schedule, and all options of the optimizer. What
+-- normalization; batch, accumulate, balanced, weights, seed, augment, loss, clip_grad_norm, ema; the schedule, and all
+-- options of the optimizer. What
 -- differs is listed as `option: then -> now`, and nothing is changed. Functions and objects of a script (a loss, a
 -- schedule or an optimizer of its own) can't be compared: that they are the same is up to the script; a warning says
 -- so.
@@ -34,7 +35,7 @@
 --             one_cycle of 10 epochs that is made 20 in the middle is longer from there; one that had come to its end
 --             stays at its last rate
 --   lr        the whole schedule is multiplied, from the next step on (the ratios of groups stay)
---   patience, dir, name, quiet
+--   patience, keep, best_k, save_every, callbacks, calibrate, operating_point, workers, cache, dir, name, quiet
 --
 -- The losses that are told, of training, validation and evaluate(), are those that the set would have as a single
 -- batch: a mean, weighted as the loss weighs classes, without images that it ignores; with reduction = "sum" the sum
@@ -44,36 +45,36 @@
 
 local classifier = require "texres.classifier"
 local core = require "texres.core"
-local course = require "texres.trainer.course"
-local diagnosis = require "texres.trainer.diagnosis"
 local evaluate = require "texres.evaluate"
 local history = require "texres.trainer.history"
 local identity = require "texres.trainer.identity"
 local input = require "texres.input"
-local metrics = require "texres.metrics"
+local loop = require "texres.trainer.loop"
 local module = require "texres.nn.module"
 local option = require "texres.options"
 local plain = require "texres.plain"
 local objective = require "texres.trainer.objective"
+local probe = require "texres.trainer.probe"
 local protect = require "texres.protect"
 local raise = require "texres.raise"
 local record = require "texres.trainer.record"
 local state = require "texres.trainer.state"
 local strict = require "texres.strict"
 local terminal = require "texres.terminal"
-
-local process = core.process
+local views = require "texres.views"
 
 local Trainer = strict.class("a trainer", {}, {
-  "best", "best_weights", "classes", "course", "identity", "input", "last_weights", "loss_of", "normalization", "pass",
-  "progress", "random", "sizes", "summary", "validation",
+  "average", "best", "best_k", "best_takes", "best_weights", "callbacks", "classes", "course", "ema", "identity",
+  "input", "last_weights", "loss_of", "normalization", "operating_point", "pass", "progress", "random", "save_every", "sizes",
+  "stopped", "summary", "takes", "validation", "weights",
 })
 
 -- -- options ----------------------------------------------------------------------------------------------------------
 
 local KNOWN = {
   model = option.any(), -- required: a module that maps images {N,H,W,C} to logits {N,K}
-  optimizer = option.any { "adamw", lr = 1e-3, weight_decay = 1e-4 }, -- {name, options} or one of texres.optim
+  -- {name, options} or one of texres.optim; "adamw" decays weights alone, biases and norms only with decay = "all"
+  optimizer = option.any { "adamw", lr = 1e-3, weight_decay = 1e-4 },
   schedule = option.any "constant", -- {name, options} or a name: how the learning rate goes, see texres.optim.schedule
   epochs = option.integer(10, "[1, inf)"),
   batch = option.integer(128, "[1, inf)"),
@@ -84,14 +85,26 @@ local KNOWN = {
   dir = option.text(), -- folder for checkpoints, metrics and report; nothing is written without it
   patience = option.integer(nil, "[1, inf)"), -- stop after so many epochs without a better one
   clip_grad_norm = option.number(nil, "(0, inf]"), -- largest norm of all gradients together
+  accumulate = option.integer(1, "[1, inf)"), -- batches that make a step together
+  ema = option.number(nil, "(0, 1)"), -- decay of an average of the weights, which is what is validated and kept
+  keep = option.choice("best", { "best", "last" }), -- the epoch whose weights the model has in the end
+  best_k = option.integer(nil, "[1, inf)"), -- files of so many of the best epochs: best-0007.safetensors
+  save_every = option.any(), -- write last.safetensors in the middle of epochs, too: "5min", "90 s"
+  callbacks = option.table(), -- a list of functions(event, trainer), called with each event; false ends the run
+  calibrate = option.switch(false), -- learn the temperature of the kept weights from the validation images
+  operating_point = option.table(), -- chosen on the validation images: { false_reject = 0.02 }
+  balanced = option.switch(false), -- of the loader: every class equally often
+  weights = option.any(), -- of the loader: a weight per image, or per class
+  workers = option.integer(2, "[0, inf)"), -- of the loader: threads that prepare batches
+  cache = option.switch(false), -- read the images of both sets once, into memory
   resume = option.switch(false), -- go on from dir/last.safetensors where it is there
   normalize = option.any(true), -- by mean and deviation of the training images, or the model's own; { mean =, std = }
   name = option.text "texres", -- the report's title
   quiet = option.switch(false), -- no progress lines
 }
 
---- What a run is about to find out.
-local function begin(self)
+--- Forgets all of the runs before, but not the weights.
+function Trainer:_forget()
   self.history = history.of {} -- a record for each finished epoch, see texres.trainer.history
   self.best = nil -- the best of them
   self.validation = nil -- the metrics of the best epoch
@@ -100,6 +113,8 @@ local function begin(self)
   self.course = nil -- where they stand on the schedule, see texres.trainer.course
   self.pass = nil -- an epoch under way: {epoch=, batch=, seconds=, counter=}
   self.interrupted = false -- whether Ctrl-C ended fit()
+  self.stopped = false -- whether a callback did
+  self.average = nil -- of the weights, see texres.trainer.average
 end
 
 --- Makes a trainer; the options are those of KNOWN above.
@@ -115,11 +130,19 @@ local function new(_, options)
     raise("Trainer: the option model is %s, wanted a module", option.shown(self.model))
   end
   if self.dir then option.check("Trainer", "dir", self.dir, option.PATH) end
+  if self.save_every and not terminal.seconds(self.save_every) then
+    raise('Trainer: save_every is %s, wanted a duration such as "5min" or "90 s"', option.shown(self.save_every))
+  end
+  for i, callback in ipairs(self.callbacks or {}) do
+    if type(callback) ~= "function" then
+      raise("Trainer: callbacks[%d] is %s, wanted a function(event, trainer)", i, option.shown(callback))
+    end
+  end
   if self.resume and not self.dir then raise "Trainer: resume needs dir, where last.safetensors is" end
   setmetatable(self, Trainer)
   self.optimizer = objective.optimizer(self.optimizer, self.model)
   self.schedule = objective.schedule(self.schedule, self.optimizer)
-  begin(self)
+  self:_forget()
   return self
 end
 
@@ -142,7 +165,8 @@ end
 local function training_loader(self, takes, set)
   local single = #set > self.batch and #set % self.batch == 1
   return (takes:loader(set, {
-    batch = self.batch, shuffle = true, seed = self.seed, augment = self.augment, drop_last = single,
+    batch = self.batch, shuffle = not self.weights, seed = self.seed, augment = self.augment, drop_last = single,
+    balanced = self.balanced, weights = self.weights, workers = self.workers,
   }, "Trainer: the training set"))
 end
 
@@ -159,15 +183,25 @@ local function check_scores(self, takes, images)
   end
 end
 
+local function cached(set)
+  local copy, message = set:cache()
+  if not copy then raise("Trainer: %s", message) end
+  return copy
+end
+
 --- All that fit() finds out before it changes anything: what the model takes, the sets with its classes, loader, loss
 -- and the identity of the run.
 local function plan_of(self, train, val)
   for name, wanted in pairs(KNOWN) do -- a script may have changed them
     if self[name] or wanted.default then option.check("Trainer", name, self[name], wanted) end
   end
-  local takes = learn_from(self, train)
+  local takes = learn_from(self, train):bare()
   local plan = { takes = takes, train = takes:fit(train, "Trainer: the training set") }
   if val then plan.val = takes:fit(val, "Trainer: the validation set") end
+  if self.cache then
+    plan.train = cached(plan.train)
+    plan.val = plan.val and cached(plan.val)
+  end
   plan.loss_of = objective.loss(self.loss, plan.train)
   check_scores(self, takes, math.min(self.batch, #plan.train))
   plan.loader = training_loader(self, takes, plan.train)
@@ -177,10 +211,6 @@ end
 
 -- -- measuring --------------------------------------------------------------------------------------------------------
 
-local function assess(self, set, loss_of, what)
-  return evaluate.run({ self.model }, set, { batch = self.batch, loss = loss_of, what = what })
-end
-
 --- Of when the weights are that the model has now, for the report: of the best epoch after a fit(), of the last batch
 -- after one that was stopped; nil before one.
 local function weights_text(self)
@@ -189,11 +219,15 @@ local function weights_text(self)
   return epoch > 0 and ("epoch %d"):format(epoch) or nil
 end
 
+local EVALUATE = { views = views.COUNT }
+
 --- Metrics on a set: accuracy, loss, confusion matrix, precision, recall and F1 of each class; see texres.metrics. They
 -- go into the report under `name` ("Test"). The set is read as the model's input says (texres.input), which the model
 -- learned in fit() or brought from its file: a model that has none can't be measured. Before a fit(), a loss with the
--- weight "balanced" takes the counts of this set.
-function Trainer:evaluate(set, name)
+-- weight "balanced" takes the counts of this set. {views=8}: the probabilities are averaged over the images turned and
+-- mirrored (4: mirrored).
+function Trainer:evaluate(set, name, options)
+  local o = option.read("evaluate", options, EVALUATE)
   local takes = input.of(self.model)
   if not takes or not takes.classes then
     raise "Trainer: evaluate: the model has no classes and normalization yet: train it, or load it with texres.load"
@@ -201,8 +235,11 @@ function Trainer:evaluate(set, name)
   if not self.classes then
     self.classes, self.input, self.normalization = takes.classes, takes.input, takes.normalization
   end
-  local loss_of = self.loss_of or objective.loss(self.loss, takes:fit(set, "Trainer: the evaluated set"))
-  local result = assess(self, set, loss_of, "Trainer: the evaluated set")
+  local what = "Trainer: the evaluated set"
+  local result = evaluate.run({ self.model }, set, {
+    batch = self.batch, loss = self.loss_of or objective.loss(self.loss, takes:fit(set, what)), views = o.views,
+    what = what,
+  })
   self.tests[#self.tests + 1] = { name = name or "Test", note = weights_text(self), result = result }
   if self.dir and self.sizes then record.write(self) end
   return result
@@ -210,226 +247,90 @@ end
 
 -- -- training ---------------------------------------------------------------------------------------------------------
 
---- Calls f(...), a step. One that fails is not taken: running statistics (`buffers`) and random numbers are as before.
-local function undone_if_it_fails(buffers, f, ...)
-  local seed, stream = core.rng_state()
-  local before, failed = {}, true
-  for i, t in ipairs(buffers) do before[i] = t:clone() end
-  local function finish(...)
-    failed = false
-    return ...
-  end
-  return protect.finally(function()
-    if not failed then return end
-    core.rng_state(seed, stream)
-    core.no_grad(function()
-      for i, t in ipairs(buffers) do t:copy_from(before[i]) end
-    end)
-  end, function(...) return finish(f(...)) end, ...)
-end
-
---- One step: forward, loss, backward, update. Returns logits, and what the batch adds to the loss of the epoch: the sum
--- of the losses and their weight.
-local function step(self, images, labels, mix)
-  self.optimizer:set_lr(self.schedule:lr(course.position(self.course, self.steps + 1), self.course.total))
-  local logits = self.model(images)
-  local loss, sum, weight = objective.mixed(self.loss_of, logits, labels, mix)
-  local value = loss:item()
-  if value - value ~= 0 then diagnosis.stop(self, images, value) end
-  self.optimizer:zero_grad()
-  loss:backward()
-  if self.clip_grad_norm then objective.clip(self.optimizer, self.clip_grad_norm) end
-  self.optimizer:step()
-  self.steps = self.steps + 1
-  return logits:detach(), sum, weight
-end
-
-local function progress_text(self, pass, images, left)
-  local counter = pass.counter
-  return plain.format("epoch %d/%d %3d %%  loss %.4f  accuracy %.1f %%  %.0f images/s  %s left", pass.epoch,
-    self.epochs, 100 * counter.images // images, counter:loss(),
-    100 * counter.right / counter.images, counter.images / pass.seconds, terminal.duration(left))
-end
-
---- Trains one epoch to its end, or to a Ctrl-C (then self.interrupted is set); goes on in the middle of one.
-local function train_epoch(self, loader, images)
-  local pass = self.pass
-  self.model:train()
-  local clock, dtype, buffers = core.clock(), module.float_dtype(self.model), self.model:buffers()
-  for batch, labels, mix in loader:batches(pass.epoch, pass.batch + 1) do
-    local logits, sum, weight = undone_if_it_fails(buffers, step, self, batch:to(dtype), labels, mix)
-    pass.counter:add(logits, labels)
-    pass.counter:add_loss(sum, weight)
-    pass.batch = pass.batch + 1
-    local now = core.clock()
-    pass.seconds, clock = pass.seconds + now - clock, now
-    if process.interrupted() then
-      self.interrupted = true
-      return
-    end
-    if self.progress then
-      local per_image = pass.seconds / pass.counter.images
-      local left = per_image * (images * (self.epochs - pass.epoch + 1) - pass.counter.images)
-      self.progress:show(progress_text(self, pass, images, left))
-    end
-  end
-end
-
-local function epoch_text(self, entry, better)
-  local val = entry.val_loss and plain.format("  val loss %.4f  val accuracy %.1f %%", entry.val_loss,
-    100 * entry.val_accuracy) or ""
-  return plain.format("epoch %d/%d  loss %.4f  accuracy %.1f %%%s  %.0f images/s  %s%s", entry.epoch, self.epochs,
-    entry.loss, 100 * entry.accuracy, val, entry.images_per_second, terminal.duration(entry.seconds),
-    better and "  best" or "")
-end
-
---- Validates, notes and saves what the epoch gave.
-local function end_epoch(self, val)
-  local pass = self.pass
-  local trained = pass.counter:result()
-  local entry = {
-    epoch = pass.epoch, lr = self.optimizer:lr(), loss = trained.loss, accuracy = trained.accuracy,
-    seconds = pass.seconds, images_per_second = trained.images / pass.seconds,
-  }
-  local validation = val and assess(self, val, self.loss_of, "Trainer: the validation set")
-  if validation then entry.val_loss, entry.val_accuracy = validation.loss, validation.accuracy end
-  self.history[#self.history + 1], self.pass = entry, nil
-  local better = history.is_better(entry, self.best)
-  if better then
-    self.best, self.validation = entry, validation
-    state.keep_best(self)
-  end
-  if self.dir then
-    state.save(self)
-    record.write(self)
-  end
-  if self.progress then self.progress:done(epoch_text(self, entry, better)) end
-end
-
-local function is_finished(self)
-  local epochs = #self.history
-  return epochs >= self.epochs or (self.patience and epochs - (self.best and self.best.epoch or 0) >= self.patience)
-end
-
-local function run(self, plan)
-  while not is_finished(self) do
-    self.pass = self.pass
-      or { epoch = #self.history + 1, batch = 0, seconds = 0, counter = metrics.Counter(self.classes) }
-    train_epoch(self, plan.loader, #plan.train)
-    if self.interrupted then return end
-    end_epoch(self, plan.val)
-  end
-end
-
--- -- beginning and going on -------------------------------------------------------------------------------------------
-
-local function begin_anew(self)
-  begin(self)
-  self.optimizer:reset()
-  self.best_weights, self.last_weights = nil, nil
-  core.manual_seed(self.seed)
-end
-
-local function go_on(self)
-  state.load_last(self)
-  core.rng_state(self.random.seed, self.random.stream)
-end
-
---- From the file, which was read and checked; nothing below can fail. Says what isn't the file's.
-local function go_on_from(self, saved, plan)
-  local opaque = identity.opaque(plan.identity)
-  if #opaque > 0 then
-    require("texres").warn(("Trainer: resume can't compare what is a function or an object of the script: %s"):format(
-      table.concat(opaque, ", ")))
-  end
-  state.restore(self, saved)
-  core.rng_state(saved.random.seed, saved.random.stream)
-  local lr = self.schedule.options and self.schedule.options.lr
-  if self.progress and lr ~= saved.lr then
-    self.progress:done(plain.format("the learning rate was %s in the file, goes on with %s", saved.lr, lr))
-  end
-end
-
---- Says so where further epochs are asked for after a schedule came to its end at next to no rate.
-local function warn_of_end(self)
-  local course_now = self.course
-  if is_finished(self) or course_now.position < course_now.total then return end
-  local last, first = self.schedule:lr(course_now.total, course_now.total), self.schedule:lr(1, course_now.total)
-  if last >= 0.01 * first then return end
-  require("texres").warn(plain.format("Trainer: the schedule had come to its end: the further epochs are trained at "
-    .. "its last rate, %.3g. To train on at a larger one, begin anew from these weights: fit(train, val, "
-    .. "{ fresh = true })", last))
-end
-
---- Makes a plan, which nothing speaks against, the trainer's.
-local function take_up(self, plan, saved, fresh)
-  input.give(self.model, plan.takes)
-  self.classes, self.input, self.normalization = plan.takes.classes, plan.takes.input, plan.takes.normalization
-  self.loss_of, self.sizes = plan.loss_of, { train = #plan.train, val = plan.val and #plan.val or 0 }
-  self.progress = not self.quiet and terminal.Progress() or nil
-  self.interrupted = false
-  if saved then
-    go_on_from(self, saved, plan)
-  elseif fresh then
-    begin_anew(self)
-  elseif self.identity then
-    go_on(self)
-  else
-    core.manual_seed(self.seed)
-  end
-  self.identity = plan.identity
-  local planned = #plan.loader * self.epochs
-  self.course = self.course and course.replan(self.course, self.steps, planned) or course.new(planned)
-  warn_of_end(self)
-end
-
---- After a fit() that failed before its first step: the model takes what it took, and another fit() begins anew.
-local function undo(self, takes)
-  input.give(self.model, takes)
-  self.identity, self.pass, self.classes, self.input, self.normalization = nil, nil, nil, nil, nil
-end
-
---- Ends a fit() that came to its end or to a Ctrl-C.
-local function leave(self)
-  if self.interrupted then
-    if self.dir then state.save(self) end
-    if self.progress then self.progress:done(state.interrupted_text(self)) end
-  elseif self.best then
-    state.load_best(self)
-  end
-end
-
 local FIT_OPTIONS = { fresh = option.switch(false) }
+
+--- The run of a loop over events.
+local function begin(self, train, val, options)
+  options = option.read("fit", options, FIT_OPTIONS)
+  local plan, lock, run = plan_of(self, train, val), state.lock(self), nil
+  return protect.finally(function()
+    if not run then state.unlock(lock) end
+  end, function()
+    local saved
+    if self.identity and not options.fresh then
+      state.compare(self.identity, plan.identity, "the fit() before")
+    elseif self.resume and not options.fresh then
+      saved = state.read(self, plan)
+    end
+    run = loop.begin(self, plan, saved, options.fresh, lock)
+    return run
+  end)
+end
+
+--- A training as a loop in your hands:
+--
+--     for event in trainer:run(train, val) do
+--       if event.kind == "epoch" and event.val_accuracy > 0.99 then break end
+--       if event.kind == "step" and event.step == 500 then stage1:freeze() end
+--     end
+--
+-- Events are tables with a `kind`:
+--
+--     step         after each step: epoch, batch (of the epoch), step (of the run), images, loss, lr
+--     epoch        after each epoch: the record of the history (epoch, lr, loss, accuracy, val_loss, ...), better
+--                  (whether its weights are kept), validation (its metrics)
+--     checkpoint   when last.safetensors was written: path, epoch
+--     end          the last one: reason ("finished", "patience", "interrupted", "stopped"), epochs, steps
+--
+-- Leaving the loop early keeps the weights as they are; another run() or fit() goes on there, as one of a new trainer
+-- with `resume = true` does. Options and what happens in the end are those of fit.
+function Trainer:run(train, val, options)
+  local run = begin(self, train, val, options)
+  local leaving = setmetatable({}, { __close = function() run:close() end })
+  return function() return run:next() end, nil, nil, leaving
+end
 
 --- Trains on a set, validating on another one after each epoch (it may be left out); returns the history, a list of
 -- records that print() shows as a table. Afterwards the model has the weights of the best epoch: highest validation
--- accuracy, among equals lowest loss; an epoch whose loss is NaN is never the best. Ctrl-C ends it after the step
--- under way, with last.safetensors written and trainer.interrupted set. A second fit() goes on, see above; { fresh =
--- true } begins anew.
+-- accuracy, among equals lowest loss; an epoch whose loss is NaN is never the best; with keep = "last" those of the
+-- last epoch. Ctrl-C ends it after the step under way, with last.safetensors written and trainer.interrupted set. A
+-- second fit() goes on, see above; { fresh = true } begins anew.
 function Trainer:fit(train, val, options)
-  options = option.read("fit", options, FIT_OPTIONS)
-  local plan = plan_of(self, train, val)
-  local lock <close> = state.lock(self) -- luacheck: ignore
-  local saved
-  if self.identity and not options.fresh then
-    state.compare(self.identity, plan.identity, "the fit() before")
-  elseif self.resume and not options.fresh then
-    saved = state.read(self, plan)
-  end
-  local takes, failed = input.of(self.model), true
-  take_up(self, plan, saved, options.fresh)
-  process.interrupts(true)
-  protect.finally(function()
-    process.interrupts(false)
-    if failed and self.steps == 0 then undo(self, takes) end
-    local seed, stream = core.rng_state()
-    self.random = { seed = seed, stream = stream }
-  end, function()
-    run(self, plan)
-    failed = false
+  local run = begin(self, train, val, options)
+  protect.finally(function() run:close() end, function()
+    while run:next() do end
   end)
-  leave(self)
   return self.history
+end
+
+-- -- looking before and after -----------------------------------------------------------------------------------------
+
+--- Loader and loss for a trial on a training set.
+local function trial_of(self, train)
+  local takes = learn_from(self, train):bare()
+  local set = takes:fit(train, "Trainer: the training set")
+  check_scores(self, takes, math.min(self.batch, #set))
+  return training_loader(self, takes, set), objective.loss(self.loss, set)
+end
+
+--- Which learning rate: a list of {lr =, loss =} over rising rates that prints as a table, with `suggestion`. Options:
+-- low, high (1e-6, 1), steps (100). Nothing is changed. See texres.trainer.probe.
+function Trainer:find_lr(train, options)
+  local loader, loss_of = trial_of(self, train)
+  return probe.find_lr(self, loader, loss_of, options)
+end
+
+--- Whether the network can learn one batch by heart: {fits =, verdict =, first =, last =, accuracy =}, which prints its
+-- verdict. Options: steps (100), lr. Nothing is changed.
+function Trainer:overfit_batch(train, options)
+  local loader, loss_of = trial_of(self, train)
+  return probe.overfit_batch(self, loader, loss_of, options)
+end
+
+--- Measures the running statistics of the model's batch norms anew on a training set, with the weights that it has:
+-- {batches = 50}. Returns how many batches were taken.
+function Trainer:recalibrate(train, options)
+  return probe.recalibrate(self.model, trial_of(self, train), options)
 end
 
 -- -- for people -------------------------------------------------------------------------------------------------------

@@ -17,14 +17,14 @@ local Schedule = strict.class("a schedule", {})
 
 local STEP = option.number(nil, "[1, inf)")
 
---- The rate of step number `step` (1 .. total).
-function Schedule:lr(step, total)
+--- The rate of step number `step` (1 .. total); `history`, which plateau asks, is that of the epochs before.
+function Schedule:lr(step, total, history)
   local o = self.options
   option.check(self.name, "step", step, STEP)
   option.check(self.name, "total", total, STEP)
   if step > total then raise("%s: step is %g of %g", self.name, step, total) end
   if step <= o.warmup then return o.lr * step / (o.warmup + 1) end
-  return self.curve(o, step - o.warmup, math.max(1, total - o.warmup))
+  return self.curve(o, step - o.warmup, math.max(1, total - o.warmup), history)
 end
 
 --- Its kind and options.
@@ -67,6 +67,32 @@ define("cosine", { min = option.number(0, RATE) }, function(o, step, total)
   return anneal(o.lr, o.min, (step - 1) / math.max(1, total - 1))
 end)
 
+--- exponential{lr=, final=0.01}: falls by the same factor in every step, from the base rate to `final` of it.
+define("exponential", { final = option.number(0.01, "(0, inf)") }, function(o, step, total)
+  return o.lr * o.final ^ ((step - 1) / math.max(1, total - 1))
+end)
+
+--- polynomial{lr=, power=1, min=0}: from the base rate to `min` as (1 - share of the run) ^ power; 1: a straight line.
+define("polynomial", { power = option.number(1, "(0, inf)"), min = option.number(0, RATE) }, function(o, step, total)
+  return o.min + (o.lr - o.min) * (1 - (step - 1) / math.max(1, total - 1)) ^ o.power
+end)
+
+--- plateau{lr=, factor=0.1, patience=5, threshold=1e-4, min=0}: the rate times `factor` after more than `patience`
+-- epochs in which the validation loss (without a validation, the loss) did not fall by the share `threshold`. The rule
+-- is that of PyTorch's ReduceLROnPlateau; it follows from the history alone, so a resumed run goes on as before.
+define("plateau", {
+  factor = option.number(0.1, "(0, 1)"), patience = option.integer(5, "[0, inf)"),
+  threshold = option.number(1e-4, "[0, 1)"), min = option.number(0, RATE),
+}, function(o, _, _, history)
+  local rate, best, bad = o.lr, math.huge, 0
+  for _, entry in ipairs(history or {}) do
+    local loss = entry.val_loss or entry.loss
+    if loss < best * (1 - o.threshold) then best, bad = loss, 0 else bad = bad + 1 end
+    if bad > o.patience then rate, bad = math.max(rate * o.factor, o.min), 0 end
+  end
+  return rate
+end)
+
 --- one_cycle{lr=, start=0.3, divide=25, final_divide=1e4}: `lr` is the peak; up from lr/divide during the first `start`
 -- of the run, then down to lr/divide/final_divide, along cosines. Smith, Topin, 2019; the values are those of
 -- PyTorch's OneCycleLR.
@@ -88,7 +114,8 @@ function schedule.make(what, lr)
   if type(what.lr) == "function" then return what end
   local name, options = what[1], { lr = lr }
   if type(name) ~= "string" or name == "make" or not rawget(schedule, name) then
-    raise("schedule: no schedule %s; there are constant, cosine, one_cycle, step", tostring(name))
+    raise("schedule: no schedule %s; there are constant, cosine, exponential, one_cycle, plateau, polynomial, step",
+      tostring(name))
   end
   for key, value in pairs(what) do
     if key ~= 1 then options[key] = value end

@@ -9,7 +9,7 @@
 -- Of functions and objects that a script brings (a loss, a schedule or an optimizer of its own) nothing can be known
 -- but that they are there.
 --
--- Not part of it, as they may change on purpose: epochs, lr, patience, dir, name, quiet.
+-- Not part of it, as they may change on purpose: epochs, lr, and what decides nothing about the weights of a step.
 
 local architecture = require "texres.nn.architecture"
 local core = require "texres.core"
@@ -126,6 +126,8 @@ function identity.of(trainer, plan)
     integers = literal(plan.takes.integers),
     batch = literal(trainer.batch), seed = literal(trainer.seed), augment = literal(trainer.augment),
     loss = literal(trainer.loss), clip_grad_norm = literal(trainer.clip_grad_norm),
+    accumulate = literal(trainer.accumulate), ema = literal(trainer.ema), balanced = literal(trainer.balanced),
+    weights = trainer.weights and "checksum " .. checksum(literal(trainer.weights)) or "none",
     schedule = schedule_of(trainer.schedule),
   }
   add_optimizer(rows, trainer.optimizer, trainer.model)

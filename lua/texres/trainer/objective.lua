@@ -62,6 +62,20 @@ local function check_optimizer(optimizer, model)
   raise "Trainer: the optimizer holds no parameter of the model: make it with model:parameters()"
 end
 
+local DECAY = option.choice("weights", { "weights", "all" })
+
+--- Weights of layers, which decay, and biases and the scales and shifts of norms, which do not: pulled to 0, they would
+-- change what a layer says and not how large it is (Loshchilov and Hutter's recipe; He et al., "Bag of tricks", 2019).
+local function groups_of(parameters)
+  local weights, others = {}, {}
+  for _, p in ipairs(parameters) do
+    local list = p:dim() > 1 and weights or others
+    list[#list + 1] = p
+  end
+  if #weights == 0 or #others == 0 then return parameters end
+  return { { params = weights }, { params = others, weight_decay = 0 } }
+end
+
 --- An optimizer of the model's parameters from {"adamw", lr = 1e-3}; an optimizer is handed back.
 function objective.optimizer(spec, model)
   if type(spec) == "table" and type(rawget(spec, "step") or getmetatable(spec) and spec.step) == "function" then
@@ -71,7 +85,23 @@ function objective.optimizer(spec, model)
     raise("Trainer: optimizer is %s, wanted a name, {name, options} or an optimizer", option.shown(spec))
   end
   local name, options = split(spec)
-  return choose("optimizer", name, OPTIMIZERS)(model:parameters(), options)
+  local make, parameters = choose("optimizer", name, OPTIMIZERS), model:parameters()
+  if name ~= "adamw" then return make(parameters, options) end
+  local decay = options.decay == nil and DECAY.default or option.check("adamw", "decay", options.decay, DECAY)
+  options.decay = nil
+  return make(decay == "all" and parameters or groups_of(parameters), options)
+end
+
+--- An optimizer of the same kind, options and parameters without a state; of the library's own only.
+function objective.again(optimizer)
+  local make = optimizer.groups and optimizer.name and rawget(optim, optimizer.name)
+  if not make then raise "Trainer: an optimizer of the script can't be made anew for a trial: give one by its name" end
+  local groups = {}
+  for i, group in ipairs(optimizer.groups) do
+    groups[i] = {}
+    for name, value in pairs(group) do groups[i][name] = value end
+  end
+  return make(groups)
 end
 
 --- A schedule whose base rate is the optimizer's.

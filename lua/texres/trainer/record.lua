@@ -6,6 +6,7 @@ local json = require "texres.json"
 local plain = require "texres.plain"
 local raise = require "texres.raise"
 local report = require "texres.report"
+local terminal = require "texres.terminal"
 
 local record = {}
 
@@ -90,6 +91,23 @@ local function metrics_lines(history)
   local lines = {}
   for i, entry in ipairs(history) do lines[i] = json.encode(entry) .. "\n" end
   return table.concat(lines)
+end
+
+--- The line of an epoch under way.
+function record.progress_text(trainer, pass, images, left)
+  local counter = pass.counter
+  return plain.format("epoch %d/%d %3d %%  loss %.4f  accuracy %.1f %%  %.0f images/s  %s left", pass.epoch,
+    trainer.epochs, 100 * counter.images // images, counter:loss(), 100 * counter.right / counter.images,
+    counter.images / pass.seconds, terminal.duration(left))
+end
+
+--- The line of an epoch that has ended.
+function record.epoch_text(trainer, entry, better)
+  local val = entry.val_loss and plain.format("  val loss %.4f  val accuracy %.1f %%", entry.val_loss,
+    100 * entry.val_accuracy) or ""
+  return plain.format("epoch %d/%d  loss %.4f  accuracy %.1f %%%s  %.0f images/s  %s%s", entry.epoch, trainer.epochs,
+    entry.loss, 100 * entry.accuracy, val, entry.images_per_second, terminal.duration(entry.seconds),
+    better and "  best" or "")
 end
 
 --- Writes both files anew.

@@ -8,8 +8,9 @@ local checkpoint = require "texres.checkpoint"
 local core = require "texres.core"
 local evaluate = require "texres.evaluate"
 local files = require "texres.files"
-local history_of = require("texres.trainer.history").of
+local history = require "texres.trainer.history"
 local identity = require "texres.trainer.identity"
+local input = require "texres.input"
 local metrics = require "texres.metrics"
 local option = require "texres.options"
 local raise = require "texres.raise"
@@ -19,6 +20,7 @@ local state = {}
 
 local function best_path(trainer) return trainer.dir .. "/best.safetensors" end
 local function last_path(trainer) return trainer.dir .. "/last.safetensors" end
+state.last_path = last_path
 
 local function write(trainer, path, extra, tensors)
   local ok, message = checkpoint.save(path, {
@@ -37,12 +39,42 @@ function state.lock(trainer)
   return lock
 end
 
+--- Lets other runs in again; nil is ignored.
+function state.unlock(lock)
+  if lock then getmetatable(lock).__close(lock) end
+end
+
 -- -- weights ----------------------------------------------------------------------------------------------------------
 
 local function copy_weights(model)
   local copy = {}
   for name, t in pairs(model:state_dict()) do copy[name] = t:clone() end
   return copy
+end
+
+--- The files of the best epochs, where several are kept: best-0007.safetensors.
+local function epoch_path(trainer, epoch) return ("%s/best-%04d.safetensors"):format(trainer.dir, epoch) end
+
+--- Keeps a file for each of the `best_k` best epochs: writes that of the present one where it is among them, and takes
+-- away that of the one that is no longer.
+local function keep_several(trainer)
+  local ranked = table.move(trainer.history, 1, #trainer.history, 1, {})
+  table.sort(ranked, function(a, b)
+    if history.is_better(a, b) then return true end
+    return not history.is_better(b, a) and a.epoch < b.epoch
+  end)
+  for place, entry in ipairs(ranked) do
+    if entry.epoch == #trainer.history and place <= trainer.best_k then
+      write(trainer, epoch_path(trainer, entry.epoch), { training = entry })
+    elseif place > trainer.best_k then
+      os.remove(epoch_path(trainer, entry.epoch))
+    end
+  end
+end
+
+--- Keeps the weights of each of the best epochs, where that is wanted; the model has those of the last one.
+function state.keep_epoch(trainer)
+  if trainer.dir and trainer.best_k then keep_several(trainer) end
 end
 
 --- Keeps the present weights as the best ones: in a file, or in memory when there is no folder.
@@ -63,6 +95,7 @@ function state.load_best(trainer)
     local ok, message = trainer.model:load(best_path(trainer))
     if not ok then raise("Trainer: %s", message) end
   end
+  if trainer.best_takes then input.give(trainer.model, trainer.best_takes) end
   trainer.last_weights = last
 end
 
@@ -74,6 +107,7 @@ function state.load_last(trainer)
 end
 
 local SCORES = "validation.scores" -- the tensor of what the images of the validation set were given
+local AVERAGE = "average." -- before the names of averaged weights
 
 -- -- the whole state --------------------------------------------------------------------------------------------------
 
@@ -105,6 +139,7 @@ function state.save(trainer)
   local seed, stream = core.rng_state()
   local pass = trainer.pass
   if trainer.validation then tensors[SCORES] = trainer.validation.scores end
+  for name, t in pairs(trainer.average or {}) do tensors[AVERAGE .. name] = t end
   write(trainer, last_path(trainer), {
     identity = trainer.identity, optimizer = optimizer, history = trainer.history, steps = trainer.steps,
     course = trainer.course, lr = trainer.schedule.options and trainer.schedule.options.lr,
@@ -181,6 +216,21 @@ local function read_counter(trainer, data, classes)
   return metrics.from_data(data, classes)
 end
 
+-- The averaged weights, taken out of the other tensors; nil where the run has none.
+local function read_average(trainer, tensors)
+  local averaged
+  for name, t in pairs(tensors) do
+    local own = name:sub(1, #AVERAGE) == AVERAGE and name:sub(#AVERAGE + 1)
+    if own then
+      averaged = averaged or {}
+      averaged[own], tensors[name] = t, nil
+    end
+  end
+  need(trainer, (averaged ~= nil) == (trainer.ema ~= nil), "averaged weights")
+  if averaged then need(trainer, (state_of_model.fits(trainer.model, averaged)), "averaged weights") end
+  return averaged
+end
+
 -- The metrics of the best epoch, with what each image was given; nil where there was no validation.
 local function read_validation(trainer, data, scores, plan)
   if data == nil then return nil end
@@ -191,16 +241,16 @@ local function read_validation(trainer, data, scores, plan)
 end
 
 local function read_history(trainer, extra)
-  local history = extra.history
-  need(trainer, type(history) == "table", "history")
-  for i = 1, #history do need(trainer, type(history[i]) == "table" and history[i].epoch == i, "history") end
-  need(trainer, extra.best == nil or INDEX.accept(extra.best) ~= nil and history[extra.best], "best")
-  return history_of(history), history[extra.best or 0]
+  local list = extra.history
+  need(trainer, type(list) == "table", "history")
+  for i = 1, #list do need(trainer, type(list[i]) == "table" and list[i].epoch == i, "history") end
+  need(trainer, extra.best == nil or INDEX.accept(extra.best) ~= nil and list[extra.best], "best")
+  return history.of(list), list[extra.best or 0]
 end
 
-local function read_pass(trainer, pass, history, classes)
+local function read_pass(trainer, pass, epochs, classes)
   if pass == nil then return nil end
-  need(trainer, has(pass, { epoch = INDEX, batch = INDEX, seconds = POSITION }) and pass.epoch == #history + 1, "pass")
+  need(trainer, has(pass, { epoch = INDEX, batch = INDEX, seconds = POSITION }) and pass.epoch == #epochs + 1, "pass")
   return { epoch = pass.epoch, batch = pass.batch, seconds = pass.seconds,
     counter = read_counter(trainer, pass.counter, classes) }
 end
@@ -229,16 +279,23 @@ function state.read(trainer, plan)
   check_weights(trainer, last_path(trainer), saved)
   local scores = saved.tensors[SCORES]
   saved.tensors[SCORES] = nil
+  local averaged = read_average(trainer, saved.tensors)
   local optimizer = join_optimizer(trainer, extra.optimizer, saved.tensors)
   local misfit = trainer.optimizer.misfit and trainer.optimizer:misfit(optimizer)
   if misfit then raise("Trainer: can't resume: %s: %s", last_path(trainer), misfit) end
-  local history, best = read_history(trainer, extra)
-  if best then check_weights(trainer, best_path(trainer), read_file(best_path(trainer))) end
+  local epochs, best = read_history(trainer, extra)
+  local best_takes
+  if best then
+    local kept = read_file(best_path(trainer))
+    check_weights(trainer, best_path(trainer), kept)
+    best_takes = plan.takes:with(kept)
+  end
   return {
-    weights = saved.weights, optimizer = optimizer, history = history, best = best, steps = extra.steps,
+    weights = saved.weights, optimizer = optimizer, history = epochs, best = best, best_takes = best_takes,
+    average = averaged, steps = extra.steps,
     course = extra.course, lr = extra.lr, random = extra.random,
     validation = read_validation(trainer, extra.validation, scores, plan),
-    pass = read_pass(trainer, extra.pass, history, plan.takes.classes),
+    pass = read_pass(trainer, extra.pass, epochs, plan.takes.classes),
   }
 end
 
@@ -246,7 +303,8 @@ end
 function state.restore(trainer, saved)
   trainer.optimizer:load_state_dict(saved.optimizer)
   trainer.model:load_state_dict(saved.weights)
-  for _, name in ipairs { "history", "best", "steps", "course", "validation", "pass", "random" } do
+  local fields = { "history", "best", "best_takes", "average", "steps", "course", "validation", "pass", "random" }
+  for _, name in ipairs(fields) do
     trainer[name] = saved[name]
   end
 end

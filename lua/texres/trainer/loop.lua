@@ -1,0 +1,391 @@
+--- The loop of a training, as a series of events: what trainer:run hands out, and fit runs through.
+--
+--     loop.begin(trainer, plan, saved, fresh) --> a run
+--     run:next()                              --> an event; nil after the last one
+--     run:close()                             after the last event, a break, or an error: leaves the trainer in order
+--
+-- A run is at one of these places:
+--
+--     epoch 3, batch 17 ... of 40     next() takes a step, or `accumulate` batches of one, and tells "step"
+--     end of epoch 3                  next() validates, keeps and saves, and tells "epoch", then "checkpoint"
+--     nothing is left                 next() tells "end", once
+--
+-- Steps end where gradients are applied, so a run that stops between two events has no gradient that would be lost.
+
+local average = require "texres.trainer.average"
+local core = require "texres.core"
+local course = require "texres.trainer.course"
+local diagnosis = require "texres.trainer.diagnosis"
+local evaluate = require "texres.evaluate"
+local history = require "texres.trainer.history"
+local identity = require "texres.trainer.identity"
+local input = require "texres.input"
+local metrics = require "texres.metrics"
+local module = require "texres.nn.module"
+local objective = require "texres.trainer.objective"
+local plain = require "texres.plain"
+local protect = require "texres.protect"
+local record = require "texres.trainer.record"
+local state = require "texres.trainer.state"
+local terminal = require "texres.terminal"
+
+local process = core.process
+
+local Run = {}
+Run.__index = Run
+
+-- -- a step -----------------------------------------------------------------------------------------------------------
+
+--- Calls f(...), a step. One that fails is not taken: running statistics (`buffers`) and random numbers are as before.
+local function undone_if_it_fails(buffers, f, ...)
+  local seed, stream = core.rng_state()
+  local before, failed = {}, true
+  for i, t in ipairs(buffers) do before[i] = t:clone() end
+  local function finish(...)
+    failed = false
+    return ...
+  end
+  return protect.finally(function()
+    if not failed then return end
+    core.rng_state(seed, stream)
+    core.no_grad(function()
+      for i, t in ipairs(buffers) do t:copy_from(before[i]) end
+    end)
+  end, function(...) return finish(f(...)) end, ...)
+end
+
+--- Forward, loss and backward of one batch, which is `share` of the step. Returns logits, and what the batch adds to
+-- the loss of the epoch: the sum of the losses and their weight.
+local function add_gradient(trainer, share, images, labels, mix)
+  local logits = trainer.model(images)
+  local loss, sum, weight = objective.mixed(trainer.loss_of, logits, labels, mix)
+  local value = loss:item()
+  if value - value ~= 0 then diagnosis.stop(trainer, images, value) end
+  if share ~= 1 then loss = loss * share end
+  loss:backward()
+  return logits:detach(), sum, weight
+end
+
+--- The rate of the step that comes next.
+local function set_rate(trainer)
+  local place = course.position(trainer.course, trainer.steps + 1)
+  trainer.optimizer:set_lr(trainer.schedule:lr(place, trainer.course.total, trainer.history))
+end
+
+--- Applies the gradients.
+local function update(trainer)
+  if trainer.clip_grad_norm then objective.clip(trainer.optimizer, trainer.clip_grad_norm) end
+  trainer.optimizer:step()
+  trainer.steps = trainer.steps + 1
+  if trainer.average then average.add(trainer.average, trainer.model, trainer.ema, trainer.steps) end
+end
+
+--- How many batches of the epoch belong to the step that begins after batch number `done`.
+local function batches_of_step(run, done) return math.min(run.trainer.accumulate, #run.plan.loader - done) end
+
+--- One step of the epoch under way, of one batch or of several; false when the epoch has no batch left.
+function Run:step()
+  local trainer, pass = self.trainer, self.trainer.pass
+  local left = batches_of_step(self, pass.batch)
+  if left <= 0 then return false end
+  if not self.batches then
+    local advance, _, _, handle = self.plan.loader:batches(pass.epoch, pass.batch + 1)
+    self.batches, self.handle, self.clock = advance, handle, core.clock()
+    trainer.model:train()
+  end
+  local loss_before, weight_before = pass.counter.loss_sum, pass.counter.loss_weight
+  set_rate(trainer)
+  local images = 0
+  undone_if_it_fails(self.buffers, function()
+    local parts = {}
+    for k = 1, left do
+      local batch, labels, mix = self.batches()
+      parts[k], images = { batch = batch, labels = labels, mix = mix }, images + labels:numel()
+    end
+    trainer.optimizer:zero_grad()
+    for _, part in ipairs(parts) do
+      part.logits, part.sum, part.weight = add_gradient(trainer, part.labels:numel() / images,
+        part.batch:to(self.dtype), part.labels, part.mix)
+      part.batch = nil
+    end
+    update(trainer)
+    for _, part in ipairs(parts) do
+      pass.counter:add(part.logits, part.labels)
+      pass.counter:add_loss(part.sum, part.weight)
+    end
+  end)
+  pass.batch = pass.batch + left
+  local now = core.clock()
+  pass.seconds, self.clock = pass.seconds + now - self.clock, now
+  local weight = weight_before and pass.counter.loss_weight and pass.counter.loss_weight - weight_before
+  local sum = pass.counter.loss_sum - loss_before
+  self:show_progress()
+  return {
+    kind = "step", epoch = pass.epoch, batch = pass.batch, step = trainer.steps, images = images,
+    loss = weight and weight ~= 0 and sum / weight or sum, lr = trainer.optimizer:lr(),
+  }
+end
+
+--- Ends the loader's epoch, whether it came to its end or not.
+function Run:end_batches()
+  if self.handle then getmetatable(self.handle).__close(self.handle) end
+  self.batches, self.handle = nil, nil
+end
+
+-- -- an epoch ---------------------------------------------------------------------------------------------------------
+
+--- Calls f() while the model has the weights that are kept: the averaged ones where there are such.
+local function with_kept_weights(trainer, f)
+  if not trainer.average then return f() end
+  return average.within(trainer.average, trainer.model, f)
+end
+
+--- Validates with the weights that are to be kept.
+local function validate(trainer, val)
+  local function assess()
+    return evaluate.run({ trainer.model }, val, {
+      batch = trainer.batch, loss = trainer.loss_of, what = "Trainer: the validation set",
+    })
+  end
+  input.give(trainer.model, trainer.takes) -- temperature and operating point are those of other weights
+  return with_kept_weights(trainer, assess)
+end
+
+--- What belongs to the weights that were validated: temperature and operating point, where they are asked for.
+local function chosen_by(trainer, validation)
+  local takes = trainer.takes
+  if not validation or not (trainer.calibrate or trainer.operating_point) then return takes end
+  local temperature
+  if trainer.calibrate then
+    temperature = validation:temperature()
+    validation.scores = (validation.scores:to("f64"):clamp(1e-45, 1):log() / temperature):softmax(2):to "f32"
+  end
+  return takes:with {
+    temperature = temperature,
+    operating_point = trainer.operating_point and validation:operating_point(trainer.operating_point),
+  }
+end
+
+--- Keeps the weights of this epoch as the ones that the model will have in the end.
+local function keep(trainer, entry, validation)
+  trainer.best, trainer.validation, trainer.best_takes = entry, validation, chosen_by(trainer, validation)
+  local function write()
+    input.give(trainer.model, trainer.best_takes)
+    state.keep_best(trainer)
+    input.give(trainer.model, trainer.takes)
+  end
+  with_kept_weights(trainer, write)
+end
+
+--- Validates, notes and saves what the epoch gave; the events that tell of it.
+function Run:end_epoch()
+  local trainer, val = self.trainer, self.plan.val
+  self:end_batches()
+  local pass = trainer.pass
+  local trained = pass.counter:result()
+  local entry = {
+    epoch = pass.epoch, lr = trainer.optimizer:lr(), loss = trained.loss, accuracy = trained.accuracy,
+    seconds = pass.seconds, images_per_second = trained.images / pass.seconds,
+  }
+  local validation = val and validate(trainer, val)
+  if validation then entry.val_loss, entry.val_accuracy = validation.loss, validation.accuracy end
+  trainer.history[#trainer.history + 1], trainer.pass = entry, nil
+  local better = trainer.keep == "last" or history.is_better(entry, trainer.best)
+  if better then keep(trainer, entry, validation) end
+  with_kept_weights(trainer, function() state.keep_epoch(trainer) end)
+  local event = { kind = "epoch", better = better, validation = validation }
+  for name, value in pairs(entry) do event[name] = value end
+  self:push(event)
+  if trainer.dir then
+    state.save(trainer)
+    record.write(trainer)
+    self:push { kind = "checkpoint", path = state.last_path(trainer), epoch = entry.epoch, better = better }
+  end
+  self.saved_at = core.clock()
+  if trainer.progress then trainer.progress:done(record.epoch_text(trainer, entry, better)) end
+end
+
+--- Writes last.safetensors in the middle of an epoch where `save_every` has passed since the last time.
+function Run:snapshot()
+  local trainer = self.trainer
+  if not trainer.dir or not self.save_every or core.clock() - self.saved_at < self.save_every then return end
+  state.save(trainer)
+  self.saved_at = core.clock()
+  self:push { kind = "checkpoint", path = state.last_path(trainer), epoch = trainer.pass.epoch,
+    batch = trainer.pass.batch, better = false }
+end
+
+-- -- events -----------------------------------------------------------------------------------------------------------
+
+function Run:push(event) self.events[#self.events + 1] = event end
+
+--- Why nothing is left to do; nil when something is.
+local function end_of(trainer)
+  local epochs = #trainer.history
+  if trainer.interrupted then return "interrupted" end
+  if trainer.stopped then return "stopped" end
+  if epochs >= trainer.epochs then return "finished" end
+  local best = trainer.best and trainer.best.epoch or 0
+  if trainer.patience and epochs - best >= trainer.patience then return "patience" end
+end
+
+--- Takes the run to its next event.
+function Run:advance()
+  local trainer = self.trainer
+  local reason = end_of(trainer)
+  if reason then
+    self:push { kind = "end", reason = reason, epochs = #trainer.history, steps = trainer.steps }
+    self.ended = true
+    return
+  end
+  trainer.pass = trainer.pass
+    or { epoch = #trainer.history + 1, batch = 0, seconds = 0, counter = metrics.Counter(trainer.classes) }
+  local event = self:step()
+  if not event then return self:end_epoch() end
+  self:push(event)
+  if process.interrupted() then
+    trainer.interrupted = true
+  else
+    self:snapshot()
+  end
+end
+
+--- The next event, after the trainer's callbacks have seen it; nil after the last one.
+function Run:next()
+  if #self.events == 0 then
+    if self.ended then return nil end
+    self.clock = core.clock() -- the time that the caller's loop took is not the training's
+    self.inside = true
+    self:advance()
+    self.inside = false
+  end
+  local event = table.remove(self.events, 1)
+  for _, callback in ipairs(self.trainer.callbacks or {}) do
+    if callback(event, self.trainer) == false then self.trainer.stopped = true end
+  end
+  return event
+end
+
+function Run:show_progress()
+  local trainer, pass = self.trainer, self.trainer.pass
+  if not trainer.progress then return end
+  local counter, total = pass.counter, #self.plan.train
+  local per_image = pass.seconds / counter.images
+  local left = per_image * (total * (trainer.epochs - pass.epoch + 1) - counter.images)
+  trainer.progress:show(record.progress_text(trainer, pass, total, left))
+end
+
+-- -- beginning and ending ---------------------------------------------------------------------------------------------
+
+local function begin_anew(trainer)
+  trainer:_forget()
+  trainer.optimizer:reset()
+  trainer.best_weights, trainer.last_weights = nil, nil
+  core.manual_seed(trainer.seed)
+end
+
+local function go_on(trainer)
+  state.load_last(trainer)
+  core.rng_state(trainer.random.seed, trainer.random.stream)
+end
+
+--- From the file, which was read and checked; nothing below can fail. Says what isn't the file's.
+local function go_on_from(trainer, saved, plan)
+  local opaque = identity.opaque(plan.identity)
+  if #opaque > 0 then
+    require("texres").warn(("Trainer: resume can't compare what is a function or an object of the script: %s"):format(
+      table.concat(opaque, ", ")))
+  end
+  state.restore(trainer, saved)
+  core.rng_state(saved.random.seed, saved.random.stream)
+  local lr = trainer.schedule.options and trainer.schedule.options.lr
+  if trainer.progress and lr ~= saved.lr then
+    trainer.progress:done(plain.format("the learning rate was %s in the file, goes on with %s", saved.lr, lr))
+  end
+end
+
+--- Says so where further epochs are asked for after a schedule came to its end at next to no rate.
+local function warn_of_end(trainer)
+  local now = trainer.course
+  if end_of(trainer) or now.position < now.total then return end
+  local last = trainer.schedule:lr(now.total, now.total, trainer.history)
+  if last >= 0.01 * trainer.schedule:lr(1, now.total, {}) then return end
+  require("texres").warn(plain.format("Trainer: the schedule had come to its end: the further epochs are trained at "
+    .. "its last rate, %.3g. To train on at a larger one, begin anew from these weights: fit(train, val, "
+    .. "{ fresh = true })", last))
+end
+
+--- Makes a plan, which nothing speaks against, the trainer's.
+local function take_up(trainer, plan, saved, fresh)
+  input.give(trainer.model, plan.takes)
+  trainer.takes = plan.takes
+  trainer.classes, trainer.input, trainer.normalization = plan.takes.classes, plan.takes.input, plan.takes.normalization
+  trainer.loss_of, trainer.sizes = plan.loss_of, { train = #plan.train, val = plan.val and #plan.val or 0 }
+  trainer.progress = not trainer.quiet and terminal.Progress() or nil
+  trainer.interrupted, trainer.stopped = false, false
+  if saved then
+    go_on_from(trainer, saved, plan)
+  elseif fresh then
+    begin_anew(trainer)
+  elseif trainer.identity then
+    go_on(trainer)
+  else
+    core.manual_seed(trainer.seed)
+  end
+  if trainer.ema and not trainer.average then trainer.average = average.of(trainer.model) end
+  trainer.identity = plan.identity
+  local planned = math.ceil(#plan.loader / trainer.accumulate) * trainer.epochs
+  trainer.course = trainer.course and course.replan(trainer.course, trainer.steps, planned) or course.new(planned)
+  warn_of_end(trainer)
+end
+
+--- After a run that failed before its first step: the model takes what it took, and another one begins anew.
+local function undo(trainer, takes)
+  input.give(trainer.model, takes)
+  for _, name in ipairs { "identity", "pass", "classes", "input", "normalization", "takes", "average" } do
+    trainer[name] = nil
+  end
+end
+
+--- Ends a run that came to its end, or was left in the middle.
+local function leave(trainer)
+  local reason = end_of(trainer)
+  if reason == "finished" or reason == "patience" or trainer.stopped and not trainer.pass then
+    if trainer.best then state.load_best(trainer) end
+    return
+  end
+  if trainer.dir and (trainer.pass or trainer.interrupted) then state.save(trainer) end
+  if trainer.progress and trainer.pass then trainer.progress:done(state.interrupted_text(trainer)) end
+end
+
+local loop = {}
+
+--- Begins a run; Ctrl-C is noticed from here on until it is closed.
+function loop.begin(trainer, plan, saved, fresh, lock)
+  local takes = input.of(trainer.model)
+  take_up(trainer, plan, saved, fresh)
+  process.interrupts(true)
+  return setmetatable({
+    trainer = trainer, plan = plan, events = {}, takes = takes, lock = lock, saved_at = core.clock(),
+    save_every = trainer.save_every and terminal.seconds(trainer.save_every),
+    dtype = module.float_dtype(trainer.model), buffers = trainer.model:buffers(),
+  }, Run)
+end
+
+--- Leaves the trainer in order: after the end with the weights that are kept, after a Ctrl-C or a break where it is,
+-- with last.safetensors written. `failed`: whether an error ended the run in the middle of its work.
+function Run:close()
+  if self.closed then return end
+  self.closed = true
+  local trainer = self.trainer
+  local failed = self.inside
+  process.interrupts(false)
+  self:end_batches()
+  if failed and trainer.steps == 0 then undo(trainer, self.takes) end
+  local seed, stream = core.rng_state()
+  trainer.random = { seed = seed, stream = stream }
+  if not failed then leave(trainer) end -- else what was kept before stands in the files
+  state.unlock(self.lock)
+end
+
+return loop

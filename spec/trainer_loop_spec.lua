@@ -1,0 +1,392 @@
+--- The training as a loop in the script's hands, and what goes on in it: events, callbacks, accumulation, averages,
+-- snapshots, trials, operating points.
+local tr = require "texres"
+local core = require "texres.core"
+local metrics = require "texres.metrics"
+local support = require "spec.support"
+local terminal = require "texres.terminal"
+
+local nn = tr.nn
+
+--- Two classes of small noisy images that differ in brightness.
+local function toy(count, seed, hard)
+  tr.manual_seed(seed)
+  local labels = {}
+  for i = 1, count do labels[i] = i % 2 + 1 end
+  local shift = (tr.tensor(labels):to "f32" - 1.5):reshape(count, 1, 1, 1) * (hard or 1)
+  return tr.data.tensors {
+    images = tr.randn(count, 4, 4, 1) + shift, labels = tr.tensor(labels, { dtype = "i64" }),
+    classes = { "good", "bright" },
+  }
+end
+
+local function model(seed)
+  tr.manual_seed(seed or 3)
+  return nn.Sequential {
+    { conv = nn.Conv2d(1, 4, 3, { padding = 1 }) }, { norm = nn.BatchNorm(4) }, nn.ReLU(), nn.GlobalAvgPool(),
+    { fc = nn.Linear(4, 2) },
+  }
+end
+
+local function trainer_of(changes)
+  local o = { model = model(), optimizer = { "adamw", lr = 0.02 }, epochs = 3, batch = 8, seed = 5, quiet = true }
+  for name, value in pairs(changes or {}) do o[name] = value end
+  return tr.Trainer(o)
+end
+
+local function weights_of(m)
+  local all = {}
+  for name, t in pairs(m:state_dict()) do all[name] = t:flatten():totable() end
+  return all
+end
+
+local train, val = toy(44, 1), toy(20, 2)
+
+describe("trainer:run", function()
+  it("tells steps, epochs, checkpoints and the end, and gives fit's weights", function()
+    local dir = support.folder()
+    local trainer, kinds, steps = trainer_of { dir = dir }, {}, 0
+    for event in trainer:run(train, val) do
+      if event.kind == "step" then
+        steps = steps + 1
+        assert.equal(steps, event.step)
+        assert.equal((steps - 1) % 6 + 1, event.batch)
+        assert.equal(event.batch == 6 and 4 or 8, event.images)
+        assert.is_true(event.loss > 0 and event.lr == 0.02)
+      else
+        kinds[#kinds + 1] = event.kind
+      end
+      if event.kind == "epoch" then
+        assert.equal(trainer.history[event.epoch].val_accuracy, event.val_accuracy)
+        assert.equal(event.val_accuracy, event.validation.accuracy)
+        assert.is_boolean(event.better)
+      elseif event.kind == "checkpoint" then
+        assert.equal(dir .. "/last.safetensors", event.path)
+      elseif event.kind == "end" then
+        assert.same({ "finished", 3, 18 }, { event.reason, event.epochs, event.steps })
+      end
+    end
+    assert.equal("epoch checkpoint epoch checkpoint epoch checkpoint end", table.concat(kinds, " "))
+    local fitted = trainer_of()
+    fitted:fit(train, val)
+    assert.same(weights_of(fitted.model), weights_of(trainer.model))
+  end)
+
+  it("goes on after a break with the same weights as without one", function()
+    local whole = trainer_of()
+    whole:fit(train, val)
+    for _, dir in ipairs { false, support.folder() } do
+      local trainer = trainer_of { dir = dir or nil }
+      for event in trainer:run(train, val) do
+        if event.kind == "step" and event.step == 8 then break end
+      end
+      assert.equal(8, trainer.steps)
+      if dir then trainer = trainer_of { dir = dir, resume = true, model = model(9) } end
+      for event in trainer:run(train, val) do
+        if event.kind == "epoch" and event.epoch == 2 then break end
+      end
+      trainer:fit(train, val)
+      assert.same(weights_of(whole.model), weights_of(trainer.model))
+      assert.equal(18, trainer.steps)
+    end
+  end)
+
+  it("ends in order when the loop's body raises, and lets go of the folder", function()
+    local dir = support.folder()
+    local trainer = trainer_of { dir = dir }
+    assert.error_matches(function()
+      for event in trainer:run(train, val) do
+        if event.kind == "step" and event.step == 3 then error "mine" end
+      end
+    end, "mine")
+    local again = trainer_of { dir = dir, resume = true, model = model(9) }
+    again:fit(train, val)
+    local whole = trainer_of()
+    whole:fit(train, val)
+    assert.same(weights_of(whole.model), weights_of(again.model))
+  end)
+
+  it("may be steered: another rate, layers that are frozen", function()
+    local trainer = trainer_of()
+    local kept
+    for event in trainer:run(train, val) do
+      if event.kind == "step" and event.step == 4 then
+        trainer.model.conv.weight.requires_grad = false
+        kept = trainer.model.conv.weight:clone()
+      end
+    end
+    assert.is_true(tr.allclose(kept, trainer.model.conv.weight, 0, 0))
+  end)
+
+  it("calls callbacks with the same events, one of which may end it", function()
+    local seen = {}
+    local trainer = trainer_of { callbacks = {
+      function(event) seen[#seen + 1] = event.kind end,
+      function(event, self) return not (event.kind == "epoch" and #self.history == 2) end,
+    } }
+    trainer:fit(train, val)
+    assert.equal(2, #trainer.history)
+    assert.equal("end", seen[#seen])
+    assert.is_true(trainer.stopped)
+    assert.error_matches(function() trainer_of { callbacks = { 3 } } end, "callbacks%[1%] is 3, wanted a function")
+  end)
+end)
+
+describe("a step", function()
+  it("of several batches is one of a large batch", function()
+    -- without batch norm, which normalizes each batch by itself
+    local function plain_model()
+      tr.manual_seed(3)
+      return nn.Sequential { nn.Flatten(), nn.Linear(16, 2) }
+    end
+    local sgd = { "sgd", lr = 0.05, momentum = 0.9 }
+    local small = trainer_of { model = plain_model(), optimizer = sgd, batch = 8, accumulate = 3 }
+    local large = trainer_of { model = plain_model(), optimizer = sgd, batch = 24 }
+    small:fit(train)
+    large:fit(train)
+    assert.equal(6, small.steps)
+    assert.equal(large.steps, small.steps)
+    for name, t in pairs(large.model:state_dict()) do
+      assert.is_true(tr.allclose(t, small.model:state_dict()[name], 1e-4, 1e-5), name)
+    end
+    assert.near(large.history[3].loss, small.history[3].loss, 1e-5)
+  end)
+
+  it("goes on in the middle of an epoch where several batches make one", function()
+    local whole, dir = trainer_of { accumulate = 2 }, support.folder()
+    whole:fit(train, val)
+    local cut = trainer_of { accumulate = 2, dir = dir }
+    for event in cut:run(train, val) do
+      if event.kind == "step" and event.step == 5 then break end
+    end
+    local again = trainer_of { accumulate = 2, dir = dir, resume = true, model = model(9) }
+    again:fit(train, val)
+    assert.same(weights_of(whole.model), weights_of(again.model))
+  end)
+
+  it("decays weights, and biases and norms only when told so", function()
+    local trainer = trainer_of { optimizer = { "adamw", lr = 0.1, weight_decay = 0.5 } }
+    assert.same({ 0.5, 0 }, { trainer.optimizer.groups[1].weight_decay, trainer.optimizer.groups[2].weight_decay })
+    for _, p in ipairs(trainer.optimizer.groups[1].params) do assert.is_true(p:dim() > 1) end
+    for _, p in ipairs(trainer.optimizer.groups[2].params) do assert.equal(1, p:dim()) end
+    local all = trainer_of { optimizer = { "adamw", lr = 0.1, weight_decay = 0.5, decay = "all" } }
+    assert.equal(1, #all.optimizer.groups)
+    assert.error_matches(function() trainer_of { optimizer = { "adamw", decay = "x" } } end, 'decay is "x", wanted')
+  end)
+end)
+
+describe("averaged weights", function()
+  it("are the moving average of those after each step, and are what is validated and kept", function()
+    local trainer = trainer_of { ema = 0.9, keep = "last" }
+    local mean
+    for event in trainer:run(train, val) do
+      if event.kind == "step" then
+        local now = weights_of(trainer.model)
+        mean = mean or weights_of(model())
+        local d = math.min(0.9, (1 + event.step) / (10 + event.step))
+        for name, values in pairs(mean) do
+          for i, value in ipairs(values) do values[i] = d * value + (1 - d) * now[name][i] end
+        end
+      end
+    end
+    for name, values in pairs(weights_of(trainer.model)) do
+      for i, value in ipairs(values) do assert.near(mean[name][i], value, 1e-4) end
+    end
+    assert.near(trainer.history[3].val_loss, trainer:evaluate(val).loss, 1e-6)
+  end)
+
+  it("come back after a resume, bit for bit", function()
+    local whole = trainer_of { ema = 0.9 }
+    whole:fit(train, val)
+    local dir = support.folder()
+    for event in trainer_of({ ema = 0.9, dir = dir }):run(train, val) do
+      if event.kind == "step" and event.step == 8 then break end
+    end
+    local again = trainer_of { ema = 0.9, dir = dir, resume = true, model = model(9) }
+    again:fit(train, val)
+    assert.same(weights_of(whole.model), weights_of(again.model))
+    assert.error_matches(function() trainer_of({ dir = dir, resume = true }):fit(train, val) end, "ema: 0.9 %-> nil")
+  end)
+end)
+
+describe("what is kept", function()
+  it("is the last epoch where that is asked for", function()
+    local trainer = trainer_of { keep = "last" }
+    local last
+    for event in trainer:run(train, val) do
+      if event.kind == "step" then last = weights_of(trainer.model) end
+    end
+    assert.same(last, weights_of(trainer.model))
+    assert.equal(3, trainer.best.epoch)
+  end)
+
+  it("are files of the best epochs", function()
+    local dir = support.folder()
+    local trainer = trainer_of { dir = dir, best_k = 2, epochs = 5, optimizer = { "sgd", lr = 0.3 } }
+    trainer:fit(train, val)
+    local files, found = core.list_folder(dir), {}
+    for _, name in ipairs(files) do
+      if name:find "^best%-" then found[#found + 1] = name end
+    end
+    assert.equal(2, #found)
+    assert(tr.load(dir .. ("/best-%04d.safetensors"):format(trainer.best.epoch)))
+  end)
+
+  it("has a temperature and an operating point of its validation images", function()
+    local dir = support.folder()
+    local trainer = trainer_of { dir = dir, calibrate = true, operating_point = { false_reject = 0.2 }, keep = "last" }
+    local hard_train, hard_val = toy(44, 1, 0.2), toy(40, 2, 0.2)
+    trainer:fit(hard_train, hard_val)
+    local clf = assert(tr.load(dir .. "/best.safetensors"))
+    local result = clf:evaluate(hard_val)
+    assert.near(1, result:temperature(), 1e-3)
+    assert.is_true(clf.operating_point.false_reject.value <= 0.2)
+    local now = result:at_operating_point(clf.operating_point)
+    assert.near(clf.operating_point.false_reject.value, now.false_reject.value, 1e-9)
+    assert.near(clf.operating_point.escape.value, now.escape.value, 1e-9)
+    assert.equal(clf.operating_point.threshold, require("texres.input").of(trainer.model).operating_point.threshold)
+    local again = trainer_of { dir = dir, resume = true, model = model(9), keep = "last", calibrate = true,
+      operating_point = { false_reject = 0.2 } }
+    again:fit(hard_train, hard_val)
+    assert.equal(clf.operating_point.threshold, require("texres.input").of(again.model).operating_point.threshold)
+    again.epochs = 4
+    again:fit(hard_train, hard_val)
+    assert.is_nil(trainer_of({ model = again.model, epochs = 1, keep = "last" }):fit(hard_train)
+      and require("texres.input").of(again.model).operating_point)
+  end)
+
+  it("is written in the middle of an epoch after save_every", function()
+    local written = 0
+    for event in trainer_of({ dir = support.folder(), save_every = "1 ms", epochs = 1 }):run(train, val) do
+      if event.kind == "checkpoint" and event.batch then written = written + 1 end
+    end
+    assert.is_true(written >= 2)
+    assert.error_matches(function() trainer_of { save_every = "often" } end, 'save_every is "often", wanted a duration')
+    assert.same({ 90, 300, 5400, 0.25 }, { terminal.seconds(90), terminal.seconds "5min", terminal.seconds "1.5 h",
+      terminal.seconds "250ms" })
+    for _, text in ipairs { "", "5", "min", "5 days", 0, -1, "0 s", true } do assert.is_nil(terminal.seconds(text)) end
+  end)
+end)
+
+describe("the loader of a trainer", function()
+  it("takes balanced, weights, workers and cache", function()
+    local picked = {}
+    for i = 1, 44 do
+      if i % 2 == 0 or i < 12 then picked[#picked + 1] = i end
+    end
+    local few = train:subset(picked)
+    local counts = { 0, 0 }
+    local trainer = trainer_of { balanced = true, epochs = 1, workers = 0, cache = true, loss = function(logits, labels)
+      if logits.requires_grad then
+        for _, label in ipairs(labels:totable()) do counts[label] = counts[label] + 1 end
+      end
+      return tr.nn.functional.cross_entropy(logits, labels)
+    end }
+    trainer:fit(few)
+    assert.is_true(math.abs(counts[1] - counts[2]) <= 2)
+    local drawn = {}
+    trainer_of({ weights = { 1, 0 }, epochs = 1, loss = function(logits, labels)
+      if logits.requires_grad then
+        for _, label in ipairs(labels:totable()) do drawn[label] = true end
+      end
+      return tr.nn.functional.cross_entropy(logits, labels)
+    end }):fit(train)
+    assert.same({ true }, drawn)
+    assert.error_matches(function() trainer_of({ balanced = true, weights = { 1, 2 } }):fit(train) end, "not both")
+  end)
+end)
+
+describe("schedules", function()
+  it("fall by a factor, along a power, and where the loss stays", function()
+    local s = tr.optim.schedule
+    local e = s.exponential { lr = 1, final = 0.01 }
+    assert.near(1, e:lr(1, 101), 1e-12)
+    assert.near(0.1, e:lr(51, 101), 1e-12)
+    assert.near(0.01, e:lr(101, 101), 1e-12)
+    local p = s.polynomial { lr = 1, power = 2, min = 0.1 }
+    assert.same({ 1, 0.1 + 0.9 * 0.25, 0.1 }, { p:lr(1, 11), p:lr(6, 11), p:lr(11, 11) })
+    local plateau = s.plateau { lr = 1, factor = 0.5, patience = 1, min = 0.2 }
+    local function history(...)
+      local list = {}
+      for i, loss in ipairs { ... } do list[i] = { loss = 9, val_loss = loss } end
+      return list
+    end
+    -- as torch.optim.lr_scheduler.ReduceLROnPlateau(factor=0.5, patience=1, min_lr=0.2)
+    assert.equal(1, plateau:lr(1, 9))
+    assert.equal(1, plateau:lr(5, 9, history(3, 2, 2.5)))
+    assert.equal(0.5, plateau:lr(5, 9, history(3, 2, 2.5, 2)))
+    assert.equal(0.5, plateau:lr(5, 9, history(3, 2, 2.5, 2, 2.1)))
+    assert.equal(0.25, plateau:lr(5, 9, history(3, 2, 2.5, 2, 2.1, 0 / 0)))
+    assert.equal(0.2, plateau:lr(5, 9, history(3, 2, 2.5, 2, 2.1, 2.2, 3, 3)))
+  end)
+
+  it("of a plateau steer a training, also after a resume", function()
+    local options = { schedule = { "plateau", patience = 0, factor = 0.5, threshold = 0.9 }, epochs = 4 }
+    local whole = trainer_of(options)
+    whole:fit(train, val)
+    assert.same({ 0.02, 0.02, 0.01, 0.005 }, { whole.history[1].lr, whole.history[2].lr, whole.history[3].lr,
+      whole.history[4].lr })
+    options.dir, options.epochs = support.folder(), 2
+    trainer_of(options):fit(train, val)
+    options.epochs, options.resume, options.model = 4, true, model(9)
+    local again = trainer_of(options)
+    again:fit(train, val)
+    assert.same(weights_of(whole.model), weights_of(again.model))
+  end)
+end)
+
+describe("trials", function()
+  it("find a learning rate, and leave everything as it was", function()
+    local trainer = trainer_of { optimizer = { "sgd", lr = 0.1 } }
+    tr.manual_seed(1)
+    local before, state = weights_of(trainer.model), { core.rng_state() }
+    local found = trainer:find_lr(train, { low = 1e-4, high = 100, steps = 40 })
+    assert.same(before, weights_of(trainer.model))
+    assert.same(state, { core.rng_state() })
+    assert.is_true(found.suggestion > 1e-3 and found.suggestion < 50)
+    assert.near(1e-4, found[1].lr, 1e-12)
+    assert.is_true(#found <= 40)
+    assert.matches("learning rate: try", tostring(found))
+    assert.equal(0, trainer.steps)
+  end)
+
+  it("tell a network that can learn one batch from one that can't", function()
+    local fits = trainer_of({ optimizer = { "adamw", lr = 0.05 } }):overfit_batch(train, { steps = 60 })
+    assert.is_true(fits.fits)
+    assert.matches("the network can learn: after 60 steps on one batch", tostring(fits))
+    local blind = nn.Sequential { nn.Flatten(), nn.Linear(16, 2), nn.Dropout(1) }
+    local stuck = trainer_of({ model = blind }):overfit_batch(train, { steps = 20 })
+    assert.is_false(stuck.fits)
+    assert.matches("does not learn even one batch", stuck.verdict)
+  end)
+
+  it("measure running statistics anew as the mean over batches", function()
+    local trainer = trainer_of()
+    trainer.model.norm.running_mean:fill(7)
+    assert.equal(4, trainer:recalibrate(train, { batches = 4 }))
+    local takes, sum = trainer.model.norm.running_mean:totable(), nil
+    assert.equal(0.1, trainer.model.norm.momentum)
+    local stats = train:statistics()
+    local loader = train:loader { batch = 8, shuffle = true, seed = 5, mean = stats.mean, std = stats.std }
+    local n = 0
+    for images in loader:batches(1) do
+      n = n + 1
+      if n <= 4 then
+        local mean = tr.no_grad(function() return trainer.model.conv(images):mean { 1, 2, 3 } end)
+        sum = sum and sum + mean or mean
+      end
+    end
+    for c, value in ipairs((sum / 4):totable()) do assert.near(value, takes[c], 1e-5) end
+  end)
+end)
+
+describe("evaluate", function()
+  it("of a trainer takes views", function()
+    local trainer = trainer_of { epochs = 1 }
+    trainer:fit(train, val)
+    local one, eight = trainer:evaluate(val), trainer:evaluate(val, "Test", { views = 8 })
+    assert.is_false(tr.allclose(one.scores, eight.scores, 0, 0))
+    assert.is_true(getmetatable(metrics.join { one, eight }) == getmetatable(one))
+    assert.error_matches(function() trainer:evaluate(val, "Test", { view = 8 }) end, "unknown option 'view'")
+  end)
+end)
