@@ -65,7 +65,8 @@ local views = require "texres.views"
 
 local Trainer = strict.class("a trainer", {}, {
   "average", "best", "best_k", "best_takes", "best_weights", "callbacks", "classes", "course", "ema", "identity",
-  "input", "last_weights", "loss_of", "normalization", "operating_point", "pass", "progress", "random", "save_every", "sizes",
+  "input", "last_weights", "loss_of", "normalization", "operating_point", "pass", "progress", "random", "save_every",
+  "sizes",
   "stopped", "summary", "takes", "validation", "weights",
 })
 

@@ -1,0 +1,137 @@
+--- What a process engineer asks first: how many defects pass, how many good pieces are rejected, how sure is that, which
+-- kinds are missed? Answered for the last test that was made, else for the validation images.
+
+local binomial = require "texres.metrics.binomial"
+local html = require "texres.report.html"
+local operating_point = require "texres.metrics.operating_point"
+local plain = require "texres.plain"
+
+local fill, each = html.fill, html.each
+
+local answers = {}
+
+--- Whether the classes tell good pieces from defects.
+local function number_of_good(result, point)
+  for c, name in ipairs(result.classes) do
+    if name == (point and point.good or "good") then return c end
+  end
+end
+
+--- The point that decides: the model's own, else "reject what is predicted to be a defect" (nil).
+local function point_for(run, result)
+  local point = run.operating_point
+  return point and operating_point.fits(point, result.classes) and point or nil
+end
+
+--- For each image: "accept", "reject" or "ask"; and its defect score.
+function answers.decisions(run, result)
+  local point = point_for(run, result)
+  local good = number_of_good(result, point)
+  if not good or not result.scores then return nil end
+  local list, scores, predicted = {}, {}, result:predictions()
+  for i, p in ipairs(result.scores:select(2, good):totable()) do
+    scores[i] = 1 - p
+    list[i] = point and operating_point.verdict(point, scores[i]) or (predicted[i] == good and "accept" or "reject")
+  end
+  return list, scores, good, point
+end
+
+--- { value, low, high, hits, images } of the images of some classes that were decided so.
+local function share(result, list, decision, is_wanted)
+  local hits, n = 0, 0
+  for i, label in ipairs(result.labels:totable()) do
+    if is_wanted(label) then
+      n = n + 1
+      if list[i] == decision then hits = hits + 1 end
+    end
+  end
+  local low, high = binomial.interval(hits, n)
+  return { value = n > 0 and hits / n or 0 / 0, low = low, high = high, hits = hits, images = n }
+end
+
+--- Everything that is said on the first screen, as data; nil where the classes have no good one, or nothing was
+-- measured image by image.
+function answers.of(run)
+  local item = run.results[#run.results]
+  if not item then return nil end
+  local result = item.result
+  local list, _, good, point = answers.decisions(run, result)
+  if not list then return nil end
+  local found = { item = item, point = point, kinds = {}, ask = 0 }
+  found.pass = share(result, list, "accept", function(label) return label ~= good end)
+  found.reject = share(result, list, "reject", function(label) return label == good end)
+  if found.pass.images == 0 or found.reject.images == 0 then return nil end
+  if point and result.groups then -- limits that know of groups
+    local at = result:at_operating_point(point)
+    found.pass.low, found.pass.high = at.escape.low, at.escape.high
+    found.reject.low, found.reject.high = at.false_reject.low, at.false_reject.high
+  end
+  for _, decision in ipairs(list) do found.ask = found.ask + (decision == "ask" and 1 / #list or 0) end
+  for c, name in ipairs(result.classes) do
+    local kind = c ~= good and share(result, list, "accept", function(label) return label == c end)
+    if kind and kind.images > 0 then
+      kind.name = name
+      table.insert(found.kinds, kind)
+    end
+  end
+  table.sort(found.kinds, function(a, b)
+    if a.value ~= b.value then return a.value > b.value end
+    return a.name < b.name
+  end)
+  if result.groups then
+    local seen, count = {}, 0
+    for _, group in ipairs(result.groups) do
+      if not seen[group] then seen[group], count = true, count + 1 end
+    end
+    found.groups = count
+  end
+  return found
+end
+
+local function card(title, value, text, bad)
+  return fill('<div class="{class}"><h3>{title}</h3><strong>{value}</strong><p>{text}</p></div>',
+    { class = bad and "bad" or "", title = title, value = value, text = text })
+end
+
+local function limits(s)
+  return plain.format("between %.1f and %.1f %% with 95 %% confidence; %d of %d counted", 100 * s.low, 100 * s.high,
+    s.hits, s.images)
+end
+
+--- The first screen as HTML; "" where there is nothing to answer.
+function answers.html(run)
+  local a = answers.of(run)
+  if not a then return "" end
+  local cards = {
+    card("Defects that pass", html.percent(a.pass.value), limits(a.pass), true),
+    card("Good pieces that are rejected", html.percent(a.reject.value), limits(a.reject)),
+  }
+  local worst = a.kinds[1]
+  if worst then
+    local others = {}
+    for k = 2, #a.kinds do
+      others[#others + 1] = ("%s %s"):format(a.kinds[k].name:gsub("_", " "), html.percent(a.kinds[k].value))
+    end
+    cards[3] = card("Missed most often", worst.value > 0 and (worst.name:gsub("_", " ")) or "none",
+      ("%s pass (%d of %d)%s%s"):format(html.percent(worst.value), worst.hits, worst.images,
+        #others > 0 and "; " or "", table.concat(others, ", ")), true)
+  end
+  if a.ask > 0 then
+    cards[#cards + 1] = card("Left to a person", html.percent(a.ask), "of the images, whose score is in doubt")
+  end
+  local decided = a.point and plain.format("A piece is rejected from a defect score of %.3g on, the model's operating "
+    .. "point, chosen on %d good images and %d defects.", a.point.threshold, a.point.images.good, a.point.images.defect)
+    or "A piece is rejected where the likeliest class is a defect; an operating point would set the balance."
+  local of = a.groups and (" of %d groups (photographs, rolls)"):format(a.groups) or ""
+  local caution = a.item.name == "Validation"
+    and " These images also chose the epoch: on others the figures are rather worse." or ""
+  return fill([[<h2>At the line</h2>
+<p class="sub">{name}: {images} images{of}. {decided}{caution}</p>
+<div class="answers">{_cards}</div>{_warning}]], {
+    name = a.item.name, images = a.item.result.images, of = of, decided = decided, caution = caution,
+    _cards = each(cards, function(text) return text end),
+    _warning = a.point and a.point.warning and fill('<p class="warning">{text}</p>', { text = a.point.warning }) or "",
+  })
+end
+
+return answers

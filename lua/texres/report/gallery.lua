@@ -1,0 +1,155 @@
+--- Pictures in a report: images as PNG inside the page, with what was said of them.
+
+local core = require "texres.core"
+local files = require "texres.files"
+local html = require "texres.report.html"
+local plain = require "texres.plain"
+local ranges = require "texres.data.ranges"
+
+local fill, each = html.fill, html.each
+
+local gallery = {}
+
+local DIGITS = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
+
+--- Bytes as base64 (RFC 4648).
+function gallery.base64(bytes)
+  local out = {}
+  for at = 1, #bytes, 3 do
+    local a, b, c = bytes:byte(at, at + 2)
+    local bits = a << 16 | (b or 0) << 8 | (c or 0)
+    for k = 3, 0, -1 do
+      local digit = bits >> 6 * k & 63
+      out[#out + 1] = DIGITS:sub(digit + 1, digit + 1)
+    end
+    if not c then out[#out] = "=" end
+    if not b then out[#out - 1] = "=" end
+  end
+  return table.concat(out)
+end
+
+--- An image (u8, or f32 in 0..white) as a data URI, by way of a file in `folder`; or nil and a message.
+function gallery.uri(image, folder, white)
+  if image.dtype ~= "u8" and white and white ~= 1 then image = image * (1 / white) end
+  local path = folder .. "/.image.png"
+  local written, message = core.write_png(path, image)
+  if not written then return nil, message end
+  local bytes
+  bytes, message = files.read(path)
+  os.remove(path)
+  return bytes and "data:image/png;base64," .. gallery.base64(bytes), message
+end
+
+local function white_of(set)
+  local white = set.source and ranges.white_of_bytes(set.source)
+  return white or 1
+end
+
+--- The first few images of each class, as rows { class =, images = { uri, ... } }; images that can't be read are left
+-- out.
+function gallery.samples(set, folder, count)
+  local rows, white = {}, white_of(set)
+  for c, name in ipairs(set.classes) do rows[c] = { class = name, images = {} } end
+  local step = {}
+  for i, label in ipairs(set.label) do step[label] = (step[label] or 0) + 1 end
+  local seen = {}
+  for i, label in ipairs(set.label) do
+    local row = rows[label].images
+    local every = math.max(1, step[label] // count)
+    seen[label] = (seen[label] or -1) + 1
+    if #row < count and seen[label] % every == 0 then
+      local image = set:get(i)
+      row[#row + 1] = image and gallery.uri(image, folder, white)
+    end
+  end
+  return rows
+end
+
+--- Places of the images of a result that say most: { passed = defects that were taken for good, surest first; rejected =
+-- good ones taken for defects, surest first; mistaken = of a class for another one; doubtful = right, but barely }.
+function gallery.telling(result, decisions, scores, good, count)
+  local lists = { passed = {}, rejected = {}, mistaken = {}, doubtful = {} }
+  local predicted, labels = result:predictions(), result.labels:totable()
+  local rows = result.scores:totable()
+  for i, label in ipairs(labels) do
+    local p = predicted[i] and rows[i][predicted[i]] or 0
+    if decisions and label ~= good and decisions[i] == "accept" then
+      table.insert(lists.passed, { i = i, weight = 1 - scores[i] })
+    elseif decisions and label == good and decisions[i] == "reject" then
+      table.insert(lists.rejected, { i = i, weight = scores[i] })
+    elseif predicted[i] ~= label then
+      table.insert(lists.mistaken, { i = i, weight = p })
+    else
+      table.insert(lists.doubtful, { i = i, weight = -p })
+    end
+  end
+  for name, list in pairs(lists) do
+    table.sort(list, function(a, b)
+      if a.weight ~= b.weight then return a.weight > b.weight end
+      return a.i < b.i
+    end)
+    local places = {}
+    for k = 1, math.min(count, #list) do places[k] = list[k].i end
+    lists[name] = places
+    lists[name].of = #list
+  end
+  return lists
+end
+
+--- Those images with what was said of them: lists of { uris = { image[, overlay] }, truth, predicted, p, place }.
+-- `overlay(image, label)` may give a second picture of one.
+function gallery.pictures(result, set, places, folder, overlay)
+  local list, white = { of = places.of }, white_of(set)
+  local predicted, rows = result:predictions(), result.scores:totable()
+  for _, i in ipairs(places) do
+    local image = set:get(i)
+    local uri = image and gallery.uri(image, folder, white)
+    if uri then
+      local second = overlay and overlay(image, predicted[i] or result.labels[i]:item())
+      list[#list + 1] = {
+        uris = { uri, second and gallery.uri(second, folder) }, truth = result.classes[set.label[i]],
+        predicted = predicted[i] and result.classes[predicted[i]] or "nothing",
+        p = predicted[i] and rows[i][predicted[i]], place = i, group = result.groups and result.groups[i],
+      }
+    end
+  end
+  return list
+end
+
+local function picture(item)
+  return fill('<li>{_images}<b>{truth}</b> taken for {predicted}{p}<br>image {place}{group}</li>', {
+    _images = #item.uris > 1 and fill('<span class="two"><img alt="{alt}" src="{a}"><img alt="{heat}" src="{b}"></span>',
+      { a = item.uris[1], b = item.uris[2], alt = "image " .. item.place, heat = "what the network looked at" })
+      or fill('<img alt="{alt}" src="{a}">', { a = item.uris[1], alt = "image " .. item.place }),
+    truth = item.truth:gsub("_", " "), predicted = item.predicted:gsub("_", " "), place = item.place,
+    p = item.p and plain.format(", %.0f %%", 100 * item.p) or "",
+    group = item.group ~= nil and (" of %s"):format(plain.text(item.group)) or "",
+  })
+end
+
+local KINDS = {
+  { "passed", "Defects that pass, the surest first" }, { "rejected", "Good pieces that are rejected, the surest first" },
+  { "mistaken", "Defects taken for another kind" }, { "doubtful", "Right, but barely" },
+}
+
+--- The pictures of a result, a gallery for each kind; "" where there are none.
+function gallery.html(pictures)
+  return each(KINDS, function(kind)
+    local list = pictures and pictures[kind[1]]
+    if not list or #list == 0 then return "" end
+    return fill('<h3>{title} <small>({shown} of {of})</small></h3><ul class="gallery">{_items}</ul>',
+      { title = kind[2], shown = #list, of = list.of, _items = each(list, picture) })
+  end)
+end
+
+--- Samples as rows; "" where there are none.
+function gallery.samples_html(rows)
+  return each(rows or {}, function(row)
+    if #row.images == 0 then return "" end
+    return fill('<h3>{name}</h3><ul class="gallery">{_items}</ul>', { name = (row.class:gsub("_", " ")),
+      _items = each(row.images, function(uri) return fill('<li><img alt="{alt}" src="{uri}"></li>',
+        { alt = row.class, uri = uri }) end) })
+  end)
+end
+
+return gallery

@@ -1,0 +1,101 @@
+--- Tables of a report: epochs, confusion matrix, classes with their limits, facts.
+
+local html = require "texres.report.html"
+local plain = require "texres.plain"
+local terminal = require "texres.terminal"
+
+local fill, each, percent, number = html.fill, html.each, html.percent, html.number
+
+local tables = {}
+
+function tables.epochs(run)
+  return fill([[<details><summary>The same as a table</summary><div class="scroll card"><table>
+<thead><tr><th scope="col">epoch</th><th scope="col">rate</th><th scope="col">loss</th><th scope="col">accuracy</th>
+<th scope="col">validation loss</th><th scope="col">validation accuracy</th><th scope="col">images/s</th>
+<th scope="col">time</th></tr></thead><tbody>
+{_rows}
+</tbody></table></div></details>]], { _rows = each(run.history, function(row)
+    return fill("<tr><td>{epoch}{best}</td><td>{lr}</td><td>{loss}</td><td>{accuracy}</td><td>{val_loss}</td>"
+      .. "<td>{val_accuracy}</td><td>{speed}</td><td>{time}</td></tr>", {
+      epoch = row.epoch, best = row.epoch == run.best and " (best)" or "", lr = number(row.lr, "%.3g"),
+      loss = number(row.loss), accuracy = percent(row.accuracy), val_loss = number(row.val_loss),
+      val_accuracy = percent(row.val_accuracy), speed = number(row.images_per_second, "%.0f"),
+      time = terminal.duration(row.seconds),
+    })
+  end) })
+end
+
+local function spaced(name) return (name:gsub("_", " ")) end
+
+function tables.confusion(result)
+  local counts = result.confusion:totable()
+  local function cells(row, truth)
+    local support = math.max(result.per_class[truth].support, 1)
+    return each(row, function(count, predicted)
+      local share = count / support
+      return fill('<td class="{class}" style="--share: {share}" title="{truth} taken for {predicted}">{count}'
+        .. "<small>{percent}&nbsp;%</small></td>", {
+        class = truth == predicted and "right" or "wrong", count = count,
+        share = plain.format("%.2f", 0.6 * share ^ 0.7), percent = plain.format("%.0f", 100 * share),
+        truth = result.classes[truth], predicted = result.classes[predicted],
+      })
+    end)
+  end
+  return fill([[<div class="card scroll"><table class="confusion">
+<caption>Confusion matrix</caption>
+<thead><tr><th class="name" scope="col">truth \ prediction</th>{_heads}</tr></thead><tbody>
+{_rows}
+</tbody></table></div>]], {
+    _heads = each(result.classes, function(name)
+      return fill('<th scope="col">{name}</th>', { name = spaced(name) })
+    end),
+    _rows = each(counts, function(row, truth)
+      return fill('<tr><th scope="row">{name}</th>{_cells}</tr>',
+        { name = spaced(result.classes[truth]), _cells = cells(row, truth) })
+    end),
+  })
+end
+
+--- Limits of a figure of a result; nothing where it has none.
+function tables.limits(result, figure)
+  if not result.scores or result.images < 2 then return nil end
+  local first = result.groups and result.groups[1]
+  local several = not result.groups
+  for _, group in ipairs(result.groups or {}) do several = several or group ~= first end
+  if not several then return nil end
+  return result:interval(figure)
+end
+
+function tables.classes(result)
+  local function row(name, values, support, low, high)
+    return fill('<tr><th scope="row">{name}</th><td>{precision}</td><td>{recall}{_limits}</td><td>{f1}</td>'
+      .. "<td>{support}</td></tr>", {
+      name = spaced(name), precision = percent(values.precision), recall = percent(values.recall),
+      _limits = low and fill(" <small>{low} to {high}</small>", {
+        low = plain.format("%.0f", 100 * low), high = plain.format("%.0f", 100 * high) }) or "",
+      f1 = number(values.f1, "%.3f"), support = support,
+    })
+  end
+  return fill([[<div class="card scroll"><table><caption>Classes</caption>
+<thead><tr><th class="name" scope="col">class</th><th scope="col">precision</th><th scope="col">recall</th>
+<th scope="col">F1</th><th scope="col">images</th></tr></thead><tbody>
+{_rows}
+</tbody><tfoot>{_mean}</tfoot></table></div>]], {
+    _rows = each(result.per_class, function(values, c)
+      return row(values.class, values, values.support, tables.limits(result, function(draw)
+        return draw.per_class[c].support > 0 and draw.per_class[c].recall or 0 / 0
+      end))
+    end),
+    _mean = row("mean of the classes that occur", result.macro, result.images),
+  })
+end
+
+function tables.facts(title, rows)
+  return fill([[<div class="card scroll"><table><caption>{title}</caption><tbody>
+{_rows}
+</tbody></table></div>]], { title = title, _rows = each(rows, function(row)
+    return fill('<tr><th scope="row">{name}</th><td class="name">{value}</td></tr>', { name = row[1], value = row[2] })
+  end) })
+end
+
+return tables
