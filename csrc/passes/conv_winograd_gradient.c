@@ -125,7 +125,7 @@ static tx_memory_range next_pixels(const job *j, const chunk *c, int64_t part, i
   const int64_t next = c->tile + c->tiles, first = next / g->tiles_w, last = (next + j->chunk_tiles) / g->tiles_w;
   const tx_memory_range x = tx_wino_memory_range(j->x, g->n * g->h * g->w * g->c, g, first, last);
   const tx_memory_range dy = tx_wino_memory_range(j->dy, g->n * g->p * g->q * g->k, g, first, last);
-  return tx_memory_range_part(part % 2 == 0 ? x : dy, part / 2, parts / 2);
+  return tx_memory_range_part(part % 2 == 0 ? x : dy, part / 2, tx_ceil_div(parts, 2));
 }
 
 /* dU[u] += V[i]^T D[i] over the tiles of a chunk, for all elements i with u(i) = u; of dU[u], the rows [c0, c1). */
