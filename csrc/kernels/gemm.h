@@ -5,7 +5,7 @@
  *     c[i][j] = sum over s of a(i, s) * b(s, j)        (accumulate: c[i][j] += ...)
  *
  *     a(i, s) = a[i * a_row + s * a_step]     any strides: a row-major matrix (a_step 1) or a column-major one (a_row 1)
- *     b(s, j) = b[(j / P) * b_panel + s * b_step + j % P]      panels of P columns, P = tx_kernels.gemm_panel()
+ *     b(s, j) = b[(j / P) * b_panel + s * b_step + j % P]      panels of P columns, P = tx_kernels.panel
  *
  * A panel holds P columns of b, one row of P floats after the other; tx_kernels.pack_f32 makes them. If P is 4, n is 10:
  *
@@ -16,8 +16,8 @@
  *
  * A row-major b need not be packed when n is a multiple of P: b_panel is P, b_step the length of its rows.
  *
- * The kernels compute tiles of c in registers, up to 14 x 32 (AVX-512), 6 x 16 (AVX2) or 8 x 8 (NEON). An element of c
- * is summed in the order of s, whatever the tile: cutting m or n into several calls does not change its bits.
+ * The kernels compute tiles of c in registers (kernels/blocks.h). An element of c is summed in the order of s, whatever
+ * the tile: cutting m or n into several calls does not change its bits.
  */
 #ifndef TX_KERNELS_GEMM_H
 #define TX_KERNELS_GEMM_H

@@ -17,6 +17,7 @@ typedef struct tx_kernel_table {
 #define TX_KERNEL(name, result, arguments) result(*name) arguments;
   TX_KERNELS(TX_KERNEL)
 #undef TX_KERNEL
+  int64_t panel; /* columns of a panel: kernels/blocks.h */
 } tx_kernel_table;
 
 /* The table in use; filled by tx_kernels_init(), read only afterwards. */

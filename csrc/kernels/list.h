@@ -141,9 +141,8 @@ typedef enum tx_activation {
   \
   /* -- convolution: passes/conv.h ---------------------------------------------------------------------------------- */ \
   /* matrix product: kernels/gemm.h */ \
-  TX_KERNEL(gemm_panel,  int64_t, (void)) \
   TX_KERNEL(gemm_f32,    void, (const tx_gemm *g)) \
-  /* x(s, j) = x[s * x_row + j * x_column], k by n, into panels of gemm_panel() columns, the last padded with zeros */ \
+  /* x(s, j) = x[s * x_row + j * x_column], k by n, into panels (kernels/gemm.h), the last padded with zeros */ \
   TX_KERNEL(pack_f32,    void, (int64_t k, int64_t n, const float *x, int64_t x_row, int64_t x_column, float *y)) \
   /* does nothing but multiply-adds in registers; returns their number times two */ \
   TX_KERNEL(fma_peak_f32, double, (int64_t rounds)) \

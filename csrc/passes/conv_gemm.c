@@ -19,11 +19,11 @@
 #include "passes/conv_internal.h"
 
 enum {
-  BLOCK_ROWS = 112,         /* pixels per block: 8 register tiles of 14 rows */
+  BLOCK_ROWS = 112,         /* pixels per block */
   BLOCK_FLOATS = 72 * 1024, /* of a gathered block: 288 KiB */
   PARTIALS = 16,            /* partial sums of a weight gradient, at most */
   PARTIAL_FLOATS = 8 << 20, /* of all partial sums of a weight gradient, at most */
-  FEW_ROWS = 14             /* a weight gradient of no more rows is one register tile: packing dy does not pay */
+  FEW_ROWS = 14             /* a weight gradient of no more rows reads dy so seldom that packing it does not pay */
 };
 
 /* -- a list of taps ------------------------------------------------------------------------------------------------------ */
@@ -56,7 +56,7 @@ static tx_conv_gather gather_input(const tx_conv_shape *v, const float *x, int64
 
 /* Columns of packed panels that n columns take. */
 static int64_t panel_columns(int64_t n) {
-  const int64_t panel = tx_kernels.gemm_panel();
+  const int64_t panel = tx_kernels.panel;
   return tx_ceil_div(n, panel) * panel;
 }
 
@@ -74,7 +74,7 @@ typedef struct packing {
 static void pack_panel(void *context, int64_t unit, int worker) {
   (void)worker;
   const packing *p = context;
-  const int64_t panel = tx_kernels.gemm_panel(), panels = tx_ceil_div(p->columns, panel), depth = p->taps * p->rows;
+  const int64_t panel = tx_kernels.panel, panels = tx_ceil_div(p->columns, panel), depth = p->taps * p->rows;
   const int64_t group = unit / panels, column = unit % panels * panel;
   const float *from = p->w + group * p->group_step + column * p->column_step;
   float *to = p->packed + unit * depth * panel;
@@ -84,9 +84,7 @@ static void pack_panel(void *context, int64_t unit, int worker) {
   }
 }
 
-static void pack(packing *p) {
-  tx_parallel(p->groups * tx_ceil_div(p->columns, tx_kernels.gemm_panel()), pack_panel, p);
-}
+static void pack(packing *p) { tx_parallel(p->groups * tx_ceil_div(p->columns, tx_kernels.panel), pack_panel, p); }
 
 /* -- rows of gathered pixels times packed weights ------------------------------------------------------------------------ */
 
@@ -125,7 +123,7 @@ static void multiply_chunk(const product *p, int64_t group, int64_t point0, int6
     a = gathered;
     tx_conv_gather_rows(&part, point0, points, tap0, tap1, gathered, a_row);
   }
-  const int64_t panel = tx_kernels.gemm_panel(), first = tap0 * p->gather.channels + channel0;
+  const int64_t panel = tx_kernels.panel, first = tap0 * p->gather.channels + channel0;
   tx_gemm g = {.m = points,
                .n = columns,
                .k = (tap1 - tap0) * channels,
@@ -175,7 +173,7 @@ static void product_block(void *context, int64_t block, int worker) {
 
 /* Cuts the product into blocks. A large sum is cut by taps, or by channels when one tap is too large. */
 static void plan_product(product *p) {
-  const int64_t panel = tx_kernels.gemm_panel();
+  const int64_t panel = tx_kernels.panel;
   p->block_rows = tx_min(BLOCK_ROWS, tx_max(1, p->points));
   p->row_blocks = tx_ceil_div(p->points, p->block_rows);
   p->column_step = p->k;
@@ -380,7 +378,7 @@ typedef struct weight_job {
 static void weight_block(void *context, int64_t block, int worker) {
   const weight_job *j = context;
   const tx_conv_shape *v = j->shape;
-  const int64_t in = v->c / v->groups, out = v->k / v->groups, panel = tx_kernels.gemm_panel();
+  const int64_t in = v->c / v->groups, out = v->k / v->groups, panel = tx_kernels.panel;
   const int64_t part = block / j->tap_blocks, tap0 = block % j->tap_blocks * j->tap_step;
   const int64_t tap1 = tx_min(tap0 + j->tap_step, j->gather.taps), depth = (tap1 - tap0) * in;
   const int64_t first = part * j->part_points, last = tx_min(first + j->part_points, j->points);

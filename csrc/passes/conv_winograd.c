@@ -66,7 +66,7 @@ static void transform_weight_rows(void *context, int64_t c, int worker) {
   (void)worker;
   const weight_transform *t = context;
   const tx_wino *g = t->g;
-  const int64_t panel = tx_kernels.gemm_panel(), panels = tx_wino_panels(g->k), u_step = panels * g->c * panel;
+  const int64_t panel = tx_kernels.panel, panels = tx_wino_panels(g->k), u_step = panels * g->c * panel;
   for (int64_t p = 0; p < panels; p++) {
     float *u = t->u + (p * g->c + c) * panel;
     const int64_t columns = tx_min(panel, g->k - p * panel);
@@ -78,7 +78,7 @@ static void transform_weight_rows(void *context, int64_t c, int worker) {
 }
 
 static tx_status transform_weights(const tx_wino *g, const float *w, float **u) {
-  *u = tx_alloc((size_t)(TX_WINO_WEIGHTS * tx_wino_panels(g->k) * g->c * tx_kernels.gemm_panel()) * sizeof(float));
+  *u = tx_alloc((size_t)(TX_WINO_WEIGHTS * tx_wino_panels(g->k) * g->c * tx_kernels.panel) * sizeof(float));
   if (*u == NULL) return TX_ENOMEM;
   weight_transform t = {g, w, *u};
   tx_parallel(g->c, transform_weight_rows, &t);
@@ -140,7 +140,7 @@ static int64_t block_pixel(const job *j, int64_t block) {
 /* Step 2: M[i] = V[i] U[u] of `tiles` tiles, for all elements i with u(i) = u and the filters [k0, k0 + columns). */
 static void multiply(const job *j, int64_t u, int64_t k0, int64_t columns, int64_t tiles, const float *v, float *m,
                      int64_t m_row, tx_memory_range prefetch) {
-  const int64_t panel = tx_kernels.gemm_panel(), c = j->g.c;
+  const int64_t panel = tx_kernels.panel, c = j->g.c;
   const tx_wino_rect s = tx_wino_elements_of(&j->g, u);
   tx_gemm g = {.m = tiles,
                .n = columns,
@@ -204,7 +204,7 @@ static void chunk_input(void *context, int64_t b, int worker) {
 static void chunk_multiply(void *context, int64_t b, int worker) {
   (void)worker;
   const job *j = context;
-  const int64_t panel = tx_kernels.gemm_panel(), half = tx_ceil_div(tx_wino_panels(j->g.k), 2) * panel;
+  const int64_t panel = tx_kernels.panel, half = tx_ceil_div(tx_wino_panels(j->g.k), 2) * panel;
   const int64_t k0 = b % 2 * half, columns = tx_min(half, j->g.k - k0);
   const int64_t tiles = block_tile(j, j->chunk_block + j->chunk_blocks) - block_tile(j, j->chunk_block);
   const int64_t u = TX_WINO_WEIGHTS - 1 - b / 2; /* from the last on: with stride 2 it takes longest */
@@ -229,7 +229,7 @@ static int64_t rows_within(const tx_wino *g, int64_t floats, int64_t budget) {
 /* Chooses the size of blocks, and whether they are grouped into chunks. */
 static void plan_blocks(job *j) {
   const tx_wino *g = &j->g;
-  const int64_t panel = tx_kernels.gemm_panel(), u_floats = TX_WINO_WEIGHTS * g->c * g->k;
+  const int64_t panel = tx_kernels.panel, u_floats = TX_WINO_WEIGHTS * g->c * g->k;
   j->block_rows = rows_within(g, tx_wino_elements(g) * g->c, V_FLOATS);
   if (j->block_rows * g->tiles_w < GOOD_TILES) {
     const int64_t good = tx_ceil_div(GOOD_TILES, g->tiles_w);

@@ -49,7 +49,7 @@ static inline int64_t tx_wino_elements(const tx_wino *g) { return (int64_t)g->si
 static inline int64_t tx_wino_rows(const tx_wino *g) { return g->n * g->tiles_h; }
 
 /* Panels of k columns. */
-static inline int64_t tx_wino_panels(int64_t k) { return tx_ceil_div(k, tx_kernels.gemm_panel()); }
+static inline int64_t tx_wino_panels(int64_t k) { return tx_ceil_div(k, tx_kernels.panel); }
 
 /* The elements i with u(i) = u, which are multiplied with matrix u of U: rows [i0, i1) by columns [j0, j1) of a tile's
  * square of elements. With stride 1 that is element u; with stride 2 it may be up to 4x4 elements. */

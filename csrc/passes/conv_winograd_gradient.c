@@ -98,7 +98,7 @@ static chunk chunk_at(const job *j, int64_t slice, int64_t tile, float *scratch)
 /* Makes D of the tiles [first, last) of a chunk: of each tile's square of elements, the rows [row0, row1). */
 static void transform_gradient(const job *j, const chunk *c, int64_t first, int64_t last, int row0, int row1) {
   const tx_wino *g = &j->g;
-  const int64_t panel = tx_kernels.gemm_panel();
+  const int64_t panel = tx_kernels.panel;
   tx_wino_position at = tx_wino_tile(g, c->tile + first);
   for (int64_t t = first; t < last; t++, tx_wino_next(g, &at)) {
     const float *pixel[TX_WINO_PIXELS];
@@ -137,7 +137,7 @@ static void multiply(const job *j, const chunk *c, int64_t u, int64_t c0, int64_
                .k = c->tiles,
                .a_row = 1,
                .a_step = g->c,
-               .b_panel = j->chunk_tiles * tx_kernels.gemm_panel(),
+               .b_panel = j->chunk_tiles * tx_kernels.panel,
                .b_step = j->d_row,
                .c = c->du + (u * g->c + c0) * g->k,
                .c_row = g->k,
@@ -229,7 +229,7 @@ static int64_t choose_slices(const tx_wino *g, int64_t du, int64_t tile) {
 
 static void plan(job *j) {
   const tx_wino *g = &j->g;
-  const int64_t panel = tx_kernels.gemm_panel(), du = du_floats(j);
+  const int64_t panel = tx_kernels.panel, du = du_floats(j);
   j->d_row = g->k <= panel / 2 ? panel / 2 : panel;
   const int64_t width = tx_wino_panels(g->k) * j->d_row, tile = tx_wino_elements(g) * (g->c + width);
   j->slices = choose_slices(g, du, tile);
@@ -259,7 +259,7 @@ static tx_status run_shared(job *j, size_t bytes) {
 tx_status tx_conv_winograd_weight_gradient(const tx_conv_shape *v, const float *x, const float *dy, float *dw) {
   job j = {.g = tx_wino_forward(v), .x = x, .dy = dy, .dw = dw};
   plan(&j);
-  const int64_t widest = tx_max(j.g.c, tx_wino_panels(j.g.k) * tx_kernels.gemm_panel());
+  const int64_t widest = tx_max(j.g.c, tx_wino_panels(j.g.k) * tx_kernels.panel);
   const size_t bytes = (size_t)(tx_wino_elements(&j.g) * (j.v_step + j.d_step)) * sizeof(float);
   float *zeros = tx_alloc_zero((size_t)widest * sizeof(float));
   j.zeros = zeros;

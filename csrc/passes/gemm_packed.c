@@ -2,7 +2,7 @@
  *
  * op(B) is first packed into panels, in chunks of the sum that fit into the second-level cache:
  *
- *     chunk 0: panel 0 [CHUNK][P], panel 1 [CHUNK][P], ...   chunk 1: ...     P = tx_kernels.gemm_panel() columns
+ *     chunk 0: panel 0 [CHUNK][P], panel 1 [CHUNK][P], ...   chunk 1: ...     P = tx_kernels.panel columns
  *
  * Then tiles of C are computed, each over all chunks in order. A is read where it lies, by its strides.
  */
@@ -97,7 +97,7 @@ bool tx_multiply_packed(int64_t count, const tx_product *products) {
   if (p->dtype != TX_F32 || p->alpha != 1 || (p->beta != 0 && p->beta != 1) || tx_kernels_isa() == TX_ISA_REF)
     return false;
   if (p->m < LEAST_ROWS || (double)p->m * (double)p->n * (double)p->k < LEAST_WORK) return false;
-  job j = {.products = products, .panel = tx_kernels.gemm_panel(), .one_b = true};
+  job j = {.products = products, .panel = tx_kernels.panel, .one_b = true};
   for (int64_t i = 1; i < count && j.one_b; i++) j.one_b = products[i].b == p->b;
   j.panels = tx_ceil_div(p->n, j.panel);
   j.chunks = tx_ceil_div(p->k, CHUNK);

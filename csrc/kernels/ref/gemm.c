@@ -1,9 +1,8 @@
 /* gemm.c - reference kernels: matrix product, packing. */
+#include "kernels/blocks.h"
 #include "kernels/ref/ref.h"
 
-enum { PANEL = 8 };
-
-int64_t tx_gemm_panel_ref(void) { return PANEL; }
+enum { PANEL = tx_panel_ref };
 
 void tx_gemm_f32_ref(const tx_gemm *g) {
   for (int64_t i = 0; i < g->m; i++) {

@@ -9,16 +9,8 @@
 #include "base/integers.h"
 #include "kernels/simd/simd.h"
 
-#if defined(__AVX512F__)
-enum { ROWS = 14 };
-#elif defined(__AVX2__)
-enum { ROWS = 6 };
-#else
-enum { ROWS = 8 };
-#endif
-enum { PANEL = 2 * VF, LINE = 64 };
-
-int64_t TX_SIMD_NAME(gemm_panel)(void) { return PANEL; }
+enum { ROWS = TX_SIMD_NAME(tile_rows), PANEL = TX_SIMD_NAME(panel), LINE = 64 };
+_Static_assert(PANEL == 2 * VF, "a tile is two vectors wide");
 
 /* c[rows][columns] of one tile; rows and vectors are constants, columns <= vectors * VF. Rows of a are addressed in
  * threes from one pointer: [p], [p + row], [p + 2 row] is what the CPU's addressing can say. Each step prefetches a line

@@ -3,11 +3,7 @@
  * Every source here is written once and compiled once per instruction set, with -DTX_SIMD=avx2, avx512 or neon. It
  * computes on `vfloat` (VF floats) and `vint` (VF 32-bit integers): GCC vector types, so that + - * / < & | and
  * indexing work on whole vectors; a comparison gives a vint of 0 and -1. What the operators can't say is a function below.
- *
- *     isa      VF   registers
- *     avx2      8   16
- *     avx512   16   32
- *     neon      4   32
+ * VF is 8 for AVX2, 16 for AVX-512 and 4 for NEON (kernels/blocks.h); AVX2 has 16 registers, the others 32.
  *
  * A kernel `name` of kernels/list.h is defined as TX_SIMD_NAME(name); its declaration comes from the list, below.
  */
@@ -18,6 +14,7 @@
 #include <stdint.h>
 #include <string.h>
 
+#include "kernels/blocks.h"
 #include "kernels/list.h"
 
 #if defined(__AVX2__)
@@ -34,13 +31,7 @@
 TX_KERNELS(TX_KERNEL)
 #undef TX_KERNEL
 
-#if defined(__AVX512F__)
-enum { VF = 16 };
-#elif defined(__AVX2__)
-enum { VF = 8 };
-#else
-enum { VF = 4 };
-#endif
+enum { VF = TX_SIMD_NAME(vector) };
 
 typedef float vfloat __attribute__((vector_size(VF * 4)));
 typedef int32_t vint __attribute__((vector_size(VF * 4)));
