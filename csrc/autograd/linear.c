@@ -16,13 +16,12 @@ enum { X, W, B };
 /* C = op(A) op(B) (+ C when `accumulate`), dense: m x k times k x n. */
 static void multiply(tx_dtype dtype, bool ta, bool tb, int64_t m, int64_t n, int64_t k, const void *a, const void *b,
                      bool accumulate, void *c) {
-  tx_product p = {.dtype = dtype, .ta = ta, .tb = tb, .m = m, .n = n, .k = k, .alpha = 1, .beta = accumulate ? 1 : 0};
+  tx_product p = {.dtype = dtype, .ta = ta, .tb = tb, .m = m, .n = n, .k = k, .accumulate = accumulate};
   p.a = a;
   p.b = b;
   p.c = c;
   p.lda = ta ? m : k;
   p.ldb = tb ? k : n;
-  p.ldc = n;
   tx_multiply(1, &p);
 }
 

@@ -1,18 +1,22 @@
 /* gemm.c - matrix products through OpenBLAS; the only file that knows cblas.
  *
- * OpenBLAS runs on one thread; the threads are ours: each tile of the result is one cblas call. It does f64, f32 products
- * of few rows, and all of f32 on the reference instruction set; the rest of f32 is done by gemm_packed.c.
+ * OpenBLAS runs on one thread; the threads are ours: each tile of the result is one cblas call.
  */
 #include <cblas.h>
 
+#include <string.h>
+
 #include "base/integers.h"
 #include "base/threads.h"
+#include "kernels/kernels.h"
 #include "passes/gemm.h"
 
 enum {
   TILE_ROWS = 128,    /* a call of cblas packs all of B's columns of the tile: fewer rows would pay that too often */
   TILE_COLUMNS = 512, /* multiples of every micro-kernel of OpenBLAS */
-  SMALL = 65536       /* products of fewer multiplications stay in one call */
+  SMALL = 65536,      /* products of fewer multiplications stay in one call */
+  LEAST_ROWS = 8,     /* of C, for the kernels: see gemm.h */
+  LEAST_WORK = 4096   /* multiplications, for the kernels */
 };
 
 /* When it is loaded, OpenBLAS starts a thread for each CPU. Ours is the only pool: they end here, where this OpenBLAS has
@@ -29,32 +33,24 @@ static void multiply_tile(const tx_product *p, int64_t first_row, int64_t rows, 
   size_t size = tx_dtype_size(p->dtype);
   const char *a = p->a + (size_t)(first_row * (p->ta ? 1 : p->lda)) * size;
   const char *b = p->b + (size_t)(first_column * (p->tb ? p->ldb : 1)) * size;
-  char *c = p->c + (size_t)(first_row * p->ldc + first_column) * size;
+  char *c = p->c + (size_t)(first_row * p->n + first_column) * size;
   CBLAS_TRANSPOSE ta = p->ta ? CblasTrans : CblasNoTrans, tb = p->tb ? CblasTrans : CblasNoTrans;
   blasint m = (blasint)rows, n = (blasint)columns, k = (blasint)p->k;
-  blasint lda = (blasint)p->lda, ldb = (blasint)p->ldb, ldc = (blasint)p->ldc;
+  blasint lda = (blasint)p->lda, ldb = (blasint)p->ldb, ldc = (blasint)p->n;
   if (p->dtype == TX_F32) {
-    cblas_sgemm(CblasRowMajor, ta, tb, m, n, k, (float)p->alpha, (const float *)a, lda, (const float *)b, ldb,
-                (float)p->beta, (float *)c, ldc);
+    cblas_sgemm(CblasRowMajor, ta, tb, m, n, k, 1, (const float *)a, lda, (const float *)b, ldb, p->accumulate,
+                (float *)c, ldc);
   } else {
-    cblas_dgemm(CblasRowMajor, ta, tb, m, n, k, p->alpha, (const double *)a, lda, (const double *)b, ldb, p->beta,
+    cblas_dgemm(CblasRowMajor, ta, tb, m, n, k, 1, (const double *)a, lda, (const double *)b, ldb, p->accumulate,
                 (double *)c, ldc);
   }
 }
 
-/* C = beta C, for products without terms. */
-static void scale_result(const tx_product *p) {
-  for (int64_t i = 0; i < p->m; i++) {
-    for (int64_t j = 0; j < p->n; j++) {
-      if (p->dtype == TX_F32) {
-        float *c = (float *)p->c + i * p->ldc + j;
-        *c = p->beta == 0 ? 0 : *c * (float)p->beta;
-      } else {
-        double *c = (double *)p->c + i * p->ldc + j;
-        *c = p->beta == 0 ? 0 : *c * p->beta;
-      }
-    }
-  }
+static double multiplications(const tx_product *p) { return (double)p->m * (double)p->n * (double)p->k; }
+
+/* Whether the kernels are faster than OpenBLAS: the table of gemm.h. */
+static bool kernels_pay(const tx_product *p) {
+  return p->dtype == TX_F32 && tx_kernels_isa() != TX_ISA_REF && p->m >= LEAST_ROWS && multiplications(p) >= LEAST_WORK;
 }
 
 typedef struct batch {
@@ -84,19 +80,19 @@ static void lengthen(int64_t *ld, int64_t row) {
 void tx_multiply(int64_t count, tx_product *products) {
   if (count == 0 || products->m == 0 || products->n == 0) return;
   const tx_product *first = products;
-  if (first->k == 0 || first->alpha == 0) {
-    for (int64_t i = 0; i < count; i++) scale_result(&products[i]);
+  if (first->k == 0) {
+    const size_t bytes = (size_t)(first->m * first->n) * tx_dtype_size(first->dtype);
+    for (int64_t i = 0; i < count && !first->accumulate; i++) memset(products[i].c, 0, bytes);
     return;
   }
-  if (tx_multiply_packed(count, products)) return;
+  if (kernels_pay(first) && tx_multiply_packed(count, products)) return;
   for (int64_t i = 0; i < count; i++) {
     tx_product *p = &products[i];
     lengthen(&p->lda, p->ta ? p->m : p->k);
     lengthen(&p->ldb, p->tb ? p->k : p->n);
-    lengthen(&p->ldc, p->n);
   }
   batch t = {.products = products, .tile_rows = TILE_ROWS, .tile_columns = TILE_COLUMNS};
-  if ((double)first->m * (double)first->n * (double)first->k < SMALL) {
+  if (multiplications(first) < SMALL) {
     t.tile_rows = first->m;
     t.tile_columns = first->n;
   }

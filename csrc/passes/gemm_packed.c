@@ -17,8 +17,6 @@ enum {
   TILE_ROWS = 112,   /* of A: 112 KiB of a chunk */
   TILE_PANELS = 8,   /* of B: up to 256 KiB of a chunk */
   FEW_TILES = 8,     /* smaller tiles when there are fewer */
-  LEAST_ROWS = 8,    /* packing B pays when it is read several times */
-  LEAST_WORK = 4096, /* multiplications */
   STEPS_AT_ONCE = 32 /* multiplications per elementary operation, for the size of blocks */
 };
 
@@ -54,14 +52,14 @@ static void compute_tile(const job *j, int64_t number) {
   g.a_row = p->ta ? 1 : p->lda;
   g.a_step = p->ta ? p->lda : 1;
   g.b_step = j->panel;
-  g.c = (float *)p->c + row * p->ldc + column;
-  g.c_row = p->ldc;
+  g.c = (float *)p->c + row * p->n + column;
+  g.c_row = p->n;
   for (int64_t step = 0; step < p->k; step += CHUNK) {
     g.k = tx_min(CHUNK, p->k - step);
     g.a = (const float *)p->a + row * g.a_row + step * g.a_step;
     g.b_panel = g.k * j->panel;
     g.b = b + step * j->panels * j->panel + first * g.b_panel;
-    g.accumulate = step > 0 || p->beta != 0;
+    g.accumulate = step > 0 || p->accumulate;
     tx_kernels.gemm_f32(&g);
   }
 }
@@ -94,9 +92,6 @@ static void choose_tiles(job *j, int64_t count) {
 
 bool tx_multiply_packed(int64_t count, const tx_product *products) {
   const tx_product *p = products;
-  if (p->dtype != TX_F32 || p->alpha != 1 || (p->beta != 0 && p->beta != 1) || tx_kernels_isa() == TX_ISA_REF)
-    return false;
-  if (p->m < LEAST_ROWS || (double)p->m * (double)p->n * (double)p->k < LEAST_WORK) return false;
   job j = {.products = products, .panel = tx_kernels.panel, .one_b = true};
   for (int64_t i = 1; i < count && j.one_b; i++) j.one_b = products[i].b == p->b;
   j.panels = tx_ceil_div(p->n, j.panel);

@@ -77,14 +77,13 @@ static int64_t batch_offset(const tx_tensor *t, const tx_tensor *out, int64_t in
 static tx_status fill_products(const tx_tensor *a, const tx_tensor *b, const tx_tensor *out, int64_t count,
                                tx_product *products) {
   size_t size = tx_dtype_size(out->dtype);
-  tx_product p = {.dtype = out->dtype, .alpha = 1, .beta = 0};
+  tx_product p = {.dtype = out->dtype};
   p.m = out->shape[out->dims - 2];
   p.n = out->shape[out->dims - 1];
   p.k = a->shape[a->dims - 1];
   as_matrix(a, &p.ta, &p.lda);
   as_matrix(b, &p.tb, &p.ldb);
-  p.ldc = p.n;
-  if (p.k > INT32_MAX || p.lda > INT32_MAX || p.ldb > INT32_MAX || p.ldc > INT32_MAX) {
+  if (p.k > INT32_MAX || p.lda > INT32_MAX || p.ldb > INT32_MAX || p.n > INT32_MAX) {
     return tx_fail(TX_EINVAL, "matmul: a row of %s or %s is too long", tx_shape_of(a), tx_shape_of(b));
   }
   for (int64_t i = 0; i < count; i++) {
