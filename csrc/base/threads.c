@@ -10,8 +10,7 @@
  * matters where cores don't share a cache: reading memory that another core has just written takes three times as long.
  *
  * The caller waits for blocks that workers are computing, but not for workers that have yet to wake up. On a busy
- * machine a worker may be off the CPU for milliseconds; the caller then does the work itself. (An OpenMP region ends in
- * a barrier of all threads, which costs a time slice whenever one of them is not scheduled.)
+ * machine a worker may be off the CPU for milliseconds; the caller then does the work itself.
  *
  * A worker may wake up when its job is over and the next has begun. So the counter of each share holds the job's number
  * next to the block's, and a thread takes a block only by a compare-and-swap that finds the number it expects.
