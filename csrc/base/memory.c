@@ -50,10 +50,8 @@ static void after_fork(void) { pthread_mutex_unlock(&lock); }
 static void begin_child(void) { pthread_mutex_init(&lock, NULL); }
 __attribute__((constructor)) static void watch_forks(void) { pthread_atfork(before_fork, after_fork, begin_child); }
 
-static size_t round_to_pages(size_t bytes) {
-  const size_t page = (size_t)sysconf(_SC_PAGESIZE);
-  return (bytes + page - 1) / page * page;
-}
+static size_t round_up(size_t bytes, size_t unit) { return (bytes + unit - 1) / unit * unit; }
+static size_t round_to_pages(size_t bytes) { return round_up(bytes, (size_t)sysconf(_SC_PAGESIZE)); }
 
 /* The end of b, where its neighbour begins. */
 static block *end_of(block *b) { return (block *)(void *)((char *)b + b->capacity); }
@@ -146,7 +144,7 @@ static block *map_huge(size_t bytes) {
 /* A block from the system. All memory comes in huge pages: Winograd's transforms write to 36 places at a time, and with
  * small pages they would wait for address translations. */
 static block *map_new(size_t capacity) {
-  const size_t bytes = (capacity + HUGE_PAGE - 1) / HUGE_PAGE * HUGE_PAGE;
+  const size_t bytes = round_up(capacity, HUGE_PAGE);
   size_t bound = live + bytes > peak ? live + bytes : peak;
   bound += bound / 8;
   if (mapped + bytes > bound) shrink_to(bound > bytes ? bound - bytes : 0);
@@ -174,7 +172,7 @@ void *tx_alloc(size_t bytes) {
     b = take_free(capacity);
     if (b == NULL) b = map_new(capacity);
   } else {
-    b = aligned_alloc(TX_ALIGNMENT, (bytes + HEADER + TX_ALIGNMENT - 1) / TX_ALIGNMENT * TX_ALIGNMENT);
+    b = aligned_alloc(TX_ALIGNMENT, round_up(bytes + HEADER, TX_ALIGNMENT));
     if (b != NULL) b->capacity = 0;
     pthread_mutex_lock(&lock);
   }

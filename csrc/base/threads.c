@@ -250,8 +250,7 @@ static void run(int64_t blocks, tx_block_fn *fn, void *context, bool reversed) {
     return;
   }
   if (blocks >= LONG) tx_ask_interrupt(); /* asked for the first time, the host begins to listen for Ctrl-C */
-  int threads = tx_num_threads();
-  if (blocks < threads) threads = (int)blocks;
+  const int threads = (int)tx_min(blocks, tx_num_threads());
   uint64_t before = flush_denormals();
   inside = true;
   /* Another thread of the host may be here at the same time: one of the two gets the workers, the other runs alone. */
@@ -269,9 +268,8 @@ void tx_parallel(int64_t blocks, tx_block_fn *fn, void *context) { run(blocks, f
 void tx_parallel_reversed(int64_t blocks, tx_block_fn *fn, void *context) { run(blocks, fn, context, true); }
 
 int64_t tx_block_size(int64_t count, int64_t cost) {
-  int64_t size = WORTH_A_THREAD / tx_max(cost, 1);
-  if (size < 1) size = 1;
-  return size < count || count < 1 ? size : count;
+  const int64_t size = tx_max(1, WORTH_A_THREAD / tx_max(1, cost));
+  return count < 1 ? size : tx_min(size, count);
 }
 
 /* -- settings -------------------------------------------------------------------------------------------------------- */
@@ -294,8 +292,6 @@ int tx_num_threads(void) {
   return threads;
 }
 
-void tx_set_num_threads(int threads) {
-  atomic_store(&thread_count, threads < 1 ? 1 : threads > TX_MAX_THREADS ? TX_MAX_THREADS : threads);
-}
+void tx_set_num_threads(int threads) { atomic_store(&thread_count, (int)tx_max(1, tx_min(threads, TX_MAX_THREADS))); }
 
 bool tx_should_stop(void) { return works ? atomic_load_explicit(&job.stop, memory_order_relaxed) : tx_ask_interrupt(); }

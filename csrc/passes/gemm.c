@@ -72,10 +72,7 @@ static void multiply_block(void *context, int64_t block, int worker) {
 }
 
 /* cblas refuses a leading dimension below the row's length even where it is never used (a single row). */
-static void lengthen(int64_t *ld, int64_t row) {
-  if (*ld < row) *ld = row;
-  if (*ld < 1) *ld = 1;
-}
+static void lengthen(int64_t *ld, int64_t row) { *ld = tx_max(*ld, tx_max(row, 1)); }
 
 void tx_multiply(int64_t count, tx_product *products) {
   if (count == 0 || products->m == 0 || products->n == 0) return;

@@ -99,9 +99,9 @@ bool tx_multiply_packed(int64_t count, const tx_product *products) {
   j.packed_size = p->k * j.panels * j.panel;
   j.packs = (j.one_b ? 1 : count) * j.chunks;
   j.packs_per_block = tx_block_size(j.packs, tx_min(CHUNK, p->k) * p->n);
-  size_t bytes;
-  if (tx_size_mul((size_t)(j.one_b ? 1 : count) * sizeof(float), (size_t)j.packed_size, &bytes) != TX_OK) return false;
-  j.packed = tx_alloc(bytes);
+  int64_t floats;
+  if (!tx_product_fits(j.one_b ? 1 : count, j.packed_size, &floats)) return false;
+  j.packed = tx_alloc_array(floats, sizeof(float));
   if (j.packed == NULL) return false;
   tx_parallel(tx_ceil_div(j.packs, j.packs_per_block), pack_block, &j);
   choose_tiles(&j, count);

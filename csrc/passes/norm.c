@@ -20,8 +20,7 @@
 enum { LEAST_ROWS = 32 }; /* in a block, so that its per-channel results are small beside its data */
 
 static int64_t rows_per_block(int64_t rows, int64_t c) {
-  int64_t size = tx_block_size(rows, c);
-  return size < LEAST_ROWS ? tx_min(rows, LEAST_ROWS) : size;
+  return tx_max(tx_block_size(rows, c), tx_min(rows, LEAST_ROWS));
 }
 
 /* What every pass needs: the blocks of rows. */
@@ -44,14 +43,6 @@ static const void *at(const cutting *b, int64_t block, const void *data) {
 }
 static void *at_out(const cutting *b, int64_t block, void *data) {
   return tx_at_out(b->dtype, data, block * b->size * b->c);
-}
-
-/* `arrays` arrays of c numbers each in one block of memory, or NULL. */
-static void *channel_arrays(int64_t arrays, int64_t c, size_t size) {
-  size_t numbers, bytes;
-  if (tx_size_mul((size_t)arrays, (size_t)c, &numbers) != TX_OK || tx_size_mul(numbers, size, &bytes) != TX_OK)
-    return NULL;
-  return tx_alloc(bytes);
 }
 
 /* -- statistics -------------------------------------------------------------------------------------------------- */
@@ -97,8 +88,8 @@ static void join(int64_t blocks, int64_t c, const int64_t *count, const double *
 
 tx_status tx_norm_moments(tx_dtype dtype, int64_t rows, int64_t c, const void *x, double *mean, double *variance) {
   moments_pass p = {.b = cut(dtype, rows, c), .x = x};
-  p.sum = channel_arrays(2 * p.b.count, c, sizeof(double));
-  int64_t *count = channel_arrays(p.b.count, 1, sizeof(int64_t));
+  p.sum = tx_alloc_array(2 * p.b.count * c, sizeof(double));
+  int64_t *count = tx_alloc_array(p.b.count, sizeof(int64_t));
   if (p.sum != NULL && count != NULL) {
     p.square = p.sum + p.b.count * c;
     for (int64_t b = 0; b < p.b.count; b++) count[b] = rows_of(&p.b, b);
@@ -139,7 +130,7 @@ static void forward_block(void *context, int64_t block, int worker) {
 
 tx_status tx_norm_forward(const tx_norm *n, void *y) {
   size_t size = tx_dtype_size(n->dtype);
-  char *factors = channel_arrays(2, n->c, size);
+  char *factors = tx_alloc_array(2 * n->c, size);
   if (factors == NULL) return TX_ENOMEM;
   forward_pass p = {cut(n->dtype, n->rows, n->c), n, factors, factors + (size_t)n->c * size, y};
   tx_norm_affine(n, factors, factors + (size_t)n->c * size);
@@ -218,9 +209,9 @@ tx_status tx_norm_backward(const tx_norm *n, const void *y, bool batch, const vo
   size_t size = tx_dtype_size(n->dtype), step = (size_t)n->c * size;
   backward_pass p = {.b = cut(n->dtype, n->rows, n->c), .x = n->x, .dy = dy, .dx = dx, .dresidual = dresidual};
   bool through = batch && dx != NULL, sums = dgamma != NULL || dbeta != NULL || through;
-  int64_t slots = tx_max(p.b.count, 1);
-  char *factors = channel_arrays(6, n->c, size);
-  p.sum = sums ? channel_arrays(2 * slots, n->c, sizeof(double)) : NULL;
+  int64_t slots = tx_max(1, p.b.count);
+  char *factors = tx_alloc_array(6 * n->c, size);
+  p.sum = sums ? tx_alloc_array(2 * slots * n->c, sizeof(double)) : NULL;
   if (factors == NULL || (sums && p.sum == NULL)) {
     tx_dealloc(factors);
     tx_dealloc(p.sum);

@@ -35,10 +35,10 @@ static void fill_block(void *context, int64_t block, int worker) {
   (void)worker;
   const fill *f = context;
   _Alignas(64) uint32_t word[WORDS];
-  int64_t at_once = WORDS / f->words_per_element, end = (block + 1) * BLOCK_WORDS / f->words_per_element;
-  if (end > f->total) end = f->total;
+  const int64_t at_once = WORDS / f->words_per_element;
+  const int64_t end = tx_min((block + 1) * BLOCK_WORDS / f->words_per_element, f->total);
   for (int64_t i = block * BLOCK_WORDS / f->words_per_element; i < end; i += at_once) {
-    int64_t n = tx_min(end - i, at_once), words = (n * f->words_per_element + 63) / 64 * 64;
+    const int64_t n = tx_min(end - i, at_once), words = tx_ceil_div(n * f->words_per_element, 64) * 64;
     tx_kernels.random_words(words, i * f->words_per_element, f->key.seed, f->key.stream, word);
     f->draw(f->parameters, n, word, f->data + (size_t)i * f->size);
   }

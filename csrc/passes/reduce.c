@@ -212,8 +212,7 @@ static void run_unit(const pass *p, int64_t unit) {
 static void run_block(void *context, int64_t block, int worker) {
   (void)worker;
   const pass *p = context;
-  int64_t first = block * p->units_per_block, end = first + p->units_per_block;
-  if (end > p->units) end = p->units;
+  int64_t first = block * p->units_per_block, end = tx_min(first + p->units_per_block, p->units);
   const tx_reduce_block *b = p->b;
   if (p->rows != NULL && p->segments == 1 && b->reduce > 0) { /* a unit is a row: all of the block at once */
     const char *x = (const char *)b->x + first * b->reduce * (int64_t)tx_dtype_size(b->dtype);
@@ -228,11 +227,10 @@ static tx_status run_pass(const tx_reduce_block *b, kind k, const acc *centre, a
   bool is_float = tx_dtype_is_float(b->dtype);
   pass p = {.b = b, .fn = accumulate[k][b->dtype], .start = identity(k, is_float), .centre = centre};
   if (b->inner == 1) p.rows = rowwise[k][b->dtype];
-  p.panel = tx_min(b->inner, PANEL);
-  if (p.panel < 1) p.panel = 1;
+  p.panel = tx_max(1, tx_min(b->inner, PANEL));
   p.panels = tx_ceil_div(b->inner, p.panel);
   p.segment = SEGMENT / p.panel;
-  p.segments = b->reduce > p.segment ? tx_ceil_div(b->reduce, p.segment) : 1;
+  p.segments = tx_max(1, tx_ceil_div(b->reduce, p.segment));
   p.units = b->outer * p.segments * p.panels;
   p.units_per_block = tx_block_size(p.units, tx_min(b->reduce, p.segment) * p.panel);
   p.partial = tx_alloc_array(b->outer * p.segments * b->inner, sizeof(acc));

@@ -117,8 +117,7 @@ static void copy_rows(void *context, int64_t block, int worker) {
     from = block % p->pieces * length;
     to = tx_min(from + length, n);
   }
-  if (end > p->row_count) end = p->row_count;
-  for (int64_t r = first; r < end && from < to; r++) {
+  for (int64_t r = first; r < end && r < p->row_count && from < to; r++) {
     int64_t rest = r, s = from * p->ss[last], d = from * p->ds[last];
     for (int k = last - 1; k >= 0; k--) {
       int64_t i = rest % p->shape[k];

@@ -52,8 +52,7 @@ static void pack(const loop *l, const side *o, int64_t first, int64_t n, char *s
   int last = l->dims - 1;
   int64_t row = l->shape[last], stride = o->strides[last];
   while (n > 0) {
-    int64_t run = row - first % row;
-    if (run > n) run = n;
+    const int64_t run = tx_min(n, row - first % row);
     char *at = locate(l, o, first);
     if (back) {
       o->unpack(run, scratch, 1, at, stride);

@@ -139,10 +139,7 @@ static void sort_block(void *context, int64_t block, int worker) {
 }
 
 static tx_status run(job *j) {
-  size_t records, bytes;
-  TX_TRY(tx_size_mul((size_t)(2 * j->n), (size_t)tx_num_threads(), &records));
-  TX_TRY(tx_size_mul(records, sizeof(record), &bytes));
-  j->scratch = tx_alloc(bytes);
+  j->scratch = tx_alloc_array(2 * j->n * tx_num_threads(), sizeof(record));
   if (j->scratch == NULL) return TX_ENOMEM;
   j->per_block = tx_block_size(j->lines, 32 * j->n);
   tx_parallel(tx_ceil_div(j->lines, j->per_block), sort_block, j);

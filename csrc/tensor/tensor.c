@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/integers.h"
 #include "base/memory.h"
 
 /* -- shapes ---------------------------------------------------------------------------------------------------------- */
@@ -70,12 +71,11 @@ tx_status tx_shape_numel(const char *operation, int dims, const int64_t *shape, 
   int64_t n = 1;
   for (int d = 0; d < dims; d++) { /* sizes of 0 left out: strides must not overflow, either */
     if (shape[d] == 0) continue;
-    if (n > INT64_MAX / 16 / shape[d]) {
+    if (!tx_product_fits(n, shape[d], &n) || n > INT64_MAX / 16) {
       char text[TX_SHAPE_TEXT];
       return tx_fail(TX_ENOMEM, "%s: shape %s is more than memory can address", operation,
                      tx_shape_text(dims, shape, text));
     }
-    n *= shape[d];
   }
   *numel = empty ? 0 : n;
   return TX_OK;
