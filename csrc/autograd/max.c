@@ -46,36 +46,21 @@ static tx_status backward(tx_call *call) {
   return tx_formula_end(&f);
 }
 
-static tx_status max_forward(tx_call *call) { return forward(call, TX_MAX, TX_ARGMAX); }
+#define EXTREME(word, code, position, most)                                                \
+  static tx_status word##_forward(tx_call *call) { return forward(call, code, position); } \
+  const tx_op tx_op_##word = {                                                             \
+      .name = #word,                                                                       \
+      .inputs = "x",                                                                       \
+      .outputs = 2,                                                                        \
+      .where = TX_AS_METHOD | TX_AS_FUNCTION,                                              \
+      .params_size = sizeof(tx_reduction),                                                 \
+      .params = tx_reduction_params,                                                       \
+      .forward = word##_forward,                                                           \
+      .backward = backward,                                                                \
+      .doc = #word "(x, dim, keepdim): the " most                                          \
+                   " elements; over one dimension also their "                             \
+                   "positions (i64, the first of equals); NaN counts as " most ".",        \
+  };
 
-const tx_op tx_op_max = {
-    .name = "max",
-    .inputs = "x",
-    .outputs = 2,
-    .where = TX_AS_METHOD | TX_AS_FUNCTION,
-    .params_size = sizeof(tx_reduction),
-    .params = tx_reduction_params,
-    .forward = max_forward,
-    .backward = backward,
-    .doc =
-        "max(x, dim, keepdim): the largest elements; over one dimension also their positions (i64, the first of "
-        "equals); "
-        "NaN counts as largest.",
-};
-
-static tx_status min_forward(tx_call *call) { return forward(call, TX_MIN, TX_ARGMIN); }
-
-const tx_op tx_op_min = {
-    .name = "min",
-    .inputs = "x",
-    .outputs = 2,
-    .where = TX_AS_METHOD | TX_AS_FUNCTION,
-    .params_size = sizeof(tx_reduction),
-    .params = tx_reduction_params,
-    .forward = min_forward,
-    .backward = backward,
-    .doc =
-        "min(x, dim, keepdim): the smallest elements; over one dimension also their positions (i64, the first of "
-        "equals); "
-        "NaN counts as smallest.",
-};
+EXTREME(max, TX_MAX, TX_ARGMAX, "largest")
+EXTREME(min, TX_MIN, TX_ARGMIN, "smallest")
