@@ -26,7 +26,7 @@ tx_status tx_axpy(tx_tensor *dst, double alpha, const tx_tensor *src);
 
 /* clang-format off */
 typedef enum tx_unary_op {
-  TX_NEG, TX_EXP, TX_LOG, TX_SQRT, TX_ABS, TX_SIGN, TX_TANH, TX_SIGMOID, TX_FLOOR, TX_CEIL, TX_ROUND, TX_RELU, TX_ERF
+  TX_NEG, TX_EXP, TX_LOG, TX_SQRT, TX_ABS, TX_SIGN, TX_TANH, TX_SIGMOID, TX_FLOOR, TX_CEIL, TX_ROUND, TX_ERF
 } tx_unary_op;
 /* clang-format on */
 

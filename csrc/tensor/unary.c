@@ -34,7 +34,6 @@
 
 #define INTEGER_BODIES(dtype, type)       \
   BODY(neg, dtype, type, 0 - (uint64_t)x) \
-  BODY(relu, dtype, type, x > 0 ? x : 0)  \
   BODY(same, dtype, type, x)
 
 FLOAT_BODIES(f32, float, f)
@@ -57,12 +56,6 @@ BODY(log, f64, double, log(x))
 BODY(tanh, f64, double, tanh(x))
 BODY(sigmoid, f64, double, 1 / (1 + exp(-x)))
 BODY(erf, f64, double, erf(x))
-BODY(relu, f64, double, (x > 0) | (x != x) ? x : 0)
-
-static void relu_f32(const void *context, int64_t n, void *const *at) {
-  (void)context;
-  tx_kernels.activate_f32(TX_ACT_RELU, n, 0, at[1], at[0]);
-}
 
 INTEGER_BODIES(u8, uint8_t)
 INTEGER_BODIES(i64, int64_t)
@@ -87,7 +80,6 @@ static tx_loop_body *const bodies[][TX_DTYPE_COUNT] = {
     [TX_FLOOR] = {same_u8, same_i64, floor_f32, floor_f64},
     [TX_CEIL] = {same_u8, same_i64, ceil_f32, ceil_f64},
     [TX_ROUND] = {same_u8, same_i64, round_f32, round_f64},
-    [TX_RELU] = INTEGER_ROW(relu),
     [TX_ERF] = FLOAT_ROW(erf),
 };
 
