@@ -269,6 +269,10 @@ tx_status tx_contiguous(tx_tensor *t, tx_tensor **out) {
   return TX_OK;
 }
 
+tx_status tx_as_contiguous(const tx_tensor *t, tx_tensor **out) {
+  return tx_is_contiguous(t) ? tx_alias(t, out) : tx_clone(t, out);
+}
+
 tx_status tx_to(tx_tensor *t, tx_dtype dtype, tx_tensor **out) {
   if (t->dtype != dtype) return tx_copy_as(t, dtype, out);
   *out = tx_ref(t);

@@ -87,7 +87,7 @@ static void scan_block(void *context, int64_t block, int worker) {
 
 tx_status tx_cumsum(const tx_tensor *t, int dim, tx_tensor **out) {
   tx_tensor *in;
-  TX_TRY(tx_is_contiguous(t) ? tx_alias(t, &in) : tx_clone(t, &in));
+  TX_TRY(tx_as_contiguous(t, &in));
   tx_status status = tx_empty(tx_dtype_is_float(t->dtype) ? t->dtype : TX_I64, t->dims, t->shape, out);
   if (status == TX_OK && tx_numel(t) > 0) {
     scan s = {.in = in, .out = *out, .n = t->shape[dim], .inner = 1};

@@ -37,10 +37,6 @@ static tx_status check_dim(const char *operation, const tx_tensor *t, int dim) {
   return tx_fail(TX_EINVAL, "%s: there is no dimension %d in %s", operation, dim + 1, tx_shape_of(t));
 }
 
-static tx_status as_contiguous(const tx_tensor *t, tx_tensor **out) {
-  return tx_is_contiguous(t) ? tx_alias(t, out) : tx_clone(t, out);
-}
-
 static int64_t product(const int64_t *shape, int first, int end) {
   int64_t n = 1;
   for (int d = first; d < end; d++) n *= shape[d];
@@ -111,7 +107,7 @@ tx_status tx_index_select(const char *operation, const tx_tensor *t, int dim, co
   }
   tx_tensor *position, *whole;
   TX_TRY(positions(operation, index, dim, t->shape[dim], &position));
-  tx_status status = as_contiguous(t, &whole);
+  tx_status status = tx_as_contiguous(t, &whole);
   if (status == TX_OK) {
     int64_t shape[TX_MAX_DIMS];
     memcpy(shape, t->shape, sizeof shape);
@@ -172,7 +168,7 @@ typedef struct addends {
 static tx_status prepare_addends(tx_tensor *dst, const tx_tensor *src, addends *a) {
   TX_TRY(tx_empty(dst->dtype, src->dims, src->shape, &a->src));
   tx_status status = tx_copy(a->src, src);
-  if (status == TX_OK) status = as_contiguous(dst, &a->dst);
+  if (status == TX_OK) status = tx_as_contiguous(dst, &a->dst);
   if (status != TX_OK) tx_unref(a->src);
   return status;
 }

@@ -241,7 +241,7 @@ static void survey_block(void *context, int64_t block, int worker) {
 
 tx_status tx_all(const tx_tensor *t, tx_test_fn *test, bool *all) {
   tx_tensor *x;
-  TX_TRY(tx_is_contiguous(t) ? tx_alias(t, &x) : tx_clone(t, &x));
+  TX_TRY(tx_as_contiguous(t, &x));
   survey s = {.test = test, .data = tx_data(x), .total = tx_numel(x)};
   tx_parallel(tx_ceil_div(s.total, SURVEY_BLOCK), survey_block, &s);
   *all = !atomic_load(&s.denied);

@@ -116,7 +116,7 @@ static tx_test_fn *const fits[TX_DTYPE_COUNT][TX_DTYPE_COUNT] = {
 /* The message about the first element that does not fit. */
 static tx_status refuse(tx_dtype dtype, const tx_tensor *t, tx_test_fn *fit) {
   tx_tensor *x;
-  TX_TRY(tx_is_contiguous(t) ? tx_alias(t, &x) : tx_clone(t, &x));
+  TX_TRY(tx_as_contiguous(t, &x));
   int64_t i = 0;
   while (fit(tx_data(x), i, 1)) i++;
   char text[TX_NUMBER_TEXT];

@@ -153,7 +153,7 @@ static tx_status sort_first(const tx_tensor *t, int64_t keep, int dim, bool desc
   int64_t shape[TX_MAX_DIMS];
   memcpy(shape, t->shape, sizeof shape);
   if (t->dims > 0) shape[dim] = keep;
-  TX_TRY(tx_is_contiguous(t) ? tx_alias(t, &in) : tx_clone(t, &in));
+  TX_TRY(tx_as_contiguous(t, &in));
   tx_status status = TX_OK;
   if (values != NULL) status = tx_empty(t->dtype, t->dims, shape, &v);
   if (status == TX_OK && indices != NULL) status = tx_empty(TX_I64, t->dims, shape, &p);

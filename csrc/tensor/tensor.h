@@ -146,6 +146,8 @@ tx_status tx_alias(const tx_tensor *t, tx_tensor **out); /* the same view, witho
 tx_status tx_copy(tx_tensor *dst, const tx_tensor *src);
 /* t itself (a new reference) when it is contiguous, else a contiguous copy. */
 tx_status tx_contiguous(tx_tensor *t, tx_tensor **out);
+/* The same for a t that is only read: an alias, or a contiguous copy. */
+tx_status tx_as_contiguous(const tx_tensor *t, tx_tensor **out);
 tx_status tx_clone(const tx_tensor *t, tx_tensor **out);
 tx_status tx_to(tx_tensor *t, tx_dtype dtype, tx_tensor **out); /* t itself when it has that dtype */
 /* Always a copy, as `dtype`. */
