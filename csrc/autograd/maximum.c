@@ -23,34 +23,20 @@ static tx_status backward(tx_call *call, tx_binary_op wins) {
   return tx_formula_end(&f);
 }
 
-static tx_status maximum_forward(tx_call *call) { return forward(call, TX_MAXIMUM); }
-static tx_status maximum_backward(tx_call *call) { return backward(call, TX_GT); }
+#define MAXIMUM(word, code, wins, larger)                                                    \
+  static tx_status word##_forward(tx_call *call) { return forward(call, code); }             \
+  static tx_status word##_backward(tx_call *call) { return backward(call, wins); }           \
+  const tx_op tx_op_##word = {                                                               \
+      .name = #word,                                                                         \
+      .inputs = "a b",                                                                       \
+      .outputs = 1,                                                                          \
+      .where = TX_AS_METHOD | TX_AS_FUNCTION | TX_INPUT_NUMBERS,                             \
+      .forward = word##_forward,                                                             \
+      .backward = word##_backward,                                                           \
+      .doc = #word "(a, b): the " larger                                                     \
+                   " of both, elementwise with broadcasting; either may be a number; equal " \
+                   "ones share the gradient.",                                               \
+  };
 
-const tx_op tx_op_maximum = {
-    .name = "maximum",
-    .inputs = "a b",
-    .outputs = 1,
-    .where = TX_AS_METHOD | TX_AS_FUNCTION | TX_INPUT_NUMBERS,
-    .forward = maximum_forward,
-    .backward = maximum_backward,
-    .doc =
-        "maximum(a, b): the larger of both, elementwise with broadcasting; either may be a number; equal ones share "
-        "the "
-        "gradient.",
-};
-
-static tx_status minimum_forward(tx_call *call) { return forward(call, TX_MINIMUM); }
-static tx_status minimum_backward(tx_call *call) { return backward(call, TX_LT); }
-
-const tx_op tx_op_minimum = {
-    .name = "minimum",
-    .inputs = "a b",
-    .outputs = 1,
-    .where = TX_AS_METHOD | TX_AS_FUNCTION | TX_INPUT_NUMBERS,
-    .forward = minimum_forward,
-    .backward = minimum_backward,
-    .doc =
-        "minimum(a, b): the smaller of both, elementwise with broadcasting; either may be a number; equal ones share "
-        "the "
-        "gradient.",
-};
+MAXIMUM(maximum, TX_MAXIMUM, TX_GT, "larger")
+MAXIMUM(minimum, TX_MINIMUM, TX_LT, "smaller")
