@@ -16,9 +16,7 @@ static tx_status positions(const char *operation, const tx_tensor *index, int di
   if (tx_dtype_is_float(index->dtype)) {
     return tx_fail(TX_EINVAL, "%s: the index tensor is %s; i64 is wanted", operation, tx_dtype_name(index->dtype));
   }
-  TX_TRY(tx_empty(TX_I64, index->dims, index->shape, out));
-  tx_status status = tx_copy(*out, index);
-  if (status != TX_OK) return tx_keep(status, out);
+  TX_TRY(tx_copy_as(index, TX_I64, out));
   int64_t n = tx_numel(*out), *p = tx_i64(*out), bad = 0;
   for (int64_t i = 0; i < n; i++) bad += !is_position(p[i], size);
   if (bad == 0) {
@@ -27,8 +25,8 @@ static tx_status positions(const char *operation, const tx_tensor *index, int di
   }
   int64_t first = 0;
   while (is_position(p[first], size)) first++;
-  status = tx_fail(TX_EINVAL, "%s: index %lld at position %lld: dimension %d has size %lld", operation,
-                   (long long)p[first], (long long)first + 1, dim + 1, (long long)size);
+  tx_status status = tx_fail(TX_EINVAL, "%s: index %lld at position %lld: dimension %d has size %lld", operation,
+                             (long long)p[first], (long long)first + 1, dim + 1, (long long)size);
   return tx_keep(status, out);
 }
 
@@ -166,9 +164,8 @@ typedef struct addends {
 } addends;
 
 static tx_status prepare_addends(tx_tensor *dst, const tx_tensor *src, addends *a) {
-  TX_TRY(tx_empty(dst->dtype, src->dims, src->shape, &a->src));
-  tx_status status = tx_copy(a->src, src);
-  if (status == TX_OK) status = tx_as_contiguous(dst, &a->dst);
+  TX_TRY(tx_copy_as(src, dst->dtype, &a->src));
+  const tx_status status = tx_as_contiguous(dst, &a->dst);
   if (status != TX_OK) tx_unref(a->src);
   return status;
 }
@@ -414,8 +411,8 @@ tx_status tx_one_hot(const tx_tensor *labels, int64_t classes, tx_dtype dtype, t
   }
   if (classes == 0) TX_TRY(largest_label(labels, &classes));
   tx_tensor *label;
-  TX_TRY(tx_empty(TX_I64, labels->dims, labels->shape, &label));
-  tx_status status = tx_copy(label, labels);
+  TX_TRY(tx_copy_as(labels, TX_I64, &label));
+  tx_status status = TX_OK;
   int64_t n = tx_numel(label), *value = tx_i64(label);
   for (int64_t i = 0; i < n && status == TX_OK; i++) {
     if (value[i] < 1 || value[i] > classes) {

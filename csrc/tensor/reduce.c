@@ -78,12 +78,7 @@ tx_status tx_reduce(const char *operation, tx_reduce_op op, const tx_tensor *t, 
   block3 b;
   tx_tensor *wide = NULL; /* of integers whose result is no integer: as f64 */
   if (!tx_dtype_is_float(t->dtype) && !keeps_integers(op) && op != TX_MEAN) {
-    TX_TRY(tx_empty(TX_F64, t->dims, t->shape, &wide));
-    tx_status copied = tx_copy(wide, t);
-    if (copied != TX_OK) {
-      tx_unref(wide);
-      return copied;
-    }
+    TX_TRY(tx_copy_as(t, TX_F64, &wide));
   }
   tx_status status = arrange(wide != NULL ? wide : t, mask, &b);
   tx_unref(wide);
