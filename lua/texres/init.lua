@@ -59,6 +59,7 @@ local parts = {
   Function = "texres.function",
   Trainer = "texres.trainer",
   metrics = "texres.metrics",
+  report = "texres.report",
   compare = "texres.metrics.compare",
   load = { "texres.classifier", "load" },
   Ensemble = { "texres.classifier", "ensemble" },

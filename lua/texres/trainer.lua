@@ -12,7 +12,8 @@
 --     print(trainer:evaluate(test))
 --
 -- In `dir` stand best.safetensors (the weights of the best epoch, with all that inference needs), last.safetensors (the
--- same of the last step, with all that it takes to go on), metrics.jsonl (a line per epoch) and report.html.
+-- same of the last step, with all that it takes to go on), report.html, metrics.jsonl and metrics.csv (a line per epoch)
+-- and run.json (for texres.report.compare).
 --
 -- A run is a function of its options and data: the same seed gives the same weights, bit for bit, with any number of
 -- threads, and also when it was stopped and resumed in between.
@@ -66,8 +67,7 @@ local views = require "texres.views"
 local Trainer = strict.class("a trainer", {}, {
   "average", "best", "best_k", "best_takes", "best_weights", "callbacks", "classes", "course", "ema", "identity",
   "input", "last_weights", "loss_of", "normalization", "operating_point", "pass", "progress", "random", "save_every",
-  "sizes",
-  "stopped", "summary", "takes", "validation", "weights",
+  "samples", "sets", "sizes", "stopped", "summary", "takes", "validation", "weights", "drawing", "running",
 })
 
 -- -- options ----------------------------------------------------------------------------------------------------------
@@ -98,6 +98,7 @@ local KNOWN = {
   weights = option.any(), -- of the loader: a weight per image, or per class
   workers = option.integer(2, "[0, inf)"), -- of the loader: threads that prepare batches
   cache = option.switch(false), -- read the images of both sets once, into memory
+  live = option.switch(false), -- report.html loads itself again every few seconds while the training is under way
   resume = option.switch(false), -- go on from dir/last.safetensors where it is there
   normalize = option.any(true), -- by mean and deviation of the training images, or the model's own; { mean =, std = }
   name = option.text "texres", -- the report's title
@@ -241,7 +242,7 @@ function Trainer:evaluate(set, name, options)
     batch = self.batch, loss = self.loss_of or objective.loss(self.loss, takes:fit(set, what)), views = o.views,
     what = what,
   })
-  self.tests[#self.tests + 1] = { name = name or "Test", note = weights_text(self), result = result }
+  self.tests[#self.tests + 1] = { name = name or "Test", note = weights_text(self), result = result, set = set }
   if self.dir and self.sizes then record.write(self) end
   return result
 end

@@ -118,10 +118,11 @@ local function residual(m, made)
       if shortcut then
         out('<path class="skip" d="M{x} {y} H{s} V{a}"/>', { x = x, y = y + 4, s = side, a = y + 16 })
         shortcut.draw(out, side, y + 16)
-        out('<path class="skip" d="M{s} {b} V{l} H{p}"/>', { s = side, b = y + 16 + shortcut.height, l = low, p = x + 11 })
+        out('<path class="skip" d="M{s} {b} V{l} H{p}"/>', { s = side, b = y + 16 + shortcut.height, l = low,
+          p = x + 11 })
       else
-        out('<path class="skip" d="M{x} {y} H{a} Q{s} {y} {s} {c} V{d} Q{s} {l} {a} {l} H{p}"><title>skip</title></path>', {
-          x = x, y = y + 4, a = side - 12, s = side, c = y + 16, d = low - 12, l = low, p = x + 11 })
+        out('<path class="skip" d="M{x} {y} H{a} Q{s} {y} {s} {c} V{d} Q{s} {l} {a} {l} H{p}"/>', { x = x, y = y + 4,
+          a = side - 12, s = side, c = y + 16, d = low - 12, l = low, p = x + 11 })
       end
       out('<circle class="box" cx="{x}" cy="{y}" r="11"/>'
         .. '<text class="label" x="{x}" y="{t}" text-anchor="middle">+</text>', { x = x, y = low, t = low + 4 })
@@ -183,7 +184,8 @@ end
 
 local STYLE = [[<style>text { font: 12px sans-serif; fill: #555; } .label { fill: #111; }
 .box { fill: #fff; stroke: #888; } .heavy { stroke: #1d5fc0; stroke-width: 1.5; }
-.wire { fill: none; stroke: #888; stroke-width: 1.5; } .skip { fill: none; stroke: #b4490a; stroke-width: 2.5; }</style>]]
+.wire { fill: none; stroke: #888; stroke-width: 1.5; }
+.skip { fill: none; stroke: #b4490a; stroke-width: 2.5; }</style>]]
 
 --- Writes the picture; true, or nil and a message.
 function draw.write(self, path, shape)

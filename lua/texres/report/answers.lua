@@ -1,5 +1,5 @@
---- What a process engineer asks first: how many defects pass, how many good pieces are rejected, how sure is that, which
--- kinds are missed? Answered for the last test that was made, else for the validation images.
+--- What a process engineer asks first: how many defects pass, how many good pieces are rejected, how sure is that,
+-- which kinds are missed? Answered for the last test that was made, else for the validation images.
 
 local binomial = require "texres.metrics.binomial"
 local html = require "texres.report.html"

@@ -92,8 +92,8 @@ local function figure(spec, words, parts)
   return fill([[<figure class="card"><figcaption>{title}</figcaption>
 <svg viewBox="0 0 {width} {height}" role="img" aria-label="{title} over {x_name}: {words}">
 {_parts}
-</svg></figure>]], { title = spec.title, width = WIDTH, height = HEIGHT, words = words, x_name = spec.over or "the epochs",
-    _parts = table.concat(parts, "\n") })
+</svg></figure>]], { title = spec.title, width = WIDTH, height = HEIGHT, words = words,
+    x_name = spec.over or "the epochs", _parts = table.concat(parts, "\n") })
 end
 
 --- Strips over the chart, one for each x, that tell all values there.

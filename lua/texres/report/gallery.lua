@@ -51,7 +51,7 @@ function gallery.samples(set, folder, count)
   local rows, white = {}, white_of(set)
   for c, name in ipairs(set.classes) do rows[c] = { class = name, images = {} } end
   local step = {}
-  for i, label in ipairs(set.label) do step[label] = (step[label] or 0) + 1 end
+  for _, label in ipairs(set.label) do step[label] = (step[label] or 0) + 1 end
   local seen = {}
   for i, label in ipairs(set.label) do
     local row = rows[label].images
@@ -65,8 +65,9 @@ function gallery.samples(set, folder, count)
   return rows
 end
 
---- Places of the images of a result that say most: { passed = defects that were taken for good, surest first; rejected =
--- good ones taken for defects, surest first; mistaken = of a class for another one; doubtful = right, but barely }.
+--- Places of the images of a result that say most: { passed = defects that were taken for good, surest first;
+-- rejected = good ones taken for defects, surest first; mistaken = of a class for another one; doubtful = right, but
+-- barely }.
 function gallery.telling(result, decisions, scores, good, count)
   local lists = { passed = {}, rejected = {}, mistaken = {}, doubtful = {} }
   local predicted, labels = result:predictions(), result.labels:totable()
@@ -118,8 +119,9 @@ end
 
 local function picture(item)
   return fill('<li>{_images}<b>{truth}</b> taken for {predicted}{p}<br>image {place}{group}</li>', {
-    _images = #item.uris > 1 and fill('<span class="two"><img alt="{alt}" src="{a}"><img alt="{heat}" src="{b}"></span>',
-      { a = item.uris[1], b = item.uris[2], alt = "image " .. item.place, heat = "what the network looked at" })
+    _images = #item.uris > 1
+      and fill('<span class="two"><img alt="{alt}" src="{a}"><img alt="{heat}" src="{b}"></span>',
+        { a = item.uris[1], b = item.uris[2], alt = "image " .. item.place, heat = "what the network looked at" })
       or fill('<img alt="{alt}" src="{a}">', { a = item.uris[1], alt = "image " .. item.place }),
     truth = item.truth:gsub("_", " "), predicted = item.predicted:gsub("_", " "), place = item.place,
     p = item.p and plain.format(", %.0f %%", 100 * item.p) or "",
@@ -128,7 +130,8 @@ local function picture(item)
 end
 
 local KINDS = {
-  { "passed", "Defects that pass, the surest first" }, { "rejected", "Good pieces that are rejected, the surest first" },
+  { "passed", "Defects that pass, the surest first" },
+  { "rejected", "Good pieces that are rejected, the surest first" },
   { "mistaken", "Defects taken for another kind" }, { "doubtful", "Right, but barely" },
 }
 

@@ -45,7 +45,8 @@ td.name { overflow-wrap: anywhere; }
 pre { margin: 0; overflow-x: auto; font: 13px/1.45 ui-monospace, "DejaVu Sans Mono", Menlo, Consolas, monospace; }
 summary { cursor: pointer; color: var(--soft); padding: .4rem 0; }
 footer { margin-top: 3rem; color: var(--soft); font-size: .85rem; }
-.answers { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 15rem), 1fr)); gap: .75rem; margin: 1rem 0; }
+.answers { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 15rem), 1fr)); gap: .75rem;
+  margin: 1rem 0; }
 .answers > div { background: var(--card); border: 1px solid var(--line); border-left: .35rem solid var(--one);
   border-radius: .6rem; padding: .8rem 1rem; }
 .answers > div.bad { border-left-color: var(--two); }

@@ -320,6 +320,7 @@ local function take_up(trainer, plan, saved, fresh)
   input.give(trainer.model, plan.takes)
   trainer.takes = plan.takes
   trainer.classes, trainer.input, trainer.normalization = plan.takes.classes, plan.takes.input, plan.takes.normalization
+  trainer.sets, trainer.samples, trainer.drawing = { train = plan.train, val = plan.val }, nil, nil
   trainer.loss_of, trainer.sizes = plan.loss_of, { train = #plan.train, val = plan.val and #plan.val or 0 }
   trainer.progress = not trainer.quiet and terminal.Progress() or nil
   trainer.interrupted, trainer.stopped = false, false
@@ -352,6 +353,7 @@ local function leave(trainer)
   local reason = end_of(trainer)
   if reason == "finished" or reason == "patience" or trainer.stopped and not trainer.pass then
     if trainer.best then state.load_best(trainer) end
+    if trainer.dir and #trainer.history > 0 then record.write(trainer) end -- with pictures, and the last word on it
     return
   end
   if trainer.dir and (trainer.pass or trainer.interrupted) then state.save(trainer) end
@@ -364,6 +366,7 @@ local loop = {}
 function loop.begin(trainer, plan, saved, fresh, lock)
   local takes = input.of(trainer.model)
   take_up(trainer, plan, saved, fresh)
+  trainer.running = true
   process.interrupts(true)
   return setmetatable({
     trainer = trainer, plan = plan, events = {}, takes = takes, lock = lock, saved_at = core.clock(),
@@ -378,6 +381,7 @@ function Run:close()
   if self.closed then return end
   self.closed = true
   local trainer = self.trainer
+  trainer.running = false
   local failed = self.inside
   process.interrupts(false)
   self:end_batches()

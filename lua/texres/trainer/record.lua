@@ -1,7 +1,12 @@
---- What a trainer writes for people: metrics.jsonl and report.html in its folder.
+--- What a trainer writes for people into its folder: report.html, metrics.jsonl and metrics.csv (a row per epoch), and
+-- run.json, of which texres.report.compare makes a page of several runs.
 
+local answers = require "texres.report.answers"
+local compare = require "texres.report.compare"
 local core = require "texres.core"
+local draw = require "texres.nn.draw"
 local files = require "texres.files"
+local gallery = require "texres.report.gallery"
 local json = require "texres.json"
 local plain = require "texres.plain"
 local raise = require "texres.raise"
@@ -9,6 +14,8 @@ local report = require "texres.report"
 local terminal = require "texres.terminal"
 
 local record = {}
+
+local LIVE = 5 -- seconds after which the page of a training under way loads itself again
 
 --- Options as a person would type them: {"adamw", lr = 0.003} becomes "adamw, lr = 0.003".
 local function text_of(value)
@@ -79,17 +86,80 @@ local function environment()
   }
 end
 
-local function results(trainer)
-  local list = {}
-  if trainer.validation then
-    list[1] = { name = "Validation", note = ("epoch %d"):format(trainer.best.epoch), result = trainer.validation }
+-- -- data and pictures ------------------------------------------------------------------------------------------------
+
+local function counted_groups(set)
+  local seen, count = {}, 0
+  for _, value in ipairs(set.group and set.meta[set.group] or {}) do
+    if not seen[value] then seen[value], count = true, count + 1 end
   end
-  return table.move(trainer.tests, 1, #trainer.tests, #list + 1, list)
+  return count
 end
+
+--- A set in a sentence: how many images, of what, how many of each class, of how many groups.
+local function set_text(set)
+  local parts, counts = {}, {}
+  for c = 1, #set.classes do counts[c] = 0 end
+  for _, label in ipairs(set.label) do counts[label] = counts[label] + 1 end
+  for c, name in ipairs(set.classes) do parts[c] = ("%s %d"):format(name, counts[c]) end
+  local groups = set.group and (", %d groups by '%s'"):format(counted_groups(set), set.group) or ""
+  return ("%d images%s%s: %s"):format(#set, set.origin and " of " .. set.origin or "", groups, table.concat(parts, ", "))
+end
+
+local function data_rows(trainer)
+  local rows = {}
+  for _, name in ipairs { "train", "val" } do
+    local set = trainer.sets and trainer.sets[name]
+    if set then rows[#rows + 1] = { name == "train" and "training" or "validation", set_text(set) } end
+  end
+  for _, test in ipairs(trainer.tests) do rows[#rows + 1] = { test.name, set_text(test.set) } end
+  return rows
+end
+
+local PICTURES, SAMPLES = 8, 6 -- of each kind, of each class
+
+--- The images of a result that say most. They are made once for each result.
+local function add_pictures(trainer, item)
+  if item.pictures or not item.set or not item.result.scores then return end
+  local decisions, scores, good = answers.decisions({ operating_point = item.point }, item.result)
+  item.pictures = {}
+  for kind, places in pairs(gallery.telling(item.result, decisions, scores, good, PICTURES)) do
+    item.pictures[kind] = gallery.pictures(item.result, item.set, places, trainer.dir)
+  end
+end
+
+--- Validation and tests, with the pictures of those that won't change any more.
+local function results(trainer)
+  local list, point = {}, trainer.best_takes and trainer.best_takes.operating_point
+  if trainer.validation then
+    list[1] = { name = "Validation", note = ("epoch %d"):format(trainer.best.epoch), result = trainer.validation,
+      set = trainer.sets and trainer.sets.val }
+  end
+  table.move(trainer.tests, 1, #trainer.tests, #list + 1, list)
+  for _, item in ipairs(list) do
+    item.point = point
+    if not trainer.running then add_pictures(trainer, item) end
+  end
+  return list
+end
+
+-- -- files ------------------------------------------------------------------------------------------------------------
 
 local function metrics_lines(history)
   local lines = {}
   for i, entry in ipairs(history) do lines[i] = json.encode(entry) .. "\n" end
+  return table.concat(lines)
+end
+
+local COLUMNS = { "epoch", "lr", "loss", "accuracy", "val_loss", "val_accuracy", "seconds", "images_per_second" }
+
+local function metrics_table(history)
+  local lines = { table.concat(COLUMNS, ",") .. "\n" }
+  for i, entry in ipairs(history) do
+    local cells = {}
+    for c, name in ipairs(COLUMNS) do cells[c] = entry[name] == nil and "" or plain.exact(entry[name]) end
+    lines[i + 1] = table.concat(cells, ",") .. "\n"
+  end
   return table.concat(lines)
 end
 
@@ -110,18 +180,48 @@ function record.epoch_text(trainer, entry, better)
     better and "  best" or "")
 end
 
---- Writes both files anew.
-function record.write(trainer)
-  trainer.summary = trainer.summary or trainer.model:summary { 1, table.unpack(trainer.input) }
-  local function check(ok, message)
-    if not ok then raise("Trainer: %s", message) end
+--- The command that started the script, for people.
+local function command()
+  local words = {}
+  local given = rawget(_G, "arg")
+  if type(given) ~= "table" then return nil end
+  local first = 0
+  while given[first - 1] do first = first - 1 end
+  for i = first, #given do words[#words + 1] = plain.text(given[i]) end
+  return table.concat(words, " ")
+end
+
+local function check(ok, message)
+  if not ok then raise("Trainer: %s", message) end
+end
+
+--- All that the page and run.json tell.
+local function run_of(trainer)
+  local shape = { 1, table.unpack(trainer.input) }
+  trainer.summary = trainer.summary or trainer.model:summary(shape)
+  trainer.drawing = trainer.drawing or draw.svg(trainer.model, shape)
+  if trainer.sets and not trainer.samples then
+    trainer.samples = gallery.samples(trainer.sets.train, trainer.dir, SAMPLES)
   end
-  check(files.write(trainer.dir .. "/metrics.jsonl", metrics_lines(trainer.history)))
-  check(report.write(trainer.dir .. "/report.html", {
+  local rows = configuration(trainer)
+  local words = command()
+  if words then table.insert(rows, 1, { "command", words }) end
+  return {
     title = trainer.name, history = trainer.history, best = trainer.best and trainer.best.epoch,
-    results = results(trainer), configuration = configuration(trainer), environment = environment(),
+    results = results(trainer), configuration = rows, environment = environment(),
     summary = tostring(trainer.summary), parameters = trainer.model:num_parameters(),
-  }))
+    operating_point = trainer.best_takes and trainer.best_takes.operating_point, data = data_rows(trainer),
+    samples = trainer.samples, drawing = trainer.drawing, live = trainer.live and trainer.running and LIVE or nil,
+  }
+end
+
+--- Writes all files anew.
+function record.write(trainer)
+  local run = run_of(trainer)
+  check(files.write(trainer.dir .. "/metrics.jsonl", metrics_lines(trainer.history)))
+  check(files.write(trainer.dir .. "/metrics.csv", metrics_table(trainer.history)))
+  check(files.write(trainer.dir .. "/run.json", json.encode(compare.summary(run)) .. "\n"))
+  check(report.write(trainer.dir .. "/report.html", run))
 end
 
 return record

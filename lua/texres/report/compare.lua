@@ -1,0 +1,125 @@
+--- Several runs side by side: a page made of the run.json that each trainer leaves in its folder.
+--
+--     report.compare({ "runs/plain", "runs/residual" }, "runs/compare.html")
+
+local chart = require "texres.report.chart"
+local files = require "texres.files"
+local html = require "texres.report.html"
+local json = require "texres.json"
+local tables = require "texres.report.tables"
+
+local fill, each = html.fill, html.each
+
+local compare = {}
+
+--- What run.json holds of a run: title, history, parameters, configuration, and the figures of each result with their
+-- limits.
+function compare.summary(run)
+  local results = {}
+  for i, item in ipairs(run.results) do
+    local result = item.result
+    local low, high = tables.limits(result, "accuracy")
+    local recalls = {}
+    for _, row in ipairs(result.per_class) do recalls[#recalls + 1] = { class = row.class, recall = row.recall } end
+    results[i] = { name = item.name, note = item.note, images = result.images, accuracy = result.accuracy, low = low,
+      high = high, balanced_accuracy = result.balanced_accuracy, loss = result.loss, per_class = recalls }
+  end
+  local rows = {}
+  for i, row in ipairs(run.configuration) do rows[i] = { row[1], tostring(row[2]) } end
+  return { title = run.title, history = run.history, best = run.best, parameters = run.parameters, results = results,
+    configuration = rows }
+end
+
+local function is_run(data)
+  return type(data) == "table" and type(data.title) == "string" and type(data.history) == "table"
+    and type(data.results) == "table" and type(data.configuration) == "table"
+end
+
+--- Reads run.json of a folder; nil and a message.
+function compare.read(folder)
+  local text, message = files.read(folder .. "/run.json")
+  if not text then return nil, message end
+  local data
+  data, message = json.decode(text)
+  if not is_run(data) then
+    return nil, ("%s/run.json: %s"):format(folder, message or "not what a trainer leaves there")
+  end
+  data.folder = folder
+  return data
+end
+
+local LINES = { "one", "two" }
+
+local function curves(runs, column, spec)
+  for _, run in ipairs(runs) do
+    table.insert(spec.series, { name = run.short, class = LINES[(#spec.series) % 2 + 1],
+      points = chart.points(run.history, "epoch", column) })
+  end
+  spec.whole = true
+  return chart.lines(spec)
+end
+
+--- What a run is told by: the last result of a name that all have, else its own last one.
+local function results_table(runs)
+  local names, seen = {}, {}
+  for _, run in ipairs(runs) do
+    for _, result in ipairs(run.results) do
+      if not seen[result.name] then seen[result.name], names[#names + 1] = true, result.name end
+    end
+  end
+  local function cell(run, name)
+    for i = #run.results, 1, -1 do
+      local r = run.results[i]
+      if r.name == name then return html.share(r.accuracy, r.low, r.high) end
+    end
+    return "–"
+  end
+  return fill([[<div class="card scroll"><table><caption>Accuracy with its limits</caption>
+<thead><tr><th class="name" scope="col">run</th><th scope="col">parameters</th><th scope="col">epochs</th>{_heads}</tr>
+</thead><tbody>{_rows}</tbody></table></div>]], {
+    _heads = each(names, function(name) return fill('<th scope="col">{name}</th>', { name = name }) end),
+    _rows = each(runs, function(run)
+      return fill('<tr><th scope="row">{name}</th><td>{parameters}</td><td>{epochs}</td>{_cells}</tr>', {
+        name = run.label, parameters = run.parameters or "–", epochs = #run.history,
+        _cells = each(names, function(name) return fill("<td>{text}</td>", { text = cell(run, name) }) end),
+      })
+    end),
+  })
+end
+
+--- What differs in the configurations, a row for each name.
+local function differences(runs)
+  local names, of_name = {}, {}
+  for r, run in ipairs(runs) do
+    for _, row in ipairs(run.configuration) do
+      if not of_name[row[1]] then of_name[row[1]], names[#names + 1] = {}, row[1] end
+      of_name[row[1]][r] = row[2]
+    end
+  end
+  return fill([[<div class="card scroll"><table><caption>What differs</caption><thead><tr><th class="name"></th>{_heads}</tr>
+</thead><tbody>{_rows}</tbody></table></div>]], {
+    _heads = each(runs, function(run) return fill('<th class="name" scope="col">{name}</th>', { name = run.short }) end),
+    _rows = each(names, function(name)
+      local values, same = of_name[name], true
+      for r = 1, #runs do same = same and values[r] == values[1] end
+      if same then return "" end
+      local cells = {}
+      for r = 1, #runs do cells[r] = fill('<td class="name">{value}</td>', { value = values[r] or "–" }) end
+      return fill('<tr><th scope="row">{name}</th>{_cells}</tr>', { name = name, _cells = table.concat(cells) })
+    end),
+  })
+end
+
+--- The body of the page of some runs, as compare.read gives them.
+function compare.body(runs)
+  for i, run in ipairs(runs) do
+    run.short = ("%d"):format(i)
+    run.label = ("%d  %s (%s)"):format(i, run.title, run.folder)
+  end
+  return results_table(runs) .. '<div class="pair" style="margin-top: 1rem">'
+    .. curves(runs, "loss", { title = "Training loss", series = {}, low = 0 })
+    .. curves(runs, "val_accuracy", { title = "Validation accuracy", series = {}, high = 1, scale = 100,
+      format = "%g %%" }) .. "</div>" .. differences(runs)
+end
+
+return compare
