@@ -10,8 +10,12 @@
 -- What JSON lacks is written so that it comes back and other programs can still read the text: nan as null (and null is
 -- read as nan, so a list keeps its length), the infinities as 1e999 and -1e999, bytes that are not UTF-8 as half of a
 -- surrogate pair, \udc80 to \udcff, as Python's surrogateescape does.
+--
+-- This is not left to a library because the module needs none, and dkjson loses digits of numbers and bounds neither
+-- the depth nor the size of what a hostile file makes.
 
 local plain = require "texres.plain"
+local protect = require "texres.protect"
 
 local json = {}
 
@@ -19,17 +23,7 @@ local MAX_DEPTH = 200 -- of tables in tables
 local MAX_BYTES = 16 << 20 -- of a text to be read, and of what is made of it
 local VALUE_BYTES = 16 -- what a value and a name count for, as one takes in a list: a short text can hold many
 
--- A failure of this module is raised as a Failure and caught at the top; any other error is not about the data (no
--- memory, an interrupt) and passes through.
-local Failure = {}
-
-local function catch(ok, value, ...)
-  if ok then return value, ... end
-  if getmetatable(value) ~= Failure then error(value, 0) end
-  return nil, value.message
-end
-
-local function fail(message) error(setmetatable({ message = message }, Failure), 0) end
+local function fail(message) error(message, 0) end -- caught at the top
 
 -- -- writing ----------------------------------------------------------------------------------------------------------
 
@@ -133,13 +127,14 @@ local function write_all(value)
 end
 
 --- `value` as text on one line; or nil and a message.
-function json.encode(value) return catch(pcall(write_all, value)) end
+function json.encode(value) return protect.catch(write_all, value) end
 
 -- -- reading ----------------------------------------------------------------------------------------------------------
 --
--- Every reader takes the text and a position, and returns the value and the position after it.
+-- Every reader takes the text and the position where a value begins, and returns the value and the position after it.
 
-local byte, find, sub = string.byte, string.find, string.sub
+local byte, find, match, sub = string.byte, string.find, string.match, string.sub
+local COMMA, COLON, QUOTE, BACKSLASH, CLOSE_LIST, CLOSE_OBJECT = byte(",:\"\\]}", 1, 6)
 
 local function fail_at(text, at, message)
   local _, lines = text:sub(1, at - 1):gsub("\n", "")
@@ -166,23 +161,22 @@ local function read_unicode(text, at)
 end
 
 local function read_string(text, at)
-  local stop = find(text, '[\0-\31"\\]', at)
-  if stop and byte(text, stop) == 34 then return sub(text, at, stop - 1), stop + 1 end -- nothing to unescape
+  at = at + 1
+  local whole, after = match(text, '^([^\0-\31"\\]*)"()', at)
+  if after then return whole, after end -- nothing to unescape
   local parts = {}
   while true do
-    if not stop then fail_at(text, at, "a string without its end") end
+    local stop = find(text, '[\0-\31"\\]', at) or fail_at(text, at, "a string without its end")
     parts[#parts + 1] = sub(text, at, stop - 1)
-    local c = sub(text, stop, stop)
-    if c == '"' then return table.concat(parts), stop + 1 end
-    if c ~= "\\" then fail_at(text, stop, "a control character in a string") end
-    local escape = sub(text, stop + 1, stop + 1)
+    local c, escape = byte(text, stop), sub(text, stop + 1, stop + 1)
+    if c == QUOTE then return table.concat(parts), stop + 1 end
+    if c ~= BACKSLASH then fail_at(text, stop, "a control character in a string") end
     at = stop + 2
     if escape == "u" then
       parts[#parts + 1], at = read_unicode(text, at)
     else
       parts[#parts + 1] = UNESCAPED[escape] or fail_at(text, stop, "an unknown escape")
     end
-    stop = find(text, '[\0-\31"\\]', at)
   end
 end
 
@@ -204,8 +198,6 @@ local function count_value()
   fail(("JSON of more than %d values and names: max_bytes raises that, %d for each"):format(most, VALUE_BYTES))
 end
 
-local COMMA, COLON, QUOTE, CLOSE_LIST, CLOSE_OBJECT = byte(",:\"]}", 1, 5)
-
 --- The position of what follows an item: the next one, or nil and the position after the closing bracket.
 local function next_item(text, at, close)
   at = skip(text, at)
@@ -217,7 +209,7 @@ end
 
 local function read_array(text, at, depth)
   local list, n = {}, 0
-  at = skip(text, at)
+  at = skip(text, at + 1)
   if byte(text, at) == CLOSE_LIST then return list, at + 1 end
   local stop
   repeat
@@ -230,14 +222,14 @@ end
 
 local function read_object(text, at, depth)
   local object = {}
-  at = skip(text, at)
+  at = skip(text, at + 1)
   if byte(text, at) == CLOSE_OBJECT then return object, at + 1 end
   local name, stop
   repeat
     if byte(text, at) ~= QUOTE then fail_at(text, at, "expected a name in quotes") end
     local start = at
     count_value()
-    name, at = read_string(text, at + 1)
+    name, at = read_string(text, at)
     if object[name] ~= nil then fail_at(text, start, ("the name %s stands twice"):format(quote(name))) end
     at = skip(text, at)
     if byte(text, at) ~= COLON then fail_at(text, at, "expected :") end
@@ -255,9 +247,7 @@ local function word(literal, value)
 end
 
 local READERS = {
-  [byte "{"] = function(text, at, depth) return read_object(text, at + 1, depth) end,
-  [byte "["] = function(text, at, depth) return read_array(text, at + 1, depth) end,
-  [byte '"'] = function(text, at) return read_string(text, at + 1) end,
+  [byte "{"] = read_object, [byte "["] = read_array, [QUOTE] = read_string,
   [byte "t"] = word("true", true), [byte "f"] = word("false", false), [byte "n"] = word("null", -(0 / 0)),
 }
 
@@ -284,7 +274,7 @@ function json.decode(text, max_bytes)
   end
   most = max_bytes // VALUE_BYTES
   left = most
-  return catch(pcall(read_all, text))
+  return protect.catch(read_all, text)
 end
 
 return json
