@@ -216,7 +216,7 @@ describe("dtypes of a saved model", function()
   end)
 
   it("are f32 or f64", function()
-    assert.error_matches(function() nn.Linear(1, 1):to "i64" end, 'to: a module is "f32" or "f64", got i64')
+    assert.error_matches(function() nn.Linear(1, 1):to "i64" end, 'to: dtype is "i64", wanted "f32" or "f64"')
   end)
 end)
 

@@ -209,7 +209,7 @@ describe("requires_grad", function()
     for _, bad in ipairs { false, 5, "f", print, {} } do
       local ok, message = pcall(tr.Function, bad)
       assert.is_false(ok)
-      assert.matches("texres.Function: { forward = function", message, 1, true)
+      assert.matches("texres.Function: .+, wanted ", message)
     end
   end)
 
@@ -444,7 +444,8 @@ describe("texres.Function", function()
   end)
 
   it("asks for what it needs", function()
-    assert.error_matches(function() tr.Function { forward = print } end, "forward = function, backward = function")
+    assert.error_matches(function() tr.Function { forward = print } end,
+      "texres.Function: backward is nil, wanted a function")
     local f = tr.Function { forward = function() return 1 end, backward = function() end }
     assert.error_matches(function() f(leaf { 1 }) end, "texres.Function: forward must return tensors, got 1")
   end)
@@ -488,7 +489,7 @@ describe("gradcheck", function()
   it("says what it was not given", function()
     assert.error_matches(function() tr.gradcheck(tr.exp, { tr.zeros(2, { dtype = "i64" }) }) end,
       "gradcheck: none of the inputs is a float tensor")
-    assert.error_matches(function() tr.gradcheck(tr.exp) end, "gradcheck: a function and a list of inputs")
+    assert.error_matches(function() tr.gradcheck(tr.exp) end, "gradcheck: inputs is nil, wanted a list")
     assert.error_matches(function() tr.gradcheck(function() return 1 end, { leaf { 1 } }) end,
       "gradcheck: the function returned no float tensor")
   end)

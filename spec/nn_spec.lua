@@ -107,14 +107,15 @@ describe("a module", function()
   end)
 
   it("refuses what is no module", function()
-    assert.matches(here() .. "nn.Module: expected a table", message_of(function() nn.Module(3) end))
+    assert.matches(here() .. "nn.Module: the argument is 3, wanted a table with",
+      message_of(function() nn.Module(3) end))
     assert.matches("metatable", message_of(function() nn.Module(setmetatable({ forward = print }, {})) end))
     assert.matches("Sequential: item 2 is a number", message_of(function() nn.Sequential { nn.ReLU(), 3 } end))
-    assert.matches("Lambda: expected a function, got number", message_of(function() nn.Lambda(5) end))
+    assert.matches("Lambda: fn is 5, wanted a function", message_of(function() nn.Lambda(5) end))
     local Empty = nn.Module "Empty"
     assert.matches(here() .. "in Empty: Empty has no forward: write function Empty:forward%(x%)",
       message_of(function() Empty()(tr.ones(1)) end))
-    assert.matches("train: expected true or false, got number", message_of(function() nn.ReLU():train(0) end))
+    assert.matches("train: on is 0, wanted true or false", message_of(function() nn.ReLU():train(0) end))
     assert.matches("from_config: the arguments of Linear are no table",
       message_of(nn.from_config, { module = "Linear", arguments = 5 }))
   end)
@@ -567,11 +568,11 @@ describe("constructors", function()
       { "ReLU: argument 1 is a boolean, it takes 0", nn.ReLU, true },
       { "Flatten: argument 1 is a number, it takes 0", nn.Flatten, 2 },
       { "Sequential: item 1 is the class ReLU, wanted an object: call it", nn.Sequential, { nn.ReLU } },
-      { "Sequential: the name is a string, got number", nn.Sequential, { name = 3 } },
-      { "nn.Module: the base of X is a number, wanted a class", nn.Module, "X", 3 },
-      { "nn.register: X is a nil, wanted a class or a function", nn.register, "X" },
-      { "constant: a tensor is expected, got nil", nn.init.zeros, nil },
-      { "xavier_normal: a tensor is expected, got number", nn.init.xavier_normal, 3 },
+      { "Sequential: name is 3, wanted a text", nn.Sequential, { name = 3 } },
+      { "nn.Module: the base of X is 3, wanted a class", nn.Module, "X", 3 },
+      { "nn.register: X is nil, wanted a class or a function", nn.register, "X" },
+      { "constant: t is nil, wanted a tensor", nn.init.zeros, nil },
+      { "xavier_normal: t is 3, wanted a tensor", nn.init.xavier_normal, 3 },
       { "kaiming_normal: options come as a table", nn.init.kaiming_normal, tr.ones(2, 2), "fan_in" },
       { "cifar_resnet: residual is 0, wanted true or false", tr.models.cifar_resnet, { residual = 0 } },
     } do

@@ -92,7 +92,7 @@ describe("optimizers", function()
     local p = parameter(tr.ones(2))
     for text, call in pairs {
       ["Adam: no parameters"] = function() optim.Adam {} end,
-      ["Adam: expected a list of parameters"] = function() optim.Adam(3) end,
+      ["Adam: params is 3, wanted a list of parameters or of groups"] = function() optim.Adam(3) end,
       ["Adam: parameter 2 is given twice"] = function() optim.Adam { p, p } end,
       ["Adam: parameter 1 is i64"] = function() optim.Adam { tr.zeros({ 1 }, { dtype = "i64" }) } end,
       ["Adam: unknown option 'momentum'; there are beta1"] = function() optim.Adam({ p }, { momentum = 1 }) end,
@@ -370,7 +370,8 @@ describe("schedules", function()
     assert.equal(0.3, schedule.make(nil, 0.3):lr(1, 1))
     local s = schedule.make { "cosine", lr = 1 }
     assert.equal(s, schedule.make(s, 5))
-    assert.error_matches(function() schedule.make { "cosin" } end, "no schedule cosin; there are constant")
+    assert.error_matches(function() schedule.make { "cosin" } end,
+      'schedule: name is "cosin", wanted "constant" or "cosine"')
     assert.error_matches(function() schedule.make({ "cosine", mini = 1 }, 1) end,
       "cosine: unknown option 'mini'; did you mean min%?")
   end)

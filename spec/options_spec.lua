@@ -82,6 +82,24 @@ describe("options", function()
     assert.has_error(function() read(known, { [true] = 5 }, true) end)
   end)
 
+  it("may be of any other kind that is named", function()
+    local even = option.kind("an even number", function(value) return value % 2 == 0 end)
+    assert.equal(4, option.check("f", "n", 4, even))
+    assert.matches("f: n is 3, wanted an even number$", message_of(function() option.check("f", "n", 3, even) end))
+    assert.matches("f: fn is {1}, wanted a function$",
+      message_of(function() option.check("f", "fn", { 1 }, option.FUNCTION) end))
+    local boolean = option.kind("true or false", "boolean", true)
+    assert.same({ on = false }, read({ on = boolean }, { on = false }))
+    assert.same({ on = true }, read({ on = boolean }))
+  end)
+
+  it("of what is chosen by a name stand beside it", function()
+    local given = { "cosine", min = 1 }
+    assert.same({ "cosine", { min = 1 } }, { option.named(given) })
+    assert.same({ "cosine", {} }, { option.named "cosine" })
+    assert.same({ "cosine", min = 1 }, given)
+  end)
+
   it("are a plain table: no module, tensor or table with a metatable, whose fields can't be seen", function()
     for _, given in ipairs { 3, "x", tr.ones(1), setmetatable({}, { __index = { lr = 1 } }) } do
       assert.matches("f: options come as a table with names, got ",

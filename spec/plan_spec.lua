@@ -126,7 +126,7 @@ describe("a plan", function()
 
   it("says what trace wants where it is called by hand", function()
     for _, net in ipairs { nn.Sequential {}, nn.Residual {}, nn.Concat {} } do
-      assert.matches("trace: a tracer is expected, got 3", message_of(function() net:trace(3) end))
+      assert.matches("trace: tracer is 3, wanted a tracer", message_of(function() net:trace(3) end))
     end
   end)
 

@@ -507,7 +507,7 @@ describe("what a script brings of its own", function()
       ["cross_entropy: weight is {1, nan}"] = { loss = { "cross_entropy", weight = { 1, 0 / 0 } } },
       ["focal_loss: gamma is %-1"] = { loss = { "focal_loss", gamma = -1 } },
       ["cross_entropy: unknown option 'gamma'"] = { loss = { "cross_entropy", gamma = 1 } },
-      ["there is no loss hinge"] = { loss = "hinge" },
+      ['loss is "hinge", wanted "cross_entropy"'] = { loss = "hinge" },
       ["unknown transform 'flop'"] = { augment = { "flop" } },
     } do
       local message = message_of(function() return (trainer_of(changes)) end)

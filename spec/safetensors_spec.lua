@@ -381,8 +381,10 @@ describe("checkpoints", function()
     assert.error_matches(function()
       checkpoint.save(path, { model = network(), normalization = { mean = 0, std = 0 } })
     end, "normalization is not")
-    assert.error_matches(function() checkpoint.save(path, { model = 3 }) end, "expected a table with a `model`")
-    assert.error_matches(function() checkpoint.save(path, { model = network(), clases = {} }) end, "no field clases")
+    assert.error_matches(function() checkpoint.save(path, { model = 3 }) end,
+      "checkpoint.save: model is 3, wanted a module")
+    assert.error_matches(function() checkpoint.save(path, { model = network(), clases = {} }) end,
+      "checkpoint.save: unknown option 'clases'; did you mean classes")
   end)
 
   describe("as a classifier", function()
@@ -413,7 +415,7 @@ describe("checkpoints", function()
     end)
 
     it("refuse other images", function()
-      assert.error_matches(function() clf:predict(3) end, "predict: expected an image")
+      assert.error_matches(function() clf:predict(3) end, "predict: the image is 3, wanted a tensor")
       assert.error_matches(function() clf:predict(tr.zeros(6, 5, 3)) end, "{6,5,3}, the model wants 1 channels")
       assert.error_matches(function() clf:predict(tr.zeros(7, 5, 1)) end, "{7,5,1}, the model was trained on {6,5,1}")
       assert.error_matches(function() clf:predict(tr.zeros(7)) end, "images are {H,W}")

@@ -235,7 +235,8 @@ describe("saving a set", function()
       assert.is_nil(ok)
       assert.equal(("data: %s: %s"):format(path, reason), message)
     end
-    for reason, classes in pairs { ["class 2 is empty"] = { "a", "" }, ["1 and 2 are both named 'a'"] = { "a", "a" },
+    for reason, classes in pairs { ['class 2 is "", wanted a name'] = { "a", "" },
+      ["1 and 2 are both named 'a'"] = { "a", "a" },
       ["class 1 is 7"] = { 7 } } do
       local ok, message = pcall(tr.data.Set.new, { source = source, labels = { 1, 1 }, classes = classes })
       assert.is_false(ok)

@@ -169,10 +169,10 @@ describe("tables of arrays", function()
   it("hold lists of numbers, text and booleans", function()
     local images = tr.zeros({ 2, 2, 2 }, { dtype = "u8" })
     for reason, meta in pairs {
-      ["column 'a' must be a list, got number"] = { a = 3 },
+      ["column 'a' is 3, wanted a list"] = { a = 3 },
       ["value 2 is a table"] = { a = { 1, {} } },
       ["a column 1"] = { { 1, 2 } },
-      ["a path of a CSV file or a table of columns, got number"] = 7,
+      ["meta is 7, wanted a path of a CSV file or a table of columns"] = 7,
     } do
       local ok, message = pcall(function() tr.data.tensors { images = images, labels = { 1, 1 }, meta = meta } end)
       assert.is_false(ok)
@@ -245,7 +245,8 @@ describe("values that name something", function()
     end
     local none, message = tr.data.tensors { images = images, labels = tr.tensor { 1, 0 / 0 } }
     refuses(none, message, "the label at position 2 is missing (it is 'nan')")
-    assert.error_matches(function() tr.data.tensors { images = images, labels = 3 } end, "labels are a list, .* number")
+    assert.error_matches(function() tr.data.tensors { images = images, labels = 3 } end,
+      "labels is 3, wanted a list, a tensor")
     assert.error_matches(function() tr.data.tensors { images = images, labels = { 1, 1 }, classes = "a" } end,
       'data.tensors: classes is "a", wanted a table')
     assert.error_matches(function() tr.data.open(folder, "label") end, "data.open: options are a table, got string")

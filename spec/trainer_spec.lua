@@ -360,9 +360,9 @@ describe("Trainer", function()
     fails({ epoch = 3 }, "unknown option 'epoch'; did you mean epochs%? There are accumulate, augment")
     fails({ epochs = 0 }, "epochs is 0, wanted a whole number of at least 1")
     fails({ batch = 2.5 }, "batch is 2.5, wanted a whole number")
-    fails({ optimizer = { "adamm" } }, "there is no optimizer adamm; there are adam, adamw, sgd")
+    fails({ optimizer = { "adamm" } }, 'optimizer is "adamm", wanted "adam" or "adamw" or "sgd"')
     fails({ resume = true }, "resume needs dir")
-    assert.error_matches(function() tr.Trainer {} end, "the option model is nil, wanted a module")
+    assert.error_matches(function() tr.Trainer {} end, "Trainer: model is nil, wanted a module")
     assert.error_matches(function() tr.Trainer(options()):fit(toy(0, 1)) end, "the training set is empty")
     assert.error_matches(function() tr.Trainer(options()):fit() end, "the training set is nil, wanted a data set")
     assert.error_matches(function() tr.Trainer(options()):fit(toy(8, 1), 5) end, "the validation set is 5, wanted a")
@@ -370,7 +370,8 @@ describe("Trainer", function()
       assert.error_matches(function() tr.Trainer(options { loss = function() return gives end }):fit(toy(8, 1)) end,
         "the loss function gave " .. shown .. ", wanted a tensor of one element")
     end
-    assert.error_matches(function() tr.Trainer(options { loss = "hinge" }):fit(toy(8, 1)) end, "there is no loss hinge")
+    assert.error_matches(function() tr.Trainer(options { loss = "hinge" }):fit(toy(8, 1)) end,
+      'loss is "hinge", wanted "cross_entropy" or')
     local other = toy(8, 1)
     other.classes = { "a", "b", "c" }
     assert.error_matches(function() tr.Trainer(options()):fit(toy(8, 1), other) end,

@@ -19,6 +19,7 @@ local core = require "texres.core"
 local input = require "texres.input"
 local json = require "texres.json"
 local operating_point = require "texres.metrics.operating_point"
+local option = require "texres.options"
 local plain = require "texres.plain"
 local protect = require "texres.protect"
 local raise = require "texres.raise"
@@ -37,15 +38,7 @@ local SCRIPT = "build the model in the script and call texres.load(path, model)"
 
 -- -- fields -----------------------------------------------------------------------------------------------------------
 
--- Whether `value` is a list, and nothing else, of what `holds` says yes to.
-local function is_list(value, holds)
-  if type(value) ~= "table" then return false end
-  for i, item in pairs(value) do
-    if math.type(i) ~= "integer" or i < 1 or i > #value or not holds(item) then return false end
-  end
-  return true
-end
-
+local is_list = option.is_list
 local LARGEST = 0x1.fffffep127 -- of f32, in which pixels are normalized
 
 local function is_finite(value) return type(value) == "number" and math.abs(value) <= LARGEST end
@@ -151,15 +144,12 @@ end
 
 -- -- writing ----------------------------------------------------------------------------------------------------------
 
+local KNOWN = { model = module.IS_MODULE, tensors = option.any() }
+for name in pairs(fields) do KNOWN[name] = option.any() end
+
 local function check_contents(contents)
-  if type(contents) ~= "table" or not module.is_module(contents.model) then
-    raise "checkpoint.save: expected a table with a `model`"
-  end
-  for key in pairs(contents) do
-    if not fields[key] and key ~= "model" and key ~= "tensors" then
-      raise("checkpoint.save: no field %s", tostring(key))
-    end
-  end
+  option.read("checkpoint.save", contents, KNOWN)
+  option.check("checkpoint.save", "model", contents and contents.model, module.IS_MODULE)
   local problem = problem_of(contents)
   if problem then raise("checkpoint.save: %s", problem) end
 end

@@ -73,8 +73,7 @@ end
 
 -- The image or images as a batch {N,H,W,C}, and whether it was one image.
 local function as_batch(image)
-  if not core.is_tensor(image) then raise("predict: expected an image (a tensor), got %s", type(image)) end
-  local n = image:dim()
+  local n = option.check("predict", "the image", image, option.TENSOR):dim()
   if n == 2 then return image:reshape(1, image:size(1), image:size(2), 1), true end
   if n == 3 then return image:unsqueeze(1), true end
   if n == 4 then return image, false end
@@ -217,10 +216,7 @@ end
 
 --- A loader of the set as the model wants it; options are those of set:loader, except scale, mean and std.
 function Classifier:loader(set, options)
-  if options ~= nil and type(options) ~= "table" then
-    raise("loader: options come as a table with names, got %s", option.shown(options))
-  end
-  return (input.of(self.model):loader(set, options or {}, "loader: the set"))
+  return (input.of(self.model):loader(set, option.given("loader", options), "loader: the set"))
 end
 
 --- Writes the model as ONNX, with its normalization, input shape and classes: see texres.onnx. The file takes floats in

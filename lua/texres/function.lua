@@ -12,7 +12,7 @@
 -- @module texres.function
 
 local core = require "texres.core"
-local raise = require "texres.raise"
+local option = require "texres.options"
 
 local Context = {}
 Context.__index = Context
@@ -46,11 +46,9 @@ end
 -- @tparam table definition forward and backward
 -- @treturn function
 return function(definition)
-  local given = type(definition) == "table" and definition or {}
-  local forward, backward = given.forward, given.backward
-  if type(forward) ~= "function" or type(backward) ~= "function" then
-    raise "texres.Function: { forward = function, backward = function } is expected"
-  end
+  option.check("texres.Function", "the definition", definition, option.table())
+  local forward = option.check("texres.Function", "forward", definition.forward, option.FUNCTION)
+  local backward = option.check("texres.Function", "backward", definition.backward, option.FUNCTION)
   return function(...)
     local ctx, arguments = setmetatable({}, Context), table.pack(...)
     local results = table.pack(core.no_grad(forward, ctx, ...))

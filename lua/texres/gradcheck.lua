@@ -13,11 +13,10 @@ local option = require "texres.options"
 local raise = require "texres.raise"
 local plain = require "texres.plain"
 
---- A function, or a module.
-local function is_callable(f)
+local CALLABLE = option.kind("a function or a module", function(f)
   local meta = getmetatable(f)
   return type(f) == "function" or type(meta) == "table" and meta.__call ~= nil
-end
+end)
 
 --- Fixed weights in -1..1 of the shape of `t`; a small generator of its own leaves the one behind `rand` alone.
 local function weights_like(t)
@@ -67,10 +66,9 @@ local KNOWN = {
 -- @treturn boolean whether all elements agree
 -- @treturn string the worst element, with both values
 return function(f, inputs, options)
-  local given = type(inputs) == "table" and (inputs.n or #inputs)
-  if not is_callable(f) or math.type(given) ~= "integer" then
-    raise "gradcheck: a function and a list of inputs are expected"
-  end
+  option.check("gradcheck", "f", f, CALLABLE)
+  local given = option.check("gradcheck", "inputs", inputs, option.LIST).n or #inputs
+  option.check("gradcheck", "the number of inputs", given, option.integer(nil, "[0, inf)"))
   options = option.read("gradcheck", options, KNOWN)
   local eps, atol, rtol = options.eps, options.atol, options.rtol
   local arguments, checked = { n = given }, {}

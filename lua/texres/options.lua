@@ -7,7 +7,7 @@
 --       nesterov = option.switch(false),
 --       head = option.choice("gap", { "gap", "conv" }),
 --       mean = option.numbers(nil, "(-inf, inf)"),  -- a number, or a list or tensor of them
---       file = option.text(), augment = option.any(),
+--       file = option.text(), augment = option.any(), -- also option.table, and option.kind for what else there is
 --     }
 --     local o = option.read("SGD", options, KNOWN)  --> a new table: what was given, defaults for the rest
 --     local p = option.check("Dropout", "p", p, option.number(nil, "[0, 1]"))
@@ -98,15 +98,16 @@ function option.choice(default, choices)
   end)
 end
 
---- A text.
-function option.text(default)
-  return rule(default, "a text", function(value) return type(value) == "string" and value or nil end)
+--- What `wanted` names: values of a type (`is` is its name), or those that is(value) is true of.
+function option.kind(wanted, is, default)
+  return rule(default, wanted, function(value)
+    if type(value) == is or type(is) == "function" and is(value) then return value end
+  end)
 end
 
---- A table.
-function option.table(default)
-  return rule(default, "a table", function(value) return type(value) == "table" and value or nil end)
-end
+function option.text(default) return option.kind("a text", "string", default) end
+
+function option.table(default) return option.kind("a table", "table", default) end
 
 --- Anything: what it may be is checked by who uses it.
 function option.any(default)
@@ -114,8 +115,12 @@ function option.any(default)
 end
 
 option.COUNT = option.integer(nil, "[1, inf)")
-option.PATH = rule(nil, "a path, as text", function(value)
-  return type(value) == "string" and value ~= "" and not value:find("\0", 1, true) and value or nil
+option.WHOLE = option.integer(nil, "(-inf, inf)")
+option.TENSOR = option.kind("a tensor", core.is_tensor)
+option.FUNCTION = option.kind("a function", "function")
+option.LIST = option.kind("a list", "table")
+option.PATH = option.kind("a path, as text", function(value)
+  return type(value) == "string" and value ~= "" and not value:find("\0", 1, true)
 end)
 
 -- -- checks -----------------------------------------------------------------------------------------------------------
@@ -128,7 +133,7 @@ function option.shown(value, depth)
   if type(value) == "function" then return "a function" end
   if value ~= value then return "nan" end
   if type(value) ~= "table" then return plain.text(value) end
-  if #value == 0 or depth > 3 then return "a table" end
+  if getmetatable(value) ~= nil or #value == 0 or depth > 3 then return "a table" end
   local parts = {}
   for i = 1, math.min(#value, 8) do parts[i] = option.shown(value[i], depth + 1) end
   return ("{%s%s}"):format(table.concat(parts, ", "), #value > 8 and ", ..." or "")
@@ -148,29 +153,48 @@ function option.list(where, what, list)
     if math.type(key) == "integer" and key >= 1 and key <= n then
       count = count + 1
     elseif key ~= "n" or value ~= n then -- that of table.pack
-      raise("%s: %s stands among %s, which are a list without names or holes", where, option.shown(key), what)
+      key = type(key) == "string" and ("'%s'"):format(key) or option.shown(key)
+      raise("%s: %s stands among %s, which are a list without names or holes", where, key, what)
     end
   end
   if count < n then raise("%s: %s are a list with a hole", where, what) end
 end
 
+--- Whether `value` is a list, and nothing else, of what `holds` says yes to.
+function option.is_list(value, holds)
+  if type(value) ~= "table" then return false end
+  for i, item in pairs(value) do
+    if math.type(i) ~= "integer" or i < 1 or i > #value or not holds(item) then return false end
+  end
+  return true
+end
+
 --- Raises for a name that is not among the keys of `known`.
 function option.unknown(where, name, known)
-  local names = {}
-  for key in pairs(known) do names[#names + 1] = key end
   local near = strict.near(name, known)
   raise("%s: unknown option '%s'; %s %s", where, plain.text(name),
     #near > 0 and ("did you mean %s? There are"):format(table.concat(near, " or ")) or "there are",
-    table.concat(plain.sort(names), ", "))
+    table.concat(plain.names(known), ", "))
+end
+
+--- What is chosen by {name, option = value, ...}, or by a name alone: the name, and a new table of its options.
+function option.named(choice)
+  if type(choice) ~= "table" then return choice, {} end
+  return choice[1], option.without(choice, 1)
+end
+
+--- A copy of the options without that called `name`.
+function option.without(options, name)
+  local rest = {}
+  for key, value in pairs(options) do
+    if key ~= name then rest[key] = value end
+  end
+  return rest
 end
 
 --- Options in words, that named `first` before the others: "lr 0.001, at {0.5, 0.75}".
 function option.listed(options, first)
-  local names, parts = {}, {}
-  for name in pairs(options) do
-    if name ~= first then names[#names + 1] = plain.text(name) end
-  end
-  plain.sort(names)
+  local names, parts = plain.names(option.without(options, first)), {}
   if options[first] ~= nil then table.insert(names, 1, first) end
   for i, name in ipairs(names) do
     local value = options[name]
@@ -184,15 +208,20 @@ function option.listed(options, first)
   return table.concat(parts, ", ")
 end
 
---- The options in full. `known`: name -> rule. `given`: the caller's table, nil for none, which stays as it is; with
--- `list`, it may begin with items 1..n, which are handed on.
-function option.read(where, given, known, list)
+--- A caller's options as a table, a new one for nil; raises for what is none.
+function option.given(where, given)
   if given ~= nil and (type(given) ~= "table" or getmetatable(given)) then
     raise("%s: options come as a table with names, got %s", where, option.shown(given))
   end
+  return given or {}
+end
+
+--- The options in full. `known`: name -> rule. `given`: the caller's table, nil for none, which stays as it is; with
+-- `list`, it may begin with items 1..n, which are handed on.
+function option.read(where, given, known, list)
   local o = {}
   for name, wanted in pairs(known) do o[name] = wanted.default end
-  for name, value in pairs(given or {}) do
+  for name, value in pairs(option.given(where, given)) do
     local wanted = known[name]
     if list and math.type(name) == "integer" then
       o[name] = value

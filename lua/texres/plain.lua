@@ -22,6 +22,15 @@ function plain.sort(list)
   return list
 end
 
+--- The texts among the keys of a table, sorted: what is written must not depend on chance.
+function plain.names(t)
+  local names = {}
+  for name in pairs(t) do
+    if type(name) == "string" then names[#names + 1] = name end
+  end
+  return plain.sort(names)
+end
+
 --- A whole number as people read it: 1,234,567.
 function plain.grouped(n)
   local sign, digits = ("%d"):format(n):match "^(%-?)(%d+)$"

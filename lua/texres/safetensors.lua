@@ -63,9 +63,7 @@ end
 -- A copy of the user's metadata.
 local function copy_metadata(metadata)
   local copy = {}
-  if metadata ~= nil and type(metadata) ~= "table" then
-    raise("safetensors.save: metadata are a table of strings, got %s", type(metadata))
-  end
+  if metadata ~= nil then option.check("safetensors.save", "metadata", metadata, option.table()) end
   for key, value in pairs(metadata or {}) do
     if type(key) ~= "string" or type(value) ~= "string" then
       raise("safetensors.save: metadata maps strings to strings, found %s = %s", tostring(key), type(value))
@@ -138,13 +136,7 @@ end
 local function is_count(value) return math.type(value) == "integer" and value >= 0 end
 
 -- Whether `list` is a list of at most `most` counts, and nothing else.
-local function is_list_of_counts(list, most)
-  if type(list) ~= "table" or #list > most then return false end
-  for i, value in pairs(list) do
-    if math.type(i) ~= "integer" or i < 1 or i > #list or not is_count(value) then return false end
-  end
-  return true
-end
+local function is_list_of_counts(list, most) return option.is_list(list, is_count) and #list <= most end
 
 -- The bytes of a shape; nil when they, or those of the shape without its zeros, are more than can be addressed.
 local function bytes_of(shape, size)

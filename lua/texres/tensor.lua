@@ -8,8 +8,7 @@ local raise = require "texres.raise"
 local tensor = {}
 
 local function check_dim(operation, t, dim)
-  if not core.is_tensor(t) then raise("%s: a tensor is expected, got %s", operation, tostring(t)) end
-  local dims = t:dim()
+  local dims = option.check(operation, "t", t, option.TENSOR):dim()
   local d = dim or 1
   if math.type(d) ~= "integer" or d == 0 or d > dims or d < -dims then
     raise("%s: dimension %s: the tensor has dimensions 1..%d", operation, option.shown(d), dims)
@@ -17,19 +16,11 @@ local function check_dim(operation, t, dim)
   return d < 0 and d + dims + 1 or d
 end
 
-local function check_count(operation, name, n)
-  if math.type(n) ~= "integer" or n < 1 then
-    raise("%s: %s must be an integer of 1 or more, got %s", operation, name, tostring(n))
-  end
-end
-
 --- The sizes of all parts of a dimension of size `total`.
 local function sizes_of(given, total, dim)
   local sizes, sum = {}, 0
   if type(given) == "table" then
-    for name in pairs(given) do
-      if math.type(name) ~= "integer" then raise("split: '%s' stands among the sizes", tostring(name)) end
-    end
+    option.list("split", "the sizes", given)
     for i, size in ipairs(given) do
       if math.type(size) ~= "integer" or size < 0 or size > total then
         raise("split: size %d is %s, dimension %d has size %d", i, tostring(size), dim, total)
@@ -41,7 +32,7 @@ local function sizes_of(given, total, dim)
     end
     return sizes
   end
-  check_count("split", "the size of a part", given)
+  given = option.check("split", "the size of a part", given, option.COUNT)
   for first = 1, math.max(total, 1), given do sizes[#sizes + 1] = math.min(given, total - first + 1) end
   return sizes
 end
@@ -68,7 +59,7 @@ end
 -- @tparam[opt=1] integer dim
 -- @treturn table list of views of t
 function tensor.chunk(t, n, dim)
-  check_count("chunk", "the number of parts", n)
+  n = option.check("chunk", "the number of parts", n, option.COUNT)
   dim = check_dim("chunk", t, dim)
   return tensor.split(t, math.max(1, (t:size(dim) + n - 1) // n), dim)
 end

@@ -100,7 +100,9 @@ local KNOWN = {
   cache = option.switch(false), -- read the images of both sets once, into memory
   live = option.switch(false), -- report.html loads itself again every few seconds while the training is under way
   resume = option.switch(false), -- go on from dir/last.safetensors where it is there
-  normalize = option.any(true), -- by mean and deviation of the training images, or the model's own; { mean =, std = }
+  normalize = option.kind("true, false or { mean =, std = }", function(value) -- by mean and deviation of the training
+    return type(value) == "boolean" or type(value) == "table" -- images, or the model's own
+  end, true),
   name = option.text "texres", -- the report's title
   quiet = option.switch(false), -- no progress lines
 }
@@ -125,12 +127,7 @@ local function new(_, options)
   if self.augment then core.augment(self.augment) end -- which checks it
   objective.check_loss(self.loss)
   if classifier.is(self.model) then self.model = self.model.model end
-  if type(self.normalize) ~= "boolean" and type(self.normalize) ~= "table" then
-    raise("Trainer: normalize is %s, wanted true, false or { mean =, std = }", option.shown(self.normalize))
-  end
-  if not module.is_module(self.model) then
-    raise("Trainer: the option model is %s, wanted a module", option.shown(self.model))
-  end
+  option.check("Trainer", "model", self.model, module.IS_MODULE)
   if self.dir then option.check("Trainer", "dir", self.dir, option.PATH) end
   if self.save_every and not terminal.seconds(self.save_every) then
     raise('Trainer: save_every is %s, wanted a duration such as "5min" or "90 s"', option.shown(self.save_every))

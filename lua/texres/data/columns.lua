@@ -9,6 +9,7 @@ local core = require "texres.core"
 local plain = require "texres.plain"
 local cells = require "texres.data.cells"
 local names = require "texres.data.names"
+local option = require "texres.options"
 local raise = require "texres.raise"
 
 local columns = {}
@@ -26,16 +27,16 @@ function columns.read(path, max_bytes)
   return t
 end
 
+local META = option.kind("a path of a CSV file or a table of columns", "table")
+
 --- A table from columns in Lua, lists or tensors {n} with one value per sample.
 function columns.from_lua(given)
   local t = { where = "meta", columns = {}, text = {} }
-  if type(given) ~= "table" then
-    raise("data: meta is a path of a CSV file or a table of columns, got %s", type(given))
-  end
+  option.check("data", "meta", given, META)
   for name, values in pairs(given) do
     if type(name) ~= "string" then raise("data: meta holds columns by name, it has a column %s", tostring(name)) end
     if core.is_tensor(values) then values = values:totable() end
-    if type(values) ~= "table" then raise("data: column '%s' must be a list, got %s", name, type(values)) end
+    option.check("data", ("column '%s'"):format(name), values, option.LIST)
     local text = {}
     for i = 1, #values do
       local kind = type(values[i])

@@ -17,7 +17,7 @@ local columns = require "texres.data.columns"
 local formats = require "texres.data.formats"
 local join = require "texres.data.join"
 local names = require "texres.data.names"
-local raise = require "texres.raise"
+local option = require "texres.options"
 
 --- From a tensor {N} or {N,1}.
 local function from_tensor(t, base, where)
@@ -94,13 +94,15 @@ local function from_text(text, all, samples, members)
     columns.list(all.columns), members)
 end
 
+local LABELS = option.kind("a list, a tensor, a file or a column", "table")
+
 local function find(from, all, samples, origin)
   local members = samples.members and "; " .. samples.members or ""
   if type(from) == "string" then return from_text(from, all, samples, members) end
   if from == nil then return guess_column(all, origin, members) end
   if type(from) == "table" and from.stored then return from_tensor(from.stored, 0, from.path) end
   if core.is_tensor(from) then return from_tensor(from, 1, "labels") end
-  if type(from) ~= "table" then raise("data: labels are a list, a tensor, a file or a column, got %s", type(from)) end
+  option.check("data", "labels", from, LABELS)
   return { values = from, base = 1, where = samples.named and origin or "labels", from_files = samples.named }
 end
 

@@ -48,7 +48,7 @@ end
 --- One weight per sample, from those or from one per class.
 local function sample_weights(set, weights)
   if core.is_tensor(weights) then weights = weights:totable() end
-  if type(weights) ~= "table" then raise("loader: weights is %s, wanted a list", option.shown(weights)) end
+  option.check("loader", "weights", weights, option.LIST)
   if #weights == #set then return weights end
   if #weights ~= #set.classes then
     raise("loader: %d weights for %d samples of %d classes", #weights, #set, #set.classes)
@@ -111,9 +111,11 @@ end
 --- Where the loader stands: the epoch and the number of batches that were handed out.
 function Loader:state_dict() return { epoch = self.epoch, batch = self.batch } end
 
+local STATE = option.kind("that of a loader", "table")
+
 --- Takes up that position again: the next `batches()` goes on there.
 function Loader:load_state_dict(state)
-  if type(state) ~= "table" then raise("loader: the state is %s, wanted that of a loader", option.shown(state)) end
+  option.check("loader", "the state", state, STATE)
   local epoch, batch = KNOWN.epoch.accept(state.epoch), BATCH.accept(state.batch)
   if not epoch or not batch or batch > #self then
     raise("loader: the state is epoch %s, batch %s: an epoch has %d batches", state.epoch, state.batch, #self)

@@ -4,13 +4,12 @@ local columns = require "texres.data.columns"
 local join = require "texres.data.join"
 local find_labels = require "texres.data.labels"
 local option = require "texres.options"
-local raise = require "texres.raise"
 local Set = require "texres.data.set"
 
 local make = {}
 
 local KNOWN = { -- of all readers together
-  images = option.any(), labels = option.any(), meta = option.any(), groups = option.any(), size = option.any(),
+  images = option.any(), labels = option.any(), meta = option.any(), groups = option.text(), size = option.any(),
   file = option.text(), path = option.text(), paths = option.text(), root = option.text(), dataset = option.text(),
   classes = option.table(), cache = option.switch(), scale = option.number(nil, "(0, inf)"),
   channels = option.integer(nil, "[1, 4]"), masks = option.any(), bad = option.choice("error", { "error", "skip" }),
@@ -29,7 +28,6 @@ end
 --- The column to group by: `groups` is its name, or "index.csv:source", whose columns are then added to `all`.
 local function find_group(groups, all, samples)
   if groups == nil then return nil end
-  if type(groups) ~= "string" then raise("data: groups must be the name of a column, got %s", type(groups)) end
   local path, column = columns.split_name(groups)
   if not column or all.columns[groups] then
     column = groups

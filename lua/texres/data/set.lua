@@ -33,8 +33,10 @@ local Set = strict.class("a set", {}, { "group", "masks", "origin" })
 
 -- -- making sets ----------------------------------------------------------------------------------------------------
 
---- An integer, also as a float: 4 / 2; else nil.
-local function whole(value) return type(value) == "number" and math.tointeger(value) or nil end
+local whole = option.WHOLE.accept -- an integer, also as a float: 4 / 2; else nil
+local CLASSES = option.kind("a list of names", "table")
+local NAME = option.kind("a name", function(value) return type(value) == "string" and value ~= "" end)
+local LABELS = option.kind("a list or a tensor", "table")
 
 --- A list of integers from a list or a tensor {n}.
 local function as_list(values)
@@ -56,12 +58,10 @@ end
 
 --- Classes are known by their names: texts, each of its own.
 local function check_classes(names)
-  if type(names) ~= "table" then raise("Set: classes must be a list of names, got %s", type(names)) end
+  option.check("Set", "classes", names, CLASSES)
   local number = {}
   for c, name in ipairs(names) do
-    if type(name) ~= "string" or name == "" then
-      raise("Set: class %d is %s: a name is expected", c, name == "" and "empty" or tostring(name))
-    end
+    option.check("Set", "class " .. c, name, NAME)
     if number[name] then raise("Set: classes %d and %d are both named '%s'", number[name], c, name) end
     number[name] = c
   end
@@ -72,8 +72,7 @@ end
 -- (positions in the source, default all), meta (columns), group, origin, masks, skipped
 function Set.new(fields)
   local index = as_list(fields.index) or lists.count_up(#fields.source)
-  local label = as_list(fields.labels)
-  if type(label) ~= "table" then raise("Set: labels must be a list or a tensor, got %s", type(label)) end
+  local label = option.check("Set", "labels", as_list(fields.labels), LABELS)
   if #label ~= #index then raise("Set: %d labels for %d images", #label, #index) end
   check_classes(fields.classes)
   label = check_labels(label, fields.classes)
@@ -104,11 +103,8 @@ end
 
 --- The samples at `positions` of this set (a list or tensor, from 1; a position may come twice), in that order.
 function Set:subset(positions)
-  local at, meta, list = {}, {}, as_list(positions)
-  if type(list) ~= "table" then raise("subset: a list of samples is expected, got %s", list) end
-  for name in pairs(list) do
-    if type(name) == "string" then raise("subset: '%s' stands among the samples", name) end
-  end
+  local at, meta, list = {}, {}, option.check("subset", "positions", as_list(positions), option.LIST)
+  option.list("subset", "the samples", list)
   for i = 1, #list do
     at[i] = whole(list[i])
     if not at[i] or at[i] < 1 or at[i] > #self.index then
@@ -121,19 +117,12 @@ end
 
 --- All samples in another order, a function of `seed` (an integer, 0). Training shuffles by itself: loader{shuffle=}.
 function Set:shuffle(seed)
-  if seed ~= nil and not whole(seed) then
-    raise("shuffle: the seed is an integer, got %s", type(seed) == "number" and option.shown(seed) or type(seed))
-  end
-  return self:subset(core.shuffled(#self, whole(seed) or 0, 0))
-end
-
-local function check_function(method, value)
-  if type(value) ~= "function" then raise("%s: a function is expected, got %s", method, type(value)) end
+  return self:subset(core.shuffled(#self, option.check("shuffle", "seed", seed or 0, option.WHOLE), 0))
 end
 
 --- The samples for which `wanted(label, row, i)` is true; row is the sample's metadata.
 function Set:filter(wanted)
-  check_function("filter", wanted)
+  option.check("filter", "the function", wanted, option.FUNCTION)
   local positions = {}
   for i = 1, #self do
     if wanted(self.label[i], self:row(i), i) then positions[#positions + 1] = i end
@@ -143,7 +132,7 @@ end
 
 --- Puts image i of n that a function has made into `all`, which the first one makes; returns it.
 local function put(all, image, i, n, what)
-  if not core.is_tensor(image) then raise("map: the function must return a tensor as %s, got %s", what, type(image)) end
+  option.check("map", "the new " .. what, image, option.TENSOR)
   if image:dim() == 2 then image = image:unsqueeze(3) end
   local shape = image:shape()
   all = all or core.zeros({ n, table.unpack(shape) }, { dtype = image.dtype })
@@ -162,7 +151,7 @@ end
 -- type; it may return another label after it, and, of a set with masks, another mask {H,W} or {H,W,C}: it must where
 -- the size changes. The new images are computed now and held in memory.
 function Set:map(change)
-  check_function("map", change)
+  option.check("map", "the function", change, option.FUNCTION)
   local n, labels, images, masks = #self, {}
   for i = 1, n do
     local image, label, row = self:get(i)
@@ -231,6 +220,8 @@ local function join_columns(sets)
   return joined
 end
 
+local IS_SET = option.kind("a set", function(value) return getmetatable(value) == Set end)
+
 --- The samples of this set, then those of the others, which have images of the same size and no class that this set
 -- does not have; they may list them in another order. Columns that a set lacks are filled with false; one that holds
 -- numbers in a set and text in another becomes text. The first set that has groups says which column tells them. Either
@@ -238,10 +229,10 @@ end
 function Set:concat(...)
   local sets, sources, masks, skipped, group = table.pack(self, ...), {}, {}, {}, nil
   for s = 1, sets.n do
-    local set, message = sets[s]
-    if getmetatable(set) ~= Set then raise("concat: set %d is a %s, wanted a set", s, type(set)) end
-    sets[s], message = classes.arrange(set, self.classes)
-    if not sets[s] then raise("concat: set %d: %s", s, message) end
+    option.check("concat", "set " .. s, sets[s], IS_SET)
+    local set, message = classes.arrange(sets[s], self.classes)
+    if not set then raise("concat: set %d: %s", s, message) end
+    sets[s] = set
     if (set.masks ~= nil) ~= (self.masks ~= nil) then
       raise("concat: set %d has %s, set 1 %s; set.masks = nil lets masks go", s, set.masks and "masks" or "no masks",
         self.masks and "has some" or "has none")
@@ -275,18 +266,18 @@ local function check_renamed(names, known)
   end
 end
 
+local NAMES = option.kind("a table or a function", function(value)
+  return type(value) == "table" or type(value) == "function"
+end)
+
 --- This set with its classes renamed or joined, e.g. `set:relabel { good = "good", ["*"] = "defect" }`.
 -- @param names old name -> new name, "*" for all that are not named; or a function of old name and row to the new
 -- name
 function Set:relabel(names)
-  if type(names) ~= "table" and type(names) ~= "function" then
-    raise("relabel: a table or a function is expected, got %s", type(names))
-  end
+  option.check("relabel", "names", names, NAMES)
   local function rename(name, row)
     if type(names) == "function" then
-      local new = names(name, row)
-      if type(new) ~= "string" then raise("relabel: the function gave %s for '%s'", option.shown(new), name) end
-      return new
+      return option.check("relabel", ("the new name of '%s'"):format(name), names(name, row), option.text())
     end
     return names[name] or names["*"] or name
   end

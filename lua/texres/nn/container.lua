@@ -12,6 +12,7 @@
 --     Residual:    x --+-- items ------ tracer:sum -- activation -->
 --                      +-- shortcut ------'
 
+local option = require "texres.options"
 local raise = require "texres.raise"
 local module = require "texres.nn.module"
 local plan = require "texres.nn.plan"
@@ -21,8 +22,7 @@ local Module, is_module = module.Module, module.is_module
 local Lambda = module.register("Lambda", Module "Lambda")
 
 function Lambda:init(fn)
-  if type(fn) ~= "function" then raise("Lambda: expected a function, got %s", type(fn)) end
-  rawset(self, "_fn", fn)
+  rawset(self, "_fn", option.check("Lambda", "fn", fn, option.FUNCTION))
 end
 
 function Lambda:forward(...) return self._fn(...) end
@@ -46,19 +46,19 @@ local function named_item(item)
   if type(name) == "string" and next(item, name) == nil then return name, value end
 end
 
+local ITEMS = option.kind("a table of modules", function(value)
+  return type(value) == "table" and not is_module(value)
+end)
+
 function Container:init(items)
   local kind = getmetatable(self).__name
-  if type(items) ~= "table" or is_module(items) then
-    raise("%s: expected a table of modules: nn.%s { ... }", kind, kind)
-  end
+  option.check(kind, "items", items, ITEMS)
   rawset(self, "_items", {})
   for i = 1, #items do
     local name, value = named_item(items[i])
     self:append(value or items[i], name)
   end
-  if items.name ~= nil and type(items.name) ~= "string" then
-    raise("%s: the name is a string, got %s", kind, type(items.name))
-  end
+  if items.name ~= nil then option.check(kind, "name", items.name, option.text()) end
   rawset(self, "name", items.name)
   for _, key in ipairs(module.sorted_keys(items)) do -- the order of parameters must not depend on chance
     if type(key) == "string" and key ~= "name" and not self:accept(key, items[key]) then

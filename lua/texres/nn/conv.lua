@@ -83,9 +83,11 @@ local function positions(size, kernel, stride, dilation, padding)
   return (size + padding - dilation * (kernel - 1) - 1) // stride + 1
 end
 
+local SHAPE = option.kind("{N,H,W,C}", "table")
+
 --- The shape {N,P,Q,K} of the output for an input of this shape; nil for an input that does not fit the layer.
 function Conv2d:output_shape(shape)
-  if type(shape) ~= "table" then raise("Conv2d: output_shape: {N,H,W,C} is wanted, got %s", option.shown(shape)) end
+  option.check("Conv2d: output_shape", "shape", shape, SHAPE)
   if #shape ~= 4 or shape[4] ~= self.weight:size(3) * self.groups then return nil end
   local stride_h, stride_w = pair(self.stride)
   local dilation_h, dilation_w = pair(self.dilation)

@@ -18,14 +18,16 @@ function initialize._undrawn(fn, ...)
   return protect.finally(function() drawing = true end, fn, ...)
 end
 
-local function check_tensor(t, where)
-  if not core.is_tensor(t) then raise("%s: a tensor is expected, got %s", where, type(t)) end
-  return t
+local function check_tensor(t, where) return option.check(where, "t", t, option.TENSOR) end
+
+local function dimensions(t, where)
+  local n = check_tensor(t, where):dim()
+  if n < 2 then raise("%s: a tensor of at least 2 dimensions is needed, got %d", where, n) end
+  return n
 end
 
 local function fans(t, where)
-  local n = check_tensor(t, where):dim()
-  if n < 2 then raise("%s: a tensor of at least 2 dimensions is needed, got %d", where, n) end
+  local n = dimensions(t, where)
   local receptive = t:numel() / math.max(1, t:size(n - 1) * t:size(n))
   return receptive * t:size(n - 1), receptive * t:size(n)
 end
@@ -84,9 +86,7 @@ end
 --- Orthonormal columns (or rows, whichever are fewer) of t seen as a matrix {everything else, last dimension}, times
 -- `gain` (1). Saxe, McClelland, Ganguli, 2014.
 function initialize.orthogonal(t, gain)
-  if check_tensor(t, "orthogonal"):dim() < 2 then
-    raise("orthogonal: a tensor of at least 2 dimensions is needed, got %d", t:dim())
-  end
+  dimensions(t, "orthogonal")
   local columns = t:size(-1)
   local rows = t:numel() // math.max(1, columns)
   local vectors = {} -- the fewer ones, made orthonormal one after another (Gram, Schmidt)

@@ -19,6 +19,7 @@
 -- 1, 2, ... and then sorted by name. Names join the keys with dots: "stage2.1.conv1.weight".
 
 local core = require "texres.core"
+local option = require "texres.options"
 local plain = require "texres.plain"
 local protect = require "texres.protect"
 local raise = require "texres.raise"
@@ -284,12 +285,14 @@ local function new_class(name, base)
   return setmetatable(class, { __index = base, __call = construct, __name = "class " .. name })
 end
 
+local FORWARD = option.kind("a table with a function `forward`, or a name for a new class", function(value)
+  return type(value) == "table" and type(value.forward) == "function"
+end)
+
 --- Makes the table itself a module; a table that is a module already is handed back.
 local function adopt(t)
   if is_module(t) then return t end
-  if type(t) ~= "table" or type(t.forward) ~= "function" then
-    raise("nn.Module: expected a table with a function `forward`, or a name for a new class, got %s", type(t))
-  end
+  option.check("nn.Module", "the argument", t, FORWARD)
   if getmetatable(t) ~= nil then
     raise "nn.Module: the table has a metatable of its own; make a class with nn.Module \"Name\" instead"
   end
@@ -301,12 +304,13 @@ local function adopt(t)
   return setmetatable(t, Module)
 end
 
+local function is_class(value) return type(value) == "table" and rawget(value, "_module") == true end
+local CLASS = option.kind("a class", is_class)
+
 --- nn.Module "Name" or nn.Module("Name", Base): a new class. nn.Module{forward = ..., ...}: a module from a table.
 local function make(_, what, base)
   if type(what) == "string" then
-    if base ~= nil and (type(base) ~= "table" or rawget(base, "_module") ~= true) then
-      raise("nn.Module: the base of %s is a %s, wanted a class", what, type(base))
-    end
+    if base ~= nil then option.check("nn.Module", "the base of " .. what, base, CLASS) end
     return new_class(what, base or Module)
   end
   return adopt(what)
@@ -328,8 +332,7 @@ end
 
 --- Marks a tensor as a parameter: sets requires_grad and returns it.
 local function parameter(t)
-  if not is_tensor(t) then raise("nn.Parameter: expected a tensor, got %s", type(t)) end
-  t.requires_grad = true
+  option.check("nn.Parameter", "t", t, option.TENSOR).requires_grad = true
   return t
 end
 
@@ -357,12 +360,14 @@ end
 
 local registry = {} -- name -> constructor
 
+local CONSTRUCTOR = option.kind("a class or a function that makes a module", function(value)
+  return type(value) == "function" or is_class(value)
+end)
+
 --- Makes modules of a class (or of a constructor function) known by name, so that checkpoints can rebuild them.
 local function register(name, constructor)
-  if type(name) ~= "string" then raise("nn.register: the name is a string, got %s", type(name)) end
-  if type(constructor) ~= "function" and not (type(constructor) == "table" and rawget(constructor, "_module")) then
-    raise("nn.register: %s is a %s, wanted a class or a function that makes a module", name, type(constructor))
-  end
+  option.check("nn.register", "the name", name, option.text())
+  option.check("nn.register", name, constructor, CONSTRUCTOR)
   local known = registry[name]
   if known ~= constructor and type(known) == "table" and known._forward then
     raise("nn.register: %s is a class of texres; take another name", name)
@@ -453,15 +458,17 @@ end
 
 --- Calls fn(module) for every module, children before parents. Returns self.
 function Module:apply(fn)
-  if type(fn) ~= "function" then raise("apply: expected a function, got %s", type(fn)) end
+  option.check("apply", "fn", fn, option.FUNCTION)
   local modules = self:modules()
   for i = #modules, 1, -1 do fn(modules[i]) end
   return self
 end
 
+local ON, FLOATS = option.switch(), option.choice(nil, { "f32", "f64" })
+
 --- Training mode on (default) or off, for batch norm and dropout. Returns self.
 function Module:train(on)
-  if on ~= nil and type(on) ~= "boolean" then raise("train: expected true or false, got %s", type(on)) end
+  if on ~= nil then option.check("train", "on", on, ON) end
   for _, m in ipairs(self:modules()) do rawset(m, "training", on ~= false) end
   return self
 end
@@ -477,7 +484,7 @@ end
 
 --- Converts parameters and buffers of a float dtype to `dtype` ("f32" or "f64"); they become new tensors. Returns self.
 function Module:to(dtype)
-  if dtype ~= "f32" and dtype ~= "f64" then raise("to: a module is \"f32\" or \"f64\", got %s", tostring(dtype)) end
+  option.check("to", "dtype", dtype, FLOATS)
   replace_tensors(self, function(t)
     if t.dtype == dtype or (t.dtype ~= "f32" and t.dtype ~= "f64") then return t end
     local converted = t:detach():to(dtype)
@@ -603,6 +610,7 @@ return {
   has_watcher = has_watcher,
   wants_each_layer = wants_each_layer,
   is_module = is_module,
+  IS_MODULE = option.kind("a module", is_module),
   is_plain = is_plain,
   keeps_nothing = keeps_nothing,
   shape_text = shape_text,

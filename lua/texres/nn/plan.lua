@@ -61,11 +61,10 @@ local plan = {}
 local Tracer = {}
 Tracer.__index = Tracer
 
+local IS_TRACER = option.kind("a tracer: call plan()", function(value) return getmetatable(value) == Tracer end)
+
 --- Raises unless a container's method trace was given a tracer.
-function plan.check_tracer(tracer)
-  if getmetatable(tracer) == Tracer then return end
-  raise("trace: a tracer is expected, got %s: call plan()", option.shown(tracer))
-end
+function plan.check_tracer(tracer) option.check("trace", "tracer", tracer, IS_TRACER) end
 
 local function add(self, step)
   self.values = self.values + 1

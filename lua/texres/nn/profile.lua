@@ -12,7 +12,6 @@
 local core = require "texres.core"
 local plain = require "texres.plain"
 local option = require "texres.options"
-local raise = require "texres.raise"
 local module = require "texres.nn.module"
 local plan = require "texres.nn.plan"
 local tensor_bytes = module.tensor_bytes
@@ -105,7 +104,7 @@ return function(self, x, options)
   local o = option.read("profile", options, {
     backward = option.switch(false), repeats = option.integer(3, "[1, inf)"),
   })
-  if not core.is_tensor(x) then raise("profile: expected an input for the module, got %s", option.shown(x)) end
+  option.check("profile", "x", x, option.TENSOR)
   local model = self:clone()
   local names, calls = {}, {}
   for name, m in model:named_modules() do names[m] = name end

@@ -5,6 +5,7 @@
 
 local core = require "texres.core"
 local module = require "texres.nn.module"
+local option = require "texres.options"
 local plain = require "texres.plain"
 local raise = require "texres.raise"
 local Module, shape_text = module.Module, module.shape_text
@@ -97,10 +98,12 @@ local function take(self, given)
   return true
 end
 
+local TENSORS = option.kind("a table of tensors", "table")
+
 --- Copies the values of a state_dict in, converted to the module's dtypes. Every name must be there with the same
 -- shape, and no other: the error lists the missing, unexpected and different ones. Returns self.
 function Module:load_state_dict(given)
-  if type(given) ~= "table" then raise("load_state_dict: expected a table of tensors, got %s", type(given)) end
+  option.check("load_state_dict", "the state", given, TENSORS)
   local ok, message = take(self, given)
   if not ok then raise("load_state_dict: %s", message) end
   return self

@@ -4,7 +4,6 @@ local core = require "texres.core"
 local plain = require "texres.plain"
 local grouped = plain.grouped
 local option = require "texres.options"
-local raise = require "texres.raise"
 local module = require "texres.nn.module"
 local tensor_bytes = module.tensor_bytes
 local table_text = require "texres.nn.table_text"
@@ -33,10 +32,12 @@ local function measure(self, shape)
   return rows
 end
 
+local SHAPE = option.kind("the shape of an input such as {1,64,64,1}", function(value)
+  return type(value) == "table" and getmetatable(value) == nil
+end)
+
 return function(self, shape)
-  if type(shape) ~= "table" or getmetatable(shape) then
-    raise("summary: expected the shape of an input such as {1,64,64,1}, got %s", type(shape))
-  end
+  option.check("summary", "shape", shape, SHAPE)
   for d = 1, #shape do option.check("summary", "size " .. d, shape[d], option.COUNT) end
   local lines = { { "name", "layer", "output", "parameters", "multiply-adds", "memory" }, "-" }
   local multiply_adds, bytes = 0, 0

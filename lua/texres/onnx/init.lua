@@ -34,14 +34,6 @@ local attribute_types = { float = 1, int = 2, string = 3, ints = 7 }
 
 local Graph = strict.class("an ONNX graph", {})
 
--- A list of the keys of a table, sorted: files must not depend on chance.
-local function sorted_names(t)
-  local names = {}
-  for name in pairs(t) do names[#names + 1] = name end
-  plain.sort(names)
-  return names
-end
-
 local function attribute(name, value)
   local m = protobuf.message():text(1, name)
   local kind = type(value) == "table" and "ints" or math.type(value) == "float" and "float"
@@ -75,7 +67,7 @@ function Graph:node(operator, inputs, attributes, like, name)
     if input then m:text(1, input.name) end
   end
   m:text(2, name):text(3, name):text(4, operator)
-  for _, key in ipairs(sorted_names(attributes)) do m:message(5, attribute(key, attributes[key])) end
+  for _, key in ipairs(plain.names(attributes)) do m:message(5, attribute(key, attributes[key])) end
   self.message:message(1, m)
   return { name = name, dims = like.dims, channels_first = like.channels_first }
 end
@@ -170,13 +162,15 @@ local function add_plan(graph, m, x)
   return values[traced.output]
 end
 
+local IS_GRAPH = option.kind("a graph: call export_onnx", function(value) return getmetatable(value) == Graph end)
+local IS_VALUE = option.kind("a value of the graph", function(value)
+  return type(value) == "table" and value.name ~= nil
+end)
+
 --- Raises unless `graph` and `x` are what a method to_onnx of a layer is given.
 function onnx.check_call(graph, x)
-  if getmetatable(graph) ~= Graph then
-    raise("to_onnx: a graph is expected, got %s: call export_onnx", option.shown(graph))
-  elseif type(x) ~= "table" or x.name == nil then
-    raise("to_onnx: a value of the graph is expected, got %s", option.shown(x))
-  end
+  option.check("to_onnx", "graph", graph, IS_GRAPH)
+  option.check("to_onnx", "x", x, IS_VALUE)
 end
 
 --- Adds a module; returns its output.
@@ -218,16 +212,18 @@ local function names_of(model)
   return names
 end
 
+local SHAPE = option.kind("the shape of one input {H,W,C}", "table")
+
 --- Writes a model: export(path, model, {input = {H,W,C}, normalization=, classes=}). `input` is the shape of one input;
 -- with `normalization` {mean=, std=} the file does it itself, so that it takes what normalization was computed from;
 -- `classes` are kept in the file's metadata. True, or nil and a message.
 function onnx.export(path, model, options)
   option.check("onnx.export", "the path", path, option.PATH)
-  if not module.is_module(model) then raise("onnx.export: expected a module, got %s", type(model)) end
+  option.check("onnx.export", "model", model, module.IS_MODULE)
   local o = option.read("onnx.export", options, {
     input = option.table(), normalization = option.table(), classes = option.table(),
   })
-  if type(o.input) ~= "table" then raise "onnx.export: the option input, the shape of one input {H,W,C}, is missing" end
+  option.check("onnx.export", "input", o.input, SHAPE)
   local shape = module.try_on_zeros(model, { 1, table.unpack(o.input) }):shape()
   local graph = setmetatable({
     message = protobuf.message(), initializers = {}, constants = {}, count = 0, names = names_of(model),

@@ -15,16 +15,17 @@ local optim = {
   schedule = require "texres.optim.schedule",
 }
 
+local PARAMETERS = option.kind("a list of parameters or a module", function(value)
+  local meta = getmetatable(value)
+  return type(value) == "table" and (meta == nil or module.is_module(value) or optimizer.is(value))
+end)
 local MAX = option.number(nil, "[0, inf]")
 
 -- The parameters of a module or an optimizer, of a list, or a tensor alone.
 local function as_list(parameters)
   if core.is_tensor(parameters) then return { parameters } end
-  local meta = type(parameters) == "table" and getmetatable(parameters)
-  if type(parameters) ~= "table" or (meta and not module.is_module(parameters) and not optimizer.is(parameters)) then
-    raise("clip_grad_norm: expected a list of parameters or a module, got %s", option.shown(parameters))
-  end
-  if meta then return parameters:parameters() end
+  option.check("clip_grad_norm", "parameters", parameters, PARAMETERS)
+  if getmetatable(parameters) then return parameters:parameters() end
   option.list("clip_grad_norm", "the parameters", parameters)
   return parameters
 end
@@ -33,7 +34,7 @@ end
 local function with_gradient(list)
   local found, seen = {}, {}
   for i, p in ipairs(list) do
-    if not core.is_tensor(p) then raise("clip_grad_norm: item %d is %s, wanted a tensor", i, option.shown(p)) end
+    option.check("clip_grad_norm", "item " .. i, p, option.TENSOR)
     if seen[p] then raise("clip_grad_norm: parameter %d is given twice", i) end
     seen[p] = true
     if p.grad then found[#found + 1] = p end

@@ -16,13 +16,15 @@ local plain = require "texres.plain"
 local strict = require "texres.strict"
 local is_tensor, shape_text = core.is_tensor, module.shape_text
 
+local PARAMS = option.kind("a list of parameters or of groups, or a module", "table")
+local PARAMS_OF_GROUP = option.kind("a list of parameters", "table")
+local GROUP = option.kind("{params = ..., lr = ...}", "table")
+
 local Optimizer = strict.class("an optimizer", {}, { "_leader", "_verify" })
 
 -- The groups a caller meant: a list of tensors, one group, or a list of groups.
 local function as_groups(params, name)
-  if type(params) ~= "table" then
-    raise("%s: expected a list of parameters or of groups, got %s", name, type(params))
-  end
+  option.check(name, "params", params, PARAMS)
   if module.is_module(params) then return { { params = params:parameters() } } end
   if params.params then return { params } end
   if params[1] ~= nil and not is_tensor(params[1]) then
@@ -34,12 +36,12 @@ end
 
 -- The parameters of a group, checked, in a list of our own: that of the caller may give others when it is read again.
 local function take_params(given, name, seen)
-  if type(given) ~= "table" then raise("%s: a group without `params`, a list", name) end
+  option.check(name, "params of a group", given, PARAMS_OF_GROUP)
   option.list(name, "the parameters", given)
   local params = table.move(given, 1, #given, 1, {})
   if #params == 0 then raise("%s: no parameters", name) end
   for i, p in ipairs(params) do
-    if not is_tensor(p) then raise("%s: parameter %d is a %s, wanted a tensor", name, i, type(p)) end
+    option.check(name, "parameter " .. i, p, option.TENSOR)
     if p.dtype ~= "f32" and p.dtype ~= "f64" then
       raise("%s: parameter %d is %s, wanted f32 or f64", name, i, p.dtype)
     end
@@ -56,9 +58,7 @@ end
 local function make_group(group, params, options, known, name)
   local own = {}
   for key, value in pairs(options) do own[key] = value end
-  for key, value in pairs(group) do
-    if key ~= "params" then own[key] = value end
-  end
+  for key, value in pairs(option.without(group, "params")) do own[key] = value end
   own = option.read(name, own, known)
   own.params = params
   return own
@@ -95,10 +95,8 @@ local function derive(name, known, step_group, verify)
       _step_group = step_group,
     }
     local seen = {}
-    for _, group in ipairs(as_groups(params, name)) do
-      if type(group) ~= "table" then
-        raise("%s: expected groups {params = ..., lr = ...}, got %s", name, type(group))
-      end
+    for i, group in ipairs(as_groups(params, name)) do
+      option.check(name, "group " .. i, group, GROUP)
       local made = make_group(group, take_params(group.params, name, seen), options or {}, known, name)
       if verify then verify(made) end
       table.insert(self.groups, made)
@@ -190,10 +188,7 @@ function Optimizer:state_dict()
   local groups, state = {}, {}
   follow_rates(self)
   for i, group in ipairs(self.groups) do
-    groups[i] = {}
-    for key, value in pairs(group) do
-      if key ~= "params" then groups[i][key] = value end
-    end
+    groups[i] = option.without(group, "params")
     groups[i].count, groups[i].ratio = #group.params, self._scale[i]
   end
   for i, entry in pairs(self.state) do
@@ -304,13 +299,10 @@ end
 -- -- for people -------------------------------------------------------------------------------------------------------
 
 local function group_text(group)
-  local numbers, options = 0, {}
+  local numbers = 0
   for _, p in ipairs(group.params) do numbers = numbers + p:numel() end
-  for key, value in pairs(group) do
-    if key ~= "params" then options[key] = value end
-  end
   return ("%d parameter%s (%s numbers), %s"):format(#group.params, #group.params == 1 and "" or "s",
-    plain.grouped(numbers), option.listed(options, "lr"))
+    plain.grouped(numbers), option.listed(option.without(group, "params"), "lr"))
 end
 
 --- What it trains and its options, a line for each of several groups.

@@ -6,6 +6,7 @@
 -- Every schedule takes `lr`, the base rate, and `warmup`, a number of steps over which the rate first rises linearly;
 -- the schedule then runs over the steps that are left.
 
+local plain = require "texres.plain"
 local raise = require "texres.raise"
 local strict = require "texres.strict"
 local option = require "texres.options"
@@ -106,20 +107,14 @@ define("one_cycle", {
   return anneal(o.lr, low / o.final_divide, last > peak and (step - 1 - peak) / (last - peak) or 1)
 end)
 
+local NAME = option.choice("constant", plain.names(schedule))
+
 --- Makes a schedule from {"one_cycle", start = 0.2, ...}, a name, or a schedule; `lr` is used where none is given.
 function schedule.make(what, lr)
-  if what == nil then what = "constant" end
-  if type(what) == "string" then what = { what } end
-  if type(what) ~= "table" then raise("schedule: expected a table such as {\"cosine\"}, got %s", type(what)) end
-  if type(what.lr) == "function" then return what end
-  local name, options = what[1], { lr = lr }
-  if type(name) ~= "string" or name == "make" or not rawget(schedule, name) then
-    raise("schedule: no schedule %s; there are constant, cosine, exponential, one_cycle, plateau, polynomial, step",
-      tostring(name))
-  end
-  for key, value in pairs(what) do
-    if key ~= 1 then options[key] = value end
-  end
+  if type(what) == "table" and type(what.lr) == "function" then return what end
+  local name, options = option.named(what == nil and NAME.default or what)
+  option.check("schedule", "name", name, NAME)
+  if options.lr == nil then options.lr = lr end
   return schedule[name](options)
 end
 

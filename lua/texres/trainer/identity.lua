@@ -14,6 +14,7 @@
 local architecture = require "texres.nn.architecture"
 local core = require "texres.core"
 local json = require "texres.json"
+local option = require "texres.options"
 local plain = require "texres.plain"
 local raise = require "texres.raise"
 local shape_text = require("texres.nn.module").shape_text
@@ -44,14 +45,6 @@ local function literal(value)
   end
   for _, name in ipairs(plain.sort(names)) do parts[#parts + 1] = ("%s = %s"):format(name, literal(value[name])) end
   return ("{%s}"):format(table.concat(parts, ", "))
-end
-
-local function without(options, name)
-  local rest = {}
-  for key, value in pairs(options) do
-    if key ~= name then rest[key] = value end
-  end
-  return rest
 end
 
 -- -- data -------------------------------------------------------------------------------------------------------------
@@ -112,7 +105,7 @@ end
 
 local function schedule_of(schedule)
   if not schedule.options then return OPAQUE end
-  return ("%s %s"):format(schedule.name, literal(without(schedule.options, "lr")))
+  return ("%s %s"):format(schedule.name, literal(option.without(schedule.options, "lr")))
 end
 
 -- -- the whole --------------------------------------------------------------------------------------------------------

@@ -31,23 +31,16 @@ local LOSS_OPTIONS = {
 -- What a script's own optimizer must know, and what a texres one does.
 local METHODS = { "step", "zero_grad", "reset", "lr", "set_lr", "parameters", "state_dict", "load_state_dict" }
 
---- Splits {name, option = value, ...}, or a name alone, into the name and a table of the options.
-local function split(spec)
-  if type(spec) == "string" then return spec, {} end
-  local options = {}
-  for key, value in pairs(spec) do
-    if key ~= 1 then options[key] = value end
-  end
-  return spec[1], options
+-- What `choices` has under the name that stands in a choice, and a table of the options there. `other`: what else may
+-- be given, for the message.
+local function choose(what, choice, choices, other)
+  local name, options = option.named(choice)
+  local wanted = option.choice(nil, plain.names(choices))
+  wanted.wanted = ("%s, alone or with options, or %s"):format(wanted.wanted, other)
+  return choices[option.check("Trainer", what, name, wanted)], options, name
 end
 
-local function choose(what, name, choices)
-  if choices[name] then return choices[name] end
-  local names = {}
-  for known in pairs(choices) do names[#names + 1] = known end
-  plain.sort(names)
-  raise("Trainer: there is no %s %s; there are %s", what, tostring(name), table.concat(names, ", "))
-end
+local function choose_loss(choice) return choose("loss", choice, LOSSES, "a function") end
 
 -- An optimizer that a script made: it must know what a trainer calls, and train this model.
 local function check_optimizer(optimizer, model)
@@ -81,12 +74,9 @@ function objective.optimizer(spec, model)
   if type(spec) == "table" and type(rawget(spec, "step") or getmetatable(spec) and spec.step) == "function" then
     return check_optimizer(spec, model)
   end
-  if type(spec) ~= "table" and type(spec) ~= "string" then
-    raise("Trainer: optimizer is %s, wanted a name, {name, options} or an optimizer", option.shown(spec))
-  end
-  local name, options = split(spec)
-  local make, parameters = choose("optimizer", name, OPTIMIZERS), model:parameters()
-  if name ~= "adamw" then return make(parameters, options) end
+  local make, options = choose("optimizer", spec, OPTIMIZERS, "an optimizer")
+  local parameters = model:parameters()
+  if make ~= OPTIMIZERS.adamw then return make(parameters, options) end
   local decay = options.decay == nil and DECAY.default or option.check("adamw", "decay", options.decay, DECAY)
   options.decay = nil
   return make(decay == "all" and parameters or groups_of(parameters), options)
@@ -129,11 +119,7 @@ end
 --- Raises for a loss that there isn't, or options that it doesn't have.
 function objective.check_loss(spec)
   if type(spec) == "function" then return end
-  if type(spec) ~= "table" and type(spec) ~= "string" then
-    raise("Trainer: loss is %s, wanted a name, {name, options} or a function", option.shown(spec))
-  end
-  local name, options = split(spec)
-  choose("loss", name, LOSSES)
+  local _, options, name = choose_loss(spec)
   option.read(name, options, LOSS_OPTIONS[name])
   for _, key in ipairs { "weight", "alpha" } do
     local given = options[key]
@@ -169,8 +155,7 @@ end
 -- counts of the training set.
 function objective.loss(spec, train)
   if type(spec) == "function" then return checked(spec) end
-  local name, options = split(spec)
-  local fn = choose("loss", name, LOSSES)
+  local fn, options = choose_loss(spec)
   if options.weight == "balanced" then options.weight = balanced(train) end
   for _, key in ipairs { "weight", "alpha" } do
     if type(options[key]) == "table" then options[key] = core.tensor(options[key]) end
