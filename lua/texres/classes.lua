@@ -1,6 +1,8 @@
 --- Class names, compared as a model and a set list them. Labels are positions in such a list, so two lists agree only
 -- where their names do.
 
+local lists = require "texres.data.lists"
+
 local classes = {}
 
 local function quoted(names)
@@ -9,8 +11,7 @@ local function quoted(names)
 end
 
 local function missing(from, names)
-  local found, out = {}, {}
-  for _, name in ipairs(from) do found[name] = true end
+  local found, out = lists.set_of(from), {}
   for _, name in ipairs(names) do
     if not found[name] then out[#out + 1] = name end
   end
@@ -26,10 +27,9 @@ function classes.positions(wanted, own)
     return nil, ("the classes differ: only this set has %s%s"):format(quoted(strangers),
       #lacking > 0 and ("; it lacks " .. quoted(lacking)) or "")
   end
-  local at, positions = {}, {}
+  local at = {}
   for i, name in ipairs(wanted) do at[name] = i end
-  for i, name in ipairs(own) do positions[i] = at[name] end
-  return positions
+  return lists.pick(at, own)
 end
 
 --- The set with the classes `wanted`, its labels numbered by them; the set itself where its list is the same. Nil and a
@@ -40,9 +40,7 @@ function classes.arrange(set, wanted)
   local same = #wanted == #set.classes
   for i, position in ipairs(positions) do same = same and position == i end
   if same then return set end
-  local labels = {}
-  for i, label in ipairs(set.label) do labels[i] = positions[label] end
-  return set:with_labels(labels, wanted)
+  return set:with_labels(lists.pick(positions, set.label), wanted)
 end
 
 return classes

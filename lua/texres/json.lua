@@ -82,13 +82,13 @@ local function names_of(value)
   for _, name in ipairs(type(meta) == "table" and meta.__jsonorder or {}) do
     if value[name] ~= nil then names[#names + 1], seen[name] = name, true end
   end
-  local rest = {}
-  for name in pairs(value) do
-    if type(name) ~= "string" then fail(key_message(value, name)) end
-    if not seen[name] then rest[#rest + 1] = name end
+  for key in pairs(value) do
+    if type(key) ~= "string" then fail(key_message(value, key)) end
   end
-  plain.sort(rest)
-  return table.move(rest, 1, #rest, #names + 1, names)
+  for _, name in ipairs(plain.names(value)) do
+    if not seen[name] then names[#names + 1] = name end
+  end
+  return names
 end
 
 local write -- function(out, value, depth)

@@ -183,7 +183,7 @@ function option.named(choice)
   return choice[1], option.without(choice, 1)
 end
 
---- A copy of the options without that called `name`.
+--- A copy of the options without that called `name` (nil: all of them).
 function option.without(options, name)
   local rest = {}
   for key, value in pairs(options) do

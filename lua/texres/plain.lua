@@ -31,6 +31,13 @@ function plain.names(t)
   return plain.sort(names)
 end
 
+--- A list of numbers with four digits after the point.
+function plain.numbers(values, separator)
+  local parts = {}
+  for i, value in ipairs(values) do parts[i] = plain.format("%.4f", value) end
+  return table.concat(parts, separator)
+end
+
 --- A whole number as people read it: 1,234,567.
 function plain.grouped(n)
   local sign, digits = ("%d"):format(n):match "^(%-?)(%d+)$"

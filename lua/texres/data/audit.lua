@@ -30,7 +30,9 @@ local input = require "texres.input"
 local Set = require "texres.data.set"
 local columns = require "texres.data.columns"
 local usual = require "texres.data.names"
+local lists = require "texres.data.lists"
 local option = require "texres.options"
+local table_text = require "texres.nn.table_text"
 
 local Audit = strict.class("an audit", {})
 
@@ -295,21 +297,7 @@ end
 -- -- for people ------------------------------------------------------------------------------------------------------
 
 --- Rows of cells as text: the first column to the left, the others to the right.
-local function layout(rows)
-  local widths, lines = {}, {}
-  for _, row in ipairs(rows) do
-    for c, cell in ipairs(row) do widths[c] = math.max(widths[c] or 0, #cell) end
-  end
-  for _, row in ipairs(rows) do
-    local cells = {}
-    for c, cell in ipairs(row) do
-      local blanks = (" "):rep(widths[c] - #cell)
-      cells[c] = c == 1 and cell .. blanks or blanks .. cell
-    end
-    lines[#lines + 1] = "  " .. table.concat(cells, "  ")
-  end
-  return table.concat(lines, "\n")
-end
+local function layout(rows) return "  " .. table_text(rows, { true }):gsub("\n", "\n  ") end
 
 local function average(values)
   if not values then return "-" end
@@ -351,9 +339,8 @@ local function name_sample(sample) return ("%s:%d"):format(sample.part, sample.i
 --- The first few of a list, as text.
 local function some(list, name)
   local shown = {}
-  for i = 1, math.min(#list, 4) do shown[i] = name(list[i]) end
-  if #list > 4 then shown[#shown + 1] = "..." end
-  return #list == 0 and "" or "  " .. table.concat(shown, ", ")
+  for i = 1, math.min(#list, 5) do shown[i] = name(list[i]) end
+  return #list == 0 and "" or "  " .. lists.some(shown, 4)
 end
 
 local function name_pair(pair)

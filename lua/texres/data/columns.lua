@@ -57,10 +57,8 @@ end
 
 --- Names of columns in order, for messages: "'angle', 'roll'".
 function columns.list(known)
-  local list = {}
-  for name in pairs(known) do list[#list + 1] = ("'%s'"):format(name) end
-  plain.sort(list)
-  return #list > 0 and table.concat(list, ", ") or "none"
+  local list = table.concat(plain.names(known), "', '")
+  return list ~= "" and "'" .. list .. "'" or "none"
 end
 
 --- Those of `wanted` (in small letters) that are columns, in that order, whatever the case of their letters.

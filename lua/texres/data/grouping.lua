@@ -3,22 +3,15 @@
 local core = require "texres.core"
 local plain = require "texres.plain"
 local columns = require "texres.data.columns"
+local lists = require "texres.data.lists"
 local raise = require "texres.raise"
 
 local grouping = {}
 
-local function zeros(n)
-  local list = {}
-  for i = 1, n do list[i] = 0 end
-  return list
-end
-
 local function column(set, name, operation)
   local values = set.meta[name]
   if values then return values end
-  local names = {}
-  for known in pairs(set.meta) do names[#names + 1] = known end
-  plain.sort(names)
+  local names = plain.names(set.meta)
   raise("%s: there is no column '%s'; the set has %s", operation, name,
     #names > 0 and table.concat(names, ", ") or "no columns")
 end
@@ -33,7 +26,7 @@ function grouping.list(set, name, operation)
     end
     local group = known[value]
     if not group then
-      group = { value = value, samples = {}, counts = zeros(#set.classes) }
+      group = { value = value, samples = {}, counts = lists.filled(#set.classes, 0) }
       known[value] = group
       groups[#groups + 1] = group
     end
@@ -123,7 +116,7 @@ function grouping.deal(set, shares, options)
   for p, share in ipairs(shares) do
     local wanted = {}
     for c, total in ipairs(totals) do wanted[c] = share * total end
-    parts[p] = { counts = zeros(#totals), groups = zeros(#totals), wanted = wanted }
+    parts[p] = { counts = lists.filled(#totals, 0), groups = lists.filled(#totals, 0), wanted = wanted }
   end
   order_groups(groups, options.seed)
   for _, group in ipairs(groups) do

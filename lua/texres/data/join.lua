@@ -47,11 +47,6 @@ local function resolve(t, cells, samples, wanted)
   return best
 end
 
---- The first few of a list, as text.
-local function some(list)
-  return table.concat(list, ", ", 1, math.min(#list, 3)) .. (#list > 3 and ", ..." or "")
-end
-
 --- What keeps rows and pictures apart, as a message; nil when every row is a picture's and every picture has a row.
 local function misfits(t, cells, keys, row_of, samples, wanted)
   local bare, extra = {}, {}
@@ -62,9 +57,11 @@ local function misfits(t, cells, keys, row_of, samples, wanted)
     if not wanted[key] then extra[#extra + 1] = ("'%s' %s"):format(cells[i], columns.at(t, i)) end
   end
   local found = {}
-  if #bare > 0 then found[1] = ("%d of %d pictures have no row: %s"):format(#bare, samples.count, some(bare)) end
+  if #bare > 0 then
+    found[1] = ("%d of %d pictures have no row: %s"):format(#bare, samples.count, lists.some(bare, 3))
+  end
   if #extra > 0 then
-    found[#found + 1] = ("%d of %d rows are of no picture: %s"):format(#extra, #keys, some(extra))
+    found[#found + 1] = ("%d of %d rows are of no picture: %s"):format(#extra, #keys, lists.some(extra, 3))
   end
   return found[1] and ("data: %s: %s"):format(t.where, table.concat(found, "; "))
 end

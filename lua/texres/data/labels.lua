@@ -16,6 +16,7 @@ local cells = require "texres.data.cells"
 local columns = require "texres.data.columns"
 local formats = require "texres.data.formats"
 local join = require "texres.data.join"
+local lists = require "texres.data.lists"
 local names = require "texres.data.names"
 local option = require "texres.options"
 
@@ -241,8 +242,7 @@ end
 
 --- Whether the names beside the labels are those of `classes`, one at least.
 local function are_named(found, classes)
-  local known = {}
-  for _, name in ipairs(classes or {}) do known[name] = true end
+  local known = lists.set_of(classes or {})
   for _, name in ipairs(found.names or {}) do
     if known[name] then return true end
   end

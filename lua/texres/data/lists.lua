@@ -9,6 +9,25 @@ function lists.count_up(n)
   return list
 end
 
+--- A list of n times the same value.
+function lists.filled(n, value)
+  local list = {}
+  for i = 1, n do list[i] = value end
+  return list
+end
+
+--- A table that has `true` for each of a list of names.
+function lists.set_of(names)
+  local set = {}
+  for _, name in ipairs(names) do set[name] = true end
+  return set
+end
+
+--- The first few of a list of texts, as one text: "a, b, c, ...".
+function lists.some(list, most)
+  return table.concat(list, ", ", 1, math.min(#list, most)) .. (#list > most and ", ..." or "")
+end
+
 --- The values at `positions` of a list, in that order.
 function lists.pick(list, positions)
   local picked = {}

@@ -14,6 +14,7 @@
 local core = require "texres.core"
 local raise = require "texres.raise"
 local strict = require "texres.strict"
+local lists = require "texres.data.lists"
 local Set = require "texres.data.set"
 local option = require "texres.options"
 
@@ -39,10 +40,7 @@ local Loader = strict.class("a loader", {})
 --- A list from a number, a list or a tensor {n}.
 local function as_list(value, length)
   if core.is_tensor(value) then return value:totable() end
-  if type(value) ~= "number" then return value end
-  local list = {}
-  for i = 1, length do list[i] = value end
-  return list
+  return type(value) == "number" and lists.filled(length, value) or value
 end
 
 --- One weight per sample, from those or from one per class.
@@ -53,9 +51,7 @@ local function sample_weights(set, weights)
   if #weights ~= #set.classes then
     raise("loader: %d weights for %d samples of %d classes", #weights, #set, #set.classes)
   end
-  local list = {}
-  for i, label in ipairs(set.label) do list[i] = weights[label] end
-  return list
+  return lists.pick(weights, set.label)
 end
 
 --- Makes a loader of this set.

@@ -1,14 +1,9 @@
 --- The names that mean something in a data set: of parts, masks and columns; and class names as names of folders.
 
+local lists = require "texres.data.lists"
 local plain = require "texres.plain"
 
 local names = {}
-
-local function set_of(list)
-  local set = {}
-  for _, name in ipairs(list) do set[name] = true end
-  return set
-end
 
 --- Parts of a set, in the order in which people name them.
 names.parts = { "train", "training", "val", "valid", "validation", "dev", "test", "testing" }
@@ -20,9 +15,9 @@ names.classes = { "indication_type", "class_name", "label_name" }
 names.paths = { "path", "file", "filename", "file_name", "image", "image_path", "filepath" }
 names.groups = { "source", "group", "photograph", "roll" }
 
-local is_part = set_of(names.parts)
-local is_mask = set_of { "mask", "masks", "ground_truth", "groundtruth", "segmentation", "segmentations" }
-local is_label = set_of { "targets", "classes", "categories" }
+local is_part = lists.set_of(names.parts)
+local is_mask = lists.set_of { "mask", "masks", "ground_truth", "groundtruth", "segmentation", "segmentations" }
+local is_label = lists.set_of { "targets", "classes", "categories" }
 for _, list in ipairs { names.labels, names.classes } do
   for _, name in ipairs(list) do is_label[name] = true end
 end

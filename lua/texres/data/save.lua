@@ -8,6 +8,7 @@ local plain = require "texres.plain"
 local files = require "texres.files"
 local cells = require "texres.data.cells"
 local columns = require "texres.data.columns"
+local lists = require "texres.data.lists"
 local names = require "texres.data.names"
 local Set = require "texres.data.set"
 
@@ -69,25 +70,18 @@ end
 
 --- A row per sample: `own`, columns of the same names as the first of `titles`, then the metadata.
 local function write_table(set, path, titles, own)
-  local lists, marks, heads, lines = {}, {}, {}, {}
+  local values, marks, heads, lines = {}, {}, {}, {}
   for c, title in ipairs(titles) do
-    lists[c] = spell(own[title] or set.meta[title], #set)
-    marks[c], heads[c] = needs_marks(lists[c], #set), cells.write(title)
+    values[c] = spell(own[title] or set.meta[title], #set)
+    marks[c], heads[c] = needs_marks(values[c], #set), cells.write(title)
   end
   lines[1] = table.concat(heads, ",")
   for i = 1, #set do
     local row = {}
-    for c, list in ipairs(lists) do row[c] = cells.write(list[i], marks[c]) end
+    for c, list in ipairs(values) do row[c] = cells.write(list[i], marks[c]) end
     lines[i + 1] = table.concat(row, ",")
   end
   return files.write(path, table.concat(lines, "\n") .. "\n")
-end
-
---- The name of each sample's class.
-local function class_names(set)
-  local list = {}
-  for i, label in ipairs(set.label) do list[i] = set.classes[label] end
-  return list
 end
 
 --- Writes a CSV file with a row per sample, in the columns of the published set: index (from 0), indication_type (the
@@ -101,7 +95,7 @@ function Set:save_csv(path)
   local index, values = {}, {}
   for i, label in ipairs(self.label) do index[i], values[i] = i - 1, label - 1 end
   return write_table(self, path, column_names(self, { "index", "indication_type", "indication_value" }),
-    { index = index, indication_type = class_names(self), indication_value = values })
+    { index = index, indication_type = lists.pick(self.classes, self.label), indication_value = values })
 end
 
 --- Why an image cannot be kept as a picture that is read back as it was, or nil.
@@ -170,5 +164,5 @@ function Set:save_folder(folder)
     if not written then return nil, message end
   end
   return write_table(self, folder .. "/index.csv", column_names(self, { "path", "label" }),
-    { path = paths, label = class_names(self) })
+    { path = paths, label = lists.pick(self.classes, self.label) })
 end

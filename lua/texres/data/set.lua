@@ -257,10 +257,9 @@ end
 
 --- Raises where a class is to be renamed that there is not.
 local function check_renamed(names, known)
-  local is_class = { ["*"] = true }
-  for _, name in ipairs(known) do is_class[name] = true end
+  local is_class = lists.set_of(known)
   for name in pairs(names) do
-    if not is_class[name] then
+    if not is_class[name] and name ~= "*" then
       raise("relabel: there is no class '%s'; the set has %s", name, table.concat(known, ", "))
     end
   end
@@ -365,8 +364,7 @@ end
 
 --- How many samples each class has: list in the order of `classes`.
 function Set:counts()
-  local counts = {}
-  for c = 1, #self.classes do counts[c] = 0 end
+  local counts = lists.filled(#self.classes, 0)
   for _, label in ipairs(self.label) do counts[label] = counts[label] + 1 end
   return counts
 end
@@ -387,23 +385,15 @@ function Set:__tostring()
     #self.skipped > 0 and (", %d skipped"):format(#self.skipped) or "")
 end
 
-local function numbers(values)
-  local text = {}
-  for i, value in ipairs(values) do text[i] = plain.format("%.4f", value) end
-  return table.concat(text, " ")
-end
-
 --- What the set holds, as text: where it comes from, count, size, classes with their counts, columns, mean, std.
 function Set:describe()
   local lines = { tostring(self) }
   if self.origin then lines[#lines + 1] = "  from     " .. plain.visible_name(self.origin) end
-  local counts, columns = self:counts(), {}
+  local counts, columns = self:counts(), plain.names(self.meta)
   for c, name in ipairs(self.classes) do
     lines[#lines + 1] = ("  %-8s %d %-20s %6d"):format(c == 1 and "classes" or "", c,
       plain.visible_name(name), counts[c])
   end
-  for name in pairs(self.meta) do columns[#columns + 1] = name end
-  plain.sort(columns)
   if #columns > 0 then lines[#lines + 1] = "  columns  " .. plain.visible_name(table.concat(columns, ", ")) end
   if self.group then lines[#lines + 1] = "  group    " .. plain.visible_name(self.group) end
   for i, bad in ipairs(self.skipped) do
@@ -411,8 +401,8 @@ function Set:describe()
   end
   if #self > 0 then
     local statistics, message = self:statistics()
-    lines[#lines + 1] = "  mean     " .. (statistics and numbers(statistics.mean) or message)
-    if statistics then lines[#lines + 1] = "  std      " .. numbers(statistics.std) end
+    lines[#lines + 1] = "  mean     " .. (statistics and plain.numbers(statistics.mean, " ") or message)
+    if statistics then lines[#lines + 1] = "  std      " .. plain.numbers(statistics.std, " ") end
   end
   return table.concat(lines, "\n")
 end

@@ -77,12 +77,8 @@ end
 
 -- 1, 2, ..., then the other string keys sorted.
 local function sorted_keys(t)
-  local keys, names = {}, {}
+  local keys, names = {}, plain.names(t)
   for i = 1, #t do keys[i] = i end
-  for key in pairs(t) do
-    if type(key) == "string" then names[#names + 1] = key end
-  end
-  plain.sort(names)
   return table.move(names, 1, #names, #keys + 1, keys)
 end
 

@@ -182,20 +182,26 @@ function Optimizer:parameters()
   return list
 end
 
+-- A copy of the state of all parameters, with tensors of its own.
+local function copy_state(state)
+  local copy = {}
+  for i, entry in pairs(state) do
+    copy[i] = {}
+    for key, value in pairs(entry) do copy[i][key] = is_tensor(value) and value:clone() or value end
+  end
+  return copy
+end
+
 --- Everything needed to go on exactly: {name=, groups = list of options, state = {[i] = table of tensors and numbers}}.
 -- The tensors are copies.
 function Optimizer:state_dict()
-  local groups, state = {}, {}
+  local groups = {}
   follow_rates(self)
   for i, group in ipairs(self.groups) do
     groups[i] = option.without(group, "params")
     groups[i].count, groups[i].ratio = #group.params, self._scale[i]
   end
-  for i, entry in pairs(self.state) do
-    state[i] = {}
-    for key, value in pairs(entry) do state[i][key] = is_tensor(value) and value:clone() or value end
-  end
-  return { name = self.name, groups = groups, state = state }
+  return { name = self.name, groups = groups, state = copy_state(self.state) }
 end
 
 local RATIO = option.number(nil, "[0, inf)")
@@ -262,11 +268,7 @@ function Optimizer:load_state_dict(saved)
     self._scale[i], self._rate[i] = saved.groups[i].ratio, group.lr
     if not self._leader and self._scale[i] > 0 then self._leader = i end
   end
-  self.state = {}
-  for i, entry in pairs(saved.state) do
-    self.state[i] = {}
-    for key, value in pairs(entry) do self.state[i][key] = is_tensor(value) and value:clone() or value end
-  end
+  self.state = copy_state(saved.state)
   return self
 end
 

@@ -38,12 +38,9 @@ local function literal(value)
   if type(value) == "number" then return plain.exact(value) end
   if type(value) == "string" then return ('"%s"'):format(value) end
   if type(value) ~= "table" then return plain.text(value) end
-  local parts, names = {}, {}
+  local parts = {}
   for i, item in ipairs(value) do parts[i] = literal(item) end
-  for name in pairs(value) do
-    if type(name) == "string" then names[#names + 1] = name end
-  end
-  for _, name in ipairs(plain.sort(names)) do parts[#parts + 1] = ("%s = %s"):format(name, literal(value[name])) end
+  for _, name in ipairs(plain.names(value)) do parts[#parts + 1] = ("%s = %s"):format(name, literal(value[name])) end
   return ("{%s}"):format(table.concat(parts, ", "))
 end
 
@@ -131,12 +128,9 @@ end
 
 --- What differs, a line `name: then -> now` each; nil when nothing does.
 function identity.differences(saved, now)
-  local names, lines = {}, {}
-  for name in pairs(now) do names[#names + 1] = name end
-  for name in pairs(saved) do
-    if now[name] == nil then names[#names + 1] = name end
-  end
-  for _, name in ipairs(plain.sort(names)) do
+  local both, lines = option.without(now), {}
+  for name, value in pairs(saved) do both[name] = value end
+  for _, name in ipairs(plain.names(both)) do
     if saved[name] ~= now[name] then
       local line = ("%s: %s -> %s"):format(name, tostring(saved[name]), tostring(now[name]))
       lines[#lines + 1] = plain.visible_name(line)

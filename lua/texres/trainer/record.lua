@@ -8,6 +8,7 @@ local draw = require "texres.nn.draw"
 local files = require "texres.files"
 local gallery = require "texres.report.gallery"
 local json = require "texres.json"
+local option = require "texres.options"
 local plain = require "texres.plain"
 local raise = require "texres.raise"
 local report = require "texres.report"
@@ -20,29 +21,17 @@ local LIVE = 5 -- seconds after which the page of a training under way loads its
 --- Options as a person would type them: {"adamw", lr = 0.003} becomes "adamw, lr = 0.003".
 local function text_of(value)
   if type(value) ~= "table" then return type(value) == "function" and "a Lua function" or plain.text(value) end
-  local parts, names = {}, {}
+  local parts = {}
   for _, item in ipairs(value) do parts[#parts + 1] = text_of(item) end
-  for name in pairs(value) do
-    if type(name) == "string" then names[#names + 1] = name end
-  end
-  plain.sort(names)
-  for _, name in ipairs(names) do parts[#parts + 1] = name .. " = " .. text_of(value[name]) end
+  for _, name in ipairs(plain.names(value)) do parts[#parts + 1] = name .. " = " .. text_of(value[name]) end
   return table.concat(parts, ", ")
 end
 
-local function numbers(values)
-  local parts = {}
-  for i, value in ipairs(type(values) == "number" and { values } or values) do
-    parts[i] = plain.format("%.4f", value)
-  end
-  return table.concat(parts, ", ")
-end
+local function numbers(values) return plain.numbers(type(values) == "number" and { values } or values, ", ") end
 
 local function optimizer_text(optimizer)
-  local group = {}
-  for name, value in pairs(optimizer.groups and optimizer.groups[1] or {}) do
-    if name ~= "params" and name ~= "lr" then group[name] = value end
-  end
+  local group = option.without(optimizer.groups and optimizer.groups[1] or {}, "params")
+  group.lr = nil
   return (optimizer.name or "an optimizer of the script") .. ", " .. text_of(group)
 end
 
