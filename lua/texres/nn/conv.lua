@@ -42,12 +42,10 @@ end
 function Conv2d:constructor_arguments()
   if not rawget(self, "weight") then return self._arguments end -- it was taken away
   local rows, columns, c_in, c_out = self.weight:size()
-  local options = module.changed_options(self, { stride = 1, padding = 0, dilation = 1, groups = 1 })
-  if not rawget(self, "bias") then
-    options = options or {}
-    options.bias = false
-  end
-  return { c_in * self.groups, c_out, rows == columns and rows or { rows, columns }, options, n = options and 4 or 3 }
+  local now = { stride = self.stride, padding = self.padding, dilation = self.dilation, groups = self.groups,
+    bias = rawget(self, "bias") ~= nil }
+  return module.with_options(now, option.read("Conv2d", nil, KNOWN), c_in * self.groups, c_out,
+    rows == columns and rows or { rows, columns })
 end
 
 --- Convolution and what follows it in one pass over memory: `after` is a table {norm = BatchNorm, relu = true,

@@ -332,16 +332,18 @@ local function parameter(t)
   return t
 end
 
---- Those of an object's attributes that aren't what `defaults` has, as the options of its constructor; nil for none.
-local function changed_options(self, defaults)
-  local options
+--- What makes such an object again, as table.pack gives it: the arguments given, and as options those of its attributes
+-- that aren't what `defaults` has.
+local function with_options(self, defaults, ...)
+  local arguments, options = table.pack(...), {}
   for name, default in pairs(defaults) do
-    if self[name] ~= default then
-      options = options or {}
-      options[name] = self[name]
-    end
+    if self[name] ~= default then options[name] = self[name] end
   end
-  return options
+  if next(options) ~= nil then
+    arguments.n = arguments.n + 1
+    arguments[arguments.n] = options
+  end
+  return arguments
 end
 
 --- The arguments that would make a module like this one, as table.pack gives them: what a method constructor_arguments
@@ -591,7 +593,7 @@ return {
   Parameter = parameter,
   register = register,
   registry = registry,
-  changed_options = changed_options,
+  with_options = with_options,
   constructor_arguments = constructor_arguments,
   member_beside = member_beside,
   walk = walk,

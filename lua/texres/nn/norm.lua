@@ -27,8 +27,7 @@ end
 
 function BatchNorm:constructor_arguments()
   if not rawget(self, "gamma") then return self._arguments end -- it was taken away
-  local options = module.changed_options(self, option.read("BatchNorm", nil, KNOWN))
-  return { self.gamma:numel(), options, n = options and 2 or 1 }
+  return module.with_options(self, option.read("BatchNorm", nil, KNOWN), self.gamma:numel())
 end
 
 --- Batch norm and what follows it in one pass over memory, as texres.nn.conv has it.
@@ -81,8 +80,7 @@ end
 
 function GroupNorm:constructor_arguments()
   if not rawget(self, "gamma") then return self._arguments end -- it was taken away
-  local options = module.changed_options(self, option.read("GroupNorm", nil, EPS))
-  return { self.groups, self.gamma:numel(), options, n = options and 3 or 2 }
+  return module.with_options(self, option.read("GroupNorm", nil, EPS), self.groups, self.gamma:numel())
 end
 
 function GroupNorm:forward(x)

@@ -31,8 +31,7 @@ function MaxPool2d:init(kernel, options)
 end
 
 function MaxPool2d:constructor_arguments()
-  local options = module.changed_options(self, { stride = self.kernel, padding = 0 })
-  return { self.kernel, options, n = options and 2 or 1 }
+  return module.with_options(self, { stride = self.kernel, padding = 0 }, self.kernel)
 end
 
 function MaxPool2d:forward(x)
@@ -54,8 +53,7 @@ function AvgPool2d:init(kernel, options)
 end
 
 function AvgPool2d:constructor_arguments()
-  local options = module.changed_options(self, { stride = self.kernel, padding = 0, count_include_pad = true })
-  return { self.kernel, options, n = options and 2 or 1 }
+  return module.with_options(self, { stride = self.kernel, padding = 0, count_include_pad = true }, self.kernel)
 end
 
 function AvgPool2d:forward(x)
