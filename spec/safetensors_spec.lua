@@ -377,10 +377,10 @@ describe("checkpoints", function()
       end
     end
     assert.error_matches(function() checkpoint.save(path, { model = network(), classes = { 1 } }) end,
-      "classes is not a list of different names")
+      "classes is {1}, wanted a list of different names")
     assert.error_matches(function()
       checkpoint.save(path, { model = network(), normalization = { mean = 0, std = 0 } })
-    end, "normalization is not")
+    end, "normalization is .*, wanted")
     assert.error_matches(function() checkpoint.save(path, { model = 3 }) end,
       "checkpoint.save: model is 3, wanted a module")
     assert.error_matches(function() checkpoint.save(path, { model = network(), clases = {} }) end,

@@ -62,15 +62,16 @@ end
 
 -- What stands beside model and tensors, each with what it has to be; checked when written and when read.
 local fields = {
-  classes = { are_names, "a list of different names, none empty" },
-  input = { function(value) return is_list(value, is_size) and #value == 3 end, "a list of sizes {H,W,C}" },
-  normalization = { is_normalization, "{mean=, std=}, finite numbers (in f32) or lists of them, std above 0" },
-  white = { function(value) return value == false or is_spread(value) end, "a number above 0 (in f32), or false" },
-  integers = { is_spread, "a number above 0 (in f32)" },
-  temperature = { is_spread, "a number above 0 (in f32)" },
-  operating_point = { function(value) return operating_point.fits(value) end,
-    "an operating point, as result:operating_point gives it" },
-  extra = { function() return true end },
+  classes = option.kind("a list of different names, none empty", are_names),
+  input = option.kind("a list of sizes {H,W,C}", function(value) return is_list(value, is_size) and #value == 3 end),
+  normalization = option.kind("{mean=, std=}, finite numbers (in f32) or lists of them, std above 0", is_normalization),
+  white = option.kind("a number above 0 (in f32), or false", function(value)
+    return value == false or is_spread(value)
+  end),
+  integers = option.kind("a number above 0 (in f32)", is_spread),
+  temperature = option.kind("a number above 0 (in f32)", is_spread),
+  operating_point = option.kind("an operating point, as result:operating_point gives it", operating_point.fits),
+  extra = option.any(),
 }
 
 -- What does not fit together, as far as it is known: lists of the normalization that are not one number per channel, of
@@ -96,7 +97,9 @@ end
 -- What is wrong with the fields; nil when nothing is.
 local function problem_of(contents)
   for name, rule in pairs(fields) do
-    if contents[name] ~= nil and not rule[1](contents[name]) then return ("%s is not %s"):format(name, rule[2]) end
+    if contents[name] ~= nil and rule.accept(contents[name]) == nil then
+      return ("%s is not %s"):format(name, rule.wanted)
+    end
   end
   return misfit_of(contents)
 end
@@ -144,14 +147,15 @@ end
 
 -- -- writing ----------------------------------------------------------------------------------------------------------
 
-local KNOWN = { model = module.IS_MODULE, tensors = option.any() }
-for name in pairs(fields) do KNOWN[name] = option.any() end
+local KNOWN = { model = module.IS_MODULE, tensors = option.table() }
+for name, rule in pairs(fields) do KNOWN[name] = rule end
 
-local function check_contents(contents)
-  option.read("checkpoint.save", contents, KNOWN)
-  option.check("checkpoint.save", "model", contents and contents.model, module.IS_MODULE)
-  local problem = problem_of(contents)
+local function check_contents(given)
+  local contents = option.read("checkpoint.save", given, KNOWN)
+  option.check("checkpoint.save", "model", contents.model, module.IS_MODULE)
+  local problem = misfit_of(contents)
   if problem then raise("checkpoint.save: %s", problem) end
+  return contents
 end
 
 -- Says, once for each model and file, that a file can't be read back by itself.
@@ -166,7 +170,7 @@ end
 
 --- Writes a checkpoint; see above. True, or nil and a message.
 function checkpoint.save(path, contents)
-  check_contents(contents)
+  contents = check_contents(contents)
   local tensors = contents.model:state_dict()
   for name, t in pairs(contents.tensors or {}) do tensors[prefix .. name] = t end
   local described, obstacle = architecture.tried(contents.model)
