@@ -68,7 +68,7 @@ local KNOWN = {
 return function(f, inputs, options)
   option.check("gradcheck", "f", f, CALLABLE)
   local given = option.check("gradcheck", "inputs", inputs, option.LIST).n or #inputs
-  option.check("gradcheck", "the number of inputs", given, option.integer(nil, "[0, inf)"))
+  option.check("gradcheck", "the number of inputs", given, option.INDEX)
   options = option.read("gradcheck", options, KNOWN)
   local eps, atol, rtol = options.eps, options.atol, options.rtol
   local arguments, checked = { n = given }, {}

@@ -115,6 +115,7 @@ function option.any(default)
 end
 
 option.COUNT = option.integer(nil, "[1, inf)")
+option.INDEX = option.integer(nil, "[0, inf)")
 option.WHOLE = option.integer(nil, "(-inf, inf)")
 option.TENSOR = option.kind("a tensor", core.is_tensor)
 option.FUNCTION = option.kind("a function", "function")

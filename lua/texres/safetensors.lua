@@ -27,7 +27,7 @@ local element_bytes = {
 local stored_as = { f64 = "F64", i64 = "I64", f32 = "F32", u8 = "U8" }
 local max_dims = 8
 
-local LOAD_OPTIONS = { max_bytes = option.integer(nil, "[1, inf)") }
+local LOAD_OPTIONS = { max_bytes = option.COUNT }
 
 local CRC = "texres.crc32"
 local UNKNOWN = "00000000" -- what stands in the header for its own checksum while that is computed

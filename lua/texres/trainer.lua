@@ -84,7 +84,7 @@ local KNOWN = {
   loss = option.any "cross_entropy", -- a name, {name, options; weight may be "balanced"} or function(logits, labels),
   -- which gives the mean over a batch
   dir = option.text(), -- folder for checkpoints, metrics and report; nothing is written without it
-  patience = option.integer(nil, "[1, inf)"), -- stop after so many epochs without a better one
+  patience = option.COUNT, -- stop after so many epochs without a better one
   clip_grad_norm = option.number(nil, "(0, inf]"), -- largest norm of all gradients together
   accumulate = option.integer(1, "[1, inf)"), -- batches that make a step together
   ema = option.number(nil, "(0, 1)"), -- decay of an average of the weights, which is what is validated and kept

@@ -33,8 +33,6 @@ local KNOWN = {
   workers = option.integer(2, "[0, inf)"), -- threads; 0: batches are made when they are asked for
 }
 
-local BATCH = option.integer(nil, "[0, inf)") -- handed out
-
 local Loader = strict.class("a loader", {})
 
 --- A list from a number, a list or a tensor {n}.
@@ -112,7 +110,7 @@ local STATE = option.kind("that of a loader", "table")
 --- Takes up that position again: the next `batches()` goes on there.
 function Loader:load_state_dict(state)
   option.check("loader", "the state", state, STATE)
-  local epoch, batch = KNOWN.epoch.accept(state.epoch), BATCH.accept(state.batch)
+  local epoch, batch = KNOWN.epoch.accept(state.epoch), option.INDEX.accept(state.batch)
   if not epoch or not batch or batch > #self then
     raise("loader: the state is epoch %s, batch %s: an epoch has %d batches", state.epoch, state.batch, #self)
   end

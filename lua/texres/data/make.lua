@@ -13,7 +13,7 @@ local KNOWN = { -- of all readers together
   file = option.text(), path = option.text(), paths = option.text(), root = option.text(), dataset = option.text(),
   classes = option.table(), cache = option.switch(), scale = option.number(nil, "(0, inf)"),
   channels = option.integer(nil, "[1, 4]"), masks = option.any(), bad = option.choice("error", { "error", "skip" }),
-  max_bytes = option.integer(nil, "[1, inf)"), max_pixels = option.integer(nil, "[1, inf)"),
+  max_bytes = option.COUNT, max_pixels = option.COUNT,
 }
 
 --- A reader's options in full. `names`: those it has, separated by blanks; the first one must be there.

@@ -302,7 +302,7 @@ end
 -- @tparam[opt] table options max_bytes
 -- @return Set | nil, message
 function Set:cache(options)
-  local limit = option.read("cache", options, { max_bytes = option.integer(nil, "[1, inf)") })
+  local limit = option.read("cache", options, { max_bytes = option.COUNT })
   local source, message = self.source:cache(self.index, limit)
   if not source then return nil, message end
   ranges.note_copy(source, self.source)

@@ -14,7 +14,7 @@ local option = require "texres.options"
 local sheet = {}
 
 local KNOWN = {
-  count = option.integer(nil, "[1, inf)"), -- how many samples; false: 48, with augment 8
+  count = option.COUNT, -- how many samples; false: 48, with augment 8
   columns = option.integer(8, "[1, inf)"), -- images per row
   samples = option.any(), -- which samples: a list of positions; false: spread over the set, class by class
   augment = option.table(), -- a list, see texres.data.augment

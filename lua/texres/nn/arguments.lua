@@ -22,8 +22,8 @@ function arguments.padding(where, value, window)
   if value == "same" or value == "valid" then return value end
   local sides = type(value) == "table" and value or { value, value, value, value }
   for i = 1, 4 do
-    local side = #sides == 4 and math.type(sides[i]) and math.tointeger(sides[i])
-    if not side or side < 0 then
+    local side = #sides == 4 and option.INDEX.accept(sides[i])
+    if not side then
       raise("%s: padding is %s, wanted whole numbers of at least 0: one, or {top, bottom, left, right}; or \"same\" or "
         .. "\"valid\"", where, option.shown(value))
     end

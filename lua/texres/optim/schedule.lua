@@ -52,7 +52,7 @@ define("constant", {}, function(o) return o.lr end)
 --- step{lr=, every=, gamma=0.1} or step{lr=, at={0.5, 0.75}, gamma=0.1}: the rate times gamma after every so many
 -- steps, or at these shares of the run.
 define("step", {
-  every = option.integer(nil, "[1, inf)"), at = option.numbers(nil, "[0, 1]"), gamma = option.number(0.1, "[0, inf)"),
+  every = option.COUNT, at = option.numbers(nil, "[0, 1]"), gamma = option.number(0.1, "[0, inf)"),
 }, function(o, step, total)
   if o.every then return o.lr * o.gamma ^ ((step - 1) // o.every) end
   local rate = o.lr

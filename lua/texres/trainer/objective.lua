@@ -20,7 +20,7 @@ local OPTIMIZERS = { sgd = optim.SGD, adam = optim.Adam, adamw = optim.AdamW }
 local LOSSES = { cross_entropy = functional.cross_entropy, focal_loss = functional.focal_loss }
 
 local NUMBERS = option.numbers(nil, "[0, inf)") -- one per class
-local INDEX, REDUCTION = option.integer(nil, "(-inf, inf)"), option.choice("mean", { "mean", "sum" })
+local INDEX, REDUCTION = option.WHOLE, option.choice("mean", { "mean", "sum" })
 local LOSS_OPTIONS = {
   cross_entropy = {
     weight = option.any(), label_smoothing = option.number(0, "[0, 1]"), ignore_index = INDEX, reduction = REDUCTION,

@@ -152,8 +152,7 @@ end
 
 -- -- reading it -------------------------------------------------------------------------------------------------------
 
-local INDEX = option.integer(nil, "[0, inf)")
-local ANY_INTEGER = option.integer(nil, "(-inf, inf)")
+local INDEX, WHOLE = option.INDEX, option.WHOLE
 local POSITION = option.number(nil, "[0, inf)")
 
 -- Raises that `what` of the file is wrong unless `fine`.
@@ -274,7 +273,7 @@ function state.read(trainer, plan)
   need(trainer, has(extra, { identity = option.table() }), "identity")
   state.compare(extra.identity, plan.identity, last_path(trainer))
   need(trainer, has(extra, { steps = INDEX, random = option.table(), course = option.table() }), "steps")
-  need(trainer, has(extra.random, { seed = ANY_INTEGER, stream = ANY_INTEGER }), "random")
+  need(trainer, has(extra.random, { seed = WHOLE, stream = WHOLE }), "random")
   need(trainer, has(extra.course, { total = INDEX, planned = INDEX, step = INDEX, position = POSITION }), "course")
   check_weights(trainer, last_path(trainer), saved)
   local scores = saved.tensors[SCORES]
