@@ -169,7 +169,7 @@ describe("a classifier", function()
     assert.error_matches(function() one:set_operating_point(point) end, "is no operating point for")
     assert.error_matches(function() classifier(1, { operating_point = point }) end,
       "operating_point.good is 'fine', which is no class")
-    assert.error_matches(function() classifier(1, { temperature = 0 }) end, "temperature is not a number above 0")
+    assert.error_matches(function() classifier(1, { temperature = 0 }) end, "temperature is 0, wanted a number above 0")
   end)
 
   it("averages over views: an image and its mirror image are given the same", function()

@@ -12,8 +12,8 @@
 --     print(trainer:evaluate(test))
 --
 -- In `dir` stand best.safetensors (the weights of the best epoch, with all that inference needs), last.safetensors (the
--- same of the last step, with all that it takes to go on), report.html, metrics.jsonl and metrics.csv (a line per epoch)
--- and run.json (for texres.report.compare).
+-- same of the last step, with all that it takes to go on), report.html, metrics.jsonl and metrics.csv (a line per
+-- epoch) and run.json (for texres.report.compare).
 --
 -- A run is a function of its options and data: the same seed gives the same weights, bit for bit, with any number of
 -- threads, and also when it was stopped and resumed in between.

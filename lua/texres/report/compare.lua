@@ -96,9 +96,11 @@ local function differences(runs)
       of_name[row[1]][r] = row[2]
     end
   end
-  return fill([[<div class="card scroll"><table><caption>What differs</caption><thead><tr><th class="name"></th>{_heads}</tr>
-</thead><tbody>{_rows}</tbody></table></div>]], {
-    _heads = each(runs, function(run) return fill('<th class="name" scope="col">{name}</th>', { name = run.short }) end),
+  return fill([[<div class="card scroll"><table><caption>What differs</caption>
+<thead><tr><th class="name"></th>{_heads}</tr></thead><tbody>{_rows}</tbody></table></div>]], {
+    _heads = each(runs, function(run)
+      return fill('<th class="name" scope="col">{name}</th>', { name = run.short })
+    end),
     _rows = each(names, function(name)
       local values, same = of_name[name], true
       for r = 1, #runs do same = same and values[r] == values[1] end

@@ -92,7 +92,8 @@ local function set_text(set)
   for _, label in ipairs(set.label) do counts[label] = counts[label] + 1 end
   for c, name in ipairs(set.classes) do parts[c] = ("%s %d"):format(name, counts[c]) end
   local groups = set.group and (", %d groups by '%s'"):format(counted_groups(set), set.group) or ""
-  return ("%d images%s%s: %s"):format(#set, set.origin and " of " .. set.origin or "", groups, table.concat(parts, ", "))
+  local origin = set.origin and " of " .. set.origin or ""
+  return ("%d images%s%s: %s"):format(#set, origin, groups, table.concat(parts, ", "))
 end
 
 local function data_rows(trainer)
