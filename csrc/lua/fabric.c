@@ -69,38 +69,36 @@ static void read_weaves(lua_State *L, tx_fabric_options *o) {
   lua_pop(L, 1);
 }
 
-static void push_number_or_nan(lua_State *L, const char *column, double value, lua_Integer i) {
-  lua_getfield(L, -1, column);
-  lua_pushnumber(L, value);
-  lua_seti(L, -2, i);
-  lua_pop(L, 1);
+/* Sets column `name` of the table on top to the numbers that stand `offset` bytes into the records. */
+static void set_numbers(lua_State *L, const tx_fabric_record *records, int64_t count, const char *name, size_t offset) {
+  lua_createtable(L, (int)count, 0);
+  for (int64_t i = 0; i < count; i++) {
+    double value;
+    memcpy(&value, (const char *)&records[i] + offset, sizeof value);
+    lua_pushnumber(L, value);
+    lua_seti(L, -2, i + 1);
+  }
+  lua_setfield(L, -2, name);
 }
 
 /* Pushes the table of columns, one entry per image each. */
 static void push_records(lua_State *L, const tx_fabric_record *records, int64_t count) {
-  static const char *const columns[] = {"angle", "severity", "size", "row", "col", "source", "weave"};
   lua_createtable(L, 0, 7);
-  for (size_t c = 0; c < sizeof columns / sizeof *columns; c++) {
-    lua_createtable(L, (int)count, 0);
-    lua_setfield(L, -2, columns[c]);
-  }
+  set_numbers(L, records, count, "angle", offsetof(tx_fabric_record, angle));
+  set_numbers(L, records, count, "severity", offsetof(tx_fabric_record, severity));
+  set_numbers(L, records, count, "size", offsetof(tx_fabric_record, size));
+  set_numbers(L, records, count, "row", offsetof(tx_fabric_record, row));
+  set_numbers(L, records, count, "col", offsetof(tx_fabric_record, col));
+  lua_createtable(L, (int)count, 0);
+  lua_createtable(L, (int)count, 0);
   for (int64_t i = 0; i < count; i++) {
-    const tx_fabric_record *r = &records[i];
-    lua_Integer at = (lua_Integer)i + 1;
-    push_number_or_nan(L, "angle", r->angle, at);
-    push_number_or_nan(L, "severity", r->severity, at);
-    push_number_or_nan(L, "size", r->size, at);
-    push_number_or_nan(L, "row", r->row, at);
-    push_number_or_nan(L, "col", r->col, at);
-    lua_getfield(L, -1, "source");
-    lua_pushfstring(L, "cloth%d", (int)r->source + 1);
-    lua_seti(L, -2, at);
-    lua_pop(L, 1);
-    lua_getfield(L, -1, "weave");
-    lua_pushstring(L, tx_weave_names[r->weave]);
-    lua_seti(L, -2, at);
-    lua_pop(L, 1);
+    lua_pushfstring(L, "cloth%d", (int)records[i].source + 1);
+    lua_seti(L, -3, i + 1);
+    lua_pushstring(L, tx_weave_names[records[i].weave]);
+    lua_seti(L, -2, i + 1);
   }
+  lua_setfield(L, -3, "weave");
+  lua_setfield(L, -2, "source");
 }
 
 /* A new tensor handle on the stack, filled with an undefined tensor. */

@@ -1,8 +1,6 @@
 /* image.c - image files: load_image, write_png, image_source. */
 #include "data/image.h"
 
-#include <string.h>
-
 #include "lua/source.h"
 
 enum { SIZE_MAX_WANTED = 65535 };
@@ -56,17 +54,6 @@ static int l_write_png(lua_State *L) {
   return tx_return_true(L, tx_write_png(path, tx_check_tensor(L, 2)));
 }
 
-/* Option bad = "error" or "skip". */
-static bool check_bad(lua_State *L, int arg) {
-  int type = lua_istable(L, arg) ? lua_getfield(L, arg, "bad") : LUA_TNIL;
-  const char *bad = type == LUA_TSTRING ? lua_tostring(L, -1) : "";
-  bool skip = strcmp(bad, "skip") == 0;
-  if (type != LUA_TNIL && !skip && strcmp(bad, "error") != 0) {
-    tx_error(L, "data.folder: bad is %s: \"error\" and \"skip\" are possible", tx_describe(L, lua_gettop(L)));
-  }
-  return skip;
-}
-
 /* Pushes a list of {index =, message =} of the images that can't be read. */
 static void push_troubles(lua_State *L, const tx_source *source) {
   lua_newtable(L);
@@ -82,11 +69,11 @@ static void push_troubles(lua_State *L, const tx_source *source) {
   }
 }
 
-/* image_source({path, ...}, {channels=, size=, max_pixels=, bad=}) -> source of files that are decoded when they are read, list of
- * {index=, message=} of those that bad = "skip" found to be damaged | nil, message */
+/* image_source({path, ...}, {channels=, size=, max_pixels=, skip_bad=}) -> source of files that are decoded when they are read, list of
+ * {index=, message=} of those that skip_bad passes over | nil, message */
 static int l_image_source(lua_State *L) {
-  tx_image_options options = check_image_options(L, 2, "data.folder", "channels size max_pixels bad");
-  options.skip_bad = check_bad(L, 2);
+  tx_image_options options = check_image_options(L, 2, "data.folder", "channels size max_pixels skip_bad");
+  options.skip_bad = tx_option_bool(L, 2, "data.folder", "skip_bad", false);
   int count = tx_check_list(L, 1, "data.folder", "the paths");
   tx_copy_list(L, 1, count);
   lua_replace(L, 1);

@@ -15,7 +15,8 @@ local MEMORY_FOR_IMAGES = 2 ^ 31 -- bytes; larger sets are decoded whenever they
 -- sources of all pictures and, where there are such, masks; those that bad = "skip" passes over are then left out.
 local function open_pictures(paths, masked_by, options, make_set)
   local source, bad = core.image_source(paths, {
-    channels = options.channels, size = options.size, max_pixels = options.max_pixels, bad = options.bad,
+    channels = options.channels, size = options.size, max_pixels = options.max_pixels,
+    skip_bad = options.bad == "skip",
   })
   if not source then return nil, bad end
   local masks, set, message
