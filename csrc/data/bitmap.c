@@ -15,10 +15,10 @@ static uint32_t load(const uint8_t *at, int bytes) {
  * 18 width, height (negative: from the top), planes, bits per pixel. Rows are filled up to 4 bytes. */
 static bool bmp_is_whole(const uint8_t *bytes, size_t size) {
   if (size < 30) return false;
-  bool old = load(bytes + 14, 4) == 12;
-  int64_t width = old ? (int64_t)load(bytes + 18, 2) : (int32_t)load(bytes + 18, 4);
-  int64_t height = old ? (int64_t)load(bytes + 20, 2) : llabs((int32_t)load(bytes + 22, 4));
-  int64_t bits = load(bytes + (old ? 24 : 28), 2), start = load(bytes + 10, 4);
+  bool old = tx_load_le(bytes + 14, 4) == 12;
+  int64_t width = old ? (int64_t)tx_load_le(bytes + 18, 2) : (int32_t)tx_load_le(bytes + 18, 4);
+  int64_t height = old ? (int64_t)tx_load_le(bytes + 20, 2) : llabs((int32_t)tx_load_le(bytes + 22, 4));
+  int64_t bits = (int64_t)tx_load_le(bytes + (old ? 24 : 28), 2), start = (int64_t)tx_load_le(bytes + 10, 4);
   if (width < 1 || height < 1 || bits < 1 || bits > 32) return false;
   int64_t row = (width * bits + 31) / 32 * 4, last = (width * bits + 7) / 8;
   return height - 1 <= ((int64_t)size - start - last) / row;

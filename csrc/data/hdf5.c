@@ -19,17 +19,12 @@ tx_status tx_hdf5_list_datasets(const char *path, tx_hdf5_list *list) {
 void tx_hdf5_list_free(tx_hdf5_list *list) { (void)list; }
 
 tx_status tx_hdf5_load(const char *path, const char *dataset, int64_t max_bytes, tx_tensor **out) {
-  (void)dataset;
-  (void)max_bytes;
-  (void)out;
+  (void)dataset, (void)max_bytes, (void)out;
   return fail_absent(path);
 }
 
 tx_status tx_hdf5_source(const char *path, const char *dataset, double scale, int64_t max_bytes, tx_source **out) {
-  (void)dataset;
-  (void)max_bytes;
-  (void)scale;
-  (void)out;
+  (void)dataset, (void)max_bytes, (void)scale, (void)out;
   return fail_absent(path);
 }
 
@@ -42,6 +37,7 @@ tx_status tx_hdf5_source(const char *path, const char *dataset, double scale, in
 #include <string.h>
 
 #include "base/file.h"
+#include "base/integers.h"
 #include "base/interrupt.h"
 #include "base/memory.h"
 #include "data/limit.h"
@@ -157,7 +153,7 @@ static tx_status check_layout(hid_t dataset, const char *name, int bytes_each, i
     hsize_t sizes[H5S_MAX_RANK];
     int dims = H5Pget_chunk(plist, H5S_MAX_RANK, sizes);
     uint64_t bytes = (uint64_t)bytes_each;
-    for (int i = 0; i < dims; i++) bytes = bytes > UINT64_MAX / (sizes[i] + 1) ? UINT64_MAX : bytes * sizes[i];
+    for (int i = 0; i < dims; i++) bytes = tx_capped_product(bytes, sizes[i]);
     status = tx_check_unpacked(bytes, (uint64_t)file_bytes, max_bytes);
   }
   H5Pclose(plist);
@@ -174,7 +170,7 @@ static bool describe_type(hid_t dataset, tx_hdf5_dataset *d) {
   size_t size = H5Tget_size(type);
   bool is_float = class == H5T_FLOAT, is_bool = class == H5T_ENUM && size == 1 && H5Tget_nmembers(type) == 2;
   d->kind = is_float ? 'f' : is_bool ? 'b' : H5Tget_sign(type) == H5T_SGN_NONE ? 'u' : 'i';
-  d->bytes = size > 8 ? 8 : (int)size;
+  d->bytes = (int)tx_min((int64_t)size, 8);
   if (is_float) {
     d->dtype = size > 4 ? TX_F64 : TX_F32;
   } else {
@@ -386,10 +382,7 @@ static tx_status open_dataset(opened *o, const char *name, tx_hdf5_dataset *d) {
 /* Whether `dims` sizes of a dtype may be unpacked. */
 static tx_status check_size(const opened *o, const char *name, tx_dtype dtype, int dims, const int64_t *shape) {
   uint64_t bytes = tx_dtype_size(dtype);
-  for (int i = 0; i < dims; i++) {
-    uint64_t size = (uint64_t)shape[i];
-    bytes = size > 0 && bytes > UINT64_MAX / size ? UINT64_MAX : bytes * size;
-  }
+  for (int i = 0; i < dims; i++) bytes = tx_capped_product(bytes, (uint64_t)shape[i]);
   tx_status status = tx_check_unpacked(bytes, (uint64_t)o->bytes, o->max_bytes);
   return status == TX_OK ? TX_OK : tx_fail_in(status, name);
 }
@@ -508,10 +501,7 @@ static tx_status search_scale(const hdf5_images *images, int64_t count, double *
   tx_status status = some == NULL ? TX_ENOMEM : TX_OK;
   for (int64_t n = 0; n < count && status == TX_OK && !tx_interrupted(); n++) {
     status = read_images(images, n, 1, H5T_NATIVE_INT64, some);
-    for (int64_t i = 0; i < images->values && status == TX_OK; i++) {
-      low = some[i] < low ? some[i] : low;
-      high = some[i] > high ? some[i] : high;
-    }
+    if (status == TX_OK) tx_widen_range(some, images->values, &low, &high);
   }
   tx_dealloc(some);
   return status == TX_OK ? tx_scale_of_range(low, high, scale) : status;

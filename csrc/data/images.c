@@ -103,8 +103,7 @@ tx_status tx_images_read(tx_source *source, const int64_t *index, int64_t n, tx_
 
 /* Bytes of n images in memory, of pixels of `size` bytes; UINT64_MAX where that is too small to say it. */
 static uint64_t cached_bytes(const tx_source *source, int64_t n, size_t size) {
-  const uint64_t each = (uint64_t)tx_source_pixels(source) * size;
-  return n > 0 && each > UINT64_MAX / (uint64_t)n ? UINT64_MAX : each * (uint64_t)n;
+  return tx_capped_product((uint64_t)tx_source_pixels(source) * size, (uint64_t)n);
 }
 
 tx_status tx_images_cache(tx_source *source, const int64_t *index, int64_t n, int64_t max_bytes, tx_source **out) {
@@ -126,7 +125,7 @@ tx_status tx_images_save_npy(tx_source *source, const int64_t *index, int64_t n,
   const size_t memory = (size_t)32 << 20;
   tx_dtype dtype = source->dtype == TX_U8 && source->scale == 1.0f / 255.0f ? TX_U8 : TX_F32;
   size_t size = (size_t)tx_source_pixels(source) * tx_dtype_size(dtype);
-  int64_t at_once = size < memory ? (int64_t)(memory / size) : 1;
+  int64_t at_once = tx_max((int64_t)(memory / size), 1);
   void *piece = tx_alloc(size * (size_t)at_once);
   if (piece == NULL) return TX_ENOMEM;
   tx_writer *writer = NULL;
@@ -257,8 +256,6 @@ static void release_parts(void *owner) {
   tx_dealloc(row);
 }
 
-static uint64_t add_bytes(uint64_t a, uint64_t b) { return a > UINT64_MAX - b ? UINT64_MAX : a + b; }
-
 tx_status tx_source_concat(tx_source *const *parts, int64_t count, tx_source **out) {
   const tx_source *first = parts[0];
   tx_source joined = {.height = first->height, .width = first->width, .channels = first->channels};
@@ -285,7 +282,7 @@ tx_status tx_source_concat(tx_source *const *parts, int64_t count, tx_source **o
     if (part->guessed != 0) joined.guessed = part->guessed;
     joined.count += part->count;
     packed = packed || part->most > 0;
-    most = add_bytes(most, part->most > 0 ? part->most : cached_bytes(part, part->count, sizeof(float)));
+    most = tx_capped_sum(most, part->most > 0 ? part->most : cached_bytes(part, part->count, sizeof(float)));
     if (part->dtype != TX_U8 || part->scale != first->scale) joined.dtype = TX_F32;
   }
   if (joined.dtype == TX_F32) joined.scale = 1;

@@ -319,7 +319,7 @@ static tx_status open_slots(tx_epoch *run) {
 
 static tx_status prepare(tx_epoch *run) {
   tx_loader *loader = run->loader;
-  int scratches = loader->workers > 0 ? loader->workers : 1;
+  int scratches = (int)tx_max(loader->workers, 1);
   run->slots = loader->workers + 1;
   size_t bytes;
   TX_TRY(tx_size_mul((size_t)scratches * sizeof(float), (size_t)tx_source_pixels(loader->source), &bytes));

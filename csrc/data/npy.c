@@ -399,7 +399,7 @@ tx_status tx_npy_tensor(const uint8_t *bytes, size_t size, tx_npy *npy, tx_tenso
 
 /* Reads the header of an open file of `size` bytes. */
 static tx_status parse_file(int file, size_t size, tx_npy *npy) {
-  size_t bytes = size < FIRST + HEADER_MAX ? size : FIRST + HEADER_MAX;
+  size_t bytes = (size_t)tx_min((int64_t)size, FIRST + HEADER_MAX);
   uint8_t *head = tx_alloc(bytes);
   if (head == NULL) return TX_ENOMEM;
   tx_status status = tx_file_read_at(file, 0, head, bytes);
@@ -502,7 +502,7 @@ void tx_npy_put_header(tx_writer *writer, tx_dtype dtype, int dims, const int64_
     used += snprintf(header + used, sizeof header - (size_t)used, format, shape[d]);
   }
   used += snprintf(header + used, sizeof header - (size_t)used, "), }");
-  int total = (used + 1 + 63) / 64 * 64; /* elements start at a multiple of 64 */
+  int total = (int)tx_ceil_div(used + 1, 64) * 64; /* elements start at a multiple of 64 */
   memset(header + used, ' ', (size_t)(total - used));
   header[total - 1] = '\n';
   header[8] = (char)((total - TEXT) & 255);
@@ -564,8 +564,8 @@ static void search_block(void *context, int64_t b, int worker) {
   for (int64_t i = b * s->block; i < last; i++) {
     uint64_t bits = load_bits(s->from + (size_t)i * (size_t)s->npy->item, s->npy->item, s->npy->big_endian);
     int64_t value = integer_of_bits(bits, s->npy);
-    low = value < low ? value : low;
-    high = value > high ? value : high;
+    low = tx_min(low, value);
+    high = tx_max(high, value);
   }
   int_least64_t known = atomic_load(&s->low);
   while (low < known && !atomic_compare_exchange_weak(&s->low, &known, low)) {

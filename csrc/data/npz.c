@@ -7,18 +7,13 @@
 #include <string.h>
 #include <zlib.h>
 
+#include "base/integers.h"
 #include "base/memory.h"
 
 enum { LOCAL_SIZE = 30, RECORD_SIZE = 46, END_SIZE = 22, END64_SIZE = 56, LOCATOR_SIZE = 20, COMMENT_MAX = 65535 };
 enum { LOCAL_MAGIC = 0x04034b50, RECORD_MAGIC = 0x02014b50, END_MAGIC = 0x06054b50 };
 enum { END64_MAGIC = 0x06064b50, LOCATOR_MAGIC = 0x07064b50 };
 enum { STORED = 0, DEFLATED = 8 }; /* methods of packing */
-
-static uint64_t load(const uint8_t *from, int bytes) {
-  uint64_t value = 0;
-  for (int i = 0; i < bytes; i++) value |= (uint64_t)from[i] << 8 * i;
-  return value;
-}
 
 /* Whether `bytes` bytes lie inside of the file from `at` on. */
 static bool holds(const tx_npz *npz, uint64_t at, uint64_t bytes) { return at <= npz->size && bytes <= npz->size - at; }
@@ -32,23 +27,22 @@ typedef struct directory {
 
 static tx_status find_directory(const tx_npz *npz, directory *d) {
   if (npz->size < END_SIZE) return tx_fail(TX_EWORLD, "not an .npz file (too short)");
-  size_t lowest = npz->size > END_SIZE + COMMENT_MAX ? npz->size - END_SIZE - COMMENT_MAX : 0;
-  size_t end = npz->size - END_SIZE;
-  while (load(npz->bytes + end, 4) != END_MAGIC) {
+  size_t end = npz->size - END_SIZE, lowest = (size_t)tx_max((int64_t)end - COMMENT_MAX, 0);
+  while (tx_load_le(npz->bytes + end, 4) != END_MAGIC) {
     if (end == lowest) return tx_fail(TX_EWORLD, "not an .npz file, or truncated (no end of directory)");
     end--;
   }
-  d->records = load(npz->bytes + end + 10, 2);
-  d->bytes = load(npz->bytes + end + 12, 4);
-  d->start = load(npz->bytes + end + 16, 4);
-  if (end >= LOCATOR_SIZE && load(npz->bytes + end - LOCATOR_SIZE, 4) == LOCATOR_MAGIC) {
-    uint64_t at = load(npz->bytes + end - LOCATOR_SIZE + 8, 8);
-    if (!holds(npz, at, END64_SIZE) || load(npz->bytes + at, 4) != END64_MAGIC) {
+  d->records = tx_load_le(npz->bytes + end + 10, 2);
+  d->bytes = tx_load_le(npz->bytes + end + 12, 4);
+  d->start = tx_load_le(npz->bytes + end + 16, 4);
+  if (end >= LOCATOR_SIZE && tx_load_le(npz->bytes + end - LOCATOR_SIZE, 4) == LOCATOR_MAGIC) {
+    uint64_t at = tx_load_le(npz->bytes + end - LOCATOR_SIZE + 8, 8);
+    if (!holds(npz, at, END64_SIZE) || tx_load_le(npz->bytes + at, 4) != END64_MAGIC) {
       return tx_fail(TX_EWORLD, "the directory is damaged (ZIP64 end record)");
     }
-    d->records = load(npz->bytes + at + 32, 8);
-    d->bytes = load(npz->bytes + at + 40, 8);
-    d->start = load(npz->bytes + at + 48, 8);
+    d->records = tx_load_le(npz->bytes + at + 32, 8);
+    d->bytes = tx_load_le(npz->bytes + at + 40, 8);
+    d->start = tx_load_le(npz->bytes + at + 48, 8);
   }
   if (!holds(npz, d->start, d->bytes) || d->records > d->bytes / RECORD_SIZE) {
     return tx_fail(TX_EWORLD, "the directory is damaged (it reaches past the end of the file)");
@@ -65,11 +59,11 @@ static bool read_zip64(const uint8_t *extra, size_t bytes, uint64_t *unpacked, u
   if (*start == UINT32_MAX) wanted[count++] = start;
   if (count == 0) return true;
   while (bytes >= 4) {
-    size_t id = (size_t)load(extra, 2), length = (size_t)load(extra + 2, 2);
+    size_t id = (size_t)tx_load_le(extra, 2), length = (size_t)tx_load_le(extra + 2, 2);
     if (length > bytes - 4) return false;
     if (id == 1) {
       if (length < (size_t)count * 8) return false;
-      for (int i = 0; i < count; i++) *wanted[i] = load(extra + 4 + 8 * i, 8);
+      for (int i = 0; i < count; i++) *wanted[i] = tx_load_le(extra + 4 + 8 * i, 8);
       return true;
     }
     extra += 4 + length;
@@ -91,21 +85,23 @@ static char *copy_name(const uint8_t *name, size_t length) {
 /* Reads the record at `at`, which `left` bytes of the directory follow, into *m; writes its length. */
 static tx_status read_record(const tx_npz *npz, uint64_t at, uint64_t left, tx_npz_member *m, uint64_t *length) {
   const uint8_t *record = npz->bytes + at;
-  if (left < RECORD_SIZE || load(record, 4) != RECORD_MAGIC) return tx_fail(TX_EWORLD, "the directory is damaged");
-  size_t name = (size_t)load(record + 28, 2), extra = (size_t)load(record + 30, 2),
-         comment = (size_t)load(record + 32, 2);
+  if (left < RECORD_SIZE || tx_load_le(record, 4) != RECORD_MAGIC)
+    return tx_fail(TX_EWORLD, "the directory is damaged");
+  size_t name = (size_t)tx_load_le(record + 28, 2), extra = (size_t)tx_load_le(record + 30, 2),
+         comment = (size_t)tx_load_le(record + 32, 2);
   *length = RECORD_SIZE + name + extra + comment;
   if (left < *length) return tx_fail(TX_EWORLD, "the directory is damaged");
-  uint64_t packed = load(record + 20, 4), unpacked = load(record + 24, 4), start = load(record + 42, 4);
+  uint64_t packed = tx_load_le(record + 20, 4), unpacked = tx_load_le(record + 24, 4),
+           start = tx_load_le(record + 42, 4);
   if (!read_zip64(record + RECORD_SIZE + name, extra, &unpacked, &packed, &start)) {
     return tx_fail(TX_EWORLD, "the directory is damaged (ZIP64 sizes)");
   }
-  if ((load(record + 8, 2) & 1) != 0) return tx_fail(TX_EWORLD, "the archive is encrypted");
-  uint64_t method = load(record + 10, 2);
-  if (!holds(npz, start, LOCAL_SIZE) || load(npz->bytes + start, 4) != LOCAL_MAGIC) {
+  if ((tx_load_le(record + 8, 2) & 1) != 0) return tx_fail(TX_EWORLD, "the archive is encrypted");
+  uint64_t method = tx_load_le(record + 10, 2);
+  if (!holds(npz, start, LOCAL_SIZE) || tx_load_le(npz->bytes + start, 4) != LOCAL_MAGIC) {
     return tx_fail(TX_EWORLD, "a member is not where the directory says");
   }
-  uint64_t data = start + LOCAL_SIZE + load(npz->bytes + start + 26, 2) + load(npz->bytes + start + 28, 2);
+  uint64_t data = start + LOCAL_SIZE + tx_load_le(npz->bytes + start + 26, 2) + tx_load_le(npz->bytes + start + 28, 2);
   if (!holds(npz, data, packed)) return tx_fail(TX_EWORLD, "a member reaches past the end of the file");
   if (method == STORED && packed != unpacked) return tx_fail(TX_EWORLD, "a stored member has two different sizes");
   bool too_many = method == DEFLATED && unpacked / 1100 > packed + 1; /* deflate packs at most 1032 to 1 */
@@ -113,7 +109,7 @@ static tx_status read_record(const tx_npz *npz, uint64_t at, uint64_t left, tx_n
     return tx_fail(TX_EWORLD, "a member declares more bytes than its data can hold");
   }
   m->method = (int)method;
-  m->crc = (uint32_t)load(record + 16, 4);
+  m->crc = (uint32_t)tx_load_le(record + 16, 4);
   m->start = (size_t)data;
   m->packed = (size_t)packed;
   m->unpacked = (size_t)unpacked;
@@ -125,7 +121,7 @@ static int by_name(const void *a, const void *b) { return strcmp(*(char *const *
 
 /* Refuses names that stand twice: which of both is meant, readers answer differently. */
 static tx_status check_names(const tx_npz *npz) {
-  char **names = malloc((size_t)(npz->count > 0 ? npz->count : 1) * sizeof *names);
+  char **names = malloc((size_t)tx_max(npz->count, 1) * sizeof *names);
   if (names == NULL) return tx_fail(TX_ENOMEM, "not enough memory");
   for (int64_t m = 0; m < npz->count; m++) names[m] = npz->member[m].name;
   qsort(names, (size_t)npz->count, sizeof *names, by_name);
@@ -141,7 +137,7 @@ tx_status tx_npz_parse(const uint8_t *bytes, size_t size, tx_npz *npz) {
   *npz = (tx_npz){.bytes = bytes, .size = size};
   directory d = {0};
   TX_TRY(find_directory(npz, &d));
-  npz->member = calloc(d.records > 0 ? (size_t)d.records : 1, sizeof *npz->member);
+  npz->member = calloc((size_t)tx_max((int64_t)d.records, 1), sizeof *npz->member);
   if (npz->member == NULL) return tx_fail(TX_ENOMEM, "not enough memory");
   uint64_t at = d.start, end = d.start + d.bytes;
   tx_status status = TX_OK;
@@ -166,7 +162,7 @@ void tx_npz_free(tx_npz *npz) {
 /* -- members ----------------------------------------------------------------------------------------------------------- */
 
 /* Both sizes may be above 4 GiB, which zlib counts in pieces. */
-static uInt piece(size_t left) { return left > INT_MAX ? (uInt)INT_MAX : (uInt)left; }
+static uInt piece(size_t left) { return (uInt)tx_min((int64_t)left, INT_MAX); }
 
 /* Unpacks raw deflate data into exactly `unpacked` bytes. */
 static tx_status inflate_member(const uint8_t *from, size_t packed, uint8_t *to, size_t unpacked) {
@@ -190,16 +186,6 @@ static tx_status inflate_member(const uint8_t *from, size_t packed, uint8_t *to,
   return TX_OK;
 }
 
-static tx_status check_crc(const uint8_t *bytes, size_t size, uint32_t wanted) {
-  uLong crc = crc32(0, NULL, 0);
-  for (size_t at = 0; at < size;) {
-    uInt some = piece(size - at);
-    crc = crc32(crc, bytes + at, some);
-    at += some;
-  }
-  return crc == wanted ? TX_OK : tx_fail(TX_EWORLD, "the data are damaged (CRC-32)");
-}
-
 static tx_status member_tensor(const tx_npz *npz, const tx_npz_member *m, tx_npy *npy, tx_tensor **out) {
   const uint8_t *data = npz->bytes + m->start;
   uint8_t *unpacked = NULL;
@@ -214,7 +200,9 @@ static tx_status member_tensor(const tx_npz *npz, const tx_npz_member *m, tx_npy
     status = inflate_member(data, m->packed, unpacked, m->unpacked);
     data = unpacked;
   }
-  if (status == TX_OK) status = check_crc(data, m->unpacked, m->crc);
+  if (status == TX_OK && crc32_z(0, data, m->unpacked) != m->crc) {
+    status = tx_fail(TX_EWORLD, "the data are damaged (CRC-32)");
+  }
   if (status == TX_OK) status = tx_npy_tensor(data, m->unpacked, npy, out);
   tx_dealloc(unpacked);
   return status;

@@ -216,21 +216,19 @@ static uint8_t predicted(int filter, const uint8_t *row, const uint8_t *above, s
 static size_t pixel_bytes(int samples, int depth) { return samples * depth >= 8 ? (size_t)(samples * depth) / 8 : 1; }
 
 /* Replaces differences by values. */
-#define UNFILTER(number) \
-  for (size_t i = 0; i < n; i++) row[i] = (uint8_t)(row[i] + predicted(number, row, above, i, step));
+#define UNFILTER(number)                                                                                \
+  case number:                                                                                          \
+    for (size_t i = 0; i < n; i++) row[i] = (uint8_t)(row[i] + predicted(number, row, above, i, step)); \
+    break;
 
 static bool unfilter(int filter, uint8_t *row, const uint8_t *above, size_t n, size_t step) {
   switch (filter) {
     case 0:
       break;
-    case 1:
-      UNFILTER(1) break;
-    case 2:
-      UNFILTER(2) break;
-    case 3:
-      UNFILTER(3) break;
-    case 4:
-      UNFILTER(4) break;
+      UNFILTER(1)
+      UNFILTER(2)
+      UNFILTER(3)
+      UNFILTER(4)
     default:
       return false;
   }

@@ -19,6 +19,9 @@
 /* The factor for a type; false where the values decide. */
 bool tx_scale_of_type(char kind, int bytes, double *scale);
 
+/* Makes *low the smallest, *high the largest of them and of `values`. */
+void tx_widen_range(const int64_t *values, int64_t count, int64_t *low, int64_t *high);
+
 /* The factor for integers that lie within low..high. The message of a failure holds the reason only. */
 tx_status tx_scale_of_range(int64_t low, int64_t high, double *scale);
 

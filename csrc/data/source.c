@@ -50,12 +50,8 @@ static tx_status find_scale(const tx_tensor *images, char kind, int bytes, doubl
   tx_status status = tx_contiguous(alias, &dense);
   tx_unref(alias);
   if (status != TX_OK) return status;
-  int64_t low = 0, high = 0, n = tx_numel(dense);
-  for (int64_t i = 0; i < n; i++) {
-    int64_t value = tx_i64(dense)[i];
-    if (value < low) low = value;
-    if (value > high) high = value;
-  }
+  int64_t low = 0, high = 0;
+  tx_widen_range(tx_i64(dense), tx_numel(dense), &low, &high);
   tx_unref(dense);
   return tx_scale_of_range(low, high, scale);
 }

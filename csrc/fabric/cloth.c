@@ -8,6 +8,8 @@
 
 #include "fabric/parts.h"
 
+#include "base/integers.h"
+
 typedef struct crossing {
   float position[2]; /* of the warp yarn in u, of the weft yarn in v, pixels */
   float half[2];     /* half width, pixels */
@@ -114,10 +116,9 @@ typedef struct grid {
 } grid;
 
 static const crossing *crossing_at(const grid *g, int32_t i, int32_t j) {
-  int32_t column = i - g->first[0], row = j - g->first[1];
-  column = column < 0 ? 0 : column >= g->count[0] ? g->count[0] - 1 : column;
-  row = row < 0 ? 0 : row >= g->count[1] ? g->count[1] - 1 : row;
-  return g->table + (int64_t)row * g->count[0] + column;
+  int64_t column = tx_max(tx_min(i - g->first[0], g->count[0] - 1), 0);
+  int64_t row = tx_max(tx_min(j - g->first[1], g->count[1] - 1), 0);
+  return g->table + row * g->count[0] + column;
 }
 
 /* The surface of that yarn of `direction` which is nearest to the point; position `across` it and `along` it in pixels. */

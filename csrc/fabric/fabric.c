@@ -148,7 +148,7 @@ typedef struct job {
   size_t part;
 } job;
 
-static size_t aligned(size_t bytes) { return (bytes + TX_ALIGNMENT - 1) / TX_ALIGNMENT * TX_ALIGNMENT; }
+static size_t aligned(size_t bytes) { return (size_t)tx_ceil_div((int64_t)bytes, TX_ALIGNMENT) * TX_ALIGNMENT; }
 
 /* Fibres that stand out of the yarns everywhere, here one, there a tuft. */
 static void paint_stray_fibres(tx_canvas *canvas, const tx_cloth *cloth, tx_rng *rng) {

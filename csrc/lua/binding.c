@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/integers.h"
 #include "base/interrupt.h"
 #include "base/memory.h"
 #include "base/text.h"
@@ -369,12 +370,21 @@ void *tx_new_array(lua_State *L, int64_t n, size_t size) {
   if (n < 0 || (uint64_t)n > (size_t)PTRDIFF_MAX / 2 / size) {
     tx_error(L, "not enough memory: %lld elements of %d bytes were asked for", (long long)n, (int)size);
   }
-  return lua_newuserdatauv(L, (size_t)(n > 0 ? n : 1) * size, 0);
+  return lua_newuserdatauv(L, (size_t)tx_max(n, 1) * size, 0);
+}
+
+void tx_set_numbers(lua_State *L, const char *name, const double *values, int64_t n, size_t stride) {
+  lua_createtable(L, (int)n, 0);
+  for (int64_t i = 0; i < n; i++) {
+    lua_pushnumber(L, *(const double *)((const char *)values + (size_t)i * stride));
+    lua_seti(L, -2, i + 1);
+  }
+  lua_setfield(L, -2, name);
 }
 
 void tx_copy_list(lua_State *L, int arg, int n) {
   enum { HINT = 4096 }; /* a length that is only claimed takes no memory */
-  lua_createtable(L, n < HINT ? n : HINT, 0);
+  lua_createtable(L, (int)tx_min(n, HINT), 0);
   for (int i = 1; i <= n; i++) {
     lua_geti(L, arg, i);
     lua_rawseti(L, -2, i);

@@ -127,6 +127,8 @@ double tx_option_number(lua_State *L, int arg, const char *operation, const char
 int64_t tx_option_int(lua_State *L, int arg, const char *operation, const char *name, int64_t default_value);
 /* The only option max_bytes, how much a file may become in memory: 0 where it is not given (data/limit.h). */
 int64_t tx_option_bytes(lua_State *L, int arg, const char *operation);
+/* Sets field `name` of the table on top to a list of n numbers, which lie `stride` bytes apart. */
+void tx_set_numbers(lua_State *L, const char *name, const double *values, int64_t n, size_t stride);
 /* What stands at `arg`, for messages: "a tensor f32 {2,3}", "nil", "a string". */
 const char *tx_describe(lua_State *L, int arg);
 

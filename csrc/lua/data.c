@@ -74,16 +74,6 @@ static int l_cache(lua_State *L) {
   return tx_return_source(L, tx_images_cache(source, positions, n, max_bytes, handle), handle);
 }
 
-/* Sets field `name` of the table on top to a list of numbers. */
-static void set_numbers(lua_State *L, const char *name, const double *values, int64_t n) {
-  lua_createtable(L, (int)n, 0);
-  for (int64_t i = 0; i < n; i++) {
-    lua_pushnumber(L, values[i]);
-    lua_seti(L, -2, i + 1);
-  }
-  lua_setfield(L, -2, name);
-}
-
 /* source:statistics(positions) -> {mean =, std =, min =, max =}, each a list per channel | nil, message */
 static int l_statistics(lua_State *L) {
   int64_t n;
@@ -96,10 +86,10 @@ static int l_statistics(lua_State *L) {
   if (status != TX_OK) return tx_raise(L, status);
   tx_check_interrupt(L);
   lua_createtable(L, 0, 4);
-  set_numbers(L, "mean", s.mean, channels);
-  set_numbers(L, "std", s.std, channels);
-  set_numbers(L, "min", s.low, channels);
-  set_numbers(L, "max", s.high, channels);
+  tx_set_numbers(L, "mean", s.mean, channels, sizeof(double));
+  tx_set_numbers(L, "std", s.std, channels, sizeof(double));
+  tx_set_numbers(L, "min", s.low, channels, sizeof(double));
+  tx_set_numbers(L, "max", s.high, channels, sizeof(double));
   return 1;
 }
 

@@ -1,4 +1,5 @@
 /* fabric.c - the synthetic textile generator as a function; lua/texres/data/fabric.lua makes a data set of it. */
+#include <stdio.h>
 #include <string.h>
 
 #include "fabric/fabric.h"
@@ -8,20 +9,13 @@ static const char OPERATION[] = "fabric";
 
 /* The position of the name at `at` in `names`; raises with the choices when it is none of them. */
 static int check_name(lua_State *L, int at, const char *what, const char *const *names) {
-  const char *name = lua_type(L, at) == LUA_TSTRING ? lua_tostring(L, at) : NULL;
-  for (int i = 0; name != NULL && names[i] != NULL; i++)
-    if (strcmp(name, names[i]) == 0) return i;
-  luaL_Buffer choices;
-  const char *given = tx_describe(L, at);
-  lua_pushfstring(L, "%s", given);
-  luaL_buffinit(L, &choices);
+  const char *name = lua_type(L, at) == LUA_TSTRING ? lua_tostring(L, at) : "";
+  char choices[128] = "";
   for (int i = 0; names[i] != NULL; i++) {
-    if (i > 0) luaL_addstring(&choices, ", ");
-    luaL_addstring(&choices, names[i]);
+    if (strcmp(name, names[i]) == 0) return i;
+    snprintf(choices + strlen(choices), sizeof choices - strlen(choices), "%s%s", i > 0 ? ", " : "", names[i]);
   }
-  luaL_pushresult(&choices);
-  return tx_error(L, "%s: unknown %s %s; the choices are %s", OPERATION, what, lua_tostring(L, -2),
-                  lua_tostring(L, -1));
+  return tx_error(L, "%s: unknown %s %s; the choices are %s", OPERATION, what, tx_describe(L, at), choices);
 }
 
 /* Field `name`, a number or {low, high}, into a range. */
@@ -69,26 +63,14 @@ static void read_weaves(lua_State *L, tx_fabric_options *o) {
   lua_pop(L, 1);
 }
 
-/* Sets column `name` of the table on top to the numbers that stand `offset` bytes into the records. */
-static void set_numbers(lua_State *L, const tx_fabric_record *records, int64_t count, const char *name, size_t offset) {
-  lua_createtable(L, (int)count, 0);
-  for (int64_t i = 0; i < count; i++) {
-    double value;
-    memcpy(&value, (const char *)&records[i] + offset, sizeof value);
-    lua_pushnumber(L, value);
-    lua_seti(L, -2, i + 1);
-  }
-  lua_setfield(L, -2, name);
-}
-
 /* Pushes the table of columns, one entry per image each. */
 static void push_records(lua_State *L, const tx_fabric_record *records, int64_t count) {
   lua_createtable(L, 0, 7);
-  set_numbers(L, records, count, "angle", offsetof(tx_fabric_record, angle));
-  set_numbers(L, records, count, "severity", offsetof(tx_fabric_record, severity));
-  set_numbers(L, records, count, "size", offsetof(tx_fabric_record, size));
-  set_numbers(L, records, count, "row", offsetof(tx_fabric_record, row));
-  set_numbers(L, records, count, "col", offsetof(tx_fabric_record, col));
+  tx_set_numbers(L, "angle", &records->angle, count, sizeof *records);
+  tx_set_numbers(L, "severity", &records->severity, count, sizeof *records);
+  tx_set_numbers(L, "size", &records->size, count, sizeof *records);
+  tx_set_numbers(L, "row", &records->row, count, sizeof *records);
+  tx_set_numbers(L, "col", &records->col, count, sizeof *records);
   lua_createtable(L, (int)count, 0);
   lua_createtable(L, (int)count, 0);
   for (int64_t i = 0; i < count; i++) {

@@ -9,13 +9,13 @@
 #define _POSIX_C_SOURCE 200809L /* fdopen, fileno */
 #include "base/file.h"
 
-#include <limits.h>
 #include <lualib.h>
 #include <math.h>
 #include <string.h>
 #include <unistd.h>
 #include <zlib.h>
 
+#include "base/integers.h"
 #include "base/memory.h"
 #include "data/limit.h"
 #include "lua/binding.h"
@@ -79,12 +79,6 @@ static const stored_type *find_type(const char *name) {
   return NULL;
 }
 
-static uint64_t load_bits(const uint8_t *from, size_t size) {
-  uint64_t bits = 0;
-  for (size_t i = 0; i < size; i++) bits |= (uint64_t)from[i] << 8 * i;
-  return bits;
-}
-
 /* Eight bits: sign, four of the exponent, three of the fraction; no infinity, one NaN (Micikevicius et al., "FP8 formats for
  * deep learning", 2022). */
 static float e4m3_to_f32(uint8_t bits) {
@@ -112,7 +106,7 @@ static float small_float(uint64_t bits, stored_kind kind) {
 static tx_status convert(const stored_type *type, const uint8_t *from, size_t count, size_t at, tx_tensor *t) {
   unsigned above = (unsigned)(64 - 8 * type->size); /* bits that a stored integer lacks */
   for (size_t i = 0; i < count; i++) {
-    uint64_t bits = load_bits(from + i * type->size, type->size);
+    uint64_t bits = tx_load_le(from + i * type->size, type->size);
     if (type->dtype == TX_F32) {
       tx_f32(t)[at + i] = small_float(bits, type->kind);
     } else if (type->kind == TRUTH) { /* 0, or any other byte */
@@ -136,7 +130,7 @@ static tx_status read_elements(int file, int64_t offset, const stored_type *type
   if (type->kind != PLAIN && part == NULL) return TX_ENOMEM;
   tx_status status = TX_OK;
   for (size_t at = 0; at < bytes && status == TX_OK; at += PART) {
-    size_t some = bytes - at < PART ? bytes - at : PART;
+    size_t some = (size_t)tx_min((int64_t)(bytes - at), PART);
     uint8_t *to = type->kind == PLAIN ? plain + at : part;
     status = tx_file_read_at(file, offset + (int64_t)at, to, some);
     if (status != TX_OK) break;
@@ -186,13 +180,7 @@ static tx_piece check_piece(lua_State *L, int index, const char *operation) {
 
 static int l_crc32(lua_State *L) {
   tx_piece piece = check_piece(L, 1, "crc32");
-  uLong crc = crc32(0, NULL, 0);
-  for (size_t at = 0; at < piece.bytes;) { /* zlib counts in 32 bits */
-    size_t some = piece.bytes - at < INT_MAX ? piece.bytes - at : INT_MAX;
-    crc = crc32(crc, (const Bytef *)piece.data + at, (uInt)some);
-    at += some;
-  }
-  lua_pushinteger(L, (lua_Integer)crc);
+  lua_pushinteger(L, (lua_Integer)crc32_z(0, piece.data, piece.bytes));
   return 1;
 }
 

@@ -1,6 +1,7 @@
 /* npy.c - texres.load_npy, save_npy, load_npz, t:save_npy. */
 #include <string.h>
 
+#include "base/integers.h"
 #include "data/limit.h"
 #include "data/npy.h"
 #include "data/npz.h"
@@ -76,10 +77,7 @@ static int load_member(lua_State *L, const archive *a, const char *path, const c
 
 static uint64_t unpacked_bytes(const tx_npz *npz) {
   uint64_t sum = 0;
-  for (int64_t m = 0; m < npz->count; m++) {
-    uint64_t bytes = npz->member[m].unpacked;
-    sum = bytes > UINT64_MAX - sum ? UINT64_MAX : sum + bytes;
-  }
+  for (int64_t m = 0; m < npz->count; m++) sum = tx_capped_sum(sum, npz->member[m].unpacked);
   return sum;
 }
 

@@ -4,6 +4,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "base/integers.h"
 #include "lua/binding.h"
 
 /* NaN has a sign, which is chance and which printf writes: "-nan". */
@@ -57,8 +58,8 @@ static int l_number_of(lua_State *L) {
 /* text_less(a, b) -> whether a comes before b, compared byte by byte; Lua's < follows the locale */
 static int l_text_less(lua_State *L) {
   const char *a = tx_check_string(L, 1, "text_less", "a"), *b = tx_check_string(L, 2, "text_less", "b");
-  size_t a_bytes = lua_rawlen(L, 1), b_bytes = lua_rawlen(L, 2);
-  int order = memcmp(a, b, a_bytes < b_bytes ? a_bytes : b_bytes);
+  int64_t a_bytes = (int64_t)lua_rawlen(L, 1), b_bytes = (int64_t)lua_rawlen(L, 2);
+  int order = memcmp(a, b, (size_t)tx_min(a_bytes, b_bytes));
   lua_pushboolean(L, order < 0 || (order == 0 && a_bytes < b_bytes));
   return 1;
 }
