@@ -9,8 +9,6 @@ static tx_status fail_absent(const char *path) {
       "hdf5: %s: this texres was built without HDF5; install its development files (libhdf5-dev) and run make", path);
 }
 
-bool tx_hdf5_available(void) { return false; }
-
 tx_status tx_hdf5_list_datasets(const char *path, tx_hdf5_list *list) {
   *list = (tx_hdf5_list){NULL, 0};
   return fail_absent(path);
@@ -47,8 +45,6 @@ tx_status tx_hdf5_source(const char *path, const char *dataset, double scale, in
  * as chunks of 1 MiB fit. */
 enum { CHUNK_CACHE = 128 << 20, CHUNK_SLOTS = 12421 };
 enum { DEPTH_MAX = 16, DATASETS_MAX = 100000, GROUPS_MAX = 10000, PATH_MAX_LENGTH = 4096 };
-
-bool tx_hdf5_available(void) { return true; }
 
 /* -- the library's lock and its messages ------------------------------------------------------------------------------- */
 
@@ -252,6 +248,8 @@ static bool identify(hid_t object, object_id *id) {
   return true;
 }
 #else
+#define H5L_info2_t H5L_info_t
+#define H5Lget_info2 H5Lget_info
 typedef haddr_t object_id;
 
 static bool identify(hid_t object, object_id *id) {
@@ -283,13 +281,8 @@ static tx_status enter_group(listing *l, hid_t group, const char *path, bool *kn
 
 /* Whether a name of a group stands for an object of this file; else it is a link to nowhere, or to another file. */
 static bool is_own(hid_t group, const char *name) {
-#if H5_VERSION_GE(1, 12, 0)
   H5L_info2_t info;
   return H5Lget_info2(group, name, &info, H5P_DEFAULT) < 0 || info.type == H5L_TYPE_HARD;
-#else
-  H5L_info_t info;
-  return H5Lget_info(group, name, &info, H5P_DEFAULT) < 0 || info.type == H5L_TYPE_HARD;
-#endif
 }
 
 static tx_status walk(hid_t group, char *path, int depth, listing *l) {

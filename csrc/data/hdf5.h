@@ -27,8 +27,6 @@ typedef struct tx_hdf5_list {
   int64_t count;
 } tx_hdf5_list;
 
-bool tx_hdf5_available(void);
-
 /* All datasets of a file, groups entered in order of name, each once, wherever links lead. Datasets whose elements
  * lie in other files (external links and storage, virtual datasets) are never read. */
 tx_status tx_hdf5_list_datasets(const char *path, tx_hdf5_list *list);

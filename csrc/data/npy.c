@@ -266,6 +266,11 @@ static inline __attribute__((always_inline)) void convert(char kind, int size, b
   }
 }
 
+#define CONVERT_CASE(size, big)                                                \
+  case size:                                                                   \
+    convert(kind, (size) < 0 ? -(size) : (size), big, from, count, dtype, to); \
+    break;
+
 /* Whether the file's bytes are a tensor's bytes. Those of a bool need not be 0 and 1: any other is true, too. */
 static bool is_native(const tx_npy *npy) {
   return npy->kind != 'b' && tx_dtype_size(npy->dtype) == (size_t)npy->item &&
@@ -291,27 +296,14 @@ tx_status tx_npy_convert(const tx_npy *npy, const uint8_t *from, int64_t count, 
       return tx_fail(TX_EWORLD, "a pixel is %g, which is beyond f32", value);
   }
   switch (big ? -npy->item : npy->item) {
-    case 2:
-      convert(kind, 2, false, from, count, dtype, to);
-      break;
-    case -2:
-      convert(kind, 2, true, from, count, dtype, to);
-      break;
-    case 4:
-      convert(kind, 4, false, from, count, dtype, to);
-      break;
-    case -4:
-      convert(kind, 4, true, from, count, dtype, to);
-      break;
-    case 8:
-      convert(kind, 8, false, from, count, dtype, to);
-      break;
-    case -8:
-      convert(kind, 8, true, from, count, dtype, to);
-      break;
+    CONVERT_CASE(2, false)
+    CONVERT_CASE(-2, true)
+    CONVERT_CASE(4, false)
+    CONVERT_CASE(-4, true)
+    CONVERT_CASE(8, false)
+    CONVERT_CASE(-8, true)
     default: /* a byte has no order */
       convert(kind, 1, false, from, count, dtype, to);
-      break;
   }
   return TX_OK;
 }

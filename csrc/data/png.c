@@ -132,7 +132,6 @@ typedef struct part {
   int64_t x, y, dx, dy;
 } part;
 
-static const part whole = {0, 0, 1, 1};
 static const part interlaced[7] = {{0, 0, 8, 8}, {4, 0, 8, 8}, {0, 4, 4, 8}, {2, 0, 4, 4},
                                    {0, 2, 2, 4}, {1, 0, 2, 2}, {0, 1, 1, 2}};
 
@@ -398,7 +397,7 @@ static void put_pixels(tx_writer *writer, z_stream *stream, const uint8_t *pixel
   deflate_some(writer, stream, packed, true);
 }
 
-tx_status tx_png_write(tx_writer *writer, const uint8_t *pixels, int64_t height, int64_t width, int64_t channels) {
+tx_status tx_png_write(const char *path, const uint8_t *pixels, int64_t height, int64_t width, int64_t channels) {
   static const uint8_t types[] = {0, 0, 4, 2, 6}; /* by channels */
   size_t n = (size_t)(width * channels);
   uint8_t *room = tx_alloc_zero(PACKED + 3 * n + 2);
@@ -411,11 +410,16 @@ tx_status tx_png_write(tx_writer *writer, const uint8_t *pixels, int64_t height,
   uint8_t header[IHDR_SIZE] = {[8] = 8, [9] = types[channels]};
   put_number(header, (size_t)width);
   put_number(header + 4, (size_t)height);
-  tx_writer_put(writer, signature, sizeof signature);
-  put_chunk(writer, "IHDR", header, sizeof header);
-  put_pixels(writer, &stream, pixels, height, n, (size_t)channels, room);
-  put_chunk(writer, "IEND", header, 0);
+  tx_writer *writer;
+  tx_status status = tx_writer_open("write_png", path, &writer);
+  if (status == TX_OK) {
+    tx_writer_put(writer, signature, sizeof signature);
+    put_chunk(writer, "IHDR", header, sizeof header);
+    put_pixels(writer, &stream, pixels, height, n, (size_t)channels, room);
+    put_chunk(writer, "IEND", header, 0);
+    status = tx_writer_commit(writer);
+  }
   deflateEnd(&stream);
   tx_dealloc(room);
-  return TX_OK;
+  return status;
 }

@@ -179,7 +179,6 @@ static void push_pairs(lua_State *L, const tx_near *pairs, int64_t count) {
 
 /* The parts of n images, a list of numbers from 1 at `arg`, as numbers from 0; pushes their buffer. */
 static const int32_t *check_parts(lua_State *L, int arg, int64_t n, int32_t *parts) {
-  if (!lua_istable(L, arg)) tx_error(L, "audit: the parts must be a list, got %s", tx_describe(L, arg));
   if (tx_check_list(L, arg, "audit", "the parts") != n) tx_error(L, "audit: a part for each image is needed");
   int32_t *part = tx_new_array(L, n, sizeof *part);
   *parts = 1;

@@ -28,8 +28,6 @@ local ranges = require "texres.data.ranges"
 
 local arrays = {}
 
-local MEMORY_FOR_IMAGES = 2 ^ 31 -- bytes; datasets that are larger stay in their file unless `cache = true`
-
 --- Masks {N,H,W} of any type as u8, 1 where they are not 0.
 local function mask_source(masks, images, where)
   if masks:dim() == 2 then masks = masks:unsqueeze(1) end
@@ -217,11 +215,11 @@ end
 
 --- The source of a dataset to keep: in memory, or read image by image when it is large; or nil and a message.
 local function hold_dataset(options, source)
-  local bytes = #source * source.height * source.width * source.channels * (source.dtype == "u8" and 1.0 or 4.0)
+  local is_small, bytes = make.fits_memory(source, #source)
   local fits, message = core.check_unpacked(options.file, bytes, options.max_bytes)
   if options.cache and not fits then return nil, message end
   local in_memory = options.cache
-  if in_memory == nil then in_memory = fits and bytes <= MEMORY_FOR_IMAGES end
+  if in_memory == nil then in_memory = fits and is_small end
   if not in_memory then return source end
   local copy, problem = source:cache()
   if copy then ranges.note_copy(copy, source) end

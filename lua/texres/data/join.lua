@@ -150,16 +150,18 @@ function join.locate(path, samples)
   return not files.exists(path) and inside and files.exists(inside) and inside or path
 end
 
---- The table of an option (the path of a CSV file, columns in Lua) with a row per sample; or nil and a message.
-function join.open(from, samples)
+--- The table of an option (the path of a CSV file, columns in Lua) with a row per sample, added to `all` (see
+-- columns.add); or nil and a message.
+function join.add(all, from, samples)
   local t, message
   if type(from) == "string" then
     t, message = columns.read(join.locate(from, samples), samples.max_bytes)
   else
     t = columns.from_lua(from)
   end
-  if not t then return nil, message end
-  return to_samples(t, samples)
+  if t then t, message = to_samples(t, samples) end
+  message = message or t and columns.add(all, t)
+  return not message and t or nil, message
 end
 
 return join

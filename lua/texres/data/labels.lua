@@ -67,9 +67,8 @@ end
 
 --- From a CSV file, "train64.csv" or "train64.csv:column", whose columns are added to `all`.
 local function from_csv(path, column, all, samples)
-  local t, message = join.open(path, samples)
-  message = not t and message or t and columns.add(all, t)
-  if message then return nil, message end
+  local t, message = join.add(all, path, samples)
+  if not t then return nil, message end
   local own = { columns = t.columns, from = {} }
   for name in pairs(t.columns) do own.from[name] = t end
   if not column then return guess_column(own, t.where, "") end

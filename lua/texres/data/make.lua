@@ -32,9 +32,8 @@ local function find_group(groups, all, samples)
   if not column or all.columns[groups] then
     column = groups
   else
-    local t, message = join.open(path, samples)
-    message = not t and message or t and columns.add(all, t)
-    if message then return nil, message end
+    local t, message = join.add(all, path, samples)
+    if not t then return nil, message end
   end
   if not all.columns[column] then
     return nil, ("data: there is no column '%s' to group by (columns: %s)"):format(column, columns.list(all.columns))
@@ -71,9 +70,8 @@ function make.set(source, labels, options, about)
   local all = { columns = {}, from = {} }
   local known = about.columns or {}
   columns.add(all, { where = origin, columns = known, text = about.text or known, lines = about.lines })
-  local t, message = join.open(options.meta or {}, samples)
-  message = not t and message or t and columns.add(all, t)
-  if message then return nil, message end
+  local t, message = join.add(all, options.meta or {}, samples)
+  if not t then return nil, message end
   local classes, group
   labels, classes = find_labels(labels, all, samples, options.classes or about.classes, origin)
   if not labels then return nil, classes end
@@ -85,6 +83,12 @@ function make.set(source, labels, options, about)
   }
   if not options.classes then warn_of_empty(set) end
   return set
+end
+
+--- Whether `count` images of a source are kept in memory where the user does not say; and their bytes there.
+function make.fits_memory(source, count)
+  local bytes = count * source.height * source.width * source.channels * (source.dtype == "u8" and 1.0 or 4.0)
+  return bytes <= 2 ^ 31, bytes
 end
 
 --- The set without pictures that can't be read. bad: list of { index =, message = }.

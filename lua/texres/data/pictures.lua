@@ -9,8 +9,6 @@ local tree = require "texres.data.tree"
 
 local pictures = {}
 
-local MEMORY_FOR_IMAGES = 2 ^ 31 -- bytes; larger sets are decoded whenever they are read, unless `cache = true`
-
 --- A set of image files, decoded into memory when that is wanted or small enough. `make_set(source, masks)` makes it of
 -- sources of all pictures and, where there are such, masks; those that bad = "skip" passes over are then left out.
 local function open_pictures(paths, masked_by, options, make_set)
@@ -29,9 +27,8 @@ local function open_pictures(paths, masked_by, options, make_set)
   set, message = make_set(source, masks)
   if not set then return nil, message end
   set = make.leave_out(set, paths, bad)
-  local bytes = #set * source.height * source.width * source.channels * (source.dtype == "u8" and 1 or 4)
   local in_memory = options.cache
-  if in_memory == nil then in_memory = bytes <= MEMORY_FOR_IMAGES end
+  if in_memory == nil then in_memory = make.fits_memory(source, #set) end
   if not in_memory then return set end
   return set:cache()
 end
