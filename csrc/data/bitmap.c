@@ -2,6 +2,7 @@
  * their headers declare is looked at here. Numbers in both formats have their low byte first. */
 #include <stdlib.h>
 
+#include "base/integers.h"
 #include "data/codec.h"
 #include "data/stb.h"
 

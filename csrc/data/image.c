@@ -163,7 +163,16 @@ tx_status tx_write_png(const char *path, const tx_tensor *image) {
   }
   tx_tensor *bytes;
   TX_TRY(to_bytes(image, &bytes));
-  tx_status status = tx_png_write(path, tx_u8(bytes), image->shape[0], image->shape[1], channels);
+  tx_writer *writer;
+  tx_status status = tx_writer_open("write_png", path, &writer);
+  if (status == TX_OK) {
+    status = tx_png_write(writer, tx_u8(bytes), image->shape[0], image->shape[1], channels);
+    if (status == TX_OK) {
+      status = tx_writer_commit(writer);
+    } else {
+      tx_writer_abandon(writer);
+    }
+  }
   tx_unref(bytes);
   return status;
 }

@@ -132,6 +132,7 @@ typedef struct part {
   int64_t x, y, dx, dy;
 } part;
 
+static const part whole = {0, 0, 1, 1};
 static const part interlaced[7] = {{0, 0, 8, 8}, {4, 0, 8, 8}, {0, 4, 4, 8}, {2, 0, 4, 4},
                                    {0, 2, 2, 4}, {1, 0, 2, 2}, {0, 1, 1, 2}};
 
@@ -215,19 +216,21 @@ static uint8_t predicted(int filter, const uint8_t *row, const uint8_t *above, s
 static size_t pixel_bytes(int samples, int depth) { return samples * depth >= 8 ? (size_t)(samples * depth) / 8 : 1; }
 
 /* Replaces differences by values. */
-#define UNFILTER(number)                                                                                \
-  case number:                                                                                          \
-    for (size_t i = 0; i < n; i++) row[i] = (uint8_t)(row[i] + predicted(number, row, above, i, step)); \
-    break;
+#define UNFILTER(number) \
+  for (size_t i = 0; i < n; i++) row[i] = (uint8_t)(row[i] + predicted(number, row, above, i, step));
 
 static bool unfilter(int filter, uint8_t *row, const uint8_t *above, size_t n, size_t step) {
   switch (filter) {
     case 0:
       break;
-      UNFILTER(1)
-      UNFILTER(2)
-      UNFILTER(3)
-      UNFILTER(4)
+    case 1:
+      UNFILTER(1) break;
+    case 2:
+      UNFILTER(2) break;
+    case 3:
+      UNFILTER(3) break;
+    case 4:
+      UNFILTER(4) break;
     default:
       return false;
   }
@@ -397,7 +400,7 @@ static void put_pixels(tx_writer *writer, z_stream *stream, const uint8_t *pixel
   deflate_some(writer, stream, packed, true);
 }
 
-tx_status tx_png_write(const char *path, const uint8_t *pixels, int64_t height, int64_t width, int64_t channels) {
+tx_status tx_png_write(tx_writer *writer, const uint8_t *pixels, int64_t height, int64_t width, int64_t channels) {
   static const uint8_t types[] = {0, 0, 4, 2, 6}; /* by channels */
   size_t n = (size_t)(width * channels);
   uint8_t *room = tx_alloc_zero(PACKED + 3 * n + 2);
@@ -410,16 +413,11 @@ tx_status tx_png_write(const char *path, const uint8_t *pixels, int64_t height, 
   uint8_t header[IHDR_SIZE] = {[8] = 8, [9] = types[channels]};
   put_number(header, (size_t)width);
   put_number(header + 4, (size_t)height);
-  tx_writer *writer;
-  tx_status status = tx_writer_open("write_png", path, &writer);
-  if (status == TX_OK) {
-    tx_writer_put(writer, signature, sizeof signature);
-    put_chunk(writer, "IHDR", header, sizeof header);
-    put_pixels(writer, &stream, pixels, height, n, (size_t)channels, room);
-    put_chunk(writer, "IEND", header, 0);
-    status = tx_writer_commit(writer);
-  }
+  tx_writer_put(writer, signature, sizeof signature);
+  put_chunk(writer, "IHDR", header, sizeof header);
+  put_pixels(writer, &stream, pixels, height, n, (size_t)channels, room);
+  put_chunk(writer, "IEND", header, 0);
   deflateEnd(&stream);
   tx_dealloc(room);
-  return status;
+  return TX_OK;
 }
