@@ -170,3 +170,187 @@ describe("report", function()
     assert.equal("load_image: é\tü\n: No such file or directory", select(2, core.load_image "é\tü\n"))
   end)
 end)
+
+-- -- what an engineer asks --------------------------------------------------------------------------------------------
+
+--- A result of three classes from {truth, p(good), p(hole), p(oil)} rows, in groups of two.
+local function scored(rows, groups)
+  local p, labels, names = {}, {}, {}
+  for i, row in ipairs(rows) do p[i], labels[i], names[i] = { row[2], row[3], row[4] }, row[1], (i - 1) // 2 end
+  local counter, scores = metrics.Counter { "good", "hole", "oil" }, tr.tensor(p)
+  local truth = tr.tensor(labels, { dtype = "i64" })
+  counter:add(scores:log(), truth, 1)
+  local result = counter:result()
+  result.scores, result.labels, result.groups = scores, truth, groups and names or nil
+  return result
+end
+
+local ROWS = {
+  { 1, 0.9, 0.1, 0 }, { 1, 0.8, 0.1, 0.1 }, { 1, 0.3, 0.6, 0.1 }, { 1, 0.7, 0.2, 0.1 }, { 2, 0.1, 0.8, 0.1 },
+  { 2, 0.6, 0.3, 0.1 }, { 3, 0.2, 0.1, 0.7 }, { 3, 0.1, 0.6, 0.3 },
+}
+
+describe("the first screen of a report", function()
+  local answers = require "texres.report.answers"
+
+  it("tells defects that pass, good pieces that are rejected, and which kind is missed", function()
+    local run = run_of { results = { { name = "Test", result = scored(ROWS, true) } } }
+    local a = answers.of(run)
+    assert.same({ 1, 4, 0.25 }, { a.pass.hits, a.pass.images, a.pass.value })
+    assert.same({ 1, 4, 0.25 }, { a.reject.hits, a.reject.images, a.reject.value })
+    assert.same({ "hole", 0.5, "oil", 0 }, { a.kinds[1].name, a.kinds[1].value, a.kinds[2].name, a.kinds[2].value })
+    assert.equal(4, a.groups)
+    local page = report.html(run)
+    check_nesting(page)
+    for _, text in ipairs { "Defects that pass", "25.0 %", "1 of 4 counted", "hole", "of 4 groups",
+      "ROC, defect against", "Calibration", "Defect scores" } do
+      assert.is_truthy(page:find(text, 1, true), text)
+    end
+  end)
+
+  it("decides by the operating point, and says its warning", function()
+    local result = scored(ROWS)
+    local point = result:operating_point { escape = 0 }
+    local a = answers.of(run_of { results = { { name = "Test", result = result } }, operating_point = point })
+    assert.equal(0, a.pass.hits)
+    assert.equal(point.false_reject.value, a.reject.value)
+    local page = report.html(run_of { results = { { name = "Test", result = result } }, operating_point = point })
+    assert.is_truthy(page:find("cannot promise a rate of escapes", 1, true))
+    assert.is_truthy(page:find("operating point, chosen on 4 good images and 4 defects", 1, true))
+  end)
+
+  it("answers nothing where no class is good, or nothing is known of each image", function()
+    assert.is_nil(answers.of(run_of()))
+    assert.is_nil(answers.of(run_of { results = {} }))
+    local counter = metrics.Counter { "a", "b" }
+    assert.is_nil(answers.of(run_of { results = { { name = "T", result = counter:result() } } }))
+  end)
+end)
+
+describe("pictures of a report", function()
+  local gallery = require "texres.report.gallery"
+
+  it("are base64 as RFC 4648 has it", function()
+    for text, wanted in pairs { [""] = "", f = "Zg==", fo = "Zm8=", foo = "Zm9v", foob = "Zm9vYg==", fooba = "Zm9vYmE=",
+      foobar = "Zm9vYmFy", ["\255\0\254"] = "/wD+" } do
+      assert.equal(wanted, gallery.base64(text))
+    end
+  end)
+
+  it("are the surest mistakes, and those that were nearly some", function()
+    local result = scored(ROWS)
+    local decisions, scores, good = require("texres.report.answers").decisions(run_of(), result)
+    local lists = gallery.telling(result, decisions, scores, good, 2)
+    assert.same({ 6, of = 1 }, lists.passed)
+    assert.same({ 3, of = 1 }, lists.rejected)
+    assert.same({ 8, of = 1 }, lists.mistaken)
+    assert.same({ 4, 7, of = 5 }, lists.doubtful)
+  end)
+
+  it("stand in the page of a real run, with the network, the data and nothing from outside", function()
+    local dir = support.folder()
+    local set = tr.data.fabric { count = 48, size = 16, seed = 1 }
+    local train, val = set:split { 0.5, 0.5, seed = 1, group = "source" }
+    tr.manual_seed(1)
+    local trainer = tr.Trainer {
+      model = tr.models.textile { width = 2 }, epochs = 1, batch = 8, dir = dir, quiet = true, live = true,
+      operating_point = { false_reject = 0.5 }, name = "<i>run</i>",
+    }
+    local live = false
+    for event in trainer:run(train, val) do
+      if event.kind == "checkpoint" then
+        live = support.read_file(dir .. "/report.html"):find('http-equiv="refresh"', 1, true) ~= nil
+      end
+    end
+    assert.is_true(live)
+    trainer:evaluate(val)
+    local page = support.read_file(dir .. "/report.html")
+    assert.is_nil(page:find('http-equiv="refresh"', 1, true))
+    for _, text in ipairs { "data:image/png;base64,", "At the line", "training</th>", "groups by 'source'",
+      '<svg class="drawing"', "&lt;i&gt;run", "lua5.4" } do
+      assert.is_truthy(page:find(text, 1, true), text)
+    end
+    for _, text in ipairs { "<script", "<link", "@import", "url(", 'src="http' } do
+      assert.is_nil(page:find(text, 1, true), text)
+    end
+    assert.is_nil(require("texres.core").list_folder(dir)[".image.png"])
+    assert.equal(2, select(2, support.read_file(dir .. "/metrics.csv"):gsub("\n", "\n")))
+    local other = support.folder()
+    assert.is_true(report.compare({ dir, dir }, other .. "/compare.html"))
+    local compared = support.read_file(other .. "/compare.html")
+    assert.is_truthy(compared:find("Accuracy with its limits", 1, true))
+    assert.is_nil(compared:find("<i>run", 1, true))
+    local ok, message = report.compare({ other }, other .. "/x.html")
+    assert.is_nil(ok)
+    assert.matches("run.json", message)
+    support.write_file(other .. "/run.json", "[1]")
+    assert.matches("not what a trainer leaves there", select(2, report.compare({ other }, other .. "/x.html")))
+  end)
+end)
+
+--- What Chromium makes of a page at a width: its title is set to the widths of page and window by a script that is put
+-- into a copy, for the page itself has none. Nil where there is no Chromium.
+local function widths_in_chromium(page, width, folder)
+  local copy = folder .. "/copy.html"
+  support.write_file(copy, (page:gsub("</body>", "<script>document.title = document.documentElement.scrollWidth + ' ' "
+    .. "+ window.innerWidth + ' ' + document.querySelectorAll('.scroll').length + ' ' + Array.from("
+    .. "document.querySelectorAll('.scroll')).filter(e => e.scrollWidth > e.clientWidth).length</script></body>", 1)))
+  local output = io.popen(("timeout 60 chromium --headless --no-sandbox --disable-gpu --enable-logging=stderr "
+    .. "--window-size=%d,900 --dump-dom file://%s 2>%s/errors"):format(width, copy, folder)):read "a"
+  local errors = support.read_file(folder .. "/errors")
+  local scroll, inner, _, tables = output:match "<title>(%d+) (%d+) (%d+) (%d+)</title>"
+  return tonumber(scroll), tonumber(inner), tonumber(tables), errors:match "CONSOLE[^\n]*"
+end
+
+describe("a report in Chromium", function()
+  it("needs no horizontal scrolling at 400 and 1200 pixels, and has nothing to complain of", function()
+    if not os.execute "command -v chromium >/dev/null 2>&1" then pending "chromium is not on this machine" return end
+    local folder = support.folder()
+    local names = { "good", "color", "cut", "hole", "thread", "metal_contamination" }
+    local rows, labels = {}, {}
+    for i = 1, 60 do
+      rows[i], labels[i] = {}, i % 6 + 1
+      for c = 1, 6 do rows[i][c] = c == (i % 7 == 0 and 1 or labels[i]) and 0.75 or 0.05 end
+    end
+    local counter, p = metrics.Counter(names), tr.tensor(rows)
+    local truth = tr.tensor(labels, { dtype = "i64" })
+    counter:add(p:log(), truth, 1)
+    local result = counter:result()
+    result.scores, result.labels = p, truth
+    local page = report.html(run_of { results = { { name = "Test", result = result } },
+      operating_point = result:operating_point { escape = 0.1 } })
+    for _, width in ipairs { 400, 1200 } do
+      local scroll, inner, tables, complaint = widths_in_chromium(page, width, folder)
+      assert.is_truthy(scroll, "chromium gave no page")
+      assert.is_true(scroll <= inner, ("the page is %s pixels wide in a window of %s"):format(scroll, inner))
+      assert.is_nil(complaint)
+      if width == 1200 then assert.equal(0, tables) end
+    end
+  end)
+end)
+
+describe("a drawing of a network", function()
+  it("shows every layer once, skips, sums and shapes", function()
+    local nn = tr.nn
+    local net = nn.Sequential {
+      nn.Conv2d(1, 4, 3), nn.BatchNorm(4), nn.ReLU(),
+      nn.Residual { nn.Conv2d(4, 4, 3, { padding = 1 }), nn.ReLU() },
+      nn.Residual { nn.Conv2d(4, 8, 1), shortcut = nn.Conv2d(4, 8, 1), activation = nn.ReLU() },
+      nn.Concat { nn.GlobalAvgPool(), nn.GlobalMaxPool() }, nn.Linear(16, 2),
+    }
+    local path = support.folder() .. "/net.svg"
+    assert.is_true(net:draw(path, { 1, 8, 8, 1 }))
+    local svg = support.read_file(path)
+    check_nesting(svg)
+    assert.equal(3, select(2, svg:gsub('class="skip"', ""))) -- one line, and two pieces around the shortcut
+    assert.equal(2, select(2, svg:gsub(">%+</text>", "")))
+    assert.equal(4, select(2, svg:gsub(">Conv2d", "")))
+    for _, text in ipairs { "BatchNorm(4)", "6 x 6 x 8", "GlobalMaxPool", "Linear(16, 2)" } do
+      assert.is_truthy(svg:find(text, 1, true), text)
+    end
+    assert.error_matches(function() net:draw(path, 3) end, "draw: the shape is 3, wanted that of an input")
+    local ok, message = net:draw "/nowhere/at/all.svg"
+    assert.is_nil(ok)
+    assert.matches("/nowhere/at/all.svg", message)
+  end)
+end)

@@ -362,3 +362,16 @@ describe("the real textile set", function()
     assert.equal(6000, #set:split { column = "split" }) -- all of it is the authors' training part
   end)
 end)
+
+describe("parts that were made by groups", function()
+  it("know their groups, so that what is measured on them does, too", function()
+    local set = tr.data.fabric { count = 48, size = 8, seed = 1 }
+    assert.is_nil(set.group)
+    for _, part in ipairs { set:split { 0.5, 0.5, group = "source" } } do assert.equal("source", part.group) end
+    for _, part in ipairs { set:split { 0.5, 0.5 } } do assert.is_nil(part.group) end
+    for _, fold in ipairs(set:folds { 2, group = "source" }) do
+      assert.same({ "source", "source" }, { fold.train.group, fold.test.group })
+    end
+    assert.equal("source", set:leave_one_out("source")[1].test.group)
+  end)
+end)

@@ -107,7 +107,7 @@ local function score_charts(run, result)
     return list
   end
   local unit = { low = 0, high = 1, x_low = 0, x_high = 1, scale = 100, x_scale = 100, format = "%g %%",
-    x_format = "%g %%" }
+    x_format = "%g %%", x_tip = "%.1f %%" }
   local charts = {
     { title = plain.format("ROC, defect against %s: area %.4f", name, roc.area), diagonal = true,
       x_name = "rejected good", over = "the share of good pieces that are rejected",
@@ -132,7 +132,7 @@ local function score_charts(run, result)
   return '<div class="pair" style="margin-top: .75rem">' .. table.concat(parts, "\n") .. "</div>"
 end
 
-local function result_section(run, item)
+local function result_section(run, item, place)
   local result, invalid = item.result, 0
   for _, count in ipairs(result.invalid) do invalid = invalid + count end
   local low, high = tables.limits(result, "accuracy")
@@ -143,7 +143,8 @@ local function result_section(run, item)
       number(result.loss), item.note and " (" .. item.note .. ")" or "", invalid == 0 and ""
         or ("; %d of the images have no prediction: their probabilities are not numbers"):format(invalid)),
     _confusion = tables.confusion(result), _classes = tables.classes(result),
-    _charts = invalid == 0 and score_charts(run, result) or "", _pictures = gallery.html(item.pictures),
+    _charts = invalid == 0 and score_charts(run, result) or "",
+    _pictures = place < #run.results and gallery.html(item.pictures) or "", -- those of the last stand further up
   })
 end
 
@@ -198,13 +199,14 @@ end
 function report.html(run)
   local how = '<div class="pair">' .. tables.facts("Configuration", run.configuration)
     .. tables.facts("Environment", run.environment) .. "</div>"
+  local last = run.results[#run.results]
   local findings = each(run.findings or {}, function(text)
     return fill('<p class="warning">{text}</p>', { text = text })
   end)
   return page(run.title .. ": training report", run, table.concat({
-    figures(run), findings, answers.html(run),
+    figures(run), findings, answers.html(run), last and gallery.html(last.pictures) or "",
     section("Course of the training", all_curves(run) .. tables.epochs(run) .. gradients(run)),
-    each(run.results, function(item) return result_section(run, item) end),
+    each(run.results, function(item, place) return result_section(run, item, place) end),
     section("Data", data_section(run)),
     section("Network", run.drawing and '<div class="card scroll">' .. run.drawing .. "</div>" or ""),
     section("How it was made", how),

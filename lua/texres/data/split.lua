@@ -171,9 +171,16 @@ local function warn_of_leak(set, parts, operation)
     .. "will be too good. Use group = \"%s\""):format(operation, count, groups, name, name))
 end
 
-local function subsets(set, parts)
+--- A part of a set. Who splits by a column says that it tells which images belong together: the part knows it, too.
+local function part_of(set, samples, group)
+  local part = set:subset(samples)
+  part.group = part.group or group or nil
+  return part
+end
+
+local function subsets(set, parts, group)
   local sets = {}
-  for p, samples in ipairs(parts) do sets[p] = set:subset(samples) end
+  for p, samples in ipairs(parts) do sets[p] = part_of(set, samples, group) end
   return sets
 end
 
@@ -196,7 +203,7 @@ function Set:split(options)
     parts = make_parts(self, read_shares(options, #self), options)
   end
   warn_of_leak(self, parts, "split")
-  return table.unpack(subsets(self, parts))
+  return table.unpack(subsets(self, parts, options.group))
 end
 
 local function join_others(parts, without)
@@ -235,7 +242,8 @@ function Set:folds(options)
   warn_of_leak(self, parts, "folds")
   local folds = {}
   for p, samples in ipairs(parts) do
-    folds[p] = { train = self:subset(join_others(parts, p)), test = self:subset(samples) }
+    folds[p] = { train = part_of(self, join_others(parts, p), options.group),
+      test = part_of(self, samples, options.group) }
   end
   return setmetatable(folds, Folds)
 end
@@ -248,7 +256,8 @@ function Set:leave_one_out(name)
   for g, group in ipairs(groups) do parts[g] = group.samples end
   warn_of_leak(self, parts, "leave_one_out")
   for g, group in ipairs(groups) do
-    folds[g] = { group = group.value, train = self:subset(join_others(parts, g)), test = self:subset(group.samples) }
+    folds[g] = { group = group.value, train = part_of(self, join_others(parts, g), name),
+      test = part_of(self, group.samples, name) }
   end
   return setmetatable(folds, Folds)
 end

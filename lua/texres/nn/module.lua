@@ -582,6 +582,10 @@ function Module:fuse() return require("texres.nn.fuse")(self) end
 --- Writes an ONNX file; options as in texres.onnx: {input = {H,W,C}, ...}. True, or nil and a message.
 function Module:export_onnx(path, options) return require("texres.onnx").export(path, self, options) end
 
+--- Writes a picture of the network, an SVG in which skip connections are seen: see texres.nn.draw. With the shape of an
+-- input, {1,64,64,1}, it tells what each layer makes of it. True, or nil and a message.
+function Module:draw(path, shape) return require("texres.nn.draw").write(self, path, shape) end
+
 --- A table of the layers for an input of this shape: output shapes, parameters, multiply-adds, memory. Returns text.
 function Module:summary(shape) return require("texres.nn.summary")(self, shape) end
 

@@ -9,7 +9,7 @@ local fill, each, finite = html.fill, html.each, html.finite
 local chart = {}
 
 local WIDTH, HEIGHT = 560, 260
-local LEFT, RIGHT, TOP, BOTTOM = 58, 92, 12, 34
+local LEFT, RIGHT, TOP, BOTTOM = 58, 92, 12, 40
 
 --- Round positions for about `count` grid lines between low and high.
 local function ticks(low, high, count)
@@ -84,7 +84,7 @@ local function frame(spec, x_low, x_high, low, high)
     end
   end
   add('<text x="{x}" y="{y}" text-anchor="end">{name}</text>',
-    { x = WIDTH - 2, y = HEIGHT - BOTTOM + 18, name = spec.x_name or "epoch" })
+    { x = WIDTH - RIGHT, y = HEIGHT - 2, name = spec.x_name or "epoch" })
   return parts, add, x_of, y_of
 end
 
@@ -105,8 +105,13 @@ local function strips(spec, series, x_of, add)
         of_x[point[1]] = {}
         xs[#xs + 1] = point[1]
       end
-      table.insert(of_x[point[1]], plain.format("%s: %.4g", line.name, point[2]))
+      local values = of_x[point[1]] -- of several values of a line the last one
+      if not values[line.name] then values[#values + 1] = line.name end
+      values[line.name] = plain.format("%.4g", point[2])
     end
+  end
+  for _, values in pairs(of_x) do
+    for i, name in ipairs(values) do values[i] = ("%s: %s"):format(name, values[name]) end
   end
   table.sort(xs)
   local every = math.max(1, #xs // 200)
@@ -116,7 +121,7 @@ local function strips(spec, series, x_of, add)
     add('<rect class="hover" x="{x}" y="{y}" width="{w}" height="{h}"><title>{name} {at}: {values}</title></rect>', {
       x = plain.format("%.1f", left), y = TOP, w = plain.format("%.1f", math.max(right - left, 0.5)),
       h = HEIGHT - TOP - BOTTOM, name = spec.x_name or "epoch",
-      at = plain.format(spec.x_format or "%g", xs[i] * (spec.x_scale or 1)), values = table.concat(of_x[xs[i]], ", "),
+      at = plain.format(spec.x_tip or spec.x_format or "%g", xs[i] * (spec.x_scale or 1)), values = table.concat(of_x[xs[i]], ", "),
     })
   end
 end

@@ -37,7 +37,8 @@ tbody th, tfoot th, thead th.name, td.name { text-align: left; }
 tfoot th, tfoot td { font-weight: 600; border-bottom: 0; }
 td:not(.name) { white-space: nowrap; }
 td.name { overflow-wrap: anywhere; }
-.confusion td { text-align: center; border: 1px solid var(--line); min-width: 3.2rem; line-height: 1.25; }
+.confusion td { text-align: center; border: 1px solid var(--line); min-width: 2.2rem; line-height: 1.25; }
+.confusion th, .confusion td { padding: .3rem .35rem; } .confusion thead th { font-size: .8rem; }
 .confusion td.right { background: rgb(var(--heat) / var(--share)); }
 .confusion td.wrong { background: rgb(var(--miss) / var(--share)); }
 .confusion small { display: block; color: inherit; opacity: .8; }
