@@ -121,7 +121,8 @@ local function strips(spec, series, x_of, add)
     add('<rect class="hover" x="{x}" y="{y}" width="{w}" height="{h}"><title>{name} {at}: {values}</title></rect>', {
       x = plain.format("%.1f", left), y = TOP, w = plain.format("%.1f", math.max(right - left, 0.5)),
       h = HEIGHT - TOP - BOTTOM, name = spec.x_name or "epoch",
-      at = plain.format(spec.x_tip or spec.x_format or "%g", xs[i] * (spec.x_scale or 1)), values = table.concat(of_x[xs[i]], ", "),
+      at = plain.format(spec.x_tip or spec.x_format or "%g", xs[i] * (spec.x_scale or 1)),
+      values = table.concat(of_x[xs[i]], ", "),
     })
   end
 end

@@ -106,7 +106,7 @@ local function data_rows(trainer)
   return rows
 end
 
-local PICTURES, SAMPLES = 8, 6 -- of each kind, of each class
+local PICTURES, SAMPLES = 7, 7 -- of each kind, of each class
 
 --- The images of a result that say most. They are made once for each result.
 local function add_pictures(trainer, item)
