@@ -61,6 +61,7 @@ local parts = {
   metrics = "texres.metrics",
   report = "texres.report",
   compare = "texres.metrics.compare",
+  cross_validate = "texres.cross_validate",
   load = { "texres.classifier", "load" },
   Ensemble = { "texres.classifier", "ensemble" },
   save = { "texres.checkpoint", "save" },

@@ -187,6 +187,17 @@ function Result:interval(figure, options)
   return low, high, draws.units, draws.kind
 end
 
+--- The result of scores that were kept: probabilities f32 {N,K} of the images of a set, in its order, and their loss.
+function metrics.of_scores(scores, set, loss)
+  local counter = metrics.Counter(set.classes)
+  local labels = core.tensor(set.label, { dtype = "i64" })
+  counter:add(scores, labels) -- whose largest is that of the logits
+  counter:add_loss(loss, false)
+  local result = counter:result()
+  result.scores, result.labels, result.groups = scores, labels, set.group and set.meta[set.group]
+  return result
+end
+
 --- One result of several, such as those of the folds of a cross-validation: all their images, one behind the other.
 -- They must have the same classes; groups are kept where all have them. The loss is the mean over the images.
 function metrics.join(results)

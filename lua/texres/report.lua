@@ -233,4 +233,31 @@ function report.compare(folders, path)
   return files.write(path, page("Runs side by side", {}, compare.body(runs)))
 end
 
+--- Writes the page of a cross-validation (texres.cross_validate); true, or nil and a message.
+function report.cross_validation(path, cv)
+  local run = { results = { { name = "Held out", result = cv.pooled } } }
+  local heads = each(cv.seeds, function(seed) return fill('<th scope="col">seed {n}</th>', { n = seed }) end)
+  local function row(name, of)
+    local cells = {}
+    for s in ipairs(cv.seeds) do cells[s] = fill("<td>{text}</td>", { text = percent(of(s)) }) end
+    return fill('<tr><th scope="row">{name}</th>{_cells}</tr>', { name = name, _cells = table.concat(cells) })
+  end
+  local rows = {}
+  for f = 1, cv.folds do rows[f] = row("fold " .. f, function(s) return cv.results[s][f].accuracy end) end
+  rows[#rows + 1] = row("all folds", function(s) return cv.by_seed[s].accuracy end)
+  local figures_of = { { "Accuracy", html.share(cv.accuracy, cv.low, cv.high) },
+    { "Balanced accuracy", percent(cv.balanced_accuracy) },
+    { "Spread between seeds", plain.format("%.1f points", 100 * cv.spread) } }
+  return files.write(path, page("Cross-validation", {}, table.concat({
+    '<dl class="figures">' .. each(figures_of, function(item)
+      return fill("<div><dt>{name}</dt><dd>{value}</dd></div>", { name = item[1], value = item[2] })
+    end) .. "</dl>",
+    answers.html(run),
+    fill([[<h2>Folds</h2><div class="card scroll"><table><thead><tr><th></th>{_heads}</tr></thead><tbody>
+{_rows}
+</tbody></table></div>]], { _heads = heads, _rows = table.concat(rows, "\n") }),
+    result_section(run, run.results[1], 1),
+  }, "\n")))
+end
+
 return report

@@ -302,6 +302,9 @@ function Trainer:fit(train, val, options)
   return self.history
 end
 
+--- What a fit() on these sets would be a function of, see texres.trainer.identity.
+function Trainer:_identity(train, val) return plan_of(self, train, val).identity end
+
 -- -- looking before and after -----------------------------------------------------------------------------------------
 
 --- Loader and loss for a trial on a training set.

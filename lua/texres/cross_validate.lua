@@ -1,0 +1,210 @@
+--- Cross-validation: every image is tested once by a network that has seen nothing of its photograph (roll, camera
+-- run), for each of several seeds; and one page about it.
+--
+--     local cv = texres.cross_validate {
+--       set = set, folds = 4, group = "source", seeds = { 1, 2, 3, 4, 5 }, dir = "runs/cv", views = 8,
+--       trainer = function(fold, seed)
+--         return { model = texres.models.textile { width = 16 }, epochs = 15, schedule = { "one_cycle" } }
+--       end,
+--     }
+--     print(cv)                       -- accuracies by fold and seed, their mean, spread and limits
+--     cv.pooled                       -- all tested images of all seeds as one result (texres.metrics)
+--
+-- `trainer` makes the options of a Trainer (or one) for each fold; the random numbers begin with the seed before it is
+-- called, so that weights are a function of it. There is no validation part: the weights of the last epoch are tested.
+-- In `dir`, a fold that has ended is not trained again, and one that was stopped or killed goes on, as long as options
+-- and data are the same; what differs is named, and nothing is overwritten.
+
+local classifier = require "texres.classifier"
+local core = require "texres.core"
+local files = require "texres.files"
+local json = require "texres.json"
+local metrics = require "texres.metrics"
+local option = require "texres.options"
+local plain = require "texres.plain"
+local raise = require "texres.raise"
+local safetensors = require "texres.safetensors"
+local strict = require "texres.strict"
+local table_text = require "texres.nn.table_text"
+local Trainer = require "texres.trainer"
+local views = require "texres.views"
+
+local KNOWN = {
+  set = option.any(), -- all images
+  trainer = option.any(), -- function(fold, seed): options of a Trainer
+  folds = option.any(5), -- how many, or "groups": each group is left out in turn
+  group = option.text(), -- the column that says which images belong together; by default the set's own
+  seeds = option.any { 1 }, -- a list, of folds and weights
+  views = views.COUNT, -- averaged in the test
+  dir = option.text(), -- folder: a folder for each fold, report.html; nothing is written without it
+  quiet = option.switch(false), -- no progress lines
+}
+
+local SEED = option.integer(nil, "[0, inf)")
+
+-- -- one fold ---------------------------------------------------------------------------------------------------------
+
+local function trainer_of(o, fold, seed, dir)
+  core.manual_seed(seed)
+  local made = o.trainer(fold, seed)
+  if type(made) ~= "table" then
+    raise("cross_validate: trainer gave %s, wanted the options of a Trainer", option.shown(made))
+  end
+  if getmetatable(made) == Trainer then raise "cross_validate: trainer gives the options of a Trainer, not one" end
+  local options = {}
+  for name, value in pairs(made) do options[name] = value end
+  if options.keep == nil then options.keep = "last" end
+  if options.seed == nil then options.seed = seed end
+  if options.quiet == nil then options.quiet = true end
+  if dir then options.dir, options.resume = dir, true end
+  return Trainer(options)
+end
+
+local META = "texres cross-validation"
+
+--- What a fold of an earlier call left: a result; nil where there is none; raises where it is of something else.
+local function read_result(path, identity, test)
+  if not files.exists(path) then return nil end
+  local tensors, meta = safetensors.load(path)
+  if not tensors then raise("cross_validate: %s", meta) end
+  local saved = json.decode(meta[META] or "")
+  local fits = type(saved) == "table" and type(saved.identity) == "table" and tensors.scores
+    and tensors.scores:dim() == 2 and tensors.scores:size(1) == #test and tensors.scores:size(2) == #test.classes
+  if not fits then raise("cross_validate: %s is not the result of a fold of this set", path) end
+  for name, text in pairs(identity) do
+    if saved.identity[name] ~= text then
+      raise("cross_validate: %s is of another cross-validation (then -> now):\n  %s: %s -> %s\nGive it a folder of its "
+        .. "own", path, name, tostring(saved.identity[name]), text)
+    end
+  end
+  return metrics.of_scores(tensors.scores, test, saved.loss)
+end
+
+local function write_result(path, identity, result)
+  local text = assert(json.encode { identity = identity, loss = result.loss })
+  local ok, message = safetensors.save(path, { scores = result.scores }, { [META] = text })
+  if not ok then raise("cross_validate: %s", message) end
+end
+
+--- Trains and tests one fold, or takes what an earlier call found; nil after a Ctrl-C.
+local function run_fold(o, fold, seed, number)
+  local dir = o.dir and ("%s/seed-%d-fold-%02d"):format(o.dir, seed, number)
+  local trainer = trainer_of(o, fold, seed, dir)
+  local identity = trainer:_identity(fold.train)
+  identity.test = ("%d images, labels checksum %08x, views %d"):format(#fold.test,
+    core.crc32(table.concat(fold.test.label, ",")), o.views)
+  local result = dir and read_result(dir .. "/result.safetensors", identity, fold.test)
+  if result then return result end
+  trainer:fit(fold.train)
+  if trainer.interrupted then return nil end
+  result = classifier.new({ model = trainer.model }):evaluate(fold.test, { views = o.views })
+  if dir then write_result(dir .. "/result.safetensors", identity, result) end
+  return result
+end
+
+-- -- all of them ------------------------------------------------------------------------------------------------------
+
+local Validation = strict.class("a cross-validation", {}, { "pooled", "low", "high" })
+
+local function mean_of(values)
+  local sum = 0
+  for _, value in ipairs(values) do sum = sum + value end
+  return sum / #values
+end
+
+--- The deviation of some values, of a sample; 0 of a single one.
+local function spread_of(values)
+  local mean, sum = mean_of(values), 0
+  for _, value in ipairs(values) do sum = sum + (value - mean) ^ 2 end
+  return #values > 1 and math.sqrt(sum / (#values - 1)) or 0
+end
+
+--- A row for each fold, a column for each seed, and what they come to.
+function Validation:__tostring()
+  local head, rows = { "fold" }, {}
+  for s, seed in ipairs(self.seeds) do head[s + 1] = ("seed %d"):format(seed) end
+  rows[1] = head
+  for f = 1, self.folds do
+    local row = { ("%d"):format(f) }
+    for s = 1, #self.seeds do
+      local result = self.results[s] and self.results[s][f]
+      row[s + 1] = result and plain.format("%.1f %%", 100 * result.accuracy) or "-"
+    end
+    rows[#rows + 1] = row
+  end
+  local lines = { table_text(rows, { true }) }
+  if self.pooled then
+    local limits = self.low and plain.format(", between %.1f and %.1f %% (95 %%, over groups)", 100 * self.low,
+      100 * self.high) or ""
+    lines[#lines + 1] = plain.format("accuracy %.1f %%, spread between seeds %.1f points%s", 100 * self.accuracy,
+      100 * self.spread, limits)
+  else
+    lines[#lines + 1] = "stopped: another call with the same dir goes on"
+  end
+  return table.concat(lines, "\n")
+end
+
+--- Mean, spread, limits and the pooled result of what has ended.
+local function conclude(self)
+  local of_seed, all = {}, {}
+  for s in ipairs(self.seeds) do
+    of_seed[s] = metrics.join(self.results[s])
+    table.move(self.results[s], 1, self.folds, #all + 1, all)
+  end
+  self.by_seed, self.pooled = of_seed, metrics.join(all)
+  local accuracies, balanced = {}, {}
+  for s, result in ipairs(of_seed) do accuracies[s], balanced[s] = result.accuracy, result.balanced_accuracy end
+  self.accuracy, self.spread = mean_of(accuracies), spread_of(accuracies)
+  self.balanced_accuracy = mean_of(balanced)
+  local limits = require("texres.report.tables").limits
+  self.low, self.high = limits(self.pooled, "accuracy")
+end
+
+local function folds_of(o, seed)
+  local group = o.group or rawget(o.set, "group") or nil
+  if o.folds == "groups" then return o.set:leave_one_out(group) end
+  return o.set:folds { o.folds, seed = seed, group = group, stratify = group == nil }
+end
+
+--- Runs a cross-validation; the options are those of KNOWN above. An object with seeds, folds (how many), results[seed
+-- number][fold], accuracy, balanced_accuracy (means over the seeds), spread (their deviation), low, high (limits of the
+-- accuracy over groups or images), by_seed and pooled (results). After a Ctrl-C it holds what has ended, and pooled is
+-- nil.
+return function(options)
+  local o = option.read("cross_validate", options, KNOWN)
+  if type(o.set) ~= "table" or not o.set.folds then
+    raise("cross_validate: set is %s, wanted a data set", option.shown(o.set))
+  end
+  if type(o.trainer) ~= "function" then
+    raise("cross_validate: trainer is %s, wanted a function(fold, seed)", option.shown(o.trainer))
+  end
+  if type(o.seeds) ~= "table" or #o.seeds == 0 then
+    raise("cross_validate: seeds is %s, wanted a list such as { 1, 2, 3 }", option.shown(o.seeds))
+  end
+  for i, seed in ipairs(o.seeds) do option.check("cross_validate", ("seeds[%d]"):format(i), seed, SEED) end
+  if o.dir then
+    local made, message = core.process.make_folder(option.check("cross_validate", "dir", o.dir, option.PATH))
+    if not made then raise("cross_validate: %s", message) end
+  end
+  local self = setmetatable({ seeds = o.seeds, results = {}, folds = 0, dir = o.dir or false }, Validation)
+  for s, seed in ipairs(o.seeds) do
+    self.results[s] = {}
+    local folds = folds_of(o, seed)
+    self.folds = #folds
+    for f, fold in ipairs(folds) do
+      local result = run_fold(o, fold, seed, f)
+      if not result then return self end
+      self.results[s][f] = result
+      if not o.quiet then
+        print(plain.format("seed %d, fold %d of %d: accuracy %.1f %% of %d images", seed, f, #folds,
+          100 * result.accuracy, result.images))
+      end
+    end
+  end
+  conclude(self)
+  if o.dir then
+    local ok, message = require("texres.report").cross_validation(o.dir .. "/report.html", self)
+    if not ok then raise("cross_validate: %s", message) end
+  end
+  return self
+end

@@ -1,0 +1,84 @@
+--- Cross-validation: every image is held out once, for each seed; it goes on where it was stopped; its page.
+local tr = require "texres"
+local support = require "spec.support"
+
+local nn = tr.nn
+
+local set = tr.data.fabric { count = 96, size = 8, seed = 1, sources = 8 }
+
+local trained
+local function options(changes)
+  local o = { set = set, folds = 4, group = "source", seeds = { 1, 2 }, quiet = true, trainer = function(fold)
+    trained[#trained + 1] = #fold.train
+    return { model = nn.Sequential { nn.Flatten(), nn.Linear(64, 6) }, epochs = 2, batch = 16 }
+  end }
+  for name, value in pairs(changes or {}) do o[name] = value end
+  return o
+end
+
+before_each(function() trained = {} end)
+
+describe("cross_validate", function()
+  it("tests every image once for each seed, by a network that knows nothing of its group", function()
+    local cv = tr.cross_validate(options())
+    assert.equal(8, #trained)
+    assert.equal(192, cv.pooled.images)
+    for s = 1, 2 do
+      assert.equal(96, cv.by_seed[s].images)
+      local seen = {}
+      for _, result in ipairs(cv.results[s]) do
+        local here = {}
+        for _, group in ipairs(result.groups) do here[group] = true end
+        for group in pairs(here) do
+          assert.is_nil(seen[group])
+          seen[group] = true
+        end
+      end
+    end
+    local a, b = cv.by_seed[1].accuracy, cv.by_seed[2].accuracy
+    assert.near((a + b) / 2, cv.accuracy, 1e-12)
+    assert.near(math.abs(a - b) / math.sqrt(2), cv.spread, 1e-12)
+    assert.is_true(cv.low <= cv.pooled.accuracy and cv.pooled.accuracy <= cv.high)
+    assert.equal(8, select(3, cv.pooled:interval "accuracy"))
+    assert.matches("fold  seed 1  seed 2", tostring(cv))
+    assert.matches("spread between seeds", tostring(cv))
+    assert.same(cv.by_seed[1].scores:totable(), tr.cross_validate(options()).by_seed[1].scores:totable())
+  end)
+
+  it("leaves each group out in turn", function()
+    local cv = tr.cross_validate(options { folds = "groups", seeds = { 3 } })
+    assert.equal(8, cv.folds)
+    assert.equal(8, #trained)
+  end)
+
+  it("goes on where it was stopped, and refuses to mix with another one", function()
+    local dir = support.folder()
+    local whole = tr.cross_validate(options { dir = dir })
+    assert.is_truthy(support.read_file(dir .. "/report.html"):find("Cross-validation", 1, true))
+    os.remove(dir .. "/seed-2-fold-03/result.safetensors")
+    os.remove(dir .. "/seed-2-fold-03/last.safetensors")
+    os.remove(dir .. "/seed-2-fold-03/best.safetensors")
+    local again = tr.cross_validate(options { dir = dir })
+    assert.same(whole.pooled.scores:totable(), again.pooled.scores:totable())
+    assert.near(whole.pooled.loss, again.pooled.loss, 1e-12)
+    assert.equal(whole.accuracy, again.accuracy)
+    assert.error_matches(function() tr.cross_validate(options { dir = dir, views = 8 }) end,
+      "is of another cross%-validation.*test: .*views 1 %-> .*views 8")
+    assert.error_matches(function()
+      tr.cross_validate(options { dir = dir, trainer = function()
+        return { model = nn.Sequential { nn.Flatten(), nn.Linear(64, 6) }, epochs = 2, batch = 8 }
+      end })
+    end, "batch: 16 %-> 8")
+  end)
+
+  it("says what is wrong with its options", function()
+    local function raises(pattern, changes)
+      assert.error_matches(function() tr.cross_validate(options(changes)) end, pattern)
+    end
+    raises("set is 3, wanted a data set", { set = 3 })
+    raises("trainer is 3, wanted a function", { trainer = 3 })
+    raises("seeds is a table, wanted a list", { seeds = {} })
+    raises("trainer gave 7, wanted the options", { trainer = function() return 7 end })
+    raises("unknown option 'fold'", { fold = 3 })
+  end)
+end)
