@@ -23,7 +23,7 @@ describe("examples", function()
       return example("examples/textile.lua", "--images", dir .. "/cloth/X.npy", "--labels", dir .. "/cloth/Y.npy",
         "--groups", dir .. "/cloth/index.csv:source", "--width", "4", "--batch", "16", "--threads", "2", ...)
     end
-    local ok, output = train("--epochs", "2", "--dir", dir .. "/run")
+    local ok, output = train("--epochs", "2", "--dir", dir .. "/run", "--split", "0.7,0.15,0.15")
     assert.is_true(ok, output)
     for _, text in ipairs { "96 images: %d+ to train", "epoch 2/2", "accuracy %d", "6 metal_contamination",
       "truth \\ prediction", "run/report.html" } do
@@ -34,6 +34,22 @@ describe("examples", function()
     ok, output = train("--epochs", "2", "--dir", dir .. "/conv", "--head", "conv", "--split", "0.5,0.25,0.25")
     assert.is_true(ok, output)
     assert.matches("96 images: 4%d to train, 2%d to validate, 2%d to test", output)
+  end)
+
+  it("textile.lua cross-validates where there are few groups, and keeps a network of all images", function()
+    local ok, output = example("examples/textile.lua", "--images", dir .. "/cloth/X.npy", "--labels",
+      dir .. "/cloth/Y.npy", "--groups", dir .. "/cloth/index.csv:source", "--width", "2", "--epochs", "1", "--folds",
+      "2", "--seeds", "2", "--dir", dir .. "/few")
+    assert.is_true(ok, output)
+    for _, text in ipairs { "96 images of %d+ groups: cross%-validation over 2 folds", "seed 2, fold 2 of 2",
+      "spread between seeds", "192 images", "trained on all images", "few/best.safetensors" } do
+      assert.matches(text, output)
+    end
+    assert.is_true(support.exists(dir .. "/few/cv/report.html"))
+    ok, output = example("examples/textile.lua", dir .. "/cloth", "--test", dir .. "/cloth", "--width", "2", "--epochs",
+      "1", "--dir", dir .. "/own")
+    assert.is_true(ok, output)
+    assert.matches("96 images: 8%d to train, 1%d to validate, 96 to test", output)
   end)
 
   it("textile.lua opens any form of a set, and says what a split without groups is worth", function()
@@ -49,9 +65,9 @@ describe("examples", function()
     assert.is_false(ok)
     assert.matches("none.npy", output)
     ok, output = example("examples/textile.lua", "--images", dir .. "/cloth/X.npy", "--labels", dir .. "/cloth/Y.npy",
-      "--split", "0.5,0.5,0")
-    assert.is_false(ok)
-    assert.matches("no image to test", output)
+      "--split", "0.5,0.5,0", "--width", "2", "--epochs", "1", "--dir", dir .. "/untested")
+    assert.is_true(ok, output)
+    assert.matches("48 to train, 48 to validate, 0 to test", output)
     ok, output = example("examples/textile.lua", "--split", "0.5")
     assert.is_false(ok)
     assert.matches("three parts", output)
