@@ -87,7 +87,7 @@ if folds then
   print(cv)
   if not cv.pooled then os.exit(130, true) end
   print()
-  print(cv.pooled)
+  cv.pooled:show()
   print(("\nreport: %s/cv/report.html; now the network that is kept, trained on all images"):format(options.dir))
 else
   local share = options.split or { 0.7, 0.15, 0.15 }
@@ -113,6 +113,6 @@ if trainer.interrupted then os.exit(130, true) end
 
 -- result
 print()
-if test then print(trainer:evaluate(test, "Test", { views = 8 })) end
+if test then trainer:evaluate(test, "Test", { views = 8 }):show() end
 print()
 print(("report: %s/report.html, network: %s/best.safetensors"):format(options.dir, options.dir))

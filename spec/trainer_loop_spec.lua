@@ -257,7 +257,7 @@ describe("what is kept", function()
 
   it("is written in the middle of an epoch after save_every", function()
     local written = 0
-    for event in trainer_of({ dir = support.folder(), save_every = "1 ms", epochs = 1 }):run(train, val) do
+    for event in trainer_of({ dir = support.folder(), save_every = "0.001 ms", epochs = 1 }):run(train, val) do
       if event.kind == "checkpoint" and event.batch then written = written + 1 end
     end
     assert.is_true(written >= 2)

@@ -439,23 +439,3 @@ describe("Trainer", function()
     assert.equal(before, (tr.live_bytes()))
   end)
 end)
-
-describe("terminal", function()
-  local terminal = require "texres.terminal"
-
-  it("tells durations as people do", function()
-    assert.equal("8 s", terminal.duration(8.2))
-    assert.equal("3 min 05 s", terminal.duration(185))
-    assert.equal("2 h 07 min", terminal.duration(2 * 3600 + 7 * 60 + 20))
-  end)
-
-  it("writes plain lines where there is no terminal, and not too many", function()
-    local path = support.folder() .. "/log"
-    local file = io.open(path, "w")
-    local line = terminal.Progress(file)
-    for i = 1, 1000 do line:show("step " .. i) end
-    line:done "epoch 1"
-    file:close()
-    assert.equal("epoch 1\n", support.read_file(path))
-  end)
-end)

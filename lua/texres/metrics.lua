@@ -21,6 +21,7 @@ local option = require "texres.options"
 local plain = require "texres.plain"
 local raise = require "texres.raise"
 local strict = require "texres.strict"
+local terminal = require "texres.terminal"
 
 local metrics = {}
 
@@ -271,8 +272,9 @@ end
 
 local function pad(name, width) return name .. (" "):rep(width - (utf8.len(name) or #name)) end
 
---- Two tables: the classes, and the confusion matrix with its columns numbered as its rows are.
-function Result:__tostring()
+--- Two tables: the classes, and the confusion matrix with its columns numbered as its rows are. `paint(colour, text)`
+-- colours cells: right ones, those that hold a tenth of their row or more, and empty ones.
+local function as_text(self, paint)
   local names = {}
   for c, name in ipairs(self.classes) do names[c] = plain.visible_name(name) end
   local width = longest(names, #"truth \\ prediction" - 3)
@@ -295,19 +297,30 @@ function Result:__tostring()
   for _, line in ipairs(counts) do
     for _, count in ipairs(line) do digits = math.max(digits, #tostring(count)) end
   end
-  local function cells(values)
-    local text = {}
-    for i, value in ipairs(values) do text[i] = ("%" .. digits + 2 .. "d"):format(value) end
-    return table.concat(text)
-  end
-  local numbers = {}
-  for c = 1, #self.classes do numbers[c] = c end
+  local function cell(value) return ("%" .. digits + 2 .. "d"):format(value) end
+  local heads = {}
+  for c = 1, #self.classes do heads[c] = cell(c) end
   out[#out + 1] = ""
-  out[#out + 1] = pad("truth \\ prediction", width + 3) .. cells(numbers)
-  for c, line in ipairs(counts) do
-    out[#out + 1] = pad(("%2d "):format(c) .. names[c], width + 3) .. cells(line)
+  out[#out + 1] = pad("truth \\ prediction", width + 3) .. table.concat(heads)
+  for truth, line in ipairs(counts) do
+    local cells = {}
+    for predicted, count in ipairs(line) do
+      local colour = count == 0 and "dim" or predicted == truth and "green"
+        or count >= 0.1 * self.per_class[truth].support and "red" or nil
+      cells[predicted] = colour and paint(colour, cell(count)) or cell(count)
+    end
+    out[#out + 1] = pad(("%2d "):format(truth) .. names[truth], width + 3) .. table.concat(cells)
   end
   return table.concat(out, "\n")
+end
+
+function Result:__tostring() return as_text(self, function(_, text) return text end) end
+
+--- Prints it to a stream (standard output), in colours where that is a terminal which has them.
+function Result:show(stream)
+  stream = stream or io.stdout
+  local can = terminal.abilities(core.process.columns(stream), os.getenv)
+  stream:write(as_text(self, function(colour, text) return terminal.paint(can, colour, text) end), "\n")
 end
 
 return metrics

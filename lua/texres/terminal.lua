@@ -1,8 +1,13 @@
---- One line that tells how far a long task is: rewritten in place on a terminal, now and then a plain line elsewhere.
+--- What a terminal is told: one line that tells how far a long task is, rewritten in place on a terminal, now and then
+-- a plain line elsewhere; colours and small curves where they can be shown.
 --
 --     local line = terminal.Progress(io.stdout)
---     line:show("epoch 1/5   42 %")
+--     line:show { "epoch 1/5", share = 0.42, "loss 0.4123", values = losses, "310 images/s", "12 s left" }
 --     line:done("epoch 1/5  loss 0.4")         -- stays
+--
+-- Colours are for terminals alone, and not where NO_COLOR is set (no-color.org) or TERM is dumb; bars and curves are of
+-- block characters where the locale is UTF-8, a bar of # and - elsewhere. What does not fit into the width is left out
+-- from the end, the bar first.
 
 local core = require "texres.core"
 local plain = require "texres.plain"
@@ -15,20 +20,94 @@ local RATE = 0.1 -- seconds between two changes of the line on a terminal
 local Progress = {}
 Progress.__index = Progress
 
+--- What a stream can show: columns (nil: it is no terminal), colour, blocks (characters beyond ASCII). `get` reads a
+-- variable of the environment.
+function terminal.abilities(columns, get)
+  local locale = get "LC_ALL"
+  if not locale or locale == "" then locale = get "LC_CTYPE" end
+  if not locale or locale == "" then locale = get "LANG" end
+  local no_colour = get "NO_COLOR"
+  local dumb = get "TERM" == "dumb"
+  local is_terminal = columns ~= nil and not dumb
+  return {
+    columns = is_terminal and columns or nil, colour = is_terminal and (no_colour == nil or no_colour == ""),
+    blocks = (locale or ""):upper():gsub("-", ""):find "UTF8" ~= nil,
+  }
+end
+
 --- A progress line on `stream` (default: standard output).
 function terminal.Progress(stream)
   stream = stream or io.stdout
-  local columns = core.process.columns(stream)
-  return setmetatable({ stream = stream, columns = columns, shown = core.clock() }, Progress)
+  local can = terminal.abilities(core.process.columns(stream), os.getenv)
+  return setmetatable({ stream = stream, can = can, columns = can.columns, shown = core.clock() }, Progress)
 end
 
---- Shows a passing state; may leave it out when the last one is fresh.
-function Progress:show(text)
+local COLOURS = { red = 31, green = 32, yellow = 33, blue = 34, dim = 2, bold = 1 }
+
+--- A text in a colour, where there are colours.
+function terminal.paint(can, colour, text)
+  return can.colour and ("\27[%dm%s\27[0m"):format(COLOURS[colour], text) or text
+end
+
+local BLOCKS = { "▁", "▂", "▃", "▄", "▅", "▆", "▇", "█" }
+
+--- The last `width` of some numbers as a small curve; "" where block characters can't be shown or no number is finite.
+function terminal.sparkline(can, values, width)
+  local shown, low, high = {}, math.huge, -math.huge
+  for i = math.max(1, #values - width + 1), #values do
+    local value = values[i]
+    if value - value == 0 then
+      shown[#shown + 1] = value
+      low, high = math.min(low, value), math.max(high, value)
+    end
+  end
+  if not can.blocks or #shown == 0 then return "" end
+  for i, value in ipairs(shown) do
+    local share = high > low and (value - low) / (high - low) or 0
+    shown[i] = BLOCKS[math.min(#BLOCKS, 1 + math.floor(share * #BLOCKS))]
+  end
+  return table.concat(shown)
+end
+
+--- A bar of `width` characters of which the first `share` is full.
+function terminal.bar(can, share, width)
+  local full = math.floor(math.max(0, math.min(1, share)) * width + 0.5)
+  if not can.blocks then return ("[%s%s]"):format(("#"):rep(full), ("-"):rep(width - full)) end
+  return terminal.paint(can, "blue", ("━"):rep(full)) .. terminal.paint(can, "dim", ("─"):rep(width - full))
+end
+
+--- A line of its parts that is at most `columns` wide; without `columns`, all words of it without bar and curve.
+local function line_of(can, state, columns)
+  local words = {}
+  for i, word in ipairs(state) do words[i] = plain.visible_name(word) end
+  if not columns then return table.concat(words, "  ") end
+  local percent = state.share and ("%3d %%"):format(math.floor(100 * state.share))
+  while #words > 1 and #table.concat(words, "  ") + (percent and #percent + 2 or 0) > columns do table.remove(words) end
+  local used = #table.concat(words, "  ") + (percent and #percent + 2 or 0)
+  if used > columns then used, percent = used - 6, nil end
+  local curve, curve_width = "", math.min(16, #(state.values or {}), columns - used - 2)
+  if curve_width >= 4 then curve = terminal.sparkline(can, state.values, curve_width) end
+  if curve ~= "" then used = used + curve_width + 2 end
+  local parts, bar_width = { words[1] }, math.min(24, columns - used - 2 - (can.blocks and 0 or 2))
+  if percent and bar_width >= 8 then parts[#parts + 1] = terminal.bar(can, state.share, bar_width) end
+  parts[#parts + 1] = percent
+  if words[2] then parts[#parts + 1] = words[2] end
+  if curve ~= "" then parts[#parts + 1] = terminal.paint(can, "green", curve) end
+  table.move(words, 3, #words, #parts + 1, parts)
+  return table.concat(parts, "  ")
+end
+
+terminal.line_of = line_of
+
+--- Shows a passing state: a list of words, with share (of the task, for a bar) and values (for a curve behind the
+-- second word); may leave it out when the last one is fresh.
+function Progress:show(state)
   local now = core.clock()
   if now - self.shown < (self.columns and RATE or QUIET) then return end
-  self.shown, text = now, plain.visible_name(text)
+  self.shown = now
+  local text = line_of(self.can, state, self.columns and self.columns - 1)
   if self.columns then
-    self.stream:write("\r", text:sub(1, self.columns - 1), "\27[K")
+    self.stream:write("\r", text, "\27[K")
   else
     self.stream:write(text, "\n")
   end

@@ -31,6 +31,8 @@ local terminal = require "texres.terminal"
 
 local process = core.process
 
+local RECENT = 16 -- losses of steps in the progress line
+
 local Run = {}
 Run.__index = Run
 
@@ -119,10 +121,13 @@ function Run:step()
   pass.seconds, self.clock = pass.seconds + now - self.clock, now
   local weight = weight_before and pass.counter.loss_weight and pass.counter.loss_weight - weight_before
   local sum = pass.counter.loss_sum - loss_before
+  local loss = weight and weight ~= 0 and sum / weight or sum
+  table.insert(self.losses, loss)
+  if #self.losses > RECENT then table.remove(self.losses, 1) end
   self:show_progress()
   return {
     kind = "step", epoch = pass.epoch, batch = pass.batch, step = trainer.steps, images = images,
-    loss = weight and weight ~= 0 and sum / weight or sum, lr = trainer.optimizer:lr(),
+    loss = loss, lr = trainer.optimizer:lr(),
   }
 end
 
@@ -272,7 +277,7 @@ function Run:show_progress()
   local counter, total = pass.counter, #self.plan.train
   local per_image = pass.seconds / counter.images
   local left = per_image * (total * (trainer.epochs - pass.epoch + 1) - counter.images)
-  trainer.progress:show(record.progress_text(trainer, pass, total, left))
+  trainer.progress:show(record.progress_state(trainer, pass, total, left, self.losses))
 end
 
 -- -- beginning and ending ---------------------------------------------------------------------------------------------
@@ -369,7 +374,7 @@ function loop.begin(trainer, plan, saved, fresh, lock)
   trainer.running = true
   process.interrupts(true)
   return setmetatable({
-    trainer = trainer, plan = plan, events = {}, takes = takes, lock = lock, saved_at = core.clock(),
+    trainer = trainer, plan = plan, events = {}, losses = {}, takes = takes, lock = lock, saved_at = core.clock(),
     save_every = trainer.save_every and terminal.seconds(trainer.save_every),
     dtype = module.float_dtype(trainer.model), buffers = trainer.model:buffers(),
   }, Run)

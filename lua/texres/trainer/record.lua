@@ -153,12 +153,15 @@ local function metrics_table(history)
   return table.concat(lines)
 end
 
---- The line of an epoch under way.
-function record.progress_text(trainer, pass, images, left)
+--- The line of an epoch under way, as terminal.Progress takes it.
+function record.progress_state(trainer, pass, images, left, losses)
   local counter = pass.counter
-  return plain.format("epoch %d/%d %3d %%  loss %.4f  accuracy %.1f %%  %.0f images/s  %s left", pass.epoch,
-    trainer.epochs, 100 * counter.images // images, counter:loss(), 100 * counter.right / counter.images,
-    counter.images / pass.seconds, terminal.duration(left))
+  return {
+    ("epoch %d/%d"):format(pass.epoch, trainer.epochs), plain.format("loss %.4f", counter:loss()),
+    terminal.duration(left) .. " left", plain.format("%.0f images/s", counter.images / pass.seconds),
+    plain.format("accuracy %.1f %%", 100 * counter.right / counter.images),
+    share = math.min(1, counter.images / images), values = losses,
+  }
 end
 
 --- The line of an epoch that has ended.
