@@ -5,6 +5,7 @@ local strict = require "texres.strict"
 
 require "texres.nn.state" -- these add methods to Module
 require "texres.nn.architecture"
+require "texres.nn.watch"
 
 local nn = {
   Module = module.Module,

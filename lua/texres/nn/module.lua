@@ -158,8 +158,10 @@ end
 -- caught, resumed or given up in between. Every call of a module stands there as a frame of `call`.
 
 local call, within
-local watcher -- function(module, seconds, inputs, outputs) or nil: see watch
-local apart = false -- whether the watcher wants a call for every module: nothing is joined
+local watchers -- a list of {fn =, planned =, layers =}, or nil where nobody watches: see watch
+local hooks = setmetatable({}, { __mode = "k" }) -- module -> the hooks that its calls begin: see hook
+local hooks_version = 0 -- another one whenever a hook comes or goes
+local quiet = false -- whether hooks are left out: see quietly
 local guarded = setmetatable({}, { __mode = "k" }) -- the coroutines in which a message handler is in place
 local max_levels = 1000 -- of the stack that are looked at: an endless recursion fills it
 
@@ -197,14 +199,50 @@ local function locate(message)
   return raise.relocate(message, "in " .. location(running_modules()) .. ": ")
 end
 
-local function report(self, started, inputs, ...)
-  watcher(self, core.clock() - started, inputs, table.pack(...))
+-- Calls f(...) with these watchers in the place of the present ones.
+local function with_watchers(list, silent, f, ...)
+  local outer, outer_quiet = watchers, quiet
+  watchers, quiet = list, silent
+  return protect.finally(function() watchers, quiet = outer, outer_quiet end, f, ...)
+end
+
+-- Calls f(...) with these watchers besides the present ones.
+local function with_more_watchers(more, f, ...)
+  local list = table.move(watchers or {}, 1, watchers and #watchers or 0, 1, {})
+  return with_watchers(table.move(more, 1, #more, #list + 1, list), quiet, f, ...)
+end
+
+--- Calls f(...), a trial of the library that no hook of a user is to see.
+local function quietly(f, ...) return with_watchers(watchers, true, f, ...) end
+
+local function tell_all(list, of_step, ...)
+  for _, watcher in ipairs(list) do
+    if watcher.planned or not of_step then watcher.fn(...) end
+  end
+end
+
+-- Tells the watchers of a call of `self`, or of a step that several layers do together; what they call is not watched.
+local function report(of_step, self, started, inputs, ...)
+  with_watchers(nil, true, tell_all, watchers, of_step, self, core.clock() - started, inputs, table.pack(...))
   return ...
 end
 
+local function forward(self, ...)
+  if not watchers then return self:forward(...) end
+  return report(false, self, core.clock(), table.pack(...), self:forward(...))
+end
+
+-- The watchers that the hooks of `self` want for the pass that begins.
+local function due_watchers(self)
+  local list = {}
+  for _, hook in ipairs(hooks[self]) do list[#list + 1] = hook:begin(self) end
+  return list
+end
+
 local function run(self, ...)
-  if not watcher then return self:forward(...) end
-  return report(self, core.clock(), table.pack(...), self:forward(...))
+  local due = not quiet and hooks[self] and due_watchers(self)
+  if not due or #due == 0 then return forward(self, ...) end
+  return with_more_watchers(due, forward, self, ...)
 end
 
 local function leave(coroutine, ok, ...)
@@ -220,7 +258,7 @@ local function hand_back(...) return ... end
 function call(self, ...)
   local coroutine = running_coroutine()
   if guarded[coroutine] then
-    if watcher then return hand_back(run(self, ...)) end
+    if watchers or hooks[self] then return hand_back(run(self, ...)) end
     return hand_back(self:forward(...))
   end
   guarded[coroutine] = true
@@ -230,22 +268,55 @@ end
 --- fn(self, ...) as if self had been called, for error messages and watchers: a container that does several layers in
 -- one step calls it with the first of them. Only below a call.
 function within(self, fn, ...)
-  if watcher then return hand_back(report(self, core.clock(), table.pack(...), fn(self, ...))) end
+  if watchers then return hand_back(report(true, self, core.clock(), table.pack(...), fn(self, ...))) end
   return hand_back(fn(self, ...))
 end
 
---- Runs body() and meanwhile calls fn(module, seconds, inputs, outputs) after every call of a module (children first).
--- Containers then join no layers, so that each is a call of its own. With `planned` they work as usual, and a step of
--- several layers counts as a call of the first, with the step (see texres.nn.plan) as second input.
-local function watch(fn, body, planned)
-  local outer, outer_apart = watcher, apart
-  watcher, apart = fn, not planned
-  return protect.finally(function() watcher, apart = outer, outer_apart end, body)
+--- Calls f(...), and meanwhile watcher.fn(module, seconds, inputs, outputs) after each call of a module, children first.
+-- `layers`: the set of modules that containers neither open nor join, so that they are calls of their own (nil: all).
+-- With `planned` containers work as usual, and a step of several layers counts as a call of the first, with the step
+-- (see texres.nn.plan) as second input. What fn itself calls is not watched.
+local function with_watcher(watcher, f, ...) return with_more_watchers({ watcher }, f, ...) end
+
+--- The same with a function alone, and a function body().
+local function watch(fn, body, planned) return with_watcher({ fn = fn, planned = planned }, body) end
+
+--- Has each call of `self` ask object:begin(self) for a watcher of this pass, or nil.
+local function hook(self, object)
+  local list = hooks[self] or {}
+  hooks[self], hooks_version = table.move(list, 1, #list, 1, {}), hooks_version + 1
+  table.insert(hooks[self], object)
 end
 
---- Whether there is a watcher; whether it wants a call for every module.
-local function has_watcher() return watcher ~= nil end
-local function wants_each_layer() return apart end
+--- Takes a hook away again.
+local function unhook(self, object)
+  local left = {}
+  for _, other in ipairs(hooks[self] or {}) do
+    if other ~= object then left[#left + 1] = other end
+  end
+  hooks[self], hooks_version = left[1] and left or nil, hooks_version + 1
+end
+
+--- Whether there is a watcher; whether one of them wants modules to be calls of their own.
+local function has_watcher() return watchers ~= nil end
+local function wants_layers()
+  for _, watcher in ipairs(watchers or {}) do
+    if not watcher.planned then return true end
+  end
+  return false
+end
+
+local function hooks_now() return hooks_version end
+local function has_hook(m) return hooks[m] ~= nil end
+
+--- Whether module m has to be a call of its own: a container opens and joins all others.
+local function is_apart(m)
+  if hooks[m] then return true end
+  for _, watcher in ipairs(watchers or {}) do
+    if not watcher.planned and (not watcher.layers or watcher.layers[m]) then return true end
+  end
+  return false
+end
 
 -- Construction -------------------------------------------------------------------------------------------------------
 
@@ -509,7 +580,7 @@ local function try_on_zeros(self, shape)
   self:eval()
   return protect.finally(function()
     for m, training in pairs(was_training) do rawset(m, "training", training) end
-  end, core.no_grad, self, core.zeros(shape, { dtype = float_dtype(self) }))
+  end, quietly, core.no_grad, self, core.zeros(shape, { dtype = float_dtype(self) }))
 end
 
 --- An independent copy: parameters and buffers are copied, gradients are not; tied tensors stay tied.
@@ -608,9 +679,16 @@ return {
   sorted_keys = sorted_keys,
   try_on_zeros = try_on_zeros,
   watch = watch,
+  with_watcher = with_watcher,
+  quietly = quietly,
+  hook = hook,
+  unhook = unhook,
+  has_hook = has_hook,
+  hooks_version = hooks_now,
   within = within,
   has_watcher = has_watcher,
-  wants_each_layer = wants_each_layer,
+  wants_layers = wants_layers,
+  is_apart = is_apart,
   is_module = is_module,
   IS_MODULE = option.kind("a module", is_module),
   is_plain = is_plain,

@@ -31,8 +31,9 @@
 -- mark_last_uses for which ones. That lets go of the plan's own reference; what backward needs is held by the graph.
 --
 -- Every call of a container compares what its plan was made from with what is there now: the items and their order,
--- whether each item still runs the same forward, whether a convolution has a bias. If any of it has changed, the plan
--- is made again. Training or evaluation makes no difference: a step reads the layers' settings when it runs.
+-- whether each item still runs the same forward, whether a convolution has a bias, whether a hook came or went. If any
+-- of it has changed, the plan is made again. A layer that is watched (net:watch) is a step of its own while it is.
+-- Training or evaluation makes no difference: a step reads the layers' settings when it runs.
 --
 -- A container says what it does by its method trace(tracer, x), which returns the value that it makes: see
 -- texres.nn.container. What fuse() folds and what is written to ONNX is read off the same steps.
@@ -97,7 +98,7 @@ function Tracer:item(owner, key, x)
   end
   self:depends_on(owner, key)
   self.forward[item] = item.forward
-  if is_plain(item, Identity) then return x end
+  if is_plain(item, Identity) and not module.is_apart(item) then return x end
   if self.is_open(item) then return self:container(item, x) end
   return add(self, { item = item, input = x, owner = owner, key = key })
 end
@@ -159,6 +160,11 @@ plan.only_readers = only_readers
 
 local function is_sum_after(step, value) return step ~= nil and step.sum ~= nil and step.input == value end
 
+--- Whether a step is a call of a layer of this class that others may be joined with.
+local function is_joinable(step, class)
+  return step ~= nil and is_plain(step.item, class) and not module.is_apart(step.item)
+end
+
 --- The chain of steps that can be joined from `first` on, and the joined step: {conv=, norm=, relu=, residual_last=}
 -- with, for a sum, the Residual `owner` and the value `residual`. Nil where nothing can be joined to `first`.
 local function join(first, reader)
@@ -169,13 +175,13 @@ local function join(first, reader)
     return reader[part.output]
   end
   local following = reader[first.output]
-  if is_plain(item, conv.Conv2d) then
+  if is_joinable(first, conv.Conv2d) then
     step.conv = item
-    if following and is_plain(following.item, norm.BatchNorm) and rawget(item, "bias") == nil then
+    if is_joinable(following, norm.BatchNorm) and rawget(item, "bias") == nil then
       step.norm = following.item
       following = take(following)
     end
-  elseif is_plain(item, norm.BatchNorm) then
+  elseif is_joinable(first, norm.BatchNorm) then
     step.norm = item
   else
     return nil
@@ -187,7 +193,7 @@ local function join(first, reader)
     return true
   end
   local summed = take_sum()
-  if following and is_plain(following.item, ReLU) then
+  if is_joinable(following, ReLU) then
     step.relu = true
     following = take(following)
     step.residual_last = not summed and take_sum() or nil
@@ -231,7 +237,7 @@ end
 local function mark_last_uses(steps, output)
   local last, kept = {}, { [1] = true, [output] = true }
   for _, step in ipairs(steps) do
-    local keeps = step.item and not keeps_nothing(step.item)
+    local keeps = step.item and (not keeps_nothing(step.item) or module.has_hook(step.item))
     if keeps then kept[step.output] = true end
     for _, value in ipairs(inputs_of(step)) do
       kept[value] = kept[value] or keeps
@@ -318,14 +324,9 @@ end
 local Plan = {}
 Plan.__index = Plan
 
---- Steps for a watcher of every module: nothing is joined, and the containers inside are called as modules.
-local function make_unjoined(self)
-  local traced = plan.trace(self, function() return false end)
-  return { steps = traced.steps, output = traced.output }
-end
-
+--- The steps as they are now; what is watched is neither opened nor joined.
 local function make(self)
-  local traced = plan.trace(self, plan.is_planned)
+  local traced = plan.trace(self, function(item) return plan.is_planned(item) and not module.is_apart(item) end)
   for _, step in ipairs(traced.steps) do
     if step.item and is_plain(step.item, conv.Conv2d) then traced:depends_on(step.item, "bias") end
   end
@@ -334,10 +335,12 @@ local function make(self)
   mark_last_uses(steps, output)
   return setmetatable({
     self = self, steps = steps, output = output, raw = traced.raw, forward = traced.forward,
+    hooks = module.hooks_version(),
   }, Plan)
 end
 
 local function is_current(self)
+  if self.hooks ~= module.hooks_version() then return false end
   local raw = self.raw
   for i = 1, raw.n, 3 do
     if rawget(raw[i], raw[i + 1]) ~= raw[i + 2] then return false end
@@ -362,7 +365,7 @@ end
 
 --- The forward of all containers that run by their plan.
 function plan.forward(self, x)
-  return run_steps(module.wants_each_layer() and make_unjoined(self) or plan.of(self), x)
+  return run_steps(module.wants_layers() and make(self) or plan.of(self), x)
 end
 
 -- -- text -------------------------------------------------------------------------------------------------------------
