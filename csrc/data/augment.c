@@ -6,6 +6,7 @@
 
 #include "base/integers.h"
 #include "data/blur.h"
+#include "data/warp.h"
 
 enum { STREAM_SAMPLE = 0xA061, STREAM_BATCH };
 
@@ -66,99 +67,18 @@ static void then(map *a, const double step[6]) {
   *a = result;
 }
 
-static bool is_whole(double x) { return x == rint(x); }
-
-/* A map whose matrix is made of 0, 1 and -1 and that shifts by whole pixels. */
-static bool is_exact(const map *a, const picture *p) {
-  const double *m = a->m;
-  for (int i = 0; i < 6; i++)
-    if (!is_whole(m[i])) return false;
-  if (fabs(m[0]) + fabs(m[1]) != 1 || fabs(m[3]) + fabs(m[4]) != 1) return false;
-  return m[1] == 0 || p->height == p->width;
-}
-
 static void swap(picture *p) {
   float *pixels = p->pixels;
   p->pixels = p->spare;
   p->spare = pixels;
 }
 
-/* Copies `count` pixels that stand `step` pixels apart. */
-static void copy_pixels(const float *from, int64_t step, float *to, int64_t count, int64_t channels) {
-  if (channels == 1) {
-    for (int64_t i = 0; i < count; i++) to[i] = from[i * step];
-    return;
-  }
-  for (int64_t i = 0; i < count; i++)
-    for (int64_t k = 0; k < channels; k++) to[i * channels + k] = from[i * step * channels + k];
-}
-
-static bool inside(int64_t i, int64_t n) { return i >= 0 && i < n; }
-
-static void move_exactly(picture *p, const map *a) {
-  const double *m = a->m, cx = 0.5 * (double)(p->width - 1), cy = 0.5 * (double)(p->height - 1);
-  int64_t c = p->channels, step_x = (int64_t)m[0], step_y = (int64_t)m[3];
-  for (int64_t y = 0; y < p->height; y++) {
-    float *to = p->spare + y * p->width * c;
-    double dy = (double)y - cy;
-    int64_t from_x = (int64_t)(cx + m[2] - m[0] * cx + m[1] * dy);
-    int64_t from_y = (int64_t)(cy + m[5] - m[3] * cx + m[4] * dy);
-    for (int64_t x = 0; x < p->width;) {
-      /* a stretch that stays inside of the image, else one mirrored pixel */
-      int64_t at_x = from_x + x * step_x, at_y = from_y + x * step_y, count = 1;
-      if (inside(at_x, p->width) && inside(at_y, p->height)) {
-        int64_t room_x = step_x > 0 ? p->width - at_x : step_x < 0 ? at_x + 1 : p->width;
-        int64_t room_y = step_y > 0 ? p->height - at_y : step_y < 0 ? at_y + 1 : p->width;
-        count = tx_min(tx_min(room_x, room_y), p->width - x);
-      }
-      const float *from = p->pixels + (tx_mirror(at_y, p->height) * p->width + tx_mirror(at_x, p->width)) * c;
-      copy_pixels(from, step_x + step_y * p->width, to + x * c, count, c);
-      x += count;
-    }
-  }
-}
-
-/* The pixel at (x, y), from its four neighbours. */
-static void sample(const picture *p, double x, double y, float *to) {
-  int64_t x0 = (int64_t)x - (x < 0), y0 = (int64_t)y - (y < 0), c = p->channels, row = p->width * c;
-  float fx = (float)(x - (double)x0), fy = (float)(y - (double)y0);
-  if (p->mask) {
-    fx = rintf(fx);
-    fy = rintf(fy);
-  }
-  int64_t x1 = x0 + 1, y1 = y0 + 1;
-  if (x0 < 0 || x1 >= p->width || y0 < 0 || y1 >= p->height) {
-    x0 = tx_mirror(x0, p->width);
-    x1 = tx_mirror(x1, p->width);
-    y0 = tx_mirror(y0, p->height);
-    y1 = tx_mirror(y1, p->height);
-  }
-  const float *top = p->pixels + y0 * row, *bottom = p->pixels + y1 * row;
-  for (int64_t k = 0; k < c; k++) {
-    float above = top[x0 * c + k] + fx * (top[x1 * c + k] - top[x0 * c + k]);
-    float below = bottom[x0 * c + k] + fx * (bottom[x1 * c + k] - bottom[x0 * c + k]);
-    to[k] = above + fy * (below - above);
-  }
-}
-
-static void move_smoothly(picture *p, const map *a) {
-  const double *m = a->m, cx = 0.5 * (double)(p->width - 1), cy = 0.5 * (double)(p->height - 1);
-  float *to = p->spare;
-  for (int64_t y = 0; y < p->height; y++) {
-    double dy = (double)y - cy, from_x = cx + m[1] * dy + m[2], from_y = cy + m[4] * dy + m[5];
-    for (int64_t x = 0; x < p->width; x++, to += p->channels)
-      sample(p, from_x + m[0] * ((double)x - cx), from_y + m[3] * ((double)x - cx), to);
-  }
-}
-
 /* Resamples the image through the map and starts a new one. */
 static void settle(picture *p, map *a) {
   if (!a->pending) return;
   if (memcmp(a->m, IDENTITY.m, sizeof a->m) != 0) {
-    if (is_exact(a, p))
-      move_exactly(p, a);
-    else
-      move_smoothly(p, a);
+    tx_size2 size = {p->height, p->width};
+    (p->mask ? tx_warp_nearest : tx_warp)(p->pixels, size, p->spare, size, p->channels, a->m);
     swap(p);
   }
   *a = IDENTITY;

@@ -5,8 +5,8 @@
  * (usually 0..1), not yet normalized; they keep their size, and values are not clamped.
  *
  * Neighbouring transforms that only move pixels (flip, rotate90, rotate, shift, scale, crop) are multiplied into one
- * affine map, so that the image is resampled once; a map that takes pixels to pixels copies them exactly. What lies
- * outside of the image is its mirror image (the edge pixel isn't repeated: 2 1 | 0 1 2 | 1 0).
+ * affine map, so that the image is resampled once, as data/warp.h says: bicubic, mirrored outside of the image; a map
+ * that takes pixels to pixels copies them exactly.
  */
 #ifndef TX_DATA_AUGMENT_H
 #define TX_DATA_AUGMENT_H
@@ -17,9 +17,9 @@
 typedef enum tx_transform_kind {
   TX_FLIP = 0,   /* left-right and top-bottom, each with probability p */
   TX_ROTATE90,   /* by 0, 90, 180 or 270 degrees, equally likely; 0 or 180 when the image isn't square */
-  TX_ROTATE,     /* by an angle within +-degrees; bilinear */
-  TX_SHIFT,      /* by up to +-pixels along both sides; bilinear */
-  TX_SCALE,      /* by a factor within 1/(1+amount) .. 1+amount; bilinear */
+  TX_ROTATE,     /* by an angle within +-degrees */
+  TX_SHIFT,      /* by up to +-pixels along both sides */
+  TX_SCALE,      /* by a factor within 1/(1+amount) .. 1+amount */
   TX_CROP,       /* a window of the image's size, of the image with `padding` mirrored pixels on all sides */
   TX_BRIGHTNESS, /* x * factor within 1-amount .. 1+amount */
   TX_CONTRAST,   /* the same about the mean of the channel */

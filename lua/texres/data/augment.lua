@@ -22,7 +22,9 @@
 --     mixup       alpha = 0.2        a batch's images mixed in pairs (Zhang et al. 2018)
 --     cutmix      alpha = 1          rectangles pasted between a batch's images (Yun et al. 2019)
 --
--- What lies outside of an image is its mirror image. The random numbers belong to (seed, epoch, sample): the same for
+-- Moves that stand side by side are one map, through which an image is resampled once: bicubic (Keys, a = -0.5), with
+-- the kernel widened where it shrinks; turns by quarters, flips and crops copy pixels. What lies outside of an image is
+-- its mirror image. The random numbers belong to (seed, epoch, sample): the same for
 -- any number of workers.
 --
 -- Masks that belong to the images are moved with them and keep their values: brightness, contrast, gamma, noise, blur
