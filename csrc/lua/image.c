@@ -1,6 +1,9 @@
-/* image.c - image files: load_image, write_png, image_source. */
+/* image.c - image files: load_image, write_png, image_source; regions of masks. */
 #include "data/image.h"
 
+#include <string.h>
+
+#include "data/regions.h"
 #include "lua/source.h"
 
 enum { SIZE_MAX_WANTED = 65535 };
@@ -93,7 +96,35 @@ static int l_image_source(lua_State *L) {
   return 2;
 }
 
-static const luaL_Reg functions[] = {
-    {"load_image", l_load_image}, {"write_png", l_write_png}, {"image_source", l_image_source}, {NULL, NULL}};
+/* regions(masks u8 {N,H,W}) -> i64 {N,H,W}, sizes i64 {regions}: connected regions, counted from 1 through all masks; 0 is
+ * outside */
+static int l_regions(lua_State *L) {
+  lua_settop(L, 1);
+  tx_tensor **number = tx_new_handle(L), **sizes = tx_new_handle(L);
+  tx_tensor *masks = tx_check_tensor(L, 1);
+  if (masks->dtype != TX_U8 || masks->dims != 3 || !tx_is_contiguous(masks)) {
+    return tx_error(L, "regions: contiguous masks u8 {N,H,W} are wanted, got %s", tx_describe(L, 1));
+  }
+  const int64_t height = masks->shape[1], width = masks->shape[2], pixels = height * width;
+  tx_status status = tx_empty(TX_I64, 3, masks->shape, number);
+  if (status != TX_OK) return tx_raise(L, status);
+  int64_t count = 0;
+  for (int64_t i = 0; i < masks->shape[0]; i++)
+    count += tx_regions(tx_u8(masks) + i * pixels, height, width, count + 1, tx_i64(*number) + i * pixels);
+  status = tx_zeros(TX_I64, 1, &count, sizes);
+  if (status != TX_OK) return tx_raise(L, status);
+  for (int64_t p = 0, n = masks->shape[0] * pixels; p < n; p++) {
+    const int64_t region = tx_i64(*number)[p];
+    if (region > 0) tx_i64(*sizes)[region - 1]++;
+  }
+  tx_pace_collector(L);
+  return 2;
+}
+
+static const luaL_Reg functions[] = {{"load_image", l_load_image},
+                                     {"write_png", l_write_png},
+                                     {"image_source", l_image_source},
+                                     {"regions", l_regions},
+                                     {NULL, NULL}};
 
 void tx_lua_open_image(lua_State *L) { luaL_setfuncs(L, functions, 0); }

@@ -60,6 +60,7 @@ local parts = {
   Trainer = "texres.trainer",
   metrics = "texres.metrics",
   report = "texres.report",
+  explain = "texres.explain",
   compare = "texres.metrics.compare",
   cross_validate = "texres.cross_validate",
   load = { "texres.classifier", "load" },
