@@ -209,8 +209,8 @@ describe("augment", function()
       local together = apply(list, stored_image:unsqueeze(1), seed)[1]
       assert.is_true(tr.allclose(together, stored[name], 0, 2e-4), name)
       for c = 1, 2 do -- one channel alone goes another way
-        local alone = apply(list, stored_image:slice(3, c, 1):unsqueeze(1):contiguous(), seed)[1]
-        assert.is_true(tr.allclose(alone, stored[name]:slice(3, c, 1), 0, 2e-4), name)
+        local alone = apply(list, stored_image:slice(3, c, c):unsqueeze(1):contiguous(), seed)[1]
+        assert.is_true(tr.allclose(alone, stored[name]:slice(3, c, c), 0, 2e-4), name)
       end
       local three = tr.cat({ stored_image, stored_image:slice(3, 1, 1) }, 3)
       assert.is_true(tr.allclose(apply(list, three:unsqueeze(1), seed)[1]:slice(3, 1, 2), stored[name], 0, 2e-4), name)
@@ -230,6 +230,53 @@ describe("augment", function()
         assert.is_true(masks:min():item() >= images:min():item() and masks:max():item() <= images:max():item())
       end
     end
+  end)
+
+  it("takes windows of larger images, anywhere or in the middle", function()
+    local rows, seen, n = rounded(noise_image(7, 9, 2)), {}, 200
+    local function cut(top, left)
+      return image(function(y, x, c) return rows[top + y][left + x][c] end, 5, 5, 2)
+    end
+    local out, _, masks = tr.data.augment({ { "window", 5 } }):apply(batch(rows, n), { masks = batch(rows, n) })
+    assert.same({ n, 5, 5, 2 }, out:shape())
+    assert.is_true(tr.allclose(out, masks, 0))
+    for i = 1, n do
+      for top = 0, 2 do
+        for left = 0, 4 do
+          if same_rows(cut(top, left), rows_of(out, i)) then seen[top * 5 + left] = (seen[top * 5 + left] or 0) + 1 end
+        end
+      end
+    end
+    local found = 0
+    for place = 0, 14 do
+      assert.is_true((seen[place] or 0) > 2, "place " .. place)
+      found = found + seen[place]
+    end
+    assert.are.equal(n, found)
+    assert.is_true(same_rows(cut(1, 2), rows_of(apply({ { "window", 5, random = false } }, batch(rows)))))
+    assert.are.equal(5, tr.data.augment({ "flip", { "window", 5 } }):window())
+    assert.is_nil(tr.data.augment({ "flip" }):window())
+  end)
+
+  it("makes up no corner where a window has room, and counts it among the moves before and after it", function()
+    -- rows and columns as channels: a mirrored pixel would turn the sign of a slope
+    local plane_image = batch(image(function(y, x, c) return c == 1 and x or y end, 40, 40, 2), 40)
+    for _, list in ipairs {
+      { { "rotate", 180 }, { "window", 24 } }, { { "window", 24 }, { "rotate", 180 } },
+      { { "shift", 9 }, { "rotate", 20 }, { "scale", 0.1 }, { "window", 24 } },
+    } do
+      local out = apply(list, plane_image, 4)
+      local across = out:slice(3, 2, 24) - out:slice(3, 1, 23)
+      for i = 1, 40 do
+        for c = 1, 2 do
+          local steps = across[i]:slice(3, c, c):slice(1, 3, 22):slice(2, 3, 21)
+          assert.is_true(steps:max():item() - steps:min():item() < 0.1)
+        end
+      end
+      assert.is_true(out:min():item() > 0.8 and out:max():item() < 40.2)
+    end
+    local small = batch(noise_image(10, 10, 1), 8) -- no room: corners are mirrored, the middle stays
+    assert.same({ 8, 10, 10, 1 }, apply({ { "rotate", 180 }, { "scale", 3 }, { "window", 10 } }, small):shape())
   end)
 
   it("changes brightness by one factor", function()
@@ -472,6 +519,12 @@ describe("augment", function()
     end
     assert.matches("p must be a number within 0..1, got 2", message { { "flip", p = 2 } })
     assert.matches("rotate90 takes its name only", message { { "rotate90", 3 } })
+    assert.matches("window: all images are to be of one size, p can't be given", message { { "window", 4, p = 0.5 } })
+    local images = tr.zeros(1, 8, 6, 1)
+    assert.error_matches(function() apply({ { "window", 7 } }, images) end,
+      "augment: a window of 7x7 pixels can't be taken out of images of 8x6: give them larger, or a smaller window")
+    assert.error_matches(function() apply({ { "window", 4 }, { "window", 3 } }, images) end,
+      "augment: more than one window: take one")
     assert.matches("a transform's name is expected", message { 3 })
     assert.matches("a list of transforms is expected, got 'flip'", message "flip")
     assert.matches("images f32 {N,H,W,C} wanted, got f32 {4,4}",

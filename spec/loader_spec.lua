@@ -394,4 +394,33 @@ describe("loader", function()
     local drawn = run(set:loader { weights = { 1e307, 0, 1e307 }, seed = 1 }, 1)
     for _, number in ipairs(drawn) do assert.not_equal(2, (number - 1) % 3 + 1) end
   end)
+
+  it("hands out windows, and a model trained through them looks at the middle of larger images", function()
+    local set = tr.data.fabric { count = 24, seed = 1, size = 40 }
+    local list, batches = { { "rotate", 20 }, { "window", 32 }, "noise" }, {}
+    for workers = 0, 2 do
+      for images in set:loader({ batch = 24, augment = list, workers = workers, shuffle = true }):batches(1) do
+        batches[#batches + 1] = images
+      end
+    end
+    assert.same({ 24, 32, 32, 1 }, batches[1]:shape())
+    for i = 2, 3 do assert.is_true(tr.allclose(batches[1], batches[i], 0)) end
+
+    local trainer = tr.Trainer { model = tr.models.textile { width = 8 }, epochs = 1, batch = 24, augment = list,
+      quiet = true }
+    trainer:fit(set, set)
+    local path = os.tmpname()
+    assert(require("texres.checkpoint").save(path, { model = trainer.model }))
+    local classifier = assert(tr.load(path))
+    os.remove(path)
+    assert.same({ 32, 32, 1 }, classifier.input)
+    local middle = set:map(function(image) return image:slice(1, 5, 36):slice(2, 5, 36):contiguous() end)
+    assert.same(classifier:evaluate(middle).scores:totable(), classifier:evaluate(set).scores:totable())
+    assert.same(classifier:predict(middle:images()), classifier:predict(set:images()))
+    assert.error_matches(function() classifier:predict(tr.zeros(48, 48)) end, "the model was trained on {32,32,1}")
+    assert.error_matches(function() classifier:loader(set, { augment = { { "window", 24 } } }) end,
+      "the window of 24 pixels is not the model's size, {32,32,1}")
+    assert.error_matches(function() set:loader { augment = { { "window", 48 } } } end,
+      "augment: a window of 48x48 pixels can't be taken out of images of 40x40")
+  end)
 end)

@@ -1,6 +1,7 @@
 /* augment.c - the transforms of augment.h. */
 #include "data/augment.h"
 
+#include <inttypes.h>
 #include <math.h>
 #include <string.h>
 
@@ -19,6 +20,7 @@ const tx_transform_info tx_transforms[TX_TRANSFORM_COUNT] = {
     [TX_SHIFT] = {"shift", {{"pixels", 4, 0, 1e6}}},
     [TX_SCALE] = {"scale", {{"amount", 0.1, 0, 10}}},
     [TX_CROP] = {"crop", {{"padding", 4, 0, 1e6, true}}},
+    [TX_WINDOW] = {"window", {{"size", 64, 1, 1e6, true}, {"random", 1, 0, 1, true}}},
     [TX_BRIGHTNESS] = {"brightness", {{"amount", 0.2, 0, 1}}},
     [TX_CONTRAST] = {"contrast", {{"amount", 0.2, 0, 1}}},
     [TX_GAMMA] = {"gamma", {{"amount", 0.2, 0, 10}}},
@@ -53,18 +55,37 @@ typedef struct picture {
 typedef struct map {
   bool pending; /* something was multiplied in since the image was last resampled */
   double m[6];
+  int64_t window;      /* pixels along a side of the window that is to be taken; 0: none */
+  double across, down; /* where, of the room that there is: 0 .. 1 */
 } map;
 
-static const map IDENTITY = {false, {1, 0, 0, 0, 1, 0}};
+static const map IDENTITY = {.m = {1, 0, 0, 0, 1, 0}};
 
 /* Puts a further step after those in `a`: the pixel is first taken through `step`, then through a. */
 static void then(map *a, const double step[6]) {
   const double *m = a->m;
-  map result = {
-      true,
-      {m[0] * step[0] + m[1] * step[3], m[0] * step[1] + m[1] * step[4], m[0] * step[2] + m[1] * step[5] + m[2],
-       m[3] * step[0] + m[4] * step[3], m[3] * step[1] + m[4] * step[4], m[3] * step[2] + m[4] * step[5] + m[5]}};
-  *a = result;
+  const double product[6] = {m[0] * step[0] + m[1] * step[3],        m[0] * step[1] + m[1] * step[4],
+                             m[0] * step[2] + m[1] * step[5] + m[2], m[3] * step[0] + m[4] * step[3],
+                             m[3] * step[1] + m[4] * step[4],        m[3] * step[2] + m[4] * step[5] + m[5]};
+  memcpy(a->m, product, sizeof product);
+  a->pending = true;
+}
+
+/* Where the middle of a window lies along a side of n pixels of the image, of which it shows `shown`: `share` of the room
+ * further than its first place, moved by `shift`, but not out of the image. Where pixels are copied exactly it lies at
+ * whole pixels. */
+static double place(double share, double shift, double n, double shown, bool exact) {
+  double most = fmax(0.5 * (n - shown), 0), room = 2 * most;
+  double at = exact ? fmin(floor(share * (room + 1)), room) : share * room;
+  return fmax(-most, fmin(at - most + shift, most));
+}
+
+/* Gives the map its window's place. */
+static void place_window(map *a, tx_size2 size) {
+  double *m = a->m, side = (double)(a->window - 1);
+  bool exact = m[0] == rint(m[0]) && m[1] == rint(m[1]);
+  m[2] = place(a->across, m[2], (double)size.width - 1, (fabs(m[0]) + fabs(m[1])) * side, exact);
+  m[5] = place(a->down, m[5], (double)size.height - 1, (fabs(m[3]) + fabs(m[4])) * side, exact);
 }
 
 static void swap(picture *p) {
@@ -76,9 +97,15 @@ static void swap(picture *p) {
 /* Resamples the image through the map and starts a new one. */
 static void settle(picture *p, map *a) {
   if (!a->pending) return;
-  if (memcmp(a->m, IDENTITY.m, sizeof a->m) != 0) {
-    tx_size2 size = {p->height, p->width};
-    (p->mask ? tx_warp_nearest : tx_warp)(p->pixels, size, p->spare, size, p->channels, a->m);
+  tx_size2 from = {p->height, p->width}, to = from;
+  if (a->window > 0) {
+    to = (tx_size2){a->window, a->window};
+    place_window(a, from);
+  }
+  if (memcmp(a->m, IDENTITY.m, sizeof a->m) != 0 || to.height != from.height || to.width != from.width) {
+    (p->mask ? tx_warp_nearest : tx_warp)(p->pixels, from, p->spare, to, p->channels, a->m);
+    p->height = to.height;
+    p->width = to.width;
     swap(p);
   }
   *a = IDENTITY;
@@ -126,6 +153,15 @@ static void crop(const tx_transform *t, tx_rng *rng, map *a) {
   double y = (double)(tx_rng_below(rng, 2 * padding + 1) - padding);
   const double step[6] = {1, 0, x, 0, 1, y};
   then(a, step);
+}
+
+static void window(const tx_transform *t, tx_rng *rng, map *a) {
+  double across = tx_rng_uniform(rng), down = tx_rng_uniform(rng);
+  bool middle = t->value[1] == 0;
+  a->pending = true;
+  a->window = (int64_t)t->value[0];
+  a->across = middle ? 0.5 : across;
+  a->down = middle ? 0.5 : down;
 }
 
 /* -- steps that change values ---------------------------------------------------------------------------------------- */
@@ -244,6 +280,9 @@ static void apply(const tx_transform *t, tx_rng *rng, picture *p, map *a) {
     case TX_CROP:
       crop(t, rng, a);
       break;
+    case TX_WINDOW:
+      window(t, rng, a);
+      break;
     case TX_BRIGHTNESS:
       brighten(p, (float)within(t->value[0], rng));
       break;
@@ -276,22 +315,40 @@ static void augment_picture(const tx_augment *augment, tx_rng rng, picture p) {
   float *image = p.pixels;
   map a = IDENTITY;
   for (int i = 0; i < augment->count; i++) {
-    const tx_transform *t = &augment->step[i];
-    if (t->kind != TX_FLIP && tx_rng_uniform(&rng) >= t->p) continue; /* flip asks for each direction */
+    const tx_transform *t = &augment->step[i]; /* flip asks for each direction, a window is always taken */
+    if (t->kind != TX_FLIP && t->kind != TX_WINDOW && tx_rng_uniform(&rng) >= t->p) continue;
     apply(t, &rng, &p, &a);
   }
   settle(&p, &a);
   if (p.pixels != image) memcpy(image, p.pixels, (size_t)values(&p) * sizeof *image);
 }
 
-void tx_augment_image(const tx_augment *augment, tx_rng rng, int64_t height, int64_t width, int64_t channels,
-                      float *image, float *scratch) {
-  augment_picture(augment, rng, (picture){false, height, width, channels, image, scratch});
+tx_status tx_augment_size(const tx_augment *augment, tx_size2 size, tx_size2 *result) {
+  int windows = 0;
+  *result = size;
+  for (int i = 0; i < augment->count; i++) {
+    const tx_transform *t = &augment->step[i];
+    if (t->kind != TX_WINDOW) continue;
+    int64_t side = (int64_t)t->value[0];
+    if (++windows > 1) return tx_fail(TX_EINVAL, "augment: more than one window: take one");
+    if (side > size.height || side > size.width)
+      return tx_fail(TX_EINVAL,
+                     "augment: a window of %" PRId64 "x%" PRId64 " pixels can't be taken out of images of %" PRId64
+                     "x%" PRId64 ": give them larger, or a smaller window",
+                     side, side, size.height, size.width);
+    *result = (tx_size2){side, side};
+  }
+  return TX_OK;
 }
 
-void tx_augment_mask(const tx_augment *augment, tx_rng rng, int64_t height, int64_t width, int64_t channels,
-                     float *mask, float *scratch) {
-  augment_picture(augment, rng, (picture){true, height, width, channels, mask, scratch});
+void tx_augment_image(const tx_augment *augment, tx_rng rng, tx_size2 size, int64_t channels, float *image,
+                      float *scratch) {
+  augment_picture(augment, rng, (picture){false, size.height, size.width, channels, image, scratch});
+}
+
+void tx_augment_mask(const tx_augment *augment, tx_rng rng, tx_size2 size, int64_t channels, float *mask,
+                     float *scratch) {
+  augment_picture(augment, rng, (picture){true, size.height, size.width, channels, mask, scratch});
 }
 
 /* -- mixing a batch -------------------------------------------------------------------------------------------------- */

@@ -2,16 +2,20 @@
  *
  * An augmentation is a list of transforms, applied in order. What they draw depends on (seed, epoch, sample) alone, so an
  * image comes out the same whichever thread makes it, in whatever order. Images are f32 {H,W,C}, as a source gives them
- * (usually 0..1), not yet normalized; they keep their size, and values are not clamped.
+ * (usually 0..1), not yet normalized; values are not clamped. They keep their size, unless there is a window.
  *
  * Neighbouring transforms that only move pixels (flip, rotate90, rotate, shift, scale, crop) are multiplied into one
  * affine map, so that the image is resampled once, as data/warp.h says: bicubic, mirrored outside of the image; a map
  * that takes pixels to pixels copies them exactly.
+ *
+ * A window is placed when the map it belongs to is known, so that what it shows, turned, scaled and shifted, lies inside of
+ * the image where there is room for that: no corner is made up.
  */
 #ifndef TX_DATA_AUGMENT_H
 #define TX_DATA_AUGMENT_H
 
 #include "base/rng.h"
+#include "data/warp.h"
 #include "tensor/tensor.h"
 
 typedef enum tx_transform_kind {
@@ -21,6 +25,7 @@ typedef enum tx_transform_kind {
   TX_SHIFT,      /* by up to +-pixels along both sides */
   TX_SCALE,      /* by a factor within 1/(1+amount) .. 1+amount */
   TX_CROP,       /* a window of the image's size, of the image with `padding` mirrored pixels on all sides */
+  TX_WINDOW,     /* size x size pixels of a larger image: anywhere, or in its middle when random is 0; always applied */
   TX_BRIGHTNESS, /* x * factor within 1-amount .. 1+amount */
   TX_CONTRAST,   /* the same about the mean of the channel */
   TX_GAMMA,      /* max(x, 0) ^ exponent within 1/(1+amount) .. 1+amount */
@@ -63,14 +68,18 @@ tx_transform tx_transform_make(tx_transform_kind kind);
 /* The random numbers of one sample: `turn` tells repeated draws of it in one epoch apart (0 for the first). */
 tx_rng tx_augment_rng(uint64_t seed, uint64_t epoch, uint64_t sample, uint64_t turn);
 
-/* Applies all but mixup and cutmix to an image of height*width*channels values; scratch has room for as many. */
-void tx_augment_image(const tx_augment *augment, tx_rng rng, int64_t height, int64_t width, int64_t channels,
-                      float *image, float *scratch);
+/* The size that images have afterwards; fails where the window is larger than they are, or there is more than one. */
+tx_status tx_augment_size(const tx_augment *augment, tx_size2 size, tx_size2 *result);
+
+/* Applies all but mixup and cutmix to an image of that size, for which tx_augment_size has not failed; scratch has room for
+ * as many values. */
+void tx_augment_image(const tx_augment *augment, tx_rng rng, tx_size2 size, int64_t channels, float *image,
+                      float *scratch);
 
 /* The same for the mask that belongs to an image of this size and these random numbers: it is moved with the image, each value
  * from the nearest pixel; what changes the image's values leaves it alone. */
-void tx_augment_mask(const tx_augment *augment, tx_rng rng, int64_t height, int64_t width, int64_t channels,
-                     float *mask, float *scratch);
+void tx_augment_mask(const tx_augment *augment, tx_rng rng, tx_size2 size, int64_t channels, float *mask,
+                     float *scratch);
 
 /* How a batch is to be mixed. Sample i is mixed with sample (i + shift) % n of the same batch. */
 typedef struct tx_mix_plan {

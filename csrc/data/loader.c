@@ -32,6 +32,7 @@ tx_status tx_loader_check(tx_loader *loader) {
       return tx_fail(TX_EINVAL, "loader: label %" PRId64 " of sample %" PRId64 ": classes are 1..%" PRId64,
                      l->label[i] + 1, i + 1, l->classes);
   }
+  TX_TRY(tx_augment_size(&l->augment, (tx_size2){l->source->height, l->source->width}, &loader->size));
   if (l->batch > l->count && l->count > 0 && !l->drop_last) loader->batch = l->count;
   return TX_OK;
 }
@@ -153,7 +154,7 @@ struct tx_epoch {
   int64_t opened; /* batches before this one have their slots prepared */
   int slots;
   slot *slot;
-  float *scratch; /* one image per worker */
+  float *scratch; /* two images of the source per worker */
   int workers;
   pthread_t thread[TX_MAX_WORKERS];
   pid_t process; /* that began the epoch: a child of it has none of the threads */
@@ -173,6 +174,11 @@ static int64_t samples_of(const tx_loader *loader, int64_t batch) {
   return tx_min(left, loader->batch);
 }
 
+/* Values of an image of a batch. */
+static int64_t image_values(const tx_loader *loader) {
+  return loader->size.height * loader->size.width * loader->source->channels;
+}
+
 static void multiply(const tx_loader *loader, float *image) {
   if (loader->scale == 1) return;
   int64_t values = tx_source_pixels(loader->source);
@@ -181,7 +187,7 @@ static void multiply(const tx_loader *loader, float *image) {
 
 /* (pixel - mean) / std in place. */
 static void normalize(const tx_loader *loader, float *image) {
-  int64_t channels = loader->source->channels, pixels = loader->source->height * loader->source->width;
+  int64_t channels = loader->source->channels, pixels = loader->size.height * loader->size.width;
   if (loader->mean == NULL) return;
   if (channels == 1) {
     float mean = loader->mean[0], inverse = loader->inverse_std[0];
@@ -197,12 +203,14 @@ static tx_status fill_sample(const tx_epoch *run, const slot *s, int64_t batch, 
   const tx_loader *loader = run->loader;
   tx_source *source = loader->source;
   int64_t place = batch * loader->batch + at, sample = run->order[place];
-  float *image = tx_f32(s->images) + at * tx_source_pixels(source);
+  int64_t pixels = tx_source_pixels(source), wanted = image_values(loader);
+  float *kept = tx_f32(s->images) + at * wanted, *image = wanted < pixels ? scratch + pixels : kept;
   TX_TRY(tx_source_read(source, loader->position[sample], image));
   multiply(loader, image);
   tx_rng rng = tx_augment_rng(loader->seed, run->epoch, (uint64_t)sample, (uint64_t)run->turn[place]);
-  tx_augment_image(&loader->augment, rng, source->height, source->width, source->channels, image, scratch);
+  tx_augment_image(&loader->augment, rng, (tx_size2){source->height, source->width}, source->channels, image, scratch);
   normalize(loader, image);
+  if (image != kept) memcpy(kept, image, (size_t)wanted * sizeof *image);
   tx_i64(s->labels)[at] = loader->label[sample] + 1;
   return TX_OK;
 }
@@ -273,7 +281,7 @@ static void *work(void *argument) {
 }
 
 static void *one_scratch(const tx_epoch *run, int number) {
-  return run->scratch + number * tx_source_pixels(run->loader->source);
+  return run->scratch + 2 * number * tx_source_pixels(run->loader->source);
 }
 
 /* Signals such as Ctrl-C are for the thread that runs Lua. */
@@ -298,9 +306,9 @@ static tx_status start_worker(tx_epoch *run) {
 /* Gives the slots that are free to the next batches. */
 static tx_status open_slots(tx_epoch *run) {
   tx_loader *loader = run->loader;
-  tx_source *source = loader->source;
   while (run->opened < run->batches && run->opened < run->next + run->slots) {
-    int64_t shape[] = {samples_of(loader, run->opened), source->height, source->width, source->channels};
+    int64_t shape[] = {samples_of(loader, run->opened), loader->size.height, loader->size.width,
+                       loader->source->channels};
     slot fresh = {.samples = shape[0]};
     TX_TRY(tx_empty(TX_F32, 4, shape, &fresh.images));
     tx_status status = tx_empty(TX_I64, 1, shape, &fresh.labels);
@@ -322,7 +330,7 @@ static tx_status prepare(tx_epoch *run) {
   int scratches = (int)tx_max(loader->workers, 1);
   run->slots = loader->workers + 1;
   size_t bytes;
-  TX_TRY(tx_size_mul((size_t)scratches * sizeof(float), (size_t)tx_source_pixels(loader->source), &bytes));
+  TX_TRY(tx_size_mul((size_t)scratches * 2 * sizeof(float), (size_t)tx_source_pixels(loader->source), &bytes));
   run->scratch = tx_alloc(bytes);
   run->slot = tx_alloc_zero((size_t)run->slots * sizeof *run->slot);
   run->order = tx_alloc_array(loader->count, sizeof *run->order);
@@ -379,16 +387,15 @@ static tx_status wait_for(tx_epoch *run, slot *s) {
 /* Mixes the images of a batch that is complete, as the recipe asks. */
 static tx_status mix(const tx_epoch *run, tx_batch *batch) {
   const tx_loader *loader = run->loader;
-  tx_source *source = loader->source;
-  int64_t n = batch->images->shape[0];
-  tx_mix_plan plan = tx_augment_plan_mix(&loader->augment, loader->seed, run->epoch, (uint64_t)run->next, n,
-                                         source->height, source->width);
+  int64_t n = batch->images->shape[0], height = loader->size.height, width = loader->size.width;
+  tx_mix_plan plan =
+      tx_augment_plan_mix(&loader->augment, loader->seed, run->epoch, (uint64_t)run->next, n, height, width);
   if (!plan.wanted) return TX_OK;
   tx_tensor *scratch;
   TX_TRY(tx_empty_like(batch->images, &scratch));
   tx_status status = tx_empty_like(batch->labels, &batch->other_labels);
   if (status == TX_OK) {
-    tx_augment_mix(&plan, n, source->height, source->width, source->channels, tx_f32(batch->images), tx_f32(scratch));
+    tx_augment_mix(&plan, n, height, width, loader->source->channels, tx_f32(batch->images), tx_f32(scratch));
     for (int64_t i = 0; i < n; i++) tx_i64(batch->other_labels)[i] = tx_i64(batch->labels)[(i + plan.shift) % n];
     batch->lambda = plan.lambda;
   }

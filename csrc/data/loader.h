@@ -43,6 +43,7 @@ typedef struct tx_loader {
   uint64_t seed;
   float scale; /* what pixels are multiplied by, before they are augmented */
   tx_augment augment;
+  tx_size2 size;             /* of the images of a batch: tx_loader_check finds it out */
   float *mean, *inverse_std; /* [channels] or NULL: value = (pixel - mean) * inverse_std */
   int workers;
   atomic_int refs;
@@ -63,7 +64,7 @@ tx_status tx_loader_order(const tx_loader *loader, uint64_t epoch, int64_t *orde
 typedef struct tx_epoch tx_epoch;
 
 typedef struct tx_batch {
-  tx_tensor *images;       /* f32 {n,H,W,C} */
+  tx_tensor *images;       /* f32 {n,H,W,C}, of the size of the loader */
   tx_tensor *labels;       /* i64 {n}, 1-based */
   tx_tensor *other_labels; /* i64 {n} of the images mixed in; NULL: nothing was mixed */
   double lambda;           /* share of `labels` */

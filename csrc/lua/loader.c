@@ -98,6 +98,8 @@ static tx_transform read_transform_table(lua_State *L, int at) {
                info->param[0].name != NULL ? "its name and one value" : "its name only");
     }
   }
+  if (t.kind == TX_WINDOW && t.p != 1)
+    tx_error(L, "augment: window: all images are to be of one size, p can't be given");
   return t;
 }
 
@@ -142,30 +144,41 @@ static int l_augment_tostring(lua_State *L) {
 }
 
 /* The images at `arg` as f32 {N,H,W,C}; pushes the copy. */
-static tx_tensor *push_f32_copy(lua_State *L, int arg, const char *what) {
+static tx_tensor **push_f32_copy(lua_State *L, int arg, const char *what) {
   tx_tensor **copy = tx_new_handle(L);
   const tx_tensor *t = tx_check_tensor(L, arg);
   if (t->dims != 4 || !tx_dtype_is_float(t->dtype))
     tx_error(L, "augment: %s f32 {N,H,W,C} wanted, got %s %s", what, tx_dtype_name(t->dtype), tx_shape_of(t));
   tx_status status = tx_copy_as(t, TX_F32, copy);
   if (status != TX_OK) tx_raise(L, tx_fail_by(status, "augment"));
-  return *copy;
+  return copy;
 }
 
-typedef void change_fn(const tx_augment *augment, tx_rng rng, int64_t height, int64_t width, int64_t channels,
-                       float *image, float *scratch);
+typedef void change_fn(const tx_augment *augment, tx_rng rng, tx_size2 size, int64_t channels, float *image,
+                       float *scratch);
 
-/* Changes images or masks one by one; image i is sample i. */
-static tx_status change_all(const tx_augment *augment, uint64_t seed, uint64_t epoch, tx_tensor *images,
+/* Changes images or masks one by one; image i is sample i. Where they become smaller *images is exchanged. */
+static tx_status change_all(const tx_augment *augment, uint64_t seed, uint64_t epoch, tx_tensor **images,
                             change_fn *change) {
-  const int64_t *s = images->shape, size = s[1] * s[2] * s[3];
-  float *scratch = tx_alloc_array(size, sizeof *scratch);
-  if (scratch == NULL) return TX_ENOMEM;
+  const int64_t *s = (*images)->shape, values = s[1] * s[2] * s[3];
+  tx_size2 size = {s[1], s[2]}, wanted;
+  TX_TRY(tx_augment_size(augment, size, &wanted));
+  const int64_t shape[] = {s[0], wanted.height, wanted.width, s[3]}, kept = shape[1] * shape[2] * shape[3];
+  tx_tensor *changed;
+  TX_TRY(tx_empty(TX_F32, 4, shape, &changed));
+  float *scratch = tx_alloc_array(values, sizeof *scratch);
+  if (scratch == NULL) {
+    tx_unref(changed);
+    return TX_ENOMEM;
+  }
   for (int64_t i = 0; i < s[0]; i++) {
-    tx_rng rng = tx_augment_rng(seed, epoch, (uint64_t)i, 0);
-    change(augment, rng, s[1], s[2], s[3], tx_f32(images) + i * size, scratch);
+    float *image = tx_f32(*images) + i * values;
+    change(augment, tx_augment_rng(seed, epoch, (uint64_t)i, 0), size, s[3], image, scratch);
+    memcpy(tx_f32(changed) + i * kept, image, (size_t)kept * sizeof *image);
   }
   tx_dealloc(scratch);
+  tx_unref(*images);
+  *images = changed;
   return TX_OK;
 }
 
@@ -180,15 +193,26 @@ static tx_status mix_all(const tx_mix_plan *plan, tx_tensor *images) {
 }
 
 /* The masks of the options at `arg`, as f32 copies that fit the images; pushes them, or nil. */
-static tx_tensor *push_masks(lua_State *L, int arg, const tx_tensor *images) {
+static tx_tensor **push_masks(lua_State *L, int arg, const tx_tensor *images) {
   if (!lua_istable(L, arg) || lua_getfield(L, arg, "masks") == LUA_TNIL) {
     lua_pushnil(L);
     return NULL;
   }
-  tx_tensor *masks = push_f32_copy(L, lua_gettop(L), "masks");
-  if (memcmp(masks->shape, images->shape, 3 * sizeof *masks->shape) != 0)
-    tx_error(L, "augment: masks are %s, images %s", tx_shape_of(masks), tx_shape_of(images));
+  tx_tensor **masks = push_f32_copy(L, lua_gettop(L), "masks");
+  if (memcmp((*masks)->shape, images->shape, 3 * sizeof *images->shape) != 0)
+    tx_error(L, "augment: masks are %s, images %s", tx_shape_of(*masks), tx_shape_of(images));
   return masks;
+}
+
+/* augment:window() -> pixels along a side of its window, or nil. */
+static int l_augment_window(lua_State *L) {
+  const tx_augment *augment = tx_check_object(L, 1, AUGMENT_TYPE, "augment", "an augmentation");
+  for (int i = 0; i < augment->count; i++) {
+    if (augment->step[i].kind != TX_WINDOW) continue;
+    lua_pushinteger(L, (lua_Integer)augment->step[i].value[0]);
+    return 1;
+  }
+  return 0;
 }
 
 /* augment:apply(images, {seed = 0, epoch = 1, masks =}) -> new images f32 {N,H,W,C}; image i is treated as sample i. With mixup
@@ -200,15 +224,15 @@ static int l_augment_apply(lua_State *L) {
   lua_settop(L, 3);
   uint64_t seed = (uint64_t)tx_option_int(L, 3, "augment", "seed", 0);
   uint64_t epoch = (uint64_t)tx_option_int(L, 3, "augment", "epoch", 1);
-  tx_tensor *images = push_f32_copy(L, 2, "images"), *masks = push_masks(L, 3, images);
+  tx_tensor **images = push_f32_copy(L, 2, "images"), **masks = push_masks(L, 3, *images);
   int masks_at = lua_gettop(L);
-  const int64_t *s = images->shape;
-  tx_mix_plan plan = tx_augment_plan_mix(augment, seed, epoch, 0, s[0], s[1], s[2]);
   tx_status status = change_all(augment, seed, epoch, images, tx_augment_image);
+  const int64_t *s = (*images)->shape;
+  tx_mix_plan plan = tx_augment_plan_mix(augment, seed, epoch, 0, s[0], s[1], s[2]);
   if (status == TX_OK && masks != NULL) status = change_all(augment, seed, epoch, masks, tx_augment_mask);
-  if (status == TX_OK && plan.wanted) status = mix_all(&plan, images);
+  if (status == TX_OK && plan.wanted) status = mix_all(&plan, *images);
   plan.masks = true;
-  if (status == TX_OK && plan.wanted && masks != NULL) status = mix_all(&plan, masks);
+  if (status == TX_OK && plan.wanted && masks != NULL) status = mix_all(&plan, *masks);
   if (status != TX_OK) return tx_raise(L, status);
   lua_pushvalue(L, 4);
   lua_pushnil(L);
@@ -496,7 +520,7 @@ static int l_loader_threads(lua_State *L) {
 /* -- tables ---------------------------------------------------------------------------------------------------------- */
 
 static const luaL_Reg augment_methods[] = {
-    {"apply", l_augment_apply}, {"__tostring", l_augment_tostring}, {NULL, NULL}};
+    {"apply", l_augment_apply}, {"window", l_augment_window}, {"__tostring", l_augment_tostring}, {NULL, NULL}};
 
 static const luaL_Reg loader_methods[] = {{"start", l_loader_start},  {"order", l_loader_order},
                                           {"__len", l_loader_length}, {"__tostring", l_loader_tostring},

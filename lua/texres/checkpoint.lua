@@ -9,7 +9,7 @@
 --     })
 --     local saved = assert(checkpoint.load "best.safetensors")   -- the same table, with a new model
 --
--- What is left out of classes, input, normalization, white, integers, temperature and operating_point (see
+-- What is left out of classes, input, window, normalization, white, integers, temperature and operating_point (see
 -- texres.input) is taken from the model, which has learned it in training or brought it from a file. The model's
 -- parameters and buffers stand under their names, additional tensors under "training/NAME". The metadata field "texres"
 -- is the rest as JSON; the architecture there is what model:config() gives, so a model of classes without a registered
@@ -64,6 +64,7 @@ end
 local fields = {
   classes = option.kind("a list of different names, none empty", are_names),
   input = option.kind("a list of sizes {H,W,C}", function(value) return is_list(value, is_size) and #value == 3 end),
+  window = option.kind("a list of sizes {H,W}", function(value) return is_list(value, is_size) and #value == 2 end),
   normalization = option.kind("{mean=, std=}, finite numbers (in f32) or lists of them, std above 0", is_normalization),
   white = option.kind("a number above 0 (in f32), or false", function(value)
     return value == false or is_spread(value)

@@ -87,7 +87,7 @@ local function check_size(self, batch, any_size)
   if shape[4] ~= want[3] then
     raise("predict: the image is %s, the model wants %d channels", got, want[3])
   end
-  if not any_size and (shape[2] ~= want[1] or shape[3] ~= want[2]) then
+  if not any_size and not input.of(self.model):takes(shape[2], shape[3]) then
     raise("predict: the image is %s, the model was trained on %s: resize it, or pass {any_size=true}", got,
       module.shape_text(want))
   end

@@ -3,6 +3,7 @@
 -- training, evaluation, prediction and export ask. Fields, any of which a file may lack:
 --
 --     input           {H, W, C}
+--     window          {H, W} of larger images, of which the model is given the middle; nil: there are none
 --     classes         list of names; the model's output k belongs to classes[k]
 --     normalization   { mean =, std = }, numbers or lists per channel: the model is given (pixel - mean) / std
 --     white           the pixel value that means white: 1 for images in 0..1, 255 for images in 0..255; false where
@@ -41,7 +42,8 @@ local function new(fields)
   local white = fields.white
   if white == nil then white = 1 end
   return setmetatable({
-    input = fields.input, classes = fields.classes, normalization = fields.normalization, white = white,
+    input = fields.input, window = fields.window, classes = fields.classes, normalization = fields.normalization,
+    white = white,
     integers = fields.integers, temperature = fields.temperature,
     operating_point = fields.operating_point and operating_point.of(fields.operating_point),
   }, Input)
@@ -192,6 +194,22 @@ function Input:suits(set, model)
       or module.try_on_zeros(model, { 1, table.unpack(self.input) }):size(-1) == #self.classes)
 end
 
+--- The same for a model that was trained through a window of `side` pixels (texres.data.augment): it is given that
+-- much of the images, in evaluation and prediction of their middle. nil: it is given all of them.
+function Input:through_window(side)
+  local h, w, c = table.unpack(self.input)
+  if not side or (side == h and side == w) then return self end
+  local smaller = self:with(self)
+  smaller.input, smaller.window = { side, side, c }, { h, w }
+  return smaller
+end
+
+--- Whether images of that size are what the model takes, all of them or their middle.
+function Input:takes(h, w)
+  local size, window = self.input, self.window
+  return size[1] == h and size[2] == w or window ~= nil and window[1] == h and window[2] == w
+end
+
 --- The same without what belongs to the weights.
 function Input:bare()
   if not self.temperature and not self.operating_point then return self end
@@ -201,8 +219,9 @@ end
 --- The same with another temperature and operating point.
 function Input:with(chosen)
   return new {
-    input = self.input, classes = self.classes, normalization = self.normalization, white = self.white,
-    integers = self.integers, temperature = chosen.temperature, operating_point = chosen.operating_point,
+    input = self.input, window = self.window, classes = self.classes, normalization = self.normalization,
+    white = self.white, integers = self.integers, temperature = chosen.temperature,
+    operating_point = chosen.operating_point,
   }
 end
 
@@ -216,7 +235,8 @@ function Input:adapted(set)
   integers = integers or self.integers
   if same_size(self.input, size) and integers == self.integers then return self end
   return new {
-    input = size, classes = self.classes, normalization = self.normalization, white = self.white, integers = integers,
+    input = size, classes = self.classes, normalization = self.normalization, white = self.white,
+    integers = integers,
   }
 end
 
@@ -224,14 +244,28 @@ end
 -- Raises when it has others, or images of another size.
 function Input:fit(set, what)
   check_set(set, what)
-  if self.input and not same_size(self.input, size_of(set)) then
+  local size = size_of(set)
+  if self.input and not (size[3] == self.input[3] and self:takes(size[1], size[2])) then
     raise("%s: the images are %s, the model takes %s: open the set with `size` and `channels`, or use set:map",
-      what, shape_text(size_of(set)), shape_text(self.input))
+      what, shape_text(size), shape_text(self.input))
   end
   if not self.classes then return set end
   local same, message = classes.arrange(set, self.classes)
   if not same then raise("%s: %s", what, message) end
   return same
+end
+
+-- The augmentation that makes images of a set the model's size: that asked for, which may have a window of its own, or
+-- with the window in their middle.
+local function augment_of(self, set, augment, what)
+  local side = augment and core.augment(augment):window()
+  if side and self.input and side ~= self.input[1] then
+    raise("%s: the window of %d pixels is not the model's size, %s", what, side, shape_text(self.input))
+  end
+  if side or not self.input or same_size(self.input, size_of(set)) then return augment end
+  local list = table.move(augment or {}, 1, #(augment or {}), 1, {})
+  list[#list + 1] = { "window", self.input[1], random = false }
+  return list
 end
 
 --- A loader of the set as the model wants it; `options` are those of set:loader, except scale, mean and std. Pixels
@@ -251,6 +285,7 @@ function Input:loader(set, options, what)
     if options[name] ~= nil then raise("%s: %s is the model's own: it can't be given", what, name) end
   end
   for name, value in pairs(options) do all[name] = value end
+  all.augment = augment_of(self, set, options.augment, what)
   return set:loader(all), set
 end
 
@@ -259,6 +294,12 @@ local function as_row(value) return type(value) == "table" and core.tensor(value
 --- A batch {N,H,W,C} as the model wants it, f32; integers are worth what they are in data sets. `white` (optional):
 -- what white is in these pixels, where they may be too dark to tell it.
 function Input:batch(batch, what, white)
+  local h, w = batch:size(2), batch:size(3)
+  if self.window and self.window[1] == h and self.window[2] == w then
+    local side = self.input[1]
+    local top, left = (h - side + 1) // 2, (w - side + 1) // 2 -- as the transform "window" has it
+    batch = batch:slice(2, top + 1, top + side):slice(3, left + 1, left + side)
+  end
   local times, pixels = 1
   if white then
     pixels, times = batch:to "f32", factor(self, white, true, what)
@@ -293,7 +334,7 @@ end
 local function of(model) return rawget(model, "_input") end
 local function give(model, input) rawset(model, "_input", input) end
 
-local FIELDS = { "input", "classes", "normalization", "white", "integers", "temperature", "operating_point" }
+local FIELDS = { "input", "window", "classes", "normalization", "white", "integers", "temperature", "operating_point" }
 
 --- The fields for a file or a classifier of this model: those given, else the model's own. Any may be missing.
 local function fields(model, given)

@@ -148,15 +148,16 @@ end
 -- -- data -------------------------------------------------------------------------------------------------------------
 
 --- What the model takes: its own input, where it has one of the same classes and no other normalization is asked for
--- (images of another size become its size, see Input:adapted); else what the training set says.
+-- (images of another size become its size, see Input:adapted); else what the training set says. Where the augmentation
+-- takes a window, that is its size.
 local function learn_from(self, train)
   input.check_set(train, "Trainer: the training set")
-  local own = input.of(self.model)
+  local own, window = input.of(self.model), self.augment and core.augment(self.augment):window()
   local same = own and own:suits(train, self.model)
-  if same and self.normalize == true then return own:adapted(train) end
+  if same and self.normalize == true then return own:adapted(train):through_window(window) end
   local learned = input.learn(train, self.normalize)
   if same then learned.classes = own.classes end
-  return learned
+  return learned:through_window(window)
 end
 
 --- Batches to train on, shuffled and augmented. A single image left over is not trained on: batch norm has nothing to

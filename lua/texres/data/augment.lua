@@ -13,6 +13,7 @@
 --     shift       pixels = 4         by up to +-pixels along both sides
 --     scale       amount = 0.1       by a factor within 1/(1+amount) .. 1+amount
 --     crop        padding = 4        a window of the image after padding it on all sides
+--     window      size = 64, random = true   size x size pixels of larger images, at a random place or in the middle
 --     brightness  amount = 0.2       times a factor within 1-amount .. 1+amount
 --     contrast    amount = 0.2       the same about each channel's mean
 --     gamma       amount = 0.2       to a power within 1/(1+amount) .. 1+amount
@@ -24,7 +25,10 @@
 --
 -- Moves that stand side by side are one map, through which an image is resampled once: bicubic (Keys, a = -0.5), with
 -- the kernel widened where it shrinks; turns by quarters, flips and crops copy pixels. What lies outside of an image is
--- its mirror image. The random numbers belong to (seed, epoch, sample): the same for
+-- its mirror image. A window is placed last among the moves it stands with, so that with { "rotate" }, { "scale" },
+-- { "window", 64 } on images of 96x96 no corner has to be made up; its label must hold for all that it may show. A
+-- Trainer takes the size of its model from it, and the model looks at the middle of larger images (texres.input). The
+-- random numbers belong to (seed, epoch, sample): the same for
 -- any number of workers.
 --
 -- Masks that belong to the images are moved with them and keep their values: brightness, contrast, gamma, noise, blur
@@ -36,6 +40,7 @@ local core = require "texres.core"
 --- Checks a list of transforms and makes an object of it, with
 -- `:apply(images, {seed = 0, epoch = 1, masks = none})` -> new images {N,H,W,C}; how they were mixed, if they were; the
 -- new masks {N,H,W,C'}, where masks {N,H,W,C'} were given.
+-- `:window()` tells the size of its window, if it has one.
 -- @tparam table list transforms
 -- @treturn Augment
 return core.augment
