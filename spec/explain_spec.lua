@@ -215,6 +215,16 @@ describe("explain.occlusion", function()
       close(explain.occlusion(net, image, { class = 2, patch = 4, stride = 2, batch = batch }), falls / cover)
     end
   end)
+
+  it("covers with what stands half the image away, if told", function()
+    local net, image = nn.Sequential { nn.Flatten(), nn.Linear(16, 1) }, tr.rand(4, 4, 1)
+    local weights, moved = net[2].weight:reshape(4, 4):detach(), tr.zeros(4, 4)
+    for y = 0, 3 do
+      for x = 0, 3 do moved[y + 1][x + 1]:copy_from(image[(y + 2) % 4 + 1][(x + 2) % 4 + 1][1]) end
+    end
+    local map = explain.occlusion(net, image, { class = 1, patch = 1, cover = "cloth" })
+    close(map, weights * (image:squeeze(3) - moved), 1e-5)
+  end)
 end)
 
 describe("explain.integrated_gradients", function()
@@ -485,7 +495,7 @@ describe("heat maps of defects", function()
 
   it("point at them in synthetic cloth", function()
     for method, options in pairs {
-      grad_cam = { class = "defect" }, occlusion = { class = "defect", patch = 24, stride = 24 },
+      grad_cam = { class = "defect" }, occlusion = { class = "defect", patch = 24, stride = 24, cover = "cloth" },
       integrated_gradients = { class = "defect", steps = 8 },
     } do
       local hits, chance, area = judge(method, options)

@@ -23,7 +23,8 @@ end
 -- -- Grad-CAM ---------------------------------------------------------------------------------------------------------
 
 local function class_activation_map(model, pixels, class, o)
-  local layer = o.layer and layers.named("grad_cam", model, o.layer) or layers.last_map("grad_cam", model, pixels)
+  local calls = layers.calls(model, pixels)
+  local layer = o.layer and layers.named("grad_cam", model, o.layer) or layers.last_map("grad_cam", calls)
   local tap = layers.tap(layer, "leaf")
   core.enable_grad(function() target.score("grad_cam", model, pixels, class):sum():backward() end)
   local map = tap.value
@@ -35,7 +36,7 @@ local function class_activation_map(model, pixels, class, o)
   end
   local weights = map.grad:mean({ 2, 3 }, true)
   local cam = (map:detach() * weights):sum(4):relu():squeeze(1):to "f32"
-  return resample.map(cam, pixels:size(2), pixels:size(3), layers.grid(model, pixels, cam:size(1), cam:size(2)))
+  return resample.map(cam, pixels:size(2), pixels:size(3), layers.grid(calls, pixels, cam:size(1), cam:size(2)))
 end
 
 --- Where the channels of a layer that speak for a class are active: their sum, weighted by the mean gradient of the
@@ -78,11 +79,21 @@ local function rect(map, place, patch)
   return map:slice(1, place[1], place[1] + patch - 1):slice(2, place[2], place[2] + patch - 1)
 end
 
--- The images with patch number first..last covered.
-local function covered(pixels, list, first, last, patch)
+-- The image {H,W,C} moved by half its size, what leaves it coming in on the other side.
+local function half_away(image)
+  for side = 1, 2 do
+    local size = image:size(side)
+    local half = size // 2
+    if half > 0 then image = core.cat({ image:slice(side, half + 1, size), image:slice(side, 1, half) }, side) end
+  end
+  return image
+end
+
+-- The images with patch number first..last covered by what stands there in `cover`.
+local function covered(pixels, cover, list, first, last, patch)
   local _, h, w, c = table.unpack(pixels:shape())
   local images = pixels:expand(last - first + 1, h, w, c):clone()
-  for i = first, last do rect(images[i - first + 1], list[i], patch):fill(0) end
+  for i = first, last do rect(images[i - first + 1], list[i], patch):copy_from(rect(cover, list[i], patch)) end
   return images
 end
 
@@ -92,32 +103,35 @@ local function fall_of_odds(model, pixels, class, o)
   local stride = o.stride or math.max(1, patch // 2)
   if stride > patch then raise("occlusion: a stride of %d leaves pixels between patches of %d", stride, patch) end
   local list = places(height, width, patch, stride)
-  local falls, cover = core.zeros(height, width), core.zeros(height, width)
+  local falls, times = core.zeros(height, width), core.zeros(height, width)
+  local cover = o.cover == "cloth" and half_away(pixels[1]) or core.zeros_like(pixels[1])
   local whole = target.odds("occlusion", model, pixels, class):item()
   for first = 1, #list, o.batch do
     local last = math.min(first + o.batch - 1, #list)
-    local images = covered(pixels, list, first, last, patch)
+    local images = covered(pixels, cover, list, first, last, patch)
     for i, odds in ipairs(target.odds("occlusion", model, images, class):totable()) do
       local place = list[first + i - 1]
-      local there, count = rect(falls, place, patch), rect(cover, place, patch)
+      local there, count = rect(falls, place, patch), rect(times, place, patch)
       there:copy_from(there + (whole - odds))
       count:copy_from(count + 1)
     end
   end
-  return falls / cover
+  return falls / times
 end
 
 --- How far the log odds of a class, log(p / (1 - p)), fall when a patch of the image is covered: for every pixel the
--- mean over the patches that cover it. (The probability itself hardly falls where the model is sure.) Covered pixels
--- get the mean pixel of the training, or, without a normalization, black. M. Zeiler and R. Fergus, "Visualizing and
--- Understanding Convolutional Networks", 2014.
+-- mean over the patches that cover it. (The probability itself hardly falls where the model is sure.) M. Zeiler
+-- and R. Fergus, "Visualizing and Understanding Convolutional Networks", 2014.
 -- @param of, image as for grad_cam
 -- @tparam[opt] table options class, good, white as for grad_cam; patch: its side in pixels (an eighth of the image's
--- shorter side); stride: pixels from patch to patch (half a patch); batch (32): patches at a time
+-- shorter side); stride: pixels from patch to patch (half a patch); batch (32): patches at a time; cover: "mean" (the
+-- mean pixel of the training, or, without a normalization, black) or "cloth": what the image shows half its size away.
+-- A plain patch on cloth may look like a defect itself; take "cloth" where the defect is small beside the image
 -- @treturn Tensor f32 {H,W}, negative where covering makes the class likelier
 function heat.occlusion(of, image, options)
   return explained("occlusion", of, image, options, target.known {
     patch = option.COUNT, stride = option.COUNT, batch = option.integer(32, "[1, inf)"),
+    cover = option.choice("mean", { "mean", "cloth" }),
   }, function(...) return core.no_grad(fall_of_odds, ...) end)
 end
 

@@ -8,9 +8,9 @@ local strict = require "texres.strict"
 
 local layers = {}
 
--- The layers that a model calls for x, children before parents, the model itself not among them: a list of
+--- The layers that a model calls for x, children before parents, the model itself not among them: a list of
 -- { layer =, from =, to = }, the shapes of what it was given and gave.
-local function calls(model, x)
+function layers.calls(model, x)
   local list = {}
   local function note(m, _, inputs, outputs)
     if m ~= model and core.is_tensor(inputs[1]) and core.is_tensor(outputs[1]) then
@@ -33,9 +33,9 @@ function layers.named(what, model, name)
 end
 
 --- The last layer whose output is a map {N,H,W,C} of more than one row and column.
-function layers.last_map(what, model, x)
+function layers.last_map(what, calls)
   local found
-  for _, call in ipairs(calls(model, x)) do
+  for _, call in ipairs(calls) do
     local to = call.to
     if #to == 4 and to[2] > 1 and to[3] > 1 then found = call.layer end
   end
@@ -43,9 +43,9 @@ function layers.last_map(what, model, x)
 end
 
 --- The last layer without parts, which makes the scores of features.
-function layers.last(what, model, x)
+function layers.last(what, calls)
   local found
-  for _, call in ipairs(calls(model, x)) do
+  for _, call in ipairs(calls) do
     if #call.layer:children() == 0 then found = call.layer end
   end
   return found or raise("%s: the model has no layers: name one by `layer`", what)
@@ -70,12 +70,12 @@ local function windows(call, axis, side)
   return { first = axis.first + axis.step * (reach / 2 - before), step = axis.step * stride }
 end
 
---- Where the cells of maps of {rows, columns} stand in an image of {height, width}: two tables { first =, step = } in
--- pixels from 0, one along the rows and one along the columns. They are followed through the windows of the layers that
--- change the size. Nil where that can't be told: where a function of one's own does it.
-function layers.grid(model, x, rows, columns)
+--- Where the cells of maps of {rows, columns} stand in the images x {N,H,W,C} that the calls were made for: two tables
+-- { first =, step = } in pixels from 0, one along the rows and one along the columns. They are followed through the
+-- windows of the layers that change the size. Nil where that can't be told: where a function of one's own does it.
+function layers.grid(calls, x, rows, columns)
   local grids = { [x:size(2) .. " " .. x:size(3)] = { { first = 0, step = 1 }, { first = 0, step = 1 } } }
-  for _, call in ipairs(calls(model, x)) do
+  for _, call in ipairs(calls) do
     if #call.from == 4 and #call.to == 4 then
       local grid, key = grids[call.from[2] .. " " .. call.from[3]], call.to[2] .. " " .. call.to[3]
       local down = grid and not grids[key] and windows(call, grid[1], 1)
@@ -88,7 +88,8 @@ end
 -- -- inside -----------------------------------------------------------------------------------------------------------
 
 --- Makes a layer of a copied model keep what it is given or gives, in the field `value` of what is returned. `end_of`:
--- "input" or "output"; "leaf": the output as a tensor that requires a gradient and begins the graph anew.
+-- "input" or "output"; "leaf": the output as a tensor that requires a gradient and begins the graph anew. Of a layer
+-- that is called several times, the last call counts.
 function layers.tap(layer, end_of)
   local tap, forward = {}, layer.forward
   rawset(layer, "forward", function(self, x, ...)

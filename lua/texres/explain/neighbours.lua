@@ -35,7 +35,7 @@ local function extractor(model, name)
   local tap
   local function begin(pixels)
     if name then return layers.tap(layers.named("neighbours", model, name), "output") end
-    return layers.tap(layers.last("neighbours", model, pixels), "input")
+    return layers.tap(layers.last("neighbours", layers.calls(model, pixels)), "input")
   end
   return function(pixels)
     tap = tap or begin(pixels:slice(1, 1, 1))

@@ -78,10 +78,11 @@ end
 --- The class that options ask for: { label = k, others = i64 {K-1} }, or, for "defect", all but the good one,
 -- { good = g, others = }. `options.class` is a name, a number or nil: the predicted one.
 function target.class(what, models, batch, options)
-  local likeliest, count = predicted(what, models, batch, options.white)
-  local takes = input.of(models[1])
-  local names = takes and takes.classes
-  local asked = options.class == nil and likeliest or options.class
+  local takes, asked = input.of(models[1]), options.class
+  local names, likeliest = takes and takes.classes
+  local count = names and #names
+  if asked == nil or not count then likeliest, count = predicted(what, models, batch, options.white) end
+  if asked == nil then asked = likeliest end
   local label = type(asked) == "number" and math.tointeger(asked) or position(names, asked)
   local good = not label and asked == "defect" and position(names, options.good)
   if not good and not (label and label >= 1 and label <= count) then
