@@ -272,7 +272,8 @@ function within(self, fn, ...)
   return hand_back(fn(self, ...))
 end
 
---- Calls f(...), and meanwhile watcher.fn(module, seconds, inputs, outputs) after each call of a module, children first.
+--- Calls f(...), and meanwhile watcher.fn(module, seconds, inputs, outputs) after each call of a module, children
+-- first.
 -- `layers`: the set of modules that containers neither open nor join, so that they are calls of their own (nil: all).
 -- With `planned` containers work as usual, and a step of several layers counts as a call of the first, with the step
 -- (see texres.nn.plan) as second input. What fn itself calls is not watched.

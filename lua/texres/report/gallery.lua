@@ -98,19 +98,21 @@ function gallery.telling(result, decisions, scores, good, count)
 end
 
 --- Those images with what was said of them: lists of { uris = { image[, overlay] }, truth, predicted, p, place }.
--- `overlay(image, label)` may give a second picture of one.
-function gallery.pictures(result, set, places, folder, overlay)
+-- `why` may have heat(image, label), which gives a second picture of one, and nearest(image), the training image that
+-- is most alike.
+function gallery.pictures(result, set, places, folder, why)
   local list, white = { of = places.of }, white_of(set)
   local predicted, rows = result:predictions(), result.scores:totable()
   for _, i in ipairs(places) do
     local image = set:get(i)
     local uri = image and gallery.uri(image, folder, white)
     if uri then
-      local second = overlay and overlay(image, predicted[i] or result.labels[i]:item())
+      local second = why and why.heat(image, predicted[i] or set.label[i])
       list[#list + 1] = {
         uris = { uri, second and gallery.uri(second, folder) }, truth = result.classes[set.label[i]],
         predicted = predicted[i] and result.classes[predicted[i]] or "nothing",
         p = predicted[i] and rows[i][predicted[i]], place = i, group = result.groups and result.groups[i],
+        nearest = why and why.nearest(image),
       }
     end
   end
@@ -118,13 +120,15 @@ function gallery.pictures(result, set, places, folder, overlay)
 end
 
 local function picture(item)
-  return fill('<li>{_images}<b>{truth}</b> taken for {predicted}{p}<br>image {place}{group}</li>', {
+  return fill('<li>{_images}<b>{truth}</b> taken for {predicted}{p}<br>image {place}{group}{nearest}</li>', {
     _images = #item.uris > 1
       and fill('<span class="two"><img alt="{alt}" src="{a}"><img alt="{heat}" src="{b}"></span>',
         { a = item.uris[1], b = item.uris[2], alt = "image " .. item.place, heat = "what the network looked at" })
       or fill('<img alt="{alt}" src="{a}">', { a = item.uris[1], alt = "image " .. item.place }),
     truth = item.truth:gsub("_", " "), predicted = item.predicted:gsub("_", " "), place = item.place,
     p = item.p and plain.format(", %.0f %%", 100 * item.p) or "",
+    nearest = item.nearest and ("; most like training image %d, %s"):format(item.nearest.index,
+      (item.nearest.class:gsub("_", " "))) or "",
     group = item.group ~= nil and (" of %s"):format(plain.text(item.group)) or "",
   })
 end

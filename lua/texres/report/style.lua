@@ -56,7 +56,7 @@ footer { margin-top: 3rem; color: var(--soft); font-size: .85rem; }
 .answers p { margin: 0; font-size: .9rem; }
 .warning { border: 1px solid var(--two); border-radius: .6rem; padding: .6rem 1rem; margin: .75rem 0; }
 .gallery { display: flex; flex-wrap: wrap; gap: .75rem; margin: .5rem 0; padding: 0; list-style: none; }
-.gallery li { width: 8.5rem; font-size: .8rem; line-height: 1.3; overflow-wrap: anywhere; }
+.gallery li { width: 9.4rem; font-size: .8rem; line-height: 1.3; overflow-wrap: anywhere; }
 .gallery img { display: block; width: 100%; height: auto; border-radius: .3rem; image-rendering: pixelated; }
 .gallery .two { display: grid; grid-template-columns: 1fr 1fr; gap: .2rem; }
 svg .hover { fill: transparent; } svg .hover:hover { fill: var(--line); fill-opacity: .5; }

@@ -2,14 +2,17 @@
 -- run.json, of which texres.report.compare makes a page of several runs.
 
 local answers = require "texres.report.answers"
+local classifier = require "texres.classifier"
 local compare = require "texres.report.compare"
 local core = require "texres.core"
 local draw = require "texres.nn.draw"
+local explain = require "texres.explain"
 local files = require "texres.files"
 local gallery = require "texres.report.gallery"
 local json = require "texres.json"
 local option = require "texres.options"
 local plain = require "texres.plain"
+local protect = require "texres.protect"
 local raise = require "texres.raise"
 local report = require "texres.report"
 local terminal = require "texres.terminal"
@@ -106,15 +109,34 @@ local function data_rows(trainer)
   return rows
 end
 
-local PICTURES, SAMPLES = 7, 7 -- of each kind, of each class
+local PICTURES, SAMPLES = 6, 6 -- of each kind, of each class
+
+local MOST = 20000 -- training images whose features are taken, to find those that are most alike
+
+--- What explains a picture, as far as this network can be explained: heat(image, label) and nearest(image).
+local function explanations(trainer)
+  local clf = classifier.new { model = trainer.model }
+  local train, index = trainer.sets and trainer.sets.train, nil
+  if train and #train <= MOST then index = protect.catch(explain.neighbours, clf, train) end
+  return {
+    heat = function(image, label)
+      local map = protect.catch(explain.grad_cam, clf, image, { class = label })
+      return map and explain.overlay(image, map)
+    end,
+    nearest = function(image)
+      return index and index:nearest(image, 1)[1]
+    end,
+  }
+end
 
 --- The images of a result that say most. They are made once for each result.
 local function add_pictures(trainer, item)
   if item.pictures or not item.set or not item.result.scores then return end
   local decisions, scores, good = answers.decisions({ operating_point = item.point }, item.result)
+  local why = explanations(trainer)
   item.pictures = {}
   for kind, places in pairs(gallery.telling(item.result, decisions, scores, good, PICTURES)) do
-    item.pictures[kind] = gallery.pictures(item.result, item.set, places, trainer.dir)
+    item.pictures[kind] = gallery.pictures(item.result, item.set, places, trainer.dir, why)
   end
 end
 
