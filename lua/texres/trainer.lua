@@ -13,7 +13,7 @@
 --
 -- In `dir` stand best.safetensors (the weights of the best epoch, with all that inference needs), last.safetensors (the
 -- same of the last step, with all that it takes to go on), report.html, metrics.jsonl and metrics.csv (a line per
--- epoch) and run.json (for texres.report.compare).
+-- epoch), watch.jsonl (what the layers did, see texres.trainer.watch) and run.json (for texres.report.compare).
 --
 -- A run is a function of its options and data: the same seed gives the same weights, bit for bit, with any number of
 -- threads, and also when it was stopped and resumed in between.
@@ -36,7 +36,7 @@
 --             one_cycle of 10 epochs that is made 20 in the middle is longer from there; one that had come to its end
 --             stays at its last rate
 --   lr        the whole schedule is multiplied, from the next step on (the ratios of groups stay)
---   patience, keep, best_k, save_every, callbacks, calibrate, operating_point, workers, cache, dir, name, quiet
+--   watch, patience, keep, best_k, save_every, callbacks, calibrate, operating_point, workers, cache, dir, name, quiet
 --
 -- The losses that are told, of training, validation and evaluate(), are those that the set would have as a single
 -- batch: a mean, weighted as the loss weighs classes, without images that it ignores; with reduction = "sum" the sum
@@ -63,6 +63,7 @@ local state = require "texres.trainer.state"
 local strict = require "texres.strict"
 local terminal = require "texres.terminal"
 local views = require "texres.views"
+local watch = require "texres.trainer.watch"
 
 local Trainer = strict.class("a trainer", {}, {
   "average", "best", "best_k", "best_takes", "best_weights", "callbacks", "classes", "course", "ema", "identity",
@@ -99,6 +100,7 @@ local KNOWN = {
   workers = option.integer(2, "[0, inf)"), -- of the loader: threads that prepare batches
   cache = option.switch(false), -- read the images of both sets once, into memory
   live = option.switch(false), -- report.html loads itself again every few seconds while the training is under way
+  watch = option.any(true), -- note norms, activations, dead ReLUs of each layer: true, false, { every = 50 }
   resume = option.switch(false), -- go on from dir/last.safetensors where it is there
   normalize = option.kind("true, false or { mean =, std = }", function(value) -- by mean and deviation of the training
     return type(value) == "boolean" or type(value) == "table" -- images, or the model's own
@@ -113,6 +115,8 @@ function Trainer:_forget()
   self.best = nil -- the best of them
   self.validation = nil -- the metrics of the best epoch
   self.tests = {} -- what evaluate() found: {name=, note= of when the weights were, result=}
+  self.watched = {} -- what the layers did every so many steps, see texres.trainer.watch
+  self.findings = {} -- what was wrong with them, see texres.trainer.diagnosis
   self.steps = 0 -- optimizer steps so far
   self.course = nil -- where they stand on the schedule, see texres.trainer.course
   self.pass = nil -- an epoch under way: {epoch=, batch=, seconds=, counter=}
@@ -137,6 +141,7 @@ local function new(_, options)
       raise("Trainer: callbacks[%d] is %s, wanted a function(event, trainer)", i, option.shown(callback))
     end
   end
+  watch.interval(self.watch) -- which checks it
   if self.resume and not self.dir then raise "Trainer: resume needs dir, where last.safetensors is" end
   setmetatable(self, Trainer)
   self.optimizer = objective.optimizer(self.optimizer, self.model)

@@ -272,11 +272,11 @@ function within(self, fn, ...)
   return hand_back(fn(self, ...))
 end
 
---- Calls f(...), and meanwhile watcher.fn(module, seconds, inputs, outputs) after each call of a module, children
--- first.
+--- Calls f(...), and meanwhile watcher.fn(module, seconds, inputs, outputs) after each call of a module.
 -- `layers`: the set of modules that containers neither open nor join, so that they are calls of their own (nil: all).
 -- With `planned` containers work as usual, and a step of several layers counts as a call of the first, with the step
--- (see texres.nn.plan) as second input. What fn itself calls is not watched.
+-- (see texres.nn.plan) as second input. With `keeps_nothing` fn keeps no tensor, so that they may be freed as usual.
+-- What fn itself calls is not watched.
 local function with_watcher(watcher, f, ...) return with_more_watchers({ watcher }, f, ...) end
 
 --- The same with a function alone, and a function body().
@@ -298,8 +298,15 @@ local function unhook(self, object)
   hooks[self], hooks_version = left[1] and left or nil, hooks_version + 1
 end
 
---- Whether there is a watcher; whether one of them wants modules to be calls of their own.
-local function has_watcher() return watchers ~= nil end
+--- Whether there is a watcher that may keep tensors that it is shown.
+local function has_keeper()
+  for _, watcher in ipairs(watchers or {}) do
+    if not watcher.keeps_nothing then return true end
+  end
+  return false
+end
+
+--- Whether there is a watcher that wants modules to be calls of their own.
 local function wants_layers()
   for _, watcher in ipairs(watchers or {}) do
     if not watcher.planned then return true end
@@ -687,7 +694,7 @@ return {
   has_hook = has_hook,
   hooks_version = hooks_now,
   within = within,
-  has_watcher = has_watcher,
+  has_keeper = has_keeper,
   wants_layers = wants_layers,
   is_apart = is_apart,
   is_module = is_module,

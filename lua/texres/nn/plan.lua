@@ -303,7 +303,7 @@ end
 plan.do_step = do_step
 
 local function run_steps(self, x)
-  local values, watched = { x }, module.has_watcher()
+  local values, kept = { x }, module.has_keeper()
   for _, step in ipairs(self.steps) do
     local input = values[step.input]
     if step.inputs then
@@ -311,7 +311,7 @@ local function run_steps(self, x)
       for i, value in ipairs(step.inputs) do input[i] = values[value] end
     end
     values[step.output] = do_step(step, input, values[step.residual])
-    if step.frees and not watched then -- a watcher may keep what it is shown
+    if step.frees and not kept then
       for _, value in ipairs(step.frees) do
         values[value]:free()
         values[value] = nil

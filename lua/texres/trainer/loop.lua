@@ -28,6 +28,7 @@ local protect = require "texres.protect"
 local record = require "texres.trainer.record"
 local state = require "texres.trainer.state"
 local terminal = require "texres.terminal"
+local watch = require "texres.trainer.watch"
 
 local process = core.process
 
@@ -56,13 +57,28 @@ local function undone_if_it_fails(buffers, f, ...)
   end, function(...) return finish(f(...)) end, ...)
 end
 
---- Forward, loss and backward of one batch, which is `share` of the step. Returns logits, and what the batch adds to
--- the loss of the epoch: the sum of the losses and their weight.
-local function add_gradient(trainer, share, images, labels, mix)
-  local logits = trainer.model(images)
-  local loss, sum, weight = objective.mixed(trainer.loss_of, logits, labels, mix)
+--- Where the images of batch number `batch` of the epoch under way stand in the training set: function(row); nil where
+-- the set's loader, one of the script, has no order(epoch).
+function Run:positions(batch)
+  if not self.plan.loader.order then return nil end
+  local order
+  return function(row)
+    order = order or self.plan.loader:order(self.trainer.pass.epoch)
+    return order[(batch - 1) * self.trainer.batch + row]
+  end
+end
+
+--- Forward, loss and backward of one batch, which is `share` of the step. `look`: at this step, or nil. Returns logits,
+-- and what the batch adds to the loss of the epoch: the sum of the losses and their weight.
+function Run:add_gradient(part, share, look)
+  local trainer, images = self.trainer, part.batch:to(self.dtype)
+  local position = self:positions(part.number)
+  local logits = look and look:forward(trainer.model, images, position) or trainer.model(images)
+  local loss, sum, weight = objective.mixed(trainer.loss_of, logits, part.labels, part.mix)
   local value = loss:item()
-  if value - value ~= 0 then diagnosis.stop(trainer, images, value) end
+  if value - value ~= 0 then
+    diagnosis.stop(trainer, images, value, { batch = part.number, position = position })
+  end
   if share ~= 1 then loss = loss * share end
   loss:backward()
   return logits:detach(), sum, weight
@@ -74,10 +90,12 @@ local function set_rate(trainer)
   trainer.optimizer:set_lr(trainer.schedule:lr(place, trainer.course.total, trainer.history))
 end
 
---- Applies the gradients.
-local function update(trainer)
+--- Applies the gradients. `look`: at this step, or nil.
+local function update(trainer, look)
+  if look then look:gradients() end
   if trainer.clip_grad_norm then objective.clip(trainer.optimizer, trainer.clip_grad_norm) end
   trainer.optimizer:step()
+  if look then look:updates() end
   trainer.steps = trainer.steps + 1
   if trainer.average then average.add(trainer.average, trainer.model, trainer.ema, trainer.steps) end
 end
@@ -97,26 +115,26 @@ function Run:step()
   end
   local loss_before, weight_before = pass.counter.loss_sum, pass.counter.loss_weight
   set_rate(trainer)
-  local images = 0
+  local images, look = 0, watch.begin(trainer)
   undone_if_it_fails(self.buffers, function()
     local parts = {}
     for k = 1, left do
       local batch, labels, mix = self.batches()
-      parts[k], images = { batch = batch, labels = labels, mix = mix }, images + labels:numel()
+      parts[k], images = { batch = batch, number = pass.batch + k, labels = labels, mix = mix }, images + labels:numel()
     end
     trainer.optimizer:zero_grad()
     for _, part in ipairs(parts) do
-      part.logits, part.sum, part.weight = add_gradient(trainer, part.labels:numel() / images,
-        part.batch:to(self.dtype), part.labels, part.mix)
+      part.logits, part.sum, part.weight = self:add_gradient(part, part.labels:numel() / images, look)
       part.batch = nil
     end
-    update(trainer)
+    update(trainer, look)
     for _, part in ipairs(parts) do
       pass.counter:add(part.logits, part.labels)
       pass.counter:add_loss(part.sum, part.weight)
     end
   end)
   pass.batch = pass.batch + left
+  if look then watch.note(trainer, self, look) end
   local now = core.clock()
   pass.seconds, self.clock = pass.seconds + now - self.clock, now
   local weight = weight_before and pass.counter.loss_weight and pass.counter.loss_weight - weight_before
@@ -194,6 +212,7 @@ function Run:end_epoch()
   }
   local validation = val and validate(trainer, val)
   if validation then entry.val_loss, entry.val_accuracy = validation.loss, validation.accuracy end
+  watch.end_epoch(trainer, self, pass.epoch)
   trainer.history[#trainer.history + 1], trainer.pass = entry, nil
   local better = trainer.keep == "last" or history.is_better(entry, trainer.best)
   if better then keep(trainer, entry, validation) end
@@ -302,6 +321,7 @@ local function go_on_from(trainer, saved, plan)
       table.concat(opaque, ", ")))
   end
   state.restore(trainer, saved)
+  watch.resume(trainer)
   core.rng_state(saved.random.seed, saved.random.stream)
   local lr = trainer.schedule.options and trainer.schedule.options.lr
   if trainer.progress and lr ~= saved.lr then
