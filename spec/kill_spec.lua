@@ -1,5 +1,6 @@
 --- A training that is killed at any moment goes on as if it had not been: the tensors of last.safetensors and of the
--- best weights are, bit for bit, those of a run that was never stopped. TEXRES_KILLS=50 makes a soak of it.
+-- best weights are, bit for bit, those of a run that was never stopped, and so is what was watched. TEXRES_KILLS=50
+-- makes a soak of it.
 local support = require "spec.support"
 local core = require "texres.core"
 local safetensors = require "texres.safetensors"
@@ -20,7 +21,7 @@ local train, val = set:split { 0.8, 0.2, seed = 1, group = "source" }
 tr.Trainer({
   model = model, optimizer = { "adamw", lr = 0.01 }, schedule = { "one_cycle" }, epochs = 12, batch = 8, seed = 4,
   augment = { "flip", "noise" }, ema = 0.9, accumulate = 2, best_k = 2, save_every = "3 ms", dir = arg[1], quiet = true,
-  resume = true,
+  resume = true, watch = { every = 5 },
 }):fit(train, val)
 ]]
 
@@ -45,7 +46,7 @@ describe("kill -9", function()
     for _ = 1, KILLS do
       state = (state * 1103515245 + 12345) % 2147483648
       local after = seconds * (0.15 + 0.5 * state / 2147483648)
-      local command = ("timeout -s KILL %.3f %s %s %s 2>%s/errors"):format(after, lua, script, cut, folder)
+      local command = ("timeout --foreground -s KILL %.3f %s %s %s 2>%s/errors"):format(after, lua, script, cut, folder)
       local _, _, code = os.execute(command)
       if code == 137 or code == 9 then killed = killed + 1 end
       assert.is_true(code == 0 or code == 137 or code == 9, support.read_file(folder .. "/errors"))
@@ -55,6 +56,7 @@ describe("kill -9", function()
     for _, name in ipairs { "/last.safetensors", "/best.safetensors" } do
       assert.same(tensors_of(folder .. "/whole" .. name), tensors_of(cut .. name))
     end
+    assert.equal(support.read_file(folder .. "/whole/watch.jsonl"), support.read_file(cut .. "/watch.jsonl"))
     assert.same(core.list_folder(folder .. "/whole"), core.list_folder(cut)) -- nothing half written is left
   end)
 end)

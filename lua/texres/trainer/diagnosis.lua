@@ -7,7 +7,7 @@
 -- From what a trainer watches (texres.trainer.watch):
 --
 --     vanishing   relative to their weights, the first layer's gradient is less than 1/10,000 of the last one's
---     exploding   it is more than 10,000 times it; or a layer's gradient is 1,000 times its median so far
+--     exploding   it is more than 10,000 times it; or a layer's gradient is 1,000 times its median in the looks before
 --     dead        half of the channels behind a ReLU or more are 0 for all images of a step
 --     not finite  a norm is nan or infinite
 --
@@ -104,6 +104,7 @@ end
 local FAR = 1e4 -- first and last layer
 local SUDDEN = 1e3 -- a layer and itself before
 local DEAD = 0.5
+local LATEST = 21 -- looks that are compared
 
 local function shown(name) return name ~= "" and name or "the model itself" end
 
@@ -116,13 +117,13 @@ local function ends_of(layers)
   return first, last
 end
 
---- The median of a layer's gradients in the entries before number `at`; nil of fewer than three.
-local function median_before(entries, at, name)
-  local list = {}
+--- The median of the gradients of layer number k in the entries before number `at`; nil of fewer than three.
+local function median_before(entries, at, k)
+  local list, name = {}, entries[at].layers[k].name
   for i = 1, at - 1 do
-    for _, row in ipairs(entries[i].layers) do
-      if row.name == name and row.gradient and row.gradient == row.gradient then list[#list + 1] = row.gradient end
-    end
+    local row = entries[i].layers[k]
+    local gradient = row and row.name == name and row.gradient
+    if gradient and gradient == gradient then list[#list + 1] = gradient end
   end
   if #list < 3 then return nil end
   table.sort(list)
@@ -153,8 +154,8 @@ local function judged(entries, at)
       text = plain.format(...) }
   end
   judge_ends(found, entry.layers)
-  for _, row in ipairs(entry.layers) do
-    local usual = row.gradient and median_before(entries, at, row.name)
+  for k, row in ipairs(entry.layers) do
+    local usual = row.gradient and median_before(entries, at, k)
     if usual and usual > 0 and row.gradient > SUDDEN * usual and row.gradient < math.huge then
       found("exploding", row.name, "the gradient of %s is %.1e, its median before %.1e. A lower learning rate or "
         .. "clip_grad_norm may help", shown(row.name), row.gradient, usual)
@@ -191,12 +192,19 @@ local function add(trainer, finding)
   return true
 end
 
+--- The last entries that are of a step, LATEST at most, in their order.
+local function latest(watched)
+  local list, i = {}, #watched
+  while i >= 1 and #list < LATEST do
+    if not watched[i].end_of_epoch then table.insert(list, 1, watched[i]) end
+    i = i - 1
+  end
+  return list
+end
+
 --- What is new in an entry, which is the last of trainer.watched, as a list of findings; they are added to the others.
 local function new_findings(trainer, bad)
-  local entries, new = {}, {}
-  for _, entry in ipairs(trainer.watched) do
-    if not entry.end_of_epoch then entries[#entries + 1] = entry end
-  end
+  local entries, new = latest(trainer.watched), {}
   local now, before = judged(entries, #entries), #entries > 1 and judged(entries, #entries - 1) or {}
   local keys = {}
   for key in pairs(now) do keys[#keys + 1] = before[key] and key or nil end
