@@ -404,7 +404,8 @@ describe("what a trainer finds wrong with the layers", function()
     assert.equal("not finite l2 1", found({ { 1 }, { 0 / 0 } }, { { 1 }, { math.huge } }))
   end)
 
-  it("finds the gradient of a deep network of sigmoids vanishing, and says what helps", function()
+  --- Ten layers with sigmoids between them.
+  local function sigmoids()
     tr.manual_seed(2)
     local items = { nn.Flatten(), nn.Linear(16, 4) }
     for _ = 1, 8 do
@@ -412,12 +413,31 @@ describe("what a trainer finds wrong with the layers", function()
       items[#items + 1] = nn.Linear(4, 4)
     end
     items[#items + 1] = nn.Linear(4, 2)
-    local trainer = trainer_of { model = nn.Sequential(items), watch = { every = 1 }, epochs = 1 }
+    return nn.Sequential(items)
+  end
+
+  it("finds the gradient of a deep network of sigmoids vanishing, and says what helps", function()
+    local trainer = trainer_of { model = sigmoids(), watch = { every = 1 }, epochs = 1 }
     local told = warnings(function() trainer:fit(train) end)
     assert.equal(1, #told)
     assert.matches("^Trainer: step 2: the gradient vanishes: relative to its weights, that of 2 is %S+ times that of "
       .. "19%. Batch norm, residual connections", told[1])
     assert.equal("vanishing", trainer.findings[1].kind)
+  end)
+
+  it("has what was found before a resume, and does not say it again", function()
+    local options = { model = sigmoids(), watch = { every = 1 }, epochs = 2, dir = support.folder(), resume = true }
+    local first = trainer_of(options)
+    warnings(function()
+      for event in first:run(train) do
+        if event.kind == "step" and event.step == 7 then break end
+      end
+    end)
+    options.model = sigmoids()
+    local second = trainer_of(options)
+    assert.same({}, (warnings(function() second:fit(train) end)))
+    assert.same(first.findings, second.findings)
+    assert.equal(1, #second.findings)
   end)
 
   it("names layer, step and image where something is not a number", function()

@@ -15,6 +15,9 @@
 -- same of the last step, with all that it takes to go on), report.html, metrics.jsonl and metrics.csv (a line per
 -- epoch), watch.jsonl (what the layers did, see texres.trainer.watch) and run.json (for texres.report.compare).
 --
+-- trainer.watched has what the layers did every so many steps, trainer.findings what was wrong with them: gradients
+-- that vanish or explode, dead ReLUs, values that are no numbers (texres.trainer.diagnosis). A warning tells each, too.
+--
 -- A run is a function of its options and data: the same seed gives the same weights, bit for bit, with any number of
 -- threads, and also when it was stopped and resumed in between.
 --

@@ -172,7 +172,7 @@ function Look:layers()
       list[#list + 1] = {
         name = entry.name, kind = getmetatable(entry.module).__name, weight = row.weight, gradient = row.gradient,
         update = row.update, activation = row.squares and math.sqrt(row.squares / row.elements),
-        dead = row.alive and 1 - row.alive:mean():item(),
+        dead = row.alive and 1 - row.alive:sum():item() / row.alive:numel(),
       }
       if self.bad and self.bad.row == row then self.bad.name = entry.name end
     end
