@@ -30,6 +30,6 @@ void tx_warp(const float *image, tx_size2 from, float *result, tx_size2 to, int6
 
 /* The same with the value of the nearest pixel: for masks. */
 void tx_warp_nearest(const float *image, tx_size2 from, float *result, tx_size2 to, int64_t channels,
-                         const double map[6]);
+                     const double map[6]);
 
 #endif

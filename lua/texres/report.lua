@@ -13,7 +13,7 @@
 --       -- and, where they are known:
 --       operating_point = ..., data = { { "training", "4200 images ..." } }, samples = rows of gallery.samples,
 --       drawing = "<svg ...", pictures = gallery's lists for the last result, watched = records of the trainer's watch,
---       findings = { "text", ... }, live = 10,             -- seconds after which the page loads itself again
+--       findings = { { text = "..." }, ... }, live = 10,             -- seconds after which the page loads itself again
 --     })
 
 local answers = require "texres.report.answers"
@@ -57,7 +57,10 @@ end
 
 --- Norms of gradients, layer by layer over the steps, on a logarithmic colour scale; "" where nothing was watched.
 local function gradients(run)
-  local records = run.watched or {}
+  local records = {}
+  for _, entry in ipairs(run.watched or {}) do
+    if not entry.end_of_epoch then records[#records + 1] = entry end
+  end
   if #records == 0 then return "" end
   local rows, place, values, columns, low, high = {}, {}, {}, {}, math.huge, -math.huge
   local every = math.max(1, #records // 60)
@@ -200,8 +203,8 @@ function report.html(run)
   local how = '<div class="pair">' .. tables.facts("Configuration", run.configuration)
     .. tables.facts("Environment", run.environment) .. "</div>"
   local last = run.results[#run.results]
-  local findings = each(run.findings or {}, function(text)
-    return fill('<p class="warning">{text}</p>', { text = text })
+  local findings = each(run.findings or {}, function(finding)
+    return fill('<p class="warning">{text}</p>', { text = finding.text })
   end)
   return page(run.title .. ": training report", run, table.concat({
     figures(run), findings, answers.html(run), last and gallery.html(last.pictures) or "",

@@ -265,6 +265,7 @@ function Run:advance()
   trainer.pass = trainer.pass
     or { epoch = #trainer.history + 1, batch = 0, seconds = 0, counter = metrics.Counter(trainer.classes) }
   local event = self:step()
+  self.worked = true
   if not event then return self:end_epoch() end
   self:push(event)
   if process.interrupted() then
@@ -373,12 +374,12 @@ local function undo(trainer, takes)
   end
 end
 
---- Ends a run that came to its end, or was left in the middle.
-local function leave(trainer)
+--- Ends a run that came to its end, or was left in the middle; `worked`: whether it took a step.
+local function leave(trainer, worked)
   local reason = end_of(trainer)
   if reason == "finished" or reason == "patience" or trainer.stopped and not trainer.pass then
     if trainer.best then state.load_best(trainer) end
-    if trainer.dir and #trainer.history > 0 then record.write(trainer) end -- with pictures, and the last word on it
+    if trainer.dir and worked then record.write(trainer) end -- with pictures, and the last word on it
     return
   end
   if trainer.dir and (trainer.pass or trainer.interrupted) then state.save(trainer) end
@@ -389,15 +390,16 @@ local loop = {}
 
 --- Begins a run; Ctrl-C is noticed from here on until it is closed.
 function loop.begin(trainer, plan, saved, fresh, lock)
-  local takes = input.of(trainer.model)
+  local run = setmetatable({
+    trainer = trainer, plan = plan, events = {}, losses = {}, takes = input.of(trainer.model), worked = false,
+    saved_at = core.clock(), save_every = trainer.save_every and terminal.seconds(trainer.save_every),
+    dtype = module.float_dtype(trainer.model), buffers = trainer.model:buffers(),
+    unlocking = setmetatable({}, { __close = function() state.unlock(lock) end }),
+  }, Run)
   take_up(trainer, plan, saved, fresh)
   trainer.running = true
   process.interrupts(true)
-  return setmetatable({
-    trainer = trainer, plan = plan, events = {}, losses = {}, takes = takes, lock = lock, saved_at = core.clock(),
-    save_every = trainer.save_every and terminal.seconds(trainer.save_every),
-    dtype = module.float_dtype(trainer.model), buffers = trainer.model:buffers(),
-  }, Run)
+  return run
 end
 
 --- Leaves the trainer in order: after the end with the weights that are kept, after a Ctrl-C or a break where it is,
@@ -405,6 +407,7 @@ end
 function Run:close()
   if self.closed then return end
   self.closed = true
+  local _ <close> = self.unlocking -- whatever happens: made in the beginning, as there may be no memory for it now
   local trainer = self.trainer
   trainer.running = false
   local failed = self.inside
@@ -413,8 +416,7 @@ function Run:close()
   if failed and trainer.steps == 0 then undo(trainer, self.takes) end
   local seed, stream = core.rng_state()
   trainer.random = { seed = seed, stream = stream }
-  if not failed then leave(trainer) end -- else what was kept before stands in the files
-  state.unlock(self.lock)
+  if not failed then leave(trainer, self.worked) end -- else what was kept before stands in the files
 end
 
 return loop

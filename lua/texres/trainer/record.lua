@@ -227,6 +227,7 @@ local function run_of(trainer)
     summary = tostring(trainer.summary), parameters = trainer.model:num_parameters(),
     operating_point = trainer.best_takes and trainer.best_takes.operating_point, data = data_rows(trainer),
     samples = trainer.samples, drawing = trainer.drawing, live = trainer.live and trainer.running and LIVE or nil,
+    watched = trainer.watched, findings = trainer.findings,
   }
 end
 
