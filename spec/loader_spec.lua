@@ -423,4 +423,47 @@ describe("loader", function()
     assert.error_matches(function() set:loader { augment = { { "window", 48 } } } end,
       "augment: a window of 48x48 pixels can't be taken out of images of 40x40")
   end)
+
+  it("hands out masks that are moved and mixed as their images are", function()
+    local masks = tr.rand(40, 12, 12):gt(0.7)
+    local set = tr.data.tensors { images = masks:to "f32", labels = tr.ones(40, { dtype = "i64" }), classes = { "a" },
+      masks = masks }
+    for _, list in ipairs { {}, { "flip", "rotate90", { "crop", 2 } }, { "rotate90", { "window", 9 }, "cutmix" },
+      { { "rotate", 30 }, { "window", 8 }, "noise", "mixup" } } do
+      local smooth, first = list[4] ~= nil, nil
+      for workers = 0, 2 do
+        local options = { batch = 16, shuffle = true, augment = list, masks = true, workers = workers }
+        local all = {}
+        for images, labels, mix, moved in set:loader(options):batches(1) do
+          assert.are.equal(labels:size(1), moved:size(1))
+          assert.are.equal(list[#list] == "cutmix" or list[#list] == "mixup", mix ~= nil)
+          if not smooth then assert.is_true(tr.allclose(images, moved, 0)) end
+          assert.is_true((moved * (1 - moved)):max():item() == 0)
+          all[#all + 1] = moved
+        end
+        all = tr.cat(all, 1)
+        first = first or all
+        assert.is_true(tr.allclose(first, all, 0))
+      end
+    end
+    for _, _, mix, none in set:loader({ batch = 40 }):batches(1) do assert.same({}, { mix, none }) end
+    assert.error_matches(function() numbered(4):loader { masks = true } end,
+      "loader: the set has no masks: open it with `masks`, or leave the option out")
+  end)
+
+  it("shows both masks where two images are mixed", function()
+    local masks = tr.rand(12, 6, 6):gt(0.5)
+    local set = tr.data.tensors { images = tr.rand(12, 6, 6), labels = tr.ones(12, { dtype = "i64" }),
+      classes = { "a" }, masks = masks }
+    local plain_masks, mixed
+    for _, _, _, moved in set:loader({ batch = 12, masks = true }):batches(1) do plain_masks = moved end
+    local images
+    for pixels, _, mix, moved in set:loader({ batch = 12, masks = true, augment = { "mixup" } }):batches(1) do
+      images, mixed = pixels, moved
+      assert.is_true(mix.lambda > 0)
+    end
+    assert.is_true((mixed - plain_masks):min():item() == 0) -- what was seen still is
+    assert.is_true(mixed:sum():item() > plain_masks:sum():item())
+    assert.same({ 12, 6, 6, 1 }, images:shape())
+  end)
 end)

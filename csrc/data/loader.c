@@ -33,6 +33,13 @@ tx_status tx_loader_check(tx_loader *loader) {
                      l->label[i] + 1, i + 1, l->classes);
   }
   TX_TRY(tx_augment_size(&l->augment, (tx_size2){l->source->height, l->source->width}, &loader->size));
+  if (l->masks != NULL && (l->masks->count != l->source->count || l->masks->height != l->source->height ||
+                           l->masks->width != l->source->width || l->masks->channels != 1))
+    return tx_fail(TX_EINVAL,
+                   "loader: masks are %" PRId64 " of %" PRId64 "x%" PRId64 "x%" PRId64 ", images %" PRId64
+                   " of %" PRId64 "x%" PRId64,
+                   l->masks->count, l->masks->height, l->masks->width, l->masks->channels, l->source->count,
+                   l->source->height, l->source->width);
   if (l->batch > l->count && l->count > 0 && !l->drop_last) loader->batch = l->count;
   return TX_OK;
 }
@@ -45,6 +52,7 @@ tx_loader *tx_loader_ref(tx_loader *loader) {
 void tx_loader_unref(tx_loader *loader) {
   if (loader == NULL || atomic_fetch_sub(&loader->refs, 1) != 1) return;
   tx_source_unref(loader->source);
+  tx_source_unref(loader->masks);
   tx_dealloc(loader->position);
   tx_dealloc(loader->label);
   tx_dealloc(loader->weight);
@@ -136,7 +144,7 @@ tx_status tx_loader_order(const tx_loader *loader, uint64_t epoch, int64_t *orde
 /* A place in the ring. Batch b uses slot b % slots. What fails in it is told when the batch is asked for, so that the batches
  * before it come out; the batch is filled anew when it is asked for once more. */
 typedef struct slot {
-  tx_tensor *images, *labels;
+  tx_tensor *images, *labels, *masks; /* masks: NULL where there are none */
   int64_t samples;
   int64_t taken;  /* samples that a worker has begun with */
   int64_t done;   /* samples that are in place, or have failed */
@@ -174,11 +182,6 @@ static int64_t samples_of(const tx_loader *loader, int64_t batch) {
   return tx_min(left, loader->batch);
 }
 
-/* Values of an image of a batch. */
-static int64_t image_values(const tx_loader *loader) {
-  return loader->size.height * loader->size.width * loader->source->channels;
-}
-
 static void multiply(const tx_loader *loader, float *image) {
   if (loader->scale == 1) return;
   int64_t values = tx_source_pixels(loader->source);
@@ -198,19 +201,40 @@ static void normalize(const tx_loader *loader, float *image) {
     for (int64_t c = 0; c < channels; c++) image[c] = (image[c] - loader->mean[c]) * loader->inverse_std[c];
 }
 
-/* Puts sample number `at` of a batch in place. */
-static tx_status fill_sample(const tx_epoch *run, const slot *s, int64_t batch, int64_t at, float *scratch) {
-  const tx_loader *loader = run->loader;
+/* The image at `position` of the source, changed and normalized, as `wanted` values at `kept`. */
+static tx_status fill_image(const tx_loader *loader, int64_t position, tx_rng rng, float *kept, int64_t wanted,
+                            float *scratch) {
   tx_source *source = loader->source;
-  int64_t place = batch * loader->batch + at, sample = run->order[place];
-  int64_t pixels = tx_source_pixels(source), wanted = image_values(loader);
-  float *kept = tx_f32(s->images) + at * wanted, *image = wanted < pixels ? scratch + pixels : kept;
-  TX_TRY(tx_source_read(source, loader->position[sample], image));
+  int64_t pixels = tx_source_pixels(source);
+  float *image = wanted < pixels ? scratch + pixels : kept;
+  TX_TRY(tx_source_read(source, position, image));
   multiply(loader, image);
-  tx_rng rng = tx_augment_rng(loader->seed, run->epoch, (uint64_t)sample, (uint64_t)run->turn[place]);
   tx_augment_image(&loader->augment, rng, (tx_size2){source->height, source->width}, source->channels, image, scratch);
   normalize(loader, image);
   if (image != kept) memcpy(kept, image, (size_t)wanted * sizeof *image);
+  return TX_OK;
+}
+
+/* The same for its mask. */
+static tx_status fill_mask(const tx_loader *loader, int64_t position, tx_rng rng, float *kept, int64_t wanted,
+                           float *scratch) {
+  tx_source *masks = loader->masks;
+  int64_t pixels = tx_source_pixels(masks);
+  float *mask = wanted < pixels ? scratch + pixels : kept;
+  TX_TRY(tx_source_read(masks, position, mask));
+  tx_augment_mask(&loader->augment, rng, (tx_size2){masks->height, masks->width}, 1, mask, scratch);
+  if (mask != kept) memcpy(kept, mask, (size_t)wanted * sizeof *mask);
+  return TX_OK;
+}
+
+/* Puts sample number `at` of a batch in place. */
+static tx_status fill_sample(const tx_epoch *run, const slot *s, int64_t batch, int64_t at, float *scratch) {
+  const tx_loader *loader = run->loader;
+  int64_t place = batch * loader->batch + at, sample = run->order[place], position = loader->position[sample];
+  int64_t pixels = loader->size.height * loader->size.width, values = pixels * loader->source->channels;
+  tx_rng rng = tx_augment_rng(loader->seed, run->epoch, (uint64_t)sample, (uint64_t)run->turn[place]);
+  TX_TRY(fill_image(loader, position, rng, tx_f32(s->images) + at * values, values, scratch));
+  if (s->masks != NULL) TX_TRY(fill_mask(loader, position, rng, tx_f32(s->masks) + at * pixels, pixels, scratch));
   tx_i64(s->labels)[at] = loader->label[sample] + 1;
   return TX_OK;
 }
@@ -303,19 +327,30 @@ static tx_status start_worker(tx_epoch *run) {
   return TX_OK;
 }
 
+static void empty_slot(slot *s) {
+  tx_unref(s->images);
+  tx_unref(s->labels);
+  tx_unref(s->masks);
+  s->images = s->labels = s->masks = NULL;
+}
+
+static tx_status make_slot(const tx_loader *loader, int64_t samples, slot *fresh) {
+  int64_t shape[] = {samples, loader->size.height, loader->size.width, loader->source->channels};
+  *fresh = (slot){.samples = samples};
+  tx_status status = tx_empty(TX_F32, 4, shape, &fresh->images);
+  if (status == TX_OK) status = tx_empty(TX_I64, 1, shape, &fresh->labels);
+  shape[3] = 1;
+  if (status == TX_OK && loader->masks != NULL) status = tx_empty(TX_F32, 4, shape, &fresh->masks);
+  if (status != TX_OK) empty_slot(fresh);
+  return status;
+}
+
 /* Gives the slots that are free to the next batches. */
 static tx_status open_slots(tx_epoch *run) {
   tx_loader *loader = run->loader;
   while (run->opened < run->batches && run->opened < run->next + run->slots) {
-    int64_t shape[] = {samples_of(loader, run->opened), loader->size.height, loader->size.width,
-                       loader->source->channels};
-    slot fresh = {.samples = shape[0]};
-    TX_TRY(tx_empty(TX_F32, 4, shape, &fresh.images));
-    tx_status status = tx_empty(TX_I64, 1, shape, &fresh.labels);
-    if (status != TX_OK) {
-      tx_unref(fresh.images);
-      return status;
-    }
+    slot fresh;
+    TX_TRY(make_slot(loader, samples_of(loader, run->opened), &fresh));
     pthread_mutex_lock(&run->lock);
     run->slot[run->opened % run->slots] = fresh;
     run->opened++;
@@ -396,6 +431,8 @@ static tx_status mix(const tx_epoch *run, tx_batch *batch) {
   tx_status status = tx_empty_like(batch->labels, &batch->other_labels);
   if (status == TX_OK) {
     tx_augment_mix(&plan, n, height, width, loader->source->channels, tx_f32(batch->images), tx_f32(scratch));
+    plan.masks = true;
+    if (batch->masks != NULL) tx_augment_mix(&plan, n, height, width, 1, tx_f32(batch->masks), tx_f32(scratch));
     for (int64_t i = 0; i < n; i++) tx_i64(batch->other_labels)[i] = tx_i64(batch->labels)[(i + plan.shift) % n];
     batch->lambda = plan.lambda;
   }
@@ -411,9 +448,9 @@ tx_status tx_epoch_next(tx_epoch *run, tx_batch *batch, bool *end) {
   TX_TRY(open_slots(run));
   slot *s = &run->slot[run->next % run->slots];
   TX_TRY(wait_for(run, s));
-  *batch = (tx_batch){.images = s->images, .labels = s->labels, .lambda = 1};
+  *batch = (tx_batch){.images = s->images, .labels = s->labels, .masks = s->masks, .lambda = 1};
   TX_TRY(mix(run, batch));
-  s->images = s->labels = NULL;
+  s->images = s->labels = s->masks = NULL;
   pthread_mutex_lock(&run->lock);
   run->next++;
   pthread_mutex_unlock(&run->lock);
@@ -445,10 +482,7 @@ void tx_epoch_stop(tx_epoch *run) {
   } else {
     atomic_fetch_sub(&threads_alive, run->workers); /* their lock may be held for ever */
   }
-  for (int i = 0; run->slot != NULL && i < run->slots; i++) {
-    tx_unref(run->slot[i].images);
-    tx_unref(run->slot[i].labels);
-  }
+  for (int i = 0; run->slot != NULL && i < run->slots; i++) empty_slot(&run->slot[i]);
   tx_dealloc(run->slot);
   tx_dealloc(run->scratch);
   tx_dealloc(run->order);

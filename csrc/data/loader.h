@@ -31,7 +31,8 @@ typedef enum tx_sampling {
 } tx_sampling;
 
 typedef struct tx_loader {
-  tx_source *source; /* owned, as are the arrays */
+  tx_source *source; /* owned, as are masks and the arrays */
+  tx_source *masks;  /* of one channel, in step with source, or NULL: no masks are handed out */
   int64_t count;     /* samples */
   int64_t *position; /* [count] in the source, 0-based */
   int64_t *label;    /* [count] 0-based */
@@ -66,6 +67,7 @@ typedef struct tx_epoch tx_epoch;
 typedef struct tx_batch {
   tx_tensor *images;       /* f32 {n,H,W,C}, of the size of the loader */
   tx_tensor *labels;       /* i64 {n}, 1-based */
+  tx_tensor *masks;        /* f32 {n,H,W,1}, moved and mixed as the images are; NULL: there are none */
   tx_tensor *other_labels; /* i64 {n} of the images mixed in; NULL: nothing was mixed */
   double lambda;           /* share of `labels` */
 } tx_batch;

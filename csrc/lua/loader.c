@@ -386,13 +386,15 @@ static void read_loader_options(lua_State *L, int arg, tx_loader *loader) {
     loader->augment = *augment;
   }
   lua_pop(L, 1);
+  if (lua_getfield(L, arg, "masks") != LUA_TNIL) loader->masks = tx_source_ref(tx_check_source(L, lua_gettop(L)));
+  lua_pop(L, 1);
   read_scale(L, arg, loader);
   read_normalization(L, arg, loader);
   read_weights(L, arg, loader);
 }
 
 /* texres.loader(source, positions, labels, {classes=, batch=, shuffle=, balanced=, weights=, drop_last=, seed=, scale=,
- * augment=, mean=, std=, workers=}) -> Loader. */
+ * augment=, mean=, std=, workers=, masks=}) -> Loader. */
 static int l_loader(lua_State *L) {
   if (!lua_istable(L, 2)) tx_error(L, "loader: positions must be a list, got %s", tx_describe(L, 2));
   tx_check_table(L, 4, "loader", "the options");
@@ -457,8 +459,8 @@ static int l_loader_start(lua_State *L) {
 
 /* All that takes memory is pushed before the batch is asked for, so that no batch is lost when there is none.
  *
- * epoch:next() -> images f32 {n,H,W,C}, labels i64 {n}, mix ({labels = i64 {n}, lambda = number}) or nil; nothing at the
- * end. An image that can't be decoded raises. */
+ * epoch:next() -> images f32 {n,H,W,C}, labels i64 {n}, mix ({labels = i64 {n}, lambda = number}) or nil, masks f32 {n,H,W,1}
+ * or nil; nothing at the end. An image that can't be decoded raises. */
 static int l_epoch_next(lua_State *L) {
   tx_epoch **handle = tx_check_object(L, 1, EPOCH_TYPE, "loader", "an epoch");
   lua_settop(L, 1);
@@ -468,6 +470,7 @@ static int l_epoch_next(lua_State *L) {
   lua_setfield(L, 4, "labels");
   lua_pushnumber(L, 1);
   lua_setfield(L, 4, "lambda"); /* makes room for the number that is set below */
+  tx_tensor **masks = tx_new_handle(L);
   tx_batch batch;
   bool end;
   if (*handle == NULL) return 0; /* it was stopped */
@@ -478,15 +481,20 @@ static int l_epoch_next(lua_State *L) {
   *images = batch.images;
   *labels = batch.labels;
   *other = batch.other_labels;
+  *masks = batch.masks;
   tx_pace_collector(L);
   if (batch.other_labels == NULL) {
     lua_pushnil(L);
     lua_replace(L, 4);
-    return 3;
+  } else {
+    lua_pushnumber(L, batch.lambda);
+    lua_setfield(L, 4, "lambda");
   }
-  lua_pushnumber(L, batch.lambda);
-  lua_setfield(L, 4, "lambda");
-  return 3;
+  if (batch.masks == NULL) {
+    lua_pushnil(L);
+    lua_replace(L, 5);
+  }
+  return 4;
 }
 
 /* epoch:stop(), __close, __gc: stops the workers and waits for them. */

@@ -2,11 +2,12 @@
 --
 --     local loader = set:loader { batch = 128, shuffle = true, seed = 1, augment = { "flip", "rotate90" } }
 --     for epoch = 1, 10 do
---       for images, labels, mix in loader:batches(epoch) do ... end
+--       for images, labels, mix, masks in loader:batches(epoch) do ... end
 --     end
 --
 -- `images` is f32 {n,H,W,C}, `labels` i64 {n} from 1. With mixup or cutmix, `mix` is { labels =, lambda = }: images
--- show `labels` to the share lambda, else `mix.labels`; it is nil for a batch that wasn't mixed. A batch is a
+-- show `labels` to the share lambda, else `mix.labels`; it is nil for a batch that wasn't mixed. With the option masks,
+-- of a set that has them, `masks` is f32 {n,H,W,1}, moved and mixed as the images are. A batch is a
 -- function of the options, the epoch and its number, so that the number of workers changes nothing. Leaving the loop
 -- in any way stops the workers.
 -- @module texres.data.loader
@@ -30,6 +31,7 @@ local KNOWN = {
   scale = option.number(1, "(0, inf)"), -- what pixels are multiplied by, before they are augmented
   mean = option.any(), -- number or list per channel: (pixel - mean) / std
   std = option.any(),
+  masks = option.switch(false), -- hand out the masks of the set, too
   workers = option.integer(2, "[0, inf)"), -- threads; 0: batches are made when they are asked for
 }
 
@@ -54,16 +56,20 @@ end
 
 --- Makes a loader of this set.
 -- @tparam[opt] table options batch, shuffle, balanced, weights, drop_last, seed, epoch, augment, scale, mean, std,
--- workers
+-- masks, workers
 -- @treturn Loader
 function Set:loader(options)
   local o, channels = option.read("loader", options, KNOWN), self.source.channels
   if o.weights and o.balanced then raise "loader: give `weights` or `balanced`, not both" end
+  if o.masks and not self.masks then
+    raise "loader: the set has no masks: open it with `masks`, or leave the option out"
+  end
   local handle = core.loader(self.source, self.index, self.label, {
     classes = #self.classes, batch = o.batch, shuffle = o.shuffle, balanced = o.balanced,
     weights = o.weights and sample_weights(self, o.weights) or nil, drop_last = o.drop_last, seed = o.seed,
     scale = o.scale, augment = o.augment and core.augment(o.augment) or nil, workers = o.workers,
     mean = o.mean and as_list(o.mean, channels) or nil, std = o.std and as_list(o.std, channels) or nil,
+    masks = o.masks and self.masks or nil,
   })
   local order = o.weights and ", drawn by weight" or o.balanced and ", balanced" or o.shuffle and ", shuffled" or ""
   local what = ("%d images, %d at a time%s%s"):format(#self, o.batch, order, o.augment and ", augmented" or "")
@@ -92,12 +98,12 @@ function Loader:batches(epoch, first)
   local run = self.handle:start(self.epoch, self.batch + 1)
   local at, batch = self.epoch, self.batch
   local function next_batch()
-    local images, labels, mix = run:next()
+    local images, labels, mix, masks = run:next()
     if images then
       batch = batch + 1
       self.epoch, self.batch = at, batch
     end
-    return images, labels, mix
+    return images, labels, mix, masks
   end
   return next_batch, nil, nil, run
 end
