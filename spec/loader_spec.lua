@@ -466,4 +466,79 @@ describe("loader", function()
     assert.is_true(mixed:sum():item() > plain_masks:sum():item())
     assert.same({ 12, 6, 6, 1 }, images:shape())
   end)
+
+  --- n images 16x16, of which the odd ones are plain good cloth of 0.4, the others cloth of 0.8 with a spot of 0.2;
+  --- the mask is smaller by `inset` on all sides.
+  local function spotted(n, inset)
+    local images, masks, labels = tr.zeros(n, 16, 16), tr.zeros(n, 16, 16), {}
+    for i = 1, n do
+      labels[i] = i % 2 == 1 and 1 or 2
+      images[i]:fill(labels[i] == 1 and 0.4 or 0.8)
+      if labels[i] == 2 then
+        images[i]:slice(1, 2, 4):slice(2, 11, 15):fill(0.2)
+        masks[i]:slice(1, 2 + inset, 4 - inset):slice(2, 11 + inset, 15 - inset):fill(1)
+      end
+    end
+    return tr.data.tensors { images = images, labels = tr.tensor(labels, { dtype = "i64" }),
+      classes = { "good", "spot" }, masks = masks }
+  end
+
+  local function whole(set, options)
+    options.batch, options.masks = #set, true
+    local images, labels, masks
+    for i, l, _, m in set:loader(options):batches(1) do images, labels, masks = i, l, m end
+    return images, labels, masks
+  end
+
+  it("pastes the defects of other samples on good ones, with their labels and masks, as bright as the cloth", function()
+    local set, places = spotted(60, 0), {}
+    local images, labels, masks = whole(set, { augment = { { "paste", p = 0.6, feather = 0 } }, workers = 0 })
+    local pasted = 0
+    for i = 1, 60 do
+      local mask = masks[i]
+      assert.are.equal(labels[i]:item() == 2 and 15 or 0, mask:sum():item())
+      if i % 2 == 1 and labels[i]:item() == 2 then
+        pasted, places[mask:argmax():item()] = pasted + 1, true
+        assert.is_true(tr.allclose(images[i], 0.4 * (1 - mask) + 0.1 * mask, 1e-5, 1e-6)) -- 0.2, half as bright
+      elseif i % 2 == 1 then
+        assert.is_true(tr.allclose(images[i], tr.full({ 16, 16, 1 }, 0.4), 0))
+      else
+        assert.is_true(tr.allclose(images[i], set:images(i)[1], 0))
+      end
+    end
+    local number = 0
+    for _ in pairs(places) do number = number + 1 end
+    assert.is_true(pasted >= 10 and pasted <= 26 and number > 7, pasted .. " at " .. number)
+    local none = select(2, whole(set, { augment = { { "paste", p = 0 } } }))
+    assert.same(set:labels():totable(), none:totable())
+  end)
+
+  it("fades what it pastes, moves it with the image, and gives the same for any number of workers", function()
+    local set, first = spotted(48, 1)
+    for workers = 0, 2 do
+      local images, labels, masks = whole(set, { workers = workers, shuffle = true,
+        augment = { { "paste", p = 1 }, "flip", { "rotate", 30 }, { "window", 12 } } })
+      assert.same({ 48, 12, 12, 1 }, images:shape())
+      assert.are.equal(2, labels:min():item())
+      local all = tr.cat({ images, masks }, 4)
+      first = first or all
+      assert.is_true(tr.allclose(first, all, 0))
+    end
+    local images, _, masks = whole(set, { augment = { { "paste", p = 1, feather = 4 } } })
+    local between = images[1]:lt(0.39):to "f32" - masks[1] -- the spot's edge is not in the mask
+    assert.is_true(between:sum():item() >= 8 and between:min():item() == 0)
+  end)
+
+  it("says what pasting needs", function()
+    local set = spotted(4, 0)
+    local renamed = set:relabel { good = "fine" }
+    local function load(of, options) return function() of:loader(options) end end
+    assert.error_matches(load(renamed, { augment = { "paste" } }),
+      "loader: paste puts defects on good cloth: the set has no class 'good', say with `good` which it is")
+    assert(renamed:loader { augment = { "paste" }, good = "fine" })
+    set.masks = nil
+    assert.error_matches(load(set, { augment = { "paste" } }), "the set has no masks that show them")
+    assert.error_matches(function() tr.data.augment({ "paste" }):apply(tr.zeros(1, 4, 4, 1)) end,
+      "augment: paste takes defects out of a set: only a loader of one can do it")
+  end)
 end)

@@ -29,10 +29,11 @@ const tx_transform_info tx_transforms[TX_TRANSFORM_COUNT] = {
     [TX_CUTOUT] = {"cutout", {{"size", 16, 1, 1e6, true}, {"count", 1, 1, 1000, true}, {"fill", NAN, -1e6, 1e6}}},
     [TX_MIXUP] = {"mixup", {{"alpha", 0.2, 1e-3, 1e3}}},
     [TX_CUTMIX] = {"cutmix", {{"alpha", 1, 1e-3, 1e3}}},
+    [TX_PASTE] = {"paste", {{"feather", 3, 0, 30}}},
 };
 
 tx_transform tx_transform_make(tx_transform_kind kind) {
-  tx_transform t = {.kind = kind, .p = kind == TX_FLIP ? 0.5 : 1.0};
+  tx_transform t = {.kind = kind, .p = kind == TX_FLIP || kind == TX_PASTE ? 0.5 : 1.0};
   for (int i = 0; i < TX_TRANSFORM_PARAMS; i++) t.value[i] = tx_transforms[kind].param[i].default_value;
   return t;
 }
@@ -306,11 +307,11 @@ static void apply(const tx_transform *t, tx_rng *rng, picture *p, map *a) {
       cutout(p, t, rng);
       break;
     default:
-      break; /* mixup, cutmix: tx_augment_mix */
+      break; /* mixup, cutmix: tx_augment_mix; paste: the loader */
   }
 }
 
-/* All but mixup and cutmix. */
+/* All but mixup, cutmix and paste. */
 static void augment_picture(const tx_augment *augment, tx_rng rng, picture p) {
   float *image = p.pixels;
   map a = IDENTITY;
@@ -321,6 +322,12 @@ static void augment_picture(const tx_augment *augment, tx_rng rng, picture p) {
   }
   settle(&p, &a);
   if (p.pixels != image) memcpy(image, p.pixels, (size_t)values(&p) * sizeof *image);
+}
+
+const tx_transform *tx_augment_find(const tx_augment *augment, tx_transform_kind kind) {
+  for (int i = 0; i < augment->count; i++)
+    if (augment->step[i].kind == kind) return &augment->step[i];
+  return NULL;
 }
 
 tx_status tx_augment_size(const tx_augment *augment, tx_size2 size, tx_size2 *result) {

@@ -34,6 +34,7 @@ typedef enum tx_transform_kind {
   TX_CUTOUT,     /* `count` squares of `size` pixels become `fill`, or the channel's mean when fill is NaN */
   TX_MIXUP,      /* lambda a + (1-lambda) b for pairs of a batch, lambda ~ Beta(alpha, alpha) */
   TX_CUTMIX,     /* a rectangle of b pasted into a; lambda is the share that is left of a */
+  TX_PASTE,      /* the defect of another sample put on a good one, before all else: by a loader (data/loader.h) */
   TX_TRANSFORM_COUNT
 } tx_transform_kind;
 
@@ -68,10 +69,13 @@ tx_transform tx_transform_make(tx_transform_kind kind);
 /* The random numbers of one sample: `turn` tells repeated draws of it in one epoch apart (0 for the first). */
 tx_rng tx_augment_rng(uint64_t seed, uint64_t epoch, uint64_t sample, uint64_t turn);
 
+/* The first transform of a kind in the list, or NULL. */
+const tx_transform *tx_augment_find(const tx_augment *augment, tx_transform_kind kind);
+
 /* The size that images have afterwards; fails where the window is larger than they are, or there is more than one. */
 tx_status tx_augment_size(const tx_augment *augment, tx_size2 size, tx_size2 *result);
 
-/* Applies all but mixup and cutmix to an image of that size, for which tx_augment_size has not failed; scratch has room for
+/* Applies all but mixup, cutmix and paste to an image of that size, for which tx_augment_size has not failed; scratch has room for
  * as many values. */
 void tx_augment_image(const tx_augment *augment, tx_rng rng, tx_size2 size, int64_t channels, float *image,
                       float *scratch);

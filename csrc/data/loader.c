@@ -12,10 +12,23 @@
 
 #include "base/integers.h"
 #include "base/memory.h"
+#include "data/paste.h"
 
-enum { STREAM_ORDER = 0x10AD, PIECE = 16 }; /* samples that a worker takes at a time */
+enum { STREAM_ORDER = 0x10AD, STREAM_PASTE, PIECE = 16 }; /* samples that a worker takes at a time */
 
 /* -- the recipe ------------------------------------------------------------------------------------------------------ */
+
+/* Finds the samples whose defects can be pasted. */
+static tx_status find_donors(tx_loader *l) {
+  if (l->masks == NULL) return tx_fail(TX_EINVAL, "loader: paste needs masks: the set has none");
+  if (l->good < 0 || l->good >= l->classes)
+    return tx_fail(TX_EINVAL, "loader: paste puts defects on good cloth: say which class that is with `good`");
+  l->donor = tx_alloc_array(l->count, sizeof *l->donor);
+  if (l->donor == NULL) return TX_ENOMEM;
+  for (int64_t i = 0; i < l->count; i++)
+    if (l->label[i] != l->good) l->donor[l->donors++] = i;
+  return TX_OK;
+}
 
 tx_status tx_loader_check(tx_loader *loader) {
   const tx_loader *l = loader;
@@ -40,6 +53,7 @@ tx_status tx_loader_check(tx_loader *loader) {
                    " of %" PRId64 "x%" PRId64,
                    l->masks->count, l->masks->height, l->masks->width, l->masks->channels, l->source->count,
                    l->source->height, l->source->width);
+  if (tx_augment_find(&l->augment, TX_PASTE) != NULL) TX_TRY(find_donors(loader));
   if (l->batch > l->count && l->count > 0 && !l->drop_last) loader->batch = l->count;
   return TX_OK;
 }
@@ -53,6 +67,7 @@ void tx_loader_unref(tx_loader *loader) {
   if (loader == NULL || atomic_fetch_sub(&loader->refs, 1) != 1) return;
   tx_source_unref(loader->source);
   tx_source_unref(loader->masks);
+  tx_dealloc(loader->donor);
   tx_dealloc(loader->position);
   tx_dealloc(loader->label);
   tx_dealloc(loader->weight);
@@ -162,7 +177,8 @@ struct tx_epoch {
   int64_t opened; /* batches before this one have their slots prepared */
   int slots;
   slot *slot;
-  float *scratch; /* two images of the source per worker */
+  float *scratch; /* per worker, in images of the source: one for augmenting, one that is larger than in the batch; for
+                   * pasting another image, its mask, and two that say how much of each pixel it covers */
   int workers;
   pthread_t thread[TX_MAX_WORKERS];
   pid_t process; /* that began the epoch: a child of it has none of the threads */
@@ -201,14 +217,42 @@ static void normalize(const tx_loader *loader, float *image) {
     for (int64_t c = 0; c < channels; c++) image[c] = (image[c] - loader->mean[c]) * loader->inverse_std[c];
 }
 
-/* The image at `position` of the source, changed and normalized, as `wanted` values at `kept`. */
-static tx_status fill_image(const tx_loader *loader, int64_t position, tx_rng rng, float *kept, int64_t wanted,
-                            float *scratch) {
+/* What is pasted into a sample: a defect of sample `donor`, whose mask is `mask`. */
+typedef struct paste {
+  tx_pasted at;
+  int64_t donor;
+  const float *mask;
+} paste;
+
+/* Pastes a defect into a sample that is good, if that is drawn. */
+static tx_status paste_defect(const tx_loader *loader, int64_t sample, tx_rng rng, float *image, float *scratch,
+                              paste *p) {
+  const tx_transform *t = tx_augment_find(&loader->augment, TX_PASTE);
+  tx_source *source = loader->source;
+  rng = tx_rng_make(rng.seed, tx_mix(rng.stream, STREAM_PASTE));
+  if (t == NULL || loader->label[sample] != loader->good || loader->donors == 0) return TX_OK;
+  if (tx_rng_uniform(&rng) >= t->p) return TX_OK;
+  int64_t pixels = tx_source_pixels(source);
+  float *other = scratch + 2 * pixels, *mask = scratch + 3 * pixels;
+  p->donor = loader->donor[tx_rng_below(&rng, loader->donors)];
+  p->mask = mask;
+  TX_TRY(tx_source_read(source, loader->position[p->donor], other));
+  TX_TRY(tx_source_read(loader->masks, loader->position[p->donor], mask));
+  multiply(loader, other);
+  p->at = tx_paste(image, other, mask, (tx_size2){source->height, source->width}, source->channels, t->value[0], rng,
+                   scratch + 4 * pixels);
+  return TX_OK;
+}
+
+/* The image of a sample, changed and normalized, as `wanted` values at `kept`. */
+static tx_status fill_image(const tx_loader *loader, int64_t sample, tx_rng rng, float *kept, int64_t wanted,
+                            float *scratch, paste *p) {
   tx_source *source = loader->source;
   int64_t pixels = tx_source_pixels(source);
   float *image = wanted < pixels ? scratch + pixels : kept;
-  TX_TRY(tx_source_read(source, position, image));
+  TX_TRY(tx_source_read(source, loader->position[sample], image));
   multiply(loader, image);
+  TX_TRY(paste_defect(loader, sample, rng, image, scratch, p));
   tx_augment_image(&loader->augment, rng, (tx_size2){source->height, source->width}, source->channels, image, scratch);
   normalize(loader, image);
   if (image != kept) memcpy(kept, image, (size_t)wanted * sizeof *image);
@@ -216,12 +260,13 @@ static tx_status fill_image(const tx_loader *loader, int64_t position, tx_rng rn
 }
 
 /* The same for its mask. */
-static tx_status fill_mask(const tx_loader *loader, int64_t position, tx_rng rng, float *kept, int64_t wanted,
-                           float *scratch) {
+static tx_status fill_mask(const tx_loader *loader, int64_t sample, tx_rng rng, float *kept, int64_t wanted,
+                           float *scratch, const paste *p) {
   tx_source *masks = loader->masks;
   int64_t pixels = tx_source_pixels(masks);
   float *mask = wanted < pixels ? scratch + pixels : kept;
-  TX_TRY(tx_source_read(masks, position, mask));
+  TX_TRY(tx_source_read(masks, loader->position[sample], mask));
+  if (p->at.done) tx_paste_mask(mask, p->mask, (tx_size2){masks->height, masks->width}, p->at);
   tx_augment_mask(&loader->augment, rng, (tx_size2){masks->height, masks->width}, 1, mask, scratch);
   if (mask != kept) memcpy(kept, mask, (size_t)wanted * sizeof *mask);
   return TX_OK;
@@ -230,12 +275,13 @@ static tx_status fill_mask(const tx_loader *loader, int64_t position, tx_rng rng
 /* Puts sample number `at` of a batch in place. */
 static tx_status fill_sample(const tx_epoch *run, const slot *s, int64_t batch, int64_t at, float *scratch) {
   const tx_loader *loader = run->loader;
-  int64_t place = batch * loader->batch + at, sample = run->order[place], position = loader->position[sample];
+  int64_t place = batch * loader->batch + at, sample = run->order[place];
   int64_t pixels = loader->size.height * loader->size.width, values = pixels * loader->source->channels;
   tx_rng rng = tx_augment_rng(loader->seed, run->epoch, (uint64_t)sample, (uint64_t)run->turn[place]);
-  TX_TRY(fill_image(loader, position, rng, tx_f32(s->images) + at * values, values, scratch));
-  if (s->masks != NULL) TX_TRY(fill_mask(loader, position, rng, tx_f32(s->masks) + at * pixels, pixels, scratch));
-  tx_i64(s->labels)[at] = loader->label[sample] + 1;
+  paste p = {.donor = sample};
+  TX_TRY(fill_image(loader, sample, rng, tx_f32(s->images) + at * values, values, scratch, &p));
+  if (s->masks != NULL) TX_TRY(fill_mask(loader, sample, rng, tx_f32(s->masks) + at * pixels, pixels, scratch, &p));
+  tx_i64(s->labels)[at] = loader->label[p.at.done ? p.donor : sample] + 1;
   return TX_OK;
 }
 
@@ -304,8 +350,13 @@ static void *work(void *argument) {
   return NULL;
 }
 
+/* Images that a thread needs memory for. */
+static int64_t images_of_scratch(const tx_loader *loader) {
+  return tx_augment_find(&loader->augment, TX_PASTE) != NULL ? 6 : 2;
+}
+
 static void *one_scratch(const tx_epoch *run, int number) {
-  return run->scratch + 2 * number * tx_source_pixels(run->loader->source);
+  return run->scratch + images_of_scratch(run->loader) * number * tx_source_pixels(run->loader->source);
 }
 
 /* Signals such as Ctrl-C are for the thread that runs Lua. */
@@ -340,7 +391,7 @@ static tx_status make_slot(const tx_loader *loader, int64_t samples, slot *fresh
   tx_status status = tx_empty(TX_F32, 4, shape, &fresh->images);
   if (status == TX_OK) status = tx_empty(TX_I64, 1, shape, &fresh->labels);
   shape[3] = 1;
-  if (status == TX_OK && loader->masks != NULL) status = tx_empty(TX_F32, 4, shape, &fresh->masks);
+  if (status == TX_OK && loader->give_masks) status = tx_empty(TX_F32, 4, shape, &fresh->masks);
   if (status != TX_OK) empty_slot(fresh);
   return status;
 }
@@ -365,7 +416,8 @@ static tx_status prepare(tx_epoch *run) {
   int scratches = (int)tx_max(loader->workers, 1);
   run->slots = loader->workers + 1;
   size_t bytes;
-  TX_TRY(tx_size_mul((size_t)scratches * 2 * sizeof(float), (size_t)tx_source_pixels(loader->source), &bytes));
+  TX_TRY(tx_size_mul((size_t)scratches * (size_t)images_of_scratch(loader) * sizeof(float),
+                     (size_t)tx_source_pixels(loader->source), &bytes));
   run->scratch = tx_alloc(bytes);
   run->slot = tx_alloc_zero((size_t)run->slots * sizeof *run->slot);
   run->order = tx_alloc_array(loader->count, sizeof *run->order);

@@ -12,6 +12,9 @@
  * does the same work when it asks for a batch. Everything a batch holds is a function of (seed, epoch, batch) and the
  * recipe: the same bits for any number of workers.
  *
+ * With `paste` in the augmentation, a sample of the class `good` gets, with its probability, the defect of another sample of
+ * the loader and that one's label, before it is augmented (data/paste.h).
+ *
  * Workers read images, and nothing else, from what the recipe points to: it must outlive the epochs (an epoch keeps a
  * reference to the loader).
  */
@@ -32,7 +35,11 @@ typedef enum tx_sampling {
 
 typedef struct tx_loader {
   tx_source *source; /* owned, as are masks and the arrays */
-  tx_source *masks;  /* of one channel, in step with source, or NULL: no masks are handed out */
+  tx_source *masks;  /* of one channel, in step with source, or NULL */
+  bool give_masks;   /* hand them out, too */
+  int64_t good;      /* label, 0-based, of the cloth that defects are pasted on; -1: there is none */
+  int64_t *donor;    /* [donors] samples whose defects are pasted, where the augmentation does that */
+  int64_t donors;
   int64_t count;     /* samples */
   int64_t *position; /* [count] in the source, 0-based */
   int64_t *label;    /* [count] 0-based */

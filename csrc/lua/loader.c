@@ -207,12 +207,17 @@ static tx_tensor **push_masks(lua_State *L, int arg, const tx_tensor *images) {
 /* augment:window() -> pixels along a side of its window, or nil. */
 static int l_augment_window(lua_State *L) {
   const tx_augment *augment = tx_check_object(L, 1, AUGMENT_TYPE, "augment", "an augmentation");
-  for (int i = 0; i < augment->count; i++) {
-    if (augment->step[i].kind != TX_WINDOW) continue;
-    lua_pushinteger(L, (lua_Integer)augment->step[i].value[0]);
-    return 1;
-  }
-  return 0;
+  const tx_transform *window = tx_augment_find(augment, TX_WINDOW);
+  if (window == NULL) return 0;
+  lua_pushinteger(L, (lua_Integer)window->value[0]);
+  return 1;
+}
+
+/* augment:pastes() -> whether defects are pasted. */
+static int l_augment_pastes(lua_State *L) {
+  const tx_augment *augment = tx_check_object(L, 1, AUGMENT_TYPE, "augment", "an augmentation");
+  lua_pushboolean(L, tx_augment_find(augment, TX_PASTE) != NULL);
+  return 1;
 }
 
 /* augment:apply(images, {seed = 0, epoch = 1, masks =}) -> new images f32 {N,H,W,C}; image i is treated as sample i. With mixup
@@ -221,6 +226,8 @@ static int l_augment_window(lua_State *L) {
 static int l_augment_apply(lua_State *L) {
   const tx_augment *augment = tx_check_object(L, 1, AUGMENT_TYPE, "augment", "an augmentation");
   tx_check_options(L, 3, "augment", "seed epoch masks");
+  if (tx_augment_find(augment, TX_PASTE) != NULL)
+    return tx_error(L, "augment: paste takes defects out of a set: only a loader of one can do it");
   lua_settop(L, 3);
   uint64_t seed = (uint64_t)tx_option_int(L, 3, "augment", "seed", 0);
   uint64_t epoch = (uint64_t)tx_option_int(L, 3, "augment", "epoch", 1);
@@ -388,13 +395,15 @@ static void read_loader_options(lua_State *L, int arg, tx_loader *loader) {
   lua_pop(L, 1);
   if (lua_getfield(L, arg, "masks") != LUA_TNIL) loader->masks = tx_source_ref(tx_check_source(L, lua_gettop(L)));
   lua_pop(L, 1);
+  loader->give_masks = tx_option_bool(L, arg, "loader", "give_masks", false);
+  loader->good = tx_option_int(L, arg, "loader", "good", 0) - 1;
   read_scale(L, arg, loader);
   read_normalization(L, arg, loader);
   read_weights(L, arg, loader);
 }
 
 /* texres.loader(source, positions, labels, {classes=, batch=, shuffle=, balanced=, weights=, drop_last=, seed=, scale=,
- * augment=, mean=, std=, workers=, masks=}) -> Loader. */
+ * augment=, mean=, std=, workers=, masks=, give_masks=, good=}) -> Loader. */
 static int l_loader(lua_State *L) {
   if (!lua_istable(L, 2)) tx_error(L, "loader: positions must be a list, got %s", tx_describe(L, 2));
   tx_check_table(L, 4, "loader", "the options");
@@ -527,8 +536,11 @@ static int l_loader_threads(lua_State *L) {
 
 /* -- tables ---------------------------------------------------------------------------------------------------------- */
 
-static const luaL_Reg augment_methods[] = {
-    {"apply", l_augment_apply}, {"window", l_augment_window}, {"__tostring", l_augment_tostring}, {NULL, NULL}};
+static const luaL_Reg augment_methods[] = {{"apply", l_augment_apply},
+                                           {"window", l_augment_window},
+                                           {"pastes", l_augment_pastes},
+                                           {"__tostring", l_augment_tostring},
+                                           {NULL, NULL}};
 
 static const luaL_Reg loader_methods[] = {{"start", l_loader_start},  {"order", l_loader_order},
                                           {"__len", l_loader_length}, {"__tostring", l_loader_tostring},

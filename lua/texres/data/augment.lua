@@ -4,8 +4,9 @@
 --                 { "mixup", alpha = 0.2 } }
 --
 -- A transform is a name, or a table with a name, possibly the first parameter's value, and parameters by name. Each
--- takes `p`, the probability with which it is applied (1, flip 0.5). They are applied in order, before normalization,
--- to pixels in 0..1: a trainer brings those of another range there first, set:loader does with its option `scale`.
+-- takes `p`, the probability with which it is applied (1, flip and paste 0.5). They are applied in order, before
+-- normalization, to pixels in 0..1: a trainer brings those of another range there first, set:loader does with its
+-- option `scale`.
 --
 --     flip        horizontal = true, vertical = true   each with probability p
 --     rotate90    a quarter turn or several, equally likely (half turns where the image isn't square)
@@ -22,17 +23,22 @@
 --     cutout      size = 16, count = 1, fill = each channel's mean   squares that are blanked
 --     mixup       alpha = 0.2        a batch's images mixed in pairs (Zhang et al. 2018)
 --     cutmix      alpha = 1          rectangles pasted between a batch's images (Yun et al. 2019)
+--     paste       feather = 3        an image of the class "good" gets the defect that the mask of another one
+--                                    shows, and its label: in loaders of sets with masks, before all else
 --
 -- Moves that stand side by side are one map, through which an image is resampled once: bicubic (Keys, a = -0.5), with
 -- the kernel widened where it shrinks; turns by quarters, flips and crops copy pixels. What lies outside of an image is
 -- its mirror image. A window is placed last among the moves it stands with, so that with { "rotate" }, { "scale" },
 -- { "window", 64 } on images of 96x96 no corner has to be made up; its label must hold for all that it may show. A
 -- Trainer takes the size of its model from it, and the model looks at the middle of larger images (texres.input). The
--- random numbers belong to (seed, epoch, sample): the same for
--- any number of workers.
+-- random numbers belong to (seed, epoch, sample): the same for any number of workers.
 --
 -- Masks that belong to the images are moved with them and keep their values: brightness, contrast, gamma, noise, blur
 -- and cutout leave them alone, cutmix pastes them along, and of two images that mixup mixes both masks are seen.
+--
+-- A pasted defect comes to a random place inside of the image, fades over `feather` pixels around its mask, and is made
+-- as much brighter or darker as its cloth has to be to match the new one. How many images a class has changes with it:
+-- `balanced`, and a loss with weights, count the set without it.
 -- @module texres.data.augment
 
 local core = require "texres.core"

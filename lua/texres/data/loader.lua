@@ -13,6 +13,7 @@
 -- @module texres.data.loader
 
 local core = require "texres.core"
+local plain = require "texres.plain"
 local raise = require "texres.raise"
 local strict = require "texres.strict"
 local lists = require "texres.data.lists"
@@ -32,6 +33,7 @@ local KNOWN = {
   mean = option.any(), -- number or list per channel: (pixel - mean) / std
   std = option.any(),
   masks = option.switch(false), -- hand out the masks of the set, too
+  good = option.text "good", -- the class of the cloth that the augmentation `paste` puts defects on
   workers = option.integer(2, "[0, inf)"), -- threads; 0: batches are made when they are asked for
 }
 
@@ -56,7 +58,7 @@ end
 
 --- Makes a loader of this set.
 -- @tparam[opt] table options batch, shuffle, balanced, weights, drop_last, seed, epoch, augment, scale, mean, std,
--- masks, workers
+-- masks, good, workers
 -- @treturn Loader
 function Set:loader(options)
   local o, channels = option.read("loader", options, KNOWN), self.source.channels
@@ -64,12 +66,19 @@ function Set:loader(options)
   if o.masks and not self.masks then
     raise "loader: the set has no masks: open it with `masks`, or leave the option out"
   end
+  local augment = o.augment and core.augment(o.augment) or nil
+  local pastes, good = augment and augment:pastes()
+  for c, name in ipairs(self.classes) do good = name == o.good and c or good end
+  if pastes and not (self.masks and good) then
+    raise("loader: paste puts defects on good cloth: the set has no %s", not self.masks
+      and "masks that show them" or ("class '%s', say with `good` which it is"):format(plain.visible_name(o.good)))
+  end
   local handle = core.loader(self.source, self.index, self.label, {
     classes = #self.classes, batch = o.batch, shuffle = o.shuffle, balanced = o.balanced,
     weights = o.weights and sample_weights(self, o.weights) or nil, drop_last = o.drop_last, seed = o.seed,
-    scale = o.scale, augment = o.augment and core.augment(o.augment) or nil, workers = o.workers,
+    scale = o.scale, augment = augment, workers = o.workers,
     mean = o.mean and as_list(o.mean, channels) or nil, std = o.std and as_list(o.std, channels) or nil,
-    masks = o.masks and self.masks or nil,
+    masks = (o.masks or pastes) and self.masks or nil, give_masks = o.masks, good = good,
   })
   local order = o.weights and ", drawn by weight" or o.balanced and ", balanced" or o.shuffle and ", shuffled" or ""
   local what = ("%d images, %d at a time%s%s"):format(#self, o.batch, order, o.augment and ", augmented" or "")
