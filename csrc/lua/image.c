@@ -1,4 +1,5 @@
-/* image.c - image files: load_image, write_png, image_source; regions of masks. */
+/* image.c - images: load_image, write_png, image_source, regions of masks, local_contrast. */
+#include "data/contrast.h"
 #include "data/image.h"
 
 #include <string.h>
@@ -121,10 +122,38 @@ static int l_regions(lua_State *L) {
   return 2;
 }
 
-static const luaL_Reg functions[] = {{"load_image", l_load_image},
-                                     {"write_png", l_write_png},
-                                     {"image_source", l_image_source},
-                                     {"regions", l_regions},
-                                     {NULL, NULL}};
+/* {H,W}, {H,W,C} or {N,H,W,C} as sizes. */
+static void check_images(lua_State *L, const tx_tensor *t, int64_t sizes[4]) {
+  if (t->dims < 2 || t->dims > 4 || !tx_dtype_is_float(t->dtype))
+    tx_error(L, "local_contrast: images {H,W}, {H,W,C} or {N,H,W,C} of floats wanted, got %s %s",
+             tx_dtype_name(t->dtype), tx_shape_of(t));
+  bool many = t->dims == 4;
+  sizes[0] = many ? t->shape[0] : 1;
+  for (int d = 1; d < 4; d++) sizes[d] = d - !many < t->dims ? t->shape[d - !many] : 1;
+}
+
+/* local_contrast(images, reach, floor) -> f32 of the same shape */
+static int l_local_contrast(lua_State *L) {
+  lua_settop(L, 3);
+  tx_tensor *given = tx_check_tensor(L, 1), **images = tx_new_handle(L), **result = tx_new_handle(L);
+  int64_t sizes[4], reach = tx_check_int(L, 2, "local_contrast", "reach");
+  double floor = tx_check_number(L, 3, "local_contrast", "floor");
+  check_images(L, given, sizes);
+  tx_status status = tx_copy_as(given, TX_F32, images);
+  if (status == TX_OK) status = tx_empty_like(*images, result);
+  if (status != TX_OK) return tx_raise(L, tx_fail_by(status, "local_contrast"));
+  int64_t values = sizes[1] * sizes[2] * sizes[3];
+  double *sums = tx_new_array(L, 2 * sizes[2] * sizes[3], sizeof *sums);
+  for (int64_t i = 0; i < sizes[0]; i++)
+    tx_local_contrast(tx_f32(*images) + i * values, tx_f32(*result) + i * values, (tx_size2){sizes[1], sizes[2]},
+                      sizes[3], reach, floor, sums);
+  tx_pace_collector(L);
+  lua_pushvalue(L, 5);
+  return 1;
+}
+
+static const luaL_Reg functions[] = {{"load_image", l_load_image},         {"write_png", l_write_png},
+                                     {"image_source", l_image_source},     {"regions", l_regions},
+                                     {"local_contrast", l_local_contrast}, {NULL, NULL}};
 
 void tx_lua_open_image(lua_State *L) { luaL_setfuncs(L, functions, 0); }

@@ -18,7 +18,7 @@ end
 
 --- Members that are loaded when they are first used.
 local lazy = {}
-for _, name in ipairs { "fabric", "loader", "augment" } do
+for _, name in ipairs { "fabric", "loader", "augment", "local_contrast" } do
   lazy[name] = function() return require("texres.data." .. name) end
 end
 
