@@ -104,13 +104,19 @@ static void prepare(weigher *w, double wide) {
   }
 }
 
+typedef float four __attribute__((vector_size(16)));
+
+/* The weights of four pixels, the kernel not being widened: a cubic each, whose coefficients stand in columns. */
+static inline four four_weights(float t) {
+  const four c0 = {0, 1, 0, 0}, c1 = {-0.5f, 0, 0.5f, 0}, c2 = {1, -2.5f, 2, -0.5f}, c3 = {-0.5f, 1.5f, -1.5f, 0.5f};
+  return c0 + t * (c1 + t * (c2 + t * c3));
+}
+
 /* The weights for the place t in [0, 1) after its pixel. */
 static void weigh(const weigher *w, float t, float *weight) {
   if (w->wide == 1) {
-    weight[0] = t * (-0.5f + t * (1.0f - 0.5f * t));
-    weight[1] = 1.0f + t * t * (1.5f * t - 2.5f);
-    weight[2] = t * (0.5f + t * (2.0f - 1.5f * t));
-    weight[3] = t * t * (0.5f * t - 0.5f);
+    four all = four_weights(t);
+    memcpy(weight, &all, sizeof all);
     return;
   }
   int phase = (int)tx_min((int64_t)(t * PHASES), PHASES - 1);
@@ -157,12 +163,8 @@ static void sample(const raster *r, double place_x, double place_y, float *to) {
   y0 -= r->weigher.before;
   bool within = x0 >= 0 && x0 + count <= r->width && y0 >= 0 && y0 + count <= r->height;
   const float *at = r->image + (within ? y0 * row + x0 * r->channels : 0);
-  if (within && r->channels == 1 && count == 4) {
-    add_up(at, row, 4, 1, across, down, to);
-  } else if (within && r->channels == 1) {
+  if (within && r->channels == 1) {
     add_up(at, row, count, 1, across, down, to);
-  } else if (within && r->channels == 3 && count == 4) {
-    add_up(at, row, 4, 3, across, down, to);
   } else if (within && r->channels == 3) {
     add_up(at, row, count, 3, across, down, to);
   } else {
@@ -174,12 +176,43 @@ static void sample(const raster *r, double place_x, double place_y, float *to) {
   }
 }
 
+static inline four load(const float *at) {
+  four values;
+  memcpy(&values, at, sizeof values);
+  return values;
+}
+
+/* The same where all 4x4 pixels lie inside of an image of 1 or 3 channels, and the kernel is not widened. */
+static inline void sample_inside(const raster *r, int channels, double x, double y, float *to) {
+  int64_t x0 = (int32_t)x, y0 = (int32_t)y, row = r->width * channels;
+  const float *at = r->image + (y0 - 1) * row + (x0 - 1) * channels;
+  four across = four_weights((float)(x - (double)x0)), down = four_weights((float)(y - (double)y0)), line[3];
+  for (int v = 0; v < channels; v++)
+    line[v] = down[0] * load(at + 4 * v) + down[1] * load(at + row + 4 * v) + down[2] * load(at + 2 * row + 4 * v) +
+              down[3] * load(at + 3 * row + 4 * v);
+  if (channels == 1) {
+    four sum = across * line[0];
+    *to = (sum[0] + sum[2]) + (sum[1] + sum[3]);
+    return;
+  }
+  for (int k = 0; k < 3; k++)
+    to[k] = across[0] * line[0][k] + across[1] * line[(3 + k) / 4][(3 + k) % 4] +
+            across[2] * line[(6 + k) / 4][(6 + k) % 4] + across[3] * line[(9 + k) / 4][(9 + k) % 4];
+}
+
 static void interpolate(const raster *r, float *result, tx_size2 to, const double m[6]) {
-  double left, top;
+  double left, top, most_x = (double)tx_min(r->width - 2, INT32_MAX), most_y = (double)tx_min(r->height - 2, INT32_MAX);
+  bool plain = r->weigher.wide == 1 && (r->channels == 1 || r->channels == 3);
   origin(m, (tx_size2){r->height, r->width}, to, &left, &top);
-  for (int64_t j = 0; j < to.height; j++)
-    for (int64_t i = 0; i < to.width; i++, result += r->channels)
-      sample(r, left + m[0] * (double)i + m[1] * (double)j, top + m[3] * (double)i + m[4] * (double)j, result);
+  for (int64_t j = 0; j < to.height; j++) {
+    for (int64_t i = 0; i < to.width; i++, result += r->channels) {
+      double x = left + m[0] * (double)i + m[1] * (double)j, y = top + m[3] * (double)i + m[4] * (double)j;
+      if (plain && x >= 1 && x < most_x && y >= 1 && y < most_y)
+        r->channels == 1 ? sample_inside(r, 1, x, y, result) : sample_inside(r, 3, x, y, result);
+      else
+        sample(r, x, y, result);
+    }
+  }
 }
 
 void tx_warp(const float *image, tx_size2 from, float *result, tx_size2 to, int64_t channels, const double map[6]) {
