@@ -221,7 +221,7 @@ void tx_warp(const float *image, tx_size2 from, float *result, tx_size2 to, int6
     return;
   }
   double shrunk = sqrt(fabs(map[0] * map[4] - map[1] * map[3]));
-  if (shrunk < 1 + 1e-9) shrunk = 1; /* a rotation, but for the last digit */
+  if (shrunk < 1.1 + 1e-9) shrunk = 1; /* nothing becomes coarse yet, and it takes half the time */
   raster r = {.image = image, .height = from.height, .width = from.width, .channels = channels};
   prepare(&r.weigher, shrunk < WIDEST ? shrunk : WIDEST);
   interpolate(&r, result, to, map);

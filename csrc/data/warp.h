@@ -7,8 +7,8 @@
  * A map that takes pixels to pixels copies them exactly. Else values are bicubic, with the kernel of Keys (1981) and
  * a = -0.5, which is also the spline of Catmull and Rom: of the cubics that go through the pixels it alone is exact for
  * parabolas, it overshoots less at edges than a = -0.75, and it is what Pillow and PyTorch take when they shrink with
- * antialiasing. Bilinear values would blur the yarns, as defects do. Where the new image is smaller than what it shows,
- * the kernel is widened as much, up to 8 times, so that fine patterns do not turn into coarse ones.
+ * antialiasing. Bilinear values would blur the yarns, as defects do. Where the new image is smaller than what it shows
+ * by more than a tenth, the kernel is widened as much, up to 8 times, so that fine patterns do not turn into coarse ones.
  *
  * What lies outside of the image is its mirror image (the edge pixel isn't repeated: 2 1 | 0 1 2 | 1 0).
  */

@@ -27,11 +27,11 @@
 --                                    shows, and its label: in loaders of sets with masks, before all else
 --
 -- Moves that stand side by side are one map, through which an image is resampled once: bicubic (Keys, a = -0.5), with
--- the kernel widened where it shrinks; turns by quarters, flips and crops copy pixels. What lies outside of an image is
--- its mirror image. A window is placed last among the moves it stands with, so that with { "rotate" }, { "scale" },
--- { "window", 64 } on images of 96x96 no corner has to be made up; its label must hold for all that it may show. A
--- Trainer takes the size of its model from it, and the model looks at the middle of larger images (texres.input). The
--- random numbers belong to (seed, epoch, sample): the same for any number of workers.
+-- the kernel widened where it shrinks by more than a tenth; turns by quarters, flips and crops copy pixels. What lies
+-- outside of an image is its mirror image. A window is placed last among the moves it stands with, so that with
+-- { "rotate" }, { "scale" }, { "window", 64 } on images of 96x96 no corner has to be made up; its label must hold for
+-- all that it may show. A Trainer takes the size of its model from it, and the model looks at the middle of larger
+-- images (texres.input). The random numbers belong to (seed, epoch, sample): the same for any number of workers.
 --
 -- Masks that belong to the images are moved with them and keep their values: brightness, contrast, gamma, noise, blur
 -- and cutout leave them alone, cutmix pastes them along, and of two images that mixup mixes both masks are seen.
