@@ -51,7 +51,8 @@ describe("models", function()
   end)
 
   it("refuse wrong options", function()
-    assert.error_matches(function() models.textile { head = "x" } end, 'head is "x", wanted "gap" or "mean_max" or "conv"')
+    assert.error_matches(function() models.textile { head = "x" } end,
+      'head is "x", wanted "gap" or "mean_max" or "conv"')
     assert.error_matches(function() models.cifar_resnet { depth = 21 } end, "depth is 6n%+2")
     assert.error_matches(function() models.resnet18 { class = 3 } end, "unknown option 'class'; there are classes")
   end)
