@@ -110,7 +110,7 @@ local works = {
   { "trainer", function()
     local trainer = texres.Trainer { model = small_net(), epochs = 1, batch = 4, quiet = true, dir = path "run" }
     return trainer:fit(set, set)
-  end, stride = 1000 }, -- last: what the others share with it has failed before; its report alone allocates much
+  end, stride = 2000 }, -- last: what the others share with it has failed before; its report alone allocates much
 }
 
 -- -- the trial ----------------------------------------------------------------------------------------------------

@@ -163,7 +163,7 @@ end
 local function folds_of(o, seed)
   local group = o.group or rawget(o.set, "group") or nil
   if o.folds == "groups" then return o.set:leave_one_out(group) end
-  return o.set:folds { o.folds, seed = seed, group = group, stratify = group == nil }
+  return o.set:folds { o.folds, seed = seed, group = group, stratify = group == nil or nil }
 end
 
 --- Runs a cross-validation; the options are those of KNOWN above. An object with seeds, folds (how many), results[seed

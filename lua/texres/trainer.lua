@@ -257,24 +257,18 @@ end
 
 local FIT_OPTIONS = { fresh = option.switch(false) }
 
---- The run of a loop over events.
-local function begin(self, train, val, options)
+--- Begins a run (see texres.trainer.loop) on these sets.
+local function begin(self, run, train, val, options)
   options = option.read("fit", options, FIT_OPTIONS)
   local plan = plan_of(self, train, val)
-  local lock, run
-  return protect.finally(function()
-    if not run then state.unlock(lock) end
-  end, function()
-    lock = state.lock(self)
-    local saved
-    if self.identity and not options.fresh then
-      state.compare(self.identity, plan.identity, "the fit() before")
-    elseif self.resume and not options.fresh then
-      saved = state.read(self, plan)
-    end
-    run = loop.begin(self, plan, saved, options.fresh, lock)
-    return run
-  end)
+  run.lock = state.lock(self)
+  local saved
+  if self.identity and not options.fresh then
+    state.compare(self.identity, plan.identity, "the fit() before")
+  elseif self.resume and not options.fresh then
+    saved = state.read(self, plan)
+  end
+  run:begin(plan, saved, options.fresh)
 end
 
 --- A training as a loop in your hands:
@@ -295,11 +289,14 @@ end
 -- Leaving the loop early keeps the weights as they are; another run() or fit() goes on there, as one of a new trainer
 -- with `resume = true` does. Options and what happens in the end are those of fit.
 function Trainer:run(train, val, options)
-  local run -- begun last, when all that will close it is there: memory may run out at any place
-  local leaving = setmetatable({}, { __close = function() run:close() end })
-  local function next_event() return run:next() end
-  run = begin(self, train, val, options)
-  return next_event, nil, nil, leaving
+  local run, begun = loop.new(self), false
+  protect.finally(function()
+    if not begun then run:close() end
+  end, function()
+    begin(self, run, train, val, options)
+    begun = true
+  end)
+  return function() return run:next() end, nil, nil, run
 end
 
 --- Trains on a set, validating on another one after each epoch (it may be left out); returns the history, a list of
@@ -308,13 +305,10 @@ end
 -- last epoch. Ctrl-C ends it after the step under way, with last.safetensors written and trainer.interrupted set. A
 -- second fit() goes on, see above; { fresh = true } begins anew.
 function Trainer:fit(train, val, options)
-  local run
-  protect.finally(function()
-    if run then run:close() end
-  end, function()
-    run = begin(self, train, val, options)
-    while run:next() do end
-  end)
+  local run <close> = loop.new(self)
+  begin(self, run, train, val, options)
+  while run:next() do end
+  run:close()
   return self.history
 end
 

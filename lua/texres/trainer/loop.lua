@@ -1,8 +1,9 @@
 --- The loop of a training, as a series of events: what trainer:run hands out, and fit runs through.
 --
---     loop.begin(trainer, plan, saved, fresh) --> a run
---     run:next()                              --> an event; nil after the last one
---     run:close()                             after the last event, a break, or an error: leaves the trainer in order
+--     local run <close> = loop.new(trainer)
+--     run:begin(plan, saved, fresh)
+--     run:next()                    --> an event; nil after the last one
+--     run:close()                   after the last event, a break, or an error: leaves the trainer in order
 --
 -- A run is at one of these places:
 --
@@ -388,35 +389,41 @@ end
 
 local loop = {}
 
---- Begins a run; Ctrl-C is noticed from here on until it is closed.
-function loop.begin(trainer, plan, saved, fresh, lock)
-  local run = setmetatable({
-    trainer = trainer, plan = plan, events = {}, losses = {}, takes = input.of(trainer.model), worked = false,
-    saved_at = core.clock(), save_every = trainer.save_every and terminal.seconds(trainer.save_every),
-    dtype = module.float_dtype(trainer.model), buffers = trainer.model:buffers(),
-    unlocking = setmetatable({}, { __close = function() state.unlock(lock) end }),
-  }, Run)
+--- A run that has not begun. It is closed by close(), or as a variable <close>; what it comes to own it is given as
+-- fields, so that nothing is left when memory runs out on the way.
+function loop.new(trainer)
+  return setmetatable({ trainer = trainer, events = {}, losses = {}, worked = false }, Run)
+end
+
+--- Begins; Ctrl-C is noticed from here on until the run is closed.
+function Run:begin(plan, saved, fresh)
+  local trainer = self.trainer
+  self.plan, self.takes, self.saved_at = plan, input.of(trainer.model), core.clock()
+  self.save_every = trainer.save_every and terminal.seconds(trainer.save_every)
+  self.dtype, self.buffers = module.float_dtype(trainer.model), trainer.model:buffers()
   take_up(trainer, plan, saved, fresh)
-  trainer.running = true
+  trainer.running, self.begun = true, true
   process.interrupts(true)
-  return run
 end
 
 --- Leaves the trainer in order: after the end with the weights that are kept, after a Ctrl-C or a break where it is,
--- with last.safetensors written. `failed`: whether an error ended the run in the middle of its work.
+-- with last.safetensors written. After an error in the middle of its work, what was kept before stands in the files.
 function Run:close()
   if self.closed then return end
   self.closed = true
-  local _ <close> = self.unlocking -- whatever happens: made in the beginning, as there may be no memory for it now
-  local trainer = self.trainer
+  local lock <close> = self.lock -- luacheck: ignore
+  self.lock = nil
+  if not self.begun then return end
+  local trainer, failed = self.trainer, self.inside
   trainer.running = false
-  local failed = self.inside
   process.interrupts(false)
   self:end_batches()
   if failed and trainer.steps == 0 then undo(trainer, self.takes) end
   local seed, stream = core.rng_state()
   trainer.random = { seed = seed, stream = stream }
-  if not failed then leave(trainer, self.worked) end -- else what was kept before stands in the files
+  if not failed then leave(trainer, self.worked) end
 end
+
+function Run:__close() self:close() end
 
 return loop

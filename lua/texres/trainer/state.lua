@@ -39,11 +39,6 @@ function state.lock(trainer)
   return lock
 end
 
---- Lets other runs in again; nil is ignored.
-function state.unlock(lock)
-  if lock then getmetatable(lock).__close(lock) end
-end
-
 -- -- weights ----------------------------------------------------------------------------------------------------------
 
 local function copy_weights(model)
