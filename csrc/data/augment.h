@@ -63,7 +63,7 @@ typedef struct tx_augment {
   tx_transform step[TX_MAX_TRANSFORMS];
 } tx_augment;
 
-/* A transform with its presets. */
+/* A transform with its defaults. */
 tx_transform tx_transform_make(tx_transform_kind kind);
 
 /* The random numbers of one sample: `turn` tells repeated draws of it in one epoch apart (0 for the first). */

@@ -1,4 +1,4 @@
-/* blur.c - see blur.h: along the rows, then along the columns, in both cases adding whole stretches of memory. */
+/* blur.c - see blur.h: along the rows, then along the columns, in both cases adding whole rows of memory. */
 #include "data/blur.h"
 
 #include <math.h>

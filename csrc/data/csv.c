@@ -19,7 +19,7 @@ typedef struct parser {
   size_t *cell;
   size_t cells, room;
   int64_t *row_line;
-  int64_t rows, row_room; /* the first line counts */
+  int64_t rows, rows_fit; /* the first line counts */
   uint64_t bytes, most;   /* that the table takes in memory by now; that it may take */
 } parser;
 
@@ -91,11 +91,11 @@ static tx_status take_cell(parser *p) {
 
 /* One line; `columns` is 0 for the first one, and set by it. */
 static tx_status take_row(parser *p, int64_t *columns) {
-  size_t room = (size_t)p->row_room;
+  size_t room = (size_t)p->rows_fit;
   if (!grow((void **)&p->row_line, &room, (size_t)p->rows, sizeof *p->row_line)) {
     return tx_fail(TX_ENOMEM, "not enough memory");
   }
-  p->row_room = (int64_t)room;
+  p->rows_fit = (int64_t)room;
   int64_t line = p->line, cells = 1;
   p->row_line[p->rows++] = line;
   TX_TRY(take_cell(p));

@@ -51,7 +51,7 @@ static void copy_exactly(const float *image, tx_size2 from, float *result, tx_si
     int64_t from_x = (int64_t)left + y * (int64_t)m[1], from_y = (int64_t)top + y * (int64_t)m[4];
     float *row = result + y * to.width * c;
     for (int64_t x = 0; x < to.width;) {
-      /* a stretch that stays inside of the image, else one mirrored pixel */
+      /* a run that stays inside of the image, else one mirrored pixel */
       int64_t at_x = from_x + x * step_x, at_y = from_y + x * step_y, count = 1;
       if (inside(at_x, from.width) && inside(at_y, from.height)) {
         count = tx_min(room(at_x, step_x, from.width), room(at_y, step_y, from.height));

@@ -1,6 +1,6 @@
 /* fabric.h - synthetic close-ups of textile, with defects, labels, masks.
  *
- * The pictures follow the real textile set (patches of carpet photographs, turned by 0, 20, ..., 140 degrees): yarns as
+ * The pictures follow the real textile set (patches of carpet photographs, rotated by 0, 20, ..., 140 degrees): yarns as
  * shaded cylinders that go over and under each other as the weave says, streaky fibres along them, dark gaps between,
  * and one of five defects. Everything about image i is a function of (seed, i) and the options, so that the same
  * options give the same bytes for any number of threads, and a set with more images begins with the same ones.

@@ -37,7 +37,7 @@ typedef struct tx_cloth {
   float noise;     /* standard deviation of the sensor */
 } tx_cloth;
 
-/* Where an image was taken: (u, v) = offset + turned (x, y). Warp and weft aren't quite at right angles: each has its own. */
+/* Where an image was taken: (u, v) = offset + rotated (x, y). Warp and weft aren't quite at right angles: each has its own. */
 typedef struct tx_pose {
   float cosine[2], sine[2], u, v;
 } tx_pose;

@@ -13,7 +13,7 @@
 
 enum { SIDE = TX_THUMB, CELLS = SIDE * SIDE, WAVES = 8, GROUP = 16 };
 
-/* -- the look of one image --------------------------------------------------------------------------------------------- */
+/* -- the fingerprint of one image -------------------------------------------------------------------------------------- */
 
 static void hash_pixels(const float *pixels, int64_t count, uint64_t exact[2]) {
   uint64_t a = 1, b = 2;
@@ -35,28 +35,28 @@ static void hash_pixels(const float *pixels, int64_t count, uint64_t exact[2]) {
   exact[1] = tx_mix(b, (uint64_t)count);
 }
 
-static void measure(const float *pixels, int64_t count, float white, tx_fingerprint *look) {
+static void measure(const float *pixels, int64_t count, float white, tx_fingerprint *print) {
   double sum = 0, squares = 0;
   int64_t dark = 0, bright = 0;
-  look->low = look->high = pixels[0];
+  print->low = print->high = pixels[0];
   for (int64_t i = 0; i < count; i++) {
     float value = pixels[i];
     sum += value;
-    if (value < look->low) look->low = value;
-    if (value > look->high) look->high = value;
+    if (value < print->low) print->low = value;
+    if (value > print->high) print->high = value;
     dark += value <= 0;
     bright += value >= white;
   }
   double mean = sum / (double)count;
   for (int64_t i = 0; i < count; i++) squares += (pixels[i] - mean) * (pixels[i] - mean);
-  look->mean = (float)mean;
-  look->std = (float)sqrt(squares / (double)count);
-  look->dark = (float)dark / (float)count;
-  look->bright = (float)bright / (float)count;
+  print->mean = (float)mean;
+  print->std = (float)sqrt(squares / (double)count);
+  print->dark = (float)dark / (float)count;
+  print->bright = (float)bright / (float)count;
 }
 
 /* Averages `size` values, `step` apart, into SIDE cells of equal width; a value on a border counts for both, by its parts,
- * so that a turned image has a turned thumb. */
+ * so that a rotated image has a rotated thumb. */
 static void average_cells(int64_t size, const float *from, int64_t step, float *cells, int64_t cell_step) {
   double width = (double)size / SIDE;
   for (int k = 0; k < SIDE; k++) {
@@ -93,7 +93,7 @@ static void make_thumb(const tx_source *source, const float *pixels, float *gray
 }
 
 /* A quarter turn counterclockwise. */
-static void turn_thumb(const float from[CELLS], float to[CELLS]) {
+static void rotate_thumb(const float from[CELLS], float to[CELLS]) {
   for (int y = 0; y < SIDE; y++) {
     for (int x = 0; x < SIDE; x++) to[y * SIDE + x] = from[x * SIDE + SIDE - 1 - y];
   }
@@ -132,7 +132,7 @@ static uint64_t wave_signs(const waves *w, const float thumb[CELLS]) {
 
 /* -- all images -------------------------------------------------------------------------------------------------------- */
 
-typedef struct looking {
+typedef struct job {
   tx_source *source;
   const int64_t *index;
   int64_t n;
@@ -142,44 +142,44 @@ typedef struct looking {
   int64_t room;   /* per thread */
   waves waves;
   tx_failure failure;
-} looking;
+} job;
 
-static void look_block(void *context, int64_t block, int worker) {
-  looking *l = context;
+static void fingerprint_block(void *context, int64_t block, int worker) {
+  job *l = context;
   int64_t values = tx_source_pixels(l->source), last = tx_min((block + 1) * GROUP, l->n);
-  float *pixels = l->scratch + worker * l->room, *gray = pixels + values, turned[4][CELLS];
+  float *pixels = l->scratch + worker * l->room, *gray = pixels + values, rotated[4][CELLS];
   for (int64_t i = block * GROUP; i < last && !tx_failure_before(&l->failure, i); i++) {
-    tx_fingerprint *look = &l->fingerprints[i];
+    tx_fingerprint *print = &l->fingerprints[i];
     tx_status status = tx_source_read(l->source, l->index[i], pixels);
     if (status != TX_OK) {
       tx_failure_note(&l->failure, i, status);
       continue;
     }
-    hash_pixels(pixels, values, look->exact);
-    measure(pixels, values, l->white, look);
-    make_thumb(l->source, pixels, gray, gray + l->source->width, look->thumb);
-    memcpy(turned[0], look->thumb, sizeof turned[0]);
+    hash_pixels(pixels, values, print->exact);
+    measure(pixels, values, l->white, print);
+    make_thumb(l->source, pixels, gray, gray + l->source->width, print->thumb);
+    memcpy(rotated[0], print->thumb, sizeof rotated[0]);
     for (int t = 0; t < 4; t++) {
-      if (t > 0) turn_thumb(turned[t - 1], turned[t]);
-      look->sign[t] = wave_signs(&l->waves, turned[t]);
+      if (t > 0) rotate_thumb(rotated[t - 1], rotated[t]);
+      print->sign[t] = wave_signs(&l->waves, rotated[t]);
     }
   }
 }
 
 tx_status tx_fingerprint_images(tx_source *source, const int64_t *index, int64_t n, float white,
                                 tx_fingerprint *fingerprints) {
-  looking l = {.source = source, .index = index, .n = n, .fingerprints = fingerprints, .white = white};
+  job l = {.source = source, .index = index, .n = n, .fingerprints = fingerprints, .white = white};
   tx_failure_init(&l.failure);
   make_waves(&l.waves);
   l.room = tx_source_pixels(source) + source->width + source->height * SIDE;
   l.scratch = tx_alloc((size_t)tx_num_threads() * (size_t)l.room * sizeof(float));
   if (l.scratch == NULL) return TX_ENOMEM;
-  tx_parallel(tx_ceil_div(n, GROUP), look_block, &l);
+  tx_parallel(tx_ceil_div(n, GROUP), fingerprint_block, &l);
   tx_dealloc(l.scratch);
   return tx_failure_status(&l.failure);
 }
 
-/* -- look-alikes ------------------------------------------------------------------------------------------------------- */
+/* -- near duplicates --------------------------------------------------------------------------------------------------- */
 
 /* What the blocks of a search share. Block b searches for partners of GROUP images among those before them. */
 typedef struct search {
@@ -231,22 +231,22 @@ static bool is_equal(const tx_fingerprint *a, const tx_fingerprint *b) {
 }
 
 static void search_image(search *s, int64_t second, int32_t *found) {
-  const tx_fingerprint *look = &s->fingerprints[second];
+  const tx_fingerprint *print = &s->fingerprints[second];
   int32_t parts = s->rule->parts, *counts = s->counts + second * parts;
   tx_near *pairs = s->pairs + second * parts * TX_NEAR_MAX;
-  float turned[2][CELLS];
-  memcpy(turned[0], look->thumb, sizeof turned[0]);
+  float rotated[2][CELLS];
+  memcpy(rotated[0], print->thumb, sizeof rotated[0]);
   for (int t = 0; t < 4; t++) {
-    const float *thumb = turned[t % 2];
-    int64_t count = tx_kernels.near_u64(second, s->words, look->sign[t], s->rule->bits, found);
+    const float *thumb = rotated[t % 2];
+    int64_t count = tx_kernels.near_u64(second, s->words, print->sign[t], s->rule->bits, found);
     for (int64_t k = 0; k < count; k++) {
       int32_t first = found[k], part = s->rule->part[first];
       float similarity = correlation(thumb, s->fingerprints[first].thumb);
-      if (!(similarity >= (float)s->rule->similarity) || is_equal(look, &s->fingerprints[first])) continue;
+      if (!(similarity >= (float)s->rule->similarity) || is_equal(print, &s->fingerprints[first])) continue;
       keep(pairs + part * TX_NEAR_MAX, &counts[part],
-           (tx_near){first, second, similarity, (4 - t) % 4}); /* turned back */
+           (tx_near){first, second, similarity, (4 - t) % 4}); /* rotated back */
     }
-    if (t < 3) turn_thumb(thumb, turned[(t + 1) % 2]);
+    if (t < 3) rotate_thumb(thumb, rotated[(t + 1) % 2]);
   }
   for (int32_t part = 0; part < parts; part++) sort_pairs(pairs + part * TX_NEAR_MAX, counts[part]);
 }

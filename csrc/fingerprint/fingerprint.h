@@ -1,6 +1,6 @@
 /* fingerprint.h - what images look like, in short: to find duplicates, near duplicates, constant and saturated images.
  *
- * The look of an image is made of its pixels as f32 (data/source.h), channels averaged for all but the exact hash:
+ * A fingerprint is made of its pixels as f32 (data/source.h), channels averaged for all but the exact hash:
  *
  *     exact      128-bit hash of the pixels: equal for equal images
  *     thumb      the image averaged down to 16 x 16, mean 0, length 1; their scalar product is the correlation of two images
