@@ -266,7 +266,8 @@ describe("pictures of a report", function()
     trainer:evaluate(val)
     local page = support.read_file(dir .. "/report.html")
     assert.is_nil(page:find('http-equiv="refresh"', 1, true))
-    for _, text in ipairs { "data:image/png;base64,", "At the line", "training</th>", "groups by 'source'",
+    for _, text in ipairs { "first filters (conv1.conv.weight)", "what block2 makes of an image", "audit</th>",
+      "0 of 24 validation images", "data:image/png;base64,", "At the line", "training</th>", "groups by 'source'",
       '<svg class="drawing"', "&lt;i&gt;run", "lua5.4" } do
       assert.is_truthy(page:find(text, 1, true), text)
     end

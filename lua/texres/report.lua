@@ -12,7 +12,8 @@
 --       summary = "the model's layers, as a text table", parameters = 12345, -- how many numbers they hold
 --       -- and, where they are known:
 --       operating_point = ..., data = { { "training", "4200 images ..." } }, samples = rows of gallery.samples,
---       drawing = "<svg ...", pictures = gallery's lists for the last result, watched = records of the trainer's watch,
+--       drawing = "<svg ...", inside = pictures of texres.report.inside,
+--       pictures = gallery's lists for the last result, watched = records of the trainer's watch,
 --       findings = { { text = "..." }, ... }, live = 10,             -- seconds after which the page loads itself again
 --     })
 
@@ -22,6 +23,7 @@ local compare = require "texres.report.compare"
 local files = require "texres.files"
 local gallery = require "texres.report.gallery"
 local html = require "texres.report.html"
+local inside = require "texres.report.inside"
 local option = require "texres.options"
 local plain = require "texres.plain"
 local raise = require "texres.raise"
@@ -211,7 +213,8 @@ function report.html(run)
     section("Course of the training", all_curves(run) .. tables.epochs(run) .. gradients(run)),
     each(run.results, function(item, place) return result_section(run, item, place) end),
     section("Data", data_section(run)),
-    section("Network", run.drawing and '<div class="card scroll">' .. run.drawing .. "</div>" or ""),
+    section("Network", (run.drawing and '<div class="card scroll">' .. run.drawing .. "</div>" or "")
+      .. inside.html(run.inside)),
     section("How it was made", how),
     fill('<details><summary>The model\'s layers</summary><div class="card"><pre>{summary}</pre></div></details>',
       { summary = run.summary or "" }),

@@ -71,7 +71,7 @@ local watch = require "texres.trainer.watch"
 local Trainer = strict.class("a trainer", {}, {
   "average", "best", "best_k", "best_takes", "best_weights", "callbacks", "classes", "course", "ema", "identity",
   "input", "last_weights", "loss_of", "normalization", "operating_point", "pass", "progress", "random", "save_every",
-  "samples", "sets", "sizes", "stopped", "summary", "takes", "validation", "weights", "drawing", "running",
+  "audit", "samples", "sets", "sizes", "stopped", "summary", "takes", "validation", "weights", "drawing", "running",
 })
 
 -- -- options ----------------------------------------------------------------------------------------------------------

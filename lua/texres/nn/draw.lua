@@ -14,7 +14,7 @@ local raise = require "texres.raise"
 
 local fill = html.fill
 
-local BOX, LINE, GAP, SIDE, LETTER = 250, 17, 22, 70, 7
+local BOX, LINE, GAP, SIDE, LETTER = 250, 17, 22, 100, 7
 
 --- The shape that each module last made of an input, as text; of images, without N.
 local function shapes_of(self, shape)

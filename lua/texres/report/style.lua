@@ -58,6 +58,7 @@ footer { margin-top: 3rem; color: var(--soft); font-size: .85rem; }
 .gallery { display: flex; flex-wrap: wrap; gap: .75rem; margin: .5rem 0; padding: 0; list-style: none; }
 .gallery li { width: 9.4rem; font-size: .8rem; line-height: 1.3; overflow-wrap: anywhere; }
 .gallery img { display: block; width: 100%; height: auto; border-radius: .3rem; image-rendering: pixelated; }
+img.maps { display: block; max-width: 100%; height: auto; image-rendering: pixelated; }
 .gallery .two { display: grid; grid-template-columns: 1fr 1fr; gap: .2rem; }
 svg .hover { fill: transparent; } svg .hover:hover { fill: var(--line); fill-opacity: .5; }
 svg .bar-one { fill: var(--one); fill-opacity: .65; } svg .bar-two { fill: var(--two); fill-opacity: .65; }

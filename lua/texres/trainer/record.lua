@@ -9,7 +9,10 @@ local draw = require "texres.nn.draw"
 local explain = require "texres.explain"
 local files = require "texres.files"
 local gallery = require "texres.report.gallery"
+local input = require "texres.input"
+local inside = require "texres.report.inside"
 local json = require "texres.json"
+local module = require "texres.nn.module"
 local option = require "texres.options"
 local plain = require "texres.plain"
 local protect = require "texres.protect"
@@ -99,19 +102,36 @@ local function set_text(set)
   return ("%d images%s%s: %s"):format(#set, origin, groups, table.concat(parts, ", "))
 end
 
+local MOST = 20000 -- images that are compared with each other
+
+--- What an audit says of training and validation images together: a sentence; nil where it can't be made.
+local function audit_text(trainer)
+  local sets = trainer.sets
+  if not sets or not sets.val or #sets.train + #sets.val > MOST then return nil end
+  local audit = protect.catch(sets.train.audit, sets.train, { splits = { train = sets.train, val = sets.val } })
+  if not audit then return nil end
+  local partners = 0
+  for _, leak in ipairs(audit.leaks) do
+    if leak.into == "val" then partners = leak.any end
+  end
+  return ("%d of %d validation images have an equal or alike one, or one of their group, in training; %d groups of "
+    .. "equal images, %d pairs whose labels contradict each other"):format(partners, #sets.val, #audit.equal,
+    #audit.conflicts)
+end
+
 local function data_rows(trainer)
   local rows = {}
+  if not trainer.running then trainer.audit = trainer.audit or audit_text(trainer) end
   for _, name in ipairs { "train", "val" } do
     local set = trainer.sets and trainer.sets[name]
     if set then rows[#rows + 1] = { name == "train" and "training" or "validation", set_text(set) } end
   end
+  if trainer.audit then rows[#rows + 1] = { "audit", trainer.audit } end
   for _, test in ipairs(trainer.tests) do rows[#rows + 1] = { test.name, set_text(test.set) } end
   return rows
 end
 
 local PICTURES, SAMPLES = 6, 6 -- of each kind, of each class
-
-local MOST = 20000 -- training images whose features are taken, to find those that are most alike
 
 --- What explains a picture, as far as this network can be explained: heat(image, label) and nearest(image).
 local function explanations(trainer)
@@ -127,6 +147,15 @@ local function explanations(trainer)
       return index and index:nearest(image, 1)[1]
     end,
   }
+end
+
+--- Pictures of the network as it is now, and of what it makes of a validation or training image.
+local function inside_of(trainer)
+  local set = trainer.sets and (trainer.sets.val or trainer.sets.train)
+  local image = set and set:get(1)
+  if not image then return nil end
+  local pixels = input.of(trainer.model):batch(image:unsqueeze(1), "report"):to(module.float_dtype(trainer.model))
+  return inside.pictures(trainer.model, pixels, trainer.dir)
 end
 
 --- The images of a result that say most. They are made once for each result.
@@ -227,7 +256,7 @@ local function run_of(trainer)
     summary = tostring(trainer.summary), parameters = trainer.model:num_parameters(),
     operating_point = trainer.best_takes and trainer.best_takes.operating_point, data = data_rows(trainer),
     samples = trainer.samples, drawing = trainer.drawing, live = trainer.live and trainer.running and LIVE or nil,
-    watched = trainer.watched, findings = trainer.findings,
+    inside = not trainer.running and inside_of(trainer) or nil, watched = trainer.watched, findings = trainer.findings,
   }
 end
 
