@@ -18,6 +18,9 @@ local function missing(from, names)
   return out
 end
 
+--- Whether two lists are the same, in the same order.
+function classes.same(a, b) return table.concat(a or {}, "\0") == table.concat(b or {}, "\0") end
+
 --- Where the names of `own` stand in `wanted`, a list of positions: they may come in another order, or only some of
 -- them. Nil and a message that names the strangers where a name is not in `wanted`.
 function classes.positions(wanted, own)

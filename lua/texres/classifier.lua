@@ -1,8 +1,9 @@
 --- A trained model in use: texres.load(path) reads a checkpoint and returns a classifier.
 --
 --     local clf = assert(tr.load "best.safetensors")
---     local answer = clf:predict(image)             --> { class = "hole", label = 3, probability = 0.93, probabilities
--- = {...} }
+--     local answer = clf:predict(image)
+--         --> { class = "hole", label = 3, probability = 0.93, probabilities = {...} }; with an operating point also
+--         --  verdict ("accept", "reject" or "ask") and defect_score
 --
 -- Images are {H,W,C} or {H,W}, a batch {N,H,W,C}, of integers or floats; they are brought to the range of the pixels in
 -- training (texres.input says how) and normalized as in training.
@@ -16,6 +17,7 @@ local option = require "texres.options"
 local operating_point = require "texres.metrics.operating_point"
 local plain = require "texres.plain"
 local raise = require "texres.raise"
+local same_classes = require("texres.classes").same
 local checkpoint = require "texres.checkpoint"
 local module = require "texres.nn.module"
 local strict = require "texres.strict"
@@ -50,7 +52,7 @@ local function ensemble(list)
     if not is(one) then
       raise("Ensemble: item %d is %s, wanted a classifier, as texres.load gives it", i, option.shown(one))
     end
-    if table.concat(one.classes or {}, "\0") ~= table.concat(first.classes or {}, "\0") then
+    if not same_classes(one.classes, first.classes) then
       raise("Ensemble: item %d has other classes than the first, or in another order", i)
     end
     table.move(one.models, 1, #one.models, #models + 1, models)

@@ -10,7 +10,7 @@
 --     print(cv)                       -- accuracies by fold and seed, their mean, spread and limits
 --     cv.pooled                       -- all tested images of all seeds as one result (texres.metrics)
 --
--- `trainer` makes the options of a Trainer (or one) for each fold; the random numbers begin with the seed before it is
+-- `trainer` makes the options of a Trainer for each fold; the random numbers begin with the seed before it is
 -- called, so that weights are a function of it. There is no validation part: the weights of the last epoch are tested.
 -- In `dir`, a fold that has ended is not trained again, and one that was stopped or killed goes on, as long as options
 -- and data are the same; what differs is named, and nothing is overwritten.
@@ -104,7 +104,7 @@ end
 
 -- -- all of them ------------------------------------------------------------------------------------------------------
 
-local Validation = strict.class("a cross-validation", {}, { "pooled", "low", "high" })
+local Validation = strict.class("a cross-validation", {}, { "pooled", "low", "high", "units", "kind" })
 
 local function mean_of(values)
   local sum = 0
@@ -134,8 +134,8 @@ function Validation:__tostring()
   end
   local lines = { table_text(rows, { true }) }
   if self.pooled then
-    local limits = self.low and plain.format(", between %.1f and %.1f %% (95 %%, over groups)", 100 * self.low,
-      100 * self.high) or ""
+    local limits = self.low and plain.format(", between %.1f and %.1f %% (95 %%, over %s)", 100 * self.low,
+      100 * self.high, self.kind) or ""
     lines[#lines + 1] = plain.format("accuracy %.1f %%, spread between seeds %.1f points%s", 100 * self.accuracy,
       100 * self.spread, limits)
   else
@@ -156,8 +156,7 @@ local function conclude(self)
   for s, result in ipairs(of_seed) do accuracies[s], balanced[s] = result.accuracy, result.balanced_accuracy end
   self.accuracy, self.spread = mean_of(accuracies), spread_of(accuracies)
   self.balanced_accuracy = mean_of(balanced)
-  local limits = require("texres.report.tables").limits
-  self.low, self.high = limits(self.pooled, "accuracy")
+  self.low, self.high, self.units, self.kind = self.pooled:limits "accuracy"
 end
 
 local function folds_of(o, seed)
@@ -168,8 +167,8 @@ end
 
 --- Runs a cross-validation; the options are those of KNOWN above. An object with seeds, folds (how many), results[seed
 -- number][fold], accuracy, balanced_accuracy (means over the seeds), spread (their deviation), low, high (limits of the
--- accuracy over groups or images), by_seed and pooled (results). After a Ctrl-C it holds what has ended, and pooled is
--- nil.
+-- accuracy), units and kind (over how many "groups" or "images"), by_seed and pooled (results). After a Ctrl-C it holds
+-- what has ended, and pooled is nil.
 return function(options)
   local o = option.read("cross_validate", options, KNOWN)
   if type(o.set) ~= "table" or not o.set.folds then

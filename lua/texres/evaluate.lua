@@ -9,14 +9,6 @@ local views = require "texres.views"
 
 local evaluate = {}
 
---- Makes a result one of these images: it keeps what each of them was given, see texres.metrics.
--- @param scores f32 {N,K}, probabilities in the order of the set
-function evaluate.keep(result, set, scores)
-  result.scores, result.labels = scores, core.tensor(set.label, { dtype = "i64" })
-  result.groups = set.group and set.meta[set.group]
-  return result
-end
-
 -- The logits of a batch, the mean of the probabilities of its views being taken where there are several.
 local function logits_of(model, takes, images, count)
   if count == 1 then return takes:tempered(model(images)) end
@@ -72,7 +64,7 @@ function evaluate.run(models, set, options)
       scores[b], at = batch:softmax(2):to "f32", at + n
     end
   end)
-  return evaluate.keep(counter:result(), same, core.cat(scores, 1))
+  return metrics.keep(counter:result(), same, core.cat(scores, 1))
 end
 
 --- The probabilities {N,K} of a batch of images that are brought to what the model takes.

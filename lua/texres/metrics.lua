@@ -20,6 +20,7 @@ local core = require "texres.core"
 local option = require "texres.options"
 local plain = require "texres.plain"
 local raise = require "texres.raise"
+local same_classes = require("texres.classes").same
 local strict = require "texres.strict"
 local terminal = require "texres.terminal"
 
@@ -188,15 +189,26 @@ function Result:interval(figure, options)
   return low, high, draws.units, draws.kind
 end
 
+--- The same with the usual options, for pages and tables; nothing where the result has no interval.
+function Result:limits(figure)
+  if not self.scores or select(2, bootstrap.units(self.images, self.groups)) < 2 then return nil end
+  return self:interval(figure)
+end
+
+--- Makes a result one of these images: it keeps what each of them was given.
+-- @param scores f32 {N,K}, probabilities in the order of the set
+function metrics.keep(result, set, scores)
+  result.scores, result.labels = scores, core.tensor(set.label, { dtype = "i64" })
+  result.groups = set.group and set.meta[set.group]
+  return result
+end
+
 --- The result of scores that were kept: probabilities f32 {N,K} of the images of a set, in its order, and their loss.
 function metrics.of_scores(scores, set, loss)
   local counter = metrics.Counter(set.classes)
-  local labels = core.tensor(set.label, { dtype = "i64" })
-  counter:add(scores, labels) -- whose largest is that of the logits
+  counter:add(scores, core.tensor(set.label, { dtype = "i64" })) -- whose largest is that of the logits
   counter:add_loss(loss, false)
-  local result = counter:result()
-  result.scores, result.labels, result.groups = scores, labels, set.group and set.meta[set.group]
-  return result
+  return metrics.keep(counter:result(), set, scores)
 end
 
 --- One result of several, such as those of the folds of a cross-validation: all their images, one behind the other.
@@ -207,7 +219,7 @@ function metrics.join(results)
   local counter = metrics.Counter(first.classes)
   local scores, labels, groups = {}, {}, {}
   for r, result in ipairs(results) do
-    if table.concat(result.classes, "\0") ~= table.concat(first.classes, "\0") then
+    if not same_classes(result.classes, first.classes) then
       raise("metrics.join: result %d has other classes than the first, or in another order", r)
     end
     local counts = result.confusion:totable()
@@ -287,8 +299,7 @@ local function as_text(self, paint)
   out[#out + 1] = ("%s  precision  recall     F1  images"):format(pad("class", width + 3))
   for c, values in ipairs(self.per_class) do row(("%2d "):format(c) .. names[c], values, values.support) end
   row("   mean", self.macro, self.images)
-  local invalid = 0
-  for _, count in ipairs(self.invalid) do invalid = invalid + count end
+  local invalid = self:unpredicted()
   if invalid > 0 then
     out[#out + 1] = ("%d of the images have no prediction: their probabilities are not numbers"):format(invalid)
   end

@@ -6,15 +6,14 @@
 --       history = { { epoch = 1, lr = 1e-3, loss = 1.2, accuracy = 0.5, val_loss = 1.1, val_accuracy = 0.6,
 --                     seconds = 12.5, images_per_second = 310 }, ... },
 --       best = 1,                                          -- the epoch of the best checkpoint
---       results = { { name = "Validation", note = "epoch 1", result = metrics result }, ... },
+--       results = { { name = "Validation", note = "epoch 1", result = metrics result, pictures = gallery's }, ... },
 --       configuration = { { "epochs", "5" }, ... },        -- rows of name and value
 --       environment = { { "cores", "2" }, ... },
 --       summary = "the model's layers, as a text table", parameters = 12345, -- how many numbers they hold
 --       -- and, where they are known:
 --       operating_point = ..., data = { { "training", "4200 images ..." } }, samples = rows of gallery.samples,
---       drawing = "<svg ...", inside = pictures of texres.report.inside,
---       pictures = gallery's lists for the last result, watched = records of the trainer's watch,
---       findings = { { text = "..." }, ... }, live = 10,             -- seconds after which the page loads itself again
+--       drawing = "<svg ...", inside = pictures of texres.report.inside, watched = records of the trainer's watch,
+--       findings = { { text = "..." }, ... }, live = 10,   -- seconds after which the page loads itself again
 --     })
 
 local answers = require "texres.report.answers"
@@ -138,9 +137,9 @@ local function score_charts(run, result)
 end
 
 local function result_section(run, item, place)
-  local result, invalid = item.result, 0
-  for _, count in ipairs(result.invalid) do invalid = invalid + count end
-  local low, high = tables.limits(result, "accuracy")
+  local result = item.result
+  local invalid = result:unpredicted()
+  local low, high = result:limits "accuracy"
   return fill([[<h2>{name}</h2><p class="sub">{note}</p>
 <div class="pair" style="margin-top: .75rem">{_confusion}{_classes}</div>{_charts}{_pictures}]], {
     name = item.name,
@@ -165,9 +164,7 @@ local function figures(run)
     list[#list + 1] = { "Images/s in training", number(images / seconds, "%.0f") }
   end
   if run.parameters then list[#list + 1] = { "Parameters", run.parameters } end
-  return '<dl class="figures">' .. each(list, function(item)
-    return fill("<div><dt>{name}</dt><dd>{value}</dd></div>", { name = item[1], value = item[2] })
-  end) .. "</dl>"
+  return tables.figures(list)
 end
 
 local function section(title, body) return body == "" and "" or fill("<h2>{title}</h2>", { title = title }) .. body end
@@ -255,10 +252,7 @@ function report.cross_validation(path, cv)
     { "Balanced accuracy", percent(cv.balanced_accuracy) },
     { "Spread between seeds", plain.format("%.1f points", 100 * cv.spread) } }
   return files.write(path, page("Cross-validation", {}, table.concat({
-    '<dl class="figures">' .. each(figures_of, function(item)
-      return fill("<div><dt>{name}</dt><dd>{value}</dd></div>", { name = item[1], value = item[2] })
-    end) .. "</dl>",
-    answers.html(run),
+    tables.figures(figures_of), answers.html(run),
     fill([[<h2>Folds</h2><div class="card scroll"><table><thead><tr><th></th>{_heads}</tr></thead><tbody>
 {_rows}
 </tbody></table></div>]], { _heads = heads, _rows = table.concat(rows, "\n") }),

@@ -210,13 +210,7 @@ local function describe_part(name, set, group)
     if not statistics then return nil, message end
     part.mean, part.std = statistics.mean, statistics.std
   end
-  if group then
-    local seen, count = {}, 0
-    for _, value in ipairs(set.meta[group]) do
-      if not columns.is_missing(value) and not seen[value] then seen[value], count = true, count + 1 end
-    end
-    part.groups = count
-  end
+  if group then part.groups = lists.different(set.meta[group], columns.is_missing) end
   return part
 end
 

@@ -23,6 +23,15 @@ function lists.set_of(names)
   return set
 end
 
+--- How many different values a list holds, without those that `skipped` (a function, optional) is true of.
+function lists.different(values, skipped)
+  local seen, count = {}, 0
+  for _, value in ipairs(values) do
+    if not seen[value] and not (skipped and skipped(value)) then seen[value], count = true, count + 1 end
+  end
+  return count
+end
+
 --- The first few of a list of texts, as one text: "a, b, c, ...".
 function lists.some(list, most)
   return table.concat(list, ", ", 1, math.min(#list, most)) .. (#list > most and ", ..." or "")

@@ -11,6 +11,7 @@ local bootstrap = require "texres.metrics.bootstrap"
 local core = require "texres.core"
 local plain = require "texres.plain"
 local raise = require "texres.raise"
+local same_classes = require("texres.classes").same
 local strict = require "texres.strict"
 
 local Comparison = strict.class("a comparison", {}, {})
@@ -35,7 +36,7 @@ local function check(a, b)
     end
     result:check_scores "compare"
   end
-  if table.concat(a.classes, "\0") ~= table.concat(b.classes, "\0") then
+  if not same_classes(a.classes, b.classes) then
     raise "compare: the two results have other classes, or in another order"
   end
   if a.images ~= b.images or table.concat(a.labels:totable(), " ") ~= table.concat(b.labels:totable(), " ") then

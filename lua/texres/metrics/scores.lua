@@ -24,12 +24,17 @@ function scores:check_scores(what)
   end
 end
 
+--- How many images have no prediction: their probabilities are not numbers.
+function scores:unpredicted()
+  local sum = 0
+  for _, count in ipairs(self.invalid) do sum = sum + count end
+  return sum
+end
+
 local function check_finite(self, what)
   self:check_scores(what)
-  for _, count in ipairs(self.invalid) do
-    if count > 0 then
-      raise("%s: some images have no prediction: their probabilities are not numbers (result.invalid)", what)
-    end
+  if self:unpredicted() > 0 then
+    raise("%s: some images have no prediction: their probabilities are not numbers (result.invalid)", what)
   end
 end
 

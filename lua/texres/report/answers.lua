@@ -3,6 +3,7 @@
 
 local binomial = require "texres.metrics.binomial"
 local html = require "texres.report.html"
+local lists = require "texres.data.lists"
 local operating_point = require "texres.metrics.operating_point"
 local plain = require "texres.plain"
 
@@ -10,7 +11,7 @@ local fill, each = html.fill, html.each
 
 local answers = {}
 
---- Whether the classes tell good pieces from defects.
+--- The number of the class that means no defect; nil where there is none.
 local function number_of_good(result, point)
   for c, name in ipairs(result.classes) do
     if name == (point and point.good or "good") then return c end
@@ -78,13 +79,7 @@ function answers.of(run)
     if a.value ~= b.value then return a.value > b.value end
     return a.name < b.name
   end)
-  if result.groups then
-    local seen, count = {}, 0
-    for _, group in ipairs(result.groups) do
-      if not seen[group] then seen[group], count = true, count + 1 end
-    end
-    found.groups = count
-  end
+  found.groups = result.groups and lists.different(result.groups)
   return found
 end
 
@@ -110,9 +105,9 @@ function answers.html(run)
   if worst then
     local others = {}
     for k = 2, #a.kinds do
-      others[#others + 1] = ("%s %s"):format(a.kinds[k].name:gsub("_", " "), html.percent(a.kinds[k].value))
+      others[#others + 1] = ("%s %s"):format(html.spaced(a.kinds[k].name), html.percent(a.kinds[k].value))
     end
-    cards[3] = card("Missed most often", worst.value > 0 and (worst.name:gsub("_", " ")) or "none",
+    cards[3] = card("Missed most often", worst.value > 0 and html.spaced(worst.name) or "none",
       ("%s pass (%d of %d)%s%s"):format(html.percent(worst.value), worst.hits, worst.images,
         #others > 0 and "; " or "", table.concat(others, ", ")), true)
   end

@@ -6,7 +6,6 @@ local chart = require "texres.report.chart"
 local files = require "texres.files"
 local html = require "texres.report.html"
 local json = require "texres.json"
-local tables = require "texres.report.tables"
 
 local fill, each = html.fill, html.each
 
@@ -18,7 +17,7 @@ function compare.summary(run)
   local results = {}
   for i, item in ipairs(run.results) do
     local result = item.result
-    local low, high = tables.limits(result, "accuracy")
+    local low, high = result:limits "accuracy"
     local recalls = {}
     for _, row in ipairs(result.per_class) do recalls[#recalls + 1] = { class = row.class, recall = row.recall } end
     results[i] = { name = item.name, note = item.note, images = result.images, accuracy = result.accuracy, low = low,
@@ -59,7 +58,7 @@ local function curves(runs, column, spec)
   return chart.lines(spec)
 end
 
---- What a run is told by: the last result of a name that all have, else its own last one.
+--- A row for each run, a column for each name of a result; of several results of one name the last one counts.
 local function results_table(runs)
   local names, seen = {}, {}
   for _, run in ipairs(runs) do

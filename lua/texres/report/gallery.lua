@@ -6,7 +6,7 @@ local html = require "texres.report.html"
 local plain = require "texres.plain"
 local ranges = require "texres.data.ranges"
 
-local fill, each = html.fill, html.each
+local fill, each, spaced = html.fill, html.each, html.spaced
 
 local gallery = {}
 
@@ -45,17 +45,15 @@ local function white_of(set)
   return white or 1
 end
 
---- The first few images of each class, as rows { class =, images = { uri, ... } }; images that can't be read are left
--- out.
+--- A few images of each class, spread evenly over the set, as rows { class =, images = { uri, ... } }; images that
+-- can't be read are left out.
 function gallery.samples(set, folder, count)
   local rows, white = {}, white_of(set)
   for c, name in ipairs(set.classes) do rows[c] = { class = name, images = {} } end
-  local step = {}
-  for _, label in ipairs(set.label) do step[label] = (step[label] or 0) + 1 end
-  local seen = {}
+  local counts, seen = set:counts(), {}
   for i, label in ipairs(set.label) do
     local row = rows[label].images
-    local every = math.max(1, step[label] // count)
+    local every = math.max(1, counts[label] // count)
     seen[label] = (seen[label] or -1) + 1
     if #row < count and seen[label] % every == 0 then
       local image = set:get(i)
@@ -66,8 +64,8 @@ function gallery.samples(set, folder, count)
 end
 
 --- Places of the images of a result that say most: { passed = defects that were taken for good, surest first;
--- rejected = good ones taken for defects, surest first; mistaken = of a class for another one; doubtful = right, but
--- barely }.
+-- rejected = good ones taken for defects, surest first; mistaken = others of a class that were taken for another one;
+-- doubtful = right, but barely }.
 function gallery.telling(result, decisions, scores, good, count)
   local lists = { passed = {}, rejected = {}, mistaken = {}, doubtful = {} }
   local predicted, labels = result:predictions(), result.labels:totable()
@@ -125,10 +123,10 @@ local function picture(item)
       and fill('<span class="two"><img alt="{alt}" src="{a}"><img alt="{heat}" src="{b}"></span>',
         { a = item.uris[1], b = item.uris[2], alt = "image " .. item.place, heat = "what the network looked at" })
       or fill('<img alt="{alt}" src="{a}">', { a = item.uris[1], alt = "image " .. item.place }),
-    truth = item.truth:gsub("_", " "), predicted = item.predicted:gsub("_", " "), place = item.place,
+    truth = spaced(item.truth), predicted = spaced(item.predicted), place = item.place,
     p = item.p and plain.format(", %.0f %%", 100 * item.p) or "",
     nearest = item.nearest and ("; most like training image %d, %s"):format(item.nearest.index,
-      (item.nearest.class:gsub("_", " "))) or "",
+      spaced(item.nearest.class)) or "",
     group = item.group ~= nil and (" of %s"):format(plain.text(item.group)) or "",
   })
 end
@@ -136,7 +134,7 @@ end
 local KINDS = {
   { "passed", "Defects that pass, the surest first" },
   { "rejected", "Good pieces that are rejected, the surest first" },
-  { "mistaken", "Defects taken for another kind" }, { "doubtful", "Right, but barely" },
+  { "mistaken", "Taken for another class" }, { "doubtful", "Right, but barely" },
 }
 
 --- The pictures of a result, a gallery for each kind; "" where there are none.
@@ -153,7 +151,7 @@ end
 function gallery.samples_html(rows)
   return each(rows or {}, function(row)
     if #row.images == 0 then return "" end
-    return fill('<h3>{name}</h3><ul class="gallery">{_items}</ul>', { name = (row.class:gsub("_", " ")),
+    return fill('<h3>{name}</h3><ul class="gallery">{_items}</ul>', { name = spaced(row.class),
       _items = each(row.images, function(uri) return fill('<li><img alt="{alt}" src="{uri}"></li>',
         { alt = row.class, uri = uri }) end) })
   end)

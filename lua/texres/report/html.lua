@@ -22,6 +22,9 @@ function html.each(list, make)
   return table.concat(parts, "\n")
 end
 
+--- A name as people write it: metal contamination.
+function html.spaced(name) return (name:gsub("_", " ")) end
+
 function html.finite(x) return type(x) == "number" and x - x == 0 end
 function html.percent(x) return html.finite(x) and plain.format("%.1f %%", 100 * x) or "–" end
 function html.number(x, format) return html.finite(x) and plain.format(format or "%.4f", x) or "–" end

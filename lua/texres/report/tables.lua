@@ -1,10 +1,10 @@
---- Tables of a report: epochs, confusion matrix, classes with their limits, facts.
+--- Tables of a report: large figures, epochs, confusion matrix, classes with their limits, facts.
 
 local html = require "texres.report.html"
 local plain = require "texres.plain"
 local terminal = require "texres.terminal"
 
-local fill, each, percent, number = html.fill, html.each, html.percent, html.number
+local fill, each, percent, number, spaced = html.fill, html.each, html.percent, html.number, html.spaced
 
 local tables = {}
 
@@ -24,8 +24,6 @@ function tables.epochs(run)
     })
   end) })
 end
-
-local function spaced(name) return (name:gsub("_", " ")) end
 
 function tables.confusion(result)
   local counts = result.confusion:totable()
@@ -56,16 +54,6 @@ function tables.confusion(result)
   })
 end
 
---- Limits of a figure of a result; nothing where it has none.
-function tables.limits(result, figure)
-  if not result.scores or result.images < 2 then return nil end
-  local first = result.groups and result.groups[1]
-  local several = not result.groups
-  for _, group in ipairs(result.groups or {}) do several = several or group ~= first end
-  if not several then return nil end
-  return result:interval(figure)
-end
-
 function tables.classes(result)
   local function row(name, values, support, low, high)
     return fill('<tr><th scope="row">{name}</th><td>{precision}</td><td>{recall}{_limits}</td><td>{f1}</td>'
@@ -82,12 +70,19 @@ function tables.classes(result)
 {_rows}
 </tbody><tfoot>{_mean}</tfoot></table></div>]], {
     _rows = each(result.per_class, function(values, c)
-      return row(values.class, values, values.support, tables.limits(result, function(draw)
+      return row(values.class, values, values.support, result:limits(function(draw)
         return draw.per_class[c].support > 0 and draw.per_class[c].recall or 0 / 0
       end))
     end),
     _mean = row("mean of the classes that occur", result.macro, result.images),
   })
+end
+
+--- Large figures side by side, from rows of name and value.
+function tables.figures(rows)
+  return '<dl class="figures">' .. each(rows, function(row)
+    return fill("<div><dt>{name}</dt><dd>{value}</dd></div>", { name = row[1], value = row[2] })
+  end) .. "</dl>"
 end
 
 function tables.facts(title, rows)

@@ -12,6 +12,7 @@ local gallery = require "texres.report.gallery"
 local input = require "texres.input"
 local inside = require "texres.report.inside"
 local json = require "texres.json"
+local lists = require "texres.data.lists"
 local module = require "texres.nn.module"
 local option = require "texres.options"
 local plain = require "texres.plain"
@@ -83,21 +84,12 @@ end
 
 -- -- data and pictures ------------------------------------------------------------------------------------------------
 
-local function counted_groups(set)
-  local seen, count = {}, 0
-  for _, value in ipairs(set.group and set.meta[set.group] or {}) do
-    if not seen[value] then seen[value], count = true, count + 1 end
-  end
-  return count
-end
-
 --- A set in a sentence: how many images, of what, how many of each class, of how many groups.
 local function set_text(set)
-  local parts, counts = {}, {}
-  for c = 1, #set.classes do counts[c] = 0 end
-  for _, label in ipairs(set.label) do counts[label] = counts[label] + 1 end
+  local parts, counts = {}, set:counts()
   for c, name in ipairs(set.classes) do parts[c] = ("%s %d"):format(name, counts[c]) end
-  local groups = set.group and (", %d groups by '%s'"):format(counted_groups(set), set.group) or ""
+  local groups = set.group
+    and (", %d groups by '%s'"):format(lists.different(set.meta[set.group]), set.group) or ""
   local origin = set.origin and " of " .. set.origin or ""
   return ("%d images%s%s: %s"):format(#set, origin, groups, table.concat(parts, ", "))
 end

@@ -6,7 +6,6 @@
 
 local checkpoint = require "texres.checkpoint"
 local core = require "texres.core"
-local evaluate = require "texres.evaluate"
 local files = require "texres.files"
 local history = require "texres.trainer.history"
 local identity = require "texres.trainer.identity"
@@ -231,7 +230,7 @@ local function read_validation(trainer, data, scores, plan)
   local result = read_counter(trainer, data, plan.takes.classes):result()
   local fine = scores and scores:dim() == 2 and scores:size(1) == #plan.val and scores:size(2) == #plan.takes.classes
   need(trainer, fine, SCORES)
-  return evaluate.keep(result, plan.val, scores)
+  return metrics.keep(result, plan.val, scores)
 end
 
 local function read_history(trainer, extra)
