@@ -208,6 +208,22 @@ describe("the first screen of a report", function()
     end
   end)
 
+  it("has limits over groups, with an operating point or without one", function()
+    local rows, groups = {}, {}
+    for i = 1, 80 do
+      local rejected = i <= 8 -- all of one photograph
+      rows[i], groups[i] = { 1, rejected and 0.2 or 0.9, rejected and 0.8 or 0.1, 0 }, "photograph " .. (i - 1) // 8
+      rows[80 + i], groups[80 + i] = { 2, 0.1, 0.9, 0 }, "photograph " .. 10 + (i - 1) // 8
+    end
+    local result = scored(rows)
+    local by_image = answers.of(run_of { results = { { name = "Test", result = result } } }).reject
+    result.groups = groups
+    local by_group = answers.of(run_of { results = { { name = "Test", result = result } } }).reject
+    assert.same({ 8, 80, 10 }, { by_group.hits, by_group.images, by_group.groups })
+    assert.equal(by_image.value, by_group.value)
+    assert.is_true(by_group.high > by_image.high + 0.05)
+  end)
+
   it("decides by the operating point, and says its warning", function()
     local result = scored(ROWS)
     local point = result:operating_point { escape = 0 }

@@ -17,12 +17,10 @@
 --     band            { low =, high =, share = }: scores from low to high are for a person to look at; nil: none are
 --     warning         a text where the images are too few to promise what was asked for, else nil
 --
--- Limits are exact binomial ones (Clopper and Pearson); where images come in groups (photographs, rolls), also those
--- of the bootstrap over groups, whichever reach further.
+-- Limits are those of texres.metrics.counted.
 
 local binomial = require "texres.metrics.binomial"
-local bootstrap = require "texres.metrics.bootstrap"
-local core = require "texres.core"
+local counted = require "texres.metrics.counted"
 local option = require "texres.options"
 local plain = require "texres.plain"
 local raise = require "texres.raise"
@@ -78,39 +76,20 @@ local function threshold_at(images, i)
   return above and 0.5 * (below + above) or (below < 1 and 0.5 * (below + 1) or ACCEPT_ALL)
 end
 
---- The share of some images that lie on one side of a threshold, with its limits.
-local function share_of(images, wanted, is_on_side, level)
-  local k, n, group, of_group, groups = 0, 0, {}, {}, 0
+--- The share of the defects, or else of the good images, that lie on one side of a threshold, with its limits.
+local function share_of(images, defects, is_on_side, level)
+  local hits, groups = {}, images.group and {}
   for i, score in ipairs(images.score) do
-    if images.defect[i] == wanted then
-      local hit = is_on_side(score)
-      k, n = k + (hit and 1 or 0), n + 1
-      local name = images.group and images.group[i]
-      if name ~= nil and name then
-        if not of_group[name] then
-          groups = groups + 1
-          of_group[name] = groups
-          group[groups] = { 0, 0 }
-        end
-        local row = group[of_group[name]]
-        row[1], row[2] = row[1] + (hit and 1 or 0), row[2] + 1
-      end
+    if images.defect[i] == defects then
+      hits[#hits + 1] = is_on_side(score)
+      if groups then groups[#hits] = images.group[i] end
     end
   end
-  local low, high = binomial.interval(k, n, level)
-  if groups >= 2 then
-    local rows, unit, shares = core.tensor(group, { dtype = "f64" }), {}, {}
-    for u = 1, groups do unit[u] = u end
-    for s, sums in ipairs(bootstrap.sums(rows, unit, { samples = 1000, seed = 1 }):totable()) do
-      shares[s] = sums[1] / sums[2]
-    end
-    local l, h = bootstrap.percentiles(shares, level)
-    low, high = math.min(low, l or low), math.max(high, h or high)
-  end
-  return { value = n > 0 and k / n or 0 / 0, low = low, high = high, images = n, groups = images.group and groups }
+  return (counted.share(hits, groups, level))
 end
 
---- What a point does to the images of a result: { false_reject =, escape =, asked = }, each { value, low, high }.
+--- What a point does to the images of a result: { false_reject =, escape = } of { value, low, high }, and asked, a
+-- share.
 -- Images between the limits of the band are asked about, and neither rejected nor passed.
 function operating_point.apply(point, result, level)
   local images = sorted_images(result, point.good, "operating_point")

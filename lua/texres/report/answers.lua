@@ -1,7 +1,7 @@
 --- What a process engineer asks first: how many defects pass, how many good pieces are rejected, how sure is that,
 -- which kinds are missed? Answered for the last test that was made, else for the validation images.
 
-local binomial = require "texres.metrics.binomial"
+local counted = require "texres.metrics.counted"
 local html = require "texres.report.html"
 local lists = require "texres.data.lists"
 local operating_point = require "texres.metrics.operating_point"
@@ -37,17 +37,18 @@ function answers.decisions(run, result)
   return list, scores, good, point
 end
 
---- { value, low, high, hits, images } of the images of some classes that were decided so.
-local function share(result, list, decision, is_wanted)
-  local hits, n = 0, 0
+--- The share of the images of some classes that were decided so, as texres.metrics.counted has it, with `hits`.
+local function share_decided(result, list, decision, is_wanted)
+  local hits, groups = {}, result.groups and {}
   for i, label in ipairs(result.labels:totable()) do
     if is_wanted(label) then
-      n = n + 1
-      if list[i] == decision then hits = hits + 1 end
+      hits[#hits + 1] = list[i] == decision
+      if groups then groups[#hits] = result.groups[i] end
     end
   end
-  local low, high = binomial.interval(hits, n)
-  return { value = n > 0 and hits / n or 0 / 0, low = low, high = high, hits = hits, images = n }
+  local found, count = counted.share(hits, groups)
+  found.hits = count
+  return found
 end
 
 --- Everything that is said on the first screen, as data; nil where the classes have no good one, or nothing was
@@ -59,17 +60,17 @@ function answers.of(run)
   local list, _, good, point = answers.decisions(run, result)
   if not list then return nil end
   local found = { item = item, point = point, kinds = {}, ask = 0 }
-  found.pass = share(result, list, "accept", function(label) return label ~= good end)
-  found.reject = share(result, list, "reject", function(label) return label == good end)
+  found.pass = share_decided(result, list, "accept", function(label) return label ~= good end)
+  found.reject = share_decided(result, list, "reject", function(label) return label == good end)
   if found.pass.images == 0 or found.reject.images == 0 then return nil end
-  if point and result.groups then -- limits that know of groups
+  if point and result.groups then -- the very limits that at_operating_point tells, whose draws differ
     local at = result:at_operating_point(point)
     found.pass.low, found.pass.high = at.escape.low, at.escape.high
     found.reject.low, found.reject.high = at.false_reject.low, at.false_reject.high
   end
   for _, decision in ipairs(list) do found.ask = found.ask + (decision == "ask" and 1 / #list or 0) end
   for c, name in ipairs(result.classes) do
-    local kind = c ~= good and share(result, list, "accept", function(label) return label == c end)
+    local kind = c ~= good and share_decided(result, list, "accept", function(label) return label == c end)
     if kind and kind.images > 0 then
       kind.name = name
       table.insert(found.kinds, kind)
