@@ -263,6 +263,20 @@ describe("pictures of a report", function()
     assert.same({ 4, 7, of = 5 }, lists.doubtful)
   end)
 
+  it("are there, and the page of a live run loads itself no more, after the loop was left early", function()
+    local dir = support.folder()
+    local set = tr.data.fabric { count = 48, size = 16, seed = 1 }
+    local train, val = set:split { 0.5, 0.5, seed = 1, group = "source" }
+    local trainer = tr.Trainer { model = tr.models.textile { width = 2 }, epochs = 3, batch = 8, dir = dir,
+      quiet = true, live = true }
+    for event in trainer:run(train, val) do
+      if event.kind == "epoch" then break end
+    end
+    local page = support.read_file(dir .. "/report.html")
+    assert.is_nil(page:find('http-equiv="refresh"', 1, true))
+    assert.matches('<img alt="image %d+" src="data:image/png', page)
+  end)
+
   it("stand in the page of a real run, with the network, the data and nothing from outside", function()
     local dir = support.folder()
     local set = tr.data.fabric { count = 48, size = 16, seed = 1 }

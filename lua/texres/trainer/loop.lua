@@ -385,6 +385,7 @@ local function leave(trainer, worked)
     return
   end
   if trainer.dir and (trainer.pass or trainer.interrupted) then state.save(trainer) end
+  if trainer.dir and trainer.live and #trainer.history > 0 then record.write(trainer) end -- loads itself no more
   if trainer.progress and trainer.pass then trainer.progress:done(state.interrupted_text(trainer)) end
 end
 
