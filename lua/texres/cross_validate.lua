@@ -165,11 +165,7 @@ local function folds_of(o, seed)
   return o.set:folds { o.folds, seed = seed, group = group, stratify = group == nil or nil }
 end
 
---- Runs a cross-validation; the options are those of KNOWN above. An object with seeds, folds (how many), results[seed
--- number][fold], accuracy, balanced_accuracy (means over the seeds), spread (their deviation), low, high (limits of the
--- accuracy), units and kind (over how many "groups" or "images"), by_seed and pooled (results). After a Ctrl-C it holds
--- what has ended, and pooled is nil.
-return function(options)
+local function read_options(options)
   local o = option.read("cross_validate", options, KNOWN)
   if type(o.set) ~= "table" or not o.set.folds then
     raise("cross_validate: set is %s, wanted a data set", option.shown(o.set))
@@ -181,6 +177,15 @@ return function(options)
     raise("cross_validate: seeds is %s, wanted a list such as { 1, 2, 3 }", option.shown(o.seeds))
   end
   for i, seed in ipairs(o.seeds) do option.check("cross_validate", ("seeds[%d]"):format(i), seed, SEED) end
+  return o
+end
+
+--- Runs a cross-validation; the options are those of KNOWN above. An object with seeds, folds (how many), results[seed
+-- number][fold], accuracy, balanced_accuracy (means over the seeds), spread (their deviation), low, high (limits of the
+-- accuracy), units and kind (over how many "groups" or "images"), by_seed and pooled (results). After a Ctrl-C it holds
+-- what has ended, and pooled is nil.
+return function(options)
+  local o = read_options(options)
   if o.dir then
     local made, message = core.process.make_folder(option.check("cross_validate", "dir", o.dir, option.PATH))
     if not made then raise("cross_validate: %s", message) end

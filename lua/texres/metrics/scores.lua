@@ -107,11 +107,14 @@ function scores:calibration(options)
   return { error = sum / #labels, bins = list }
 end
 
+-- The logits that gave the scores, but for a constant of each image.
+local function logits_of(self) return self.scores:to("f64"):clamp(1e-45, 1):log() end
+
 --- The temperature T for which softmax(logits / T) has the least log loss on these images, between 0.05 and 20: above 1
 -- for a network that is too sure of itself. Measure it on images that the network was not trained on. (Guo et al.)
 function scores:temperature()
   check_finite(self, "temperature")
-  local logits = self.scores:to("f64"):clamp(1e-45, 1):log()
+  local logits = logits_of(self)
   local function loss(log_t)
     local scaled = logits * math.exp(-log_t)
     local truth = scaled:gather(2, self.labels:unsqueeze(2)):squeeze(2)
@@ -132,6 +135,12 @@ function scores:temperature()
     end
   end
   return math.exp(0.5 * (low + high))
+end
+
+--- Makes the scores those of the logits divided by a temperature; what was counted stays.
+function scores:temper(temperature)
+  self:check_scores "temper"
+  self.scores = (logits_of(self) / temperature):softmax(2):to "f32"
 end
 
 -- -- one class against the others -------------------------------------------------------------------------------------

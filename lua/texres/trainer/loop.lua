@@ -104,43 +104,66 @@ end
 --- How many batches of the epoch belong to the step that begins after batch number `done`.
 local function batches_of_step(run, done) return math.min(run.trainer.accumulate, #run.plan.loader - done) end
 
+--- The next `count` batches: a list of { batch =, number = (in the epoch), labels =, mix = }, and how many images they
+-- hold.
+local function take(run, count)
+  local parts, images = {}, 0
+  for k = 1, count do
+    local batch, labels, mix = run.batches()
+    parts[k] = { batch = batch, number = run.trainer.pass.batch + k, labels = labels, mix = mix }
+    images = images + labels:numel()
+  end
+  return parts, images
+end
+
+--- A step of so many batches; returns how many images they hold. `look`: at this step, or nil.
+local function step_of(run, count, look)
+  local trainer, counter = run.trainer, run.trainer.pass.counter
+  local parts, images = take(run, count)
+  trainer.optimizer:zero_grad()
+  for _, part in ipairs(parts) do
+    part.logits, part.sum, part.weight = run:add_gradient(part, part.labels:numel() / images, look)
+    part.batch = nil
+  end
+  update(trainer, look)
+  for _, part in ipairs(parts) do
+    counter:add(part.logits, part.labels)
+    counter:add_loss(part.sum, part.weight)
+  end
+  return images
+end
+
+--- What a counter has counted of losses since it stood at `sum` and `weight`.
+local function loss_since(counter, sum, weight)
+  local added = weight and counter.loss_weight and counter.loss_weight - weight
+  sum = counter.loss_sum - sum
+  return added and added ~= 0 and sum / added or sum
+end
+
+--- Begins the loader's epoch at the batch that comes next, where it has not begun.
+function Run:begin_batches()
+  if self.batches then return end
+  local pass = self.trainer.pass
+  local advance, _, _, handle = self.plan.loader:batches(pass.epoch, pass.batch + 1)
+  self.batches, self.handle, self.clock = advance, handle, core.clock()
+  self.trainer.model:train()
+end
+
 --- One step of the epoch under way, of one batch or of several; false when the epoch has no batch left.
 function Run:step()
   local trainer, pass = self.trainer, self.trainer.pass
   local left = batches_of_step(self, pass.batch)
   if left <= 0 then return false end
-  if not self.batches then
-    local advance, _, _, handle = self.plan.loader:batches(pass.epoch, pass.batch + 1)
-    self.batches, self.handle, self.clock = advance, handle, core.clock()
-    trainer.model:train()
-  end
-  local loss_before, weight_before = pass.counter.loss_sum, pass.counter.loss_weight
+  self:begin_batches()
+  local sum, weight = pass.counter.loss_sum, pass.counter.loss_weight
   set_rate(trainer)
-  local images, look = 0, watch.begin(trainer)
-  undone_if_it_fails(self.buffers, function()
-    local parts = {}
-    for k = 1, left do
-      local batch, labels, mix = self.batches()
-      parts[k], images = { batch = batch, number = pass.batch + k, labels = labels, mix = mix }, images + labels:numel()
-    end
-    trainer.optimizer:zero_grad()
-    for _, part in ipairs(parts) do
-      part.logits, part.sum, part.weight = self:add_gradient(part, part.labels:numel() / images, look)
-      part.batch = nil
-    end
-    update(trainer, look)
-    for _, part in ipairs(parts) do
-      pass.counter:add(part.logits, part.labels)
-      pass.counter:add_loss(part.sum, part.weight)
-    end
-  end)
+  local look = watch.begin(trainer)
+  local images = undone_if_it_fails(self.buffers, step_of, self, left, look)
   pass.batch = pass.batch + left
   if look then watch.note(trainer, self, look) end
   local now = core.clock()
   pass.seconds, self.clock = pass.seconds + now - self.clock, now
-  local weight = weight_before and pass.counter.loss_weight and pass.counter.loss_weight - weight_before
-  local sum = pass.counter.loss_sum - loss_before
-  local loss = weight and weight ~= 0 and sum / weight or sum
+  local loss = loss_since(pass.counter, sum, weight)
   table.insert(self.losses, loss)
   if #self.losses > RECENT then table.remove(self.losses, 1) end
   self:show_progress()
@@ -182,7 +205,7 @@ local function chosen_by(trainer, validation)
   local temperature
   if trainer.calibrate then
     temperature = validation:temperature()
-    validation.scores = (validation.scores:to("f64"):clamp(1e-45, 1):log() / temperature):softmax(2):to "f32"
+    validation:temper(temperature)
   end
   return takes:with {
     temperature = temperature,
