@@ -117,10 +117,10 @@ function compare.body(runs)
     run.short = ("%d"):format(i)
     run.label = ("%d  %s (%s)"):format(i, run.title, run.folder)
   end
-  return results_table(runs) .. '<div class="pair" style="margin-top: 1rem">'
+  return '<div style="margin-top: 1rem">' .. results_table(runs) .. '</div><div class="pair" style="margin-top: 1rem">'
     .. curves(runs, "loss", { title = "Training loss", series = {}, low = 0 })
     .. curves(runs, "val_accuracy", { title = "Validation accuracy", series = {}, high = 1, scale = 100,
-      format = "%g %%" }) .. "</div>" .. differences(runs)
+      format = "%g %%" }) .. '</div><div style="margin-top: 1rem">' .. differences(runs) .. "</div>"
 end
 
 return compare
