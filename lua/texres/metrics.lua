@@ -1,5 +1,13 @@
 --- How well a classifier does: accuracy, the confusion matrix, precision, recall and F1 of each class.
 --
+--     local result = trainer:evaluate(test)           -- or classifier:evaluate(test), or trainer.validation
+--     print(result)
+--     result:interval "accuracy"                      -- limits of a figure, by groups where there are groups
+--     result:operating_point { false_reject = 0.02 }  -- and curves, calibration, ...: see texres.metrics.scores
+--     print(texres.compare(result, another))          -- of the same images: is one better?
+--
+-- Results are made by counting:
+--
 --     local counter = metrics.Counter(classes)        -- classes: a list of names
 --     counter:add(logits, labels)                     -- {N,K} and {N}, as often as there are batches
 --     print(counter:result())
