@@ -206,7 +206,7 @@ function report.html(run)
     return fill('<p class="warning">{text}</p>', { text = finding.text })
   end)
   return page(run.title .. ": training report", run, table.concat({
-    figures(run), findings, answers.html(run), last and gallery.html(last.pictures) or "",
+    findings, answers.html(run), last and gallery.html(last.pictures) or "", figures(run),
     section("Course of the training", all_curves(run) .. tables.epochs(run) .. gradients(run)),
     each(run.results, function(item, place) return result_section(run, item, place) end),
     section("Data", data_section(run)),
