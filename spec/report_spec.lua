@@ -277,6 +277,24 @@ describe("pictures of a report", function()
     assert.matches('<img alt="image %d+" src="data:image/png', page)
   end)
 
+  it("are judged by the operating point of the weights that were tested, not by that of other ones", function()
+    local dir = support.folder()
+    local set = tr.data.fabric { count = 48, size = 16, seed = 1 }
+    local train, val = set:split { 0.5, 0.5, seed = 1, group = "source" }
+    local trainer = tr.Trainer { model = tr.models.textile { width = 2 }, epochs = 2, batch = 8, dir = dir,
+      quiet = true, operating_point = { false_reject = 0.5 } }
+    local function tells(text)
+      trainer:evaluate(val)
+      return support.read_file(dir .. "/report.html"):find(text, 1, true) ~= nil
+    end
+    for event in trainer:run(train, val) do
+      if event.kind == "step" and event.step == 4 then break end -- in the second epoch
+    end
+    assert.is_true(tells "where the likeliest class is a defect")
+    trainer:fit(train, val)
+    assert.is_true(tells "the model's operating point")
+  end)
+
   it("stand in the page of a real run, with the network, the data and nothing from outside", function()
     local dir = support.folder()
     local set = tr.data.fabric { count = 48, size = 16, seed = 1 }

@@ -117,7 +117,7 @@ function Trainer:_forget()
   self.history = history.of {} -- a record for each finished epoch, see texres.trainer.history
   self.best = nil -- the best of them
   self.validation = nil -- the metrics of the best epoch
-  self.tests = {} -- what evaluate() found: {name=, note= of when the weights were, result=}
+  self.tests = {} -- what evaluate() found: {name=, note= of when the weights were, result=, set=, point=}
   self.watched = {} -- what the layers did every so many steps, see texres.trainer.watch
   self.findings = {} -- what was wrong with them, see texres.trainer.diagnosis
   self.steps = 0 -- optimizer steps so far
@@ -248,7 +248,9 @@ function Trainer:evaluate(set, name, options)
     batch = self.batch, loss = self.loss_of or objective.loss(self.loss, takes:fit(set, what)), views = o.views,
     what = what,
   })
-  self.tests[#self.tests + 1] = { name = name or "Test", note = weights_text(self), result = result, set = set }
+  self.tests[#self.tests + 1] = {
+    name = name or "Test", note = weights_text(self), result = result, set = set, point = takes.operating_point,
+  }
   if self.dir and self.sizes then record.write(self) end
   return result
 end

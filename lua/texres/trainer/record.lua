@@ -163,14 +163,13 @@ end
 
 --- Validation and tests, with the pictures of those that won't change any more.
 local function results(trainer)
-  local list, point = {}, trainer.best_takes and trainer.best_takes.operating_point
+  local list = {}
   if trainer.validation then
     list[1] = { name = "Validation", note = ("epoch %d"):format(trainer.best.epoch), result = trainer.validation,
-      set = trainer.sets and trainer.sets.val }
+      set = trainer.sets and trainer.sets.val, point = trainer.best_takes and trainer.best_takes.operating_point }
   end
   table.move(trainer.tests, 1, #trainer.tests, #list + 1, list)
   for _, item in ipairs(list) do
-    item.point = point
     if not trainer.running then add_pictures(trainer, item) end
   end
   return list
@@ -239,14 +238,14 @@ local function run_of(trainer)
   if trainer.sets and not trainer.samples then
     trainer.samples = gallery.samples(trainer.sets.train, trainer.dir, SAMPLES)
   end
-  local rows = configuration(trainer)
+  local rows, list = configuration(trainer), results(trainer)
   local words = command()
   if words then table.insert(rows, 1, { "command", words }) end
   return {
     title = trainer.name, history = trainer.history, best = trainer.best and trainer.best.epoch,
-    results = results(trainer), configuration = rows, environment = environment(),
+    results = list, configuration = rows, environment = environment(),
     summary = tostring(trainer.summary), parameters = trainer.model:num_parameters(),
-    operating_point = trainer.best_takes and trainer.best_takes.operating_point, data = data_rows(trainer),
+    operating_point = #list > 0 and list[#list].point or nil, data = data_rows(trainer),
     samples = trainer.samples, drawing = trainer.drawing, live = trainer.live and trainer.running and LIVE or nil,
     inside = not trainer.running and inside_of(trainer) or nil, watched = trainer.watched, findings = trainer.findings,
   }
