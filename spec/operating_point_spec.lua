@@ -150,7 +150,7 @@ describe("a classifier", function()
     local answer = saved:predict(image)
     assert.near(1 - answer.probabilities[1], answer.defect_score, 1e-12)
     assert.equal(operating_point.verdict(point, answer.defect_score), answer.verdict)
-    assert.matches("^" .. answer.verdict .. ": ", tostring(answer))
+    assert.matches("^" .. answer.verdict .. " %(defect score %d%.%d%d%): ", tostring(answer))
     -- the temperature divides logits, in predict and evaluate alike
     local cold = plain:predict(image).probabilities
     local sum = 0

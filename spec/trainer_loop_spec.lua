@@ -106,6 +106,16 @@ describe("trainer:run", function()
     assert.same(weights_of(whole.model), weights_of(again.model))
   end)
 
+  it("ends with the weights that are kept when it is told to stop", function()
+    local trainer, kinds = trainer_of(), {}
+    for event in trainer:run(train, val) do
+      kinds[#kinds + 1] = event.kind ~= "step" and event.kind or nil
+      if event.kind == "epoch" and event.epoch == 2 then trainer:stop() end
+    end
+    assert.same({ "epoch", "epoch", "end" }, kinds)
+    assert.near(trainer.best.val_loss, trainer:evaluate(val).loss, 1e-6)
+  end)
+
   it("may be steered: another rate, layers that are frozen", function()
     local trainer = trainer_of()
     local kept

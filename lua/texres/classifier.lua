@@ -112,7 +112,9 @@ local function prediction_text(prediction, classes)
     local name = classes and classes[order[k]] or ("class %d"):format(order[k])
     parts[k] = plain.format("%s %.1f %%", plain.visible_name(name), 100 * prediction.probabilities[order[k]])
   end
-  if prediction.verdict then parts[1] = prediction.verdict .. ": " .. parts[1] end
+  if prediction.verdict then
+    parts[1] = plain.format("%s (defect score %.2f): %s", prediction.verdict, prediction.defect_score, parts[1])
+  end
   return table.concat(parts, ", ") .. (#order > MOST and ", ..." or "")
 end
 

@@ -156,7 +156,13 @@ local function conclude(self)
   for s, result in ipairs(of_seed) do accuracies[s], balanced[s] = result.accuracy, result.balanced_accuracy end
   self.accuracy, self.spread = mean_of(accuracies), spread_of(accuracies)
   self.balanced_accuracy = mean_of(balanced)
-  self.low, self.high, self.units, self.kind = self.pooled:limits "accuracy"
+  -- images that were tested once for each seed are no more images: limits are those of one seed, their mean over all
+  local lows, highs = {}, {}
+  for s, result in ipairs(of_seed) do
+    local low, high, units, kind = result:limits "accuracy"
+    if low then lows[s], highs[s], self.units, self.kind = low, high, units, kind end
+  end
+  if #lows == #of_seed then self.low, self.high = mean_of(lows), mean_of(highs) end
 end
 
 local function folds_of(o, seed)

@@ -238,7 +238,9 @@ end
 
 --- Writes the page of a cross-validation (texres.cross_validate); true, or nil and a message.
 function report.cross_validation(path, cv)
-  local run = { results = { { name = "Held out", result = cv.pooled } } }
+  local run = { results = { {
+    name = "Held out", note = ("seed %d, %d of %d"):format(cv.seeds[1], 1, #cv.seeds), result = cv.by_seed[1],
+  } } }
   local heads = each(cv.seeds, function(seed) return fill('<th scope="col">seed {n}</th>', { n = seed }) end)
   local function row(name, of)
     local cells = {}

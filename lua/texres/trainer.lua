@@ -288,8 +288,9 @@ end
 --     checkpoint   when last.safetensors was written: path, epoch
 --     end          the last one: reason ("finished", "patience", "interrupted", "stopped"), epochs, steps
 --
--- Leaving the loop early keeps the weights as they are; another run() or fit() goes on there, as one of a new trainer
--- with `resume = true` does. Options and what happens in the end are those of fit.
+-- Leaving the loop early keeps the weights as they are (trainer:stop() ends it with the best ones); another run() or
+-- fit() goes on there, as one of a new trainer with `resume = true` does. Options and what happens in the end are those
+-- of fit.
 function Trainer:run(train, val, options)
   local run, begun = loop.new(self), false
   protect.finally(function()
@@ -300,6 +301,10 @@ function Trainer:run(train, val, options)
   end)
   return function() return run:next() end, nil, nil, run
 end
+
+--- Ends the run under way after the event that is being handled, as if no epoch were left: with the weights that are
+-- kept. For a loop over run() that has seen enough, where a break would leave the last weights.
+function Trainer:stop() self.stopped = true end
 
 --- Trains on a set, validating on another one after each epoch (it may be left out); returns the history, a list of
 -- records that print() shows as a table. Afterwards the model has the weights of the best epoch: highest validation

@@ -24,12 +24,14 @@ function bootstrap.options(what, options) return option.read(what, options, KNOW
 function bootstrap.units(n, groups)
   local unit, count, number = {}, 0, {}
   for i = 1, n do
-    local name = groups and groups[i] or i
-    if not number[name] then
+    local name = groups and groups[i] -- nil: an image of its own
+    if name == nil or not number[name] then
       count = count + 1
-      number[name] = count
+      if name ~= nil then number[name] = count end
+      unit[i] = count
+    else
+      unit[i] = number[name]
     end
-    unit[i] = number[name]
   end
   return unit, count, groups and "groups" or "images"
 end
