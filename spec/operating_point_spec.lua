@@ -105,6 +105,50 @@ describe("an operating point", function()
     assert.is_true(point.escape.value <= result:operating_point({ cost = {} }).escape.value)
   end)
 
+  it("takes the good class alone for good, also where a class is named defect", function()
+    local p = tr.tensor { { 0.9, 0.05, 0.05 }, { 0.8, 0.1, 0.1 }, { 0.1, 0.8, 0.1 }, { 0.05, 0.15, 0.8 } }
+    local counter, labels = metrics.Counter { "good", "defect", "hole" }, tr.tensor({ 1, 1, 2, 3 }, { dtype = "i64" })
+    counter:add(p:log(), labels, 1)
+    local result = counter:result()
+    result.scores, result.labels = p, labels
+    local point = result:operating_point { false_reject = 0 }
+    assert.same({ good = 2, defect = 2 }, point.images)
+    assert.near(0.5 * (0.2 + 0.9), point.threshold, 1e-6)
+  end)
+
+  it("counts a group whatever its value is, and an image without one by itself", function()
+    for _, groups in ipairs { { true, false, true, false }, { 1, "1", 1.0, "1" }, { "a", 0 / 0, "a", 0 / 0 } } do
+      local result = result_of({ 0.1, 0.2 }, { 0.8, 0.9 }, groups)
+      assert.equal(2, result:operating_point({ false_reject = 0 }).groups)
+      assert.equal(groups[2] ~= groups[2] and 3 or 2, select(3, result:interval "accuracy"))
+    end
+  end)
+
+  it("never accepts a score that is not a number", function()
+    local point = result_of({ 0.1, 0.2 }, { 0.8, 0.9 }):operating_point { false_reject = 0 }
+    assert.equal("reject", operating_point.verdict(point, 0 / 0))
+    point.band = { low = 0.3, high = 0.6, share = 0.1 }
+    assert.equal("ask", operating_point.verdict(point, 0 / 0))
+    assert.equal("accept ask reject", table.concat({ operating_point.verdict(point, 0.29),
+      operating_point.verdict(point, 0.3), operating_point.verdict(point, 0.6) }, " "))
+  end)
+
+  it("is none with a band or counts that could not be shown", function()
+    local point = result_of({ 0.1, 0.2 }, { 0.8, 0.9 }):operating_point { false_reject = 0 }
+    for name, values in pairs {
+      band = { { low = 0.1, high = 0.9 }, { low = 0.1, high = 0.9, share = "x" },
+        { low = 0.9, high = 0.1, share = 0 }, 5 },
+      images = { { good = "5", defect = 1 }, { good = -1, defect = 1 } },
+    } do
+      for _, value in ipairs(values) do
+        local other = {}
+        for key, kept in pairs(point) do other[key] = kept end
+        other[name] = value
+        assert.is_false(operating_point.fits(other, { "good", "hole" }))
+      end
+    end
+  end)
+
   it("asks for one rule, for both kinds of images, and for a class that is good", function()
     local result = result_of({ 0.1 }, { 0.9 })
     local function raises(pattern, options)
@@ -239,6 +283,14 @@ describe("compare", function()
     local c = tr.compare(answers(first, groups), answers(second, groups))
     assert.is_true(c.p < 1e-4)
     assert.equal("no difference that 80 images of 4 groups could show", c.verdict)
+  end)
+
+  it("does not take a few images that point one way for a proof", function()
+    local a, b = result_of({ 0.6, 0.6, 0.6, 0.1 }, { 0.9 }), result_of({ 0.4, 0.4, 0.4, 0.1 }, { 0.9 })
+    local c = tr.compare(a, b)
+    assert.is_true(c.low > 0)
+    assert.near(0.25, c.p, 1e-12)
+    assert.equal("no difference that 5 images could show", c.verdict)
   end)
 
   it("refuses results of other images or classes", function()

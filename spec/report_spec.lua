@@ -224,6 +224,20 @@ describe("the first screen of a report", function()
     assert.is_true(by_group.high > by_image.high + 0.05)
   end)
 
+  it("knows of groups in its limits, with and without an operating point", function()
+    local result = scored(ROWS, true)
+    result.groups = { "a", "b", "b", "b", "a", "b", "a", "b" }
+    local alone = answers.of(run_of { results = { { name = "T", result = scored(ROWS) } } })
+    local a = answers.of(run_of { results = { { name = "T", result = result } } })
+    assert.same({ alone.pass.value, 0 }, { a.pass.value, a.pass.low })
+    assert.is_true(alone.pass.low > 0)
+    local point = result:operating_point { cost = {} }
+    local at = result:at_operating_point(point)
+    a = answers.of(run_of { results = { { name = "T", result = result } }, operating_point = point })
+    assert.same({ at.escape.low, at.escape.high }, { a.pass.low, a.pass.high })
+    assert.same({ at.false_reject.low, at.false_reject.high }, { a.reject.low, a.reject.high })
+  end)
+
   it("decides by the operating point, and says its warning", function()
     local result = scored(ROWS)
     local point = result:operating_point { escape = 0 }
@@ -332,8 +346,13 @@ describe("pictures of a report", function()
     local ok, message = report.compare({ other }, other .. "/x.html")
     assert.is_nil(ok)
     assert.matches("run.json", message)
-    support.write_file(other .. "/run.json", "[1]")
-    assert.matches("not what a trainer leaves there", select(2, report.compare({ other }, other .. "/x.html")))
+    local whole = support.read_file(dir .. "/run.json")
+    for _, damaged in ipairs { "[1]", (whole:gsub('"history":%[', "%0 5,")), (whole:gsub('"results":%[', "%0 5,")),
+      (whole:gsub('"accuracy":[%d.]+,', '"accuracy":"x",')), (whole:gsub('"configuration":%[', '%0 "x",')) } do
+      assert.are_not.equal(whole, damaged)
+      support.write_file(other .. "/run.json", damaged)
+      assert.matches("not what a trainer leaves there", select(2, report.compare({ other }, other .. "/x.html")))
+    end
   end)
 end)
 

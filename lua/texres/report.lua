@@ -100,7 +100,7 @@ local function score_charts(run, result)
   end
   if #fine == 0 or #defect == 0 then return "" end
   local name = result.classes[good]
-  local roc, pr = result:roc("defect", { good = name }), result:precision_recall("defect", { good = name })
+  local roc, pr = result:roc(nil, { good = name }), result:precision_recall(nil, { good = name })
   local calibration = result:calibration()
   local confidence = {}
   for i, bin in ipairs(calibration.bins) do confidence[i] = { bin.confidence, bin.accuracy } end

@@ -20,11 +20,12 @@ local KNOWN = {
 function bootstrap.options(what, options) return option.read(what, options, KNOWN) end
 
 --- The unit that each of n images is drawn with (a list of numbers from 1), how many units there are, and what they are
--- called.
+-- called. An image whose group is missing (NaN, nil) is drawn by itself.
 function bootstrap.units(n, groups)
   local unit, count, number = {}, 0, {}
   for i = 1, n do
-    local name = groups and groups[i] -- nil: an image of its own
+    local name = groups and groups[i]
+    if name ~= name then name = nil end -- an image of its own
     if name == nil or not number[name] then
       count = count + 1
       if name ~= nil then number[name] = count end

@@ -4,7 +4,8 @@
 --
 -- McNemar's test (exact) asks whether the images that only one of them got right could be split so by chance; it takes
 -- images for independent. The bootstrap draws images, or whole groups where there are groups, and tells limits of the
--- difference of the accuracies; the verdict is its.
+-- difference of the accuracies. Only where both speak against chance is one called better: of a few images that all
+-- point one way the bootstrap is too sure, and of many images of few groups McNemar's test is.
 
 local binomial = require "texres.metrics.binomial"
 local bootstrap = require "texres.metrics.bootstrap"
@@ -76,7 +77,7 @@ return function(a, b, options)
   c.difference = (c.only_second - c.only_first) / #labels
   c.p = binomial.fair(c.only_first, c.only_first + c.only_second)
   local of = kind == "groups" and ("%d images of %d groups"):format(#labels, units) or ("%d images"):format(#labels)
-  if low > 0 or high < 0 then
+  if (low > 0 or high < 0) and c.p < 1 - o.level then
     c.verdict = ("the %s is better: %s show it"):format(low > 0 and "second" or "first", of)
   else
     c.verdict = ("no difference that %s could show"):format(of)

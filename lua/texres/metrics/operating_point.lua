@@ -41,7 +41,7 @@ local KNOWN = {
 
 --- Scores from the lowest on, in step with whether the image is a defect and what group it is of.
 local function sorted_images(result, good, what)
-  local scores, defect = result:against("defect", good, what)
+  local scores, defect = result:against(nil, good, what) -- a class may be named "defect"
   local values, order = scores:sort(1)
   local images = { score = values:totable(), defect = {}, group = result.groups and {}, goods = 0, defects = 0 }
   for place, i in ipairs(order:totable()) do
@@ -176,14 +176,20 @@ end
 --- A point from a file as one that prints.
 function operating_point.of(data) return setmetatable(data, meta) end
 
---- Chooses a point on a result.
-function operating_point.choose(result, options)
+--- The options of choose, read and checked.
+function operating_point.check(options)
   local o = option.read("operating_point", options, KNOWN)
   local rules = (o.false_reject and 1 or 0) + (o.escape and 1 or 0) + (o.cost and 1 or 0)
   if rules ~= 1 then
     raise "operating_point: say one of false_reject = SHARE, escape = SHARE, cost = { false_reject =, escape = }"
   end
   if o.cost then o.cost = option.read("operating_point: cost", o.cost, COST) end
+  return o
+end
+
+--- Chooses a point on a result.
+function operating_point.choose(result, options)
+  local o = operating_point.check(options)
   local good = result.classes[result:good_class(o.good, "operating_point")]
   local images = sorted_images(result, good, "operating_point")
   local cut = choose(images, o)
@@ -204,30 +210,33 @@ end
 
 -- -- using ------------------------------------------------------------------------------------------------------------
 
---- "accept", "reject" or "ask" for a defect score.
+--- "accept", "reject" or "ask" for a defect score; one that is NaN is never accepted.
 function operating_point.verdict(point, score)
-  if point.band then
-    if score >= point.band.low and score < point.band.high then return "ask" end
-    return score >= point.band.high and "reject" or "accept"
-  end
-  return score >= point.threshold and "reject" or "accept"
+  local band = point.band
+  if band and not (score < band.low or score >= band.high) then return "ask" end
+  return score < (band and band.low or point.threshold) and "accept" or "reject"
 end
 
 local function is_share(value) return type(value) == "number" and value >= 0 and value <= ACCEPT_ALL end
 
+local function is_band(value)
+  return type(value) == "table" and is_share(value.low) and is_share(value.high) and is_share(value.share)
+    and value.low < value.high
+end
+
+local function is_count(value) return math.type(value) == "integer" and value >= 0 end
+
 --- Whether a value is a point for a model of these classes.
 function operating_point.fits(value, classes)
   if type(value) ~= "table" or not is_share(value.threshold) then return false end
-  if value.band and not (type(value.band) == "table" and is_share(value.band.low) and is_share(value.band.high)) then
-    return false
-  end
+  if value.band ~= nil and value.band ~= false and not is_band(value.band) then return false end
   for _, name in ipairs { "false_reject", "escape" } do
     local share = value[name]
     if type(share) ~= "table" or not (is_share(share.value) and is_share(share.low) and is_share(share.high)) then
       return false
     end
   end
-  if type(value.images) ~= "table" or not math.tointeger(value.images.good) or not math.tointeger(value.images.defect)
+  if type(value.images) ~= "table" or not is_count(value.images.good) or not is_count(value.images.defect)
     or (value.warning ~= nil and type(value.warning) ~= "string") then
     return false
   end

@@ -9,7 +9,8 @@
 --     result:precision_recall "hole"
 --     result:operating_point { false_reject = 0.02 }
 --
--- "defect" stands for all classes but the good one; its score is 1 - p(good).
+-- "defect" stands for all classes but the good one; its score is 1 - p(good). Where a class is named so, "defect" is
+-- that class, and nil (no class) stands for all but the good one.
 
 local operating_point = require "texres.metrics.operating_point"
 local option = require "texres.options"

@@ -29,9 +29,26 @@ function compare.summary(run)
     configuration = rows }
 end
 
+--- Whether a value is a list of items that `holds` is true of.
+local function is_list(value, holds)
+  if type(value) ~= "table" then return false end
+  for _, item in ipairs(value) do
+    if type(item) ~= "table" or not holds(item) then return false end
+  end
+  return true
+end
+
+local function is_number_or_nil(value) return value == nil or type(value) == "number" end
+
+local function is_result(item)
+  return type(item.name) == "string" and is_number_or_nil(item.accuracy) and is_number_or_nil(item.low)
+    and is_number_or_nil(item.high)
+end
+
 local function is_run(data)
-  return type(data) == "table" and type(data.title) == "string" and type(data.history) == "table"
-    and type(data.results) == "table" and type(data.configuration) == "table"
+  return type(data) == "table" and type(data.title) == "string" and is_number_or_nil(data.parameters)
+    and is_list(data.history, function() return true end) and is_list(data.results, is_result)
+    and is_list(data.configuration, function(row) return type(row[1]) == "string" and type(row[2]) == "string" end)
 end
 
 --- Reads run.json of a folder; nil and a message.

@@ -31,7 +31,7 @@ function html.number(x, format) return html.finite(x) and plain.format(format or
 
 --- A share with its limits: "3.1 % (1.2 to 6.0 %)"; without limits the share alone.
 function html.share(value, low, high)
-  if not (low and high) then return html.percent(value) end
+  if not (html.finite(value) and html.finite(low) and html.finite(high)) then return html.percent(value) end
   return plain.format("%.1f %% (%.1f to %.1f %%)", 100 * value, 100 * low, 100 * high)
 end
 
