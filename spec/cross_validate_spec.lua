@@ -54,6 +54,34 @@ describe("cross_validate", function()
     assert.matches("(95 %, over images)", tostring(alone), 1, true)
   end)
 
+  it("takes an image that is tested once for each seed for one image", function()
+    tr.manual_seed(1)
+    local plain = tr.data.tensors { images = tr.randn(40, 8, 8, 1), classes = { "a", "b", "c", "d", "e", "f" },
+      labels = tr.randint(1, 6, { 40 }) }
+    local cv = tr.cross_validate { set = plain, folds = 2, seeds = { 1, 2, 3 }, quiet = true,
+      trainer = options().trainer }
+    assert.equal(120, cv.pooled.images)
+    assert.equal(40, select(3, cv.pooled:interval "accuracy"))
+    assert.matches("over images", tostring(cv))
+  end)
+
+  it("does not take figures of another length, rate or epoch for its own", function()
+    local dir = support.folder()
+    local function run(changes)
+      return tr.cross_validate(options { dir = dir, seeds = { 1 }, trainer = function()
+        local o = { model = nn.Sequential { nn.Flatten(), nn.Linear(64, 6) }, epochs = 2, batch = 16 }
+        for name, value in pairs(changes) do o[name] = value end
+        return o
+      end })
+    end
+    run {}
+    assert.error_matches(function() run { epochs = 3 } end, "epochs: 2 %-> 3")
+    local faster = { "adamw", lr = 0.5, weight_decay = 1e-4 }
+    assert.error_matches(function() run { optimizer = faster } end, "lr: 0.001 %-> 0.5")
+    assert.error_matches(function() run { patience = 1 } end, "patience: none %-> 1")
+    assert.equal(96, run({}).pooled.images)
+  end)
+
   it("leaves each group out in turn", function()
     local cv = tr.cross_validate(options { folds = "groups", seeds = { 3 } })
     assert.equal(8, cv.folds)

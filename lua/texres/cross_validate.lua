@@ -86,13 +86,23 @@ local function write_result(path, identity, result)
   if not ok then raise("cross_validate: %s", message) end
 end
 
+--- What the figures of a fold are a function of, beside what a run may change on its way: the test, and what a fold
+-- that has ended was trained with.
+local function identity_of(o, trainer, fold)
+  local identity = trainer:_identity(fold.train)
+  identity.test = ("%d images, labels checksum %08x, views %d"):format(#fold.test,
+    core.crc32(table.concat(fold.test.label, ",")), o.views)
+  identity.epochs, identity.keep, identity.lr = plain.exact(trainer.epochs), trainer.keep,
+    plain.exact(trainer.optimizer:lr())
+  identity.patience = trainer.patience and plain.exact(trainer.patience) or "none"
+  return identity
+end
+
 --- Trains and tests one fold, or takes what an earlier call found; nil after a Ctrl-C.
 local function run_fold(o, fold, seed, number)
   local dir = o.dir and ("%s/seed-%d-fold-%02d"):format(o.dir, seed, number)
   local trainer = trainer_of(o, fold, seed, dir)
-  local identity = trainer:_identity(fold.train)
-  identity.test = ("%d images, labels checksum %08x, views %d"):format(#fold.test,
-    core.crc32(table.concat(fold.test.label, ",")), o.views)
+  local identity = identity_of(o, trainer, fold)
   local result = dir and read_result(dir .. "/result.safetensors", identity, fold.test)
   if result then return result end
   trainer:fit(fold.train)
@@ -144,14 +154,16 @@ function Validation:__tostring()
   return table.concat(lines, "\n")
 end
 
---- Mean, spread, limits and the pooled result of what has ended.
-local function conclude(self)
+--- Mean, spread, limits and the pooled result of what has ended. `places`: of all tested images in the set's source. An
+-- image that was tested once for each seed is still one image: where there are no groups, it is one for the limits.
+local function conclude(self, places)
   local of_seed, all = {}, {}
   for s in ipairs(self.seeds) do
     of_seed[s] = metrics.join(self.results[s])
     table.move(self.results[s], 1, self.folds, #all + 1, all)
   end
   self.by_seed, self.pooled = of_seed, metrics.join(all)
+  if #self.seeds > 1 and not self.pooled.groups then self.pooled.groups = places end
   local accuracies, balanced = {}, {}
   for s, result in ipairs(of_seed) do accuracies[s], balanced[s] = result.accuracy, result.balanced_accuracy end
   self.accuracy, self.spread = mean_of(accuracies), spread_of(accuracies)
@@ -197,6 +209,7 @@ return function(options)
     if not made then raise("cross_validate: %s", message) end
   end
   local self = setmetatable({ seeds = o.seeds, results = {}, folds = 0, dir = o.dir or false }, Validation)
+  local places = {}
   for s, seed in ipairs(o.seeds) do
     self.results[s] = {}
     local folds = folds_of(o, seed)
@@ -205,13 +218,14 @@ return function(options)
       local result = run_fold(o, fold, seed, f)
       if not result then return self end
       self.results[s][f] = result
+      table.move(fold.test.index, 1, #fold.test, #places + 1, places)
       if not o.quiet then
         print(plain.format("seed %d, fold %d of %d: accuracy %.1f %% of %d images", seed, f, #folds,
           100 * result.accuracy, result.images))
       end
     end
   end
-  conclude(self)
+  conclude(self, places)
   if o.dir then
     local ok, message = require("texres.report").cross_validation(o.dir .. "/report.html", self)
     if not ok then raise("cross_validate: %s", message) end
