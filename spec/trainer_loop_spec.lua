@@ -116,6 +116,46 @@ describe("trainer:run", function()
     assert.near(trainer.best.val_loss, trainer:evaluate(val).loss, 1e-6)
   end)
 
+  it("is the only run of its trainer while it lasts", function()
+    local trainer = trainer_of()
+    for event in trainer:run(train, val) do
+      if event.kind == "step" and event.step == 2 then
+        assert.error_matches(function() trainer:fit(train, val) end, "a run of this trainer is under way")
+      end
+    end
+    assert.equal(18, trainer.steps)
+  end)
+
+  it("ends by patience also where the last epoch is kept", function()
+    local trainer = trainer_of { epochs = 30, patience = 2, keep = "last", optimizer = { "adamw", lr = 1e-9 } }
+    local best = trainer_of { epochs = 30, patience = 2, optimizer = { "adamw", lr = 1e-9 } }
+    assert.equal(#best:fit(train, val), #trainer:fit(train, val))
+    assert.is_true(#trainer.history < 30)
+    assert.equal(#trainer.history, trainer.best.epoch)
+  end)
+
+  it("says before the first step that temperature and operating point can't be chosen", function()
+    local function refused(changes, set, message)
+      assert.error_matches(function() trainer_of(changes):fit(train, set) end, message)
+    end
+    refused({ calibrate = true }, nil, "calibrate is chosen on validation images")
+    refused({ operating_point = { escape = 0 } }, nil, "operating_point is chosen on validation images")
+    refused({ operating_point = { escape = 0, good = "fine" } }, val, "0 are of the class 'fine'")
+    assert.error_matches(function() trainer_of { operating_point = { escapes = 0 } } end, "unknown option 'escapes'")
+  end)
+
+  it("accumulates a loss that is a sum to the step's sum", function()
+    local function fitted(batch, accumulate)
+      tr.manual_seed(4)
+      local trainer = tr.Trainer { model = nn.Sequential { nn.Flatten(), nn.Linear(16, 2) }, epochs = 1, batch = batch,
+        accumulate = accumulate, optimizer = { "sgd", lr = 1e-3 }, loss = { "cross_entropy", reduction = "sum" },
+        quiet = true }
+      trainer:fit(toy(32, 1))
+      return trainer.model[2].weight
+    end
+    assert.is_true(tr.allclose(fitted(16, 1), fitted(8, 2), 1e-5, 1e-6))
+  end)
+
   it("may be steered: another rate, layers that are frozen", function()
     local trainer = trainer_of()
     local kept

@@ -58,6 +58,7 @@ local module = require "texres.nn.module"
 local option = require "texres.options"
 local plain = require "texres.plain"
 local objective = require "texres.trainer.objective"
+local operating_point = require "texres.metrics.operating_point"
 local probe = require "texres.trainer.probe"
 local protect = require "texres.protect"
 local raise = require "texres.raise"
@@ -145,6 +146,7 @@ local function new(_, options)
     end
   end
   watch.interval(self.watch) -- which checks it
+  if self.operating_point then operating_point.check(self.operating_point) end
   if self.resume and not self.dir then raise "Trainer: resume needs dir, where last.safetensors is" end
   setmetatable(self, Trainer)
   self.optimizer = objective.optimizer(self.optimizer, self.model)
@@ -197,6 +199,23 @@ local function cached(set)
   return copy
 end
 
+--- Raises where temperature or operating point are asked for, and no images are there to choose them on.
+local function check_choices(self, val)
+  if not val and (self.calibrate or self.operating_point) then
+    raise("Trainer: %s is chosen on validation images: give fit() a validation set",
+      self.calibrate and "calibrate" or "operating_point")
+  end
+  if not self.operating_point then return end
+  local good, goods, defects = self.operating_point.good or "good", 0, 0
+  for _, label in ipairs(val.label) do
+    if val.classes[label] == good then goods = goods + 1 else defects = defects + 1 end
+  end
+  if goods == 0 or defects == 0 then
+    raise("Trainer: operating_point: of the validation images %d are of the class '%s' and %d of others: some of both "
+      .. "are needed (good = NAME says which class means no defect)", goods, good, defects)
+  end
+end
+
 --- All that fit() finds out before it changes anything: what the model takes, the sets with its classes, loader, loss
 -- and the identity of the run.
 local function plan_of(self, train, val)
@@ -206,6 +225,7 @@ local function plan_of(self, train, val)
   local takes = learn_from(self, train):bare()
   local plan = { takes = takes, train = takes:fit(train, "Trainer: the training set") }
   if val then plan.val = takes:fit(val, "Trainer: the validation set") end
+  check_choices(self, plan.val)
   if self.cache then
     plan.train = cached(plan.train)
     plan.val = plan.val and cached(plan.val)
@@ -262,6 +282,7 @@ local FIT_OPTIONS = { fresh = option.switch(false) }
 --- Begins a run (see texres.trainer.loop) on these sets.
 local function begin(self, run, train, val, options)
   options = option.read("fit", options, FIT_OPTIONS)
+  if self.running then raise "Trainer: a run of this trainer is under way: leave its loop before another one begins" end
   local plan = plan_of(self, train, val)
   run.lock = state.lock(self)
   local saved

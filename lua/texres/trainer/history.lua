@@ -21,6 +21,15 @@ function history.is_better(entry, best)
   return entry.val_loss < best.val_loss
 end
 
+--- The number of the best epoch of a history; 0 where none is.
+function history.best_epoch(list)
+  local best
+  for _, entry in ipairs(list) do
+    if type(entry.loss) == "number" and history.is_better(entry, best) then best = entry end
+  end
+  return best and best.epoch or 0
+end
+
 --- An epoch in words: "epoch 4, loss 0.2110, accuracy 93.1 %".
 function history.text(entry)
   local val = entry.val_loss and "val " or ""
@@ -43,10 +52,7 @@ local function row_of(entry, best)
 end
 
 local function as_text(list)
-  local best
-  for _, entry in ipairs(list) do
-    if type(entry.loss) == "number" and history.is_better(entry, best) then best = entry end
-  end
+  local best = list[history.best_epoch(list)]
   local head = ("history of %d epoch%s"):format(#list, #list == 1 and "" or "s")
   if #list == 0 then return head end
   local rows = listing(#list, function(i) return row_of(list[i], best) end, { "..." })

@@ -80,7 +80,7 @@ function Run:add_gradient(part, share, look)
   if value - value ~= 0 then
     diagnosis.stop(trainer, images, value, { batch = part.number, position = position })
   end
-  if share ~= 1 then loss = loss * share end
+  if share ~= 1 and weight then loss = loss * share end -- a sum is that of the step as it is
   loss:backward()
   return logits:detach(), sum, weight
 end
@@ -273,8 +273,7 @@ local function end_of(trainer)
   if trainer.interrupted then return "interrupted" end
   if trainer.stopped then return "stopped" end
   if epochs >= trainer.epochs then return "finished" end
-  local best = trainer.best and trainer.best.epoch or 0
-  if trainer.patience and epochs - best >= trainer.patience then return "patience" end
+  if trainer.patience and epochs - history.best_epoch(trainer.history) >= trainer.patience then return "patience" end
 end
 
 --- Takes the run to its next event.
