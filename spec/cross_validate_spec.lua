@@ -79,6 +79,8 @@ describe("cross_validate", function()
     local faster = { "adamw", lr = 0.5, weight_decay = 1e-4 }
     assert.error_matches(function() run { optimizer = faster } end, "lr: 0.001 %-> 0.5")
     assert.error_matches(function() run { patience = 1 } end, "patience: none %-> 1")
+    os.remove(dir .. "/seed-1-fold-02/result.safetensors") -- as one that was stopped on its way
+    assert.error_matches(function() run { epochs = 3 } end, "epochs: 2 %-> 3")
     assert.equal(96, run({}).pooled.images)
   end)
 

@@ -202,6 +202,18 @@ describe("a step", function()
     assert.near(large.history[3].loss, small.history[3].loss, 1e-5)
   end)
 
+  it("of several batches weighs its images as the loss does", function()
+    local function fitted(batch, accumulate)
+      tr.manual_seed(4)
+      local trainer = tr.Trainer { model = nn.Sequential { nn.Flatten(), nn.Linear(16, 2) }, epochs = 1, batch = batch,
+        accumulate = accumulate, optimizer = { "sgd", lr = 0.05 }, loss = { "cross_entropy", weight = { 1, 5 } },
+        quiet = true }
+      trainer:fit(toy(36, 1))
+      return trainer.model[2].weight
+    end
+    assert.is_true(tr.allclose(fitted(12, 1), fitted(4, 3), 1e-5, 1e-6))
+  end)
+
   it("goes on in the middle of an epoch where several batches make one", function()
     local whole, dir = trainer_of { accumulate = 2 }, support.folder()
     whole:fit(train, val)

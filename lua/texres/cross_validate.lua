@@ -62,6 +62,16 @@ end
 
 local META = "texres cross-validation"
 
+--- Raises where a fold is of something else.
+local function check_same(path, saved, identity)
+  for name, text in pairs(identity) do
+    if saved[name] ~= text then
+      raise("cross_validate: %s is of another cross-validation (then -> now):\n  %s: %s -> %s\nGive it a folder of its "
+        .. "own", path, name, tostring(saved[name]), text)
+    end
+  end
+end
+
 --- What a fold of an earlier call left: a result; nil where there is none; raises where it is of something else.
 local function read_result(path, identity, test)
   if not files.exists(path) then return nil end
@@ -71,18 +81,28 @@ local function read_result(path, identity, test)
   local fits = type(saved) == "table" and type(saved.identity) == "table" and tensors.scores
     and tensors.scores:dim() == 2 and tensors.scores:size(1) == #test and tensors.scores:size(2) == #test.classes
   if not fits then raise("cross_validate: %s is not the result of a fold of this set", path) end
-  for name, text in pairs(identity) do
-    if saved.identity[name] ~= text then
-      raise("cross_validate: %s is of another cross-validation (then -> now):\n  %s: %s -> %s\nGive it a folder of its "
-        .. "own", path, name, tostring(saved.identity[name]), text)
-    end
-  end
+  check_same(path, saved.identity, identity)
   return metrics.of_scores(tensors.scores, test, saved.loss)
 end
 
 local function write_result(path, identity, result)
   local text = assert(json.encode { identity = identity, loss = result.loss })
   local ok, message = safetensors.save(path, { scores = result.scores }, { [META] = text })
+  if not ok then raise("cross_validate: %s", message) end
+end
+
+--- Raises where a fold was begun in this folder with something else; notes what it is begun with.
+local function check_begun(dir, identity)
+  local path = dir .. "/fold.json"
+  if files.exists(path) then
+    local text, message = files.read(path)
+    if not text then raise("cross_validate: %s", message) end
+    local saved = json.decode(text)
+    check_same(path, type(saved) == "table" and saved or {}, identity)
+    return
+  end
+  local ok, message = core.process.make_folder(dir)
+  if ok then ok, message = files.write(path, assert(json.encode(identity)) .. "\n") end
   if not ok then raise("cross_validate: %s", message) end
 end
 
@@ -105,6 +125,7 @@ local function run_fold(o, fold, seed, number)
   local identity = identity_of(o, trainer, fold)
   local result = dir and read_result(dir .. "/result.safetensors", identity, fold.test)
   if result then return result end
+  if dir then check_begun(dir, identity) end
   trainer:fit(fold.train)
   if trainer.interrupted then return nil end
   result = classifier.new({ model = trainer.model }):evaluate(fold.test, { views = o.views })

@@ -69,9 +69,10 @@ function Run:positions(batch)
   end
 end
 
---- Forward, loss and backward of one batch, which is `share` of the step. `look`: at this step, or nil. Returns logits,
--- and what the batch adds to the loss of the epoch: the sum of the losses and their weight.
-function Run:add_gradient(part, share, look)
+--- Forward, loss and backward of one batch. `alone`: whether it is all of the step; else the gradient added is that of
+-- the sum of the losses, not of their mean. `look`: at this step, or nil. Returns logits, and what the batch adds to
+-- the loss of the epoch: the sum of the losses and their weight.
+function Run:add_gradient(part, alone, look)
   local trainer, images = self.trainer, part.batch:to(self.dtype)
   local position = self:positions(part.number)
   local logits = look and look:forward(trainer.model, images, position) or trainer.model(images)
@@ -80,7 +81,7 @@ function Run:add_gradient(part, share, look)
   if value - value ~= 0 then
     diagnosis.stop(trainer, images, value, { batch = part.number, position = position })
   end
-  if share ~= 1 and weight then loss = loss * share end -- a sum is that of the step as it is
+  if not alone and weight then loss = loss * weight end -- a sum is that of the step as it is
   loss:backward()
   return logits:detach(), sum, weight
 end
@@ -116,15 +117,28 @@ local function take(run, count)
   return parts, images
 end
 
+--- Makes gradients of the sum of all losses of a step those of their mean, as the loss weighs the images.
+local function divide_gradients(trainer, parts)
+  local total = 0
+  for _, part in ipairs(parts) do total = total + (part.weight or 0) end
+  if total == 0 then return end
+  core.no_grad(function()
+    for _, p in ipairs(trainer.optimizer:parameters()) do
+      if p.grad then p.grad:copy_from(p.grad * (1 / total)) end
+    end
+  end)
+end
+
 --- A step of so many batches; returns how many images they hold. `look`: at this step, or nil.
 local function step_of(run, count, look)
   local trainer, counter = run.trainer, run.trainer.pass.counter
   local parts, images = take(run, count)
   trainer.optimizer:zero_grad()
   for _, part in ipairs(parts) do
-    part.logits, part.sum, part.weight = run:add_gradient(part, part.labels:numel() / images, look)
+    part.logits, part.sum, part.weight = run:add_gradient(part, #parts == 1, look)
     part.batch = nil
   end
+  if #parts > 1 then divide_gradients(trainer, parts) end
   update(trainer, look)
   for _, part in ipairs(parts) do
     counter:add(part.logits, part.labels)
