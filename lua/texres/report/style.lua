@@ -67,5 +67,6 @@ svg .box { fill: var(--page); stroke: var(--soft); } svg .box.heavy { stroke: va
 svg .wire { fill: none; stroke: var(--soft); stroke-width: 1.5; }
 svg .skip { fill: none; stroke: var(--two); stroke-width: 2.5; } svg text.label { fill: var(--ink); }
 svg.drawing { width: auto; max-width: 100%; margin: 0 auto; }
-@media print { body { max-width: none; } .card, .figures div { break-inside: avoid; } }
+@media print { body { max-width: none; background: #fff; }
+  .card, .figures div, .answers > div, .gallery li { break-inside: avoid; } h2, h3 { break-after: avoid; } }
 ]]
