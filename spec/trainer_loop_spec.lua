@@ -280,6 +280,7 @@ describe("what is kept", function()
     end
     assert.same(last, weights_of(trainer.model))
     assert.equal(3, trainer.best.epoch)
+    assert.matches("\n  kept       epoch 3", tostring(trainer))
   end)
 
   it("are files of the best epochs", function()
@@ -315,6 +316,14 @@ describe("what is kept", function()
     again:fit(hard_train, hard_val)
     assert.is_nil(trainer_of({ model = again.model, epochs = 1, keep = "last" }):fit(hard_train)
       and require("texres.input").of(again.model).operating_point)
+  end)
+
+  it("has no temperature where no validation image is wrong, as none would be the best", function()
+    local trainer = trainer_of { calibrate = true, epochs = 4, optimizer = { "adamw", lr = 0.05 } }
+    local easy = toy(40, 2, 6)
+    trainer:fit(toy(44, 1, 6), easy)
+    assert.equal(1, trainer.validation.accuracy)
+    assert.is_nil(require("texres.input").of(trainer.model).temperature)
   end)
 
   it("is written in the middle of an epoch after save_every", function()

@@ -392,7 +392,9 @@ function Trainer:__tostring()
   }
   local pass = self.pass
   if pass then lines[#lines + 1] = ("  under way  epoch %d, after batch %d"):format(pass.epoch, pass.batch) end
-  if self.best then lines[#lines + 1] = "  best       " .. history.text(self.best) end
+  if self.best then
+    lines[#lines + 1] = (self.keep == "last" and "  kept       " or "  best       ") .. history.text(self.best)
+  end
   if self.dir then lines[#lines + 1] = "  folder     " .. plain.visible_name(self.dir) end
   return table.concat(lines, "\n")
 end

@@ -217,7 +217,7 @@ local function chosen_by(trainer, validation)
   local takes = trainer.takes
   if not validation or not (trainer.calibrate or trainer.operating_point) then return takes end
   local temperature
-  if trainer.calibrate then
+  if trainer.calibrate and validation.accuracy < 1 then -- where all are right, the least loss is at a temperature of 0
     temperature = validation:temperature()
     validation:temper(temperature)
   end

@@ -9,6 +9,7 @@ local draw = require "texres.nn.draw"
 local explain = require "texres.explain"
 local files = require "texres.files"
 local gallery = require "texres.report.gallery"
+local history = require "texres.trainer.history"
 local input = require "texres.input"
 local inside = require "texres.report.inside"
 local json = require "texres.json"
@@ -177,17 +178,17 @@ end
 
 -- -- files ------------------------------------------------------------------------------------------------------------
 
-local function metrics_lines(history)
+local function metrics_lines(epochs)
   local lines = {}
-  for i, entry in ipairs(history) do lines[i] = json.encode(entry) .. "\n" end
+  for i, entry in ipairs(epochs) do lines[i] = json.encode(entry) .. "\n" end
   return table.concat(lines)
 end
 
 local COLUMNS = { "epoch", "lr", "loss", "accuracy", "val_loss", "val_accuracy", "seconds", "images_per_second" }
 
-local function metrics_table(history)
+local function metrics_table(epochs)
   local lines = { table.concat(COLUMNS, ",") .. "\n" }
-  for i, entry in ipairs(history) do
+  for i, entry in ipairs(epochs) do
     local cells = {}
     for c, name in ipairs(COLUMNS) do cells[c] = entry[name] == nil and "" or plain.exact(entry[name]) end
     lines[i + 1] = table.concat(cells, ",") .. "\n"
@@ -212,7 +213,7 @@ function record.epoch_text(trainer, entry, better)
     100 * entry.val_accuracy) or ""
   return plain.format("epoch %d/%d  loss %.4f  accuracy %.1f %%%s  %.0f images/s  %s%s", entry.epoch, trainer.epochs,
     entry.loss, 100 * entry.accuracy, val, entry.images_per_second, terminal.duration(entry.seconds),
-    better and "  best" or "")
+    better and trainer.keep == "best" and "  best" or "")
 end
 
 --- The command that started the script, for people.
@@ -241,8 +242,9 @@ local function run_of(trainer)
   local rows, list = configuration(trainer), results(trainer)
   local words = command()
   if words then table.insert(rows, 1, { "command", words }) end
+  local best = history.best_epoch(trainer.history)
   return {
-    title = trainer.name, history = trainer.history, best = trainer.best and trainer.best.epoch,
+    title = trainer.name, history = trainer.history, best = best > 0 and best or nil,
     results = list, configuration = rows, environment = environment(),
     summary = tostring(trainer.summary), parameters = trainer.model:num_parameters(),
     operating_point = #list > 0 and list[#list].point or nil, data = data_rows(trainer),
