@@ -397,6 +397,29 @@ describe("a report in Chromium", function()
   end)
 end)
 
+describe("the neighbours of pictures in a report", function()
+  it("are looked for once, as long as the weights are the same", function()
+    local explain, taken = require "texres.explain", 0
+    local neighbours = explain.neighbours
+    explain.neighbours = function(...)
+      taken = taken + 1
+      return neighbours(...)
+    end
+    finally(function() explain.neighbours = neighbours end)
+    local set = tr.data.fabric { count = 48, size = 16, seed = 1 }
+    local train, val = set:split { 0.5, 0.5, seed = 1, group = "source" }
+    local trainer = tr.Trainer { model = tr.models.textile { width = 2 }, epochs = 1, batch = 8, quiet = true,
+      dir = support.folder() }
+    trainer:fit(train, val)
+    trainer:evaluate(val)
+    trainer:evaluate(val, "Again")
+    assert.equal(1, taken)
+    tr.no_grad(function() trainer.model.head.fc.bias:fill(1) end)
+    trainer:evaluate(val, "Changed")
+    assert.equal(2, taken)
+  end)
+end)
+
 describe("a drawing of a network", function()
   it("shows every layer once, skips, sums and shapes", function()
     local nn = tr.nn

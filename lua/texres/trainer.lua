@@ -70,9 +70,10 @@ local views = require "texres.views"
 local watch = require "texres.trainer.watch"
 
 local Trainer = strict.class("a trainer", {}, {
-  "average", "best", "best_k", "best_takes", "best_weights", "callbacks", "classes", "course", "ema", "identity",
-  "input", "last_weights", "loss_of", "normalization", "operating_point", "pass", "progress", "random", "save_every",
-  "audit", "samples", "sets", "sizes", "stopped", "summary", "takes", "validation", "weights", "drawing", "running",
+  "audit", "average", "best", "best_k", "best_takes", "best_weights", "callbacks", "classes", "course", "drawing",
+  "ema", "explained", "identity", "input", "last_weights", "loss_of", "normalization", "operating_point", "pass",
+  "progress", "random", "running", "samples", "save_every", "sets", "sizes", "stopped", "summary", "takes",
+  "validation", "weights",
 })
 
 -- -- options ----------------------------------------------------------------------------------------------------------

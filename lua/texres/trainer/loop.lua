@@ -384,7 +384,7 @@ local function take_up(trainer, plan, saved, fresh)
   trainer.takes = plan.takes
   trainer.classes, trainer.input, trainer.normalization = plan.takes.classes, plan.takes.input, plan.takes.normalization
   trainer.sets = { train = plan.train, val = plan.val }
-  trainer.samples, trainer.drawing, trainer.audit = nil, nil, nil -- of the report
+  trainer.samples, trainer.drawing, trainer.audit, trainer.explained = nil, nil, nil, nil -- of the report
   trainer.loss_of, trainer.sizes = plan.loss_of, { train = #plan.train, val = plan.val and #plan.val or 0 }
   trainer.progress = not trainer.quiet and terminal.Progress() or nil
   trainer.interrupted, trainer.stopped = false, false

@@ -126,8 +126,17 @@ end
 
 local PICTURES, SAMPLES = 6, 6 -- of each kind, of each class
 
+--- Checksums of all that a model's state is made of.
+local function weights_key(model)
+  local parts = {}
+  for name, t in pairs(model:state_dict()) do
+    parts[#parts + 1] = ("%s %08x"):format(name, core.crc32(t:contiguous()))
+  end
+  return table.concat(plain.sort(parts), "\n")
+end
+
 --- What explains a picture, as far as this network can be explained: heat(image, label) and nearest(image).
-local function explanations(trainer)
+local function explain_with(trainer)
   local clf = classifier.new { model = trainer.model }
   local train, index = trainer.sets and trainer.sets.train, nil
   if train and #train <= MOST then index = protect.catch(explain.neighbours, clf, train) end
@@ -149,6 +158,16 @@ local function inside_of(trainer)
   if not image then return nil end
   local pixels = input.of(trainer.model):batch(image:unsqueeze(1), "report"):to(module.float_dtype(trainer.model))
   return inside.pictures(trainer.model, pixels, trainer.dir)
+end
+
+--- The same, made once for the weights that the model has: the features of all training images take a pass over them.
+local function explanations(trainer)
+  local key, known = weights_key(trainer.model), trainer.explained
+  if not known or known.key ~= key then
+    known = { key = key, why = explain_with(trainer) }
+    trainer.explained = known
+  end
+  return known.why
 end
 
 --- The images of a result that say most. They are made once for each result.
