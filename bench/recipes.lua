@@ -111,7 +111,9 @@ for _, recipe in ipairs(RECIPES) do
     local cv = cross_validate(recipe)
     if not cv.pooled then os.exit(130, true) end
     local six, two = {}, {}
-    for s, result in ipairs(cv.by_seed) do six[s], two[s] = 100 * result.accuracy, 100 * share(good_or_defect(result)) end
+    for s, result in ipairs(cv.by_seed) do
+      six[s], two[s] = 100 * result.accuracy, 100 * share(good_or_defect(result))
+    end
     local mean, spread = mean_and_spread(six)
     local mean_two, spread_two = mean_and_spread(two)
     print(("%-32s six classes %.1f %% (spread %.1f), good or defect %.1f %% (%.1f), ROC area %.3f"):format(recipe.name,

@@ -184,3 +184,46 @@ describe("the binomial distribution", function()
     assert.equal(1, binomial.fair(0, 0))
   end)
 end)
+
+describe("recall by cover", function()
+  --- Eight images of 4x4, the first two good; masks cover 0, 0, 1, 2, 4, 8, 16 and 0 of their pixels.
+  local function masked_result(predicted)
+    local shown, scores = {}, {}
+    for i, pixels in ipairs { 0, 0, 1, 2, 4, 8, 16, 0 } do
+      for pixel = 1, 16 do shown[#shown + 1] = pixel <= pixels and 1 or 0 end
+      scores[i] = predicted[i] == 1 and { 0.9, 0.1 } or { 0.2, 0.8 }
+    end
+    local set = tr.data.tensors { images = tr.zeros(8, 4, 4, 1), classes = { "good", "hole" },
+      labels = tr.tensor({ 1, 1, 2, 2, 2, 2, 2, 2 }, { dtype = "i64" }), masks = tr.tensor(shown):reshape(8, 4, 4, 1) }
+    return metrics.of_scores(tr.tensor(scores), set, 0), set
+  end
+
+  it("counts each defect in the row of the share that its mask covers", function()
+    local result, set = masked_result { 1, 2, 1, 2, 2, 1, 2, 1 }
+    assert.are.same({ 0, 0, 0.0625, 0.125, 0.25, 0.5, 1, 0 }, set:covers())
+    local rows = {}
+    for i, row in ipairs(result:by_cover { edges = { 0, 0.125, 0.5, 1 } }) do
+      rows[i] = { row.low, row.high, row.found.value, row.found.images }
+    end
+    assert.are.same({ { 0, 0.125, 0, 1 }, { 0.125, 0.5, 1, 2 }, { 0.5, 1, 0.5, 2 } }, rows)
+    local folds = metrics.join { result, result }
+    assert.are.equal(4, folds:by_cover({ edges = { 0.5, 1 } })[1].found.images)
+  end)
+
+  it("takes the verdicts of an operating point where there is one", function()
+    local result = masked_result { 1, 2, 1, 2, 2, 1, 2, 1 }
+    local found = result:by_cover({ edges = { 0, 1 }, point = { threshold = 0.05, good = "good" } })[1].found
+    assert.are.equal(1, found.value)
+    assert.are.equal(5, found.images)
+  end)
+
+  it("refuses sets without masks and edges that do not rise", function()
+    local result, set = masked_result { 1, 2, 1, 2, 2, 1, 2, 1 }
+    assert.has_error(function() result:by_cover { edges = { 0.5, 0.5 } } end,
+      "by_cover: edges is {0.5, 0.5}, wanted a list of shares, each greater than the one before")
+    set.masks = nil
+    assert.has_error(function() set:covers() end, "covers: the set has no masks")
+    local plain = metrics.of_scores(result.scores, set, 0)
+    assert.has_error(function() plain:by_cover() end, "by_cover: the result is of a set without masks")
+  end)
+end)

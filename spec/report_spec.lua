@@ -208,6 +208,18 @@ describe("the first screen of a report", function()
     end
   end)
 
+  it("tells how well defects are found by how much of the image they cover, of a set with masks", function()
+    local set = tr.data.fabric { count = 60, size = 32, seed = 1, masks = true }
+    local result = metrics.of_scores(tr.rand(60, 6):softmax(2), set, 1)
+    local page = report.html(run_of { results = { { name = "Test", result = result } } })
+    check_nesting(page)
+    assert.is_truthy(page:find("by how much of the image they cover", 1, true))
+    for _, row in ipairs(result:by_cover()) do
+      local shown = ("%g to %g&nbsp;%%</th><td>%.1f"):format(100 * row.low, 100 * row.high, 100 * row.found.value)
+      assert.is_truthy(page:find(shown, 1, true), shown)
+    end
+  end)
+
   it("has limits over groups, with an operating point or without one", function()
     local rows, groups = {}, {}
     for i = 1, 80 do

@@ -133,6 +133,7 @@ local function score_charts(run, result)
     end
     parts[#parts + 1] = chart.lines(spec)
   end
+  parts[#parts + 1] = tables.cover(result, point)
   return '<div class="pair" style="margin-top: .75rem">' .. table.concat(parts, "\n") .. "</div>"
 end
 

@@ -377,6 +377,19 @@ function Set:statistics()
   return self.source:statistics(self.index)
 end
 
+--- The share of each image that its mask covers, 0 to 1: a list. Raises where the set has no masks, or one of them
+-- can't be read.
+function Set:covers()
+  if not self.masks then raise "covers: the set has no masks" end
+  local list = {}
+  for i, at in ipairs(self.index) do
+    local mask, message = self.masks:read(at)
+    if not mask then raise("covers: %s", message) end
+    list[i] = mask:ne(0):to("f64"):mean():item()
+  end
+  return list
+end
+
 -- -- for people -----------------------------------------------------------------------------------------------------
 
 function Set:__tostring()

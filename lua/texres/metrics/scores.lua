@@ -211,4 +211,21 @@ function scores:at_operating_point(point)
   return operating_point.apply(point, self)
 end
 
+--- What becomes of each image: a list of "accept", "reject" or "ask" by an operating point, or without one (nil)
+-- "reject" wherever the likeliest class is not the good one; a list of defect scores, 1 - p(good), NaN where there is
+-- no prediction; and the number of the good class.
+function scores:decisions(point, good)
+  self:check_scores "decisions"
+  local number, list, values = self:good_class(point and point.good or good, "decisions"), {}, {}
+  local predicted = self:predictions()
+  for i, p in ipairs(self.scores:to("f64"):select(2, number):totable()) do
+    values[i] = 1 - p
+    list[i] = point and operating_point.verdict(point, values[i]) or predicted[i] == number and "accept" or "reject"
+  end
+  return list, values, number
+end
+
+--- How well defects are found by how much of the image they cover, of a set with masks: see texres.metrics.cover.
+scores.by_cover = require "texres.metrics.cover"
+
 return scores

@@ -11,29 +11,20 @@ local fill, each = html.fill, html.each
 
 local answers = {}
 
---- The number of the class that means no defect; nil where there is none.
-local function number_of_good(result, point)
-  for c, name in ipairs(result.classes) do
-    if name == (point and point.good or "good") then return c end
-  end
-end
-
 --- The point that decides: the model's own, else "reject what is predicted to be a defect" (nil).
 local function point_for(run, result)
   local point = run.operating_point
   return point and operating_point.fits(point, result.classes) and point or nil
 end
 
---- For each image: "accept", "reject" or "ask"; and its defect score.
+--- For each image: "accept", "reject" or "ask"; its defect score; the good class; the point. Nil where no class is
+-- good.
 function answers.decisions(run, result)
   local point = point_for(run, result)
-  local good = number_of_good(result, point)
-  if not good or not result.scores then return nil end
-  local list, scores, predicted = {}, {}, result:predictions()
-  for i, p in ipairs(result.scores:select(2, good):totable()) do
-    scores[i] = 1 - p
-    list[i] = point and operating_point.verdict(point, scores[i]) or (predicted[i] == good and "accept" or "reject")
-  end
+  local has_good = false
+  for _, name in ipairs(result.classes) do has_good = has_good or name == (point and point.good or "good") end
+  if not has_good or not result.scores then return nil end
+  local list, scores, good = result:decisions(point)
   return list, scores, good, point
 end
 

@@ -78,6 +78,24 @@ function tables.classes(result)
   })
 end
 
+--- Recall of defects by how much of the image they cover, of a set with masks; "" for others.
+function tables.cover(result, point)
+  if not result.masked then return "" end
+  local rows = result:by_cover { point = point }
+  return fill([[<div class="card scroll"><table><caption>Defects found, by how much of the image they cover</caption>
+<thead><tr><th class="name" scope="col">covered</th><th scope="col">found</th><th scope="col">images</th></tr></thead>
+<tbody>
+{_rows}
+</tbody></table></div>]], { _rows = each(rows, function(row)
+    return fill('<tr><th scope="row">{low} to {high}&nbsp;%</th><td>{_found}</td><td>{images}</td></tr>', {
+      low = plain.format("%g", 100 * row.low), high = plain.format("%g", 100 * row.high),
+      _found = fill("{value} <small>{low} to {high}</small>", { value = percent(row.found.value),
+        low = plain.format("%.0f", 100 * row.found.low), high = plain.format("%.0f", 100 * row.found.high) }),
+      images = row.found.images,
+    })
+  end) })
+end
+
 --- Large figures side by side, from rows of name and value.
 function tables.figures(rows)
   return '<dl class="figures">' .. each(rows, function(row)
