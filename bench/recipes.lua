@@ -9,6 +9,7 @@
 package.path = "lua/?.lua;lua/?/init.lua;" .. package.path
 package.cpath = "lua/?.so;" .. package.cpath
 local tr = require "texres"
+local metrics = require "texres.metrics"
 
 local parser = require "argparse" ("recipes.lua", "Cross-validates training recipes on real patches.")
 parser:option("--patches", "Folder with windows.npy and masks.npy of 64x64."):count(1)
@@ -83,17 +84,31 @@ local function cross_validate(recipe)
   }
 end
 
-local function share(list)
-  local sum = 0
-  for _, right in ipairs(list) do sum = sum + (right and 1 or 0) end
-  return sum / #list
+--- The result of the mean of the scores that the seeds gave each image, each held out from the network that scored it.
+local function averaged(cv, set)
+  local sum = {}
+  for s, seed in ipairs(cv.seeds) do
+    for f, fold in ipairs(set:folds { 4, seed = seed, group = set.group }) do
+      local scores = cv.results[s][f].scores:totable()
+      for i, place in ipairs(fold.test.index) do
+        sum[place] = sum[place] or tr.zeros(1, #CLASSES)
+        sum[place] = sum[place] + tr.tensor { scores[i] } / #cv.seeds
+      end
+    end
+  end
+  return metrics.of_scores(tr.cat(sum, 1), set, 0 / 0)
 end
 
---- Of each image: is it told right whether it is good?
-local function good_or_defect(result)
-  local right, labels = {}, result.labels:totable()
-  for i, class in ipairs(result:predictions()) do right[i] = (class == 1) == (labels[i] == 1) end
-  return right
+--- Six classes in percent, good or defect as the mean recall of both in percent, area under the ROC.
+local function figures(result)
+  local right, of, labels = { 0, 0 }, { 0, 0 }, result.labels:totable()
+  for i, class in ipairs(result:predictions()) do
+    local kind = labels[i] == 1 and 1 or 2
+    of[kind] = of[kind] + 1
+    if (class == 1) == (labels[i] == 1) then right[kind] = right[kind] + 1 end
+  end
+  return 100 * result.accuracy, 100 * (right[1] + right[2]) / (of[1] + of[2]),
+    50 * (right[1] / of[1] + right[2] / of[2]), result:roc().area
 end
 
 local function mean_and_spread(values)
@@ -101,6 +116,9 @@ local function mean_and_spread(values)
   return t:mean():item(), #values > 1 and t:var(nil, { unbiased = true }):sqrt():item() or 0
 end
 
+local HEAD = "%-32s %-18s %-18s %-18s %s"
+local ROW = "%5.1f (%.1f)"
+print(HEAD:format("recipe", "six classes", "good or defect", "the same, balanced", "ROC area"))
 local base
 for _, recipe in ipairs(RECIPES) do
   local wanted = not options.recipes
@@ -110,15 +128,27 @@ for _, recipe in ipairs(RECIPES) do
     for s = 1, options.seeds do recipe.seeds[s] = s end
     local cv = cross_validate(recipe)
     if not cv.pooled then os.exit(130, true) end
-    local six, two = {}, {}
+    local columns = { {}, {}, {}, {} }
     for s, result in ipairs(cv.by_seed) do
-      six[s], two[s] = 100 * result.accuracy, 100 * share(good_or_defect(result))
+      for c, value in ipairs { figures(result) } do columns[c][s] = value end
     end
-    local mean, spread = mean_and_spread(six)
-    local mean_two, spread_two = mean_and_spread(two)
-    print(("%-32s six classes %.1f %% (spread %.1f), good or defect %.1f %% (%.1f), ROC area %.3f"):format(recipe.name,
-      mean, spread, mean_two, spread_two, cv.pooled:roc().area))
-    if base then print("  " .. tr.compare(base.pooled, cv.pooled).verdict) end
+    local cells = {}
+    for c = 1, 3 do cells[c] = ROW:format(mean_and_spread(columns[c])) end
+    print(HEAD:format(recipe.name, cells[1], cells[2], cells[3], ("%.3f (%.3f)"):format(mean_and_spread(columns[4]))))
+    if base then
+      local change = tr.compare(base.pooled, cv.pooled)
+      print(("  %+.1f points (%+.1f to %+.1f): %s"):format(100 * change.difference, 100 * change.low,
+        100 * change.high, change.verdict))
+    end
+    local set = open(options[recipe.set])
+    local mean = averaged(cv, set)
+    print(("  scores of the seeds averaged: %.1f %%, %.1f %%, %.1f %%, %.3f"):format(figures(mean)))
+    if not base then
+      for _, row in ipairs(mean:by_cover()) do
+        print(("  covers %3.0f to %3.0f %%: %.1f %% of %d defects found"):format(100 * row.low, 100 * row.high,
+          100 * row.found.value, row.found.images))
+      end
+    end
     base = base or cv
     io.stdout:flush()
   end
