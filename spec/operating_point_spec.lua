@@ -117,11 +117,37 @@ describe("an operating point", function()
   end)
 
   it("counts a group whatever its value is, and an image without one by itself", function()
-    for _, groups in ipairs { { true, false, true, false }, { 1, "1", 1.0, "1" }, { "a", 0 / 0, "a", 0 / 0 } } do
-      local result = result_of({ 0.1, 0.2 }, { 0.8, 0.9 }, groups)
-      assert.equal(2, result:operating_point({ false_reject = 0 }).groups)
-      assert.equal(groups[2] ~= groups[2] and 3 or 2, select(3, result:interval "accuracy"))
+    for _, case in ipairs { { 2, "a", "b" }, { 2, 1, "1" }, { 3, "a", 0 / 0 }, { 3, "a", "" }, { 3, "a", "nan" },
+      { 3, true, false } } do -- that no group is known, texres.data.columns says for sets and figures alike
+      local units, one, two = table.unpack(case)
+      local result = result_of({ 0.1, 0.2 }, { 0.8, 0.9 }, { one, two, one, two })
+      local point = result:operating_point { false_reject = 0 }
+      assert.same({ 2, units }, { point.false_reject.groups, point.groups })
+      assert.equal(units, select(3, result:interval "accuracy"))
+      assert.equal(units, select(3, result:roc():interval()))
+      assert.equal(units, tr.compare(result, result).units)
+      local run = { results = { { name = "Test", result = result } }, operating_point = point }
+      assert.equal(units, require("texres.report.answers").of(run).groups)
     end
+  end)
+
+  it("has the same limits in whatever order the images come", function()
+    local good, defect, groups, back = {}, {}, {}, {}
+    for i = 1, 60 do good[i], groups[i] = i % 7 == 0 and 0.8 or 0.1, "g" .. i // 6 end
+    for i = 1, 40 do defect[i], groups[60 + i] = i % 9 == 0 and 0.2 or 0.9, "d" .. i // 6 end
+    for i, name in ipairs(groups) do back[101 - i] = name end
+    local function reversed(result)
+      local order = tr.arange(100, 1, -1, { dtype = "i64" })
+      result.scores, result.labels = result.scores:index_select(1, order), result.labels:index_select(1, order)
+      result.groups = back
+      return result
+    end
+    local function one() return result_of(good, defect, groups) end
+    local function two() return result_of(spread(60, 0.1, 0.6), spread(40, 0.4, 0.9), groups) end
+    local point = one():operating_point { cost = {} }
+    assert.same(one():at_operating_point(point), reversed(one()):at_operating_point(point))
+    local c, d = tr.compare(one(), two()), tr.compare(reversed(one()), reversed(two()))
+    assert.same({ c.low, c.high }, { d.low, d.high })
   end)
 
   it("never accepts a score that is not a number", function()

@@ -261,6 +261,22 @@ describe("the first screen of a report", function()
     assert.is_truthy(page:find("operating point, chosen on 4 good images and 4 defects", 1, true))
   end)
 
+  it("counts an image without a prediction as rejected, with groups and an operating point, too", function()
+    local result = scored(ROWS, true)
+    local point = result:operating_point { cost = {} }
+    local rows, labels = {}, {}
+    for i, row in ipairs(ROWS) do rows[i], labels[i] = { row[2], row[3], row[4] }, row[1] end
+    rows[1] = { 0 / 0, 0 / 0, 0 / 0 }
+    local counter, truth = metrics.Counter { "good", "hole", "oil" }, tr.tensor(labels, { dtype = "i64" })
+    counter:add(tr.tensor(rows):log(), truth, 1)
+    local other = metrics.keep(counter:result(), { label = labels, group = "g", meta = { g = result.groups } },
+      tr.tensor(rows))
+    local run = run_of { results = { { name = "Test", result = other } }, operating_point = point }
+    local before = answers.of(run_of { results = { { name = "Test", result = result } }, operating_point = point })
+    assert.equal(before.reject.hits + 1, answers.of(run).reject.hits)
+    check_nesting(report.html(run))
+  end)
+
   it("answers nothing where no class is good, or nothing is known of each image", function()
     assert.is_nil(answers.of(run_of()))
     assert.is_nil(answers.of(run_of { results = {} }))

@@ -4,6 +4,7 @@
 -- Images of one photograph (roll, camera run) are not independent: where a result has groups, whole groups are drawn
 -- (the cluster bootstrap), else images. With few groups intervals are wide, and still rather too narrow than too wide.
 
+local columns = require "texres.data.columns"
 local core = require "texres.core"
 local option = require "texres.options"
 local raise = require "texres.raise"
@@ -20,19 +21,15 @@ local KNOWN = {
 function bootstrap.options(what, options) return option.read(what, options, KNOWN) end
 
 --- The unit that each of n images is drawn with (a list of numbers from 1), how many units there are, and what they are
--- called. An image whose group is missing (NaN, nil) is drawn by itself.
+-- called. An image whose group is missing (texres.data.columns says what that means) is drawn by itself.
 function bootstrap.units(n, groups)
   local unit, count, number = {}, 0, {}
   for i = 1, n do
     local name = groups and groups[i]
-    if name ~= name then name = nil end -- an image of its own
-    if name == nil or not number[name] then
-      count = count + 1
-      if name ~= nil then number[name] = count end
-      unit[i] = count
-    else
-      unit[i] = number[name]
-    end
+    local known = not columns.is_missing(name)
+    unit[i] = known and number[name] or count + 1
+    count = math.max(count, unit[i])
+    if known then number[name] = unit[i] end
   end
   return unit, count, groups and "groups" or "images"
 end
@@ -63,6 +60,32 @@ function bootstrap.sums(rows, row_of, options)
   local counts = core.resample(core.tensor(row_of, { dtype = "i64" }), rows:size(1), options.samples, options.seed,
     STREAM)
   return counts:matmul(rows)
+end
+
+local function row_less(a, b)
+  if a[1] ~= b[1] then return a[1] < b[1] end
+  return a[2] < b[2]
+end
+
+--- Draws of the mean of a number that each image has: a list of them, how many units were drawn, and what they are
+-- called. They are the same in whatever order the images come.
+function bootstrap.means(values, groups, options)
+  local unit, units, kind = bootstrap.units(#values, groups)
+  local rows, kinds, row_of, means = {}, {}, {}, {}
+  for u = 1, units do rows[u] = { 0, 0 } end -- sum and images of each
+  for i, value in ipairs(values) do
+    local row = rows[unit[i]]
+    row[1], row[2] = row[1] + value, row[2] + 1
+  end
+  table.sort(rows, row_less)
+  for u, row in ipairs(rows) do -- units that are alike share a row
+    if u == 1 or row_less(rows[u - 1], row) then kinds[#kinds + 1] = row end
+    row_of[u] = #kinds
+  end
+  for s, sums in ipairs(bootstrap.sums(core.tensor(kinds, { dtype = "f64" }), row_of, options):totable()) do
+    means[s] = sums[1] / sums[2]
+  end
+  return means, units, kind
 end
 
 --- Draws of units: {some, units} f64, how often each comes in samples first + 1 .. first + some; they are a stream of

@@ -9,7 +9,6 @@
 
 local binomial = require "texres.metrics.binomial"
 local bootstrap = require "texres.metrics.bootstrap"
-local core = require "texres.core"
 local plain = require "texres.plain"
 local raise = require "texres.raise"
 local same_classes = require("texres.classes").same
@@ -46,31 +45,22 @@ local function check(a, b)
 end
 
 --- Compares two results of the same images: difference of the accuracies (second less first), low, high (limits at
--- level 0.95), p (McNemar), both, only_first, only_second, neither (images), verdict (a sentence). Options: level,
--- samples, seed. Sources: Q. McNemar, 1947; paired bootstrap as in Efron and Tibshirani, 1993.
+-- `level`), p (McNemar), both, only_first, only_second, neither (images), verdict (a sentence). Options: level (0.95),
+-- samples (1000), seed (1). Sources: Q. McNemar, 1947; paired bootstrap as in Efron and Tibshirani, 1993.
 return function(a, b, options)
   local o = bootstrap.options("compare", options)
   check(a, b)
   local first, second, labels = a:predictions(), b:predictions(), a.labels:totable()
-  local unit, units, kind = bootstrap.units(#labels, a.groups or b.groups)
-  bootstrap.check("compare", units, kind)
-  local counts, rows, row_of = { both = 0, only_first = 0, only_second = 0, neither = 0 }, {}, {}
-  for u = 1, units do rows[u], row_of[u] = { 0, 0 }, u end
+  local groups = a.groups or b.groups
+  bootstrap.check("compare", select(2, bootstrap.units(#labels, groups)))
+  local counts, gains = { both = 0, only_first = 0, only_second = 0, neither = 0 }, {}
   for i, label in ipairs(labels) do
     local one, two = first[i] == label, second[i] == label
     local name = one and (two and "both" or "only_first") or two and "only_second" or "neither"
     counts[name] = counts[name] + 1
-    local row = rows[unit[i]]
-    row[1], row[2] = row[1] + (two and 1 or 0) - (one and 1 or 0), row[2] + 1
+    gains[i] = (two and 1 or 0) - (one and 1 or 0)
   end
-  if kind == "images" then -- three kinds of images are drawn: better, worse, the same
-    for i = 1, units do row_of[i] = rows[i][1] + 2 end
-    rows = { { -1, 1 }, { 0, 1 }, { 1, 1 } }
-  end
-  local differences = {}
-  for s, sums in ipairs(bootstrap.sums(core.tensor(rows, { dtype = "f64" }), row_of, o):totable()) do
-    differences[s] = sums[1] / sums[2]
-  end
+  local differences, units, kind = bootstrap.means(gains, groups, o)
   local low, high = bootstrap.percentiles(differences, o.level)
   local c = setmetatable(counts, Comparison)
   c.images, c.accuracy, c.low, c.high, c.units, c.kind = #labels, { a.accuracy, b.accuracy }, low, high, units, kind

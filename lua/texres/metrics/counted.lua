@@ -8,25 +8,16 @@
 
 local binomial = require "texres.metrics.binomial"
 local bootstrap = require "texres.metrics.bootstrap"
-local core = require "texres.core"
 
 local counted = {}
 
-local DRAWS = { samples = 1000, seed = 1 }
-
--- The limits that the bootstrap over groups gives; nothing where there is only one.
+-- The limits that the bootstrap over groups gives; nil where there is only one; and how many there are.
 local function limits_by_group(hits, groups, level)
-  local unit, units = bootstrap.units(#hits, groups)
+  local _, units = bootstrap.units(#hits, groups)
   if units < 2 then return nil, nil, units end
-  local rows, row_of, shares = {}, {}, {}
-  for u = 1, units do rows[u], row_of[u] = { 0, 0 }, u end -- hits and images of each group
-  for i, hit in ipairs(hits) do
-    local row = rows[unit[i]]
-    row[1], row[2] = row[1] + (hit and 1 or 0), row[2] + 1
-  end
-  for s, sums in ipairs(bootstrap.sums(core.tensor(rows, { dtype = "f64" }), row_of, DRAWS):totable()) do
-    shares[s] = sums[1] / sums[2]
-  end
+  local numbers = {}
+  for i, hit in ipairs(hits) do numbers[i] = hit and 1 or 0 end
+  local shares = bootstrap.means(numbers, groups, bootstrap.options "share")
   local low, high = bootstrap.percentiles(shares, level)
   return low, high, units
 end

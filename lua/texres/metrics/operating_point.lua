@@ -12,7 +12,8 @@
 --     good            the name of the class that means no defect
 --     false_reject    { value =, low =, high = }: share of the good images that are rejected
 --     escape          the same: share of the defects that pass
---     images          { good =, defect = }: of how many that was measured; groups: of how many photographs, where known
+--     images          { good =, defect = }: of how many that was measured
+--     groups          of how many groups (photographs, rolls) these are; nil where none are known
 --     rule            what was asked for
 --     band            { low =, high =, share = }: scores from low to high are for a person to look at; nil: none are
 --     warning         a text where the images are too few to promise what was asked for, else nil
@@ -20,6 +21,7 @@
 -- Limits are those of texres.metrics.counted.
 
 local binomial = require "texres.metrics.binomial"
+local bootstrap = require "texres.metrics.bootstrap"
 local counted = require "texres.metrics.counted"
 local option = require "texres.options"
 local plain = require "texres.plain"
@@ -89,8 +91,8 @@ local function share_of(images, defects, is_on_side, level)
 end
 
 --- What a point does to the images of a result: { false_reject =, escape = } of { value, low, high }, and asked, a
--- share.
--- Images between the limits of the band are asked about, and neither rejected nor passed.
+-- share; `level` of the limits: 0.95. Images between the limits of the band are asked about, and neither
+-- rejected nor passed.
 function operating_point.apply(point, result, level)
   local images = sorted_images(result, point.good, "operating_point")
   local low, high = point.threshold, point.threshold
@@ -199,7 +201,8 @@ function operating_point.choose(result, options)
     images = { good = images.goods, defect = images.defects },
   }
   local found = operating_point.apply(point, result, o.level)
-  point.false_reject, point.escape, point.groups = found.false_reject, found.escape, found.false_reject.groups
+  point.false_reject, point.escape = found.false_reject, found.escape
+  point.groups = result.groups and select(2, bootstrap.units(result.images, result.groups))
   if o.false_reject then
     point.warning = warning_of("false reject rate", "good", o.false_reject, found.false_reject, o.level)
   elseif o.escape then

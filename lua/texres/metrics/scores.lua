@@ -18,7 +18,7 @@ local raise = require "texres.raise"
 
 local scores = {}
 
---- Raises where a result has no scores, or scores that are not numbers.
+--- Raises where a result does not know what each image was given.
 function scores:check_scores(what)
   if not self.scores then
     raise("%s: the result does not know what each image was given: take one of evaluate()", what)

@@ -1,9 +1,9 @@
 --- What a process engineer asks first: how many defects pass, how many good pieces are rejected, how sure is that,
 -- which kinds are missed? Answered for the last test that was made, else for the validation images.
 
+local bootstrap = require "texres.metrics.bootstrap"
 local counted = require "texres.metrics.counted"
 local html = require "texres.report.html"
-local lists = require "texres.data.lists"
 local operating_point = require "texres.metrics.operating_point"
 local plain = require "texres.plain"
 
@@ -54,11 +54,6 @@ function answers.of(run)
   found.pass = share_decided(result, list, "accept", function(label) return label ~= good end)
   found.reject = share_decided(result, list, "reject", function(label) return label == good end)
   if found.pass.images == 0 or found.reject.images == 0 then return nil end
-  if point and result.groups then -- the very limits that at_operating_point tells, whose draws differ
-    local at = result:at_operating_point(point)
-    found.pass.low, found.pass.high = at.escape.low, at.escape.high
-    found.reject.low, found.reject.high = at.false_reject.low, at.false_reject.high
-  end
   for _, decision in ipairs(list) do found.ask = found.ask + (decision == "ask" and 1 / #list or 0) end
   for c, name in ipairs(result.classes) do
     local kind = c ~= good and share_decided(result, list, "accept", function(label) return label == c end)
@@ -71,7 +66,7 @@ function answers.of(run)
     if a.value ~= b.value then return a.value > b.value end
     return a.name < b.name
   end)
-  found.groups = result.groups and lists.different(result.groups)
+  found.groups = result.groups and select(2, bootstrap.units(#list, result.groups))
   return found
 end
 

@@ -3,6 +3,7 @@
 
 local answers = require "texres.report.answers"
 local classifier = require "texres.classifier"
+local columns = require "texres.data.columns"
 local compare = require "texres.report.compare"
 local core = require "texres.core"
 local draw = require "texres.nn.draw"
@@ -90,7 +91,7 @@ local function set_text(set)
   local parts, counts = {}, set:counts()
   for c, name in ipairs(set.classes) do parts[c] = ("%s %d"):format(name, counts[c]) end
   local groups = set.group
-    and (", %d groups by '%s'"):format(lists.different(set.meta[set.group]), set.group) or ""
+    and (", %d groups by '%s'"):format(lists.different(set.meta[set.group], columns.is_missing), set.group) or ""
   local origin = set.origin and " of " .. set.origin or ""
   return ("%d images%s%s: %s"):format(#set, origin, groups, table.concat(parts, ", "))
 end
