@@ -295,6 +295,30 @@ describe("what is kept", function()
     assert(tr.load(dir .. ("/best-%04d.safetensors"):format(trainer.best.epoch)))
   end)
 
+  it("is never an epoch whose loss is not a number", function()
+    local history, losses = require "texres.trainer.history", { 0.7, 0 / 0, 0.6, 0 / 0, 0.8, 0.5 }
+    local list, accuracies = {}, { 0.7, 0.9, 0.8, 0.6, 0.8, 0.75 }
+    for i, loss in ipairs(losses) do
+      list[i] = { epoch = i, loss = 0.1, accuracy = 0.5, val_loss = loss, val_accuracy = accuracies[i] }
+    end
+    assert.equal(3, history.best_epoch(list))
+    for _, bad in ipairs { 2, 4 } do
+      for _, good in ipairs { 1, 3, 5, 6 } do
+        assert.is_true(history.is_better(list[good], list[bad]))
+        assert.is_false(history.is_better(list[bad], list[good]))
+      end
+    end
+    local dir, loss, trainer = support.folder(), nn.functional.cross_entropy, nil
+    trainer = trainer_of { dir = dir, best_k = 2, loss = function(logits, labels)
+      return (trainer.model.training or #trainer.history == 1) and loss(logits, labels) or tr.tensor(0 / 0)
+    end }
+    trainer:fit(train, val)
+    assert.equal(2, trainer.best.epoch)
+    local kept = {}
+    for _, name in ipairs(core.list_folder(dir)) do kept[#kept + 1] = name:match "^best.*" end
+    assert.same({ "best-0002.safetensors", "best.safetensors" }, require("texres.plain").sort(kept))
+  end)
+
   it("has a temperature and an operating point of its validation images", function()
     local dir = support.folder()
     local trainer = trainer_of { dir = dir, calibrate = true, operating_point = { false_reject = 0.2 }, keep = "last" }

@@ -10,22 +10,27 @@ local terminal = require "texres.terminal"
 
 local history = {}
 
---- Whether an epoch is better than the best one so far (nil: none): by validation accuracy, among equals by validation
--- loss; without a validation by loss.
-function history.is_better(entry, best)
+--- The loss that an epoch is judged by; nil where it is NaN.
+local function loss_of(entry)
   local loss = entry.val_loss or entry.loss
-  if loss ~= loss then return false end -- NaN is never better, not even than nothing
-  if not best then return true end
-  if not entry.val_loss then return entry.loss < best.loss end
+  return loss == loss and loss or nil
+end
+
+--- Whether an epoch is better than the best one so far (nil: none): by validation accuracy, among equals by validation
+-- loss; without a validation by loss. One whose loss is NaN is worse than any other, and than none.
+function history.is_better(entry, best)
+  local loss, least = loss_of(entry), best and loss_of(best)
+  if not loss then return false end
+  if not least then return true end
   if entry.val_accuracy ~= best.val_accuracy then return entry.val_accuracy > best.val_accuracy end
-  return entry.val_loss < best.val_loss
+  return loss < least
 end
 
 --- The number of the best epoch of a history; 0 where none is.
 function history.best_epoch(list)
   local best
   for _, entry in ipairs(list) do
-    if type(entry.loss) == "number" and history.is_better(entry, best) then best = entry end
+    if history.is_better(entry, best) then best = entry end
   end
   return best and best.epoch or 0
 end

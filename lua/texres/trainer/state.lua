@@ -58,9 +58,10 @@ local function keep_several(trainer)
     return not history.is_better(b, a) and a.epoch < b.epoch
   end)
   for place, entry in ipairs(ranked) do
-    if entry.epoch == #trainer.history and place <= trainer.best_k then
+    local is_kept = place <= trainer.best_k and history.is_better(entry, nil)
+    if is_kept and entry.epoch == #trainer.history then
       write(trainer, epoch_path(trainer, entry.epoch), { training = entry })
-    elseif place > trainer.best_k then
+    elseif not is_kept then
       os.remove(epoch_path(trainer, entry.epoch))
     end
   end
@@ -194,7 +195,7 @@ local function join_optimizer(trainer, saved, tensors)
   return { name = saved.name, groups = saved.groups, state = entries }
 end
 
--- Counts of a metrics.Counter for k classes; a sum of losses that was NaN comes back from JSON as nothing.
+-- Counts of a metrics.Counter for k classes.
 local function read_counter(trainer, data, classes)
   local k = #classes
   local fine = has(data, { counts = option.table(), invalid = option.table() })
@@ -205,7 +206,7 @@ local function read_counter(trainer, data, classes)
   end
   need(trainer, fine and #data.counts == k and #data.invalid == k, "counts of predictions")
   need(trainer, not data.loss_weight or POSITION.accept(data.loss_weight) ~= nil, "weight of losses")
-  data.loss_sum = type(data.loss_sum) == "number" and data.loss_sum or 0 / 0
+  need(trainer, type(data.loss_sum) == "number", "sum of losses")
   return metrics.from_data(data, classes)
 end
 
