@@ -277,6 +277,28 @@ describe("the first screen of a report", function()
     check_nesting(report.html(run))
   end)
 
+  it("warns of images that something was chosen by, and of no others", function()
+    local function page(changes)
+      local run = { name = "Validation", result = scored(ROWS) }
+      for key, value in pairs(changes) do run[key] = value end
+      return report.html(run_of { results = { run } })
+    end
+    assert.is_nil(page({}):find("These images also", 1, true))
+    assert.is_nil(page({ chose = {} }):find("These images also", 1, true))
+    assert.is_truthy(page({ chose = { "the epoch", "x" } }):find("These images also chose the epoch and x:", 1, true))
+    local set = tr.data.fabric { count = 48, size = 16, seed = 1 }
+    local train, val = set:split { 0.5, 0.5, seed = 1, group = "source" }
+    for text, changes in pairs {
+      ["also chose the epoch:"] = {}, ["also chose the operating point:"] = { operating_point = { escape = 0.5 },
+        keep = "last" }, [""] = { keep = "last" }, } do
+      local o = { model = tr.models.textile { width = 2 }, epochs = 2, batch = 8, dir = support.folder(), quiet = true }
+      for key, value in pairs(changes) do o[key] = value end
+      tr.Trainer(o):fit(train, val)
+      local html = support.read_file(o.dir .. "/report.html")
+      assert.equal(text, html:match "also chose [%a ]+:" or "")
+    end
+  end)
+
   it("answers nothing where no class is good, or nothing is known of each image", function()
     assert.is_nil(answers.of(run_of()))
     assert.is_nil(answers.of(run_of { results = {} }))

@@ -295,6 +295,25 @@ describe("what is kept", function()
     assert(tr.load(dir .. ("/best-%04d.safetensors"):format(trainer.best.epoch)))
   end)
 
+  it("is told of a test as what was tested: the kept epoch after the end, the last one in a loop", function()
+    local loss, trainer = nn.functional.cross_entropy, nil
+    trainer = trainer_of { loss = function(logits, labels) -- of which the first epoch is the best
+      return (trainer.model.training or #trainer.history == 0) and loss(logits, labels) or tr.tensor(0 / 0)
+    end }
+    for event in trainer:run(train, val) do
+      if event.kind == "epoch" and event.epoch == 2 then
+        trainer:evaluate(val, "within")
+        break
+      end
+    end
+    trainer:evaluate(val, "left")
+    trainer:fit(train, val)
+    trainer:evaluate(val, "ended")
+    local notes = {}
+    for i, test in ipairs(trainer.tests) do notes[i] = test.note end
+    assert.same({ "epoch 2", "epoch 2", "epoch 1" }, notes)
+  end)
+
   it("is never an epoch whose loss is not a number", function()
     local history, losses = require "texres.trainer.history", { 0.7, 0 / 0, 0.6, 0 / 0, 0.8, 0.5 }
     local list, accuracies = {}, { 0.7, 0.9, 0.8, 0.6, 0.8, 0.75 }

@@ -6,7 +6,8 @@
 --       history = { { epoch = 1, lr = 1e-3, loss = 1.2, accuracy = 0.5, val_loss = 1.1, val_accuracy = 0.6,
 --                     seconds = 12.5, images_per_second = 310 }, ... },
 --       best = 1,                                          -- the epoch of the best checkpoint
---       results = { { name = "Validation", note = "epoch 1", result = metrics result, pictures = gallery's }, ... },
+--       results = { { name = "Validation", note = "epoch 1", result = metrics result, pictures = gallery's,
+--                     chose = { "the epoch" } }, ... },    -- what these images were used to choose, if anything
 --       configuration = { { "epochs", "5" }, ... },        -- rows of name and value
 --       environment = { { "cores", "2" }, ... },
 --       summary = "the model's layers, as a text table", parameters = 12345, -- how many numbers they hold

@@ -9,11 +9,12 @@
 --       dir = "runs/first",
 --     }
 --     trainer:fit(train, val)                      -- or as a loop: for event in trainer:run(train, val) do ... end
---     print(trainer.validation)                    -- the metrics of the best epoch, see texres.metrics
+--     print(trainer.validation)                    -- the metrics of the epoch that is kept, see texres.metrics
 --     print(trainer:evaluate(test))
 --
--- In `dir` stand best.safetensors (the weights of the best epoch, with all that inference needs), last.safetensors (the
--- same of the last step, with all that it takes to go on), report.html, metrics.jsonl and metrics.csv (a line per
+-- In `dir` stand best.safetensors (the weights of the epoch that is kept, which is the best one or, with keep = "last",
+-- the last; with all that inference needs), last.safetensors (those of the last step, with all that it takes to go on),
+-- report.html, metrics.jsonl and metrics.csv (a line per
 -- epoch), watch.jsonl (what the layers did, see texres.trainer.watch) and run.json (for texres.report.compare).
 --
 -- trainer.watched has what the layers did every so many steps, trainer.findings what was wrong with them: gradients
@@ -117,8 +118,8 @@ local KNOWN = {
 --- Forgets all of the runs before, but not the weights.
 function Trainer:_forget()
   self.history = history.of {} -- a record for each finished epoch, see texres.trainer.history
-  self.best = nil -- the best of them
-  self.validation = nil -- the metrics of the best epoch
+  self.best = nil -- the one that is kept: the best of them; with keep = "last" the last
+  self.validation = nil -- its metrics
   self.tests = {} -- what evaluate() found: {name=, note= of when the weights were, result=, set=, point=}
   self.watched = {} -- what the layers did every so many steps, see texres.trainer.watch
   self.findings = {} -- what was wrong with them, see texres.trainer.diagnosis
@@ -240,11 +241,11 @@ end
 
 -- -- measuring --------------------------------------------------------------------------------------------------------
 
---- Of when the weights are that the model has now, for the report: of the best epoch after a fit(), of the last batch
--- after one that was stopped; nil before one.
+--- Of when the weights are that the model has now, for the report: of the epoch that is kept after a fit(), of the last
+-- batch or epoch in a loop over run() and after one that was left; nil before one.
 local function weights_text(self)
   if self.pass then return ("epoch %d, after batch %d"):format(self.pass.epoch, self.pass.batch) end
-  local epoch = self.best and self.best.epoch or #self.history
+  local epoch = self.last_weights and self.best.epoch or #self.history -- whether state.load_best was here
   return epoch > 0 and ("epoch %d"):format(epoch) or nil
 end
 

@@ -105,8 +105,9 @@ function answers.html(run)
     .. "point, chosen on %d good images and %d defects.", a.point.threshold, a.point.images.good, a.point.images.defect)
     or "A piece is rejected where the likeliest class is a defect; an operating point would set the balance."
   local of = a.groups and (" of %d groups (photographs, rolls)"):format(a.groups) or ""
-  local caution = a.item.name == "Validation"
-    and " These images also chose the epoch: on others the figures are rather worse." or ""
+  local chose = table.concat(a.item.chose or {}, " and ")
+  local caution = chose ~= ""
+    and (" These images also chose %s: on others the figures are rather worse."):format(chose) or ""
   return fill([[<h2>At the line</h2>
 <p class="sub">{name}: {images} images{of}. {decided}{caution}</p>
 <div class="answers">{_cards}</div>{_warning}]], {

@@ -182,12 +182,22 @@ local function add_pictures(trainer, item)
   end
 end
 
+--- What was chosen by the validation images, so that its figures on them are rather too good: a list.
+local function chosen_by_validation(trainer)
+  local takes, list = trainer.best_takes or {}, {}
+  if trainer.keep == "best" and #trainer.history > 1 then list[1] = "the epoch" end
+  if takes.temperature then list[#list + 1] = "the temperature" end
+  if takes.operating_point then list[#list + 1] = "the operating point" end
+  return list
+end
+
 --- Validation and tests, with the pictures of those that won't change any more.
 local function results(trainer)
   local list = {}
   if trainer.validation then
     list[1] = { name = "Validation", note = ("epoch %d"):format(trainer.best.epoch), result = trainer.validation,
-      set = trainer.sets and trainer.sets.val, point = trainer.best_takes and trainer.best_takes.operating_point }
+      set = trainer.sets and trainer.sets.val, point = trainer.best_takes and trainer.best_takes.operating_point,
+      chose = chosen_by_validation(trainer) }
   end
   table.move(trainer.tests, 1, #trainer.tests, #list + 1, list)
   for _, item in ipairs(list) do
