@@ -327,6 +327,32 @@ describe("pictures of a report", function()
     assert.same({ 4, 7, of = 5 }, lists.doubtful)
   end)
 
+  it("are called what they are where the set lists its classes in another order than the model", function()
+    local result, labels = scored(ROWS), {}
+    for i, row in ipairs(ROWS) do labels[i] = row[1] % 3 + 1 end
+    local set = tr.data.tensors { images = tr.rand(8, 4, 4, 1), labels = labels, classes = { "oil", "good", "hole" } }
+    local asked = {}
+    local list = gallery.pictures(result, set, { 6, 8, of = 2 }, support.folder(), {
+      heat = function(_, label) asked[#asked + 1] = label end, nearest = function() end,
+    })
+    assert.same({ "hole", "good", "oil", "hole" },
+      { list[1].truth, list[1].predicted, list[2].truth, list[2].predicted })
+    assert.same({ 1, 2 }, asked)
+  end)
+
+  it("are as bright whatever the range of the pixels is", function()
+    local unit = tr.rand(2, 8, 8, 1)
+    unit:slice(2, 1, 1):copy_from(tr.arange(0, 7, { dtype = "f32" }):reshape(1, 1, 8, 1):expand(2, 1, 8, 1) / 7)
+    local function sample(images)
+      local set = tr.data.tensors { images = images, labels = { 1, 2 }, classes = { "a", "b" } }
+      return gallery.samples(set, support.folder(), 1)[2].images[1]
+    end
+    local wanted = sample(unit)
+    assert.equal(wanted, sample(unit * 255))
+    assert.equal(wanted, sample(unit * 4 - 2))
+    assert.equal(sample((unit * 255):round() / 255), sample((unit * 255):round():to "u8"))
+  end)
+
   it("are there, and the page of a live run loads itself no more, after the loop was left early", function()
     local dir = support.folder()
     local set = tr.data.fabric { count = 48, size = 16, seed = 1 }

@@ -3,8 +3,8 @@
 local core = require "texres.core"
 local files = require "texres.files"
 local html = require "texres.report.html"
+local input = require "texres.input"
 local plain = require "texres.plain"
-local ranges = require "texres.data.ranges"
 
 local fill, each, spaced = html.fill, html.each, html.spaced
 
@@ -28,9 +28,19 @@ function gallery.base64(bytes)
   return table.concat(out)
 end
 
---- An image (u8, or f32 in 0..white) as a data URI, by way of a file in `folder`; or nil and a message.
+--- A float image whose lowest pixel is black and whose highest is white.
+local function stretched(image)
+  local low, high = image:min():item(), image:max():item()
+  return (image - low) * (1 / math.max(high - low, 1e-12))
+end
+
+--- An image as a data URI, by way of a file in `folder`; or nil and a message. `white`: what white is in floats (1); it
+-- is false where they have no such range (texres.input).
 function gallery.uri(image, folder, white)
-  if image.dtype ~= "u8" and white and white ~= 1 then image = image * (1 / white) end
+  if image.dtype ~= "u8" then
+    if white == false then image = stretched(image) end
+    if white and white ~= 1 then image = image * (1 / white) end
+  end
   local path = folder .. "/.image.png"
   local written, message = core.write_png(path, image)
   if not written then return nil, message end
@@ -40,15 +50,10 @@ function gallery.uri(image, folder, white)
   return bytes and "data:image/png;base64," .. gallery.base64(bytes), message
 end
 
-local function white_of(set)
-  local white = set.source and ranges.white_of_bytes(set.source)
-  return white or 1
-end
-
 --- A few images of each class, spread evenly over the set, as rows { class =, images = { uri, ... } }; images that
 -- can't be read are left out.
 function gallery.samples(set, folder, count)
-  local rows, white = {}, white_of(set)
+  local rows, white = {}, input.white_of_set(set)
   for c, name in ipairs(set.classes) do rows[c] = { class = name, images = {} } end
   local counts, seen = set:counts(), {}
   for i, label in ipairs(set.label) do
@@ -99,15 +104,15 @@ end
 -- `why` may have heat(image, label), which gives a second picture of one, and nearest(image), the training image that
 -- is most alike.
 function gallery.pictures(result, set, places, folder, why)
-  local list, white = { of = places.of }, white_of(set)
-  local predicted, rows = result:predictions(), result.scores:totable()
+  local list, white = { of = places.of }, input.white_of_set(set)
+  local predicted, labels, rows = result:predictions(), result.labels:totable(), result.scores:totable()
   for _, i in ipairs(places) do
     local image = set:get(i)
     local uri = image and gallery.uri(image, folder, white)
     if uri then
-      local second = why and why.heat(image, predicted[i] or set.label[i])
+      local second = why and why.heat(image, predicted[i] or labels[i])
       list[#list + 1] = {
-        uris = { uri, second and gallery.uri(second, folder) }, truth = result.classes[set.label[i]],
+        uris = { uri, second and gallery.uri(second, folder) }, truth = result.classes[labels[i]],
         predicted = predicted[i] and result.classes[predicted[i]] or "nothing",
         p = predicted[i] and rows[i][predicted[i]], place = i, group = result.groups and result.groups[i],
         nearest = why and why.nearest(image),
