@@ -52,6 +52,27 @@ describe("report", function()
     assert.is_truthy(html:find("Loss over the epochs: training ends at 0.5, validation ends at 0.75", 1, true))
   end)
 
+  it("tells every option that runs may differ in, so that a page of several runs shows it", function()
+    local set = tr.data.fabric { count = 24, size = 16, seed = 1 }
+    local function rows_of(changes)
+      local o = { model = tr.models.textile { width = 2 }, epochs = 1, batch = 8, dir = support.folder(), quiet = true }
+      for name, value in pairs(changes) do o[name] = value end
+      tr.Trainer(o):fit(set)
+      return support.read_file(o.dir .. "/run.json"):match '"configuration":(%b[])'
+    end
+    local plain = rows_of {}
+    assert.is_truthy(plain:find("weight_decay = 0.0001 and 0", 1, true))
+    for name, changes in pairs {
+      keep = { keep = "last" }, patience = { patience = 1 }, accumulate = { accumulate = 2 }, ema = { ema = 0.9 },
+      balanced = { balanced = true }, weights = { weights = { 1, 1, 1, 1, 1, 2 } }, batch = { batch = 4 },
+      seed = { seed = 2 }, loss = { loss = "focal_loss" }, augment = { augment = { "flip" } },
+      clip = { clip_grad_norm = 1 }, decay = { optimizer = { "adamw", lr = 1e-3, weight_decay = 1e-4, decay = "all" } },
+      schedule = { schedule = "one_cycle" },
+    } do
+      assert.are_not.equal(plain, rows_of(changes), name)
+    end
+  end)
+
   it("tells the speed of the whole training, which images have no prediction, and of what the mean is", function()
     local run = run_of()
     run.history[1].seconds, run.history[1].images_per_second = 30, 100

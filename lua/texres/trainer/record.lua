@@ -38,10 +38,23 @@ end
 
 local function numbers(values) return plain.numbers(type(values) == "number" and { values } or values, ", ") end
 
+--- Its options but for the rate; of groups that differ in one, the values of all: "weight_decay = 0.01 and 0".
 local function optimizer_text(optimizer)
-  local group = option.without(optimizer.groups and optimizer.groups[1] or {}, "params")
-  group.lr = nil
-  return (optimizer.name or "an optimizer of the script") .. ", " .. text_of(group)
+  local texts = {}
+  for _, group in ipairs(optimizer.groups or {}) do
+    for name, value in pairs(option.without(option.without(group, "params"), "lr")) do
+      local text = text_of(value)
+      texts[name] = texts[name] or {}
+      if texts[name][#texts[name]] ~= text then table.insert(texts[name], text) end
+    end
+  end
+  for name, list in pairs(texts) do texts[name] = table.concat(list, " and ") end
+  return (optimizer.name or "an optimizer of the script") .. (next(texts) and ", " .. text_of(texts) or "")
+end
+
+local function sampling_text(trainer)
+  if trainer.balanced then return "every class equally often" end
+  return trainer.weights and "by weights" or "every image once an epoch"
 end
 
 local function configuration(trainer)
@@ -56,7 +69,12 @@ local function configuration(trainer)
     { "learning rate", text_of { trainer.schedule.name, trainer.schedule.options } },
     { "loss", text_of(trainer.loss) },
     { "epochs", trainer.epochs },
+    { "epoch that is kept", trainer.keep },
+    { "patience in epochs", trainer.patience or "none" },
     { "batch", trainer.batch },
+    { "batches of a step", trainer.accumulate },
+    { "sampling", sampling_text(trainer) },
+    { "moving average of the weights", trainer.ema and "decay " .. plain.text(trainer.ema) or "none" },
     { "seed", trainer.seed },
     { "augmentation", trainer.augment and text_of(trainer.augment) or "none" },
     { "largest gradient norm", trainer.clip_grad_norm or "not limited" },
@@ -152,15 +170,6 @@ local function explain_with(trainer)
   }
 end
 
---- Pictures of the network as it is now, and of what it makes of a validation or training image.
-local function inside_of(trainer)
-  local set = trainer.sets and (trainer.sets.val or trainer.sets.train)
-  local image = set and set:get(1)
-  if not image then return nil end
-  local pixels = input.of(trainer.model):batch(image:unsqueeze(1), "report"):to(module.float_dtype(trainer.model))
-  return inside.pictures(trainer.model, pixels, trainer.dir)
-end
-
 --- The same, made once for the weights that the model has: the features of all training images take a pass over them.
 local function explanations(trainer)
   local key, known = weights_key(trainer.model), trainer.explained
@@ -169,6 +178,15 @@ local function explanations(trainer)
     trainer.explained = known
   end
   return known.why
+end
+
+--- Pictures of the network as it is now, and of what it makes of a validation or training image.
+local function inside_of(trainer)
+  local set = trainer.sets and (trainer.sets.val or trainer.sets.train)
+  local image = set and set:get(1)
+  if not image then return nil end
+  local pixels = input.of(trainer.model):batch(image:unsqueeze(1), "report"):to(module.float_dtype(trainer.model))
+  return inside.pictures(trainer.model, pixels, trainer.dir)
 end
 
 --- The images of a result that say most. They are made once for each result.
