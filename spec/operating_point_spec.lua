@@ -231,6 +231,34 @@ describe("a classifier", function()
     assert.is_nil(saved:predict(image).verdict)
   end)
 
+  it("decides of each image in predict, at_operating_point and the report alike", function()
+    local images = {}
+    for i = 1, #set do images[i] = set:get(i):unsqueeze(1) end
+    images = tr.cat(images, 1)
+    for _, members in ipairs { { 1 }, { 1, 2 } } do
+      for _, count in ipairs { 1, 4, 8 } do
+        local list = {}
+        for i, seed in ipairs(members) do list[i] = classifier(seed, { temperature = 1.5 }) end
+        local clf = #list == 1 and list[1] or tr.Ensemble(list)
+        local result = clf:evaluate(set, { views = count })
+        -- the threshold is a score that occurs, so that one last bit would decide otherwise
+        local point = result:operating_point { false_reject = 0.25 }
+        point.threshold = 1 - result.scores[5][1]:item()
+        clf:set_operating_point(point)
+        local decisions, scores = require("texres.report.answers").decisions({ operating_point = point }, result)
+        local passed, defects = 0, 0
+        for i, answer in ipairs(clf:predict(images, { views = count })) do
+          assert.equal(scores[i], answer.defect_score)
+          assert.equal(decisions[i], answer.verdict)
+          if set.label[i] ~= 1 then
+            defects, passed = defects + 1, passed + (answer.verdict == "accept" and 1 or 0)
+          end
+        end
+        assert.equal(passed / defects, result:at_operating_point(point).escape.value)
+      end
+    end
+  end)
+
   it("refuses a point that is none, in files and in calls", function()
     local one = classifier(1)
     assert.error_matches(function() one:set_operating_point { threshold = 0.5 } end, "is no operating point for")

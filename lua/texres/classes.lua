@@ -21,6 +21,16 @@ end
 --- Whether two lists are the same, in the same order.
 function classes.same(a, b) return table.concat(a or {}, "\0") == table.concat(b or {}, "\0") end
 
+--- The class that means no defect, where none is named.
+classes.GOOD = "good"
+
+--- The number of the class of that name; nil where there is none, or no list of names.
+function classes.find(names, name)
+  for c, other in ipairs(names or {}) do
+    if other == name then return c end
+  end
+end
+
 --- Where the names of `own` stand in `wanted`, a list of positions: they may come in another order, or only some of
 -- them. Nil and a message that names the strangers where a name is not in `wanted`.
 function classes.positions(wanted, own)

@@ -8,6 +8,7 @@
 -- Images are {H,W,C} or {H,W}, a batch {N,H,W,C}, of integers or floats; they are brought to the range of the pixels in
 -- training (texres.input says how) and normalized as in training.
 
+local classes = require "texres.classes"
 local core = require "texres.core"
 local evaluate = require "texres.evaluate"
 local functional = require "texres.nn.functional"
@@ -17,7 +18,6 @@ local option = require "texres.options"
 local operating_point = require "texres.metrics.operating_point"
 local plain = require "texres.plain"
 local raise = require "texres.raise"
-local same_classes = require("texres.classes").same
 local checkpoint = require "texres.checkpoint"
 local module = require "texres.nn.module"
 local strict = require "texres.strict"
@@ -52,7 +52,7 @@ local function ensemble(list)
     if not is(one) then
       raise("Ensemble: item %d is %s, wanted a classifier, as texres.load gives it", i, option.shown(one))
     end
-    if not same_classes(one.classes, first.classes) then
+    if not classes.same(one.classes, first.classes) then
       raise("Ensemble: item %d has other classes than the first, or in another order", i)
     end
     table.move(one.models, 1, #one.models, #models + 1, models)
@@ -100,7 +100,7 @@ end
 local MOST = 4 -- classes of a prediction that are shown
 
 -- A prediction's classes by falling probability: "hole 93.1 %, good 5.2 %, oil 1.7 %".
-local function prediction_text(prediction, classes)
+local function prediction_text(prediction, names)
   local order, parts = {}, {}
   for i in ipairs(prediction.probabilities) do order[i] = i end
   local function more(a, b)
@@ -109,7 +109,7 @@ local function prediction_text(prediction, classes)
   end
   table.sort(order, more)
   for k = 1, math.min(MOST, #order) do
-    local name = classes and classes[order[k]] or ("class %d"):format(order[k])
+    local name = names and names[order[k]] or ("class %d"):format(order[k])
     parts[k] = plain.format("%s %.1f %%", plain.visible_name(name), 100 * prediction.probabilities[order[k]])
   end
   if prediction.verdict then
@@ -119,8 +119,8 @@ local function prediction_text(prediction, classes)
 end
 
 -- Metatables that make a prediction, and a list of them, show themselves; otherwise they stay plain tables.
-local function kinds_of(classes)
-  local function one(prediction) return prediction_text(prediction, classes) end
+local function kinds_of(names)
+  local function one(prediction) return prediction_text(prediction, names) end
   local function all(list)
     local rows = listing(#list, function(i) return ("%4d  %s"):format(i, one(list[i])) end, " ...")
     table.insert(rows, 1, ("predictions of %d image%s"):format(#list, #list == 1 and "" or "s"))
@@ -168,11 +168,10 @@ local function answer(self, probabilities, index)
   local class = self.classes and self.classes[best] or tostring(best)
   local prediction = { class = class, label = best, probability = probabilities[best], probabilities = probabilities }
   local point = self.operating_point
-  for c, name in ipairs(point and self.classes or {}) do
-    if name == point.good then
-      prediction.defect_score = 1 - probabilities[c]
-      prediction.verdict = operating_point.verdict(point, prediction.defect_score)
-    end
+  local good = point and classes.find(self.classes, point.good)
+  if good then
+    prediction.defect_score = 1 - probabilities[good]
+    prediction.verdict = operating_point.verdict(point, prediction.defect_score)
   end
   return prediction
 end
@@ -190,15 +189,8 @@ function Classifier:predict(image, options)
   options = option.read("predict", options, KNOWN)
   local batch, single = as_batch(image)
   check_size(self, batch, options.any_size)
-  local rows = core.no_grad(function()
-    local sum
-    for _, model in ipairs(self.models) do
-      local pixels = input.of(model):batch(batch, "predict", options.white)
-      local p = evaluate.probabilities(model, pixels, options.views)
-      sum = sum and sum + p or p
-    end
-    return (#self.models > 1 and sum / #self.models or sum):totable()
-  end)
+  local function pixels_of(model) return input.of(model):batch(batch, "predict", options.white) end
+  local rows = core.no_grad(evaluate.probabilities, self.models, pixels_of, options.views):totable()
   local one, all = kinds_of(self.classes)
   if single then return setmetatable(answer(self, rows[1], 1), one) end
   for i, row in ipairs(rows) do rows[i] = setmetatable(answer(self, row, i), one) end

@@ -9,42 +9,51 @@ local views = require "texres.views"
 
 local evaluate = {}
 
--- The logits of a batch, the mean of the probabilities of its views being taken where there are several.
-local function logits_of(model, takes, images, count)
-  if count == 1 then return takes:tempered(model(images)) end
+-- What a batch is given by several views or models, as logits: softmax makes of them the mean of the probabilities.
+-- `dtype`: of this mean, where the models have different ones.
+local function mean_logits(list, dtype)
+  if #list == 1 then return list[1] end
   local sum
-  for _, view in ipairs(views.of(images, count)) do
-    local p = takes:tempered(model(view)):softmax(2)
+  for _, logits in ipairs(list) do
+    local p = logits:softmax(2):to(dtype or logits.dtype)
     sum = sum and sum + p or p
   end
-  return (sum / count):log()
+  return (sum / #list):log()
+end
+
+-- The logits of a batch by one model, over so many views of it.
+local function logits_of(model, images, count)
+  local takes, list = input.of(model), {}
+  for i, view in ipairs(views.of(images, count)) do list[i] = takes:tempered(model(view)) end
+  return mean_logits(list)
 end
 
 -- The logits of all batches of a set by one model, and the set with the model's classes.
-local function all_logits(model, set, options)
-  local takes, dtype, list = input.of(model), module.float_dtype(model), {}
-  local loader, same = takes:loader(set, { batch = options.batch }, options.what)
+local function logits_of_set(model, set, options)
+  local dtype, list = module.float_dtype(model), {}
+  local loader, same = input.of(model):loader(set, { batch = options.batch }, options.what)
   model:eval()
   core.no_grad(function()
     for images in loader:batches(1) do
-      list[#list + 1] = logits_of(model, takes, images:to(dtype), options.views or 1)
+      list[#list + 1] = logits_of(model, images:to(dtype), options.views or 1)
     end
   end)
   return list, same
 end
 
--- The same by the mean of the probabilities of several models.
-local function mean_logits(models, set, options)
-  local mean, same = all_logits(models[1], set, options)
-  if #models == 1 then return mean, same end
-  for m = 1, #models do
-    for b, logits in ipairs(m == 1 and mean or all_logits(models[m], set, options)) do
-      local p = logits:softmax(2):to "f32"
-      mean[b] = m == 1 and p or mean[b] + p
-    end
+-- The same by several models together.
+local function logits_of_all(models, set, options)
+  local lists, same = {}, nil
+  for m, model in ipairs(models) do
+    lists[m], same = logits_of_set(model, set, options)
   end
-  for b, sum in ipairs(mean) do mean[b] = (sum / #models):log() end
-  return mean, same
+  local together = {}
+  for b in ipairs(lists[1]) do
+    local of_batch = {}
+    for m = 1, #models do of_batch[m] = lists[m][b] end
+    together[b] = core.no_grad(mean_logits, of_batch, "f32")
+  end
+  return together, same
 end
 
 --- The metrics (texres.metrics) of models on a set, read as each model's input says; leaves them in evaluation mode.
@@ -53,7 +62,7 @@ end
 -- @tparam table options batch; loss(logits, labels), as objective.loss makes it; views: 1, 4 or 8 (texres.views), whose
 -- probabilities are averaged; what: who asks, for messages
 function evaluate.run(models, set, options)
-  local logits, same = mean_logits(models, set, options)
+  local logits, same = logits_of_all(models, set, options)
   local counter, scores, at = metrics.Counter(same.classes), {}, 0
   core.no_grad(function()
     for b, batch in ipairs(logits) do
@@ -67,10 +76,15 @@ function evaluate.run(models, set, options)
   return metrics.keep(counter:result(), same, core.cat(scores, 1))
 end
 
---- The probabilities {N,K} of a batch of images that are brought to what the model takes.
-function evaluate.probabilities(model, images, count)
-  local takes = input.of(model)
-  return logits_of(model, takes, images:to(module.float_dtype(model)), count or 1):softmax(2)
+--- The probabilities {N,K} of a batch by models together, as run() finds them.
+-- @tparam function pixels_of gives the batch as a model takes it
+-- @tparam integer count of views: 1, 4 or 8
+function evaluate.probabilities(models, pixels_of, count)
+  local list = {}
+  for m, model in ipairs(models) do
+    list[m] = logits_of(model, pixels_of(model):to(module.float_dtype(model)), count)
+  end
+  return mean_logits(list, "f32"):softmax(2)
 end
 
 return evaluate

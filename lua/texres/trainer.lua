@@ -48,6 +48,7 @@
 --
 -- One run at a time writes to a folder; a second one is refused while the first is at work.
 
+local classes = require "texres.classes"
 local classifier = require "texres.classifier"
 local core = require "texres.core"
 local evaluate = require "texres.evaluate"
@@ -208,9 +209,10 @@ local function check_choices(self, val)
       self.calibrate and "calibrate" or "operating_point")
   end
   if not self.operating_point then return end
-  local good, goods, defects = self.operating_point.good or "good", 0, 0
+  local good, goods, defects = self.operating_point.good or classes.GOOD, 0, 0
+  local number = classes.find(val.classes, good)
   for _, label in ipairs(val.label) do
-    if val.classes[label] == good then goods = goods + 1 else defects = defects + 1 end
+    if label == number then goods = goods + 1 else defects = defects + 1 end
   end
   if goods == 0 or defects == 0 then
     raise("Trainer: operating_point: of the validation images %d are of the class '%s' and %d of others: some of both "

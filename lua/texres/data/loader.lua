@@ -12,6 +12,7 @@
 -- in any way stops the workers.
 -- @module texres.data.loader
 
+local classes = require "texres.classes"
 local core = require "texres.core"
 local plain = require "texres.plain"
 local raise = require "texres.raise"
@@ -33,7 +34,7 @@ local KNOWN = {
   mean = option.any(), -- number or list per channel: (pixel - mean) / std
   std = option.any(),
   masks = option.switch(false), -- hand out the masks of the set, too
-  good = option.text "good", -- the class of the cloth that the augmentation `paste` puts defects on
+  good = option.text(classes.GOOD), -- the class of the cloth that the augmentation `paste` puts defects on
   workers = option.integer(2, "[0, inf)"), -- threads; 0: batches are made when they are asked for
 }
 
@@ -67,8 +68,7 @@ function Set:loader(options)
     raise "loader: the set has no masks: open it with `masks`, or leave the option out"
   end
   local augment = o.augment and core.augment(o.augment) or nil
-  local pastes, good = augment and augment:pastes()
-  for c, name in ipairs(self.classes) do good = name == o.good and c or good end
+  local pastes, good = augment and augment:pastes(), classes.find(self.classes, o.good)
   if pastes and not (self.masks and good) then
     raise("loader: paste puts defects on good cloth: the set has no %s", not self.masks
       and "masks that show them" or ("class '%s', say with `good` which it is"):format(plain.visible_name(o.good)))

@@ -1,5 +1,6 @@
 --- What is explained: models that may be changed, an image as they take it, and the class whose score is asked for.
 
+local classes = require "texres.classes"
 local classifier = require "texres.classifier"
 local core = require "texres.core"
 local input = require "texres.input"
@@ -50,12 +51,6 @@ local function logits_of(what, model, pixels)
   return takes and takes:tempered(logits) or logits
 end
 
-local function position(names, name)
-  for i, other in ipairs(names or {}) do
-    if other == name then return i end
-  end
-end
-
 -- The mean of what models say of a batch.
 local function mean_over(models, fn)
   local sum
@@ -83,8 +78,8 @@ function target.class(what, models, batch, options)
   local count = names and #names
   if asked == nil or not count then likeliest, count = predicted(what, models, batch, options.white) end
   if asked == nil then asked = likeliest end
-  local label = type(asked) == "number" and math.tointeger(asked) or position(names, asked)
-  local good = not label and asked == "defect" and position(names, options.good)
+  local label = type(asked) == "number" and math.tointeger(asked) or classes.find(names, asked)
+  local good = not label and asked == "defect" and classes.find(names, options.good)
   if not good and not (label and label >= 1 and label <= count) then
     raise("%s: there is no class %s; there are %s", what, option.shown(asked),
       names and table.concat(names, ", ") or ("the numbers 1..%d"):format(count))
@@ -116,7 +111,7 @@ function target.odds(what, model, pixels, class) return odds_of(logits_of(what, 
 --- The options of all explanations that are of one class.
 target.KNOWN = {
   class = option.any(), -- a name, a number, or "defect": all but the good one; false: the predicted class
-  good = option.text "good", -- the name of the good class
+  good = option.text(classes.GOOD), -- the name of the good class
   white = option.number(nil, "(0, inf)"), -- as in predict
 }
 

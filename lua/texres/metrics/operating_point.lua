@@ -22,6 +22,7 @@
 
 local binomial = require "texres.metrics.binomial"
 local bootstrap = require "texres.metrics.bootstrap"
+local classes = require "texres.classes"
 local counted = require "texres.metrics.counted"
 local option = require "texres.options"
 local plain = require "texres.plain"
@@ -35,7 +36,7 @@ local KNOWN = {
   false_reject = SHARE, escape = SHARE, cost = option.table(), -- one of these
   prevalence = option.number(nil, "(0, 1)"), -- share of defects at the line, for cost; by default that of the images
   ask = option.number(nil, "(0, 1)"), -- share of the images that a person may be asked about
-  good = option.text(), -- the class that means no defect: "good"
+  good = option.text(), -- the class that means no defect, by default classes.GOOD
   level = option.number(0.95, "(0, 1)"), -- of the limits
 }
 
@@ -229,8 +230,8 @@ end
 
 local function is_count(value) return math.type(value) == "integer" and value >= 0 end
 
---- Whether a value is a point for a model of these classes.
-function operating_point.fits(value, classes)
+--- Whether a value is a point for a model of classes of these `names`; of nil for any.
+function operating_point.fits(value, names)
   if type(value) ~= "table" or not is_share(value.threshold) then return false end
   if value.band ~= nil and value.band ~= false and not is_band(value.band) then return false end
   for _, name in ipairs { "false_reject", "escape" } do
@@ -243,10 +244,7 @@ function operating_point.fits(value, classes)
     or (value.warning ~= nil and type(value.warning) ~= "string") then
     return false
   end
-  for _, name in ipairs(classes or { value.good }) do
-    if name == value.good then return type(name) == "string" end
-  end
-  return false
+  return type(value.good) == "string" and (not names or classes.find(names, value.good) ~= nil)
 end
 
 return operating_point

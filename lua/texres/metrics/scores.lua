@@ -12,6 +12,7 @@
 -- "defect" stands for all classes but the good one; its score is 1 - p(good). Where a class is named so, "defect" is
 -- that class, and nil (no class) stands for all but the good one.
 
+local classes = require "texres.classes"
 local operating_point = require "texres.metrics.operating_point"
 local option = require "texres.options"
 local raise = require "texres.raise"
@@ -146,25 +147,21 @@ end
 
 -- -- one class against the others -------------------------------------------------------------------------------------
 
-local GOOD = option.text "good"
+local GOOD = option.text(classes.GOOD)
 
 --- The number of the class that means no defect; raises where there is none of that name.
 function scores:good_class(good, what)
-  good = option.check(what or "good_class", "good", good == nil and "good" or good, GOOD)
-  for c, name in ipairs(self.classes) do
-    if name == good then return c end
-  end
-  raise("%s: no class is named '%s': say which one means no defect with good = NAME (classes: %s)",
-    what or "good_class", good, table.concat(self.classes, ", "))
+  good = option.check(what or "good_class", "good", good == nil and GOOD.default or good, GOOD)
+  return classes.find(self.classes, good)
+    or raise("%s: no class is named '%s': say which one means no defect with good = NAME (classes: %s)",
+      what or "good_class", good, table.concat(self.classes, ", "))
 end
 
 --- How each image stands to a class, or to "defect": scores f64 {N} and whether it belongs to it, a list.
 function scores:against(class, good, what)
   check_finite(self, what)
-  local labels, belongs, number = self.labels:totable(), {}, nil
-  for c, name in ipairs(self.classes) do
-    if name == class or c == class then number = c end
-  end
+  local labels, belongs = self.labels:totable(), {}
+  local number = classes.find(self.classes, class) or self.classes[class] and class
   if number then
     for i, label in ipairs(labels) do belongs[i] = label == number end
     return self.scores:select(2, number):to "f64", belongs

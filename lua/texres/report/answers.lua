@@ -2,6 +2,7 @@
 -- which kinds are missed? Answered for the last test that was made, else for the validation images.
 
 local bootstrap = require "texres.metrics.bootstrap"
+local classes = require "texres.classes"
 local counted = require "texres.metrics.counted"
 local html = require "texres.report.html"
 local operating_point = require "texres.metrics.operating_point"
@@ -21,10 +22,9 @@ end
 -- good.
 function answers.decisions(run, result)
   local point = point_for(run, result)
-  local has_good = false
-  for _, name in ipairs(result.classes) do has_good = has_good or name == (point and point.good or "good") end
-  if not has_good or not result.scores then return nil end
-  local list, scores, good = result:decisions(point)
+  local good = classes.find(result.classes, point and point.good or classes.GOOD)
+  if not good or not result.scores then return nil end
+  local list, scores = result:decisions(point)
   return list, scores, good, point
 end
 
