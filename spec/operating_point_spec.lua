@@ -296,6 +296,9 @@ describe("a classifier", function()
     assert.error_matches(function() tr.Ensemble { a, 3 } end, "item 2 is 3, wanted a classifier")
     local stranger = classifier(1, { classes = { "a", "b", "c", "d", "e", "f" } })
     assert.error_matches(function() tr.Ensemble { a, stranger } end, "item 2 has other classes")
+    local larger = tr.Ensemble { a, (classifier(1, { input = { 16, 16, 1 } })) }
+    assert.error_matches(function() larger:predict(image) end, "was trained on {16,16,1}: resize it")
+    assert.error_matches(function() larger:evaluate(set) end, "the model takes {16,16,1}")
   end)
 end)
 

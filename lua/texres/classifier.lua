@@ -82,14 +82,14 @@ local function as_batch(image)
   raise("predict: images are {H,W}, {H,W,C} or {N,H,W,C}, got %s", module.shape_text(image:shape()))
 end
 
-local function check_size(self, batch, any_size)
-  local want, shape = self.input, batch:shape()
+local function check_size(takes, batch, any_size)
+  local want, shape = takes.input, batch:shape()
   if not want then return end
   local got = module.shape_text { shape[2], shape[3], shape[4] }
   if shape[4] ~= want[3] then
     raise("predict: the image is %s, the model wants %d channels", got, want[3])
   end
-  if not any_size and not input.of(self.model):takes(shape[2], shape[3]) then
+  if not any_size and not takes:takes(shape[2], shape[3]) then
     raise("predict: the image is %s, the model was trained on %s: resize it, or pass {any_size=true}", got,
       module.shape_text(want))
   end
@@ -188,7 +188,7 @@ local KNOWN = {
 function Classifier:predict(image, options)
   options = option.read("predict", options, KNOWN)
   local batch, single = as_batch(image)
-  check_size(self, batch, options.any_size)
+  for _, model in ipairs(self.models) do check_size(input.of(model), batch, options.any_size) end
   local function pixels_of(model) return input.of(model):batch(batch, "predict", options.white) end
   local rows = core.no_grad(evaluate.probabilities, self.models, pixels_of, options.views):totable()
   local one, all = kinds_of(self.classes)

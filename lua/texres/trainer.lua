@@ -44,7 +44,9 @@
 --
 -- The losses that are told, of training, validation and evaluate(), are those that the set would have as a single
 -- batch: a mean, weighted as the loss weighs classes, without images that it ignores; with reduction = "sum" the sum
--- over the set. What a loss of the script gives is taken for the mean over the images of a batch.
+-- over the set. With `calibrate`, those of trainer.validation and evaluate() are of the calibrated probabilities; the
+-- history, by which epochs are compared, has those of the logits as the network gives them. What a loss of the script
+-- gives is taken for the mean over the images of a batch.
 --
 -- One run at a time writes to a folder; a second one is refused while the first is at work.
 

@@ -5,6 +5,7 @@
 --     result:log_loss(), result:brier()           proper scores of the probabilities
 --     result:calibration { bins = 15 }            { error =, bins = { { low, high, images, confidence, accuracy } } }
 --     result:temperature()                        what logits are to be divided by to be calibrated
+--     result:logits(), result:temper(1.3)         these logits; probabilities of the logits divided by a number
 --     result:roc "hole", result:roc "defect"      curves with areas, see texres.metrics.curve
 --     result:precision_recall "hole"
 --     result:operating_point { false_reject = 0.02 }
@@ -109,14 +110,17 @@ function scores:calibration(options)
   return { error = sum / #labels, bins = list }
 end
 
--- The logits that gave the scores, but for a constant of each image.
-local function logits_of(self) return self.scores:to("f64"):clamp(1e-45, 1):log() end
+--- The logits that gave the scores, but for a constant of each image: f64 {N,K}.
+function scores:logits()
+  self:check_scores "logits"
+  return self.scores:to("f64"):clamp(1e-45, 1):log()
+end
 
 --- The temperature T for which softmax(logits / T) has the least log loss on these images, between 0.05 and 20: above 1
 -- for a network that is too sure of itself. Measure it on images that the network was not trained on. (Guo et al.)
 function scores:temperature()
   check_finite(self, "temperature")
-  local logits = logits_of(self)
+  local logits = self:logits()
   local function loss(log_t)
     local scaled = logits * math.exp(-log_t)
     local truth = scaled:gather(2, self.labels:unsqueeze(2)):squeeze(2)
@@ -139,10 +143,9 @@ function scores:temperature()
   return math.exp(0.5 * (low + high))
 end
 
---- Makes the scores those of the logits divided by a temperature; what was counted stays.
+--- Makes the scores those of the logits divided by a temperature; what was counted, and the loss, stays.
 function scores:temper(temperature)
-  self:check_scores "temper"
-  self.scores = (logits_of(self) / temperature):softmax(2):to "f32"
+  self.scores = (self:logits() / temperature):softmax(2):to "f32"
 end
 
 -- -- one class against the others -------------------------------------------------------------------------------------

@@ -212,6 +212,15 @@ local function validate(trainer, val)
   return with_kept_weights(trainer, assess)
 end
 
+--- The loss of a result, as evaluate() tells it, after its scores were changed.
+local function loss_of_scores(trainer, result)
+  local counter = metrics.Counter(result.classes)
+  core.no_grad(function()
+    counter:add_loss(select(2, objective.mixed(trainer.loss_of, result:logits():to "f32", result.labels)))
+  end)
+  return counter:loss()
+end
+
 --- What belongs to the weights that were validated: temperature and operating point, where they are asked for.
 local function chosen_by(trainer, validation)
   local takes = trainer.takes
@@ -220,6 +229,7 @@ local function chosen_by(trainer, validation)
   if trainer.calibrate and validation.accuracy < 1 then -- where all are right, the least loss is at a temperature of 0
     temperature = validation:temperature()
     validation:temper(temperature)
+    validation.loss = loss_of_scores(trainer, validation)
   end
   return takes:with {
     temperature = temperature,
