@@ -2,6 +2,7 @@
 local tr = require "texres"
 local binomial = require "texres.metrics.binomial"
 local bootstrap = require "texres.metrics.bootstrap"
+local counted = require "texres.metrics.counted"
 local json = require "texres.json"
 local metrics = require "texres.metrics"
 
@@ -104,18 +105,34 @@ describe("intervals", function()
     return result_of(scores, labels, groups and names)
   end
 
-  it("of an accuracy agree with the binomial where images are independent", function()
-    local low, high, units, kind = grouped(48):interval("accuracy", { samples = 4000 })
+  local function accuracy(draw) return draw.accuracy end
+
+  it("agree with the binomial where images are independent", function()
     local deviation = math.sqrt(0.75 * 0.25 / 64)
-    assert.near(0.75 - 1.96 * deviation, low, 0.02)
-    assert.near(0.75 + 1.96 * deviation, high, 0.02)
-    assert.same({ 64, "images" }, { units, kind })
+    for _, figure in ipairs { "accuracy", accuracy } do
+      local low, high, units, kind = grouped(48):interval(figure, { samples = 4000 })
+      assert.near(0.75 - 1.96 * deviation, low, 0.025)
+      assert.near(0.75 + 1.96 * deviation, high, 0.025)
+      assert.same({ 64, "images" }, { units, kind })
+    end
   end)
 
   it("draw whole groups: eight images of one photograph are worth one", function()
-    local low, high, units, kind = grouped(48, 8):interval("accuracy", { samples = 4000 })
-    assert.same({ 3 / 8, 1, 8, "groups" }, { low, high, units, kind }) -- of 8 throws at 0.75, 3 or less come in 2.7 %
+    local low, high, units, kind = grouped(48, 8):interval(accuracy, { samples = 4000 })
+    assert.same({ 3 / 8, 1, 8, "groups" }, { low, high, units, kind }) -- of 8 throws at 0.75, 2 or less come in 0.4 %
     assert.error_matches(function() grouped(48, 1):interval "accuracy" end, "an interval needs at least 2 groups")
+  end)
+
+  it("leave room where everything was right, or nothing", function()
+    for _, right in ipairs { 0, 64 } do
+      local low, high = grouped(right):interval "accuracy"
+      assert.near(1 - 0.025 ^ (1 / 64), high - low, 1e-9)
+      low, high = grouped(right, 8):interval "accuracy"
+      assert.near(1 - 0.025 ^ (1 / 8), high - low, 1e-9) -- the ninth photograph may be otherwise
+    end
+    local recall = grouped(64):recall(1)
+    assert.same({ 1, 64 }, { recall.value, recall.images })
+    assert.near(0.025 ^ (1 / 64), recall.low, 1e-9)
   end)
 
   it("are a function of the seed, and of a figure of one's own", function()
@@ -123,7 +140,7 @@ describe("intervals", function()
     local function recall(draw) return draw.per_class[1].recall end
     local function limits(seed) return { result:interval(recall, { seed = seed }) } end
     assert.same(limits(1), limits(1))
-    assert.same({ result:interval("accuracy", { seed = 1 }) }, limits(1))
+    assert.same({ result:interval(accuracy, { seed = 1 }) }, limits(1))
     tr.set_num_threads(1)
     local once = limits(3)
     tr.set_num_threads(2)
@@ -159,9 +176,42 @@ describe("intervals", function()
   end)
 
   it("by the bootstrap take percentiles as numpy does", function()
-    local low, high = bootstrap.percentiles({ 5, 1, 2, 3, 4, 0 / 0 }, 0.5)
+    local low, high = bootstrap.percentiles({ 5, 1, 2, 3, 4, 0 / 0 }, 0.25)
     assert.same({ 2, 4 }, { low, high })
-    assert.is_nil(bootstrap.percentiles({ 0 / 0 }, 0.5))
+    assert.is_nil(bootstrap.percentiles({ 0 / 0 }, 0.25))
+  end)
+
+  it("by the bootstrap take percentiles further out where there are few units", function()
+    assert.near(0.025, bootstrap.tail(0.95, 1e5), 1e-5)
+    for units, tail in pairs { [3] = 6.83718e-8, [5] = 0.000954406, [16] = 0.0138555 } do -- scipy's t and norm
+      assert.near(1, bootstrap.tail(0.95, units) / tail, 0.001)
+    end
+  end)
+
+  it("of a share hold it about as often as they say, also by group", function()
+    tr.manual_seed(11)
+    for _, groups in ipairs { 4, 16, 40 } do
+      local held, sets = 0, 100
+      for _ = 1, sets do
+        local hits, names = {}, {} -- groups have shares from 0 to 0.6, 0.2 on the whole
+        for g, u in ipairs(tr.rand(groups):totable()) do
+          for _, v in ipairs(tr.rand(20):totable()) do hits[#hits + 1], names[#names + 1] = v < 0.6 * u * u, g end
+        end
+        local share = counted.share(hits, names)
+        if share.low <= 0.2 and 0.2 <= share.high then held = held + 1 end
+      end
+      assert.is_true(held >= 0.9 * sets, ("%d groups: %d of %d"):format(groups, held, sets))
+    end
+  end)
+
+  it("of a share are those of the images where each is a group, and none where there is one group", function()
+    local hits, alone, one = {}, {}, {}
+    for i = 1, 200 do hits[i], alone[i], one[i] = i % 20 == 0, i, "roll" end
+    local by_image, by_group = counted.share(hits), counted.share(hits, alone)
+    assert.near(by_image.low, by_group.low, 1e-3)
+    assert.near(by_image.high, by_group.high, 1e-3)
+    local share = counted.share(hits, one)
+    assert.same({ 0.05, 0, 1, 1 }, { share.value, share.low, share.high, share.groups })
   end)
 end)
 
@@ -180,7 +230,8 @@ describe("the binomial distribution", function()
   it("tests a coin as scipy's binomtest does", function()
     assert.near(0.0025768280029296875, binomial.fair(3, 20), 1e-12)
     assert.equal(1, binomial.fair(10, 20))
-    assert.near(2 * 0.5 ^ 1074, binomial.fair(0, 1074), 1e-300)
+    assert.near(1, binomial.fair(0, 1074) / 0.5 ^ 1073, 1e-9)
+    assert.near(1, binomial.fair(3334, 8334) / 8.305785378545568e-75, 1e-6)
     assert.equal(1, binomial.fair(0, 0))
   end)
 end)

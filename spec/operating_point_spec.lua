@@ -343,11 +343,35 @@ describe("compare", function()
   end)
 
   it("does not take a few images that point one way for a proof", function()
-    local a, b = result_of({ 0.6, 0.6, 0.6, 0.1 }, { 0.9 }), result_of({ 0.4, 0.4, 0.4, 0.1 }, { 0.9 })
-    local c = tr.compare(a, b)
+    local all, five = answers(pattern(12, 99, 0)), {}
+    for i = 1, 12 do five[i] = i > 5 end
+    local c = tr.compare(answers(five), all)
     assert.is_true(c.low > 0)
-    assert.near(0.25, c.p, 1e-12)
-    assert.equal("no difference that 5 images could show", c.verdict)
+    assert.near(0.0625, c.p, 1e-12)
+    assert.equal("no difference that 12 images could show", c.verdict)
+  end)
+
+  it("does not take a few photographs that point one way for a proof, however many images they have", function()
+    local function both(groups, each)
+      local names, first, second = {}, {}, {}
+      for i = 1, groups * each do names[i], first[i], second[i] = (i - 1) // each, i % 4 > 0, true end
+      return tr.compare(answers(first, names), answers(second, names))
+    end
+    local c = both(5, 100) -- 2 of 32 throws of five coins are all alike
+    assert.near(2 / 32, c.p_groups, 1e-12)
+    assert.is_true(c.low > 0 and c.p < 1e-9)
+    assert.equal("no difference that 500 images of 5 groups could show", c.verdict)
+    assert.matches("McNemar's test: p = %S+; by group: p = 0.0625", tostring(c))
+    c = both(6, 100)
+    assert.near(2 / 64, c.p_groups, 1e-12)
+    assert.equal("the second is better: 600 images of 6 groups show it", c.verdict)
+  end)
+
+  it("is McNemar's test where each image is a group", function()
+    local groups = spread(60, 1, 60)
+    local c = tr.compare(answers(pattern(60, 4, 0), groups), answers(pattern(60, 9, 1), groups))
+    assert.near(c.p, c.p_groups, 1e-12)
+    assert.is_nil(tr.compare(answers(pattern(60, 4, 0)), answers(pattern(60, 9, 1))).p_groups)
   end)
 
   it("refuses results of other images or classes", function()

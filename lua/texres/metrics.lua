@@ -25,6 +25,7 @@
 
 local bootstrap = require "texres.metrics.bootstrap"
 local core = require "texres.core"
+local counted = require "texres.metrics.counted"
 local option = require "texres.options"
 local plain = require "texres.plain"
 local raise = require "texres.raise"
@@ -169,8 +170,9 @@ function Counter:result()
   return setmetatable(result, Result)
 end
 
---- Limits of a figure of a result by the bootstrap (texres.metrics.bootstrap): low, high, and of how many what was
--- drawn.
+--- Limits of a figure of a result: low, high, and of how many what they were told. Those of the accuracy, a share that
+-- is counted, are of texres.metrics.counted and ask for no draws; those of others are by the bootstrap
+-- (texres.metrics.bootstrap, which says how far they can be trusted).
 --
 --     local low, high, units, kind = result:interval "accuracy"          --> 0.71, 0.83, 16, "groups"
 --     result:interval("balanced_accuracy", { level = 0.9, samples = 2000, seed = 2 })
@@ -181,20 +183,19 @@ end
 -- groups (or images).
 function Result:interval(figure, options)
   local o = bootstrap.options("interval", options)
-  if type(figure) == "string" then
-    local name = figure
-    if name ~= "accuracy" and name ~= "balanced_accuracy" then
-      raise("interval: %s is no figure with an interval: accuracy, balanced_accuracy or a function(draw)",
-        option.shown(name))
-    end
-    figure = function(draw) return draw[name] end
+  if figure == "accuracy" then return self:_interval_of_accuracy(o) end
+  if figure == "balanced_accuracy" then
+    figure = function(draw) return draw.balanced_accuracy end
+  elseif type(figure) == "string" then
+    raise("interval: %s is no figure with an interval: accuracy, balanced_accuracy or a function(draw)",
+      option.shown(figure))
   end
   if type(figure) ~= "function" then
     raise("interval: the figure is %s, wanted a name or a function", option.shown(figure))
   end
   local values, draws = {}, self:_draws(o)
   for i, draw in ipairs(draws) do values[i] = figure(draw) end
-  local low, high = bootstrap.percentiles(values, o.level)
+  local low, high = bootstrap.percentiles(values, bootstrap.tail(o.level, draws.units))
   return low, high, draws.units, draws.kind
 end
 
@@ -250,6 +251,29 @@ function metrics.join(results)
     joined.masked = masked
   end
   return joined
+end
+
+function Result:_interval_of_accuracy(o)
+  self:check_scores "interval"
+  local hits, labels = self:predictions(), self.labels:totable()
+  local _, units, kind = bootstrap.units(#labels, self.groups)
+  bootstrap.check("interval", units, kind)
+  for i, predicted in ipairs(hits) do hits[i] = predicted == labels[i] end
+  local found = counted.share(hits, self.groups, o.level)
+  return found.low, found.high, units, kind
+end
+
+--- The share of the images of a class that were found, with its limits: see texres.metrics.counted.
+function Result:recall(class)
+  self:check_scores "recall"
+  local hits, groups, predicted = {}, self.groups and {}, self:predictions()
+  for i, label in ipairs(self.labels:totable()) do
+    if label == class then
+      hits[#hits + 1] = predicted[i] == label
+      if groups then groups[#hits] = self.groups[i] end
+    end
+  end
+  return (counted.share(hits, groups))
 end
 
 --- Draws of the counts, as figures; the last ones are kept, as a report asks for many figures of them.

@@ -1,4 +1,5 @@
---- The binomial distribution: exact intervals for a share that was counted, exact tests.
+--- The binomial distribution: exact intervals for a share that was counted, exact tests; and Student's t, which is the
+-- same function.
 --
 -- Interval: C. Clopper and E. Pearson, "The use of confidence or fiducial limits illustrated in the case of the
 -- binomial", 1934. The incomplete beta function is computed by its continued fraction (Lentz), as in "Numerical
@@ -66,11 +67,29 @@ function binomial.interval(k, n, level)
   return low, high
 end
 
+-- -- Student's t -----------------------------------------------------------------------------------------------------
+
+local MANY = 1e6 -- degrees of freedom with which it is the normal distribution
+
+--- The chance that Student's t of so many degrees of freedom (default: the normal distribution) is above x >= 0.
+function binomial.tail_of_t(x, freedom)
+  freedom = freedom or MANY
+  return 0.5 * binomial.beta(freedom / (freedom + x * x), freedom / 2, 0.5)
+end
+
+--- The x above which it is with the chance `tail`, below one half.
+function binomial.t_quantile(tail, freedom)
+  local part = beta_quantile(2 * tail, freedom / 2, 0.5)
+  return math.sqrt(freedom * (1 - part) / part)
+end
+
+-- -- tests -----------------------------------------------------------------------------------------------------------
+
 --- How often heads and tails come as unevenly as k of n or more so: the two-sided test of a fair coin.
 function binomial.fair(k, n)
   if n == 0 or 2 * k == n then return 1 end
   k = math.min(k, n - k)
-  return math.min(1, 2 * (1 - binomial.beta(0.5, k + 1, n - k))) -- P(X <= k) = I_0.5(n - k, k + 1)
+  return math.min(1, 2 * binomial.beta(0.5, n - k, k + 1)) -- P(X <= k) = I_0.5(n - k, k + 1)
 end
 
 return binomial

@@ -2,8 +2,14 @@
 -- each. B. Efron and R. Tibshirani, "An Introduction to the Bootstrap", 1993; the limits are percentiles.
 --
 -- Images of one photograph (roll, camera run) are not independent: where a result has groups, whole groups are drawn
--- (the cluster bootstrap), else images. With few groups intervals are wide, and still rather too narrow than too wide.
+-- (the cluster bootstrap), else images. Draws of few units differ too little: the percentiles are those further out
+-- that make a mean's interval as wide as Student's t has it (T. Hesterberg, "What Teachers Should Know about the
+-- Bootstrap", 2015). No draw leaves what was seen, though: a perfect figure has limits at itself, and measured on
+-- simulated groups whose images are alike, 95 % limits of a share near 0.7 hold it in about 93 % of the cases from 5
+-- groups on, in 78 % at 3 and in 55 % at 2, near 0.9 in 80 to 90 % (5 to 40 groups). Shares that are counted have
+-- better ones: see texres.metrics.counted.
 
+local binomial = require "texres.metrics.binomial"
 local columns = require "texres.data.columns"
 local core = require "texres.core"
 local option = require "texres.options"
@@ -34,9 +40,15 @@ function bootstrap.units(n, groups)
   return unit, count, groups and "groups" or "images"
 end
 
---- The limits between which the middle share `level` of some values lies, as numpy.percentile has them; values that
--- are NaN (a figure that a draw does not have) are left out. Nil when none is left.
-function bootstrap.percentiles(values, level)
+--- The share of the draws that lies beyond each limit, for limits at `level` from so many units.
+function bootstrap.tail(level, units)
+  local tail = (1 - level) / 2
+  return binomial.tail_of_t(math.sqrt(units / (units - 1)) * binomial.t_quantile(tail, units - 1))
+end
+
+--- The limits beyond which the share `tail` of some values lies on either side, as numpy.percentile has them; values
+-- that are NaN (a figure that a draw does not have) are left out. Nil when none is left.
+function bootstrap.percentiles(values, tail)
   local sorted = {}
   for _, value in ipairs(values) do
     if value == value then sorted[#sorted + 1] = value end
@@ -49,7 +61,7 @@ function bootstrap.percentiles(values, level)
     local above = math.min(below + 1, #sorted)
     return sorted[below] + (place - below) * (sorted[above] - sorted[below])
   end
-  return at((1 - level) / 2), at((1 + level) / 2)
+  return at(tail), at(1 - tail)
 end
 
 local STREAM = 0xB007

@@ -3,18 +3,36 @@
 --     print(texres.compare(first:evaluate(test), second:evaluate(test)))
 --
 -- McNemar's test (exact) asks whether the images that only one of them got right could be split so by chance; it takes
--- images for independent. The bootstrap draws images, or whole groups where there are groups, and tells limits of the
--- difference of the accuracies. Only where both speak against chance is one called better: of a few images that all
--- point one way the bootstrap is too sure, and of many images of few groups McNemar's test is.
+-- images for independent. Where there are groups, the same is asked of them: were the results exchanged in some groups
+-- by tossing a coin for each, how often would the difference be as large? (R. Fisher's randomization test, exact; with
+-- one image to a group it is McNemar's.) Fewer than six groups can't show anything so. The bootstrap draws images, or
+-- whole groups, and tells limits of the difference of the accuracies. Only where all speak against chance is one called
+-- better: of a few images that all point one way the bootstrap is too sure, and of many images of few groups McNemar's
+-- test is.
 
 local binomial = require "texres.metrics.binomial"
 local bootstrap = require "texres.metrics.bootstrap"
+local core = require "texres.core"
 local plain = require "texres.plain"
 local raise = require "texres.raise"
 local same_classes = require("texres.classes").same
 local strict = require "texres.strict"
 
-local Comparison = strict.class("a comparison", {}, {})
+local Comparison = strict.class("a comparison", {}, { "p_groups" })
+
+--- How often groups, each of which is better by so many images (a list of integers), add up to so large a difference
+-- when a coin says for each which result is the better one.
+local function chance_by_group(better)
+  local chances, sum = core.ones(1, { dtype = "f64" }), 0 -- of 0, 1, ... images on the side of the second result
+  for _, images in ipairs(better) do
+    sum = sum + images
+    local moved = images ~= 0 and core.zeros(math.abs(images), { dtype = "f64" })
+    if moved then chances = (core.cat({ chances, moved }, 1) + core.cat({ moved, chances }, 1)) / 2 end
+  end
+  local most = chances:numel() - 1
+  local differences = (2 * core.arange(0, most, { dtype = "f64" }) - most):abs()
+  return math.min(1, (chances * differences:ge(math.abs(sum)):to "f64"):sum():item())
+end
 
 local function percent(x) return plain.format("%+.1f", 100 * x) end
 
@@ -24,7 +42,8 @@ function Comparison:__tostring()
       100 * self.accuracy[2], percent(self.difference), percent(self.low), percent(self.high)),
     ("  of %d images: both right %d, only the first %d, only the second %d, neither %d"):format(self.images, self.both,
       self.only_first, self.only_second, self.neither),
-    plain.format("  McNemar's test: p = %.3g", self.p),
+    plain.format("  McNemar's test: p = %.3g", self.p)
+      .. (self.p_groups and plain.format("; by group: p = %.3g", self.p_groups) or ""),
     "  " .. self.verdict,
   }, "\n")
 end
@@ -45,8 +64,9 @@ local function check(a, b)
 end
 
 --- Compares two results of the same images: difference of the accuracies (second less first), low, high (limits at
--- `level`), p (McNemar), both, only_first, only_second, neither (images), verdict (a sentence). Options: level (0.95),
--- samples (1000), seed (1). Sources: Q. McNemar, 1947; paired bootstrap as in Efron and Tibshirani, 1993.
+-- `level`), p (McNemar), p_groups (the same by group, where there are groups), both, only_first, only_second, neither
+-- (images), verdict (a sentence). Options: level (0.95), samples (1000), seed (1). Sources: Q. McNemar, 1947; R. Fisher,
+-- "The Design of Experiments", 1935; paired bootstrap as in Efron and Tibshirani, 1993.
 return function(a, b, options)
   local o = bootstrap.options("compare", options)
   check(a, b)
@@ -61,13 +81,19 @@ return function(a, b, options)
     gains[i] = (two and 1 or 0) - (one and 1 or 0)
   end
   local differences, units, kind = bootstrap.means(gains, groups, o)
-  local low, high = bootstrap.percentiles(differences, o.level)
+  local low, high = bootstrap.percentiles(differences, bootstrap.tail(o.level, units))
   local c = setmetatable(counts, Comparison)
   c.images, c.accuracy, c.low, c.high, c.units, c.kind = #labels, { a.accuracy, b.accuracy }, low, high, units, kind
   c.difference = (c.only_second - c.only_first) / #labels
   c.p = binomial.fair(c.only_first, c.only_first + c.only_second)
+  if kind == "groups" then
+    local better, unit = {}, bootstrap.units(#labels, groups)
+    for i, gain in ipairs(gains) do better[unit[i]] = (better[unit[i]] or 0) + gain end
+    c.p_groups = chance_by_group(better)
+  end
   local of = kind == "groups" and ("%d images of %d groups"):format(#labels, units) or ("%d images"):format(#labels)
-  if (low > 0 or high < 0) and c.p < 1 - o.level then
+  local p = math.max(c.p, c.p_groups or 0)
+  if (low > 0 or high < 0) and p < 1 - o.level then
     c.verdict = ("the %s is better: %s show it"):format(low > 0 and "second" or "first", of)
   else
     c.verdict = ("no difference that %s could show"):format(of)

@@ -3,23 +3,29 @@
 --     local rejected, count = counted.share(hits, groups, 0.95)
 --         --> { value = 0.02, low = 0.002, high = 0.07, images = 100, groups = 12 }, 2
 --
--- Limits are exact binomial ones (Clopper and Pearson); where images come in groups (photographs, rolls), also those of
--- the bootstrap over groups, whichever reach further.
+-- Limits are exact binomial ones (Clopper and Pearson). Where images come in groups (photographs, rolls), they are
+-- those of fewer images: of as many independent ones as tell the share with the variance that it has between groups (E.
+-- Korn and B. Graubard, "Confidence intervals for proportions with small expected number of positive counts estimated
+-- from survey data", 1998). Groups that all agree, because there were no hits or nothing else, do not tell that
+-- variance: each counts as one image then. One group says nothing about another.
 
 local binomial = require "texres.metrics.binomial"
 local bootstrap = require "texres.metrics.bootstrap"
 
 local counted = {}
 
--- The limits that the bootstrap over groups gives; nil where there is only one; and how many there are.
-local function limits_by_group(hits, groups, level)
-  local _, units = bootstrap.units(#hits, groups)
-  if units < 2 then return nil, nil, units end
-  local numbers = {}
-  for i, hit in ipairs(hits) do numbers[i] = hit and 1 or 0 end
-  local shares = bootstrap.means(numbers, groups, bootstrap.options "share")
-  local low, high = bootstrap.percentiles(shares, level)
-  return low, high, units
+-- How many independent images those of groups are worth, and how many groups there are.
+local function worth(hits, count, groups, level)
+  local unit, units = bootstrap.units(#hits, groups)
+  if units < 2 or count == 0 or count == #hits then return units < 2 and 0 or units, units end
+  local apart, share, squares = {}, count / #hits, 0 -- hits of each group less those that its images should have
+  for u = 1, units do apart[u] = 0 end
+  for i, hit in ipairs(hits) do apart[unit[i]] = apart[unit[i]] + (hit and 1 or 0) - share end
+  for _, difference in ipairs(apart) do squares = squares + difference ^ 2 end
+  local effect = units / (units - 1) * squares / (#hits * share * (1 - share))
+  local tail = (1 - level) / 2
+  local known = binomial.t_quantile(tail, #hits - 1) / binomial.t_quantile(tail, units - 1)
+  return #hits / math.max(1, effect) * known ^ 2, units
 end
 
 --- The share of true ones in a list of booleans, one for each image, with its limits; and how many they are. `groups`
@@ -29,12 +35,9 @@ function counted.share(hits, groups, level)
   level = level or 0.95
   for _, hit in ipairs(hits) do count = count + (hit and 1 or 0) end
   local found = { value = #hits > 0 and count / #hits or 0 / 0, images = #hits }
-  found.low, found.high = binomial.interval(count, #hits, level)
-  if groups then
-    local low, high
-    low, high, found.groups = limits_by_group(hits, groups, level)
-    found.low, found.high = math.min(found.low, low or found.low), math.max(found.high, high or found.high)
-  end
+  local images = #hits
+  if groups then images, found.groups = worth(hits, count, groups, level) end
+  found.low, found.high = binomial.interval(images * (count > 0 and found.value or 0), images, level)
   return found, count
 end
 

@@ -100,7 +100,7 @@ function Curve:interval(options)
     local area = (belongs * below):sum(2) * 0.5 / (belongs:sum(2) * others:sum(2))
     for _, value in ipairs(area:totable()) do areas[#areas + 1] = value end
   end
-  local low, high = bootstrap.percentiles(areas, o.level)
+  local low, high = bootstrap.percentiles(areas, bootstrap.tail(o.level, units))
   return low, high, units, kind
 end
 

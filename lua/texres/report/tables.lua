@@ -70,9 +70,8 @@ function tables.classes(result)
 {_rows}
 </tbody><tfoot>{_mean}</tfoot></table></div>]], {
     _rows = each(result.per_class, function(values, c)
-      return row(values.class, values, values.support, result:limits(function(draw)
-        return draw.per_class[c].support > 0 and draw.per_class[c].recall or 0 / 0
-      end))
+      local recall = result.scores and values.support > 0 and result:recall(c)
+      return row(values.class, values, values.support, recall and recall.low, recall and recall.high)
     end),
     _mean = row("mean of the classes that occur", result.macro, result.images),
   })
