@@ -292,6 +292,30 @@ describe("a trainer's watch", function()
     assert.equal(1, by_name(trainer.watched[1].layers)["2.2"].dead)
   end)
 
+  it("counts the images of a step together, also behind a ReLU that serves layers and sums alike", function()
+    local function rows_with(batch, accumulate)
+      tr.manual_seed(1)
+      local own = nn.Module {
+        a = nn.Linear(16, 12), b = nn.Linear(12, 12), relu = nn.ReLU(), c = nn.Linear(12, 2),
+        forward = function(self, x)
+          local h = self.relu(self.a(x:reshape(x:size(1), 16)) - 3) -- a sum first
+          return self.c(self.relu(self.b(self.relu(self.b(h)))))
+        end,
+      }
+      local trainer = trainer_of { model = own, epochs = 1, batch = batch, accumulate = accumulate }
+      trainer:fit(train)
+      return by_name(trainer.watched[1].layers)
+    end
+    local together, apart = rows_with(44, 1), rows_with(4, 11)
+    assert.is_true(together.b.dead < 1 and together.relu.dead > 0)
+    assert.is_nil(together.a.dead)
+    for name, row in pairs(together) do
+      for key, value in pairs(row) do
+        if type(value) == "number" then close(value, apart[name][key]) else assert.equal(value, apart[name][key]) end
+      end
+    end
+  end)
+
   it("looks every so many steps, and has histograms at the end of each epoch", function()
     local trainer = trainer_of { watch = { every = 4 } }
     trainer:fit(train)

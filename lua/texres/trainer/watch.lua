@@ -112,11 +112,14 @@ function Look:see(m, inputs, output)
   local out = output:detach()
   local step = type(inputs[2]) == "table" and inputs[2].chain and inputs[2] or nil
   local is_relu = step and step.relu or not step and getmetatable(m) == ReLU
-  local own = {}
-  for _, part in ipairs(step and step.chain or { { item = m } }) do own[#own + 1] = self.rows[part.item] end
+  local own = {} -- rows of layers with parameters: that of a ReLU is for what no such layer gave
+  for _, part in ipairs(step and step.chain or { { item = m } }) do
+    local known = self.rows[part.item]
+    if known and known.parameters then own[#own + 1] = known end
+  end
   local row = own[#own]
   if is_relu then
-    row = row or self.maker[inputs[1]]
+    row = row or self.maker[inputs[1]] or self.rows[m]
     if not row then
       row = {}
       self.rows[m] = row
