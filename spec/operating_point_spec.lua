@@ -284,6 +284,17 @@ describe("a classifier", function()
     assert.error_matches(function() one:predict(image, { views = 3 }) end, "views is 3, wanted 1 or 4 or 8")
   end)
 
+  it("has a loss that is a number where all views, or all of an ensemble, are quite sure of what is wrong", function()
+    local sure = model(6)
+    tr.no_grad(function() sure[4].weight:copy_from(sure[4].weight * 1e4) end)
+    local one = classifier(6, { model = sure })
+    local both = tr.Ensemble { one, one }
+    for _, result in ipairs { one:evaluate(set), one:evaluate(set, { views = 8 }), both:evaluate(set) } do
+      assert.is_true(result.loss > 20 and result.loss < math.huge)
+      assert.is_true(result.scores:min():item() == 0)
+    end
+  end)
+
   it("joins others in an ensemble that averages their probabilities", function()
     local a, b = classifier(4), classifier(5)
     local both, image = tr.Ensemble { a, b }, set:get(3)

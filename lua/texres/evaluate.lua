@@ -9,6 +9,8 @@ local views = require "texres.views"
 
 local evaluate = {}
 
+local LEAST = 0x1p-126 -- of a probability: who is sure of what is wrong still has a loss that is a number
+
 -- What a batch is given by several views or models, as logits: softmax makes of them the mean of the probabilities.
 -- `dtype`: of this mean, where the models have different ones.
 local function mean_logits(list, dtype)
@@ -18,7 +20,7 @@ local function mean_logits(list, dtype)
     local p = logits:softmax(2):to(dtype or logits.dtype)
     sum = sum and sum + p or p
   end
-  return (sum / #list):log()
+  return (sum / #list):clamp({ min = LEAST }):log()
 end
 
 -- The logits of a batch by one model, over so many views of it.
