@@ -76,6 +76,33 @@ describe("an operating point", function()
     local needed = tonumber(few.warning:match "about (%d+)")
     local many = result_of(spread(needed, 0.01, 0.4), spread(30, 0.6, 0.99)):operating_point { false_reject = 0.02 }
     assert.is_nil(many.warning)
+    assert.matches("30 good images cannot promise .* of 0 %%: .* No number of them can%.$",
+      result_of(spread(30, 0.01, 0.4), { 0.9 }):operating_point({ false_reject = 0 }).warning)
+  end)
+
+  it("says what a budget may come to on other images", function()
+    local point = result_of(spread(1000, 0.01, 0.6), spread(50, 0.3, 0.99)):operating_point { false_reject = 0.02 }
+    assert.is_nil(point.warning)
+    assert.near(0.02, point.false_reject.value, 1e-12)
+    assert.matches("asked for +at most 2 %%; on other pieces up to 3%.07 %% would surprise nobody", tostring(point))
+    tr.manual_seed(5)
+    local over, over_twice, sets = 0, 0, 100
+    for _ = 1, sets do -- of scores that are evenly spread the share above t is 1 - t
+      local few = result_of(tr.rand(500):totable(), { 1, 1 }):operating_point { false_reject = 0.02 }
+      if few.threshold < 0.98 then over = over + 1 end
+      if few.threshold < 0.96 then over_twice = over_twice + 1 end
+    end
+    assert.is_true(over > 30 and over < 75 and over_twice <= 2, over .. " " .. over_twice)
+  end)
+
+  it("warns by group, also where no image of any group is rejected", function()
+    local good, defect, groups = {}, {}, {}
+    for i = 1, 800 do good[i], groups[i] = 0.1, i % 8 end
+    for i = 1, 40 do defect[i], groups[800 + i] = 0.9, i % 8 end
+    assert.is_nil(result_of(good, defect):operating_point({ false_reject = 0.02 }).warning)
+    local point = result_of(good, defect, groups):operating_point { false_reject = 0.02 }
+    assert.matches("^800 good images of 8 groups cannot promise a false reject rate of 2 %%: up to 36.9 %%",
+      point.warning)
   end)
 
   it("has wider limits where images come in groups", function()
@@ -102,6 +129,8 @@ describe("an operating point", function()
     assert.equal("ask", operating_point.verdict(point, point.threshold))
     assert.equal("reject", operating_point.verdict(point, point.band.high))
     assert.equal("accept", operating_point.verdict(point, point.band.low - 1e-6))
+    local told = tonumber(tostring(point):match "^operating point: reject from a defect score of (%S+) on")
+    assert.near(point.band.high, told, 1e-4)
     assert.is_true(point.escape.value <= result:operating_point({ cost = {} }).escape.value)
   end)
 

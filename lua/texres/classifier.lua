@@ -184,7 +184,8 @@ local KNOWN = {
 -- likeliest classes. {any_size=true} lets images of other sizes than those of the training through. {white=255} says
 -- what white is in the pixels, which an image that is nearly black does not tell; by default their type or largest
 -- value says it (texres.input). {views=8} averages the probabilities over the image turned and mirrored (4: mirrored).
--- With an operating point, predictions also have defect_score (1 - p(good)) and verdict: "accept", "reject" or "ask".
+-- With an operating point, predictions also have defect_score (1 - p(good)) and verdict: "accept", "reject" or "ask";
+-- the point that a trainer chose is one for a single view.
 function Classifier:predict(image, options)
   options = option.read("predict", options, KNOWN)
   local batch, single = as_batch(image)

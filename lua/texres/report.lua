@@ -24,6 +24,7 @@ local files = require "texres.files"
 local gallery = require "texres.report.gallery"
 local html = require "texres.report.html"
 local inside = require "texres.report.inside"
+local operating_point = require "texres.metrics.operating_point"
 local option = require "texres.options"
 local plain = require "texres.plain"
 local raise = require "texres.raise"
@@ -126,7 +127,7 @@ local function score_charts(run, result)
       series = { { name = "right", class = "one", points = confidence } } },
   }
   local parts = { chart.histogram { title = "Defect scores", x_name = "score", over = "the defect score",
-    mark = point and point.threshold, series = { { name = name, class = "one", values = fine },
+    mark = point and operating_point.rejects_from(point), series = { { name = name, class = "one", values = fine },
       { name = "defects", class = "two", values = defect } } } }
   for _, spec in ipairs(charts) do
     for key, value in pairs(unit) do
