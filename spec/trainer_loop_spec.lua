@@ -42,6 +42,33 @@ end
 
 local train, val = toy(44, 1), toy(20, 2)
 
+describe("what only looks at a network", function()
+  it("changes nothing of it: a report, a summary, a drawing, a profile, features of a picture", function()
+    local none = trainer_of()
+    none:fit(train)
+    local trainer = trainer_of { dir = support.folder() }
+    trainer:fit(train)
+    assert.same(weights_of(none.model), weights_of(trainer.model))
+    assert.equal(none:evaluate(val).loss, trainer:evaluate(val).loss)
+
+    local net = model()
+    net:children()[1][2]:eval() -- part of it
+    local x, dir = tr.randn(2, 4, 4, 1), support.folder()
+    local before, seed, stream = weights_of(net), core.rng_state()
+    require("texres.report.inside").pictures(net, x:slice(1, 1, 1), dir)
+    net:summary { 2, 4, 4, 1 }
+    net:draw(dir .. "/net.svg", { 2, 4, 4, 1 })
+    net:profile(x, { backward = true, repeats = 1 })
+    assert(tr.save(dir .. "/net.safetensors", { model = net }))
+    assert(tr.onnx.export(dir .. "/net.onnx", net, { input = { 4, 4, 1 } }))
+    assert.same(before, weights_of(net))
+    assert.is_false(net:children()[1][2].training)
+    assert.is_true(net:children()[2][2].training)
+    local seed_after, stream_after = core.rng_state()
+    assert.same({ seed, stream }, { seed_after, stream_after })
+  end)
+end)
+
 describe("trainer:run", function()
   it("tells steps, epochs, checkpoints and the end, and gives fit's weights", function()
     local dir = support.folder()

@@ -581,14 +581,20 @@ local function float_dtype(self)
   return found or "f32"
 end
 
---- What a module gives for zeros of this shape in evaluation mode; it is left in the modes that it had.
-local function try_on_zeros(self, shape)
+--- Calls f(...) while a module is in evaluation mode, and leaves it in the modes that it had: what only looks at a
+-- network must not change its running statistics.
+local function looking(self, f, ...)
   local was_training = {}
   for _, m in ipairs(self:modules()) do was_training[m] = m.training end
   self:eval()
   return protect.finally(function()
     for m, training in pairs(was_training) do rawset(m, "training", training) end
-  end, quietly, core.no_grad, self, core.zeros(shape, { dtype = float_dtype(self) }))
+  end, f, ...)
+end
+
+--- What a module gives for zeros of this shape in evaluation mode; it is left in the modes that it had.
+local function try_on_zeros(self, shape)
+  return looking(self, quietly, core.no_grad, self, core.zeros(shape, { dtype = float_dtype(self) }))
 end
 
 --- An independent copy: parameters and buffers are copied, gradients are not; tied tensors stay tied.
@@ -685,6 +691,7 @@ return {
   float_dtype = float_dtype,
   adopt = adopt,
   sorted_keys = sorted_keys,
+  looking = looking,
   try_on_zeros = try_on_zeros,
   watch = watch,
   with_watcher = with_watcher,

@@ -3,6 +3,7 @@
 local core = require "texres.core"
 local gallery = require "texres.report.gallery"
 local html = require "texres.report.html"
+local module = require "texres.nn.module"
 local protect = require "texres.protect"
 
 local fill, each = html.fill, html.each
@@ -43,7 +44,7 @@ function inside.pictures(model, image, folder)
     local uri = gallery.uri(grid(maps, side), folder)
     if uri then list[#list + 1] = { title = title, uri = uri } end
   end
-  core.no_grad(function()
+  module.looking(model, core.no_grad, function()
     local filters, name = first_filters(model)
     if filters then add(("first filters (%s)"):format(name), filters, 48) end
     local names = {}
