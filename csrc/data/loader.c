@@ -172,6 +172,7 @@ struct tx_epoch {
   tx_loader *loader;
   uint64_t epoch;
   int64_t *order, *turn; /* [count] */
+  char **trouble;        /* [count] with skip_bad: why the sample at a place of the order is left out, or NULL */
   int64_t batches;
   int64_t next;   /* batch that tx_epoch_next hands out next */
   int64_t opened; /* batches before this one have their slots prepared */
@@ -285,10 +286,28 @@ static tx_status fill_sample(const tx_epoch *run, const slot *s, int64_t batch, 
   return TX_OK;
 }
 
+/* Keeps this thread's message as that of a place, whose sample is left out. */
+static tx_status keep_trouble(char **trouble) {
+  *trouble = tx_alloc(strlen(tx_message()) + 1);
+  if (*trouble == NULL) return TX_ENOMEM;
+  strcpy(*trouble, tx_message());
+  return TX_OK;
+}
+
+/* The same, or notes that it can't be read. */
+static tx_status try_sample(const tx_epoch *run, const slot *s, int64_t batch, int64_t at, float *scratch) {
+  if (run->trouble == NULL) return fill_sample(run, s, batch, at, scratch);
+  char **trouble = &run->trouble[batch * run->loader->batch + at];
+  tx_dealloc(*trouble); /* of a time before */
+  *trouble = NULL;
+  tx_status status = fill_sample(run, s, batch, at, scratch);
+  return status == TX_EWORLD ? keep_trouble(trouble) : status;
+}
+
 /* On failure *from has become the sample that failed. */
 static tx_status fill_piece(const tx_epoch *run, const slot *s, int64_t batch, int64_t *from, int64_t count,
                             float *scratch) {
-  for (int64_t end = *from + count; *from < end; ++*from) TX_TRY(fill_sample(run, s, batch, *from, scratch));
+  for (int64_t end = *from + count; *from < end; ++*from) TX_TRY(try_sample(run, s, batch, *from, scratch));
   return TX_OK;
 }
 
@@ -423,6 +442,10 @@ static tx_status prepare(tx_epoch *run) {
   run->order = tx_alloc_array(loader->count, sizeof *run->order);
   run->turn = tx_alloc_array(loader->count, sizeof *run->turn);
   if (run->scratch == NULL || run->slot == NULL || run->order == NULL || run->turn == NULL) return TX_ENOMEM;
+  if (loader->skip_bad) {
+    run->trouble = tx_alloc_zero((size_t)loader->count * sizeof *run->trouble);
+    if (run->trouble == NULL) return TX_ENOMEM;
+  }
   TX_TRY(tx_loader_order(loader, run->epoch, run->order, run->turn));
   TX_TRY(open_slots(run));
   for (int i = 0; i < loader->workers && run->next < run->batches; i++) TX_TRY(start_worker(run));
@@ -452,10 +475,13 @@ tx_status tx_epoch_start(tx_loader *loader, uint64_t epoch, int64_t first, tx_ep
   return TX_OK;
 }
 
-/* Fills the batch on this thread. */
-static tx_status fill_here(const tx_epoch *run, const slot *s) {
+/* Fills the batch on this thread, unless it is complete. */
+static tx_status fill_here(const tx_epoch *run, slot *s) {
   int64_t from = 0;
-  return fill_piece(run, s, run->next, &from, s->samples, run->scratch);
+  if (s->done == s->samples) return TX_OK;
+  TX_TRY(fill_piece(run, s, run->next, &from, s->samples, run->scratch));
+  s->done = s->samples;
+  return TX_OK;
 }
 
 static tx_status wait_for(tx_epoch *run, slot *s) {
@@ -492,17 +518,77 @@ static tx_status mix(const tx_epoch *run, tx_batch *batch) {
   return status;
 }
 
-tx_status tx_epoch_next(tx_epoch *run, tx_batch *batch, bool *end) {
+tx_status tx_epoch_wait(tx_epoch *run, bool *end) {
   if (run->workers > 0 && run->process != getpid())
     return tx_fail(TX_EINVAL, "loader: this epoch was begun by another process, before a fork: begin it anew");
   *end = run->next >= run->batches;
   if (*end) return TX_OK;
   TX_TRY(open_slots(run));
+  return wait_for(run, &run->slot[run->next % run->slots]);
+}
+
+int64_t tx_epoch_places(const tx_epoch *run, int64_t *first) {
+  *first = run->next * run->loader->batch;
+  return samples_of(run->loader, run->next);
+}
+
+const char *tx_epoch_trouble(const tx_epoch *run, int64_t place, int64_t *sample) {
+  *sample = run->order[place];
+  return run->trouble != NULL ? run->trouble[place] : NULL;
+}
+
+/* Copies one row of a tensor into another one. */
+static void copy_row(const tx_tensor *from, int64_t row, tx_tensor *to, int64_t at) {
+  size_t bytes = tx_dtype_size(from->dtype);
+  for (int d = 1; d < from->dims; d++) bytes *= (size_t)from->shape[d];
+  memcpy((char *)tx_data(to) + (size_t)at * bytes, (const char *)tx_data(from) + (size_t)row * bytes, bytes);
+}
+
+/* A batch that is complete: what its slot holds or, where samples are left out, the others in new tensors. */
+static tx_status take_batch(const tx_epoch *run, const slot *s, tx_batch *batch) {
+  int64_t first, places = tx_epoch_places(run, &first), kept = 0;
+  for (int64_t i = 0; i < places; i++) kept += run->trouble == NULL || run->trouble[first + i] == NULL;
+  *batch = (tx_batch){.lambda = 1};
+  if (kept == places) {
+    batch->images = tx_ref(s->images);
+    batch->labels = tx_ref(s->labels);
+    batch->masks = tx_ref(s->masks);
+    return TX_OK;
+  }
+  slot shorter;
+  TX_TRY(make_slot(run->loader, kept, &shorter));
+  kept = 0;
+  for (int64_t i = 0; i < places; i++) {
+    if (run->trouble[first + i] != NULL) continue;
+    copy_row(s->images, i, shorter.images, kept);
+    copy_row(s->labels, i, shorter.labels, kept);
+    if (s->masks != NULL) copy_row(s->masks, i, shorter.masks, kept);
+    kept++;
+  }
+  batch->images = shorter.images;
+  batch->labels = shorter.labels;
+  batch->masks = shorter.masks;
+  return TX_OK;
+}
+
+static void drop_batch(tx_batch *batch) {
+  tx_unref(batch->images);
+  tx_unref(batch->labels);
+  tx_unref(batch->masks);
+  tx_unref(batch->other_labels);
+}
+
+tx_status tx_epoch_next(tx_epoch *run, tx_batch *batch, bool *end) {
+  TX_TRY(tx_epoch_wait(run, end));
+  if (*end) return TX_OK;
   slot *s = &run->slot[run->next % run->slots];
-  TX_TRY(wait_for(run, s));
-  *batch = (tx_batch){.images = s->images, .labels = s->labels, .masks = s->masks, .lambda = 1};
-  TX_TRY(mix(run, batch));
-  s->images = s->labels = s->masks = NULL;
+  TX_TRY(take_batch(run, s, batch));
+  tx_status status = mix(run, batch);
+  if (status != TX_OK) {
+    drop_batch(batch);
+    return status;
+  }
+  empty_slot(s);
   pthread_mutex_lock(&run->lock);
   run->next++;
   pthread_mutex_unlock(&run->lock);
@@ -535,6 +621,8 @@ void tx_epoch_stop(tx_epoch *run) {
     atomic_fetch_sub(&threads_alive, run->workers); /* their lock may be held for ever */
   }
   for (int i = 0; run->slot != NULL && i < run->slots; i++) empty_slot(&run->slot[i]);
+  for (int64_t i = 0; run->trouble != NULL && i < run->loader->count; i++) tx_dealloc(run->trouble[i]);
+  tx_dealloc(run->trouble);
   tx_dealloc(run->slot);
   tx_dealloc(run->scratch);
   tx_dealloc(run->order);

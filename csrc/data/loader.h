@@ -12,6 +12,9 @@
  * does the same work when it asks for a batch. Everything a batch holds is a function of (seed, epoch, batch) and the
  * recipe: the same bits for any number of workers.
  *
+ * With skip_bad, a sample whose file can't be read (or, where a defect is pasted, that of the other sample) is left out of its
+ * batch, which is then shorter, or empty; tx_epoch_trouble says why. Without it, that is a failure.
+ *
  * With `paste` in the augmentation, a sample of the class `good` gets, with its probability, the defect of another sample of
  * the loader and that one's label, before it is augmented (data/paste.h).
  *
@@ -48,6 +51,7 @@ typedef struct tx_loader {
   tx_sampling sampling;
   int64_t batch;
   bool drop_last; /* leave out the last batch when it is short */
+  bool skip_bad;  /* leave out what can't be read */
   uint64_t seed;
   float scale; /* what pixels are multiplied by, before they are augmented */
   tx_augment augment;
@@ -81,6 +85,12 @@ typedef struct tx_batch {
 
 /* Starts at batch `first` (0-based) of an epoch. */
 tx_status tx_epoch_start(tx_loader *loader, uint64_t epoch, int64_t first, tx_epoch **out);
+/* Waits until the next batch is complete; *end: there is none. */
+tx_status tx_epoch_wait(tx_epoch *run, bool *end);
+/* The places in the order of the epoch that the next batch has: from *first on, so many. */
+int64_t tx_epoch_places(const tx_epoch *run, int64_t *first);
+/* Why the sample (0-based) at a place of a batch that is complete was left out; NULL: it was not. */
+const char *tx_epoch_trouble(const tx_epoch *run, int64_t place, int64_t *sample);
 /* The next batch (new references), waiting for it if need be; *end after the last one. After a failure the same batch is next:
  * no batch is lost. */
 tx_status tx_epoch_next(tx_epoch *run, tx_batch *batch, bool *end);

@@ -382,6 +382,7 @@ static void read_loader_options(lua_State *L, int arg, tx_loader *loader) {
   loader->batch = tx_option_int(L, arg, "loader", "batch", 32);
   loader->classes = tx_option_int(L, arg, "loader", "classes", 0);
   loader->drop_last = tx_option_bool(L, arg, "loader", "drop_last", false);
+  loader->skip_bad = tx_option_bool(L, arg, "loader", "skip_bad", false);
   loader->seed = (uint64_t)tx_option_int(L, arg, "loader", "seed", 0);
   int64_t workers = tx_option_int(L, arg, "loader", "workers", 2);
   loader->workers = workers < 0 || workers > INT_MAX ? -1 : (int)workers; /* tx_loader_check refuses it */
@@ -402,8 +403,8 @@ static void read_loader_options(lua_State *L, int arg, tx_loader *loader) {
   read_weights(L, arg, loader);
 }
 
-/* texres.loader(source, positions, labels, {classes=, batch=, shuffle=, balanced=, weights=, drop_last=, seed=, scale=,
- * augment=, mean=, std=, workers=, masks=, give_masks=, good=}) -> Loader. */
+/* texres.loader(source, positions, labels, {classes=, batch=, shuffle=, balanced=, weights=, drop_last=, skip_bad=, seed=,
+ * scale=, augment=, mean=, std=, workers=, masks=, give_masks=, good=}) -> Loader. */
 static int l_loader(lua_State *L) {
   if (!lua_istable(L, 2)) tx_error(L, "loader: positions must be a list, got %s", tx_describe(L, 2));
   tx_check_table(L, 4, "loader", "the options");
@@ -466,10 +467,31 @@ static int l_loader_start(lua_State *L) {
   return status == TX_OK ? 1 : tx_raise(L, status);
 }
 
-/* All that takes memory is pushed before the batch is asked for, so that no batch is lost when there is none.
+/* Pushes what was left out of the batch that is complete: a list of {place = (in the order of the epoch), sample =, message =},
+ * both from 1; nil where nothing was. */
+static void push_skipped(lua_State *L, const tx_epoch *run) {
+  int64_t first, places = tx_epoch_places(run, &first), sample;
+  int list = 0, count = 0;
+  for (int64_t place = first; place < first + places; place++) {
+    const char *trouble = tx_epoch_trouble(run, place, &sample);
+    if (trouble == NULL) continue;
+    if (list == 0) list = (lua_newtable(L), lua_gettop(L));
+    lua_createtable(L, 0, 3);
+    lua_pushinteger(L, (lua_Integer)place + 1);
+    lua_setfield(L, -2, "place");
+    lua_pushinteger(L, (lua_Integer)sample + 1);
+    lua_setfield(L, -2, "sample");
+    lua_pushstring(L, trouble);
+    lua_setfield(L, -2, "message");
+    lua_seti(L, list, ++count);
+  }
+  if (list == 0) lua_pushnil(L);
+}
+
+/* All that takes memory is pushed before the batch is handed out, so that no batch is lost when there is none.
  *
  * epoch:next() -> images f32 {n,H,W,C}, labels i64 {n}, mix ({labels = i64 {n}, lambda = number}) or nil, masks f32 {n,H,W,1}
- * or nil; nothing at the end. An image that can't be decoded raises. */
+ * or nil, skipped (see push_skipped); nothing at the end. An image that can't be decoded raises, unless it is skipped. */
 static int l_epoch_next(lua_State *L) {
   tx_epoch **handle = tx_check_object(L, 1, EPOCH_TYPE, "loader", "an epoch");
   lua_settop(L, 1);
@@ -483,10 +505,12 @@ static int l_epoch_next(lua_State *L) {
   tx_batch batch;
   bool end;
   if (*handle == NULL) return 0; /* it was stopped */
-  tx_status status = tx_epoch_next(*handle, &batch, &end);
+  tx_status status = tx_epoch_wait(*handle, &end);
   if (status == TX_EWORLD) return tx_error(L, "%s", tx_message());
+  if (status == TX_OK && end) return 0;
+  if (status == TX_OK) push_skipped(L, *handle);
+  if (status == TX_OK) status = tx_epoch_next(*handle, &batch, &end);
   if (status != TX_OK) return tx_raise(L, status);
-  if (end) return 0;
   *images = batch.images;
   *labels = batch.labels;
   *other = batch.other_labels;
@@ -503,7 +527,7 @@ static int l_epoch_next(lua_State *L) {
     lua_pushnil(L);
     lua_replace(L, 5);
   }
-  return 4;
+  return 5;
 }
 
 /* epoch:stop(), __close, __gc: stops the workers and waits for them. */

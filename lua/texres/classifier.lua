@@ -198,17 +198,19 @@ function Classifier:predict(image, options)
   return setmetatable(rows, all)
 end
 
-local BATCH = { batch = option.integer(128, "[1, inf)"), views = views.COUNT }
+local BATCH = {
+  batch = option.integer(128, "[1, inf)"), views = views.COUNT, bad = option.choice("error", { "error", "skip" }),
+}
 
 --- How well it does on a set: metrics as those of Trainer:evaluate, the loss being cross-entropy. {batch=128}: images
--- at a time; {views=8}: as in predict. Sets with the same classes in another order are counted by name; others, and
--- other sizes, are refused.
+-- at a time; {views=8}: as in predict; {bad="skip"}: images that can't be read are left out, as by a loader. Sets with
+-- the same classes in another order are counted by name; others, and other sizes, are refused.
 function Classifier:evaluate(set, options)
   options = option.read("evaluate", options, BATCH)
   local loss = functional.cross_entropy
-  return evaluate.run(self.models, set, {
-    batch = options.batch, views = options.views, loss = loss, what = "evaluate: the set",
-  })
+  return (evaluate.run(self.models, input.readable(set, options.bad), {
+    batch = options.batch, views = options.views, loss = loss, bad = options.bad, what = "evaluate: the set",
+  }))
 end
 
 --- A loader of the set as the model wants it; options are those of set:loader, except scale, mean and std.

@@ -5,6 +5,8 @@ local input = require "texres.input"
 local metrics = require "texres.metrics"
 local module = require "texres.nn.module"
 local objective = require "texres.trainer.objective"
+local option = require "texres.options"
+local raise = require "texres.raise"
 local views = require "texres.views"
 
 local evaluate = {}
@@ -30,41 +32,51 @@ local function logits_of(model, images, count)
   return mean_logits(list)
 end
 
--- The logits of all batches of a set by one model, and the set with the model's classes.
+-- The logits of all batches of a set by one model; the set with the model's classes, without what can't be read where
+-- that is left out; and the positions of that, or nil.
 local function logits_of_set(model, set, options)
   local dtype, list = module.float_dtype(model), {}
-  local loader, same = input.of(model):loader(set, { batch = options.batch }, options.what)
+  local loader, same = input.of(model):loader(set, { batch = options.batch, bad = options.bad }, options.what)
   model:eval()
   core.no_grad(function()
     for images in loader:batches(1) do
       list[#list + 1] = logits_of(model, images:to(dtype), options.views or 1)
     end
   end)
-  return list, same
+  local skipped
+  for i, one in ipairs(options.bad == "skip" and loader.skipped or {}) do
+    skipped = skipped or {}
+    skipped[i] = one.sample
+  end
+  if #list == 0 and skipped then
+    raise("%s: no image can be read; the first: %s", options.what, loader.skipped[1].message)
+  end
+  return list, skipped and same:without(skipped) or same, skipped
 end
 
 -- The same by several models together.
 local function logits_of_all(models, set, options)
-  local lists, same = {}, nil
-  for m, model in ipairs(models) do
-    lists[m], same = logits_of_set(model, set, options)
-  end
+  local first, same, skipped = logits_of_set(models[1], set, options)
+  local lists, of_others = { first }, option.without(options, "bad") -- what the first could not read is out already
+  for m = 2, #models do lists[m] = logits_of_set(models[m], same, of_others) end
   local together = {}
-  for b in ipairs(lists[1]) do
+  for b in ipairs(first) do
     local of_batch = {}
     for m = 1, #models do of_batch[m] = lists[m][b] end
     together[b] = core.no_grad(mean_logits, of_batch, "f32")
   end
-  return together, same
+  return together, same, skipped
 end
 
 --- The metrics (texres.metrics) of models on a set, read as each model's input says; leaves them in evaluation mode.
 -- @param models a list of modules with an input; of several, the probabilities are averaged
 -- @param set its classes and sizes must fit the models'
 -- @tparam table options batch; loss(logits, labels), as objective.loss makes it; views: 1, 4 or 8 (texres.views), whose
--- probabilities are averaged; what: who asks, for messages
+-- probabilities are averaged; bad: "skip" leaves out what can't be read; what: who asks, for messages
+-- @return the metrics; the set that was measured, with the models' classes; where images were left out, the list of
+-- their positions in the given set
 function evaluate.run(models, set, options)
-  local logits, same = logits_of_all(models, set, options)
+  local logits, same, skipped = logits_of_all(models, set, options)
   local counter, scores, at = metrics.Counter(same.classes), {}, 0
   core.no_grad(function()
     for b, batch in ipairs(logits) do
@@ -75,7 +87,7 @@ function evaluate.run(models, set, options)
       scores[b], at = batch:softmax(2):to "f32", at + n
     end
   end)
-  return metrics.keep(counter:result(), same, core.cat(scores, 1))
+  return metrics.keep(counter:result(), same, core.cat(scores, 1)), same, skipped
 end
 
 --- The probabilities {N,K} of a batch by models together, as run() finds them.

@@ -120,6 +120,13 @@ local function check_set(set, what)
   if #set == 0 then raise("%s is empty", what) end
 end
 
+--- What can be read of a set where `bad` is "skip", and the positions of that; else the set. One of the script's own
+-- kind leaves nothing out.
+local function readable(set, bad)
+  if bad ~= "skip" or type(set) ~= "table" or not set.readable then return set end
+  return set:readable()
+end
+
 -- -- learning ---------------------------------------------------------------------------------------------------------
 
 local MEAN = option.numbers(nil, "(-inf, inf)")
@@ -347,6 +354,6 @@ local function fields(model, given)
 end
 
 return {
-  new = new, fields = fields, check_set = check_set, learn = learn, of = of, give = give,
+  new = new, fields = fields, check_set = check_set, readable = readable, learn = learn, of = of, give = give,
   white_of_set = white_of_set,
 }

@@ -40,7 +40,15 @@
 --             one_cycle of 10 epochs that is made 20 in the middle is longer from there; one that had come to its end
 --             stays at its last rate
 --   lr        the whole schedule is multiplied, from the next step on (the ratios of groups stay)
---   watch, patience, keep, best_k, save_every, callbacks, calibrate, operating_point, workers, cache, dir, name, quiet
+--   watch, patience, keep, best_k, save_every, callbacks, calibrate, operating_point, workers, cache, bad, dir, name,
+--   quiet
+--
+-- Pictures that can't be read are an error that names the file; last.safetensors is then that of the last epoch or
+-- snapshot, and the run goes on from there once the file is mended. With bad = "skip", fit() and evaluate() leave them
+-- out: those that can't be read when they begin as if the set had no such images, and those that are damaged later out
+-- of their batches, with a warning at the end of the epoch and, in its record, `skipped`, how many images that were. A
+-- batch that comes down to a single image is not trained on. A run that is resumed with other unreadable files than it
+-- began with is another run, as its images are others.
 --
 -- The losses that are told, of training, validation and evaluate(), are those that the set would have as a single
 -- batch: a mean, weighted as the loss weighs classes, without images that it ignores; with reduction = "sum" the sum
@@ -57,6 +65,7 @@ local evaluate = require "texres.evaluate"
 local history = require "texres.trainer.history"
 local identity = require "texres.trainer.identity"
 local input = require "texres.input"
+local lists = require "texres.data.lists"
 local loop = require "texres.trainer.loop"
 local module = require "texres.nn.module"
 local option = require "texres.options"
@@ -76,7 +85,7 @@ local watch = require "texres.trainer.watch"
 local Trainer = strict.class("a trainer", {}, {
   "audit", "average", "best", "best_k", "best_takes", "best_weights", "callbacks", "classes", "course", "drawing",
   "ema", "explained", "identity", "input", "last_weights", "loss_of", "normalization", "operating_point", "pass",
-  "progress", "random", "running", "samples", "save_every", "sets", "sizes", "stopped", "summary", "takes",
+  "progress", "random", "running", "samples", "save_every", "sets", "sizes", "skipped", "stopped", "summary", "takes",
   "validation", "weights",
 })
 
@@ -108,6 +117,7 @@ local KNOWN = {
   weights = option.any(), -- of the loader: a weight per image, or per class
   workers = option.integer(2, "[0, inf)"), -- of the loader: threads that prepare batches
   cache = option.switch(false), -- read the images of both sets once, into memory
+  bad = option.choice("error", { "error", "skip" }), -- what becomes of images that can't be read
   live = option.switch(false), -- report.html loads itself again every few seconds while the training is under way
   watch = option.any(true), -- note norms, activations, dead ReLUs of each layer: true, false, { every = 50 }
   resume = option.switch(false), -- go on from dir/last.safetensors where it is there
@@ -123,6 +133,7 @@ function Trainer:_forget()
   self.history = history.of {} -- a record for each finished epoch, see texres.trainer.history
   self.best = nil -- the one that is kept: the best of them; with keep = "last" the last
   self.validation = nil -- its metrics
+  self.skipped = nil -- positions of the validation images that were left out of them
   self.tests = {} -- what evaluate() found: {name=, note= of when the weights were, result=, set=, point=}
   self.watched = {} -- what the layers did every so many steps, see texres.trainer.watch
   self.findings = {} -- what was wrong with them, see texres.trainer.diagnosis
@@ -177,12 +188,20 @@ end
 
 --- Batches to train on, shuffled and augmented. A single image left over is not trained on: batch norm has nothing to
 -- normalize it by where the map is 1x1.
-local function training_loader(self, takes, set)
+local function training_loader(self, takes, set, weights)
   local single = #set > self.batch and #set % self.batch == 1
   return (takes:loader(set, {
-    batch = self.batch, shuffle = not self.weights, seed = self.seed, augment = self.augment, drop_last = single,
-    balanced = self.balanced, weights = self.weights, workers = self.workers,
+    batch = self.batch, shuffle = not weights, seed = self.seed, augment = self.augment, drop_last = single,
+    balanced = self.balanced, weights = weights, workers = self.workers, bad = self.bad,
   }, "Trainer: the training set"))
+end
+
+--- The training images that are there to be read, and the weights, where they are given per image, of these.
+local function readable(self, train)
+  local kept_set, kept = input.readable(train, self.bad)
+  local weights = core.is_tensor(self.weights) and self.weights:totable() or self.weights
+  if kept and type(weights) == "table" and #weights == #train then weights = lists.pick(weights, kept) end
+  return kept_set, weights
 end
 
 --- Raises where the model does not give a score per class for each image of a batch.
@@ -228,6 +247,9 @@ local function plan_of(self, train, val)
   for name, wanted in pairs(KNOWN) do -- a script may have changed them
     if self[name] or wanted.default then option.check("Trainer", name, self[name], wanted) end
   end
+  local weights
+  train, weights = readable(self, train)
+  val = input.readable(val, self.bad)
   local takes = learn_from(self, train):bare()
   local plan = { takes = takes, train = takes:fit(train, "Trainer: the training set") }
   if val then plan.val = takes:fit(val, "Trainer: the validation set") end
@@ -238,7 +260,7 @@ local function plan_of(self, train, val)
   end
   plan.loss_of = objective.loss(self.loss, plan.train)
   check_scores(self, takes, math.min(self.batch, #plan.train))
-  plan.loader = training_loader(self, takes, plan.train)
+  plan.loader = training_loader(self, takes, plan.train, weights)
   plan.identity = identity.of(self, plan)
   return plan
 end
@@ -253,13 +275,13 @@ local function weights_text(self)
   return epoch > 0 and ("epoch %d"):format(epoch) or nil
 end
 
-local EVALUATE = { views = views.COUNT }
+local EVALUATE = { views = views.COUNT, bad = option.choice(nil, { "error", "skip" }) }
 
 --- Metrics on a set: accuracy, loss, confusion matrix, precision, recall and F1 of each class; see texres.metrics. They
 -- go into the report under `name` ("Test"). The set is read as the model's input says (texres.input), which the model
 -- learned in fit() or brought from its file: a model that has none can't be measured. Before a fit(), a loss with the
 -- weight "balanced" takes the counts of this set. {views=8}: the probabilities are averaged over the images turned and
--- mirrored (4: mirrored).
+-- mirrored (4: mirrored). {bad="skip"}: images that can't be read are left out (default: the trainer's own `bad`).
 function Trainer:evaluate(set, name, options)
   local o = option.read("evaluate", options, EVALUATE)
   local takes = input.of(self.model)
@@ -269,13 +291,15 @@ function Trainer:evaluate(set, name, options)
   if not self.classes then
     self.classes, self.input, self.normalization = takes.classes, takes.input, takes.normalization
   end
-  local what = "Trainer: the evaluated set"
-  local result = evaluate.run({ self.model }, set, {
+  local what, bad = "Trainer: the evaluated set", o.bad or self.bad
+  set = input.readable(set, bad)
+  local result, _, skipped = evaluate.run({ self.model }, set, {
     batch = self.batch, loss = self.loss_of or objective.loss(self.loss, takes:fit(set, what)), views = o.views,
-    what = what,
+    bad = bad, what = what,
   })
   self.tests[#self.tests + 1] = {
-    name = name or "Test", note = weights_text(self), result = result, set = set, point = takes.operating_point,
+    name = name or "Test", note = weights_text(self), result = result, set = skipped and set:without(skipped) or set,
+    point = takes.operating_point,
   }
   if self.dir and self.sizes then record.write(self) end
   return result
@@ -353,10 +377,12 @@ function Trainer:_identity(train, val) return plan_of(self, train, val).identity
 
 --- Loader and loss for a trial on a training set.
 local function trial_of(self, train)
+  local weights
+  train, weights = readable(self, train)
   local takes = learn_from(self, train):bare()
   local set = takes:fit(train, "Trainer: the training set")
   check_scores(self, takes, math.min(self.batch, #set))
-  return training_loader(self, takes, set), objective.loss(self.loss, set)
+  return training_loader(self, takes, set, weights), objective.loss(self.loss, set)
 end
 
 --- Which learning rate: a list of {lr =, loss =} over rising rates that prints as a table, with `suggestion`. Options:

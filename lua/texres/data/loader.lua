@@ -10,6 +10,12 @@
 -- of a set that has them, `masks` is f32 {n,H,W,1}, moved and mixed as the images are. A batch is a
 -- function of the options, the epoch and its number, so that the number of workers changes nothing. Leaving the loop
 -- in any way stops the workers.
+--
+-- A picture that is read when it is needed may have been damaged or removed since the set was opened. That is an error
+-- that names the file, after the batches before it; once it is mended, the next loop goes on there. With bad = "skip"
+-- such samples are left out of their batches, which are shorter then; one of which nothing is left is passed over.
+-- `loader.skipped` lists them since the last call of batches(), { sample = (position in the set), place = (in the order
+-- of the epoch), message = }, and a warning at the end of the epoch counts them.
 -- @module texres.data.loader
 
 local classes = require "texres.classes"
@@ -27,6 +33,7 @@ local KNOWN = {
   balanced = option.switch(false), -- every class equally often; those of small ones come several times
   weights = option.any(), -- draw with replacement: a list with a weight per sample, or per class; not with balanced
   drop_last = option.switch(false), -- leave out a short last batch
+  bad = option.choice("error", { "error", "skip" }), -- what becomes of samples that can't be read
   seed = option.integer(0, "(-inf, inf)"),
   epoch = option.integer(1, "[0, inf)"), -- of batches() without an argument
   augment = option.table(), -- a list, see texres.data.augment
@@ -37,6 +44,8 @@ local KNOWN = {
   good = option.text(classes.GOOD), -- the class of the cloth that the augmentation `paste` puts defects on
   workers = option.integer(2, "[0, inf)"), -- threads; 0: batches are made when they are asked for
 }
+
+local READ_AT_ONCE = 16 -- images, where they are only to be seen to be readable
 
 local Loader = strict.class("a loader", {})
 
@@ -58,7 +67,7 @@ local function sample_weights(set, weights)
 end
 
 --- Makes a loader of this set.
--- @tparam[opt] table options batch, shuffle, balanced, weights, drop_last, seed, epoch, augment, scale, mean, std,
+-- @tparam[opt] table options batch, shuffle, balanced, weights, drop_last, bad, seed, epoch, augment, scale, mean, std,
 -- masks, good, workers
 -- @treturn Loader
 function Set:loader(options)
@@ -76,13 +85,13 @@ function Set:loader(options)
   local handle = core.loader(self.source, self.index, self.label, {
     classes = #self.classes, batch = o.batch, shuffle = o.shuffle, balanced = o.balanced,
     weights = o.weights and sample_weights(self, o.weights) or nil, drop_last = o.drop_last, seed = o.seed,
-    scale = o.scale, augment = augment, workers = o.workers,
+    skip_bad = o.bad == "skip", scale = o.scale, augment = augment, workers = o.workers,
     mean = o.mean and as_list(o.mean, channels) or nil, std = o.std and as_list(o.std, channels) or nil,
     masks = (o.masks or pastes) and self.masks or nil, give_masks = o.masks, good = good,
   })
   local order = o.weights and ", drawn by weight" or o.balanced and ", balanced" or o.shuffle and ", shuffled" or ""
   local what = ("%d images, %d at a time%s%s"):format(#self, o.batch, order, o.augment and ", augmented" or "")
-  return setmetatable({ handle = handle, epoch = o.epoch, batch = 0, _what = what }, Loader)
+  return setmetatable({ handle = handle, epoch = o.epoch, batch = 0, skipped = {}, _what = what }, Loader)
 end
 
 local function check_epoch(epoch) return option.check("loader", "epoch", epoch, KNOWN.epoch) end
@@ -99,19 +108,32 @@ function Loader:__len() return #self.handle end
 --- The samples of an epoch in their order: a list of positions in the set.
 function Loader:order(epoch) return self.handle:order(check_epoch(epoch or self.epoch)) end
 
+--- Says at the end of an epoch how many samples were left out of it.
+local function warn_of_skipped(self)
+  if #self.skipped == 0 then return end
+  require("texres").warn(("loader: epoch %d: %d of %d images could not be read and were left out; the first: %s")
+    :format(self.epoch, #self.skipped, #self:order(), self.skipped[1].message))
+end
+
 --- For a loop over the batches of an epoch, from its batch `first` on (both from 1). Without arguments: goes on from
 -- where the last loop stopped, which is the next epoch after one that came to its end.
 function Loader:batches(epoch, first)
   if epoch then self.epoch, self.batch = check_epoch(epoch), (first or 1) - 1 end
   if not epoch and self.batch >= #self and #self > 0 then self.epoch, self.batch = self.epoch + 1, 0 end
   local run = self.handle:start(self.epoch, self.batch + 1)
-  local at, batch = self.epoch, self.batch
+  local at, batch, skipped = self.epoch, self.batch, {}
+  self.skipped = skipped
   local function next_batch()
-    local images, labels, mix, masks = run:next()
-    if images then
-      batch = batch + 1
-      self.epoch, self.batch = at, batch
-    end
+    local images, labels, mix, masks, bad
+    repeat
+      images, labels, mix, masks, bad = run:next()
+      if images then
+        batch = batch + 1
+        self.epoch, self.batch = at, batch
+        table.move(bad or {}, 1, #(bad or {}), #skipped + 1, skipped)
+        if batch == #self then warn_of_skipped(self) end
+      end
+    until not images or labels:numel() > 0
     return images, labels, mix, masks
   end
   return next_batch, nil, nil, run
@@ -119,6 +141,22 @@ end
 
 --- Where the loader stands: the epoch and the number of batches that were handed out.
 function Loader:state_dict() return { epoch = self.epoch, batch = self.batch } end
+
+--- This set without the samples that can't be read now (of a set with masks, also those whose masks can't be), and the
+-- positions of the others. `skipped` of the new set lists them; print(set) counts them.
+function Set:readable()
+  local loader, out, kept = self:loader { batch = READ_AT_ONCE, bad = "skip", masks = self.masks ~= nil }, {}, {}
+  for _ in loader:batches(1) do end -- luacheck: ignore
+  for _, one in ipairs(loader.skipped) do out[one.sample] = one.message end
+  if not next(out) then return self, lists.count_up(#self) end
+  local skipped, paths = table.move(self.skipped, 1, #self.skipped, 1, {}), self.meta.path or {}
+  for i = 1, #self do
+    if out[i] then skipped[#skipped + 1] = { path = paths[i], message = out[i] } else kept[#kept + 1] = i end
+  end
+  local set = self:subset(kept)
+  set.skipped = skipped
+  return set, kept
+end
 
 local STATE = option.kind("that of a loader", "table")
 

@@ -94,12 +94,9 @@ end
 --- The set without pictures that can't be read. bad: list of { index =, message = }.
 function make.leave_out(set, paths, bad)
   if #bad == 0 then return set end
-  local is_bad, sound = {}, {}
-  for _, one in ipairs(bad) do is_bad[one.index] = true end
-  for i = 1, #set do
-    if not is_bad[i] then sound[#sound + 1] = i end
-  end
-  local kept = set:subset(sound)
+  local out = {}
+  for i, one in ipairs(bad) do out[i] = one.index end
+  local kept = set:without(out)
   for i, one in ipairs(bad) do kept.skipped[i] = { path = paths[one.index], message = one.message } end
   return kept
 end

@@ -43,9 +43,12 @@ end
 -- Where textile/masks/ has a picture of the same path for every picture, these are the set's masks.
 --
 -- A picture that can't be read is an error, now or when it is read first. `bad` = "skip" decodes all now and leaves
--- such pictures out; `set.skipped` lists them, print(set) counts them. A picture has 2^27 pixels at most,
--- and takes no more than 1 GiB and 16 times its file, unless `max_pixels` says how many: small files may declare many.
--- Of a table at most 1 GiB or 16 times its file is made, unless `max_bytes` says how much.
+-- such pictures out; `set.skipped` lists them, print(set) counts them. What is damaged later, where pictures are not
+-- kept in memory, is the matter of the same option of set:loader, Trainer and evaluate.
+--
+-- A picture has 2^27 pixels at most, and takes no more than 1 GiB and 16 times its file, unless `max_pixels` says how
+-- many: small files may declare many. Of a table at most 1 GiB or 16 times its file is made, unless `max_bytes` says
+-- how much.
 function pictures.folder(options)
   options = make.options("folder", options, "path classes meta groups channels size cache bad max_pixels max_bytes")
   local root = options.path:gsub("(.)/+$", "%1")

@@ -115,6 +115,15 @@ function Set:subset(positions)
   return derive(self, { index = lists.pick(self.index, at), labels = lists.pick(self.label, at), meta = meta })
 end
 
+--- This set without the samples at `positions` (a list, from 1).
+function Set:without(positions)
+  local out, kept = lists.set_of(option.check("without", "positions", positions, option.LIST)), {}
+  for i = 1, #self do
+    if not out[i] then kept[#kept + 1] = i end
+  end
+  return self:subset(kept)
+end
+
 --- All samples in another order, a function of `seed` (an integer, 0). Training shuffles by itself: loader{shuffle=}.
 function Set:shuffle(seed)
   return self:subset(core.shuffled(#self, option.check("shuffle", "seed", seed or 0, option.WHOLE), 0))

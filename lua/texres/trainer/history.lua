@@ -1,7 +1,7 @@
 --- The history of a training: a list of records, one for each epoch, that print() shows as a table.
 --
 -- It is a plain list: { { epoch = 1, lr =, loss =, accuracy =, val_loss =, val_accuracy =, seconds =,
--- images_per_second = }, ... }.
+-- images_per_second =, skipped = (how many images could not be read; nil: none) }, ... }.
 
 local listing = require "texres.listing"
 local plain = require "texres.plain"

@@ -26,6 +26,7 @@ local module = require "texres.nn.module"
 local objective = require "texres.trainer.objective"
 local plain = require "texres.plain"
 local protect = require "texres.protect"
+local raise = require "texres.raise"
 local record = require "texres.trainer.record"
 local state = require "texres.trainer.state"
 local terminal = require "texres.terminal"
@@ -58,14 +59,24 @@ local function undone_if_it_fails(buffers, f, ...)
   end, function(...) return finish(f(...)) end, ...)
 end
 
+--- The part of an epoch's order that batch number `batch` holds, without what was left out.
+local function rows_of(order, skipped, batch, size)
+  local rows, out = {}, {}
+  for _, one in ipairs(skipped) do out[one.place] = true end
+  for place = (batch - 1) * size + 1, math.min(batch * size, #order) do
+    if not out[place] then rows[#rows + 1] = order[place] end
+  end
+  return rows
+end
+
 --- Where the images of batch number `batch` of the epoch under way stand in the training set: function(row); nil where
 -- the set's loader, one of the script, has no order(epoch).
 function Run:positions(batch)
-  if not self.plan.loader.order then return nil end
-  local order
+  local loader, rows = self.plan.loader, nil
+  if not loader.order then return nil end
   return function(row)
-    order = order or self.plan.loader:order(self.trainer.pass.epoch)
-    return order[(batch - 1) * self.trainer.batch + row]
+    rows = rows or rows_of(loader:order(self.trainer.pass.epoch), loader.skipped or {}, batch, self.trainer.batch)
+    return rows[row]
   end
 end
 
@@ -105,17 +116,34 @@ end
 --- How many batches of the epoch belong to the step that begins after batch number `done`.
 local function batches_of_step(run, done) return math.min(run.trainer.accumulate, #run.plan.loader - done) end
 
---- The next `count` batches: a list of { batch =, number = (in the epoch), labels =, mix = }, and how many images they
--- hold.
-local function take(run, count)
-  local parts, images = {}, 0
-  for k = 1, count do
+--- The next batch, { batch =, number = (in the epoch), labels =, mix = }; nil when there is none. Batches of which a
+-- single image is left are passed over, as training_loader of texres.trainer does. `before`: batches that came before,
+-- for a loader of the script, which leaves none out.
+local function next_part(run, before)
+  local trainer, loader = run.trainer, run.plan.loader
+  while true do
     local batch, labels, mix = run.batches()
-    parts[k] = { batch = batch, number = run.trainer.pass.batch + k, labels = labels, mix = mix }
-    images = images + labels:numel()
+    if not batch then return nil end
+    if labels:numel() > 1 or trainer.batch == 1 or #run.plan.train == 1 then
+      local number = loader.state_dict and loader:state_dict().batch or before + 1
+      return { batch = batch, number = number, labels = labels, mix = mix }
+    end
   end
-  return parts, images
 end
+
+--- The next `count` batches, or as many as there are; how many images they hold; and the number of the last one.
+local function take(run, count)
+  local parts, images, number = {}, 0, run.trainer.pass.batch
+  for k = 1, count do
+    parts[k] = next_part(run, number)
+    if not parts[k] then return parts, images, #run.plan.loader end
+    images, number = images + parts[k].labels:numel(), parts[k].number
+  end
+  return parts, images, number
+end
+
+--- How many images the loader has left out since it began.
+local function skipped_by(run) return #(run.plan.loader.skipped or {}) end
 
 --- Makes gradients of the sum of all losses of a step those of their mean, as the loss weighs the images.
 local function divide_gradients(trainer, parts)
@@ -129,10 +157,12 @@ local function divide_gradients(trainer, parts)
   end)
 end
 
---- A step of so many batches; returns how many images they hold. `look`: at this step, or nil.
+--- A step of so many batches; returns how many images they hold and the number of the last one. `look`: at this step,
+-- or nil. No step is taken where the epoch has no images any more.
 local function step_of(run, count, look)
   local trainer, counter = run.trainer, run.trainer.pass.counter
-  local parts, images = take(run, count)
+  local parts, images, number = take(run, count)
+  if #parts == 0 then return images, number end
   trainer.optimizer:zero_grad()
   for _, part in ipairs(parts) do
     part.logits, part.sum, part.weight = run:add_gradient(part, #parts == 1, look)
@@ -144,7 +174,7 @@ local function step_of(run, count, look)
     counter:add(part.logits, part.labels)
     counter:add_loss(part.sum, part.weight)
   end
-  return images
+  return images, number
 end
 
 --- What a counter has counted of losses since it stood at `sum` and `weight`.
@@ -172,8 +202,10 @@ function Run:step()
   local sum, weight = pass.counter.loss_sum, pass.counter.loss_weight
   set_rate(trainer)
   local look = watch.begin(trainer)
-  local images = undone_if_it_fails(self.buffers, step_of, self, left, look)
-  pass.batch = pass.batch + left
+  local skipped = skipped_by(self)
+  local images, number = undone_if_it_fails(self.buffers, step_of, self, left, look)
+  pass.batch, pass.skipped = number, pass.skipped + skipped_by(self) - skipped
+  if images == 0 then return false end
   if look then watch.note(trainer, self, look) end
   local now = core.clock()
   pass.seconds, self.clock = pass.seconds + now - self.clock, now
@@ -201,12 +233,13 @@ local function with_kept_weights(trainer, f)
   return average.within(trainer.average, trainer.model, f)
 end
 
---- Validates with the weights that are to be kept.
+--- Validates with the weights that are to be kept; also the positions of images that were left out, or nil.
 local function validate(trainer, val)
   local function assess()
-    return evaluate.run({ trainer.model }, val, {
-      batch = trainer.batch, loss = trainer.loss_of, what = "Trainer: the validation set",
+    local result, _, skipped = evaluate.run({ trainer.model }, val, {
+      batch = trainer.batch, loss = trainer.loss_of, bad = trainer.bad, what = "Trainer: the validation set",
     })
+    return result, skipped
   end
   input.give(trainer.model, trainer.takes) -- temperature and operating point are those of other weights
   return with_kept_weights(trainer, assess)
@@ -238,8 +271,9 @@ local function chosen_by(trainer, validation)
 end
 
 --- Keeps the weights of this epoch as the ones that the model will have in the end.
-local function keep(trainer, entry, validation)
+local function keep(trainer, entry, validation, skipped)
   trainer.best, trainer.validation, trainer.best_takes = entry, validation, chosen_by(trainer, validation)
+  trainer.skipped = skipped
   local function write()
     input.give(trainer.model, trainer.best_takes)
     state.keep_best(trainer)
@@ -253,17 +287,22 @@ function Run:end_epoch()
   local trainer, val = self.trainer, self.plan.val
   self:end_batches()
   local pass = trainer.pass
+  if pass.counter.images == 0 then
+    raise("Trainer: epoch %d: no image can be read; the first: %s", pass.epoch, self.plan.loader.skipped[1].message)
+  end
   local trained = pass.counter:result()
   local entry = {
     epoch = pass.epoch, lr = trainer.optimizer:lr(), loss = trained.loss, accuracy = trained.accuracy,
     seconds = pass.seconds, images_per_second = trained.images / pass.seconds,
+    skipped = pass.skipped > 0 and pass.skipped or nil,
   }
-  local validation = val and validate(trainer, val)
+  local validation, skipped
+  if val then validation, skipped = validate(trainer, val) end
   if validation then entry.val_loss, entry.val_accuracy = validation.loss, validation.accuracy end
   watch.end_epoch(trainer, self, pass.epoch)
   trainer.history[#trainer.history + 1], trainer.pass = entry, nil
   local better = trainer.keep == "last" or history.is_better(entry, trainer.best)
-  if better then keep(trainer, entry, validation) end
+  if better then keep(trainer, entry, validation, skipped) end
   with_kept_weights(trainer, function() state.keep_epoch(trainer) end)
   local event = { kind = "epoch", better = better, validation = validation }
   for name, value in pairs(entry) do event[name] = value end
@@ -310,7 +349,7 @@ function Run:advance()
     return
   end
   trainer.pass = trainer.pass
-    or { epoch = #trainer.history + 1, batch = 0, seconds = 0, counter = metrics.Counter(trainer.classes) }
+    or { epoch = #trainer.history + 1, batch = 0, seconds = 0, skipped = 0, counter = metrics.Counter(trainer.classes) }
   local event = self:step()
   self.worked = true
   if not event then return self:end_epoch() end

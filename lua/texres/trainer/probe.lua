@@ -106,8 +106,8 @@ function probe.overfit_batch(trainer, loader, loss_of, options)
   undone(trainer, function()
     local optimizer = objective.again(trainer.optimizer)
     if o.lr then optimizer:set_lr(o.lr) end
-    local run <close> = select(4, loader:batches(1))
-    local images, labels, mix = run:next()
+    local next_batch, _, _, run <close> = loader:batches(1) -- luacheck: ignore
+    local images, labels, mix = next_batch()
     images = images:to(dtype)
     for step = 1, o.steps do
       local logits = trainer.model(images)

@@ -213,8 +213,10 @@ end
 local function results(trainer)
   local list = {}
   if trainer.validation then
+    local set = trainer.sets and trainer.sets.val
+    if set and trainer.skipped then set = set:without(trainer.skipped) end
     list[1] = { name = "Validation", note = ("epoch %d"):format(trainer.best.epoch), result = trainer.validation,
-      set = trainer.sets and trainer.sets.val, point = trainer.best_takes and trainer.best_takes.operating_point,
+      set = set, point = trainer.best_takes and trainer.best_takes.operating_point,
       chose = chosen_by_validation(trainer) }
   end
   table.move(trainer.tests, 1, #trainer.tests, #list + 1, list)
@@ -259,9 +261,10 @@ end
 function record.epoch_text(trainer, entry, better)
   local val = entry.val_loss and plain.format("  val loss %.4f  val accuracy %.1f %%", entry.val_loss,
     100 * entry.val_accuracy) or ""
-  return plain.format("epoch %d/%d  loss %.4f  accuracy %.1f %%%s  %.0f images/s  %s%s", entry.epoch, trainer.epochs,
-    entry.loss, 100 * entry.accuracy, val, entry.images_per_second, terminal.duration(entry.seconds),
-    better and trainer.keep == "best" and "  best" or "")
+  local skipped = entry.skipped and ("  %d skipped"):format(entry.skipped) or ""
+  return plain.format("epoch %d/%d  loss %.4f  accuracy %.1f %%%s%s  %.0f images/s  %s%s", entry.epoch,
+    trainer.epochs, entry.loss, 100 * entry.accuracy, val, skipped, entry.images_per_second,
+    terminal.duration(entry.seconds), better and trainer.keep == "best" and "  best" or "")
 end
 
 --- The command that started the script, for people.

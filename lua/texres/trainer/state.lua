@@ -140,7 +140,8 @@ function state.save(trainer)
     course = trainer.course, lr = trainer.schedule.options and trainer.schedule.options.lr,
     best = trainer.best and trainer.best.epoch, random = { seed = seed, stream = stream },
     validation = trainer.validation and metrics.to_data(trainer.validation),
-    pass = pass and { epoch = pass.epoch, batch = pass.batch, seconds = pass.seconds,
+    skipped = trainer.validation and trainer.skipped,
+    pass = pass and { epoch = pass.epoch, batch = pass.batch, seconds = pass.seconds, skipped = pass.skipped,
       counter = metrics.to_data(pass.counter) },
   }, tensors)
 end
@@ -226,12 +227,14 @@ local function read_average(trainer, tensors)
 end
 
 -- The metrics of the best epoch, with what each image was given; nil where there was no validation.
-local function read_validation(trainer, data, scores, plan)
+local function read_validation(trainer, data, scores, skipped, plan)
   if data == nil then return nil end
   local result = read_counter(trainer, data, plan.takes.classes):result()
-  local fine = scores and scores:dim() == 2 and scores:size(1) == #plan.val and scores:size(2) == #plan.takes.classes
+  need(trainer, skipped == nil or option.is_list(skipped, function(i) return INDEX.accept(i) ~= nil end), "skipped")
+  local val = skipped and plan.val:without(skipped) or plan.val
+  local fine = scores and scores:dim() == 2 and scores:size(1) == #val and scores:size(2) == #plan.takes.classes
   need(trainer, fine, SCORES)
-  return metrics.keep(result, plan.val, scores)
+  return metrics.keep(result, val, scores)
 end
 
 local function read_history(trainer, extra)
@@ -244,8 +247,9 @@ end
 
 local function read_pass(trainer, pass, epochs, classes)
   if pass == nil then return nil end
-  need(trainer, has(pass, { epoch = INDEX, batch = INDEX, seconds = POSITION }) and pass.epoch == #epochs + 1, "pass")
-  return { epoch = pass.epoch, batch = pass.batch, seconds = pass.seconds,
+  need(trainer, has(pass, { epoch = INDEX, batch = INDEX, seconds = POSITION, skipped = INDEX })
+    and pass.epoch == #epochs + 1, "pass")
+  return { epoch = pass.epoch, batch = pass.batch, seconds = pass.seconds, skipped = pass.skipped,
     counter = read_counter(trainer, pass.counter, classes) }
 end
 
@@ -288,7 +292,7 @@ function state.read(trainer, plan)
     weights = saved.weights, optimizer = optimizer, history = epochs, best = best, best_takes = best_takes,
     average = averaged, steps = extra.steps,
     course = extra.course, lr = extra.lr, random = extra.random,
-    validation = read_validation(trainer, extra.validation, scores, plan),
+    validation = read_validation(trainer, extra.validation, scores, extra.skipped, plan), skipped = extra.skipped,
     pass = read_pass(trainer, extra.pass, epochs, plan.takes.classes),
   }
 end
@@ -297,7 +301,9 @@ end
 function state.restore(trainer, saved)
   trainer.optimizer:load_state_dict(saved.optimizer)
   trainer.model:load_state_dict(saved.weights)
-  local fields = { "history", "best", "best_takes", "average", "steps", "course", "validation", "pass", "random" }
+  local fields = {
+    "history", "best", "best_takes", "average", "steps", "course", "validation", "skipped", "pass", "random",
+  }
   for _, name in ipairs(fields) do
     trainer[name] = saved[name]
   end
