@@ -65,6 +65,34 @@ describe("cross_validate", function()
     assert.matches("over images", tostring(cv))
   end)
 
+  it("chooses an operating point on the pooled scores, with the limits of one seed, and says so", function()
+    local dir = support.folder()
+    local cv = tr.cross_validate(options { operating_point = { escape = 0.1 }, dir = dir })
+    local point, of_pooled = cv.operating_point, cv.pooled:operating_point { escape = 0.1 }
+    assert.equal(of_pooled.threshold, point.threshold)
+    assert.near(of_pooled.escape.value, point.escape.value, 1e-12)
+    local goods = cv.by_seed[1].confusion[1]:sum():item()
+    assert.same({ good = goods, defect = 96 - goods }, point.images)
+    local low, high = 0, 0
+    for _, result in ipairs(cv.by_seed) do
+      local escape = result:at_operating_point(point).escape
+      low, high = low + escape.low / 2, high + escape.high / 2
+    end
+    assert.near(low, point.escape.low, 1e-12)
+    assert.near(high, point.escape.high, 1e-12)
+    for _, text in ipairs { tostring(cv), support.read_file(dir .. "/report.html") } do
+      assert.matches("operating point: reject from a defect score of", text, 1, true)
+      assert.matches("chosen on pooled scores of several networks", text, 1, true)
+    end
+    assert.matches("the operating point of the pooled scores of all networks, chosen on " .. goods .. " good",
+      support.read_file(dir .. "/report.html"), 1, true)
+    assert.is_nil(tr.cross_validate(options { dir = dir }).operating_point) -- of the same folds
+    local other = { escape = 0.1, good = "fine" }
+    assert.error_matches(function() tr.cross_validate(options { operating_point = other }) end,
+      "cross_validate: operating_point: of the images 0 are of the class 'fine' and 96 of others", 1, true)
+    assert.error_matches(function() tr.cross_validate(options { operating_point = {} }) end, "say one of false_reject")
+  end)
+
   it("does not take figures of another length, rate or epoch for its own", function()
     local dir = support.folder()
     local function run(changes)

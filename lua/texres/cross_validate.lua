@@ -9,9 +9,14 @@
 --     }
 --     print(cv)                       -- accuracies by fold and seed, their mean, spread and limits
 --     cv.pooled                       -- all tested images of all seeds as one result (texres.metrics)
+--     cv.operating_point              -- with operating_point = { false_reject = 0.02 }: chosen on the pooled scores
 --
 -- `trainer` makes the options of a Trainer for each fold; the random numbers begin with the seed before it is
 -- called, so that weights are a function of it. There is no validation part: the weights of the last epoch are tested.
+-- An operating point can't be chosen fold by fold then. It is chosen on the scores of all images, each by networks that
+-- had not seen it, put together: it says what such networks can be held to, while a network that goes to the line has
+-- scores of its own, and is given a point by validation images of its own. Its costs are those on the very images that
+-- it was chosen on, with the limits of one seed.
 -- In `dir`, a fold that has ended is not trained again, and one that was stopped or killed goes on, as long as options
 -- and data are the same; what differs is named, and nothing is overwritten.
 
@@ -20,6 +25,7 @@ local core = require "texres.core"
 local files = require "texres.files"
 local json = require "texres.json"
 local metrics = require "texres.metrics"
+local operating_point = require "texres.metrics.operating_point"
 local option = require "texres.options"
 local plain = require "texres.plain"
 local raise = require "texres.raise"
@@ -36,6 +42,7 @@ local KNOWN = {
   group = option.text(), -- the column that says which images belong together; by default the set's own
   seeds = option.any { 1 }, -- a list, of folds and weights
   views = views.COUNT, -- averaged in the test
+  operating_point = option.table(), -- chosen on the pooled scores: { false_reject = 0.02 }
   dir = option.text(), -- folder: a folder for each fold, report.html; nothing is written without it
   quiet = option.switch(false), -- no progress lines
 }
@@ -135,7 +142,9 @@ end
 
 -- -- all of them ------------------------------------------------------------------------------------------------------
 
-local Validation = strict.class("a cross-validation", {}, { "pooled", "low", "high", "units", "kind" })
+local Validation = strict.class("a cross-validation", {}, {
+  "pooled", "low", "high", "units", "kind", "operating_point",
+})
 
 local function mean_of(values)
   local sum = 0
@@ -169,6 +178,7 @@ function Validation:__tostring()
       100 * self.high, self.kind) or ""
     lines[#lines + 1] = plain.format("accuracy %.1f %%, spread between seeds %.1f points%s", 100 * self.accuracy,
       100 * self.spread, limits)
+    if self.operating_point then lines[#lines + 1] = tostring(self.operating_point) end
   else
     lines[#lines + 1] = "stopped: another call with the same dir goes on"
   end
@@ -177,7 +187,7 @@ end
 
 --- Mean, spread, limits and the pooled result of what has ended. `places`: of all tested images in the set's source. An
 -- image that was tested once for each seed is still one image: where there are no groups, it is one for the limits.
-local function conclude(self, places)
+local function conclude(self, places, o)
   local of_seed, all = {}, {}
   for s in ipairs(self.seeds) do
     of_seed[s] = metrics.join(self.results[s])
@@ -196,6 +206,9 @@ local function conclude(self, places)
     if low then lows[s], highs[s], self.units, self.kind = low, high, units, kind end
   end
   if #lows == #of_seed then self.low, self.high = mean_of(lows), mean_of(highs) end
+  if o.operating_point then
+    self.operating_point = operating_point.choose(self.pooled, o.operating_point, self.by_seed)
+  end
 end
 
 local function folds_of(o, seed)
@@ -215,14 +228,18 @@ local function read_options(options)
   if type(o.seeds) ~= "table" or #o.seeds == 0 then
     raise("cross_validate: seeds is %s, wanted a list such as { 1, 2, 3 }", option.shown(o.seeds))
   end
+  if o.operating_point then
+    operating_point.check_set(o.set, operating_point.check(o.operating_point),
+      "cross_validate: operating_point: of the images")
+  end
   for i, seed in ipairs(o.seeds) do option.check("cross_validate", ("seeds[%d]"):format(i), seed, SEED) end
   return o
 end
 
 --- Runs a cross-validation; the options are those of KNOWN above. An object with seeds, folds (how many), results[seed
 -- number][fold], accuracy, balanced_accuracy (means over the seeds), spread (their deviation), low, high (limits of the
--- accuracy), units and kind (over how many "groups" or "images"), by_seed and pooled (results). After a Ctrl-C it holds
--- what has ended, and pooled is nil.
+-- accuracy), units and kind (over how many "groups" or "images"), by_seed and pooled (results) and, where it is asked
+-- for, operating_point. After a Ctrl-C it holds what has ended, and pooled is nil.
 return function(options)
   local o = read_options(options)
   if o.dir then
@@ -246,7 +263,7 @@ return function(options)
       end
     end
   end
-  conclude(self, places)
+  conclude(self, places, o)
   if o.dir then
     local ok, message = require("texres.report").cross_validation(o.dir .. "/report.html", self)
     if not ok then raise("cross_validate: %s", message) end

@@ -243,7 +243,7 @@ end
 function report.cross_validation(path, cv)
   local run = { results = { {
     name = "Held out", note = ("seed %d, %d of %d"):format(cv.seeds[1], 1, #cv.seeds), result = cv.by_seed[1],
-  } } }
+  } }, operating_point = cv.operating_point }
   local heads = each(cv.seeds, function(seed) return fill('<th scope="col">seed {n}</th>', { n = seed }) end)
   local function row(name, of)
     local cells = {}
@@ -256,8 +256,10 @@ function report.cross_validation(path, cv)
   local figures_of = { { "Accuracy", html.share(cv.accuracy, cv.low, cv.high) },
     { "Balanced accuracy", percent(cv.balanced_accuracy) },
     { "Spread between seeds", plain.format("%.1f points", 100 * cv.spread) } }
+  local point = cv.operating_point and fill('<h2>Operating point</h2><div class="card"><pre>{text}</pre></div>',
+    { text = tostring(cv.operating_point) }) or ""
   return files.write(path, page("Cross-validation", {}, table.concat({
-    tables.figures(figures_of), answers.html(run),
+    tables.figures(figures_of), answers.html(run), point,
     fill([[<h2>Folds</h2><div class="card scroll"><table><thead><tr><th></th>{_heads}</tr></thead><tbody>
 {_rows}
 </tbody></table></div>]], { _heads = heads, _rows = table.concat(rows, "\n") }),

@@ -230,15 +230,7 @@ local function check_choices(self, val)
       self.calibrate and "calibrate" or "operating_point")
   end
   if not self.operating_point then return end
-  local good, goods, defects = self.operating_point.good or classes.GOOD, 0, 0
-  local number = classes.find(val.classes, good)
-  for _, label in ipairs(val.label) do
-    if label == number then goods = goods + 1 else defects = defects + 1 end
-  end
-  if goods == 0 or defects == 0 then
-    raise("Trainer: operating_point: of the validation images %d are of the class '%s' and %d of others: some of both "
-      .. "are needed (good = NAME says which class means no defect)", goods, good, defects)
-  end
+  operating_point.check_set(val, self.operating_point, "Trainer: operating_point: of the validation images")
 end
 
 --- All that fit() finds out before it changes anything: what the model takes, the sets with its classes, loader, loss

@@ -15,6 +15,7 @@
 --     images          { good =, defect = }: of how many that was measured
 --     groups          of how many groups (photographs, rolls) these are; nil where none are known
 --     rule            what was asked for
+--     pooled          true where the scores are of several networks, as a cross-validation has them
 --     band            { low =, high =, share = }: scores from low to high are for a person to look at; nil: none are
 --     warning         a text where the images are too few to promise what was asked for, else nil
 --
@@ -187,6 +188,10 @@ function meta.__tostring(point)
         percent(budget), percent(point[rule].high))
     end
   end
+  if point.pooled then
+    lines[#lines + 1] = "  chosen on pooled scores of several networks, each of images that it had not seen:\n"
+      .. "  scores of one network may lie elsewhere, choose again on its own validation images"
+  end
   if point.warning then lines[#lines + 1] = "  " .. plain.visible(point.warning) end
   return table.concat(lines, "\n")
 end
@@ -205,8 +210,32 @@ function operating_point.check(options)
   return o
 end
 
---- Chooses a point on a result.
-function operating_point.choose(result, options)
+--- Raises where a set that is to choose a point has no good images, or no defects. `options`: checked ones; `what`:
+-- who asks, and of which images.
+function operating_point.check_set(set, options, what)
+  local good, goods, defects = options.good or classes.GOOD, 0, 0
+  local number = classes.find(set.classes, good)
+  for _, label in ipairs(set.label) do
+    if label == number then goods = goods + 1 else defects = defects + 1 end
+  end
+  if goods == 0 or defects == 0 then
+    raise("%s %d are of the class '%s' and %d of others: some of both are needed (good = NAME says which class means "
+      .. "no defect)", what, goods, good, defects)
+  end
+end
+
+--- What was measured of the same images by several networks: the mean of each, limits too, as they are no more images.
+local function mean_of(shares)
+  local mean = { value = 0, low = 0, high = 0, images = shares[1].images, groups = shares[1].groups }
+  for _, share in ipairs(shares) do
+    for _, name in ipairs { "value", "low", "high" } do mean[name] = mean[name] + share[name] / #shares end
+  end
+  return mean
+end
+
+--- Chooses a point on a result. `results` (optional): those of several networks on the same images, of which it is the
+-- joined one; what the point costs is then the mean over them.
+function operating_point.choose(result, options, results)
   local o = operating_point.check(options)
   local good = result.classes[result:good_class(o.good, "operating_point")]
   local images = sorted_images(result, good, "operating_point")
@@ -214,15 +243,21 @@ function operating_point.choose(result, options)
   local point = {
     threshold = threshold_at(images, cut), good = good, band = o.ask and band_around(images, cut, o.ask),
     rule = { false_reject = o.false_reject, escape = o.escape, cost = o.cost, prevalence = o.prevalence, ask = o.ask },
-    images = { good = images.goods, defect = images.defects },
+    pooled = results and true or nil,
   }
-  local found = operating_point.apply(point, result, o.level)
-  point.false_reject, point.escape = found.false_reject, found.escape
-  point.groups = result.groups and select(2, bootstrap.units(result.images, result.groups))
+  local rejects, escapes = {}, {}
+  for i, one in ipairs(results or { result }) do
+    local found = operating_point.apply(point, one, o.level)
+    rejects[i], escapes[i] = found.false_reject, found.escape
+  end
+  point.false_reject, point.escape = mean_of(rejects), mean_of(escapes)
+  point.images = { good = point.false_reject.images, defect = point.escape.images }
+  local first = results and results[1] or result
+  point.groups = first.groups and select(2, bootstrap.units(first.images, first.groups))
   if o.false_reject then
-    point.warning = warning_of("false reject rate", "good", o.false_reject, found.false_reject, o.level)
+    point.warning = warning_of("false reject rate", "good", o.false_reject, point.false_reject, o.level)
   elseif o.escape then
-    point.warning = warning_of("rate of escapes", "defect", o.escape, found.escape, o.level)
+    point.warning = warning_of("rate of escapes", "defect", o.escape, point.escape, o.level)
   end
   return operating_point.of(point)
 end

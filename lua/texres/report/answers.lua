@@ -101,9 +101,10 @@ function answers.html(run)
   if a.ask > 0 then
     cards[#cards + 1] = card("Left to a person", html.percent(a.ask), "of the images, whose score is in doubt")
   end
-  local decided = a.point and plain.format("A piece is rejected from a defect score of %.3g on, the model's operating "
-    .. "point, chosen on %d good images and %d defects.", operating_point.rejects_from(a.point), a.point.images.good,
-    a.point.images.defect)
+  local decided = a.point and plain.format("A piece is rejected from a defect score of %.3g on, %s, chosen on %d good "
+    .. "images and %d defects.", operating_point.rejects_from(a.point),
+    a.point.pooled and "the operating point of the pooled scores of all networks" or "the model's operating point",
+    a.point.images.good, a.point.images.defect)
     or "A piece is rejected where the likeliest class is a defect; an operating point would set the balance."
   local of = a.groups and (" of %d groups (photographs, rolls)"):format(a.groups) or ""
   local chose = table.concat(a.item.chose or {}, " and ")
