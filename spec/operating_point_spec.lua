@@ -334,11 +334,27 @@ describe("a classifier", function()
     assert.matches("together 2 models", tostring(both))
     assert.error_matches(function() both:export_onnx "x.onnx" end, "an ensemble is not one network")
     assert.error_matches(function() tr.Ensemble { a, 3 } end, "item 2 is 3, wanted a classifier")
-    local stranger = classifier(1, { classes = { "a", "b", "c", "d", "e", "f" } })
-    assert.error_matches(function() tr.Ensemble { a, stranger } end, "item 2 has other classes")
-    local larger = tr.Ensemble { a, (classifier(1, { input = { 16, 16, 1 } })) }
-    assert.error_matches(function() larger:predict(image) end, "was trained on {16,16,1}: resize it")
-    assert.error_matches(function() larger:evaluate(set) end, "the model takes {16,16,1}")
+  end)
+
+  it("joins none that judge other images or classes, and says which differs", function()
+    local first = classifier(4)
+    local function refused(other, pattern)
+      assert.error_matches(function() tr.Ensemble { first, other } end, "Ensemble: item 2 " .. pattern, 1, true)
+    end
+    refused(classifier(1, { classes = { "good", "b", "c", "d", "e", "f" } }), "has 'b' as class 2, the first '")
+    local function net_of(k, channels)
+      return nn.Sequential { nn.Conv2d(channels, 4, 3), nn.GlobalAvgPool(), nn.Linear(4, k) }
+    end
+    local of = require("texres.classifier").new
+    refused(of { model = net_of(2, 1), classes = { "good", "hole" } }, "has 2 classes, the first 6")
+    local classes = first.classes
+    refused(of { model = net_of(6, 1), classes = classes, input = { 16, 8, 1 } },
+      "takes images {16,8,1}, the first {8,8,1}")
+    refused(of { model = net_of(6, 3), classes = classes, input = { 8, 8, 3 } },
+      "takes images {8,8,3}, the first {8,8,1}")
+    refused(of { model = net_of(6, 1), classes = classes, input = { 8, 8, 1 }, window = { 12, 12 } },
+      "takes images {8,8,1}, the middle of {12,12}, the first {8,8,1}")
+    assert(tr.Ensemble { first, of { model = net_of(6, 1), classes = classes, input = { 8, 8, 1 } } })
   end)
 end)
 

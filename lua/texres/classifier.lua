@@ -43,8 +43,26 @@ end
 
 local function is(value) return getmetatable(value) == Classifier end
 
---- Several classifiers of the same classes as one, which averages their probabilities: texres.Ensemble { first, second,
--- ... }. It has no operating point until it is given one.
+-- What a classifier takes: "64x64x1, the middle of 96x96"; nil where its file does not say.
+local function size_text(one)
+  if not one.input then return nil end
+  local window = input.of(one.model).window
+  return module.shape_text(one.input) .. (window and ", the middle of " .. module.shape_text(window) or "")
+end
+
+-- What makes two classifiers differ that are to judge the same image; nil where nothing does.
+local function difference(one, first)
+  local a, b = one.classes or {}, first.classes or {}
+  if #a ~= #b then return ("has %d classes, the first %d"):format(#a, #b) end
+  for c, name in ipairs(a) do
+    if name ~= b[c] then return ("has '%s' as class %d, the first '%s'"):format(name, c, b[c]) end
+  end
+  local takes, wanted = size_text(one), size_text(first)
+  if takes and wanted and takes ~= wanted then return ("takes images %s, the first %s"):format(takes, wanted) end
+end
+
+--- Several classifiers of the same classes and size of images as one, which averages their probabilities:
+-- texres.Ensemble { first, second, ... }. It has no operating point until it is given one.
 local function ensemble(list)
   if type(list) ~= "table" or #list == 0 then raise "Ensemble: a list of classifiers is wanted" end
   local first, models = list[1], {}
@@ -52,9 +70,8 @@ local function ensemble(list)
     if not is(one) then
       raise("Ensemble: item %d is %s, wanted a classifier, as texres.load gives it", i, option.shown(one))
     end
-    if not classes.same(one.classes, first.classes) then
-      raise("Ensemble: item %d has other classes than the first, or in another order", i)
-    end
+    local differs = difference(one, first)
+    if differs then raise("Ensemble: item %d %s", i, differs) end
     table.move(one.models, 1, #one.models, #models + 1, models)
   end
   return setmetatable({
