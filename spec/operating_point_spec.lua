@@ -356,6 +356,47 @@ describe("a classifier", function()
       "takes images {8,8,1}, the middle of {12,12}, the first {8,8,1}")
     assert(tr.Ensemble { first, of { model = net_of(6, 1), classes = classes, input = { 8, 8, 1 } } })
   end)
+
+  it("writes the point and temperature that it was given later, and is read back to the same verdicts", function()
+    local net = nn.Sequential {
+      nn.Conv2d(1, 4, 3, { bias = false }), nn.BatchNorm(4), nn.ReLU(), nn.GlobalAvgPool(), nn.Linear(4, 6),
+    }
+    local path, first = support.folder() .. "/one.safetensors", support.folder() .. "/first.safetensors"
+    net(tr.rand(8, 8, 8, 1)) -- running statistics
+    assert(checkpoint.save(first, { model = net, classes = set.classes, input = { 8, 8, 1 }, extra = { epoch = 7 } }))
+    local one = assert(tr.load(first))
+    local function check()
+      assert.is_true(one:save(path))
+      local saved = assert(tr.load(path))
+      assert.same(tostring(one), tostring(saved))
+      assert.same({ epoch = 7 }, saved.extra)
+      for i = 1, 12 do assert.same(one:predict((set:get(i))), saved:predict((set:get(i)))) end
+    end
+    check()
+    local loss, t = one:evaluate(set).loss, one:evaluate(set):temperature()
+    one:temper(t)
+    assert.is_true(one:evaluate(set).loss <= loss)
+    assert.near(1, one:evaluate(set):temperature(), 1e-3)
+    one:set_operating_point(one:evaluate(set):operating_point { escape = 0.3, ask = 0.2 })
+    check()
+    assert.is_truthy(one:predict((set:get(1))).verdict)
+    one:temper(2)
+    assert.is_nil(one.operating_point)
+    check()
+    one:set_operating_point(one:evaluate(set):operating_point { escape = 0.3 })
+    one:set_operating_point(nil)
+    check()
+
+    local whole = support.read_file(path)
+    local ok, message = one:save(support.folder() .. "/none/one.safetensors")
+    assert.is_nil(ok)
+    assert.matches("none/one.safetensors", message, 1, true)
+    assert.equal(whole, support.read_file(path))
+    assert.error_matches(function() tr.Ensemble({ one, one }):save(path) end, "an ensemble is not one network")
+    assert.error_matches(function() tr.Ensemble({ one, one }):temper(2) end, "an ensemble has no logits of its own")
+    assert.error_matches(function() one:temper(0) end, "temper: the temperature is 0, wanted a finite number above 0")
+    assert.error_matches(function() one:save(3) end, "save: the path is 3")
+  end)
 end)
 
 -- -- comparing --------------------------------------------------------------------------------------------------------

@@ -90,6 +90,26 @@ function Classifier:set_operating_point(point)
   self.operating_point = point and operating_point.of(point)
 end
 
+--- Makes its probabilities those of the logits divided by a temperature, beside that which it has: calibrated ones by
+-- clf:temper(clf:evaluate(val):temperature()). An operating point is of the scores before, and is taken away.
+function Classifier:temper(temperature)
+  temperature = option.check("temper", "the temperature", temperature, option.number(nil, "(0, inf)"))
+  if #self.models > 1 then raise "temper: an ensemble has no logits of its own: temper its members" end
+  local takes = input.of(self.model)
+  input.give(self.model, takes:with { temperature = (takes.temperature or 1) * temperature })
+  self.operating_point = nil
+end
+
+--- Writes it as a checkpoint, which texres.load reads back: the same predictions, with the operating point and the
+-- temperature that it has now. Batch norm stays folded. The file is replaced as a whole. True, or nil and a message.
+function Classifier:save(path)
+  option.check("save", "the path", path, option.PATH)
+  if #self.models > 1 then raise "save: an ensemble is not one network: save its members" end
+  local takes = input.of(self.model)
+  input.give(self.model, takes:with { temperature = takes.temperature, operating_point = self.operating_point })
+  return checkpoint.save(path, { model = self.model, extra = self.extra })
+end
+
 -- The image or images as a batch {N,H,W,C}, and whether it was one image.
 local function as_batch(image)
   local n = option.check("predict", "the image", image, option.TENSOR):dim()
