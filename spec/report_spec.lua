@@ -143,6 +143,25 @@ describe("report", function()
     assert.is_nil(html:find "<b>")
   end)
 
+  it("lets no name turn the direction of text, in a page, a terminal or a message", function()
+    local plain = require "texres.plain"
+    for code = 0x200B, 0x206F do
+      local name = ("a%sb"):format(utf8.char(code))
+      local turns = code == 0x200E or code == 0x200F or code >= 0x202A and code <= 0x202E
+        or code >= 0x2066 and code <= 0x2069
+      local shown = turns and ("a\\xe2\\x%02x\\x%02xb"):format(name:byte(3, 4)) or name
+      assert.equal(shown, plain.visible(name))
+      assert.equal(shown, plain.visible_name(name))
+      assert.equal(shown, require("texres.report.html").escape(name))
+      assert.equal(("load_image: %s: No such file or directory"):format(shown), select(2, tr.load_image(name)))
+    end
+    assert.equal("\\xd8\\x9c\\x00\n\t\\xc2\\x80é\xE2", plain.visible "\u{61C}\0\n\t\u{80}é\xE2")
+    local set = tr.data.tensors { images = tr.rand(2, 2, 2), labels = { 1, 2 }, classes = { "\u{202E}gnp", "good" } }
+    assert.matches("\\xe2\\x80\\xaegnp", set:describe(), 1, true)
+    local _, message = pcall(set.relabel, set, { ["\u{2067}"] = "x" })
+    assert.matches("there is no class '\\xe2\\x81\\xa7'; the set has \\xe2\\x80\\xaegnp", message, 1, true)
+  end)
+
   it("lets none in the messages that Lua returns do so", function()
     local bad, path = "\27[31m", support.folder()
     local safetensors = require "texres.safetensors"

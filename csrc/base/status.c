@@ -38,11 +38,11 @@ void tx_message_args(char out[TX_MESSAGE_SIZE], const char *format, va_list args
   if (long_text != NULL) {
     char *long_shown = long_text + length + 1;
     tx_format_args(long_text, (size_t)length + 1, format, again);
-    tx_visible(long_shown, 4 * ((size_t)length + 1), long_text);
+    tx_visible(long_shown, 4 * ((size_t)length + 1), long_text, (size_t)length);
     copy_cut(out, long_shown);
     free(long_text);
   } else {
-    tx_visible(shown, sizeof shown, text);
+    tx_visible(shown, sizeof shown, text, strlen(text));
     copy_cut(out, shown);
   }
   va_end(again);

@@ -45,16 +45,20 @@ double tx_text_value(const char *text) {
   return value;
 }
 
-/* How many bytes of a control character stand at `at`, 0: none. */
+/* How many bytes of a control character stand at `at` (UTF-8, ended by 0), 0: none. */
 static size_t control_bytes(const unsigned char *at) {
   if (*at == 0xC2 && at[1] >= 0x80 && at[1] <= 0x9F) return 2;
+  if (*at == 0xD8 && at[1] == 0x9C) return 2; /* U+061C, as those below a control of the direction of text */
+  if (*at == 0xE2 && at[1] == 0x80 && (at[2] == 0x8E || at[2] == 0x8F)) return 3; /* U+200E, U+200F */
+  if (*at == 0xE2 && at[1] == 0x80 && at[2] >= 0xAA && at[2] <= 0xAE) return 3;   /* U+202A to U+202E */
+  if (*at == 0xE2 && at[1] == 0x81 && at[2] >= 0xA6 && at[2] <= 0xA9) return 3;   /* U+2066 to U+2069 */
   return (*at < 0x20 && *at != '\t' && *at != '\n') || *at == 0x7F ? 1 : 0;
 }
 
-void tx_visible(char *out, size_t size, const char *text) {
+size_t tx_visible(char *out, size_t size, const char *text, size_t length) {
   static const char digits[] = "0123456789abcdef";
   size_t used = 0, hidden = 0; /* bytes that are still to be written by their number */
-  for (; *text != '\0'; text++) {
+  for (const char *end = text + length; text < end; text++) {
     const unsigned char byte = (unsigned char)*text;
     if (hidden == 0) hidden = control_bytes((const unsigned char *)text);
     const char shown[] = {'\\', 'x', digits[byte >> 4], digits[byte & 15]};
@@ -65,4 +69,5 @@ void tx_visible(char *out, size_t size, const char *text) {
     if (hidden > 0) hidden--;
   }
   out[used] = '\0';
+  return used;
 }

@@ -20,8 +20,9 @@ int tx_format(char *out, size_t size, const char *format, ...) TX_PRINTF(3, 4);
 int tx_format_args(char *out, size_t size, const char *format, va_list args) TX_PRINTF(3, 0);
 double tx_text_value(const char *text);
 
-/* A copy of the text, as far as `size` allows, in which bytes that would steer a terminal are written as \x1b: names from files
- * and users stand in messages. As plain.visible in lua/texres/plain.lua; line breaks, tabs and other characters stay. */
-void tx_visible(char *out, size_t size, const char *text);
+/* A copy of the text of so many bytes, which a 0 ends, as far as `size` allows, in which bytes that would steer a terminal, or
+ * turn text around (U+202E), are written as \x1b: names from files and users stand in messages. Line breaks, tabs and other
+ * characters stay. Returns its length. */
+size_t tx_visible(char *out, size_t size, const char *text, size_t length);
 
 #endif

@@ -1,4 +1,4 @@
-/* text.c - text that is the same under every locale: format, number_text, number_of, text_less (see texres/plain.lua). */
+/* text.c - text that is the same under every locale: format, number_text, number_of, text_less, visible (see texres/plain.lua). */
 #include "base/text.h"
 
 #include <math.h>
@@ -64,12 +64,24 @@ static int l_text_less(lua_State *L) {
   return 1;
 }
 
+/* visible(text) -> the text, nothing in which steers a terminal: see tx_visible */
+static int l_visible(lua_State *L) {
+  size_t bytes = 0;
+  tx_check_string(L, 1, "visible", "the text");
+  const char *text = lua_tolstring(L, 1, &bytes);
+  luaL_Buffer buffer;
+  char *out = luaL_buffinitsize(L, &buffer, 4 * bytes + 1);
+  luaL_pushresultsize(&buffer, tx_visible(out, 4 * bytes + 1, text, bytes));
+  return 1;
+}
+
 /* -- table ----------------------------------------------------------------------------------------------------------- */
 
 static const luaL_Reg functions[] = {
     {"number_text", l_number_text},
     {"number_of", l_number_of},
     {"text_less", l_text_less},
+    {"visible", l_visible},
     {NULL, NULL},
 };
 

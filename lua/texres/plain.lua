@@ -48,12 +48,10 @@ local function hexed(bytes)
   return (bytes:gsub(".", function(byte) return ("\\x%02x"):format(byte:byte()) end))
 end
 
---- A text in which nothing steers a terminal: control bytes other than line breaks and tabs are written as \x1b. For
--- names from files, which may hold anything, on their way to a person.
-function plain.visible(text)
-  text = text:gsub("[\0-\8\11-\31\127]", hexed)
-  return (text:gsub("\xC2[\x80-\x9F]", hexed))
-end
+--- A text in which nothing steers a terminal: control bytes other than line breaks and tabs are written as \x1b, and so
+-- are the characters that turn the direction of text (U+202E shows "gnp.exe" as "exe.png"). For names from files, which
+-- may hold anything, on their way to a person, in a terminal or a page. Messages of the core keep the same rule.
+function plain.visible(text) return core.visible(text) end
 
 --- The same on one line.
 function plain.visible_name(text) return (plain.visible(text):gsub("[\n\t]", hexed)) end
