@@ -41,6 +41,7 @@ local function weights_of(m)
 end
 
 local train, val = toy(44, 1), toy(20, 2)
+local warn = tr.warn
 
 describe("what only looks at a network", function()
   it("changes nothing of it: a report, a summary, a drawing, a profile, features of a picture", function()
@@ -363,6 +364,41 @@ describe("what is kept", function()
     local kept = {}
     for _, name in ipairs(core.list_folder(dir)) do kept[#kept + 1] = name:match "^best.*" end
     assert.same({ "best-0002.safetensors", "best.safetensors" }, require("texres.plain").sort(kept))
+  end)
+
+  it("keeps no epoch whose validation loss is NaN among the best few, before a resume and after it", function()
+    for _, stop in ipairs { 0, 1, 2, 3, 4 } do
+      local dir, trainer = support.folder(), nil
+      local function loss(logits, labels)
+        local mean = nn.functional.cross_entropy(logits, labels)
+        local epoch = #trainer.history + 1
+        return not trainer.model.training and (epoch == 1 or epoch == 4) and mean * (0 / 0) or mean
+      end
+      local function new(resume)
+        trainer = trainer_of { dir = dir, best_k = 2, epochs = 5, loss = loss, resume = resume }
+      end
+      new(false)
+      for event in trainer:run(train, val) do
+        if event.kind == "checkpoint" and event.epoch == stop then break end
+      end
+      if stop > 0 then
+        tr.warn = function() end -- a loss of the script can't be compared
+        new(true)
+        trainer:fit(train, val)
+        tr.warn = warn
+      end
+      local found = {}
+      for _, name in ipairs(core.list_folder(dir)) do found[#found + 1] = name:match "^best%-(%d+)" end
+      local judged = { trainer.history[2], trainer.history[3], trainer.history[5] }
+      table.sort(judged, function(a, b)
+        if a.val_accuracy ~= b.val_accuracy then return a.val_accuracy > b.val_accuracy end
+        return a.val_loss < b.val_loss
+      end)
+      local wanted = { ("%04d"):format(judged[1].epoch), ("%04d"):format(judged[2].epoch) }
+      table.sort(wanted)
+      assert.same(wanted, found)
+      assert.equal(judged[1].epoch, trainer.best.epoch)
+    end
   end)
 
   it("has a temperature and an operating point of its validation images", function()

@@ -49,10 +49,13 @@ end
 --- The files of the best epochs, where several are kept: best-0007.safetensors.
 local function epoch_path(trainer, epoch) return ("%s/best-%04d.safetensors"):format(trainer.dir, epoch) end
 
---- Keeps a file for each of the `best_k` best epochs: writes that of the present one where it is among them, and takes
--- away that of the one that is no longer.
+--- Keeps a file for each of the `best_k` best epochs, none of which has a loss that is NaN: writes that of the present
+-- one where it is among them, and takes away that of the one that is no longer.
 local function keep_several(trainer)
-  local ranked = table.move(trainer.history, 1, #trainer.history, 1, {})
+  local ranked = {}
+  for _, entry in ipairs(trainer.history) do
+    if history.is_better(entry, nil) then ranked[#ranked + 1] = entry end
+  end
   table.sort(ranked, function(a, b)
     if history.is_better(a, b) then return true end
     return not history.is_better(b, a) and a.epoch < b.epoch
