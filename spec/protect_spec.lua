@@ -49,6 +49,30 @@ describe("protect.catch", function()
   end)
 end)
 
+describe("protect.between", function()
+  it("puts back what was changed, on return, error, and where the change itself fails", function()
+    local changed = {}
+    local function before() changed[#changed + 1] = "before" end
+    local function after() changed[#changed + 1] = "after" end
+    assert.same({ 1, nil, n = 2 }, table.pack(protect.between(before, after, function(...) return ... end, 1, nil)))
+    assert.equal("no", raised(protect.between, before, after, error, "no", 0))
+    assert.equal("half", raised(protect.between, function() before() error("half", 0) end, after, error))
+    assert.same({ "before", "after", "before", "after", "before", "after" }, changed)
+  end)
+
+  it("leaves no watcher on a network where memory runs out before the pass begins", function()
+    local module, called = require "texres.nn.module", 0
+    local finally, between = protect.finally, protect.between
+    local function fail() error("not enough memory", 0) end
+    protect.finally, protect.between = fail, fail
+    local failure = raised(module.watch, function() called = called + 1 end, function() end)
+    protect.finally, protect.between = finally, between
+    assert.equal("not enough memory", failure)
+    tr.nn.Linear(1, 1)(tr.ones(1, 1))
+    assert.equal(0, called)
+  end)
+end)
+
 describe("protect.finally", function()
   it("cleans up on return, error and the end of a coroutine", function()
     local count = 0

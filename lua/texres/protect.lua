@@ -1,7 +1,9 @@
 --- Errors on their way through the library: the only place that decides which of them may be taken for an answer.
 --
 --     local model, problem = protect.catch(build, data)             -- nil and why, when the data are at fault
---     return protect.finally(function() drawing = true end, fn)     -- put back what was changed, whatever happens
+--     return protect.finally(function() run:close() end, fn)        -- clean up, whatever happens
+--     return protect.between(function() quiet = true end,           -- change something, and put it back
+--       function() quiet = false end, fn)
 
 local protect = {}
 
@@ -45,6 +47,14 @@ end
 --- Calls f(...), and after() when it has ended in whatever way: returning, raising, or as a coroutine that is closed.
 function protect.finally(after, f, ...)
   local _ <close> = setmetatable({}, { __close = function() after() end })
+  return f(...)
+end
+
+--- Calls before(), then f(...), and after() when it has ended in whatever way, also where before() has failed on its
+-- way. What could run out of memory is made first: nothing is changed that after() would not put back.
+function protect.between(before, after, f, ...)
+  local _ <close> = setmetatable({}, { __close = function() after() end })
+  before()
   return f(...)
 end
 

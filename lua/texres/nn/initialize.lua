@@ -14,8 +14,7 @@ local drawing = true
 --- Calls fn(...) while tensors that would be filled with random numbers are left as they are: for building a model
 -- whose state is loaded next. Random numbers that come later are not affected by it then.
 function initialize._undrawn(fn, ...)
-  drawing = false
-  return protect.finally(function() drawing = true end, fn, ...)
+  return protect.between(function() drawing = false end, function() drawing = true end, fn, ...)
 end
 
 local function check_tensor(t, where) return option.check(where, "t", t, option.TENSOR) end

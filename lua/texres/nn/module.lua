@@ -202,8 +202,9 @@ end
 -- Calls f(...) with these watchers in the place of the present ones.
 local function with_watchers(list, silent, f, ...)
   local outer, outer_quiet = watchers, quiet
-  watchers, quiet = list, silent
-  return protect.finally(function() watchers, quiet = outer, outer_quiet end, f, ...)
+  local function before() watchers, quiet = list, silent end
+  local function after() watchers, quiet = outer, outer_quiet end
+  return protect.between(before, after, f, ...)
 end
 
 -- Calls f(...) with these watchers besides the present ones.
@@ -586,8 +587,7 @@ end
 local function looking(self, f, ...)
   local was_training = {}
   for _, m in ipairs(self:modules()) do was_training[m] = m.training end
-  self:eval()
-  return protect.finally(function()
+  return protect.between(function() self:eval() end, function()
     for m, training in pairs(was_training) do rawset(m, "training", training) end
   end, f, ...)
 end

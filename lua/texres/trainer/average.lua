@@ -36,18 +36,24 @@ end
 
 local function exchange(self, model)
   core.no_grad(function()
-    for name, t in pairs(floats(model)) do
-      local kept = t:clone()
+    local all, kept = floats(model), average.of(model) -- all that takes memory, before anything is changed
+    for name, t in pairs(all) do
       t:copy_from(self[name])
-      self[name]:copy_from(kept)
+      self[name]:copy_from(kept[name])
     end
   end)
 end
 
 --- Calls f() while the model has the averaged weights; returns what it returns.
 function average.within(self, model, f)
-  exchange(self, model)
-  return protect.finally(function() exchange(self, model) end, f)
+  local exchanged = false
+  return protect.finally(function()
+    if exchanged then exchange(self, model) end
+  end, function()
+    exchange(self, model)
+    exchanged = true
+    return f()
+  end)
 end
 
 return average

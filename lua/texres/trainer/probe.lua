@@ -17,9 +17,10 @@ local function undone(trainer, f)
   local seed, stream = core.rng_state()
   local kept, training = {}, trainer.model.training
   for name, t in pairs(trainer.model:state_dict()) do kept[name] = t:clone() end
-  core.manual_seed(trainer.seed)
-  trainer.model:train()
-  return protect.finally(function()
+  return protect.between(function()
+    core.manual_seed(trainer.seed)
+    trainer.model:train()
+  end, function()
     trainer.model:load_state_dict(kept)
     trainer.model:train(training)
     trainer.model:zero_grad()
@@ -144,8 +145,7 @@ function probe.recalibrate(model, loader, options)
   end
   if #norms == 0 then return 0 end
   local done, seed, stream = 0, core.rng_state()
-  model:train()
-  protect.finally(function()
+  protect.between(function() model:train() end, function()
     for _, norm in ipairs(norms) do norm.module.momentum = norm.momentum end
     model:train(training)
     core.rng_state(seed, stream)
