@@ -45,6 +45,11 @@ assert(texres.save_npy(path "x.npy", images))
 assert(set:save_folder(path "set"))
 assert(texres.write_png(path "x.png", images[1]))
 
+assert(set:save_folder(path "damaged"))
+local damaged = assert(texres.data.folder { path = path "damaged", cache = false })
+assert(io.open(damaged.meta.path[5], "w")):close()
+texres.warn = function() end
+
 local works = {
   { "tensors", function()
     local t = texres.rand(300, 200)
@@ -80,8 +85,21 @@ local works = {
     end
     return count == 12 or error("batches were lost: " .. count)
   end },
+  { "skip_bad", function()
+    local loader, count = damaged:loader { batch = 4, workers = 0, bad = "skip", augment = { { "mixup", p = 1 } } }, 0
+    for batch in loader:batches(1) do count = count + batch:size(1) end
+    return count == 11 and #loader.skipped == 1 or error("batches were lost: " .. count)
+  end },
   { "save", save },
   { "load", function() return texres.load(path "net.safetensors") end },
+  { "clone", function() return net:clone() end },
+  { "fuse", function() return net:clone():fuse() end },
+  { "profile", function() return net:profile(images, { backward = true, repeats = 1 }) end, stride = 20 },
+  { "save_clf", function()
+    local classifier, message = texres.load(path "net.safetensors")
+    if not classifier then return nil, message end
+    return classifier:save(path "clf.safetensors")
+  end, stride = 20 },
   { "predict", function()
     local classifier, message = texres.load(path "net.safetensors")
     return classifier and classifier:predict(images[1]), message
@@ -102,6 +120,8 @@ local works = {
   { "write_png", function() return texres.write_png(path "y.png", images[1]) end },
   { "picture", function() return texres.load_image(path "x.png") end },
   { "jpeg", function() return texres.load_image "spec/fixtures/data/smooth.jpg" end },
+  { "bmp", function() return texres.load_image "spec/fixtures/data/rgb.bmp" end },
+  { "tga", function() return texres.load_image "spec/fixtures/data/rgb.tga" end },
   { "sheet", function() return set:contact_sheet(path "sheet.png") end },
   { "fabric", function() return texres.data.fabric { count = 6, size = 32, seed = 1 } end },
   { "statistics", function() return set:statistics() end },
