@@ -1,6 +1,7 @@
 --- The training as a loop in the script's hands, and what goes on in it: events, callbacks, accumulation, averages,
 -- snapshots, trials, operating points.
 local tr = require "texres"
+local checkpoint = require "texres.checkpoint"
 local core = require "texres.core"
 local metrics = require "texres.metrics"
 local support = require "spec.support"
@@ -184,16 +185,138 @@ describe("trainer:run", function()
     assert.is_true(tr.allclose(fitted(16, 1), fitted(8, 2), 1e-5, 1e-6))
   end)
 
-  it("may be steered: another rate, layers that are frozen", function()
-    local trainer = trainer_of()
-    local kept
-    for event in trainer:run(train, val) do
-      if event.kind == "step" and event.step == 4 then
-        trainer.model.conv.weight.requires_grad = false
-        kept = trainer.model.conv.weight:clone()
-      end
+  it("may be looked at between its events, which changes no weight", function()
+    local function noisy_model()
+      tr.manual_seed(3)
+      return nn.Sequential { nn.Conv2d(1, 4, 3, { padding = 1 }), nn.BatchNorm(4), nn.ReLU(), nn.Dropout(0.3),
+        nn.GlobalAvgPool(), nn.Linear(4, 2) }
     end
-    assert.is_true(tr.allclose(kept, trainer.model.conv.weight, 0, 0))
+    local whole = trainer_of { model = noisy_model() }
+    whole:fit(train, val)
+    local looks = {
+      evaluate = function(t) t:evaluate(val) end,
+      pass = function(t) t.model:eval()(tr.randn(2, 4, 4, 1)) end,
+      random = function() tr.manual_seed(1) end,
+      trial = function(t) t:overfit_batch(train, { steps = 2 }) end,
+      another = function() trainer_of({ model = noisy_model(), epochs = 1 }):fit(train) end,
+      interrupted = function(t) t:leave() end,
+    }
+    for name, look in pairs(looks) do
+      local trainer = trainer_of { model = noisy_model() }
+      for event in trainer:run(train, val) do
+        if event.step == 2 or event.step == 9 or event.kind == "epoch" then look(trainer) end
+      end
+      trainer:fit(train, val)
+      assert.same(weights_of(whole.model), weights_of(trainer.model), name)
+    end
+    local first, second = trainer_of { model = noisy_model() }, trainer_of { model = noisy_model() }
+    local one, two = first:run(train, val), second:run(train, val)
+    while one() do two() end
+    assert.same(weights_of(whole.model), weights_of(first.model))
+    assert.same(weights_of(whole.model), weights_of(second.model))
+  end)
+
+  it("may be gone through by hand, and left by whoever lost it", function()
+    local trainer, whole = trainer_of(), trainer_of()
+    whole:fit(train, val)
+    local following = trainer:run(train, val)
+    following()
+    assert.error_matches(function() trainer:fit(train, val) end, "trainer:leave%(%)")
+    trainer:leave()
+    assert.is_nil(following())
+    following = trainer:run(train, val)
+    while following() do end -- the last event ends it
+    trainer:leave()
+    trainer:fit(train, val)
+    assert.same(weights_of(whole.model), weights_of(trainer.model))
+  end)
+
+  it("ends with the kept weights where it is stopped in the middle of an epoch, and goes on from the last", function()
+    local whole = trainer_of()
+    whole:fit(train, val)
+    for _, dir in ipairs { false, support.folder() } do
+      local trainer = trainer_of { dir = dir or nil }
+      for event in trainer:run(train, val) do
+        if event.kind == "step" and event.step == 15 then trainer:stop() end
+      end
+      assert.near(trainer.best.val_loss, trainer:evaluate(val).loss, 1e-6)
+      assert.equal("epoch " .. trainer.best.epoch, trainer.tests[1].note)
+      if dir then trainer = trainer_of { dir = dir, resume = true, model = model(9) } end
+      trainer:fit(train, val)
+      assert.same(weights_of(whole.model), weights_of(trainer.model))
+    end
+  end)
+
+  it("leaves the weights that are in the file, in evaluation mode, also where there was no validation", function()
+    local trainer = trainer_of { dir = support.folder() }
+    trainer:fit(train)
+    local kept = assert(checkpoint.load(trainer.dir .. "/best.safetensors")).model
+    assert.same(weights_of(kept), weights_of(trainer.model))
+    assert.is_false(trainer.model.norm.training)
+  end)
+
+  it("may be made longer on its way", function()
+    local function rates(steer)
+      local trainer, list = trainer_of { schedule = { "polynomial" } }, {}
+      for event in trainer:run(train, val) do
+        if event.kind == "step" then list[#list + 1] = event.lr end
+        if event.kind == "epoch" and event.epoch == 2 then steer(trainer) end
+      end
+      return list
+    end
+    local list = rates(function(trainer) trainer.epochs = 4 end)
+    assert.equal(24, #list)
+    for step = 2, 24 do assert.is_true(list[step] < list[step - 1], "step " .. step) end
+  end)
+
+  it("may be steered: another rate, layers that are frozen; and a resumed run is steered alike", function()
+    local dir = support.folder()
+    local trainer, kept = trainer_of { dir = dir }, nil
+    local function steered(event)
+      if event.kind == "step" and event.step == 4 then
+        trainer.model.norm:freeze()
+        trainer.model.conv.weight.requires_grad = false
+        kept = weights_of(trainer.model)
+        trainer:set_lr(0.001)
+      end
+      return event.kind == "step" and event.step == 8
+    end
+    for event in trainer:run(train, val) do
+      if event.kind == "step" then assert.equal(event.step <= 4 and 0.02 or 0.001, event.lr) end
+      if steered(event) then break end
+    end
+    local again = trainer_of { dir = support.folder(), resume = true, model = model(9) }
+    support.write_file(again.dir .. "/last.safetensors", support.read_file(dir .. "/last.safetensors"))
+    support.write_file(again.dir .. "/best.safetensors", support.read_file(dir .. "/best.safetensors"))
+    again:fit(train, val)
+    trainer:fit(train, val)
+    local now = weights_of(trainer.model)
+    assert.same(now, weights_of(again.model))
+    for name, values in pairs(kept) do
+      local stays = name:find "^norm" or name == "conv.weight"
+      assert.equal(stays ~= nil and stays ~= false, table.concat(values, " ") == table.concat(now[name], " "), name)
+    end
+    assert.is_true(trainer.model.norm:freeze(false):train().training)
+  end)
+
+  it("says how it is steered where it is not", function()
+    local trainer = trainer_of()
+    assert.error_matches(function() trainer.lr = 0.1 end, "there is no option 'lr'; trainer:set_lr%(rate%)")
+    assert.error_matches(function() trainer.epoch = 10 end, "there is no option 'epoch'")
+    assert.error_matches(function() trainer:set_lr(-1) end, "lr is %-1")
+    assert.error_matches(function()
+      for event in trainer:run(train, val) do
+        if event.step == 2 then trainer.optimizer:set_lr(0.001) end
+      end
+    end, "the schedule sets it before each step: trainer:set_lr%(0.001%) changes it")
+    assert.equal(2, trainer.steps)
+    local frozen = trainer_of()
+    frozen.model:freeze()
+    assert.error_matches(function() frozen:fit(train, val) end, "all layers are frozen")
+    trainer.callbacks = { 3 }
+    assert.error_matches(function() trainer:fit(train, val) end, "callbacks%[1%] is 3, wanted a function")
+    trainer.callbacks, trainer.save_every = nil, "often"
+    assert.error_matches(function() trainer:fit(train, val) end, 'save_every is "often", wanted a duration')
   end)
 
   it("calls callbacks with the same events, one of which may end it", function()

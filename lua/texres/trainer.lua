@@ -39,7 +39,9 @@
 --   epochs    what is left of the schedule is spread over the steps that are left, from the present rate on: a
 --             one_cycle of 10 epochs that is made 20 in the middle is longer from there; one that had come to its end
 --             stays at its last rate
---   lr        the whole schedule is multiplied, from the next step on (the ratios of groups stay)
+--   lr        the whole schedule is multiplied, from the next step on (the ratios of groups stay); within a run by
+--             trainer:set_lr(rate)
+--   what is frozen (model:freeze()), for a trainer that goes on; a file brings back what was frozen in its run
 --   watch, patience, keep, best_k, save_every, callbacks, calibrate, operating_point, workers, cache, bad, dir, name,
 --   quiet
 --
@@ -82,12 +84,14 @@ local terminal = require "texres.terminal"
 local views = require "texres.views"
 local watch = require "texres.trainer.watch"
 
-local Trainer = strict.class("a trainer", {}, {
-  "audit", "average", "best", "best_k", "best_takes", "best_weights", "callbacks", "classes", "course", "drawing",
-  "ema", "explained", "identity", "input", "last_weights", "loss_of", "normalization", "operating_point", "pass",
-  "progress", "random", "running", "samples", "save_every", "sets", "sizes", "skipped", "stopped", "summary", "takes",
-  "validation", "weights",
-})
+local SOME = { -- fields that a trainer may lack
+  "asked_lr", "audit", "average", "best", "best_k", "best_takes", "best_weights", "callbacks", "classes", "course",
+  "drawing", "ema", "explained", "identity", "input", "last_weights", "loss_of", "normalization", "operating_point",
+  "pass", "progress", "random", "rate", "running", "samples", "save_every", "sets", "sizes", "skipped", "stopped",
+  "summary", "takes", "validation", "weights",
+}
+
+local Trainer = strict.class("a trainer", {}, SOME)
 
 -- -- options ----------------------------------------------------------------------------------------------------------
 
@@ -138,6 +142,7 @@ function Trainer:_forget()
   self.watched = {} -- what the layers did every so many steps, see texres.trainer.watch
   self.findings = {} -- what was wrong with them, see texres.trainer.diagnosis
   self.steps = 0 -- optimizer steps so far
+  self.rate = nil -- that the schedule has set for the last of them
   self.course = nil -- where they stand on the schedule, see texres.trainer.course
   self.pass = nil -- an epoch under way: {epoch=, batch=, seconds=, counter=}
   self.interrupted = false -- whether Ctrl-C ended fit()
@@ -145,13 +150,23 @@ function Trainer:_forget()
   self.average = nil -- of the weights, see texres.trainer.average
 end
 
---- Makes a trainer; the options are those of KNOWN above.
-local function new(_, options)
-  local self = option.read("Trainer", options, KNOWN)
-  if self.augment then core.augment(self.augment) end -- which checks it
-  objective.check_loss(self.loss)
-  if classifier.is(self.model) then self.model = self.model.model end
-  option.check("Trainer", "model", self.model, module.IS_MODULE)
+local FIELDS = {}
+for _, name in ipairs(SOME) do FIELDS[name] = true end
+for _, name in ipairs { "findings", "history", "interrupted", "steps", "tests", "watched" } do
+  FIELDS[name] = true
+end
+
+--- What a script writes to no option would be a wish that nobody reads.
+function Trainer:__newindex(name, value)
+  if not FIELDS[name] and not KNOWN[name] then
+    raise("Trainer: there is no option '%s'%s", tostring(name),
+      name == "lr" and "; trainer:set_lr(rate) changes the rate" or "")
+  end
+  rawset(self, name, value)
+end
+
+--- What can't be told by a single value's rule.
+local function check_options(self)
   if self.dir then option.check("Trainer", "dir", self.dir, option.PATH) end
   if self.save_every and not terminal.seconds(self.save_every) then
     raise('Trainer: save_every is %s, wanted a duration such as "5min" or "90 s"', option.shown(self.save_every))
@@ -163,10 +178,21 @@ local function new(_, options)
   end
   watch.interval(self.watch) -- which checks it
   if self.operating_point then operating_point.check(self.operating_point) end
+end
+
+--- Makes a trainer; the options are those of KNOWN above.
+local function new(_, options)
+  local self = option.read("Trainer", options, KNOWN)
+  if self.augment then core.augment(self.augment) end -- which checks it
+  objective.check_loss(self.loss)
+  if classifier.is(self.model) then self.model = self.model.model end
+  option.check("Trainer", "model", self.model, module.IS_MODULE)
+  check_options(self)
   if self.resume and not self.dir then raise "Trainer: resume needs dir, where last.safetensors is" end
   setmetatable(self, Trainer)
   self.optimizer = objective.optimizer(self.optimizer, self.model)
   self.schedule = objective.schedule(self.schedule, self.optimizer)
+  self.asked_lr = self.schedule.options and self.schedule.options.lr
   self:_forget()
   return self
 end
@@ -239,6 +265,7 @@ local function plan_of(self, train, val)
   for name, wanted in pairs(KNOWN) do -- a script may have changed them
     if self[name] or wanted.default then option.check("Trainer", name, self[name], wanted) end
   end
+  check_options(self)
   local weights
   train, weights = readable(self, train)
   val = input.readable(val, self.bad)
@@ -262,7 +289,9 @@ end
 --- Of when the weights are that the model has now, for the report: of the epoch that is kept after a fit(), of the last
 -- batch or epoch in a loop over run() and after one that was left; nil before one.
 local function weights_text(self)
-  if self.pass then return ("epoch %d, after batch %d"):format(self.pass.epoch, self.pass.batch) end
+  if self.pass and not self.last_weights then
+    return ("epoch %d, after batch %d"):format(self.pass.epoch, self.pass.batch)
+  end
   local epoch = self.last_weights and self.best.epoch or #self.history -- whether state.load_best was here
   return epoch > 0 and ("epoch %d"):format(epoch) or nil
 end
@@ -304,11 +333,14 @@ local FIT_OPTIONS = { fresh = option.switch(false) }
 --- Begins a run (see texres.trainer.loop) on these sets.
 local function begin(self, run, train, val, options)
   options = option.read("fit", options, FIT_OPTIONS)
-  if self.running then raise "Trainer: a run of this trainer is under way: leave its loop before another one begins" end
+  if self.running then
+    raise "Trainer: a run of this trainer is under way: leave its loop, or trainer:leave() it, before another begins"
+  end
   local plan = plan_of(self, train, val)
   run.lock = state.lock(self)
   local saved
   if self.identity and not options.fresh then
+    plan.identity.trained = self.identity.trained -- it is the same model, and what is frozen is up to it
     state.compare(self.identity, plan.identity, "the fit() before")
   elseif self.resume and not options.fresh then
     saved = state.read(self, plan)
@@ -320,7 +352,7 @@ end
 --
 --     for event in trainer:run(train, val) do
 --       if event.kind == "epoch" and event.val_accuracy > 0.99 then break end
---       if event.kind == "step" and event.step == 500 then stage1:freeze() end
+--       if event.kind == "step" and event.step == 500 then stage1:freeze() trainer:set_lr(1e-4) end
 --     end
 --
 -- Events are tables with a `kind`:
@@ -332,8 +364,9 @@ end
 --     end          the last one: reason ("finished", "patience", "interrupted", "stopped"), epochs, steps
 --
 -- Leaving the loop early keeps the weights as they are (trainer:stop() ends it with the best ones); another run() or
--- fit() goes on there, as one of a new trainer with `resume = true` does. Options and what happens in the end are those
--- of fit.
+-- fit() goes on there, as one of a new trainer with `resume = true` does. Looking changes nothing: evaluate(), a pass
+-- in evaluation mode or random numbers that the loop draws. Options and what happens in the end are those of fit.
+-- Outside of `for`, the first value is a function that gives the next event, nil after the last one.
 function Trainer:run(train, val, options)
   local run, begun = loop.new(self), false
   protect.finally(function()
@@ -348,6 +381,20 @@ end
 --- Ends the run under way after the event that is being handled, as if no epoch were left: with the weights that are
 -- kept. For a loop over run() that has seen enough, where a break would leave the last weights.
 function Trainer:stop() self.stopped = true end
+
+--- Leaves the run under way, as a break does: for one that no loop holds any more, such as that of a coroutine that was
+-- given up. Does nothing where there is none.
+function Trainer:leave()
+  if self.running then self.running:close() end
+end
+
+--- The base rate of the schedule from the next step on: the whole schedule is multiplied.
+function Trainer:set_lr(rate)
+  if not self.schedule.options then
+    raise "Trainer: set_lr: the schedule is one of the script, which decides about its rate itself"
+  end
+  self.schedule = self.schedule:with_lr(rate)
+end
 
 --- Trains on a set, validating on another one after each epoch (it may be left out); returns the history, a list of
 -- records that print() shows as a table. Afterwards the model has the weights of the best epoch: highest validation

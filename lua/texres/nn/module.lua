@@ -544,15 +544,54 @@ end
 
 local ON, FLOATS = option.switch(), option.choice(nil, { "f32", "f64" })
 
---- Training mode on (default) or off, for batch norm and dropout. Returns self.
+--- Training mode on (default) or off, for batch norm and dropout; layers that are frozen stay in evaluation mode.
+-- Returns self.
 function Module:train(on)
   if on ~= nil then option.check("train", "on", on, ON) end
-  for _, m in ipairs(self:modules()) do rawset(m, "training", on ~= false) end
+  for _, m in ipairs(self:modules()) do rawset(m, "training", on ~= false and not rawget(m, "_frozen")) end
   return self
 end
 
 --- Evaluation mode: batch norm uses running statistics, dropout does nothing. Returns self.
 function Module:eval() return self:train(false) end
+
+--- Keeps this module as it is while others learn: its parameters get no gradient, and its layers stay in evaluation
+-- mode, so that running statistics stay, too. freeze(false) lets it learn again. Returns self.
+function Module:freeze(on)
+  if on ~= nil then option.check("freeze", "on", on, ON) end
+  local frozen = on ~= false
+  for _, p in ipairs(self:parameters()) do p.requires_grad, p.grad = not frozen, nil end
+  for _, m in ipairs(self:modules()) do
+    rawset(m, "_frozen", frozen or nil)
+    if frozen then rawset(m, "training", false) end
+  end
+  return self
+end
+
+--- What of a module is frozen: { parameters =, layers = }, sorted names.
+local function frozen_of(self)
+  local parameters, layers = {}, {}
+  for name, p in self:named_parameters() do
+    if not p.requires_grad then parameters[#parameters + 1] = name end
+  end
+  for name, m in self:named_modules() do
+    if rawget(m, "_frozen") then layers[#layers + 1] = name end
+  end
+  return { parameters = plain.sort(parameters), layers = plain.sort(layers) }
+end
+
+local function set_of(names)
+  local set = {}
+  for _, name in ipairs(names) do set[name] = true end
+  return set
+end
+
+--- Freezes what frozen_of() told, and nothing else.
+local function freeze_as(self, frozen)
+  local parameters, layers = set_of(frozen.parameters), set_of(frozen.layers)
+  for name, p in self:named_parameters() do p.requires_grad = not parameters[name] end
+  for name, m in self:named_modules() do rawset(m, "_frozen", layers[name]) end
+end
 
 --- Lets the gradients of all parameters go. Returns self.
 function Module:zero_grad()
@@ -584,7 +623,7 @@ end
 
 --- Calls f(...) while a module is in evaluation mode, and leaves it in the modes that it had: what only looks at a
 -- network must not change its running statistics.
-local function looking(self, f, ...)
+local function in_eval(self, f, ...)
   local was_training = {}
   for _, m in ipairs(self:modules()) do was_training[m] = m.training end
   return protect.between(function() self:eval() end, function()
@@ -594,7 +633,7 @@ end
 
 --- What a module gives for zeros of this shape in evaluation mode; it is left in the modes that it had.
 local function try_on_zeros(self, shape)
-  return looking(self, quietly, core.no_grad, self, core.zeros(shape, { dtype = float_dtype(self) }))
+  return in_eval(self, quietly, core.no_grad, self, core.zeros(shape, { dtype = float_dtype(self) }))
 end
 
 --- An independent copy: parameters and buffers are copied, gradients are not; tied tensors stay tied.
@@ -691,11 +730,13 @@ return {
   float_dtype = float_dtype,
   adopt = adopt,
   sorted_keys = sorted_keys,
-  looking = looking,
   try_on_zeros = try_on_zeros,
   watch = watch,
   with_watcher = with_watcher,
   quietly = quietly,
+  freeze_as = freeze_as,
+  frozen_of = frozen_of,
+  in_eval = in_eval,
   hook = hook,
   unhook = unhook,
   has_hook = has_hook,

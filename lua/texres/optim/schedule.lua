@@ -28,6 +28,13 @@ function Schedule:lr(step, total, history)
   return self.curve(o, step - o.warmup, math.max(1, total - o.warmup), history)
 end
 
+--- The same with another base rate.
+function Schedule:with_lr(rate)
+  local options = option.without(self.options, "lr")
+  options.lr = rate
+  return schedule[self.name](options)
+end
+
 --- Its kind and options.
 function Schedule:__tostring() return ("%s, %s"):format(self.name, option.listed(self.options, "lr")) end
 

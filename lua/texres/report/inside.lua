@@ -37,14 +37,14 @@ local function first_filters(model)
   end
 end
 
---- Pictures of a model: a list of { title =, uri = }; `image`: a batch of one, as the model takes it.
+--- Pictures of a model in evaluation mode: a list of { title =, uri = }; `image`: a batch of one, as it takes it.
 function inside.pictures(model, image, folder)
   local list = {}
   local function add(title, maps, side)
     local uri = gallery.uri(grid(maps, side), folder)
     if uri then list[#list + 1] = { title = title, uri = uri } end
   end
-  module.looking(model, core.no_grad, function()
+  module.in_eval(model, core.no_grad, function()
     local filters, name = first_filters(model)
     if filters then add(("first filters (%s)"):format(name), filters, 48) end
     local names = {}

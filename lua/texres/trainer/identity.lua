@@ -9,7 +9,8 @@
 -- Of functions and objects that a script brings (a loss, a schedule or an optimizer of its own) nothing can be known
 -- but that they are there.
 --
--- Not part of it, as they may change on purpose: epochs, lr, and what decides nothing about the weights of a step.
+-- Not part of it, as they may change on purpose: epochs, lr, and what decides nothing about the weights of a step. What
+-- a loop freezes on the way is part of the state, as the weights are.
 
 local architecture = require "texres.nn.architecture"
 local core = require "texres.core"
@@ -66,20 +67,26 @@ end
 
 -- -- the model and what trains it -------------------------------------------------------------------------------------
 
---- Names, shapes and dtypes of the weights, which of them are trained, and, of a model of registered classes, how it is
--- built.
+--- Names, shapes and dtypes of the weights and, of a model of registered classes, how it is built.
 local function model_of(model)
   local lines, description = {}, architecture.tried(model)
   for name, t in pairs(model:state_dict()) do
     lines[#lines + 1] = ("%s %s %s"):format(name, shape_text(t:shape()), t.dtype)
   end
-  for name, p in model:named_parameters() do
-    if p.requires_grad then lines[#lines + 1] = name .. " is trained" end
-  end
   plain.sort(lines)
   lines[#lines + 1] = description and json.encode(description) or ""
   return ("%s, %d parameters, checksum %s"):format(rawget(model, "name") or getmetatable(model).__name,
     model:num_parameters(), checksum(table.concat(lines, "\n")))
+end
+
+--- Which of its parameters are trained when a run begins.
+local function trained_of(model)
+  local all, names = 0, {}
+  for name, p in model:named_parameters() do
+    all = all + 1
+    if p.requires_grad then names[#names + 1] = name end
+  end
+  return ("%d of %d parameters, checksum %s"):format(#names, all, checksum(table.concat(plain.sort(names), "\n")))
 end
 
 --- All options of all groups but the rate itself, and which parameters they hold.
@@ -111,7 +118,8 @@ end
 -- (the model's input, see texres.input).
 function identity.of(trainer, plan)
   local rows = {
-    texres = core._VERSION, model = model_of(trainer.model), classes = literal(plan.takes.classes),
+    texres = core._VERSION, model = model_of(trainer.model), trained = trained_of(trainer.model),
+    classes = literal(plan.takes.classes),
     normalization = literal(plan.takes.normalization), white = literal(plan.takes.white),
     integers = literal(plan.takes.integers),
     batch = literal(trainer.batch), seed = literal(trainer.seed), augment = literal(trainer.augment),

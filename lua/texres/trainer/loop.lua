@@ -12,6 +12,9 @@
 --     nothing is left                 next() tells "end", once
 --
 -- Steps end where gradients are applied, so a run that stops between two events has no gradient that would be lost.
+--
+-- What is done between two events only to look changes nothing: the run draws random numbers of its own, and each step
+-- puts the model into training mode (layers that are frozen stay in evaluation mode).
 
 local average = require "texres.trainer.average"
 local core = require "texres.core"
@@ -25,6 +28,7 @@ local metrics = require "texres.metrics"
 local module = require "texres.nn.module"
 local objective = require "texres.trainer.objective"
 local plain = require "texres.plain"
+local option = require "texres.options"
 local protect = require "texres.protect"
 local raise = require "texres.raise"
 local record = require "texres.trainer.record"
@@ -89,6 +93,9 @@ function Run:add_gradient(part, alone, look)
   local logits = look and look:forward(trainer.model, images, position) or trainer.model(images)
   local loss, sum, weight = objective.mixed(trainer.loss_of, logits, part.labels, part.mix)
   local value = loss:item()
+  if not loss.requires_grad then
+    raise "Trainer: the loss depends on no parameter that is trained: all layers are frozen"
+  end
   if value - value ~= 0 then
     diagnosis.stop(trainer, images, value, { batch = part.number, position = position })
   end
@@ -98,9 +105,15 @@ function Run:add_gradient(part, alone, look)
 end
 
 --- The rate of the step that comes next.
-local function set_rate(trainer)
+function Run:set_rate()
+  local trainer = self.trainer
+  if trainer.rate and trainer.optimizer:lr() ~= trainer.rate then
+    raise("Trainer: the optimizer's rate was set to %s, but the schedule sets it before each step: trainer:set_lr(%s) "
+      .. "changes it", option.shown(trainer.optimizer:lr()), option.shown(trainer.optimizer:lr()))
+  end
   local place = course.position(trainer.course, trainer.steps + 1)
   trainer.optimizer:set_lr(trainer.schedule:lr(place, trainer.course.total, trainer.history))
+  trainer.rate = trainer.optimizer:lr()
 end
 
 --- Applies the gradients. `look`: at this step, or nil.
@@ -190,7 +203,6 @@ function Run:begin_batches()
   local pass = self.trainer.pass
   local advance, _, _, handle = self.plan.loader:batches(pass.epoch, pass.batch + 1)
   self.batches, self.handle, self.clock = advance, handle, core.clock()
-  self.trainer.model:train()
 end
 
 --- One step of the epoch under way, of one batch or of several; false when the epoch has no batch left.
@@ -199,8 +211,9 @@ function Run:step()
   local left = batches_of_step(self, pass.batch)
   if left <= 0 then return false end
   self:begin_batches()
+  trainer.model:train()
   local sum, weight = pass.counter.loss_sum, pass.counter.loss_weight
-  set_rate(trainer)
+  self:set_rate()
   local look = watch.begin(trainer)
   local skipped = skipped_by(self)
   local images, number = undone_if_it_fails(self.buffers, step_of, self, left, look)
@@ -339,9 +352,30 @@ local function end_of(trainer)
   if trainer.patience and epochs - history.best_epoch(trainer.history) >= trainer.patience then return "patience" end
 end
 
+--- Says so where further epochs are asked for after a schedule came to its end at next to no rate.
+local function warn_of_end(trainer)
+  local now = trainer.course
+  if end_of(trainer) or now.position < now.total then return end
+  local last = trainer.schedule:lr(now.total, now.total, trainer.history)
+  if last >= 0.01 * trainer.schedule:lr(1, now.total, {}) then return end
+  require("texres").warn(plain.format("Trainer: the schedule had come to its end: the further epochs are trained at "
+    .. "its last rate, %.3g. To train on at a larger one, begin anew from these weights: fit(train, val, "
+    .. "{ fresh = true })", last))
+end
+
+--- Plans the steps that the run has to take; again where the loop changed `epochs`.
+function Run:plan_steps()
+  local trainer = self.trainer
+  local planned = math.ceil(#self.plan.loader / trainer.accumulate) * trainer.epochs
+  if trainer.course and planned == trainer.course.planned then return end
+  trainer.course = trainer.course and course.replan(trainer.course, trainer.steps, planned) or course.new(planned)
+  if self.worked then warn_of_end(trainer) end
+end
+
 --- Takes the run to its next event.
 function Run:advance()
   local trainer = self.trainer
+  self:plan_steps()
   local reason = end_of(trainer)
   if reason then
     self:push { kind = "end", reason = reason, epochs = #trainer.history, steps = trainer.steps }
@@ -363,12 +397,18 @@ end
 
 --- The next event, after the trainer's callbacks have seen it; nil after the last one.
 function Run:next()
+  if self.closed then return nil end
   if #self.events == 0 then
-    if self.ended then return nil end
+    if self.ended then
+      self:close()
+      return nil
+    end
     self.clock = core.clock() -- the time that the caller's loop took is not the training's
+    core.rng_state(table.unpack(self.random)) -- nor are the random numbers that it drew
     self.inside = true
     self:advance()
     self.inside = false
+    self.random = { core.rng_state() }
   end
   local event = table.remove(self.events, 1)
   for _, callback in ipairs(self.trainer.callbacks or {}) do
@@ -416,17 +456,6 @@ local function go_on_from(trainer, saved, plan)
   end
 end
 
---- Says so where further epochs are asked for after a schedule came to its end at next to no rate.
-local function warn_of_end(trainer)
-  local now = trainer.course
-  if end_of(trainer) or now.position < now.total then return end
-  local last = trainer.schedule:lr(now.total, now.total, trainer.history)
-  if last >= 0.01 * trainer.schedule:lr(1, now.total, {}) then return end
-  require("texres").warn(plain.format("Trainer: the schedule had come to its end: the further epochs are trained at "
-    .. "its last rate, %.3g. To train on at a larger one, begin anew from these weights: fit(train, val, "
-    .. "{ fresh = true })", last))
-end
-
 --- Makes a plan, which nothing speaks against, the trainer's.
 local function take_up(trainer, plan, saved, fresh)
   input.give(trainer.model, plan.takes)
@@ -448,9 +477,6 @@ local function take_up(trainer, plan, saved, fresh)
   end
   if trainer.ema and not trainer.average then trainer.average = average.of(trainer.model) end
   trainer.identity = plan.identity
-  local planned = math.ceil(#plan.loader / trainer.accumulate) * trainer.epochs
-  trainer.course = trainer.course and course.replan(trainer.course, trainer.steps, planned) or course.new(planned)
-  warn_of_end(trainer)
 end
 
 --- After a run that failed before its first step: the model takes what it took, and another one begins anew.
@@ -464,8 +490,10 @@ end
 --- Ends a run that came to its end, or was left in the middle; `worked`: whether it took a step.
 local function leave(trainer, worked)
   local reason = end_of(trainer)
-  if reason == "finished" or reason == "patience" or trainer.stopped and not trainer.pass then
+  if reason and reason ~= "interrupted" then
+    if trainer.dir and trainer.pass then state.save(trainer) end -- stopped in the middle of an epoch
     if trainer.best then state.load_best(trainer) end
+    trainer.model:eval()
     if trainer.dir and worked then record.write(trainer) end -- with pictures, and the last word on it
     return
   end
@@ -489,7 +517,10 @@ function Run:begin(plan, saved, fresh)
   self.save_every = trainer.save_every and terminal.seconds(trainer.save_every)
   self.dtype, self.buffers = module.float_dtype(trainer.model), trainer.model:buffers()
   take_up(trainer, plan, saved, fresh)
-  trainer.running, self.begun = true, true
+  self:plan_steps()
+  warn_of_end(trainer)
+  self.random = { core.rng_state() }
+  trainer.running, self.begun = self, true
   process.interrupts(true)
 end
 
@@ -506,8 +537,8 @@ function Run:close()
   process.interrupts(false)
   self:end_batches()
   if failed and trainer.steps == 0 then undo(trainer, self.takes) end
-  local seed, stream = core.rng_state()
-  trainer.random = { seed = seed, stream = stream }
+  core.rng_state(table.unpack(self.random))
+  trainer.random = { seed = self.random[1], stream = self.random[2] }
   if not failed then leave(trainer, self.worked) end
 end
 

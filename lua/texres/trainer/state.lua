@@ -11,6 +11,7 @@ local history = require "texres.trainer.history"
 local identity = require "texres.trainer.identity"
 local input = require "texres.input"
 local metrics = require "texres.metrics"
+local module = require "texres.nn.module"
 local option = require "texres.options"
 local raise = require "texres.raise"
 local state_of_model = require "texres.nn.state"
@@ -141,6 +142,7 @@ function state.save(trainer)
   write(trainer, last_path(trainer), {
     identity = trainer.identity, optimizer = optimizer, history = trainer.history, steps = trainer.steps,
     course = trainer.course, lr = trainer.schedule.options and trainer.schedule.options.lr,
+    asked_lr = trainer.asked_lr, frozen = module.frozen_of(trainer.model),
     best = trainer.best and trainer.best.epoch, random = { seed = seed, stream = stream },
     validation = trainer.validation and metrics.to_data(trainer.validation),
     skipped = trainer.validation and trainer.skipped,
@@ -248,6 +250,15 @@ local function read_history(trainer, extra)
   return history.of(list), list[extra.best or 0]
 end
 
+local function is_text(value) return type(value) == "string" end
+
+local function read_frozen(trainer, frozen)
+  local fine = type(frozen) == "table" and option.is_list(frozen.parameters, is_text)
+    and option.is_list(frozen.layers, is_text)
+  need(trainer, fine, "frozen")
+  return frozen
+end
+
 local function read_pass(trainer, pass, epochs, classes)
   if pass == nil then return nil end
   need(trainer, has(pass, { epoch = INDEX, batch = INDEX, seconds = POSITION, skipped = INDEX })
@@ -294,7 +305,8 @@ function state.read(trainer, plan)
   return {
     weights = saved.weights, optimizer = optimizer, history = epochs, best = best, best_takes = best_takes,
     average = averaged, steps = extra.steps,
-    course = extra.course, lr = extra.lr, random = extra.random,
+    course = extra.course, lr = extra.lr, asked_lr = extra.asked_lr, random = extra.random,
+    frozen = read_frozen(trainer, extra.frozen),
     validation = read_validation(trainer, extra.validation, scores, extra.skipped, plan), skipped = extra.skipped,
     pass = read_pass(trainer, extra.pass, epochs, plan.takes.classes),
   }
@@ -304,6 +316,8 @@ end
 function state.restore(trainer, saved)
   trainer.optimizer:load_state_dict(saved.optimizer)
   trainer.model:load_state_dict(saved.weights)
+  module.freeze_as(trainer.model, saved.frozen)
+  if saved.lr and saved.asked_lr == trainer.asked_lr then trainer:set_lr(saved.lr) end -- what the loop changed it to
   local fields = {
     "history", "best", "best_takes", "average", "steps", "course", "validation", "skipped", "pass", "random",
   }
