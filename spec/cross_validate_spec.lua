@@ -45,6 +45,26 @@ describe("cross_validate", function()
     assert.same(cv.by_seed[1].scores:totable(), tr.cross_validate(options()).by_seed[1].scores:totable())
   end)
 
+  it("refuses what would make its figures too good", function()
+    local model = nn.Sequential { nn.Flatten(), nn.Linear(64, 6) }
+    local body = nn.Sequential { nn.Flatten(), nn.BatchNorm(64) }
+    for _, make in ipairs {
+      function() return model end, function() return nn.Sequential { body, nn.Linear(64, 6) } end,
+    } do
+      assert.error_matches(function()
+        tr.cross_validate(options { trainer = function() return { model = make(), epochs = 1 } end })
+      end, "the same model, or a part of it, for two folds")
+    end
+    body = nn.Sequential { nn.Flatten(), nn.Linear(64, 8) }:freeze() -- what does not learn may be shared
+    tr.cross_validate(options { seeds = { 1 }, trainer = function()
+      return { model = nn.Sequential { body, nn.Linear(8, 6) }, epochs = 1 }
+    end })
+    assert.error_matches(function() tr.cross_validate(options { seeds = { 3, 1, 3 } }) end, "seeds has 3 twice")
+    local single = set:filter(function(_, row) return row.source == set.meta.source[1] end)
+    assert.error_matches(function() tr.cross_validate(options { set = single, folds = "groups" }) end,
+      "a single group in column 'source'")
+  end)
+
   it("says whether its limits are over groups or images", function()
     local grouped = tr.cross_validate(options { seeds = { 1 } })
     assert.same({ 8, "groups" }, { grouped.units, grouped.kind })

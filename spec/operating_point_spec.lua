@@ -477,6 +477,30 @@ describe("compare", function()
     assert.error_matches(function() tr.compare(a, result_of({ 0.1 }, spread(9, 0, 1))) end, "are of other images")
     assert.error_matches(function() tr.compare(a, 3) end, "two results of evaluate%(%) are wanted")
   end)
+
+  it("refuses results of other images also where the labels are the same", function()
+    tr.manual_seed(1)
+    local function images_of_labels(images)
+      return tr.data.tensors { images = images, labels = tr.tensor({ 1, 2, 1, 2, 1, 2, 1, 2 }, { dtype = "i64" }),
+        classes = { "good", "hole" } }
+    end
+    local images = tr.rand(8, 4, 4, 1)
+    local function evaluated(set, seed)
+      tr.manual_seed(seed)
+      local trainer = tr.Trainer { model = nn.Sequential { nn.Flatten(), nn.Linear(16, 2) }, epochs = 1, quiet = true }
+      trainer:fit(images_of_labels(images))
+      return trainer:evaluate(set)
+    end
+    local set = images_of_labels(images)
+    local result = evaluated(set, 2)
+    assert.equal(8, tr.compare(result, evaluated(set, 3)).images)
+    assert.equal(8, tr.compare(result, evaluated(images_of_labels(images * 0.5 + 0.1), 3)).images) -- another range
+    tr.manual_seed(9)
+    for _, other in ipairs { set:subset { 3, 4, 5, 6, 7, 8, 1, 2 }, images_of_labels(tr.rand(8, 4, 4, 1)) } do
+      local second = evaluated(other, 3)
+      assert.error_matches(function() tr.compare(result, second) end, "of other images, or in another order")
+    end
+  end)
 end)
 
 describe("metrics.join", function()

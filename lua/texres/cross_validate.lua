@@ -67,6 +67,22 @@ local function trainer_of(o, fold, seed, dir)
   return Trainer(options)
 end
 
+--- Raises where a fold would begin with what an earlier one has learned, which may have seen the images of its test.
+-- `had`: the tensors that were trained, or are running statistics, in the folds before.
+local function check_new(had, model)
+  local learns = model:buffers()
+  for _, p in ipairs(model:parameters()) do
+    if p.requires_grad then learns[#learns + 1] = p end
+  end
+  for _, t in ipairs(learns) do
+    if had[t] then
+      raise("cross_validate: trainer gave the same model, or a part of it, for two folds: what it has learned from the "
+        .. "one knows images that the other is tested with. Make it anew in the function, or give its clone()")
+    end
+    had[t] = true
+  end
+end
+
 local META = "texres cross-validation"
 
 --- Raises where a fold is of something else.
@@ -126,9 +142,10 @@ local function identity_of(o, trainer, fold)
 end
 
 --- Trains and tests one fold, or takes what an earlier call found; nil after a Ctrl-C.
-local function run_fold(o, fold, seed, number)
+local function run_fold(o, fold, seed, number, had)
   local dir = o.dir and ("%s/seed-%d-fold-%02d"):format(o.dir, seed, number)
   local trainer = trainer_of(o, fold, seed, dir)
+  check_new(had, trainer.model)
   local identity = identity_of(o, trainer, fold)
   local result = dir and read_result(dir .. "/result.safetensors", identity, fold.test)
   if result then return result end
@@ -213,7 +230,13 @@ end
 
 local function folds_of(o, seed)
   local group = o.group or rawget(o.set, "group") or nil
-  if o.folds == "groups" then return o.set:leave_one_out(group) end
+  if o.folds == "groups" then
+    local folds = o.set:leave_one_out(group)
+    if #folds < 2 then
+      raise("cross_validate: the set has a single group in column '%s': nothing is left to train on", group)
+    end
+    return folds
+  end
   return o.set:folds { o.folds, seed = seed, group = group, stratify = group == nil or nil }
 end
 
@@ -232,7 +255,12 @@ local function read_options(options)
     operating_point.check_set(o.set, operating_point.check(o.operating_point),
       "cross_validate: operating_point: of the images")
   end
-  for i, seed in ipairs(o.seeds) do option.check("cross_validate", ("seeds[%d]"):format(i), seed, SEED) end
+  local seen = {}
+  for i, seed in ipairs(o.seeds) do
+    seed = option.check("cross_validate", ("seeds[%d]"):format(i), seed, SEED)
+    if seen[seed] then raise("cross_validate: seeds has %d twice: it would say the same twice", seed) end
+    seen[seed] = true
+  end
   return o
 end
 
@@ -247,13 +275,13 @@ return function(options)
     if not made then raise("cross_validate: %s", message) end
   end
   local self = setmetatable({ seeds = o.seeds, results = {}, folds = 0, dir = o.dir or false }, Validation)
-  local places = {}
+  local places, had = {}, setmetatable({}, { __mode = "k" })
   for s, seed in ipairs(o.seeds) do
     self.results[s] = {}
     local folds = folds_of(o, seed)
     self.folds = #folds
     for f, fold in ipairs(folds) do
-      local result = run_fold(o, fold, seed, f)
+      local result = run_fold(o, fold, seed, f, had)
       if not result then return self end
       self.results[s][f] = result
       table.move(fold.test.index, 1, #fold.test, #places + 1, places)

@@ -87,7 +87,9 @@ function evaluate.run(models, set, options)
       scores[b], at = batch:softmax(2):to "f32", at + n
     end
   end)
-  return metrics.keep(counter:result(), same, core.cat(scores, 1)), same, skipped
+  local result = metrics.keep(counter:result(), same, core.cat(scores, 1))
+  result.sets = { skipped and set:without(skipped) or set }
+  return result, same, skipped
 end
 
 --- The probabilities {N,K} of a batch by models together, as run() finds them.

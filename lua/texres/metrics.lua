@@ -150,7 +150,7 @@ local function figures(counts, invalid, classes)
   }
 end
 
-local Result = strict.class("a result", {}, { "scores", "labels", "groups", "masked", "draws" })
+local Result = strict.class("a result", {}, { "scores", "labels", "groups", "sets", "draws" })
 for name, method in pairs(require "texres.metrics.scores") do Result[name] = method end
 
 --- What was counted, as numbers:
@@ -160,8 +160,8 @@ for name, method in pairs(require "texres.metrics.scores") do Result[name] = met
 -- occur), `weighted` (their mean weighted by support), `balanced_accuracy` (the mean recall of the classes that have
 -- images). print() shows it. A result of evaluate() also has what each image was given, in the order of the set:
 -- `scores` (probabilities, f32 {N,K}), `labels` (i64 {N}) and, where the set has groups, `groups` (a list: the group
--- of each image); from these come its curves, intervals and operating point: see texres.metrics.scores. Where the set
--- has masks, `masked` is a list of the sets, one behind the other, whose images these are.
+-- of each image); from these come its curves, intervals and operating point: see texres.metrics.scores. `sets` is a list
+-- of the sets, one behind the other, whose images these are.
 function Counter:result()
   local result = figures(self.counts, self.invalid, self.classes)
   result.loss = self:loss()
@@ -209,8 +209,7 @@ end
 -- @param scores f32 {N,K}, probabilities in the order of the set
 function metrics.keep(result, set, scores)
   result.scores, result.labels = scores, core.tensor(set.label, { dtype = "i64" })
-  result.groups = set.group and set.meta[set.group]
-  result.masked = set.masks and { set }
+  result.groups, result.sets = set.group and set.meta[set.group], { set }
   return result
 end
 
@@ -228,7 +227,7 @@ function metrics.join(results)
   local first = results[1]
   if not first then raise "metrics.join: there are no results to join" end
   local counter = metrics.Counter(first.classes)
-  local scores, labels, groups, masked = {}, {}, {}, {}
+  local scores, labels, groups, sets = {}, {}, {}, {}
   for r, result in ipairs(results) do
     if not same_classes(result.classes, first.classes) then
       raise("metrics.join: result %d has other classes than the first, or in another order", r)
@@ -243,12 +242,12 @@ function metrics.join(results)
     counter:add_loss(result.loss * result.images, result.images)
     scores[r], labels[r] = result.scores, result.labels
     groups = groups and result.groups and table.move(result.groups, 1, #result.groups, #groups + 1, groups)
-    masked = masked and result.masked and table.move(result.masked, 1, #result.masked, #masked + 1, masked)
+    sets = sets and result.sets and table.move(result.sets, 1, #result.sets, #sets + 1, sets)
   end
   local joined = counter:result()
   if #scores == #results then
     joined.scores, joined.labels, joined.groups = core.cat(scores, 1), core.cat(labels, 1), groups
-    joined.masked = masked
+    joined.sets = sets
   end
   return joined
 end

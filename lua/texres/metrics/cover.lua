@@ -26,11 +26,21 @@ local KNOWN = {
   good = option.text(), -- the class that means no defect
 }
 
+local cover = {}
+
+--- Whether a result is of images that all have masks.
+function cover.has_masks(result)
+  for _, set in ipairs(result.sets or {}) do
+    if not set.masks then return false end
+  end
+  return result.sets ~= nil
+end
+
 --- The share that the mask covers, of each image of a result.
 local function covers_of(result)
-  if not result.masked then raise "by_cover: the result is of a set without masks" end
+  if not cover.has_masks(result) then raise "by_cover: the result is of a set without masks" end
   local list = {}
-  for _, set in ipairs(result.masked) do
+  for _, set in ipairs(result.sets) do
     local covers = set:covers()
     table.move(covers, 1, #covers, #list + 1, list)
   end
@@ -40,7 +50,7 @@ end
 --- Rows { low =, high =, found = share }: of the defects that cover low to high of their image, the share that does not
 -- pass, as texres.metrics.counted has it. Without an operating point a defect passes where the likeliest class is
 -- the good one. Rows without images are left out, and so are defects whose mask shows nothing.
-return function(result, options)
+function cover.rows(result, options)
   local o = option.read("by_cover", options, KNOWN)
   local edges, covers, labels = o.edges, covers_of(result), result.labels:totable()
   local decisions, _, good = result:decisions(o.point, o.good)
@@ -58,3 +68,5 @@ return function(result, options)
   end
   return rows
 end
+
+return cover

@@ -14,6 +14,7 @@
 -- that class, and nil (no class) stands for all but the good one.
 
 local classes = require "texres.classes"
+local cover = require "texres.metrics.cover"
 local operating_point = require "texres.metrics.operating_point"
 local option = require "texres.options"
 local raise = require "texres.raise"
@@ -226,6 +227,7 @@ function scores:decisions(point, good)
 end
 
 --- How well defects are found by how much of the image they cover, of a set with masks: see texres.metrics.cover.
-scores.by_cover = require "texres.metrics.cover"
+scores.by_cover = cover.rows
+scores.has_masks = cover.has_masks
 
 return scores

@@ -79,7 +79,7 @@ end
 
 --- Recall of defects by how much of the image they cover, of a set with masks; "" for others.
 function tables.cover(result, point)
-  if not result.masked then return "" end
+  if not result:has_masks() then return "" end
   local rows = result:by_cover { point = point }
   return fill([[<div class="card scroll"><table><caption>Defects found, by how much of the image they cover</caption>
 <thead><tr><th class="name" scope="col">covered</th><th scope="col">found</th><th scope="col">images</th></tr></thead>
