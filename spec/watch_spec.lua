@@ -124,6 +124,32 @@ describe("net:watch", function()
     assert.is_false(require("texres.nn.module").has_keeper())
   end)
 
+  it("ends in the middle of a pass where its function closes it", function()
+    local net, seen = network(), {}
+    local hook
+    hook = net:watch(function(name)
+      seen[#seen + 1] = name
+      if #seen == 2 then hook:close() end
+    end)
+    net(x)
+    net(x)
+    assert.same({ "stem.1", "stem.2" }, seen)
+  end)
+
+  it("is stepped through by a coroutine, and goes on where that one was given up", function()
+    local net, seen = network(), {}
+    local function step()
+      local _ <close> = net:watch(coroutine.yield, { layers = { "stem", "fc" } })
+      net(x)
+    end
+    for name in coroutine.wrap(step) do
+      seen[#seen + 1] = name
+      break
+    end
+    assert.same({ "stem" }, seen)
+    assert.equal("pool fc", names_seen(network(), x, { layers = { "pool", "fc" } }))
+  end)
+
   it("follows a layer that is put in the place of another", function()
     local net, seen = network(), nil
     local _ <close> = net:watch(function(_, m) seen = m end, { layers = "fc" })

@@ -161,7 +161,7 @@ local call, within
 local watchers -- a list of {fn =, planned =, layers =}, or nil where nobody watches: see watch
 local hooks = setmetatable({}, { __mode = "k" }) -- module -> the hooks that its calls begin: see hook
 local hooks_version = 0 -- another one whenever a hook comes or goes
-local quiet = false -- whether hooks are left out: see quietly
+local quiet = false -- the coroutine that leaves hooks out, or false: see quietly
 local guarded = setmetatable({}, { __mode = "k" }) -- the coroutines in which a message handler is in place
 local max_levels = 1000 -- of the stack that are looked at: an endless recursion fills it
 
@@ -214,7 +214,13 @@ local function with_more_watchers(more, f, ...)
 end
 
 --- Calls f(...), a trial of the library that no hook of a user is to see.
-local function quietly(f, ...) return with_watchers(watchers, true, f, ...) end
+local function quietly(f, ...) return with_watchers(watchers, (running_coroutine()), f, ...) end
+
+-- Whether hooks are left out; what a coroutine that was given up has begun does not count.
+local function is_quiet()
+  local state = quiet and coroutine.status(quiet)
+  return state == "running" or state == "normal"
+end
 
 local function tell_all(list, of_step, ...)
   for _, watcher in ipairs(list) do
@@ -224,7 +230,8 @@ end
 
 -- Tells the watchers of a call of `self`, or of a step that several layers do together; what they call is not watched.
 local function report(of_step, self, started, inputs, ...)
-  with_watchers(nil, true, tell_all, watchers, of_step, self, core.clock() - started, inputs, table.pack(...))
+  local seconds, given = core.clock() - started, table.pack(...)
+  with_watchers(nil, (running_coroutine()), tell_all, watchers, of_step, self, seconds, inputs, given)
   return ...
 end
 
@@ -241,7 +248,7 @@ local function due_watchers(self)
 end
 
 local function run(self, ...)
-  local due = not quiet and hooks[self] and due_watchers(self)
+  local due = hooks[self] and not is_quiet() and due_watchers(self)
   if not due or #due == 0 then return forward(self, ...) end
   return with_more_watchers(due, forward, self, ...)
 end

@@ -57,7 +57,7 @@ end
 
 -- -- hooks ------------------------------------------------------------------------------------------------------------
 
-local Hook = strict.class("a watch", {}, { "layers" })
+local Hook = strict.class("a watch", {}, { "closed", "layers" })
 
 --- The watcher of the pass that begins; nil where `every` leaves it out.
 function Hook:begin(net)
@@ -67,13 +67,16 @@ function Hook:begin(net)
   return {
     layers = self.layers and names,
     fn = function(m, _, inputs, outputs)
-      if names[m] then fn(names[m], m, inputs, outputs) end
+      if names[m] and not self.closed then fn(names[m], m, inputs, outputs) end
     end,
   }
 end
 
---- Ends the watching. A second time does nothing.
-function Hook:close() module.unhook(self.net, self) end
+--- Ends the watching, also in the middle of a pass. A second time does nothing.
+function Hook:close()
+  self.closed = true
+  module.unhook(self.net, self)
+end
 
 Hook.__close = Hook.close
 
