@@ -134,6 +134,18 @@ describe("an operating point", function()
     assert.is_true(point.escape.value <= result:operating_point({ cost = {} }).escape.value)
   end)
 
+  it("says so where nobody would be asked, and where a part of the rule has no say", function()
+    local result = result_of(spread(10, 0.01, 0.6), spread(10, 0.3, 0.99))
+    assert.matches("asked about 1 %% of 20 images", result:operating_point({ false_reject = 1, ask = 0.01 }).warning)
+    local equal = result_of({ 0.5, 0.5 }, { 0.5, 0.5 })
+    assert.matches("the scores at the threshold are equal", equal:operating_point({ escape = 1, ask = 0.5 }).warning)
+    assert.is_nil(result:operating_point({ false_reject = 1, ask = 0.2 }).warning)
+    assert.error_matches(function() result:operating_point { escape = 0.1, prevalence = 0.1 } end,
+      "prevalence weighs cost")
+    assert.error_matches(function() result:operating_point { cost = { false_reject = 0, escape = 0 } } end,
+      "both mistakes cost nothing")
+  end)
+
   it("takes the good class alone for good, also where a class is named defect", function()
     local p = tr.tensor { { 0.9, 0.05, 0.05 }, { 0.8, 0.1, 0.1 }, { 0.1, 0.8, 0.1 }, { 0.05, 0.15, 0.8 } }
     local counter, labels = metrics.Counter { "good", "defect", "hole" }, tr.tensor({ 1, 1, 2, 3 }, { dtype = "i64" })

@@ -265,6 +265,13 @@ describe("what may change on purpose", function()
     return list
   end
 
+  it("a warmup that is longer than the run: a warning says so", function()
+    tr.Trainer({ model = nn.Sequential { nn.Flatten(), nn.Linear(16, 2) }, schedule = { "constant", warmup = 99 },
+      epochs = 1, quiet = true }):fit(tr.data.tensors { images = tr.rand(8, 4, 4, 1), classes = { "a", "b" },
+        labels = tr.tensor({ 1, 2, 1, 2, 1, 2, 1, 2 }, { dtype = "i64" }) })
+    assert.matches("the schedule has a warmup of 99 steps, the run has 1", warned[1])
+  end)
+
   it("more epochs after the end: a one_cycle stays at its last rate, and a warning says so", function()
     local dir = support.folder()
     local first = rates(trainer_of { dir = dir, epochs = 3 })

@@ -644,6 +644,7 @@ describe("trials", function()
     local trainer = trainer_of { optimizer = { "sgd", lr = 0.1 } }
     tr.manual_seed(1)
     local before, state = weights_of(trainer.model), { core.rng_state() }
+    assert.error_matches(function() trainer:find_lr(train, { low = 1, high = 0.1 }) end, "low is 1, not below high")
     local found = trainer:find_lr(train, { low = 1e-4, high = 100, steps = 40 })
     assert.same(before, weights_of(trainer.model))
     assert.same(state, { core.rng_state() })

@@ -206,7 +206,14 @@ function operating_point.check(options)
   if rules ~= 1 then
     raise "operating_point: say one of false_reject = SHARE, escape = SHARE, cost = { false_reject =, escape = }"
   end
-  if o.cost then o.cost = option.read("operating_point: cost", o.cost, COST) end
+  if o.cost then
+    o.cost = option.read("operating_point: cost", o.cost, COST)
+    if o.cost.false_reject == 0 and o.cost.escape == 0 then
+      raise "operating_point: cost: both mistakes cost nothing: say what one costs in terms of the other"
+    end
+  elseif o.prevalence then
+    raise "operating_point: prevalence weighs cost = {...}; a budget is a share of the good pieces or of the defects"
+  end
   return o
 end
 
@@ -258,6 +265,11 @@ function operating_point.choose(result, options, results)
     point.warning = warning_of("false reject rate", "good", o.false_reject, point.false_reject, o.level)
   elseif o.escape then
     point.warning = warning_of("rate of escapes", "defect", o.escape, point.escape, o.level)
+  end
+  if o.ask and not point.band then
+    local missing = plain.format("There is no score between which a person would be asked about %s of %d images: that "
+      .. "is less than one, or the scores at the threshold are equal.", percent(o.ask), #images.score)
+    point.warning = point.warning and point.warning .. " " .. missing or missing
   end
   return operating_point.of(point)
 end

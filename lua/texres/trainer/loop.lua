@@ -363,6 +363,15 @@ local function warn_of_end(trainer)
     .. "{ fresh = true })", last))
 end
 
+--- Says so where the schedule is still at its warmup when the run ends.
+local function warn_of_warmup(trainer)
+  local warmup, planned = trainer.schedule.options and trainer.schedule.options.warmup or 0, trainer.course.planned
+  if warmup >= planned then
+    require("texres").warn(("Trainer: the schedule has a warmup of %g steps, the run has %d: its rate is never reached")
+      :format(warmup, planned))
+  end
+end
+
 --- Plans the steps that the run has to take; again where the loop changed `epochs`.
 function Run:plan_steps()
   local trainer = self.trainer
@@ -519,6 +528,7 @@ function Run:begin(plan, saved, fresh)
   take_up(trainer, plan, saved, fresh)
   self:plan_steps()
   warn_of_end(trainer)
+  warn_of_warmup(trainer)
   self.random = { core.rng_state() }
   trainer.running, self.begun = self, true
   process.interrupts(true)

@@ -7,6 +7,7 @@ local objective = require "texres.trainer.objective"
 local option = require "texres.options"
 local plain = require "texres.plain"
 local protect = require "texres.protect"
+local raise = require "texres.raise"
 local strict = require "texres.strict"
 local table_text = require "texres.nn.table_text"
 
@@ -57,6 +58,9 @@ local FIND = {
 -- has become four times its least. L. Smith, "Cyclical learning rates for training neural networks", 2017.
 function probe.find_lr(trainer, loader, loss_of, options)
   local o = option.read("find_lr", options, FIND)
+  if o.low >= o.high then
+    raise("find_lr: low is %s, not below high, which is %s", option.shown(o.low), option.shown(o.high))
+  end
   local found, dtype = setmetatable({}, Rates), module.float_dtype(trainer.model)
   undone(trainer, function()
     local optimizer, smooth, least, step, epoch = objective.again(trainer.optimizer), 0, math.huge, 0, 0
