@@ -304,6 +304,7 @@ describe("trainer:run", function()
     assert.error_matches(function() trainer.lr = 0.1 end, "there is no option 'lr'; trainer:set_lr%(rate%)")
     assert.error_matches(function() trainer.epoch = 10 end, "there is no option 'epoch'")
     assert.error_matches(function() trainer:set_lr(-1) end, "lr is %-1")
+    assert.error_matches(function() trainer:set_lr() end, "lr is nil")
     assert.error_matches(function()
       for event in trainer:run(train, val) do
         if event.step == 2 then trainer.optimizer:set_lr(0.001) end
@@ -444,6 +445,10 @@ describe("what is kept", function()
     end
     assert.equal(2, #found)
     assert(tr.load(dir .. ("/best-%04d.safetensors"):format(trainer.best.epoch)))
+    trainer_of({ dir = dir, best_k = 1, epochs = 1 }):fit(train, val) -- another run, in whose place nothing stays
+    found = {}
+    for _, name in ipairs(core.list_folder(dir)) do found[#found + 1] = name:match "^best%-.*" end
+    assert.same({ "best-0001.safetensors" }, found)
   end)
 
   it("is told of a test as what was tested: the kept epoch after the end, the last one in a loop", function()

@@ -28,10 +28,12 @@ function Schedule:lr(step, total, history)
   return self.curve(o, step - o.warmup, math.max(1, total - o.warmup), history)
 end
 
+local RATE_NEEDED = option.number(nil, RATE)
+
 --- The same with another base rate.
 function Schedule:with_lr(rate)
   local options = option.without(self.options, "lr")
-  options.lr = rate
+  options.lr = option.check(self.name, "lr", rate, RATE_NEEDED)
   return schedule[self.name](options)
 end
 

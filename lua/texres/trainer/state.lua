@@ -48,10 +48,10 @@ local function copy_weights(model)
 end
 
 --- The files of the best epochs, where several are kept: best-0007.safetensors.
-local function epoch_path(trainer, epoch) return ("%s/best-%04d.safetensors"):format(trainer.dir, epoch) end
+local function epoch_name(epoch) return ("best-%04d.safetensors"):format(epoch) end
 
 --- Keeps a file for each of the `best_k` best epochs, none of which has a loss that is NaN: writes that of the present
--- one where it is among them, and takes away that of the one that is no longer.
+-- one where it is among them, and takes away all others, also those of another run.
 local function keep_several(trainer)
   local ranked = {}
   for _, entry in ipairs(trainer.history) do
@@ -61,13 +61,16 @@ local function keep_several(trainer)
     if history.is_better(a, b) then return true end
     return not history.is_better(b, a) and a.epoch < b.epoch
   end)
-  for place, entry in ipairs(ranked) do
-    local is_kept = place <= trainer.best_k and history.is_better(entry, nil)
-    if is_kept and entry.epoch == #trainer.history then
-      write(trainer, epoch_path(trainer, entry.epoch), { training = entry })
-    elseif not is_kept then
-      os.remove(epoch_path(trainer, entry.epoch))
+  local stays = {}
+  for place = 1, math.min(trainer.best_k, #ranked) do
+    local entry = ranked[place]
+    stays[epoch_name(entry.epoch)] = true
+    if entry.epoch == #trainer.history then
+      write(trainer, trainer.dir .. "/" .. epoch_name(entry.epoch), { training = entry })
     end
+  end
+  for _, name in ipairs(core.list_folder(trainer.dir) or {}) do
+    if name:find "^best%-%d+%.safetensors$" and not stays[name] then os.remove(trainer.dir .. "/" .. name) end
   end
 end
 
