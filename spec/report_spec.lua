@@ -292,6 +292,35 @@ describe("the first screen of a report", function()
     end
   end)
 
+  it("is sure of nothing where the images are of one group, and says where groups are few", function()
+    local result = scored(ROWS)
+    result.groups = { "a", "b", "a", "b", "c", "c", "d", "d" } -- each kind of defect stands on one photograph
+    local run = run_of { results = { { name = "Test", result = result } } }
+    local kind = answers.of(run).kinds[1]
+    assert.same({ "hole", 1, 0, 1 }, { kind.name, kind.groups, kind.low, kind.high })
+    local page = report.html(run)
+    assert.is_truthy(page:find("50.0 % pass (1 of 2, all of one group)", 1, true))
+    assert.is_truthy(page:find("4 groups are few", 1, true))
+    assert.equal(2, select(2, page:gsub("<small>of one group</small>", ""))) -- not "50 to 50" in the table of classes
+    assert.is_truthy(page:find("75.0 %% <small>%d+ to %d+</small>"))
+    result.groups = { "a", "a", "a", "a", "c", "c", "d", "d" }
+    page = report.html(run)
+    assert.is_truthy(page:find("1 of 4 counted, all of one group: of another one they tell nothing", 1, true))
+    local point = result:operating_point { false_reject = 0.1 }
+    assert.same({ 0, 1 }, { point.false_reject.low, point.false_reject.high })
+    assert.is_truthy(point.warning:find("4 good images of 1 group cannot promise", 1, true))
+  end)
+
+  it("says what the operating point was asked for", function()
+    local result = scored(ROWS)
+    for text, rule in pairs { ["to reject at most 30 % of the good pieces."] = { false_reject = 0.3 },
+      ["to let at most 12.5 % of the defects pass."] = { escape = 0.125 }, ["to cost least."] = { cost = {} } } do
+      local page = report.html(run_of { results = { { name = "Test", result = result } },
+        operating_point = result:operating_point(rule) })
+      assert.is_truthy(page:find("chosen on 4 good images and 4 defects " .. text, 1, true), text)
+    end
+  end)
+
   it("decides by the operating point, and says its warning", function()
     local result = scored(ROWS)
     local point = result:operating_point { escape = 0 }
@@ -393,6 +422,20 @@ describe("pictures of a report", function()
     assert.equal(wanted, sample(unit * 255))
     assert.equal(wanted, sample(unit * 4 - 2))
     assert.equal(sample((unit * 255):round() / 255), sample((unit * 255):round():to "u8"))
+  end)
+
+  it("say the score where it decided, and name no class twice", function()
+    local set = tr.data.tensors { images = tr.rand(8, 4, 4), labels = { 1, 1, 1, 1, 2, 2, 3, 3 },
+      classes = { "good", "hole", "oil" } }
+    local result, folder = scored(ROWS), support.folder()
+    local _, scores = require("texres.report.answers").decisions(run_of(), result)
+    local page = gallery.html { passed = gallery.pictures(result, set, { 6, of = 1 }, folder, nil, scores),
+      rejected = gallery.pictures(result, set, { 2, of = 1 }, folder, nil, scores),
+      doubtful = gallery.pictures(result, set, { 7, of = 1 }, folder) }
+    for _, text in ipairs { "<b>hole</b> taken for good, 60 %; defect score 0.40<br>",
+      "<b>good</b>, 80 %; defect score 0.20<br>", "<b>oil</b>, 70 %<br>" } do
+      assert.is_truthy(page:find(text, 1, true), text)
+    end
   end)
 
   it("are there, and the page of a live run loads itself no more, after the loop was left early", function()

@@ -41,4 +41,16 @@ function counted.share(hits, groups, level)
   return found, count
 end
 
+--- The same of the images of a result that is_wanted(label, i) is true of: hits are those that is_hit(i) is true of.
+function counted.of_result(result, is_wanted, is_hit)
+  local hits, groups = {}, result.groups and {}
+  for i, label in ipairs(result.labels:totable()) do
+    if is_wanted(label, i) then
+      hits[#hits + 1] = is_hit(i)
+      if groups then groups[#hits] = result.groups[i] end
+    end
+  end
+  return counted.share(hits, groups)
+end
+
 return counted

@@ -52,19 +52,17 @@ end
 -- the good one. Rows without images are left out, and so are defects whose mask shows nothing.
 function cover.rows(result, options)
   local o = option.read("by_cover", options, KNOWN)
-  local edges, covers, labels = o.edges, covers_of(result), result.labels:totable()
+  local edges, covers = o.edges, covers_of(result)
   local decisions, _, good = result:decisions(o.point, o.good)
   local rows = {}
   for e = 1, #edges - 1 do
-    local low, high, hits, groups = edges[e], edges[e + 1], {}, result.groups and {}
-    for i, label in ipairs(labels) do
-      local inside = covers[i] >= low and (covers[i] < high or e == #edges - 1 and covers[i] == high)
-      if label ~= good and covers[i] > 0 and inside then
-        hits[#hits + 1] = decisions[i] ~= "accept"
-        if groups then groups[#hits] = result.groups[i] end
-      end
-    end
-    if #hits > 0 then rows[#rows + 1] = { low = low, high = high, found = (counted.share(hits, groups)) } end
+    local low, high = edges[e], edges[e + 1]
+    local found = counted.of_result(result, function(label, i)
+      local share = covers[i]
+      local inside = share >= low and (share < high or e == #edges - 1 and share == high)
+      return label ~= good and share > 0 and inside
+    end, function(i) return decisions[i] ~= "accept" end)
+    if found.images > 0 then rows[#rows + 1] = { low = low, high = high, found = found } end
   end
   return rows
 end

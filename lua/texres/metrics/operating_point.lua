@@ -154,7 +154,8 @@ local function percent(share) return plain.format("%.3g %%", 100 * share) end
 
 --- What has to be said of a budget that rests on too few images; nil when there are enough.
 local function warning_of(name, what, budget, share, level)
-  local of = share.groups and ("%d %s images of %d groups"):format(share.images, what, share.groups)
+  local of = share.groups and ("%d %s images of %d group%s"):format(share.images, what, share.groups,
+    share.groups == 1 and "" or "s")
     or ("%d %s images"):format(share.images, what)
   if share.high <= 2 * budget then return nil end
   local wanted = budget > 0 and ("It takes about %d independent ones"):format(images_needed(budget, level))

@@ -30,14 +30,7 @@ end
 
 --- The share of the images of some classes that were decided so, as texres.metrics.counted has it, with `hits`.
 local function share_decided(result, list, decision, is_wanted)
-  local hits, groups = {}, result.groups and {}
-  for i, label in ipairs(result.labels:totable()) do
-    if is_wanted(label) then
-      hits[#hits + 1] = list[i] == decision
-      if groups then groups[#hits] = result.groups[i] end
-    end
-  end
-  local found, count = counted.share(hits, groups)
+  local found, count = counted.of_result(result, is_wanted, function(i) return list[i] == decision end)
   found.hits = count
   return found
 end
@@ -76,8 +69,47 @@ local function card(title, value, text, bad)
 end
 
 local function limits(s)
+  if s.groups == 1 then
+    return ("%d of %d counted, all of one group: of another one they tell nothing"):format(s.hits, s.images)
+  end
   return plain.format("between %.1f and %.1f %% with 95 %% confidence; %d of %d counted", 100 * s.low, 100 * s.high,
     s.hits, s.images)
+end
+
+--- What an operating point was asked for, in words; nil where it does not say.
+local function rule_text(rule)
+  if type(rule) ~= "table" then return nil end
+  if html.finite(rule.false_reject) then
+    return plain.format("to reject at most %.3g %% of the good pieces", 100 * rule.false_reject)
+  elseif html.finite(rule.escape) then
+    return plain.format("to let at most %.3g %% of the defects pass", 100 * rule.escape)
+  end
+  return type(rule.cost) == "table" and "to cost least" or nil
+end
+
+--- How it is decided what is rejected.
+local function decided(point)
+  if not point then
+    return "A piece is rejected where the likeliest class is a defect; an operating point would set the balance."
+  end
+  local rule = rule_text(point.rule)
+  return plain.format("A piece is rejected from a defect score of %.4g on, %s, chosen on %d good images and %d "
+    .. "defects%s.", operating_point.rejects_from(point),
+    point.pooled and "the operating point of the pooled scores of all networks" or "the model's operating point",
+    point.images.good, point.images.defect, rule and " " .. rule or "")
+end
+
+local FEW = 10 -- groups, of which limits are rather too narrow
+
+local function cautions(a)
+  local list, chose = {}, table.concat(a.item.chose or {}, " and ")
+  if chose ~= "" then
+    list[1] = ("These images also chose %s: on others the figures are rather worse."):format(chose)
+  end
+  if a.groups and a.groups < FEW then
+    list[#list + 1] = ("%d groups are few: with others the figures may well lie outside the limits."):format(a.groups)
+  end
+  return #list > 0 and " " .. table.concat(list, " ") or ""
 end
 
 --- The first screen as HTML; "" where there is nothing to answer.
@@ -95,25 +127,17 @@ function answers.html(run)
       others[#others + 1] = ("%s %s"):format(html.spaced(a.kinds[k].name), html.percent(a.kinds[k].value))
     end
     cards[3] = card("Missed most often", worst.value > 0 and html.spaced(worst.name) or "none",
-      ("%s pass (%d of %d)%s%s"):format(html.percent(worst.value), worst.hits, worst.images,
-        #others > 0 and "; " or "", table.concat(others, ", ")), true)
+      ("%s pass (%d of %d%s)%s%s"):format(html.percent(worst.value), worst.hits, worst.images,
+        worst.groups == 1 and ", all of one group" or "", #others > 0 and "; " or "", table.concat(others, ", ")), true)
   end
   if a.ask > 0 then
     cards[#cards + 1] = card("Left to a person", html.percent(a.ask), "of the images, whose score is in doubt")
   end
-  local decided = a.point and plain.format("A piece is rejected from a defect score of %.3g on, %s, chosen on %d good "
-    .. "images and %d defects.", operating_point.rejects_from(a.point),
-    a.point.pooled and "the operating point of the pooled scores of all networks" or "the model's operating point",
-    a.point.images.good, a.point.images.defect)
-    or "A piece is rejected where the likeliest class is a defect; an operating point would set the balance."
   local of = a.groups and (" of %d groups (photographs, rolls)"):format(a.groups) or ""
-  local chose = table.concat(a.item.chose or {}, " and ")
-  local caution = chose ~= ""
-    and (" These images also chose %s: on others the figures are rather worse."):format(chose) or ""
   return fill([[<h2>At the line</h2>
 <p class="sub">{name}: {images} images{of}. {decided}{caution}</p>
 <div class="answers">{_cards}</div>{_warning}]], {
-    name = a.item.name, images = a.item.result.images, of = of, decided = decided, caution = caution,
+    name = a.item.name, images = a.item.result.images, of = of, decided = decided(a.point), caution = cautions(a),
     _cards = each(cards, function(text) return text end),
     _warning = a.point and a.point.warning and fill('<p class="warning">{text}</p>', { text = a.point.warning }) or "",
   })

@@ -102,8 +102,8 @@ end
 
 --- Those images with what was said of them: lists of { uris = { image[, overlay] }, truth, predicted, p, place }.
 -- `why` may have heat(image, label), which gives a second picture of one, and nearest(image), the training image that
--- is most alike.
-function gallery.pictures(result, set, places, folder, why)
+-- is most alike; `scores` are the defect scores of all images, where these decided.
+function gallery.pictures(result, set, places, folder, why, scores)
   local list, white = { of = places.of }, input.white_of_set(set)
   local predicted, labels, rows = result:predictions(), result.labels:totable(), result.scores:totable()
   for _, i in ipairs(places) do
@@ -115,7 +115,7 @@ function gallery.pictures(result, set, places, folder, why)
         uris = { uri, second and gallery.uri(second, folder) }, truth = result.classes[labels[i]],
         predicted = predicted[i] and result.classes[predicted[i]] or "nothing",
         p = predicted[i] and rows[i][predicted[i]], place = i, group = result.groups and result.groups[i],
-        nearest = why and why.nearest(image),
+        nearest = why and why.nearest(image), score = scores and scores[i],
       }
     end
   end
@@ -123,12 +123,14 @@ function gallery.pictures(result, set, places, folder, why)
 end
 
 local function picture(item)
-  return fill('<li>{_images}<b>{truth}</b> taken for {predicted}{p}<br>image {place}{group}{nearest}</li>', {
+  return fill('<li>{_images}<b>{truth}</b>{predicted}{p}{score}<br>image {place}{group}{nearest}</li>', {
     _images = #item.uris > 1
       and fill('<span class="two"><img alt="{alt}" src="{a}"><img alt="{heat}" src="{b}"></span>',
         { a = item.uris[1], b = item.uris[2], alt = "image " .. item.place, heat = "what the network looked at" })
       or fill('<img alt="{alt}" src="{a}">', { a = item.uris[1], alt = "image " .. item.place }),
-    truth = spaced(item.truth), predicted = spaced(item.predicted), place = item.place,
+    truth = spaced(item.truth), place = item.place,
+    predicted = item.predicted ~= item.truth and " taken for " .. spaced(item.predicted) or "",
+    score = html.finite(item.score) and plain.format("; defect score %.2f", item.score) or "",
     p = item.p and plain.format(", %.0f %%", 100 * item.p) or "",
     nearest = item.nearest and ("; most like training image %d, %s"):format(item.nearest.index,
       spaced(item.nearest.class)) or "",

@@ -54,13 +54,20 @@ function tables.confusion(result)
   })
 end
 
+--- The limits of the recall of a class, in words; "" where it is not known what each image was given.
+local function limits_of_recall(result, class)
+  if not result.scores or result.per_class[class].support == 0 then return "" end
+  local share = result:recall(class)
+  if share.groups == 1 then return "of one group" end
+  return plain.format("%.0f to %.0f", 100 * share.low, 100 * share.high)
+end
+
 function tables.classes(result)
-  local function row(name, values, support, low, high)
+  local function row(name, values, support, limits)
     return fill('<tr><th scope="row">{name}</th><td>{precision}</td><td>{recall}{_limits}</td><td>{f1}</td>'
       .. "<td>{support}</td></tr>", {
       name = spaced(name), precision = percent(values.precision), recall = percent(values.recall),
-      _limits = low and fill(" <small>{low} to {high}</small>", {
-        low = plain.format("%.0f", 100 * low), high = plain.format("%.0f", 100 * high) }) or "",
+      _limits = limits ~= "" and fill(" <small>{limits}</small>", { limits = limits }) or "",
       f1 = number(values.f1, "%.3f"), support = support,
     })
   end
@@ -70,10 +77,9 @@ function tables.classes(result)
 {_rows}
 </tbody><tfoot>{_mean}</tfoot></table></div>]], {
     _rows = each(result.per_class, function(values, c)
-      local recall = result.scores and values.support > 0 and result:recall(c)
-      return row(values.class, values, values.support, recall and recall.low, recall and recall.high)
+      return row(values.class, values, values.support, limits_of_recall(result, c))
     end),
-    _mean = row("mean of the classes that occur", result.macro, result.images),
+    _mean = row("mean of the classes that occur", result.macro, result.images, ""),
   })
 end
 

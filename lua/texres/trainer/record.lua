@@ -196,7 +196,8 @@ local function add_pictures(trainer, item)
   local why = explanations(trainer)
   item.pictures = {}
   for kind, places in pairs(gallery.telling(item.result, decisions, scores, good, PICTURES)) do
-    item.pictures[kind] = gallery.pictures(item.result, item.set, places, trainer.dir, why)
+    local decided = kind == "passed" or kind == "rejected"
+    item.pictures[kind] = gallery.pictures(item.result, item.set, places, trainer.dir, why, decided and scores)
   end
 end
 
