@@ -26,6 +26,20 @@ local function run_of(changes)
   return run
 end
 
+--- A result of 60 images of six classes; those of the first one, and every seventh, are taken for it.
+local function result_of_six(names)
+  local rows, labels = {}, {}
+  for i = 1, 60 do
+    rows[i], labels[i] = {}, i % 6 + 1
+    for c = 1, 6 do rows[i][c] = c == (i % 7 == 0 and 1 or labels[i]) and 0.75 or 0.05 end
+  end
+  local counter, p, truth = metrics.Counter(names), tr.tensor(rows), tr.tensor(labels, { dtype = "i64" })
+  counter:add(p:log(), truth, 1)
+  local result = counter:result()
+  result.scores, result.labels = p, truth
+  return result
+end
+
 --- Raises when tags don't close in the order in which they opened.
 local function check_nesting(html)
   local open = {}
@@ -147,7 +161,7 @@ describe("report", function()
     local plain = require "texres.plain"
     for code = 0x200B, 0x206F do
       local name = ("a%sb"):format(utf8.char(code))
-      local turns = code == 0x200E or code == 0x200F or code >= 0x202A and code <= 0x202E
+      local turns = code == 0x200E or code == 0x200F or code >= 0x2028 and code <= 0x202E
         or code >= 0x2066 and code <= 0x2069
       local shown = turns and ("a\\xe2\\x%02x\\x%02xb"):format(name:byte(3, 4)) or name
       assert.equal(shown, plain.visible(name))
@@ -160,6 +174,22 @@ describe("report", function()
     assert.matches("\\xe2\\x80\\xaegnp", set:describe(), 1, true)
     local _, message = pcall(set.relabel, set, { ["\u{2067}"] = "x" })
     assert.matches("there is no class '\\xe2\\x81\\xa7'; the set has \\xe2\\x80\\xaegnp", message, 1, true)
+  end)
+
+  it("lets no name turn the numbers beside it round, or push them out of the page", function()
+    local names = { "good", "ab\u{202E}gnp", "عيب", ("n"):rep(200), ("ع"):rep(200), ("\255"):rep(200) }
+    local result = result_of_six(names)
+    local page, text = report.html(run_of { results = { { name = "T", result = result } } }), tostring(result)
+    check_nesting(page)
+    for _, shown in ipairs { page, text } do
+      assert.is_nil(shown:find "\u{202E}")
+      assert.is_truthy(shown:find("ab\\xe2\\x80\\xaegnp", 1, true))
+      assert.is_truthy(shown:find(("n"):rep(25) .. "..." .. ("n"):rep(12), 1, true))
+      assert.is_truthy(shown:find(("ع"):rep(25) .. "..." .. ("ع"):rep(12), 1, true))
+      assert.is_nil(shown:find(("n"):rep(26), 1, true))
+    end
+    assert.is_truthy(page:find("<bdi>عيب</bdi> %d+%.%d %%"))
+    for line in text:gmatch "[^\n]+" do assert.is_true((utf8.len(line) or #line) < 90, line) end
   end)
 
   it("lets none in the messages that Lua returns do so", function()
@@ -187,8 +217,8 @@ describe("report", function()
   end)
 
   it("lets none in the messages of the core do so", function()
-    local core, name = require "texres.core", "\27[31m\194\155x\127"
-    local shown = "\\x1b[31m\\xc2\\x9bx\\x7f"
+    local core, name = require "texres.core", "\27[31m\194\155x\127\u{202E}\u{2066}\u{2028}"
+    local shown = "\\x1b[31m\\xc2\\x9bx\\x7f\\xe2\\x80\\xae\\xe2\\x81\\xa6\\xe2\\x80\\xa8"
     for _, call in ipairs {
       function() return core.load_image(name) end, function() return core.read_csv(name) end,
       function() return core.load_npz("spec/fixtures/data/stored.npz", name) end,
@@ -432,8 +462,8 @@ describe("pictures of a report", function()
     local page = gallery.html { passed = gallery.pictures(result, set, { 6, of = 1 }, folder, nil, scores),
       rejected = gallery.pictures(result, set, { 2, of = 1 }, folder, nil, scores),
       doubtful = gallery.pictures(result, set, { 7, of = 1 }, folder) }
-    for _, text in ipairs { "<b>hole</b> taken for good, 60 %; defect score 0.40<br>",
-      "<b>good</b>, 80 %; defect score 0.20<br>", "<b>oil</b>, 70 %<br>" } do
+    for _, text in ipairs { "<b><bdi>hole</bdi></b> taken for <bdi>good</bdi>, 60 %; defect score 0.40<br>",
+      "<b><bdi>good</bdi></b>, 80 %; defect score 0.20<br>", "<b><bdi>oil</bdi></b>, 70 %<br>" } do
       assert.is_truthy(page:find(text, 1, true), text)
     end
   end)
@@ -535,25 +565,18 @@ describe("a report in Chromium", function()
   it("needs no horizontal scrolling at 400 and 1200 pixels, and has nothing to complain of", function()
     if not os.execute "command -v chromium >/dev/null 2>&1" then pending "chromium is not on this machine" return end
     local folder = support.folder()
-    local names = { "good", "color", "cut", "hole", "thread", "metal_contamination" }
-    local rows, labels = {}, {}
-    for i = 1, 60 do
-      rows[i], labels[i] = {}, i % 6 + 1
-      for c = 1, 6 do rows[i][c] = c == (i % 7 == 0 and 1 or labels[i]) and 0.75 or 0.05 end
-    end
-    local counter, p = metrics.Counter(names), tr.tensor(rows)
-    local truth = tr.tensor(labels, { dtype = "i64" })
-    counter:add(p:log(), truth, 1)
-    local result = counter:result()
-    result.scores, result.labels = p, truth
-    local page = report.html(run_of { results = { { name = "Test", result = result } },
-      operating_point = result:operating_point { escape = 0.1 } })
-    for _, width in ipairs { 400, 1200 } do
-      local scroll, inner, tables, complaint = widths_in_chromium(page, width, folder)
-      assert.is_truthy(scroll, "chromium gave no page")
-      assert.is_true(scroll <= inner, ("the page is %s pixels wide in a window of %s"):format(scroll, inner))
-      assert.is_nil(complaint)
-      if width == 1200 then assert.equal(0, tables) end
+    for _, names in ipairs { { "good", "color", "cut", "hole", "thread", "metal_contamination" },
+      { "good", ("n"):rep(200), "<script>alert(1)</script>", "a\u{202E}b", ("عيب "):rep(50), '"' } } do
+      local result = result_of_six(names)
+      local page = report.html(run_of { results = { { name = "Test", result = result } },
+        operating_point = result:operating_point { escape = 0.1 } })
+      for _, width in ipairs { 400, 1200 } do
+        local scroll, inner, tables, complaint = widths_in_chromium(page, width, folder)
+        assert.is_truthy(scroll, "chromium gave no page")
+        assert.is_true(scroll <= inner, ("the page is %s pixels wide in a window of %s"):format(scroll, inner))
+        assert.is_nil(complaint)
+        if width == 1200 and names[2] == "color" then assert.equal(0, tables) end
+      end
     end
   end)
 end)

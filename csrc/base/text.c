@@ -45,12 +45,13 @@ double tx_text_value(const char *text) {
   return value;
 }
 
-/* How many bytes of a control character stand at `at` (UTF-8, ended by 0), 0: none. */
+/* How many bytes of a control character stand at `at` (UTF-8, ended by 0), 0: none. Those of three bytes break lines or turn
+ * the direction of what follows. */
 static size_t control_bytes(const unsigned char *at) {
   if (*at == 0xC2 && at[1] >= 0x80 && at[1] <= 0x9F) return 2;
-  if (*at == 0xD8 && at[1] == 0x9C) return 2; /* U+061C, as those below a control of the direction of text */
+  if (*at == 0xD8 && at[1] == 0x9C) return 2;                                      /* U+061C */
   if (*at == 0xE2 && at[1] == 0x80 && (at[2] == 0x8E || at[2] == 0x8F)) return 3; /* U+200E, U+200F */
-  if (*at == 0xE2 && at[1] == 0x80 && at[2] >= 0xAA && at[2] <= 0xAE) return 3;   /* U+202A to U+202E */
+  if (*at == 0xE2 && at[1] == 0x80 && at[2] >= 0xA8 && at[2] <= 0xAE) return 3;   /* U+2028 to U+202E */
   if (*at == 0xE2 && at[1] == 0x81 && at[2] >= 0xA6 && at[2] <= 0xA9) return 3;   /* U+2066 to U+2069 */
   return (*at < 0x20 && *at != '\t' && *at != '\n') || *at == 0x7F ? 1 : 0;
 }

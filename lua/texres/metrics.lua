@@ -323,7 +323,7 @@ local function pad(name, width) return name .. (" "):rep(width - (utf8.len(name)
 -- colours cells: right ones, those that hold a tenth of their row or more, and empty ones.
 local function as_text(self, paint)
   local names = {}
-  for c, name in ipairs(self.classes) do names[c] = plain.visible_name(name) end
+  for c, name in ipairs(self.classes) do names[c] = plain.short(plain.visible_name(name)) end
   local width = longest(names, #"truth \\ prediction" - 3)
   local out = { plain.format("accuracy %.1f %% of %d images, loss %.4f", 100 * self.accuracy, self.images,
     self.loss), "" }

@@ -56,6 +56,19 @@ function plain.visible(text) return core.visible(text) end
 --- The same on one line.
 function plain.visible_name(text) return (plain.visible(text):gsub("[\n\t]", hexed)) end
 
+local MOST, ENDING = 40, 12 -- characters of a name that is shown, of its end
+
+--- A name in a table, which a long one would push out of the page: of more than 40 characters the beginning and the end.
+function plain.short(name)
+  local length = utf8.len(name)
+  if (length or #name) <= MOST then return name end
+  local function place(i)
+    if length then return utf8.offset(name, i) end
+    return i < 0 and #name + 1 + i or i
+  end
+  return name:sub(1, place(MOST - ENDING - 2) - 1) .. "..." .. name:sub(place(-ENDING))
+end
+
 local function shown(...)
   local value, message = ...
   if value == nil and type(message) == "string" then return nil, plain.visible(message) end

@@ -213,7 +213,7 @@ function report.html(run)
     section("Course of the training", all_curves(run) .. tables.epochs(run) .. gradients(run)),
     each(run.results, function(item, place) return result_section(run, item, place) end),
     section("Data", data_section(run)),
-    section("Network", (run.drawing and '<div class="card scroll">' .. run.drawing .. "</div>" or "")
+    section("Network", (run.drawing and '<div class="card scroll below">' .. run.drawing .. "</div>" or "")
       .. inside.html(run.inside)),
     section("How it was made", how),
     fill('<details><summary>The model\'s layers</summary><div class="card"><pre>{summary}</pre></div></details>',

@@ -63,9 +63,10 @@ function answers.of(run)
   return found
 end
 
+--- A card of the first screen; `text` is HTML.
 local function card(title, value, text, bad)
-  return fill('<div class="{class}"><h3>{title}</h3><strong>{value}</strong><p>{text}</p></div>',
-    { class = bad and "bad" or "", title = title, value = value, text = text })
+  return fill('<div class="{class}"><h3>{title}</h3><strong>{value}</strong><p>{_text}</p></div>',
+    { class = bad and "bad" or "", title = title, value = value, _text = text })
 end
 
 local function limits(s)
@@ -124,7 +125,7 @@ function answers.html(run)
   if worst then
     local others = {}
     for k = 2, #a.kinds do
-      others[#others + 1] = ("%s %s"):format(html.spaced(a.kinds[k].name), html.percent(a.kinds[k].value))
+      others[#others + 1] = ("%s %s"):format(html.name(a.kinds[k].name), html.percent(a.kinds[k].value))
     end
     cards[3] = card("Missed most often", worst.value > 0 and html.spaced(worst.name) or "none",
       ("%s pass (%d of %d%s)%s%s"):format(html.percent(worst.value), worst.hits, worst.images,

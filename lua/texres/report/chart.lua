@@ -84,7 +84,7 @@ local function frame(spec, x_low, x_high, low, high)
     end
   end
   add('<text x="{x}" y="{y}" text-anchor="end">{name}</text>',
-    { x = WIDTH - RIGHT, y = HEIGHT - 2, name = spec.x_name or "epoch" })
+    { x = WIDTH - RIGHT, y = HEIGHT - 5, name = spec.x_name or "epoch" })
   return parts, add, x_of, y_of
 end
 
@@ -214,7 +214,7 @@ function chart.heat(spec)
   for _, row in ipairs(spec.values) do columns = math.max(columns, #row) end
   if rows == 0 or columns == 0 then return "" end
   local cell, left = 16, 150
-  local width, height = WIDTH, rows * cell + 40
+  local width, height = WIDTH, rows * cell + 22
   local step = (width - left - 10) / columns
   local parts = {}
   for r, name in ipairs(spec.rows) do
@@ -233,10 +233,10 @@ function chart.heat(spec)
       end
     end
   end
-  parts[#parts + 1] = fill('<text x="{x}" y="{y}" text-anchor="end">{name}</text>', { x = width - 10, y = height - 12,
+  parts[#parts + 1] = fill('<text x="{x}" y="{y}" text-anchor="end">{name}</text>', { x = width - 10, y = height - 6,
     name = spec.x_name or "" })
   return fill([[<figure class="card"><figcaption>{title}</figcaption>
-<svg viewBox="0 0 {width} {height}" role="img" aria-label="{title}: {rows} rows over {over}">
+<svg class="heat" viewBox="0 0 {width} {height}" role="img" aria-label="{title}: {rows} rows over {over}">
 {_parts}
 </svg></figure>]], { title = spec.title, width = width, height = height, rows = rows, over = spec.over or "time",
     _parts = table.concat(parts, "\n") })

@@ -123,18 +123,18 @@ function gallery.pictures(result, set, places, folder, why, scores)
 end
 
 local function picture(item)
-  return fill('<li>{_images}<b>{truth}</b>{predicted}{p}{score}<br>image {place}{group}{nearest}</li>', {
+  return fill('<li>{_images}<b>{_truth}</b>{_predicted}{p}{score}<br>image {place}{_group}{_nearest}</li>', {
     _images = #item.uris > 1
       and fill('<span class="two"><img alt="{alt}" src="{a}"><img alt="{heat}" src="{b}"></span>',
         { a = item.uris[1], b = item.uris[2], alt = "image " .. item.place, heat = "what the network looked at" })
       or fill('<img alt="{alt}" src="{a}">', { a = item.uris[1], alt = "image " .. item.place }),
-    truth = spaced(item.truth), place = item.place,
-    predicted = item.predicted ~= item.truth and " taken for " .. spaced(item.predicted) or "",
+    _truth = html.name(item.truth), place = item.place,
+    _predicted = item.predicted ~= item.truth and " taken for " .. html.name(item.predicted) or "",
     score = html.finite(item.score) and plain.format("; defect score %.2f", item.score) or "",
     p = item.p and plain.format(", %.0f %%", 100 * item.p) or "",
-    nearest = item.nearest and ("; most like training image %d, %s"):format(item.nearest.index,
-      spaced(item.nearest.class)) or "",
-    group = item.group ~= nil and (" of %s"):format(plain.text(item.group)) or "",
+    _nearest = item.nearest and ("; most like training image %d, %s"):format(item.nearest.index,
+      html.name(item.nearest.class)) or "",
+    _group = item.group ~= nil and fill(" of <bdi>{group}</bdi>", { group = item.group }) or "",
   })
 end
 

@@ -22,8 +22,11 @@ function html.each(list, make)
   return table.concat(parts, "\n")
 end
 
---- A name as people write it: metal contamination.
-function html.spaced(name) return (name:gsub("_", " ")) end
+--- A name as people write it: metal contamination. Long ones are shortened.
+function html.spaced(name) return plain.short((plain.visible_name(name):gsub("_", " "))) end
+
+--- The same as HTML within a sentence, whose direction it does not change: names may be Arabic.
+function html.name(name) return "<bdi>" .. html.escape(html.spaced(name)) .. "</bdi>" end
 
 function html.finite(x) return type(x) == "number" and x - x == 0 end
 function html.percent(x) return html.finite(x) and plain.format("%.1f %%", 100 * x) or "–" end

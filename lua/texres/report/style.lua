@@ -8,6 +8,7 @@ return [[
 * { box-sizing: border-box; }
 body { margin: 0 auto; padding: 2rem 1.25rem 4rem; max-width: 72rem; background: var(--page); color: var(--ink);
   font: 16px/1.5 system-ui, -apple-system, "Segoe UI", Roboto, "Helvetica Neue", sans-serif; }
+h1, .sub { overflow-wrap: anywhere; }
 h1 { font-size: 1.7rem; line-height: 1.2; margin: 0 0 .25rem; }
 h2 { font-size: 1.2rem; margin: 2.5rem 0 .75rem; }
 p.sub { color: var(--soft); margin: 0; }
@@ -29,16 +30,17 @@ svg .one { stroke: var(--one); } svg .two { stroke: var(--two); stroke-dasharray
 svg circle.one { fill: var(--one); } svg circle.two { fill: var(--two); stroke-dasharray: none; }
 svg text.one { fill: var(--one); stroke: none; } svg text.two { fill: var(--two); stroke: none; }
 svg .best { stroke: var(--soft); stroke-dasharray: 2 3; }
-.scroll { overflow-x: auto; }
+.scroll { overflow-x: auto; } .below { margin-bottom: 1rem; }
 table { border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nums; }
 th, td { padding: .3rem .55rem; text-align: right; border-bottom: 1px solid var(--line); font-weight: 400; }
 thead th { color: var(--soft); font-size: .85rem; vertical-align: bottom; }
 tbody th, tfoot th, thead th.name, td.name { text-align: left; }
 tfoot th, tfoot td { font-weight: 600; border-bottom: 0; }
 td:not(.name) { white-space: nowrap; }
-td.name { overflow-wrap: anywhere; }
+td.name { overflow-wrap: anywhere; min-width: 8rem; } th { max-width: 14rem; overflow-wrap: break-word; }
 .confusion td { text-align: center; border: 1px solid var(--line); min-width: 2.2rem; line-height: 1.25; }
-.confusion th, .confusion td { padding: .3rem .35rem; } .confusion thead th { font-size: .8rem; }
+.confusion th, .confusion td { padding: .3rem .35rem; } .confusion thead th { font-size: .8rem; max-width: 7rem; }
+.confusion tbody th { max-width: 10rem; }
 .confusion td.right { background: rgb(var(--heat) / var(--share)); }
 .confusion td.wrong { background: rgb(var(--miss) / var(--share)); }
 .confusion small { display: block; color: inherit; opacity: .8; }
@@ -53,7 +55,7 @@ footer { margin-top: 3rem; color: var(--soft); font-size: .85rem; }
 .answers > div.bad { border-left-color: var(--two); }
 .answers h3 { margin: 0; font-size: .95rem; font-weight: 400; color: var(--soft); }
 .answers strong { display: block; font-size: 1.9rem; line-height: 1.25; font-variant-numeric: tabular-nums; }
-.answers p { margin: 0; font-size: .9rem; }
+.answers p { margin: 0; font-size: .9rem; } .answers p, .answers strong { overflow-wrap: anywhere; }
 .warning { border: 1px solid var(--two); border-radius: .6rem; padding: .6rem 1rem; margin: .75rem 0; }
 .gallery { display: flex; flex-wrap: wrap; gap: .75rem; margin: .5rem 0; padding: 0; list-style: none; }
 .gallery li { width: 9.4rem; font-size: .8rem; line-height: 1.3; overflow-wrap: anywhere; }
@@ -66,7 +68,9 @@ svg .mark { stroke: var(--ink); stroke-dasharray: 4 3; } svg .chance { stroke: v
 svg .box { fill: var(--page); stroke: var(--soft); } svg .box.heavy { stroke: var(--one); stroke-width: 1.5; }
 svg .wire { fill: none; stroke: var(--soft); stroke-width: 1.5; }
 svg .skip { fill: none; stroke: var(--two); stroke-width: 2.5; } svg text.label { fill: var(--ink); }
+svg.heat { max-width: 44rem; }
 svg.drawing { width: auto; max-width: 100%; margin: 0 auto; }
-@media print { body { max-width: none; background: #fff; }
+@media print { html { font-size: 11px; } body { max-width: none; background: #fff; padding: 0; font-size: 11px; }
+  .sub, summary { break-after: avoid; }
   .card, .figures div, .answers > div, .gallery li { break-inside: avoid; } h2, h3 { break-after: avoid; } }
 ]]

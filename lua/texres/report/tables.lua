@@ -35,7 +35,7 @@ function tables.confusion(result)
         .. "<small>{percent}&nbsp;%</small></td>", {
         class = truth == predicted and "right" or "wrong", count = count,
         share = plain.format("%.2f", 0.6 * share ^ 0.7), percent = plain.format("%.0f", 100 * share),
-        truth = result.classes[truth], predicted = result.classes[predicted],
+        truth = spaced(result.classes[truth]), predicted = spaced(result.classes[predicted]),
       })
     end)
   end
