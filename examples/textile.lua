@@ -72,16 +72,21 @@ local function recipe(seed)
   }
 end
 
+local budget -- of good pieces that are rejected, where a class is good
+for _, name in ipairs(set.classes) do
+  if name == "good" then budget = { false_reject = options.reject } end
+end
+
 local folds = options.folds or groups and groups < FEW and not options.split and not own_test and math.min(4, groups)
-local train, val, test = set, nil, own_test
+local train, val, test, cv = set, nil, own_test, nil
 if folds then
   -- how good it is
   print(("%d images%s: cross-validation over %d folds"):format(#set,
     groups and (" of %d groups"):format(groups) or "", folds))
   local seeds = {}
   for s = 1, options.seeds do seeds[s] = options.seed + s - 1 end
-  local cv = tr.cross_validate {
-    set = set, folds = folds, seeds = seeds, views = 8, dir = options.dir .. "/cv",
+  cv = tr.cross_validate {
+    set = set, folds = folds, seeds = seeds, views = 8, dir = options.dir .. "/cv", operating_point = budget,
     trainer = function(_, seed) return recipe(seed) end,
   }
   print(cv)
@@ -105,14 +110,17 @@ end
 -- training
 local told = recipe(options.seed)
 told.dir, told.resume = options.dir, options.resume
-if val and set.classes[1] == "good" then told.operating_point = { false_reject = options.reject } end
+told.operating_point = val and budget
 told.keep = val and "best" or "last"
 local trainer = tr.Trainer(told)
 trainer:fit(train, val)
 if trainer.interrupted then os.exit(130, true) end
+if cv and cv.operating_point then trainer:set_operating_point(cv.operating_point) end
 
 -- result
 print()
-if test then trainer:evaluate(test, "Test", { views = 8 }):show() end
-print()
+if test then
+  trainer:evaluate(test):show()
+  print()
+end
 print(("report: %s/report.html, network: %s/best.safetensors"):format(options.dir, options.dir))

@@ -67,6 +67,7 @@ describe("cross_validate", function()
 
   it("says whether its limits are over groups or images", function()
     local grouped = tr.cross_validate(options { seeds = { 1 } })
+    assert.is_nil(tostring(grouped):find "spread") -- one seed has none
     assert.same({ 8, "groups" }, { grouped.units, grouped.kind })
     assert.matches("(95 %, over groups)", tostring(grouped), 1, true)
     local alone = tr.cross_validate(options { group = false, seeds = { 1 } })
@@ -107,10 +108,11 @@ describe("cross_validate", function()
     assert.matches("the operating point of the pooled scores of all networks, chosen on " .. goods .. " good",
       support.read_file(dir .. "/report.html"), 1, true)
     assert.is_nil(tr.cross_validate(options { dir = dir }).operating_point) -- of the same folds
-    local other = { escape = 0.1, good = "fine" }
+    local other, before = { escape = 0.1, good = "fine" }, #trained
     assert.error_matches(function() tr.cross_validate(options { operating_point = other }) end,
       "cross_validate: operating_point: of the images 0 are of the class 'fine' and 96 of others", 1, true)
     assert.error_matches(function() tr.cross_validate(options { operating_point = {} }) end, "say one of false_reject")
+    assert.equal(before, #trained)
   end)
 
   it("does not take figures of another length, rate or epoch for its own", function()
@@ -130,6 +132,26 @@ describe("cross_validate", function()
     os.remove(dir .. "/seed-1-fold-02/result.safetensors") -- as one that was stopped on its way
     assert.error_matches(function() run { epochs = 3 } end, "epochs: 2 %-> 3")
     assert.equal(96, run({}).pooled.images)
+  end)
+
+  it("keeps over how many views its operating point was chosen, and shows it with pictures", function()
+    local dir = support.folder()
+    local cv = tr.cross_validate(options { dir = dir, views = 4, operating_point = { false_reject = 0.25 } })
+    local point = cv.operating_point
+    assert.same({ 4, 8 }, { point.views, point.groups })
+    assert.matches("operating point: reject from .* mean over 4 views", tostring(cv))
+    local again = tr.cross_validate(options { dir = dir, views = 4, operating_point = { false_reject = 0.25 } })
+    assert.same(point, again.operating_point) -- of results that were read
+    local page = support.read_file(dir .. "/report.html")
+    for _, text in ipairs { "These images also chose the operating point", "Spread between seeds",
+      "to reject at most 25 % of the good pieces", "Defects that pass, the surest first" } do
+      assert.is_truthy(page:find(text, 1, true), text)
+    end
+    -- pictures bear the numbers of the set
+    for truth, place in page:gmatch "<li><img.-<bdi>([%w ]+)</bdi></b>.-<br>image (%d+) of" do
+      assert.equal(truth, (set.classes[set.label[math.tointeger(place)]]:gsub("_", " ")))
+    end
+    assert.is_nil(support.exists(dir .. "/.image.png") or nil)
   end)
 
   it("leaves each group out in turn", function()
@@ -167,5 +189,6 @@ describe("cross_validate", function()
     raises("seeds is a table, wanted a list", { seeds = {} })
     raises("trainer gave 7, wanted the options", { trainer = function() return 7 end })
     raises("unknown option 'fold'", { fold = 3 })
+    assert.equal(0, #trained) -- before the first fold
   end)
 end)

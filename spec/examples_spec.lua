@@ -46,6 +46,10 @@ describe("examples", function()
       assert.matches(text, output)
     end
     assert.is_true(support.exists(dir .. "/few/cv/report.html"))
+    assert.matches("operating point: reject from", output)
+    local kept = assert(require("texres").load(dir .. "/few/best.safetensors"))
+    assert.same({ 8, 0.05 }, { kept.operating_point.views, kept.operating_point.rule.false_reject })
+    assert.matches("Defects that pass", support.read_file(dir .. "/few/report.html"))
     ok, output = example("examples/textile.lua", dir .. "/cloth", "--test", dir .. "/cloth", "--width", "2", "--epochs",
       "1", "--dir", dir .. "/own")
     assert.is_true(ok, output)

@@ -336,6 +336,38 @@ describe("a classifier", function()
     end
   end)
 
+  it("takes as many views as its operating point was chosen with", function()
+    local one, image = classifier(3), set:get(7)
+    local seen = one:evaluate(set, { views = 8 })
+    local point = seen:operating_point { false_reject = 0.25 }
+    assert.same({ 8, 8 }, { seen.views, point.views })
+    assert.matches("score +mean over 8 views", tostring(point))
+    assert.is_nil(one:evaluate(set):operating_point({ escape = 0.1 }).views)
+    local saved = classifier(3, { operating_point = point })
+    assert.near(1 - seen.scores[7][1]:item(), saved:predict(image).defect_score, 1e-6)
+    assert.same(seen.scores:totable(), saved:evaluate(set).scores:totable())
+    assert.same(one:evaluate(set).scores:totable(), saved:evaluate(set, { views = 1 }).scores:totable())
+    point.views = 3
+    assert.is_false(operating_point.fits(point, saved.classes))
+  end)
+
+  it("is given the operating point that was chosen elsewhere by its trainer, which tells it", function()
+    local dir = support.folder()
+    local trainer = tr.Trainer { model = model(1), epochs = 1, batch = 16, quiet = true, dir = dir, keep = "last" }
+    local point = classifier(1):evaluate(set, { views = 8 }):operating_point { false_reject = 0.25 }
+    assert.error_matches(function() trainer:set_operating_point(point) end, "fit%(%) comes before")
+    trainer:fit(set)
+    assert.error_matches(function() trainer:set_operating_point { threshold = 0.5 } end, "is no operating point for")
+    trainer:set_operating_point(point)
+    local kept = assert(tr.load(dir .. "/best.safetensors"))
+    assert.same(tostring(point), tostring(kept.operating_point))
+    assert.same({ kept:evaluate(set).scores:totable() }, { trainer:evaluate(set).scores:totable() })
+    trainer = tr.Trainer { model = model(1), epochs = 1, batch = 16, quiet = true, dir = dir, keep = "last",
+      resume = true }
+    trainer:fit(set)
+    assert.same(tostring(point), tostring(trainer.best_takes.operating_point))
+  end)
+
   it("joins others in an ensemble that averages their probabilities", function()
     local a, b = classifier(4), classifier(5)
     local both, image = tr.Ensemble { a, b }, set:get(3)

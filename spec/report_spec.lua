@@ -341,6 +341,28 @@ describe("the first screen of a report", function()
     assert.is_truthy(point.warning:find("4 good images of 1 group cannot promise", 1, true))
   end)
 
+  it("tells what an operating point that was chosen elsewhere cost there, where nothing was tested", function()
+    local point = scored(ROWS, true):operating_point { false_reject = 0.25 }
+    local page = report.html(run_of { results = {}, operating_point = point })
+    check_nesting(page)
+    for _, text in ipairs { "No other images were tested", "1 of 4 counted", "at most 25 % of the good pieces",
+      ("<strong>%.1f %%</strong>"):format(100 * point.escape.value) } do
+      assert.is_truthy(page:find(text, 1, true), text)
+    end
+    assert.is_nil(report.html(run_of { results = {} }):find("At the line", 1, true))
+  end)
+
+  it("says where the views are others than those that the operating point was chosen with", function()
+    local result = scored(ROWS)
+    local point = result:operating_point { false_reject = 0.25 }
+    local function page()
+      return report.html(run_of { results = { { name = "Test", result = result } }, operating_point = point })
+    end
+    assert.is_nil(page():find("views", 1, true))
+    result.views = 8
+    assert.is_truthy(page():find("means over 8 views of an image here, the point was chosen with 1", 1, true))
+  end)
+
   it("says what the operating point was asked for", function()
     local result = scored(ROWS)
     for text, rule in pairs { ["to reject at most 30 % of the good pieces."] = { false_reject = 0.3 },

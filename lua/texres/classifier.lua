@@ -220,15 +220,16 @@ local KNOWN = {
 --- What an image shows: {class=, label=, probability=, probabilities=}; for a batch a list of these; print() shows the
 -- likeliest classes. {any_size=true} lets images of other sizes than those of the training through. {white=255} says
 -- what white is in the pixels, which an image that is nearly black does not tell; by default their type or largest
--- value says it (texres.input). {views=8} averages the probabilities over the image turned and mirrored (4: mirrored).
--- With an operating point, predictions also have defect_score (1 - p(good)) and verdict: "accept", "reject" or "ask";
--- the point that a trainer chose is one for a single view.
+-- value says it (texres.input). {views=8} averages the probabilities over the image turned and mirrored (4: mirrored);
+-- by default as many views are taken as the operating point was chosen with.
+-- With an operating point, predictions also have defect_score (1 - p(good)) and verdict: "accept", "reject" or "ask".
 function Classifier:predict(image, options)
   options = option.read("predict", options, KNOWN)
   local batch, single = as_batch(image)
   for _, model in ipairs(self.models) do check_size(input.of(model), batch, options.any_size) end
   local function pixels_of(model) return input.of(model):batch(batch, "predict", options.white) end
-  local rows = core.no_grad(evaluate.probabilities, self.models, pixels_of, options.views):totable()
+  local count = views.count(options.views, self.operating_point)
+  local rows = core.no_grad(evaluate.probabilities, self.models, pixels_of, count):totable()
   local one, all = kinds_of(self.classes)
   if single then return setmetatable(answer(self, rows[1], 1), one) end
   for i, row in ipairs(rows) do rows[i] = setmetatable(answer(self, row, i), one) end
@@ -246,7 +247,8 @@ function Classifier:evaluate(set, options)
   options = option.read("evaluate", options, BATCH)
   local loss = functional.cross_entropy
   return (evaluate.run(self.models, input.readable(set, options.bad), {
-    batch = options.batch, views = options.views, loss = loss, bad = options.bad, what = "evaluate: the set",
+    batch = options.batch, views = views.count(options.views, self.operating_point), loss = loss, bad = options.bad,
+    what = "evaluate: the set",
   }))
 end
 

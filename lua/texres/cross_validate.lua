@@ -20,6 +20,7 @@
 -- In `dir`, a fold that has ended is not trained again, and one that was stopped or killed goes on, as long as options
 -- and data are the same; what differs is named, and nothing is overwritten.
 
+local answers = require "texres.report.answers"
 local classifier = require "texres.classifier"
 local core = require "texres.core"
 local files = require "texres.files"
@@ -41,7 +42,7 @@ local KNOWN = {
   folds = option.any(5), -- how many, or "groups": each group is left out in turn
   group = option.text(), -- the column that says which images belong together; by default the set's own
   seeds = option.any { 1 }, -- a list, of folds and weights
-  views = views.COUNT, -- averaged in the test
+  views = views.COUNT, -- averaged in the test: 1
   operating_point = option.table(), -- chosen on the pooled scores: { false_reject = 0.02 }
   dir = option.text(), -- folder: a folder for each fold, report.html; nothing is written without it
   quiet = option.switch(false), -- no progress lines
@@ -96,7 +97,7 @@ local function check_same(path, saved, identity)
 end
 
 --- What a fold of an earlier call left: a result; nil where there is none; raises where it is of something else.
-local function read_result(path, identity, test)
+local function read_result(path, identity, test, count)
   if not files.exists(path) then return nil end
   local tensors, meta = safetensors.load(path)
   if not tensors then raise("cross_validate: %s", meta) end
@@ -105,7 +106,7 @@ local function read_result(path, identity, test)
     and tensors.scores:dim() == 2 and tensors.scores:size(1) == #test and tensors.scores:size(2) == #test.classes
   if not fits then raise("cross_validate: %s is not the result of a fold of this set", path) end
   check_same(path, saved.identity, identity)
-  return metrics.of_scores(tensors.scores, test, saved.loss)
+  return metrics.of_scores(tensors.scores, test, saved.loss, count)
 end
 
 local function write_result(path, identity, result)
@@ -147,7 +148,7 @@ local function run_fold(o, fold, seed, number, had)
   local trainer = trainer_of(o, fold, seed, dir)
   check_new(had, trainer.model)
   local identity = identity_of(o, trainer, fold)
-  local result = dir and read_result(dir .. "/result.safetensors", identity, fold.test)
+  local result = dir and read_result(dir .. "/result.safetensors", identity, fold.test, o.views)
   if result then return result end
   if dir then check_begun(dir, identity) end
   trainer:fit(fold.train)
@@ -193,8 +194,8 @@ function Validation:__tostring()
   if self.pooled then
     local limits = self.low and plain.format(", between %.1f and %.1f %% (95 %%, over %s)", 100 * self.low,
       100 * self.high, self.kind) or ""
-    lines[#lines + 1] = plain.format("accuracy %.1f %%, spread between seeds %.1f points%s", 100 * self.accuracy,
-      100 * self.spread, limits)
+    local spread = #self.seeds > 1 and plain.format(", spread between seeds %.1f points", 100 * self.spread) or ""
+    lines[#lines + 1] = plain.format("accuracy %.1f %%%s%s", 100 * self.accuracy, spread, limits)
     if self.operating_point then lines[#lines + 1] = tostring(self.operating_point) end
   else
     lines[#lines + 1] = "stopped: another call with the same dir goes on"
@@ -202,9 +203,10 @@ function Validation:__tostring()
   return table.concat(lines, "\n")
 end
 
---- Mean, spread, limits and the pooled result of what has ended. `places`: of all tested images in the set's source. An
--- image that was tested once for each seed is still one image: where there are no groups, it is one for the limits.
-local function conclude(self, places, o)
+--- Mean, spread, limits, operating point and the pooled result of what has ended. `places`: of all tested images in the
+-- set's source. One that was tested once for each seed is still one image: where there are no groups, it is one for the
+-- limits.
+local function conclude(self, o, places)
   local of_seed, all = {}, {}
   for s in ipairs(self.seeds) do
     of_seed[s] = metrics.join(self.results[s])
@@ -226,6 +228,18 @@ local function conclude(self, places, o)
   if o.operating_point then
     self.operating_point = operating_point.choose(self.pooled, o.operating_point, self.by_seed)
   end
+end
+
+--- Pictures for the report, of the first seed; their numbers are those of the set. `places`: as above.
+local function pictures_of(self, o, places)
+  local result, position, positions = self.by_seed[1], {}, {}
+  for k, place in ipairs(o.set.index) do position[place] = k end
+  for i = 1, result.images do positions[i] = position[places[i]] end
+  local pictures = answers.pictures({ operating_point = self.operating_point }, result, o.set:subset(positions), o.dir)
+  for _, list in pairs(pictures) do
+    for _, picture in ipairs(list) do picture.place = positions[picture.place] end
+  end
+  return pictures
 end
 
 local function folds_of(o, seed)
@@ -251,6 +265,7 @@ local function read_options(options)
   if type(o.seeds) ~= "table" or #o.seeds == 0 then
     raise("cross_validate: seeds is %s, wanted a list such as { 1, 2, 3 }", option.shown(o.seeds))
   end
+  o.views = o.views or 1
   if o.operating_point then
     operating_point.check_set(o.set, operating_point.check(o.operating_point),
       "cross_validate: operating_point: of the images")
@@ -291,9 +306,10 @@ return function(options)
       end
     end
   end
-  conclude(self, places, o)
+  conclude(self, o, places)
   if o.dir then
-    local ok, message = require("texres.report").cross_validation(o.dir .. "/report.html", self)
+    local ok, message = require("texres.report").cross_validation(o.dir .. "/report.html", self,
+      pictures_of(self, o, places))
     if not ok then raise("cross_validate: %s", message) end
   end
   return self

@@ -40,7 +40,7 @@ local function logits_of_set(model, set, options)
   model:eval()
   core.no_grad(function()
     for images in loader:batches(1) do
-      list[#list + 1] = logits_of(model, images:to(dtype), options.views or 1)
+      list[#list + 1] = logits_of(model, images:to(dtype), options.views)
     end
   end)
   local skipped
@@ -76,6 +76,7 @@ end
 -- @return the metrics; the set that was measured, with the models' classes; where images were left out, the list of
 -- their positions in the given set
 function evaluate.run(models, set, options)
+  options.views = options.views or 1
   local logits, same, skipped = logits_of_all(models, set, options)
   local counter, scores, at = metrics.Counter(same.classes), {}, 0
   core.no_grad(function()
@@ -87,7 +88,7 @@ function evaluate.run(models, set, options)
       scores[b], at = batch:softmax(2):to "f32", at + n
     end
   end)
-  local result = metrics.keep(counter:result(), same, core.cat(scores, 1))
+  local result = metrics.keep(counter:result(), same, core.cat(scores, 1), options.views)
   result.sets = { skipped and set:without(skipped) or set }
   return result, same, skipped
 end

@@ -150,7 +150,7 @@ local function figures(counts, invalid, classes)
   }
 end
 
-local Result = strict.class("a result", {}, { "scores", "labels", "groups", "sets", "draws" })
+local Result = strict.class("a result", {}, { "scores", "labels", "groups", "sets", "views", "draws" })
 for name, method in pairs(require "texres.metrics.scores") do Result[name] = method end
 
 --- What was counted, as numbers:
@@ -207,18 +207,20 @@ end
 
 --- Makes a result one of these images: it keeps what each of them was given.
 -- @param scores f32 {N,K}, probabilities in the order of the set
-function metrics.keep(result, set, scores)
-  result.scores, result.labels = scores, core.tensor(set.label, { dtype = "i64" })
+-- @param views over how many views they are means; nil: 1
+function metrics.keep(result, set, scores, views)
+  result.scores, result.views, result.labels = scores, views or 1, core.tensor(set.label, { dtype = "i64" })
   result.groups, result.sets = set.group and set.meta[set.group], { set }
   return result
 end
 
---- The result of scores that were kept: probabilities f32 {N,K} of the images of a set, in its order, and their loss.
-function metrics.of_scores(scores, set, loss)
+--- The result of scores that were kept: probabilities f32 {N,K} of the images of a set, in its order, their loss, and
+-- over how many views they are means.
+function metrics.of_scores(scores, set, loss, views)
   local counter = metrics.Counter(set.classes)
   counter:add(scores, core.tensor(set.label, { dtype = "i64" })) -- whose largest is that of the logits
   counter:add_loss(loss, false)
-  return metrics.keep(counter:result(), set, scores)
+  return metrics.keep(counter:result(), set, scores, views)
 end
 
 --- One result of several, such as those of the folds of a cross-validation: all their images, one behind the other.
@@ -246,6 +248,10 @@ function metrics.join(results)
   end
   local joined = counter:result()
   if #scores == #results then
+    joined.views = first.views
+    for _, result in ipairs(results) do
+      if result.views ~= first.views then joined.views = nil end
+    end
     joined.scores, joined.labels, joined.groups = core.cat(scores, 1), core.cat(labels, 1), groups
     joined.sets = sets
   end

@@ -58,7 +58,7 @@ function plain.visible_name(text) return (plain.visible(text):gsub("[\n\t]", hex
 
 local MOST, ENDING = 40, 12 -- characters of a name that is shown, of its end
 
---- A name in a table, which a long one would push out of the page: of more than 40 characters the beginning and the end.
+--- A name in a table, which a long one would push out: of more than 40 characters the beginning and the end.
 function plain.short(name)
   local length = utf8.len(name)
   if (length or #name) <= MOST then return name end

@@ -239,11 +239,13 @@ function report.compare(folders, path)
   return files.write(path, page("Runs side by side", {}, compare.body(runs)))
 end
 
---- Writes the page of a cross-validation (texres.cross_validate); true, or nil and a message.
-function report.cross_validation(path, cv)
-  local run = { results = { {
+--- Writes the page of a cross-validation (texres.cross_validate) with pictures of its first seed (answers.pictures);
+-- true, or nil and a message.
+function report.cross_validation(path, cv, pictures)
+  local run = { operating_point = cv.operating_point, results = { {
     name = "Held out", note = ("seed %d, %d of %d"):format(cv.seeds[1], 1, #cv.seeds), result = cv.by_seed[1],
-  } }, operating_point = cv.operating_point }
+    chose = cv.operating_point and { "the operating point" },
+  } } }
   local heads = each(cv.seeds, function(seed) return fill('<th scope="col">seed {n}</th>', { n = seed }) end)
   local function row(name, of)
     local cells = {}
@@ -254,12 +256,14 @@ function report.cross_validation(path, cv)
   for f = 1, cv.folds do rows[f] = row("fold " .. f, function(s) return cv.results[s][f].accuracy end) end
   rows[#rows + 1] = row("all folds", function(s) return cv.by_seed[s].accuracy end)
   local figures_of = { { "Accuracy", html.share(cv.accuracy, cv.low, cv.high) },
-    { "Balanced accuracy", percent(cv.balanced_accuracy) },
-    { "Spread between seeds", plain.format("%.1f points", 100 * cv.spread) } }
+    { "Balanced accuracy", percent(cv.balanced_accuracy) } }
+  if #cv.seeds > 1 then
+    figures_of[3] = { "Spread between seeds", plain.format("%.1f points", 100 * cv.spread) }
+  end
   local point = cv.operating_point and fill('<h2>Operating point</h2><div class="card"><pre>{text}</pre></div>',
     { text = tostring(cv.operating_point) }) or ""
   return files.write(path, page("Cross-validation", {}, table.concat({
-    tables.figures(figures_of), answers.html(run), point,
+    answers.html(run), gallery.html(pictures), tables.figures(figures_of), point,
     fill([[<h2>Folds</h2><div class="card scroll"><table><thead><tr><th></th>{_heads}</tr></thead><tbody>
 {_rows}
 </tbody></table></div>]], { _heads = heads, _rows = table.concat(rows, "\n") }),

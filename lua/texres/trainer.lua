@@ -302,7 +302,8 @@ local EVALUATE = { views = views.COUNT, bad = option.choice(nil, { "error", "ski
 -- go into the report under `name` ("Test"). The set is read as the model's input says (texres.input), which the model
 -- learned in fit() or brought from its file: a model that has none can't be measured. Before a fit(), a loss with the
 -- weight "balanced" takes the counts of this set. {views=8}: the probabilities are averaged over the images turned and
--- mirrored (4: mirrored). {bad="skip"}: images that can't be read are left out (default: the trainer's own `bad`).
+-- mirrored (4: mirrored); by default over as many as the operating point was chosen with. {bad="skip"}: images that
+-- can't be read are left out (default: the trainer's own `bad`).
 function Trainer:evaluate(set, name, options)
   local o = option.read("evaluate", options, EVALUATE)
   local takes = input.of(self.model)
@@ -315,8 +316,8 @@ function Trainer:evaluate(set, name, options)
   local what, bad = "Trainer: the evaluated set", o.bad or self.bad
   set = input.readable(set, bad)
   local result, _, skipped = evaluate.run({ self.model }, set, {
-    batch = self.batch, loss = self.loss_of or objective.loss(self.loss, takes:fit(set, what)), views = o.views,
-    bad = bad, what = what,
+    batch = self.batch, loss = self.loss_of or objective.loss(self.loss, takes:fit(set, what)),
+    views = views.count(o.views, takes.operating_point), bad = bad, what = what,
   })
   self.tests[#self.tests + 1] = {
     name = name or "Test", note = weights_text(self), result = result, set = skipped and set:without(skipped) or set,
@@ -324,6 +325,24 @@ function Trainer:evaluate(set, name, options)
   }
   if self.dir and self.sizes then record.write(self) end
   return result
+end
+
+--- Gives the weights that were kept an operating point that was chosen elsewhere, such as by a cross-validation: it
+-- stands in best.safetensors and in the report.
+function Trainer:set_operating_point(point)
+  if not self.best or self.pass or self.running then
+    raise "Trainer: set_operating_point: it belongs to the weights of a training that has ended: fit() comes before"
+  end
+  local takes = input.of(self.model)
+  if not operating_point.fits(point, takes.classes) then
+    raise("Trainer: set_operating_point: %s is no operating point for the classes %s", option.shown(point),
+      table.concat(takes.classes, ", "))
+  end
+  self.best_takes = takes:with { temperature = takes.temperature, operating_point = point }
+  input.give(self.model, self.best_takes)
+  if not self.dir then return end
+  state.keep_best(self)
+  record.write(self)
 end
 
 -- -- training ---------------------------------------------------------------------------------------------------------

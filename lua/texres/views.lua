@@ -7,8 +7,11 @@ local raise = require "texres.raise"
 
 local views = {}
 
---- The option that says how many.
-views.COUNT = option.choice(1, { 1, 4, 8 })
+--- The option that says how many; by default as many as the operating point was chosen with, 1 where there is none.
+views.COUNT = option.choice(nil, { 1, 4, 8 })
+
+--- How many are meant where an option, or nil, was given, and a model has an operating point or nil.
+function views.count(given, point) return given or point and point.views or 1 end
 
 local function mirrored(images, dim)
   local n = images:size(dim)

@@ -16,6 +16,8 @@
 --     groups          of how many groups (photographs, rolls) these are; nil where none are known
 --     rule            what was asked for
 --     pooled          true where the scores are of several networks, as a cross-validation has them
+--     views           over how many views of an image its score is the mean (texres.views); nil: 1. A classifier with
+--                     this point takes as many
 --     band            { low =, high =, share = }: scores from low to high are for a person to look at; nil: none are
 --     warning         a text where the images are too few to promise what was asked for, else nil
 --
@@ -178,6 +180,7 @@ function meta.__tostring(point)
     "  defects that pass     " .. share(point.escape),
     ("  measured on           %d good images, %d defects"):format(point.images.good, point.images.defect),
   }
+  if point.views then lines[#lines + 1] = ("  score                 mean over %d views"):format(point.views) end
   if point.band then
     lines[#lines + 1] = plain.format("  ask a person          from %.4g to %.4g, %s of the images", point.band.low,
       point.band.high, percent(point.band.share))
@@ -251,7 +254,7 @@ function operating_point.choose(result, options, results)
   local point = {
     threshold = threshold_at(images, cut), good = good, band = o.ask and band_around(images, cut, o.ask),
     rule = { false_reject = o.false_reject, escape = o.escape, cost = o.cost, prevalence = o.prevalence, ask = o.ask },
-    pooled = results and true or nil,
+    pooled = results and true or nil, views = result.views and result.views > 1 and result.views or nil,
   }
   local rejects, escapes = {}, {}
   for i, one in ipairs(results or { result }) do
@@ -297,6 +300,7 @@ local function is_count(value) return math.type(value) == "integer" and value >=
 function operating_point.fits(value, names)
   if type(value) ~= "table" or not is_share(value.threshold) then return false end
   if value.band ~= nil and value.band ~= false and not is_band(value.band) then return false end
+  if value.views ~= nil and value.views ~= 4 and value.views ~= 8 then return false end
   for _, name in ipairs { "false_reject", "escape" } do
     local share = value[name]
     if type(share) ~= "table" or not (is_share(share.value) and is_share(share.low) and is_share(share.high)) then

@@ -4,6 +4,7 @@
 local bootstrap = require "texres.metrics.bootstrap"
 local classes = require "texres.classes"
 local counted = require "texres.metrics.counted"
+local gallery = require "texres.report.gallery"
 local html = require "texres.report.html"
 local operating_point = require "texres.metrics.operating_point"
 local plain = require "texres.plain"
@@ -26,6 +27,19 @@ function answers.decisions(run, result)
   if not good or not result.scores then return nil end
   local list, scores = result:decisions(point)
   return list, scores, good, point
+end
+
+local PICTURES = 6 -- of each kind
+
+--- The pictures that say most of a result (gallery.telling), by kind; see gallery.pictures.
+function answers.pictures(run, result, set, folder, why)
+  local decisions, scores, good = answers.decisions(run, result)
+  local found = {}
+  for kind, places in pairs(gallery.telling(result, decisions, scores, good, PICTURES)) do
+    local decided = kind == "passed" or kind == "rejected"
+    found[kind] = gallery.pictures(result, set, places, folder, why, decided and scores)
+  end
+  return found
 end
 
 --- The share of the images of some classes that were decided so, as texres.metrics.counted has it, with `hits`.
@@ -107,16 +121,45 @@ local function cautions(a)
   if chose ~= "" then
     list[1] = ("These images also chose %s: on others the figures are rather worse."):format(chose)
   end
+  local views, wanted = a.item.result.views or 1, a.point and a.point.views or 1
+  if a.point and views ~= wanted then
+    list[#list + 1] = ("Scores are means over %d views of an image here, the point was chosen with %d: at the line the "
+      .. "figures are others."):format(views, wanted)
+  end
   if a.groups and a.groups < FEW then
     list[#list + 1] = ("%d groups are few: with others the figures may well lie outside the limits."):format(a.groups)
   end
   return #list > 0 and " " .. table.concat(list, " ") or ""
 end
 
+local function screen(about, cards, warning)
+  return fill([[<h2>At the line</h2>
+<p class="sub">{about}</p>
+<div class="answers">{_cards}</div>{_warning}]], {
+    about = about, _cards = each(cards, function(text) return text end),
+    _warning = warning and fill('<p class="warning">{text}</p>', { text = warning }) or "",
+  })
+end
+
+--- Where nothing was tested: what the images showed that the operating point was chosen on; "" where there is none.
+local function screen_of_point(point)
+  if not point then return "" end
+  local function share(s, images)
+    return { value = s.value, low = s.low, high = s.high, groups = s.groups, images = images,
+      hits = math.floor(s.value * images + 0.5) }
+  end
+  local pass, reject = share(point.escape, point.images.defect), share(point.false_reject, point.images.good)
+  return screen(decided(point) .. " No other images were tested: these are the figures on those, by networks that had "
+    .. "not seen them; on others they are rather worse.", {
+      card("Defects that pass", html.percent(pass.value), limits(pass), true),
+      card("Good pieces that are rejected", html.percent(reject.value), limits(reject)),
+    }, point.warning)
+end
+
 --- The first screen as HTML; "" where there is nothing to answer.
 function answers.html(run)
   local a = answers.of(run)
-  if not a then return "" end
+  if not a then return #run.results == 0 and screen_of_point(run.operating_point) or "" end
   local cards = {
     card("Defects that pass", html.percent(a.pass.value), limits(a.pass), true),
     card("Good pieces that are rejected", html.percent(a.reject.value), limits(a.reject)),
@@ -135,13 +178,8 @@ function answers.html(run)
     cards[#cards + 1] = card("Left to a person", html.percent(a.ask), "of the images, whose score is in doubt")
   end
   local of = a.groups and (" of %d groups (photographs, rolls)"):format(a.groups) or ""
-  return fill([[<h2>At the line</h2>
-<p class="sub">{name}: {images} images{of}. {decided}{caution}</p>
-<div class="answers">{_cards}</div>{_warning}]], {
-    name = a.item.name, images = a.item.result.images, of = of, decided = decided(a.point), caution = cautions(a),
-    _cards = each(cards, function(text) return text end),
-    _warning = a.point and a.point.warning and fill('<p class="warning">{text}</p>', { text = a.point.warning }) or "",
-  })
+  return screen(("%s: %d images%s. %s%s"):format(a.item.name, a.item.result.images, of, decided(a.point), cautions(a)),
+    cards, a.point and a.point.warning)
 end
 
 return answers

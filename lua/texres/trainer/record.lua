@@ -143,7 +143,7 @@ local function data_rows(trainer)
   return rows
 end
 
-local PICTURES, SAMPLES = 6, 6 -- of each kind, of each class
+local SAMPLES = 6 -- pictures of each class
 
 --- Checksums of all that a model's state is made of.
 local function weights_key(model)
@@ -192,13 +192,8 @@ end
 --- The images of a result that say most. They are made once for each result.
 local function add_pictures(trainer, item)
   if item.pictures or not item.set or not item.result.scores then return end
-  local decisions, scores, good = answers.decisions({ operating_point = item.point }, item.result)
-  local why = explanations(trainer)
-  item.pictures = {}
-  for kind, places in pairs(gallery.telling(item.result, decisions, scores, good, PICTURES)) do
-    local decided = kind == "passed" or kind == "rejected"
-    item.pictures[kind] = gallery.pictures(item.result, item.set, places, trainer.dir, why, decided and scores)
-  end
+  item.pictures = answers.pictures({ operating_point = item.point }, item.result, item.set, trainer.dir,
+    explanations(trainer))
 end
 
 --- What was chosen by the validation images, so that its figures on them are rather too good: a list.
@@ -283,6 +278,12 @@ local function check(ok, message)
   if not ok then raise("Trainer: %s", message) end
 end
 
+--- The operating point that the first screen is about: that of the last test, or the model's where there was none.
+local function point_of(trainer, list)
+  if #list > 0 then return list[#list].point end
+  return trainer.best_takes and trainer.best_takes.operating_point
+end
+
 --- All that the page and run.json tell.
 local function run_of(trainer)
   local shape = { 1, table.unpack(trainer.input) }
@@ -299,7 +300,7 @@ local function run_of(trainer)
     title = trainer.name, history = trainer.history, best = best > 0 and best or nil,
     results = list, configuration = rows, environment = environment(),
     summary = tostring(trainer.summary), parameters = trainer.model:num_parameters(),
-    operating_point = #list > 0 and list[#list].point or nil, data = data_rows(trainer),
+    operating_point = point_of(trainer, list), data = data_rows(trainer),
     samples = trainer.samples, drawing = trainer.drawing, live = trainer.live and trainer.running and LIVE or nil,
     inside = not trainer.running and inside_of(trainer) or nil, watched = trainer.watched, findings = trainer.findings,
   }
