@@ -71,6 +71,28 @@ describe("what only looks at a network", function()
   end)
 end)
 
+describe("the files of a run that was killed while the last of them were written", function()
+  it("are written by the next call, which has nothing else to do; those that are whole are left alone", function()
+    local dir = support.folder()
+    local function path(name) return dir .. "/" .. name end
+    local during
+    trainer_of({ dir = dir, callbacks = { function(event)
+      if event.kind == "checkpoint" and event.epoch == 3 then
+        local run = support.read_file(path "run.json")
+        during = { ["run.json"] = run, ["report.html"] = "half", ["run.json.tmp-0"] = "{" }
+      end
+    end } }):fit(train, val)
+    local names = core.list_folder(dir)
+    for name, text in pairs(during) do support.write_file(path(name), text) end
+    trainer_of({ dir = dir, resume = true }):fit(train, val)
+    assert.same(names, core.list_folder(dir))
+    assert.matches("first filters", support.read_file(path "report.html"), 1, true)
+    support.write_file(path "report.html", "mine")
+    trainer_of({ dir = dir, resume = true }):fit(train, val)
+    assert.equal("mine", support.read_file(path "report.html"))
+  end)
+end)
+
 describe("trainer:run", function()
   it("tells steps, epochs, checkpoints and the end, and gives fit's weights", function()
     local dir = support.folder()

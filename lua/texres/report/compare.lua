@@ -26,7 +26,7 @@ function compare.summary(run)
   local rows = {}
   for i, row in ipairs(run.configuration) do rows[i] = { row[1], tostring(row[2]) } end
   return { title = run.title, history = run.history, best = run.best, parameters = run.parameters, results = results,
-    configuration = rows }
+    configuration = rows, under_way = run.under_way }
 end
 
 --- Whether a value is a list of items that `holds` is true of.

@@ -503,7 +503,9 @@ local function leave(trainer, worked)
     if trainer.dir and trainer.pass then state.save(trainer) end -- stopped in the middle of an epoch
     if trainer.best then state.load_best(trainer) end
     trainer.model:eval()
-    if trainer.dir and worked then record.write(trainer) end -- with pictures, and the last word on it
+    if trainer.dir and (worked or not record.is_complete(trainer)) then
+      record.write(trainer) -- with pictures, and the last word on it
+    end
     return
   end
   if trainer.dir and (trainer.pass or trainer.interrupted) then state.save(trainer) end

@@ -301,18 +301,25 @@ local function run_of(trainer)
     results = list, configuration = rows, environment = environment(),
     summary = tostring(trainer.summary), parameters = trainer.model:num_parameters(),
     operating_point = point_of(trainer, list), data = data_rows(trainer),
-    samples = trainer.samples, drawing = trainer.drawing, live = trainer.live and trainer.running and LIVE or nil,
+    samples = trainer.samples, drawing = trainer.drawing, under_way = trainer.running or nil,
+    live = trainer.live and trainer.running and LIVE or nil,
     inside = not trainer.running and inside_of(trainer) or nil, watched = trainer.watched, findings = trainer.findings,
   }
 end
 
---- Writes all files anew.
+--- Whether the files are those of a run that has ended, and not of one that was killed before the last of them stood.
+function record.is_complete(trainer)
+  local told = compare.read(trainer.dir)
+  return told ~= nil and not told.under_way
+end
+
+--- Writes all files anew, run.json, which says whether the run is still under way, as the last one.
 function record.write(trainer)
   local run = run_of(trainer)
   check(files.write(trainer.dir .. "/metrics.jsonl", metrics_lines(trainer.history)))
   check(files.write(trainer.dir .. "/metrics.csv", metrics_table(trainer.history)))
-  check(files.write(trainer.dir .. "/run.json", json.encode(compare.summary(run)) .. "\n"))
   check(report.write(trainer.dir .. "/report.html", run))
+  check(files.write(trainer.dir .. "/run.json", json.encode(compare.summary(run)) .. "\n"))
 end
 
 return record
