@@ -531,3 +531,37 @@ describe("augment", function()
       select(2, pcall(apply, { "flip" }, tr.zeros(4, 4))), 1, true)
   end)
 end)
+
+describe("an augmented image", function()
+  local support = require "spec.support"
+  local script = [[
+    local tr, core = require "texres", require "texres.core"
+    local sums = {}
+    tr.manual_seed(1)
+    for channels = 1, 4 do
+      for _, size in ipairs { { 64, 64 }, { 31, 47 }, { 5, 7 }, { 3, 2 } } do
+        local images = tr.rand(4, size[1], size[2], channels)
+        for seed, list in ipairs {
+          { { "rotate", degrees = 15 } }, { { "rotate", degrees = 90 }, { "scale", amount = 0.3 } },
+          { { "shift", pixels = 3.3 } }, { { "scale", amount = 0.8 } }, { "flip", { "shift", pixels = 20 } },
+        } do
+          sums[#sums + 1] = ("%08x"):format(core.crc32(core.augment(list):apply(images, { seed = seed, epoch = 1 })))
+        end
+      end
+    end
+    print(tr.isa(), table.concat(sums, " "))
+  ]]
+
+  it("is the same bit for bit under every instruction set", function()
+    local ok, reference = support.run_lua(script, { env = { TEXRES_ISA = "ref" } })
+    assert.is_true(ok, reference)
+    for _, isa in ipairs { "avx2", "avx512", "neon" } do
+      local here, output = support.run_lua(script, { env = { TEXRES_ISA = isa } })
+      if here then
+        assert.equal((reference:gsub("^ref", isa)), output)
+      else
+        assert.matches("TEXRES_ISA", output) -- not on this machine
+      end
+    end
+  end)
+end)

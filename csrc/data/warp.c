@@ -6,6 +6,7 @@
 
 #include "base/integers.h"
 #include "data/blur.h" /* tx_mirror */
+#include "kernels/kernels.h"
 
 enum { WIDEST = 8, MAX_TAPS = 4 * WIDEST, PHASES = 128 };
 
@@ -104,19 +105,10 @@ static void prepare(weigher *w, double wide) {
   }
 }
 
-typedef float four __attribute__((vector_size(16)));
-
-/* The weights of four pixels, the kernel not being widened: a cubic each, whose coefficients stand in columns. */
-static inline four four_weights(float t) {
-  const four c0 = {0, 1, 0, 0}, c1 = {-0.5f, 0, 0.5f, 0}, c2 = {1, -2.5f, 2, -0.5f}, c3 = {-0.5f, 1.5f, -1.5f, 0.5f};
-  return c0 + t * (c1 + t * (c2 + t * c3));
-}
-
 /* The weights for the place t in [0, 1) after its pixel. */
 static void weigh(const weigher *w, float t, float *weight) {
   if (w->wide == 1) {
-    four all = four_weights(t);
-    memcpy(weight, &all, sizeof all);
+    tx_bicubic_weights(t, weight);
     return;
   }
   int phase = (int)tx_min((int64_t)(t * PHASES), PHASES - 1);
@@ -176,41 +168,46 @@ static void sample(const raster *r, double place_x, double place_y, float *to) {
   }
 }
 
-static inline four load(const float *at) {
-  four values;
-  memcpy(&values, at, sizeof values);
-  return values;
+/* Whether pixel i of a row lies where all its 4x4 pixels are inside of the image. */
+static bool is_inside(const tx_bicubic_row *line, tx_size2 from, int64_t i) {
+  double x = tx_bicubic_x(line, i), y = tx_bicubic_y(line, i);
+  return x >= 1 && x < (double)tx_min(from.width - 2, INT32_MAX) && y >= 1 &&
+         y < (double)tx_min(from.height - 2, INT32_MAX);
 }
 
-/* The same where all 4x4 pixels lie inside of an image of 1 or 3 channels, and the kernel is not widened. */
-static inline void sample_inside(const raster *r, int channels, double x, double y, float *to) {
-  int64_t x0 = (int32_t)x, y0 = (int32_t)y, row = r->width * channels;
-  const float *at = r->image + (y0 - 1) * row + (x0 - 1) * channels;
-  four across = four_weights((float)(x - (double)x0)), down = four_weights((float)(y - (double)y0)), line[3];
-  for (int v = 0; v < channels; v++)
-    line[v] = down[0] * load(at + 4 * v) + down[1] * load(at + row + 4 * v) + down[2] * load(at + 2 * row + 4 * v) +
-              down[3] * load(at + 3 * row + 4 * v);
-  if (channels == 1) {
-    four sum = across * line[0];
-    *to = (sum[0] + sum[2]) + (sum[1] + sum[3]);
-    return;
+/* How many of the pixels i .. end - 1 follow each other inside. Both coordinates only grow or only fall along a row, so
+ * that one pixel which is inside leaves one place where they end. */
+static int64_t count_inside(const tx_bicubic_row *line, tx_size2 from, int64_t i, int64_t end) {
+  int64_t inside = i, outside = end;
+  if (!is_inside(line, from, i)) return 0;
+  for (int64_t at = end - 1; outside - inside > 1; at = inside + (outside - inside) / 2) {
+    if (is_inside(line, from, at))
+      inside = at;
+    else
+      outside = at;
   }
-  for (int k = 0; k < 3; k++)
-    to[k] = across[0] * line[0][k] + across[1] * line[(3 + k) / 4][(3 + k) % 4] +
-            across[2] * line[(6 + k) / 4][(6 + k) % 4] + across[3] * line[(9 + k) / 4][(9 + k) % 4];
+  return outside - i;
 }
 
 static void interpolate(const raster *r, float *result, tx_size2 to, const double m[6]) {
-  double left, top, most_x = (double)tx_min(r->width - 2, INT32_MAX), most_y = (double)tx_min(r->height - 2, INT32_MAX);
-  bool plain = r->weigher.wide == 1 && (r->channels == 1 || r->channels == 3);
-  origin(m, (tx_size2){r->height, r->width}, to, &left, &top);
-  for (int64_t j = 0; j < to.height; j++) {
-    for (int64_t i = 0; i < to.width; i++, result += r->channels) {
-      double x = left + m[0] * (double)i + m[1] * (double)j, y = top + m[3] * (double)i + m[4] * (double)j;
-      if (plain && x >= 1 && x < most_x && y >= 1 && y < most_y)
-        r->channels == 1 ? sample_inside(r, 1, x, y, result) : sample_inside(r, 3, x, y, result);
-      else
-        sample(r, x, y, result);
+  bool plain = r->weigher.wide == 1 && (r->channels == 1 || r->channels == 3); /* what the kernel knows */
+  tx_size2 from = {r->height, r->width};
+  tx_bicubic_row line = {.image = r->image, .row = r->width * r->channels, .channels = r->channels};
+  line.step_x = m[0];
+  line.step_y = m[3];
+  origin(m, from, to, &line.x, &line.y);
+  for (int64_t j = 0; j < to.height; j++, result += to.width * r->channels) {
+    line.shift_x = m[1] * (double)j;
+    line.shift_y = m[4] * (double)j;
+    for (int64_t i = 0; i < to.width;) {
+      int64_t run = plain ? count_inside(&line, from, i, to.width) : 0;
+      if (run > 0) {
+        tx_kernels.bicubic_f32(i, run, &line, result + i * r->channels);
+        i += run;
+      } else {
+        sample(r, tx_bicubic_x(&line, i), tx_bicubic_y(&line, i), result + i * r->channels);
+        i++;
+      }
     }
   }
 }

@@ -10,6 +10,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "kernels/bicubic.h"
 #include "kernels/gemm.h"
 
 /* What the optimizer steps multiply with; see tensor/optim.h for the rules they come from. */
@@ -134,6 +135,10 @@ typedef enum tx_activation {
   /* y[i] = x[i] * scale where the random word of element first + i is `threshold` or more, else 0; any n */ \
   TX_KERNEL(dropout_f32, void, (int64_t n, int64_t first, uint64_t seed, uint64_t stream, uint32_t threshold, float scale, \
                                 const float *x, float *y)) \
+  \
+  /* y = bicubic values of pixels first .. first + count - 1 of a row (kernels/bicubic.h), whose 4x4 pixels lie in the image; \
+   * the same bits under every instruction set */ \
+  TX_KERNEL(bicubic_f32, void, (int64_t first, int64_t count, const tx_bicubic_row *r, float *y)) \
   \
   /* found[k] = the positions, in order, of words that differ from `wanted` in at most `bits` bits; how many. n < 2^31; \
    * found has room for n */ \
