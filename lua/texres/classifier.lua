@@ -147,7 +147,7 @@ local function prediction_text(prediction, names)
   table.sort(order, more)
   for k = 1, math.min(MOST, #order) do
     local name = names and names[order[k]] or ("class %d"):format(order[k])
-    parts[k] = plain.format("%s %.1f %%", plain.visible_name(name), 100 * prediction.probabilities[order[k]])
+    parts[k] = ("%s %s"):format(plain.visible_name(name), plain.percent(prediction.probabilities[order[k]]))
   end
   if prediction.verdict then
     parts[1] = plain.format("%s (defect score %.2f): %s", prediction.verdict, prediction.defect_score, parts[1])

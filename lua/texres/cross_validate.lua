@@ -186,16 +186,16 @@ function Validation:__tostring()
     local row = { ("%d"):format(f) }
     for s = 1, #self.seeds do
       local result = self.results[s] and self.results[s][f]
-      row[s + 1] = result and plain.format("%.1f %%", 100 * result.accuracy) or "-"
+      row[s + 1] = result and plain.percent(result.accuracy) or "-"
     end
     rows[#rows + 1] = row
   end
   local lines = { table_text(rows, { true }) }
   if self.pooled then
-    local limits = self.low and plain.format(", between %.1f and %.1f %% (95 %%, over %s)", 100 * self.low,
-      100 * self.high, self.kind) or ""
+    local limits = self.low and plain.format(", between %.1f and %s (95 %%, over %s)", 100 * self.low,
+      plain.percent(self.high), self.kind) or ""
     local spread = #self.seeds > 1 and plain.format(", spread between seeds %.1f points", 100 * self.spread) or ""
-    lines[#lines + 1] = plain.format("accuracy %.1f %%%s%s", 100 * self.accuracy, spread, limits)
+    lines[#lines + 1] = ("accuracy %s%s%s"):format(plain.percent(self.accuracy), spread, limits)
     if self.operating_point then lines[#lines + 1] = tostring(self.operating_point) end
   else
     lines[#lines + 1] = "stopped: another call with the same dir goes on"
@@ -301,8 +301,8 @@ return function(options)
       self.results[s][f] = result
       table.move(fold.test.index, 1, #fold.test, #places + 1, places)
       if not o.quiet then
-        print(plain.format("seed %d, fold %d of %d: accuracy %.1f %% of %d images", seed, f, #folds,
-          100 * result.accuracy, result.images))
+        print(("seed %d, fold %d of %d: accuracy %s of %d images"):format(seed, f, #folds,
+          plain.percent(result.accuracy), result.images))
       end
     end
   end

@@ -331,7 +331,7 @@ local function as_text(self, paint)
   local names = {}
   for c, name in ipairs(self.classes) do names[c] = plain.short(plain.visible_name(name)) end
   local width = longest(names, #"truth \\ prediction" - 3)
-  local out = { plain.format("accuracy %.1f %% of %d images, loss %.4f", 100 * self.accuracy, self.images,
+  local out = { plain.format("accuracy %s of %d images, loss %.4f", plain.percent(self.accuracy), self.images,
     self.loss), "" }
   local function row(name, values, support)
     out[#out + 1] = plain.format("%s  %9.3f  %6.3f  %5.3f  %6d", pad(name, width + 3), values.precision, values.recall,

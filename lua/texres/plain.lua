@@ -38,6 +38,9 @@ function plain.numbers(values, separator)
   return table.concat(parts, separator)
 end
 
+--- A share of 0 to 1 as people read it: 93.1 %.
+function plain.percent(share) return plain.format("%.1f %%", 100 * share) end
+
 --- A whole number as people read it: 1,234,567.
 function plain.grouped(n)
   local sign, digits = ("%d"):format(n):match "^(%-?)(%d+)$"

@@ -321,7 +321,7 @@ local function leaks_table(audit)
   for _, leak in ipairs(audit.leaks) do
     rows[#rows + 1] = {
       leak.from .. " -> " .. leak.into, tostring(leak.equal), tostring(leak.alike),
-      audit.group and tostring(leak.grouped) or "-", tostring(leak.any), plain.format("%.1f %%", 100 * leak.share),
+      audit.group and tostring(leak.grouped) or "-", tostring(leak.any), plain.percent(leak.share),
       audit.group and tostring(leak.groups) or "-",
     }
   end

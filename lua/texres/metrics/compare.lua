@@ -34,12 +34,12 @@ local function chance_by_group(better)
   return math.min(1, (chances * differences:ge(math.abs(sum)):to "f64"):sum():item())
 end
 
-local function percent(x) return plain.format("%+.1f", 100 * x) end
+local function points(x) return plain.format("%+.1f", 100 * x) end
 
 function Comparison:__tostring()
   return table.concat({
-    plain.format("accuracy %.1f %% and %.1f %%: a difference of %s points (%s to %s)", 100 * self.accuracy[1],
-      100 * self.accuracy[2], percent(self.difference), percent(self.low), percent(self.high)),
+    ("accuracy %s and %s: a difference of %s points (%s to %s)"):format(plain.percent(self.accuracy[1]),
+      plain.percent(self.accuracy[2]), points(self.difference), points(self.low), points(self.high)),
     ("  of %d images: both right %d, only the first %d, only the second %d, neither %d"):format(self.images, self.both,
       self.only_first, self.only_second, self.neither),
     plain.format("  McNemar's test: p = %.3g", self.p)

@@ -87,7 +87,7 @@ local function limits(s)
   if s.groups == 1 then
     return ("%d of %d counted, all of one group: of another one they tell nothing"):format(s.hits, s.images)
   end
-  return plain.format("between %.1f and %.1f %% with 95 %% confidence; %d of %d counted", 100 * s.low, 100 * s.high,
+  return plain.format("between %.1f and %s with 95 %% confidence; %d of %d counted", 100 * s.low, plain.percent(s.high),
     s.hits, s.images)
 end
 

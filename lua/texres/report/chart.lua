@@ -128,8 +128,8 @@ local function strips(spec, series, x_of, add)
 end
 
 --- Lines. `spec`: title; series of {name, class ("one" or "two"), points}; low, high, x_low, x_high where the axes are
--- fixed; format and scale of the numbers, x_format and x_scale; x_name, over (in words); whole: x counts; best: where a
--- mark stands; diagonal: a line from corner to corner. "" where there is no point.
+-- fixed; format and scale of the numbers, x_format, x_tip (in titles) and x_scale; x_name, over (in words); whole: x
+-- counts; best: where a mark stands; diagonal: a line from corner to corner. "" where there is no point.
 function chart.lines(spec)
   local count = 0
   for _, line in ipairs(spec.series) do count = count + #line.points end
@@ -146,7 +146,7 @@ function chart.lines(spec)
   if spec.best then
     add('<line class="best" x1="{x}" x2="{x}" y1="{y1}" y2="{y2}"><title>{title}</title></line>',
       { x = plain.format("%.1f", x_of(spec.best)), y1 = TOP, y2 = HEIGHT - BOTTOM,
-        title = spec.best_title or plain.format("best epoch: %d", spec.best) })
+        title = ("best epoch: %d"):format(spec.best) })
   end
   local words = {}
   for _, line in ipairs(spec.series) do
@@ -208,7 +208,7 @@ function chart.histogram(spec)
 end
 
 --- A heat map: `spec`: title, rows (names), columns (names of some), values[row][column] (numbers or nil), low, high,
--- x_name, over, unit (behind a value, in titles). Values are shown on a scale from low to high.
+-- x_name, over. Values are shown on a scale from low to high.
 function chart.heat(spec)
   local rows, columns = #spec.rows, 0
   for _, row in ipairs(spec.values) do columns = math.max(columns, #row) end

@@ -29,13 +29,13 @@ function html.spaced(name) return plain.short((plain.visible_name(name):gsub("_"
 function html.name(name) return "<bdi>" .. html.escape(html.spaced(name)) .. "</bdi>" end
 
 function html.finite(x) return type(x) == "number" and x - x == 0 end
-function html.percent(x) return html.finite(x) and plain.format("%.1f %%", 100 * x) or "–" end
+function html.percent(x) return html.finite(x) and plain.percent(x) or "–" end
 function html.number(x, format) return html.finite(x) and plain.format(format or "%.4f", x) or "–" end
 
 --- A share with its limits: "3.1 % (1.2 to 6.0 %)"; without limits the share alone.
 function html.share(value, low, high)
   if not (html.finite(value) and html.finite(low) and html.finite(high)) then return html.percent(value) end
-  return plain.format("%.1f %% (%.1f to %.1f %%)", 100 * value, 100 * low, 100 * high)
+  return plain.format("%s (%.1f to %s)", plain.percent(value), 100 * low, plain.percent(high))
 end
 
 -- viridis (S. van der Walt, N. Smith, matplotlib), at nine places.

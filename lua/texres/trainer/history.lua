@@ -38,15 +38,15 @@ end
 --- An epoch in words: "epoch 4, loss 0.2110, accuracy 93.1 %".
 function history.text(entry)
   local val = entry.val_loss and "val " or ""
-  return plain.format("epoch %d, %sloss %.4f, %saccuracy %.1f %%", entry.epoch, val, entry.val_loss or entry.loss, val,
-    100 * (entry.val_accuracy or entry.accuracy))
+  return plain.format("epoch %d, %sloss %.4f, %saccuracy %s", entry.epoch, val, entry.val_loss or entry.loss, val,
+    plain.percent(entry.val_accuracy or entry.accuracy))
 end
 
 local COLUMNS = { "epoch", "lr", "loss", "accuracy", "val loss", "val accuracy", "images/s", "time" }
 
 local function cell(format, value) return type(value) == "number" and plain.format(format, value) or "-" end
 
-local function percent(value) return type(value) == "number" and plain.format("%.1f %%", 100 * value) or "-" end
+local function percent(value) return type(value) == "number" and plain.percent(value) or "-" end
 
 local function row_of(entry, best)
   return {

@@ -129,9 +129,9 @@ function probe.overfit_batch(trainer, loader, loss_of, options)
     end
   end)
   found.fits = found.accuracy >= 0.99 and found.last < 0.5 * found.first
-  found.verdict = plain.format("%s: after %d steps on one batch, loss %.4f -> %.4f, accuracy %.1f %%",
+  found.verdict = plain.format("%s: after %d steps on one batch, loss %.4f -> %.4f, accuracy %s",
     found.fits and "the network can learn" or "the network does not learn even one batch", o.steps, found.first,
-    found.last, 100 * found.accuracy)
+    found.last, plain.percent(found.accuracy))
   return found
 end
 

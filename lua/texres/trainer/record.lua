@@ -248,18 +248,18 @@ function record.progress_state(trainer, pass, images, left, losses)
   return {
     ("epoch %d/%d"):format(pass.epoch, trainer.epochs), plain.format("loss %.4f", counter:loss()),
     terminal.duration(left) .. " left", plain.format("%.0f images/s", counter.images / pass.seconds),
-    plain.format("accuracy %.1f %%", 100 * counter.right / counter.images),
+    "accuracy " .. plain.percent(counter.right / counter.images),
     share = math.min(1, counter.images / images), values = losses,
   }
 end
 
 --- The line of an epoch that has ended.
 function record.epoch_text(trainer, entry, better)
-  local val = entry.val_loss and plain.format("  val loss %.4f  val accuracy %.1f %%", entry.val_loss,
-    100 * entry.val_accuracy) or ""
+  local val = entry.val_loss and plain.format("  val loss %.4f  val accuracy %s", entry.val_loss,
+    plain.percent(entry.val_accuracy)) or ""
   local skipped = entry.skipped and ("  %d skipped"):format(entry.skipped) or ""
-  return plain.format("epoch %d/%d  loss %.4f  accuracy %.1f %%%s%s  %.0f images/s  %s%s", entry.epoch,
-    trainer.epochs, entry.loss, 100 * entry.accuracy, val, skipped, entry.images_per_second,
+  return plain.format("epoch %d/%d  loss %.4f  accuracy %s%s%s  %.0f images/s  %s%s", entry.epoch, trainer.epochs,
+    entry.loss, plain.percent(entry.accuracy), val, skipped, entry.images_per_second,
     terminal.duration(entry.seconds), better and trainer.keep == "best" and "  best" or "")
 end
 
