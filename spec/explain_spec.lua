@@ -119,6 +119,21 @@ describe("explain.grad_cam", function()
     close(explain.grad_cam(net, tr.ones(4, 8, 1)), tr.full({ 4, 8 }, 0.25))
   end)
 
+  it("knows a layer that stands in two places by both names, as watch and features do", function()
+    local block = nn.Sequential { nn.Conv2d(1, 1, 3, { padding = 1 }), nn.ReLU() }
+    local net = nn.Sequential { { first = block }, { again = block }, nn.GlobalAvgPool(), nn.Linear(1, 2) }
+    local x = tr.rand(8, 8, 1)
+    local maps = {}
+    for i, name in ipairs { "first", "again" } do
+      maps[i] = explain.grad_cam(net, x, { class = 1, layer = name })
+      maps[name] = net:features(x:unsqueeze(1), name)
+    end
+    close(maps[1], maps[2], 0)
+    close(maps.first, maps.again, 0)
+    assert.error_matches(function() net:features(x:unsqueeze(1), "agian") end, 'there is no layer "agian"')
+    assert.error_matches(function() explain.grad_cam(net, x, { layer = "agian" }) end, 'there is no layer "agian"')
+  end)
+
   it("sees through layers that are joined, folded, frozen or called in a forward of one's own", function()
     local image = tr.rand(16, 16, 1)
     local net = small_net():eval()
@@ -182,7 +197,7 @@ describe("every heat map", function()
       assert.error_matches(function() fn(clf, image, { clas = 4 }) end, "unknown option 'clas'; did you mean class")
     end
     assert.error_matches(function() explain.grad_cam(clf, image, { layer = "blok" }) end,
-      "the model has no layer 'blok'; did you mean block")
+      'grad_cam: there is no layer "blok", did you mean block')
     assert.error_matches(function() explain.grad_cam(clf, image, { layer = "fc" }) end, "gives {1,3}, wanted a map")
     assert.error_matches(function() explain.grad_cam(nn.Sequential { nn.Flatten(), nn.Linear(256, 2) }, image) end,
       "no layer of the model gives a map")

@@ -24,7 +24,7 @@ end
 
 local function class_activation_map(model, pixels, class, o)
   local calls = layers.calls(model, pixels)
-  local layer = o.layer and layers.named("grad_cam", model, o.layer) or layers.last_map("grad_cam", calls)
+  local layer = o.layer and module.layers_named(model, { o.layer }, "grad_cam")[1] or layers.last_map("grad_cam", calls)
   local tap = layers.tap(layer, "leaf")
   core.enable_grad(function() target.score("grad_cam", model, pixels, class):sum():backward() end)
   local map = tap.value

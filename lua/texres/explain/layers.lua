@@ -2,9 +2,7 @@
 
 local core = require "texres.core"
 local module = require "texres.nn.module"
-local plain = require "texres.plain"
 local raise = require "texres.raise"
-local strict = require "texres.strict"
 
 local layers = {}
 
@@ -19,17 +17,6 @@ function layers.calls(model, x)
   end
   core.no_grad(module.watch, note, function() model(x) end)
   return list
-end
-
---- The layer of that name; raises with the nearest names, or with those directly below the model.
-function layers.named(what, model, name)
-  local all, top = {}, {}
-  for other, m in model:named_modules() do all[other] = m end
-  if all[name] and name ~= "" then return all[name] end
-  for i, child in ipairs(model:children()) do top[i] = child[1] end
-  local near = strict.near(name, all)
-  raise("%s: the model has no layer '%s'; %s %s", what, plain.text(name),
-    #near > 0 and "did you mean" or "there are", table.concat(#near > 0 and near or top, ", "))
 end
 
 --- The last layer whose output is a map {N,H,W,C} of more than one row and column.

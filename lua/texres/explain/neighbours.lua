@@ -6,6 +6,7 @@
 local core = require "texres.core"
 local input = require "texres.input"
 local layers = require "texres.explain.layers"
+local module = require "texres.nn.module"
 local option = require "texres.options"
 local plain = require "texres.plain"
 local raise = require "texres.raise"
@@ -34,7 +35,7 @@ end
 local function extractor(model, name)
   local tap
   local function begin(pixels)
-    if name then return layers.tap(layers.named("neighbours", model, name), "output") end
+    if name then return layers.tap(module.layers_named(model, { name }, "neighbours")[1], "output") end
     return layers.tap(layers.last("neighbours", layers.calls(model, pixels)), "input")
   end
   return function(pixels)

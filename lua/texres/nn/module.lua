@@ -512,6 +512,22 @@ function Module:modules()
   return list
 end
 
+--- The layers of these names in a module ("" is itself; of a layer that stands in several places every name will do), a
+-- list; raises with the nearest names.
+local function layers_named(self, names, what)
+  local by_name, firsts, list = { [""] = self }, aliases(self), {}
+  for _, entry in ipairs(collect(self, "module")) do by_name[entry[1]] = entry[2] end
+  for i, name in ipairs(names) do
+    list[i] = by_name[name] or by_name[firsts[name]]
+    if not list[i] then
+      local near = strict.near(name, by_name)
+      raise("%s: there is no layer %s%s; print(net) shows them", what, option.shown(name),
+        #near > 0 and (", did you mean %s?"):format(table.concat(near, " or ")) or "")
+    end
+  end
+  return list
+end
+
 --- `for name, module in net:named_modules() do`; the module itself comes first, with the name "".
 function Module:named_modules()
   local entries = collect(self, "module")
@@ -733,6 +749,7 @@ return {
   member_beside = member_beside,
   walk = walk,
   aliases = aliases,
+  layers_named = layers_named,
   replace_tensors = replace_tensors,
   float_dtype = float_dtype,
   adopt = adopt,

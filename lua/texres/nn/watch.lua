@@ -26,18 +26,13 @@ local Module = module.Module
 
 --- The modules of these names, or all of them: a table from module to name, and one from name to module.
 local function find(net, names, what)
-  local by_name, names_of = {}, {}
-  for name, m in net:named_modules() do by_name[name], names_of[m] = m, name end
-  if not names then return names_of, by_name end
-  local found, modules, firsts = {}, {}, module.aliases(net)
-  for _, name in ipairs(names) do
-    local m = by_name[name] or by_name[firsts[name]]
-    if not m then
-      local near = strict.near(name, by_name)
-      raise("%s: there is no layer %s%s; print(net) shows them", what, option.shown(name),
-        #near > 0 and (", did you mean %s?"):format(table.concat(near, " or ")) or "")
-    end
-    found[m], modules[name] = found[m] or name, m
+  local found, modules = {}, {}
+  if not names then
+    for name, m in net:named_modules() do found[m], modules[name] = name, m end
+    return found, modules
+  end
+  for i, m in ipairs(module.layers_named(net, names, what)) do
+    found[m], modules[names[i]] = found[m] or names[i], m
   end
   return found, modules
 end
