@@ -325,45 +325,51 @@ end
 
 local function pad(name, width) return name .. (" "):rep(width - (utf8.len(name) or #name)) end
 
---- Two tables: the classes, and the confusion matrix with its columns numbered as its rows are. `paint(colour, text)`
--- colours cells: right ones, those that hold a tenth of their row or more, and empty ones.
-local function as_text(self, paint)
-  local names = {}
-  for c, name in ipairs(self.classes) do names[c] = plain.short(plain.visible_name(name)) end
-  local width = longest(names, #"truth \\ prediction" - 3)
-  local out = { plain.format("accuracy %s of %d images, loss %.4f", plain.percent(self.accuracy), self.images,
-    self.loss), "" }
-  local function row(name, values, support)
-    out[#out + 1] = plain.format("%s  %9.3f  %6.3f  %5.3f  %6d", pad(name, width + 3), values.precision, values.recall,
+--- The lines of the table of classes; `names` are padded to `width`.
+local function class_lines(self, names, width)
+  local lines = { ("%s  precision  recall     F1  images"):format(pad("class", width)) }
+  local function add(name, values, support)
+    lines[#lines + 1] = plain.format("%s  %9.3f  %6.3f  %5.3f  %6d", pad(name, width), values.precision, values.recall,
       values.f1, support)
   end
-  out[#out + 1] = ("%s  precision  recall     F1  images"):format(pad("class", width + 3))
-  for c, values in ipairs(self.per_class) do row(("%2d "):format(c) .. names[c], values, values.support) end
-  row("   mean", self.macro, self.images)
-  local invalid = self:unpredicted()
-  if invalid > 0 then
-    out[#out + 1] = ("%d of the images have no prediction: their probabilities are not numbers"):format(invalid)
-  end
+  for c, values in ipairs(self.per_class) do add(names[c], values, values.support) end
+  add("   mean", self.macro, self.images)
+  return lines
+end
 
-  local counts, digits = self.confusion:totable(), #tostring(#self.classes)
-  for _, line in ipairs(counts) do
-    for _, count in ipairs(line) do digits = math.max(digits, #tostring(count)) end
+--- Those of the confusion matrix, whose columns are numbered as its rows are. `paint(colour, text)` colours cells:
+-- right ones, those that hold a tenth of their row or more, and empty ones.
+local function confusion_lines(self, names, width, paint)
+  local counts, digits, heads = self.confusion:totable(), #tostring(#self.classes), {}
+  for _, row in ipairs(counts) do
+    for _, count in ipairs(row) do digits = math.max(digits, #tostring(count)) end
   end
   local function cell(value) return ("%" .. digits + 2 .. "d"):format(value) end
-  local heads = {}
   for c = 1, #self.classes do heads[c] = cell(c) end
-  out[#out + 1] = ""
-  out[#out + 1] = pad("truth \\ prediction", width + 3) .. table.concat(heads)
-  for truth, line in ipairs(counts) do
+  local lines = { pad("truth \\ prediction", width) .. table.concat(heads) }
+  for truth, row in ipairs(counts) do
     local cells = {}
-    for predicted, count in ipairs(line) do
+    for predicted, count in ipairs(row) do
       local colour = count == 0 and "dim" or predicted == truth and "green"
         or count >= 0.1 * self.per_class[truth].support and "red" or nil
       cells[predicted] = colour and paint(colour, cell(count)) or cell(count)
     end
-    out[#out + 1] = pad(("%2d "):format(truth) .. names[truth], width + 3) .. table.concat(cells)
+    lines[#lines + 1] = pad(names[truth], width) .. table.concat(cells)
   end
-  return table.concat(out, "\n")
+  return lines
+end
+
+local function as_text(self, paint)
+  local names, invalid = {}, self:unpredicted()
+  for c, name in ipairs(self.classes) do names[c] = ("%2d "):format(c) .. plain.short(plain.visible_name(name)) end
+  local width = longest(names, #"truth \\ prediction")
+  local lines = class_lines(self, names, width)
+  table.insert(lines, 1, plain.format("accuracy %s of %d images, loss %.4f\n", plain.percent(self.accuracy),
+    self.images, self.loss))
+  if invalid > 0 then
+    lines[#lines + 1] = ("%d of the images have no prediction: their probabilities are not numbers"):format(invalid)
+  end
+  return table.concat(lines, "\n") .. "\n\n" .. table.concat(confusion_lines(self, names, width, paint), "\n")
 end
 
 function Result:__tostring() return as_text(self, function(_, text) return text end) end

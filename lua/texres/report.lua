@@ -90,53 +90,57 @@ end
 
 -- -- results ----------------------------------------------------------------------------------------------------------
 
---- Curves of the defect score: ROC, precision over recall, scores of good and defective images, calibration.
+--- Two columns of at most about 300 of a curve's points, the last one among them.
+local function thinned(points, x, y)
+  local list, every = {}, math.max(1, #points // 300)
+  for i = 1, #points, every do list[#list + 1] = { points[i][x], points[i][y] } end
+  list[#list + 1] = { points[#points][x], points[#points][y] }
+  return list
+end
+
+--- Defect scores of the good images and of the others; nil where one is not a number, or all are on one side.
+local function scores_by_side(result, scores, good)
+  local fine, defect = {}, {}
+  for i, label in ipairs(result.labels:totable()) do
+    if scores[i] ~= scores[i] then return nil end
+    table.insert(label == good and fine or defect, scores[i])
+  end
+  if #fine == 0 or #defect == 0 then return nil end
+  return fine, defect
+end
+
+local UNIT = { low = 0, high = 1, scale = 100, format = "%g %%", x_low = 0, x_high = 1, x_scale = 100,
+  x_format = "%g %%", x_tip = "%.1f %%" }
+
+--- A chart of one line whose axes both go from 0 to 100 %.
+local function unit_chart(spec, name, points)
+  spec.series = { { name = name, class = "one", points = points } }
+  for key, value in pairs(UNIT) do spec[key] = value end
+  return chart.lines(spec)
+end
+
+--- Curves of the defect score: scores of good and defective images, ROC, precision over recall, calibration.
 local function score_charts(run, result)
   local decisions, scores, good, point = answers.decisions(run, result)
   if not decisions then return "" end
-  local defect, fine = {}, {}
-  for i, label in ipairs(result.labels:totable()) do
-    if scores[i] ~= scores[i] then return "" end
-    local list = label == good and fine or defect
-    list[#list + 1] = scores[i]
-  end
-  if #fine == 0 or #defect == 0 then return "" end
-  local name = result.classes[good]
+  local fine, defect = scores_by_side(result, scores, good)
+  if not fine then return "" end
+  local name, calibration, confidence = result.classes[good], result:calibration(), {}
   local roc, pr = result:roc(nil, { good = name }), result:precision_recall(nil, { good = name })
-  local calibration = result:calibration()
-  local confidence = {}
   for i, bin in ipairs(calibration.bins) do confidence[i] = { bin.confidence, bin.accuracy } end
-  local function thinned(points, x, y)
-    local list, every = {}, math.max(1, #points // 300)
-    for i = 1, #points, every do list[#list + 1] = { points[i][x], points[i][y] } end
-    list[#list + 1] = { points[#points][x], points[#points][y] }
-    return list
-  end
-  local unit = { low = 0, high = 1, x_low = 0, x_high = 1, scale = 100, x_scale = 100, format = "%g %%",
-    x_format = "%g %%", x_tip = "%.1f %%" }
-  local charts = {
-    { title = plain.format("ROC, defect against %s: area %.4f", name, roc.area), diagonal = true,
-      x_name = "rejected good", over = "the share of good pieces that are rejected",
-      series = { { name = "found", class = "one",
-        points = thinned(roc.points, "false_positives", "true_positives") } } },
-    { title = plain.format("Precision over recall of defects: average %.4f", pr.area), x_name = "recall",
-      over = "recall",
-      series = { { name = "precision", class = "one", points = thinned(pr.points, "recall", "precision") } } },
-    { title = plain.format("Calibration: mean distance %.1f points", 100 * calibration.error), diagonal = true,
-      x_name = "confidence", over = "the confidence of predictions",
-      series = { { name = "right", class = "one", points = confidence } } },
-  }
-  local parts = { chart.histogram { title = "Defect scores", x_name = "score", over = "the defect score",
-    mark = point and operating_point.rejects_from(point), series = { { name = name, class = "one", values = fine },
-      { name = "defects", class = "two", values = defect } } } }
-  for _, spec in ipairs(charts) do
-    for key, value in pairs(unit) do
-      if spec[key] == nil then spec[key] = value end
-    end
-    parts[#parts + 1] = chart.lines(spec)
-  end
-  parts[#parts + 1] = tables.cover(result, point)
-  return '<div class="pair" style="margin-top: .75rem">' .. table.concat(parts, "\n") .. "</div>"
+  return '<div class="pair" style="margin-top: .75rem">' .. table.concat({
+    chart.histogram { title = "Defect scores", x_name = "score", over = "the defect score",
+      mark = point and operating_point.rejects_from(point), series = { { name = name, class = "one", values = fine },
+        { name = "defects", class = "two", values = defect } } },
+    unit_chart({ title = plain.format("ROC, defect against %s: area %.4f", name, roc.area), diagonal = true,
+      x_name = "rejected good", over = "the share of good pieces that are rejected" }, "found",
+      thinned(roc.points, "false_positives", "true_positives")),
+    unit_chart({ title = plain.format("Precision over recall of defects: average %.4f", pr.area), x_name = "recall",
+      over = "recall" }, "precision", thinned(pr.points, "recall", "precision")),
+    unit_chart({ title = plain.format("Calibration: mean distance %.1f points", 100 * calibration.error),
+      diagonal = true, x_name = "confidence", over = "the confidence of predictions" }, "right", confidence),
+    tables.cover(result, point),
+  }, "\n") .. "</div>"
 end
 
 local function result_section(run, item, place)
