@@ -205,7 +205,7 @@ function Run:begin_batches()
   self.batches, self.handle, self.clock = advance, handle, core.clock()
 end
 
---- One step of the epoch under way, of one batch or of several; false when the epoch has no batch left.
+--- One step of the epoch under way, of one batch or of several: its event; false when the epoch has no batch left.
 function Run:step()
   local trainer, pass = self.trainer, self.trainer.pass
   local left = batches_of_step(self, pass.batch)
@@ -283,7 +283,7 @@ local function chosen_by(trainer, validation)
   }
 end
 
---- Keeps the weights of this epoch as the ones that the model will have in the end.
+--- Keeps the weights of this epoch as the ones that the model will have in the end, unless a later one is kept.
 local function keep(trainer, entry, validation, skipped)
   trainer.best, trainer.validation, trainer.best_takes = entry, validation, chosen_by(trainer, validation)
   trainer.skipped = skipped

@@ -1,5 +1,5 @@
 --- Short looks before a training: which learning rate, and can this network learn anything at all? Both leave the
--- trainer, its model and the random numbers as they were.
+-- trainer, its model and the random numbers as they were. And running statistics that are measured anew, after it.
 
 local core = require "texres.core"
 local module = require "texres.nn.module"

@@ -79,7 +79,7 @@ function state.keep_epoch(trainer)
   if trainer.dir and trainer.best_k then keep_several(trainer) end
 end
 
---- Keeps the present weights as the best ones: in a file, or in memory when there is no folder.
+--- Keeps the present weights as those of trainer.best: in a file, or in memory when there is no folder.
 function state.keep_best(trainer)
   if trainer.dir then
     write(trainer, best_path(trainer), { training = trainer.best })
@@ -88,7 +88,7 @@ function state.keep_best(trainer)
   end
 end
 
---- Gives the model the best weights; the last ones are kept for a run that goes on.
+--- Gives the model the weights of trainer.best; the last ones are kept for a run that goes on.
 function state.load_best(trainer)
   local last = copy_weights(trainer.model)
   if not trainer.dir then
@@ -234,7 +234,7 @@ local function read_average(trainer, tensors)
   return averaged
 end
 
--- The metrics of the best epoch, with what each image was given; nil where there was no validation.
+-- The metrics of the epoch that is kept, with what each image was given; nil where there was no validation.
 local function read_validation(trainer, data, scores, skipped, plan)
   if data == nil then return nil end
   local result = read_counter(trainer, data, plan.takes.classes):result()
