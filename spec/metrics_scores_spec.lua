@@ -204,6 +204,27 @@ describe("intervals", function()
     end
   end)
 
+  it("of a share in groups are those of Korn and Graubard, with scipy's quantiles of beta and t", function()
+    local function limits(hit, group, level)
+      local hits, groups = {}, {}
+      for i = 1, 60 do hits[i], groups[i] = hit(i), group(i) end
+      local share = counted.share(hits, groups, level)
+      return share.low, share.high
+    end
+    local function alike(i) return i % 11 == 0 or i // 8 == 3 end
+    for _, case in ipairs {
+      { 0.0235127835261252, 0.6086546048029735, alike, 8, 0.95 },
+      { 0.03953106883128509, 0.5407574824601725, alike, 8, 0.9 },
+    } do
+      local low, high = limits(case[3], function(i) return i // case[4] end, case[5])
+      assert.near(case[1], low, 1e-9)
+      assert.near(case[2], high, 1e-9)
+    end
+    local low, high = limits(function(i) return i % 13 == 0 end, function(i) return i % 5 end)
+    assert.near(0.008676900163173351, low, 1e-9)
+    assert.near(0.21664074586331147, high, 1e-9)
+  end)
+
   it("of a share are those of the images where each is a group, and none where there is one group", function()
     local hits, alone, one = {}, {}, {}
     for i = 1, 200 do hits[i], alone[i], one[i] = i % 20 == 0, i, "roll" end
