@@ -68,6 +68,21 @@ describe("an operating point", function()
     end
   end)
 
+  it("warns where the images are too few to promise a cost", function()
+    local rule = { cost = { escape = 20 }, prevalence = 0.05 }
+    local function warning(goods, defects, groups)
+      return result_of(spread(goods, 0.01, 0.4), spread(defects, 0.6, 0.99), groups):operating_point(rule).warning
+    end
+    -- 0.95 * 0.116 + 0.05 * 20 * 0.116, up to which Clopper and Pearson see no surprise
+    assert.equal("30 good images and 30 defects cannot promise a cost: up to 0.226 for each piece would surprise "
+      .. "nobody, where 0 was counted.", warning(30, 30))
+    assert.is_nil(warning(300, 300))
+    local groups = {}
+    for i = 1, 600 do groups[i] = i % 10 end
+    assert.matches("^300 good images and 300 defects in their groups cannot promise a cost", warning(300, 300, groups))
+    assert.is_nil(result_of({ 0.1 }, { 0.9 }):operating_point({ cost = { false_reject = 0, escape = 0 } }).warning)
+  end)
+
   it("warns where the images are too few to promise the budget", function()
     local few = result_of(spread(30, 0.01, 0.4), spread(30, 0.6, 0.99)):operating_point { false_reject = 0.02 }
     assert.equal(0, few.false_reject.value)

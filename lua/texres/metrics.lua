@@ -268,7 +268,7 @@ function Result:_interval_of_accuracy(o)
   return found.low, found.high, units, kind
 end
 
---- The share of the images of a class that were found, with its limits: see texres.metrics.counted.
+--- The share of the images of class number `class` that were found, with its limits: see texres.metrics.counted.
 function Result:recall(class)
   self:check_scores "recall"
   local hits, groups, predicted = {}, self.groups and {}, self:predictions()
