@@ -49,12 +49,15 @@ local options = parser:parse()
 if options.threads then tr.set_num_threads(options.threads) end
 
 -- data
+local function need(value, message) return value or parser:error(message) end
+need(options.set or options.images and options.labels, "name a set, or its --images and --labels")
+
 local function open()
   if options.set then return tr.data.open(options.set, { groups = options.groups }) end
   return tr.data.npy { images = options.images, labels = options.labels, classes = CLASSES, groups = options.groups }
 end
-local set = assert(open())
-local own_test = options.test and assert(tr.data.open(options.test))
+local set = need(open())
+local own_test = options.test and need(tr.data.open(options.test))
 local groups = set.group and #set:leave_one_out()
 if not groups then print "no --groups: if images of one photograph stand on both sides, the result is too good" end
 
@@ -72,9 +75,9 @@ local function recipe(seed)
   }
 end
 
-local budget -- of good pieces that are rejected, where a class is good
-for _, name in ipairs(set.classes) do
-  if name == "good" then budget = { false_reject = options.reject } end
+local good, budget -- the number of the good class, where there is one; what an operating point is to keep to
+for c, name in ipairs(set.classes) do
+  if name == "good" then good, budget = c, { false_reject = options.reject } end
 end
 
 local folds = options.folds or groups and groups < FEW and not options.split and not own_test and math.min(4, groups)
@@ -120,7 +123,15 @@ if cv and cv.operating_point then trainer:set_operating_point(cv.operating_point
 -- result
 print()
 if test then
-  trainer:evaluate(test):show()
+  local result = trainer:evaluate(test)
+  result:show()
+  local point = assert(tr.load(options.dir .. "/best.safetensors")).operating_point
+  local goods = point and result.per_class[good].support or 0
+  if goods > 0 and goods < result.images then
+    local at = result:at_operating_point(point)
+    print(("\nat the operating point %.1f %% of the defects pass, %.1f %% of the good pieces are rejected"):format(
+      100 * at.escape.value, 100 * at.false_reject.value))
+  end
   print()
 end
 print(("report: %s/report.html, network: %s/best.safetensors"):format(options.dir, options.dir))

@@ -6,6 +6,22 @@ local function example(...)
   return support.run({ support.lua, ... }, { env = { LUA_PATH = ";;", LUA_CPATH = ";;" } })
 end
 
+describe("the scripts of the README", function()
+  it("run as they stand, each by itself, but for less of everything", function()
+    local path, count = support.folder(), 0
+    for script in support.read_file("README.md"):gmatch "```lua\n(.-)```" do
+      count = count + 1
+      for pattern, less in pairs { ["count = %d+"] = "count = 300", ["size = %d+"] = "size = 32",
+        ["epochs = %d+"] = "epochs = 1", ["runs/"] = path .. "/" } do
+        script = script:gsub(pattern, less)
+      end
+      local ok, output = support.run_lua(script)
+      assert.is_true(ok, output)
+    end
+    assert.equal(2, count)
+  end)
+end)
+
 describe("examples", function()
   local dir = support.folder()
 
@@ -26,7 +42,7 @@ describe("examples", function()
     local ok, output = train("--epochs", "2", "--dir", dir .. "/run", "--split", "0.7,0.15,0.15")
     assert.is_true(ok, output)
     for _, text in ipairs { "96 images: %d+ to train", "epoch 2/2", "accuracy %d", "6 metal_contamination",
-      "truth \\ prediction", "run/report.html" } do
+      "truth \\ prediction", "at the operating point %d.* of the defects pass", "run/report.html" } do
       assert.matches(text, output)
     end
     assert.is_true(support.exists(dir .. "/run/report.html"))
@@ -64,10 +80,26 @@ describe("examples", function()
     assert.matches("accuracy %d", output)
   end)
 
+  it("textile.lua finds the good class wherever it stands, and tells of a test set that was trained on", function()
+    local tr = require "texres"
+    assert(tr.data.fabric({ count = 60, size = 16, seed = 1 }):save_folder(dir .. "/pictures"))
+    os.remove(dir .. "/pictures/index.csv") -- then classes stand as their folders do, by name
+    local ok, output = example("examples/textile.lua", dir .. "/pictures", "--test", dir .. "/pictures", "--width", "2",
+      "--epochs", "1", "--dir", dir .. "/pictured")
+    assert.is_true(ok, output)
+    assert.not_equal("good", tr.load(dir .. "/pictured/best.safetensors").classes[1])
+    assert.matches("at the operating point", output)
+    assert.matches("%d+ of these images have an equal or alike one", support.read_file(dir .. "/pictured/report.html"))
+  end)
+
   it("textile.lua says what is wrong", function()
     local ok, output = example("examples/textile.lua", "--images", dir .. "/none.npy", "--labels", dir .. "/none.npy")
     assert.is_false(ok)
-    assert.matches("none.npy", output)
+    assert.matches("Error: .*none.npy", output)
+    assert.is_nil(output:find "traceback")
+    ok, output = example("examples/textile.lua", "--images", dir .. "/cloth/X.npy")
+    assert.is_false(ok)
+    assert.matches("Error: name a set, or its %-%-images and %-%-labels", output)
     ok, output = example("examples/textile.lua", "--images", dir .. "/cloth/X.npy", "--labels", dir .. "/cloth/Y.npy",
       "--split", "0.5,0.5,0", "--width", "2", "--epochs", "1", "--dir", dir .. "/untested")
     assert.is_true(ok, output)

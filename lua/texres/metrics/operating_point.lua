@@ -289,7 +289,7 @@ function operating_point.choose(result, options, results)
   elseif o.escape then
     point.warning = warning_of("rate of escapes", "defect", o.escape, point.escape, o.level)
   else
-    point.warning = warning_of_cost(o, images, point)
+    point.warning = warning_of_cost(o, { goods = point.images.good, defects = point.images.defect }, point)
   end
   if o.ask and not point.band then
     local missing = plain.format("There is no score between which a person would be asked about %s of %d images: that "

@@ -121,6 +121,11 @@ local function cautions(a)
   if chose ~= "" then
     list[1] = ("These images also chose %s: on others the figures are rather worse."):format(chose)
   end
+  local leak = a.item.audit and a.item.audit.leak or 0
+  if leak > 0 then
+    list[#list + 1] = ("%d of these images have an equal or alike one, or one of their group, in training: on others "
+      .. "the figures are worse."):format(leak)
+  end
   local views, wanted = a.item.result.views or 1, a.point and a.point.views or 1
   if a.point and views ~= wanted then
     list[#list + 1] = ("Scores are means over %d views of an image here, the point was chosen with %d: at the line the "

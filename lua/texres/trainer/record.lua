@@ -116,30 +116,38 @@ end
 
 local MOST = 20000 -- images that are compared with each other
 
---- What an audit says of training and validation images together: a sentence; nil where it can't be made.
-local function audit_text(trainer)
-  local sets = trainer.sets
-  if not sets or not sets.val or #sets.train + #sets.val > MOST then return nil end
-  local audit = protect.catch(sets.train.audit, sets.train, { splits = { train = sets.train, val = sets.val } })
-  if not audit then return nil end
-  local partners = 0
-  for _, leak in ipairs(audit.leaks) do
-    if leak.into == "val" then partners = leak.any end
+--- An audit of a set together with the training set, and the leak from that into it (texres.data.audit); nil where it
+-- can't be made.
+local function audit_of(trainer, set)
+  local train = trainer.sets and trainer.sets.train
+  if not train or not set or #train + #set > MOST then return nil end
+  local asked = set.group and train or set -- groups are compared where both have them
+  local audit = protect.catch(asked.audit, asked, { splits = { train = train, test = set } })
+  for _, leak in ipairs(audit and audit.leaks or {}) do
+    if leak.into == "test" then return audit, leak end
   end
-  return ("%d of %d validation images have an equal or alike one, or one of their group, in training; %d groups of "
-    .. "equal images, %d pairs whose labels contradict each other"):format(partners, #sets.val, #audit.equal,
-    #audit.conflicts)
+end
+
+--- What the page tells of an audit of a set with the training set: { text =, leak = how many images }.
+local function audited(trainer, set, name)
+  local audit, leak = audit_of(trainer, set)
+  if not audit then return nil end
+  return { leak = leak.any, text = ("%d of %d %s images have an equal or alike one, or one of their group, in "
+    .. "training; %d sets of equal images, %d pairs whose labels contradict each other"):format(leak.any, #set, name,
+    #audit.equal, #audit.conflicts) }
 end
 
 local function data_rows(trainer)
   local rows = {}
-  if not trainer.running then trainer.audit = trainer.audit or audit_text(trainer) end
   for _, name in ipairs { "train", "val" } do
     local set = trainer.sets and trainer.sets[name]
     if set then rows[#rows + 1] = { name == "train" and "training" or "validation", set_text(set) } end
   end
-  if trainer.audit then rows[#rows + 1] = { "audit", trainer.audit } end
-  for _, test in ipairs(trainer.tests) do rows[#rows + 1] = { test.name, set_text(test.set) } end
+  if trainer.audit then rows[#rows + 1] = { "audit", trainer.audit.text } end
+  for _, test in ipairs(trainer.tests) do
+    rows[#rows + 1] = { test.name, set_text(test.set) }
+    if test.audit then rows[#rows + 1] = { "audit of " .. test.name, test.audit.text } end
+  end
   return rows
 end
 
@@ -216,8 +224,13 @@ local function results(trainer)
       chose = chosen_by_validation(trainer) }
   end
   table.move(trainer.tests, 1, #trainer.tests, #list + 1, list)
-  for _, item in ipairs(list) do
-    if not trainer.running then add_pictures(trainer, item) end
+  if trainer.running then return list end
+  for i, item in ipairs(list) do
+    add_pictures(trainer, item)
+    local is_validation = i == 1 and trainer.validation
+    item.audit = item.audit or is_validation and trainer.audit
+      or audited(trainer, item.set, is_validation and "validation" or "test")
+    if is_validation then trainer.audit = item.audit end
   end
   return list
 end
