@@ -71,6 +71,15 @@ describe("options", function()
     assert.has_error(function() read({ s = option.switch(true) }, { s = 0 }) end)
   end)
 
+  it("know an option by a word of what was typed", function()
+    local known = { batch = option.any(), epochs = option.any(), lr = option.any() }
+    assert.matches("unknown option 'batch_size'; did you mean batch%? There",
+      message_of(function() read(known, { batch_size = 3 }) end))
+    assert.matches("unknown option 'num_epochs'; did you mean epochs%? There",
+      message_of(function() read(known, { num_epochs = 3 }) end))
+    assert.matches("unknown option 'lr_decay'; there are", message_of(function() read(known, { lr_decay = 3 }) end))
+  end)
+
   it("name the nearest for an unknown name, and all that there are", function()
     local known = { momentum = option.any(), lr = option.any(), warmup = option.any() }
     assert.matches("options_spec.lua:%d+: f: unknown option 'momentun'; did you mean momentum%? There are lr, momentum",

@@ -101,6 +101,11 @@ describe("report", function()
     assert.is_nil(report.html(run_of()):find "no prediction")
   end)
 
+  it("says while it is live that the training is under way", function()
+    assert.is_truthy(report.html(run_of { live = 5 }):find("this page loads itself again every 5 s", 1, true))
+    assert.is_nil(report.html(run_of()):find("under way", 1, true))
+  end)
+
   it("fetches nothing and runs nothing", function()
     local html = report.html(run_of())
     for _, text in ipairs { "http://", "https://", "<script", "<link", "@import", "url(", " src=" } do
@@ -320,6 +325,19 @@ describe("the first screen of a report", function()
       assert.near(at.escape[limit], a.pass[limit], 1e-9)
       assert.near(at.false_reject[limit], a.reject[limit], 1e-9)
     end
+  end)
+
+  it("has limits of the accuracy that are no narrower than so many images allow, however alike groups are", function()
+    local result = scored(ROWS) -- 5 of 8 are right
+    result.groups = { "a", "b", "a", "a", "a", "a", "b", "b" } -- 3 of 5, 2 of 3
+    local low, high, units, kind = result:limits()
+    local exact = table.pack(require("texres.metrics.binomial").interval(5, 8))
+    assert.same({ 5 / 8, 2, "groups" }, { result.accuracy, units, kind })
+    assert.is_true(low <= exact[1] and high >= exact[2])
+    result.groups = nil
+    assert.same({ exact[1], exact[2], 8, "images" }, { result:limits() })
+    result.groups = { "a", "a", "a", "a", "a", "a", "a", "a" }
+    assert.is_nil(result:limits())
   end)
 
   it("is sure of nothing where the images are of one group, and says where groups are few", function()
@@ -555,13 +573,20 @@ describe("pictures of a report", function()
     assert.is_true(report.compare({ dir, dir }, other .. "/compare.html"))
     local compared = support.read_file(other .. "/compare.html")
     assert.is_truthy(compared:find("Accuracy with its limits", 1, true))
+    local line = require("texres.json").decode(support.read_file(dir .. "/run.json")).results[1].line
+    local share_text = require("texres.report.html").share
+    for caption, s in pairs { ["Defects that pass"] = line.pass, ["Good pieces that are rejected"] = line.reject } do
+      assert.is_truthy(compared:find("<caption>" .. caption, 1, true))
+      assert.is_truthy(compared:find(share_text(s.value, s.low, s.high), 1, true))
+    end
     assert.is_nil(compared:find("<i>run", 1, true))
     local ok, message = report.compare({ other }, other .. "/x.html")
     assert.is_nil(ok)
     assert.matches("run.json", message)
     local whole = support.read_file(dir .. "/run.json")
     for _, damaged in ipairs { "[1]", (whole:gsub('"history":%[', "%0 5,")), (whole:gsub('"results":%[', "%0 5,")),
-      (whole:gsub('"accuracy":[%d.]+,', '"accuracy":"x",')), (whole:gsub('"configuration":%[', '%0 "x",')) } do
+      (whole:gsub('"accuracy":[%d.]+,', '"accuracy":"x",')), (whole:gsub('"configuration":%[', '%0 "x",')),
+      (whole:gsub('"pass":{', '"pass":"x","a":{')) } do
       assert.are_not.equal(whole, damaged)
       support.write_file(other .. "/run.json", damaged)
       assert.matches("not what a trainer leaves there", select(2, report.compare({ other }, other .. "/x.html")))

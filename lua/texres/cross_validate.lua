@@ -221,7 +221,7 @@ local function conclude(self, o, places)
   -- images that were tested once for each seed are no more images: limits are those of one seed, their mean over all
   local lows, highs = {}, {}
   for s, result in ipairs(of_seed) do
-    local low, high, units, kind = result:limits "accuracy"
+    local low, high, units, kind = result:limits()
     if low then lows[s], highs[s], self.units, self.kind = low, high, units, kind end
   end
   if #lows == #of_seed then self.low, self.high = mean_of(lows), mean_of(highs) end

@@ -41,9 +41,15 @@ local PUBLIC = {
   -- files
   "load_npy", "save_npy", "load_npz", "load_hdf5", "hdf5_datasets", "load_image", "write_png", "read_csv",
   -- the machine
-  "num_threads", "set_num_threads", "live_bytes", "trim_memory", "clock", "conv2d_plan", "fma_peak", "help",
+  "num_threads", "set_num_threads", "live_bytes", "trim_memory", "clock", "conv2d_plan", "fma_peak",
 }
 for _, name in ipairs(PUBLIC) do texres[name] = core[name] end
+--- texres.help "conv2d": the text of a tensor function; texres.help(): a list of their names, which print() shows.
+function texres.help(name)
+  if name ~= nil then return core.help(name) end
+  return setmetatable(core.help(), { __tostring = function(names) return table.concat(names, " ") end })
+end
+
 texres.make_folder = core.process.make_folder
 for _, name in ipairs(core.help()) do texres[name] = core[name] end
 

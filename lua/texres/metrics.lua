@@ -199,10 +199,15 @@ function Result:interval(figure, options)
   return low, high, draws.units, draws.kind
 end
 
---- The same with the usual options, for pages and tables; nothing where the result has no interval.
-function Result:limits(figure)
+--- Limits of the accuracy for pages and tables, as texres.metrics.counted has them (with few groups the bootstrap alone
+-- may be far too sure), over how many what; nothing where the result does not know what each image was given, or where
+-- all are of one group.
+function Result:limits()
   if not self.scores or select(2, bootstrap.units(self.images, self.groups)) < 2 then return nil end
-  return self:interval(figure)
+  local hits, predicted = {}, self:predictions()
+  for i, label in ipairs(self.labels:totable()) do hits[i] = predicted[i] == label end
+  local right = counted.share(hits, self.groups)
+  return right.low, right.high, right.groups or self.images, self.groups and "groups" or "images"
 end
 
 --- Makes a result one of these images: it keeps what each of them was given.

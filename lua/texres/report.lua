@@ -146,7 +146,7 @@ end
 local function result_section(run, item, place)
   local result = item.result
   local invalid = result:unpredicted()
-  local low, high = result:limits "accuracy"
+  local low, high = result:limits()
   return fill([[<h2>{name}</h2><p class="sub">{note}</p>
 <div class="pair" style="margin-top: .75rem">{_confusion}{_classes}</div>{_charts}{_pictures}]], {
     name = item.name,
@@ -188,7 +188,7 @@ local PAGE = [[<!DOCTYPE html>
 <title>{title}</title>
 <style>
 {_style}</style></head><body>
-<header><h1>{title}</h1><p class="sub">{date}</p></header>
+<header><h1>{title}</h1><p class="sub">{date}{under_way}</p></header>
 <main>
 {_body}
 </main>
@@ -200,6 +200,8 @@ groups of images where the set has groups.</footer>
 local function page(title, run, body)
   return fill(PAGE, {
     title = title, date = run.date or os.date "%Y-%m-%d %H:%M", _style = style, _body = body,
+    under_way = run.live and plain.format("; the training is under way, this page loads itself again every %g s",
+      run.live) or "",
     _live = run.live and fill('<meta http-equiv="refresh" content="{seconds}">', { seconds = run.live }) or "",
   })
 end

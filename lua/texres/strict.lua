@@ -74,9 +74,15 @@ local function near_names(name, is_near, ...)
   return plain.sort(#same > 0 and same or near)
 end
 
---- The keys of `members` that `name` is nearly, sorted; an empty list where there are none.
+--- The keys of `members` that `name` is nearly, or that are a word of it (batch of batch_size), sorted; an empty list
+-- where there are none.
 function strict.near(name, members)
-  return type(name) == "string" and near_names(name, nearness.object, members) or {}
+  if type(name) ~= "string" then return {} end
+  local near, words = near_names(name, nearness.object, members), {}
+  for word in name:gmatch "[^_]+" do
+    if members[word] ~= nil and #word >= 4 then words[#words + 1] = word end
+  end
+  return #near > 0 and near or plain.sort(words)
 end
 
 -- A function that raises when a name is nearly a key of the tables that it is given, and gives nil otherwise.
