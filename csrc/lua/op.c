@@ -512,8 +512,10 @@ static int l_help(lua_State *L) {
     return 1;
   }
   lua_pushnil(L);
-  lua_pushfstring(L, "there is no tensor function '%s': texres.help() lists them; all else is told of at the head of its "
-                      "file in lua/texres", name);
+  lua_pushfstring(L,
+                  "there is no tensor function '%s': texres.help() lists them; all else is told of at the head of its "
+                  "file in lua/texres",
+                  name);
   return 2;
 }
 
