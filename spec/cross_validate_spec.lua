@@ -154,6 +154,20 @@ describe("cross_validate", function()
     assert.is_nil(support.exists(dir .. "/.image.png") or nil)
   end)
 
+  it("tells how far it is, fold by fold", function()
+    local terminal, lines = require "texres.terminal", {}
+    local Progress = terminal.Progress
+    terminal.Progress = function()
+      return { show = function(_, state) lines[#lines + 1] = ("%s %s %.2f"):format(state[1], state[2], state.share) end,
+        done = function(_, text) lines[#lines + 1] = text end }
+    end
+    finally(function() terminal.Progress = Progress end)
+    tr.cross_validate(options { quiet = false, seeds = { 1 }, folds = 2 })
+    assert.matches("^seed 1, fold 1 of 2 epoch 1/2 0%.%d%d$", lines[1])
+    assert.matches("^seed 1, fold 2 of 2: accuracy", lines[#lines])
+    assert.matches("^seed 1, fold 2 of 2 epoch 2/2 1.00$", lines[#lines - 1])
+  end)
+
   it("leaves each group out in turn", function()
     local cv = tr.cross_validate(options { folds = "groups", seeds = { 3 } })
     assert.equal(8, cv.folds)

@@ -33,6 +33,7 @@ local raise = require "texres.raise"
 local safetensors = require "texres.safetensors"
 local strict = require "texres.strict"
 local table_text = require "texres.nn.table_text"
+local terminal = require "texres.terminal"
 local Trainer = require "texres.trainer"
 local views = require "texres.views"
 
@@ -142,16 +143,27 @@ local function identity_of(o, trainer, fold)
   return identity
 end
 
+--- Trains a fold, telling how far it is; `name`: of the fold. (A trainer that is not quiet tells that itself.)
+local function train(trainer, set, progress, name)
+  for event in trainer:run(set) do
+    if progress and trainer.quiet and event.kind == "step" then
+      progress:show { name, ("epoch %d/%d"):format(event.epoch, trainer.epochs), plain.format("loss %.4f", event.loss),
+        share = event.step / trainer.course.planned }
+    end
+  end
+end
+
 --- Trains and tests one fold, or takes what an earlier call found; nil after a Ctrl-C.
-local function run_fold(o, fold, seed, number, had)
+-- `told`: { had = models of the folds before, progress = where it is told or nil, name = of the fold }.
+local function run_fold(o, fold, seed, number, told)
   local dir = o.dir and ("%s/seed-%d-fold-%02d"):format(o.dir, seed, number)
   local trainer = trainer_of(o, fold, seed, dir)
-  check_new(had, trainer.model)
+  check_new(told.had, trainer.model)
   local identity = identity_of(o, trainer, fold)
   local result = dir and read_result(dir .. "/result.safetensors", identity, fold.test, o.views)
   if result then return result end
   if dir then check_begun(dir, identity) end
-  trainer:fit(fold.train)
+  train(trainer, fold.train, told.progress, told.name)
   if trainer.interrupted then return nil end
   result = classifier.new({ model = trainer.model }):evaluate(fold.test, { views = o.views })
   if dir then write_result(dir .. "/result.safetensors", identity, result) end
@@ -290,19 +302,22 @@ return function(options)
     if not made then raise("cross_validate: %s", message) end
   end
   local self = setmetatable({ seeds = o.seeds, results = {}, folds = 0, dir = o.dir or false }, Validation)
-  local places, had = {}, setmetatable({}, { __mode = "k" })
+  local places, had, progress = {}, setmetatable({}, { __mode = "k" }), not o.quiet and terminal.Progress() or nil
   for s, seed in ipairs(o.seeds) do
     self.results[s] = {}
     local folds = folds_of(o, seed)
     self.folds = #folds
     for f, fold in ipairs(folds) do
-      local result = run_fold(o, fold, seed, f, had)
-      if not result then return self end
+      local name = ("seed %d, fold %d of %d"):format(seed, f, #folds)
+      local result = run_fold(o, fold, seed, f, { had = had, progress = progress, name = name })
+      if not result then
+        if progress then progress:done(name .. ": stopped") end
+        return self
+      end
       self.results[s][f] = result
       table.move(fold.test.index, 1, #fold.test, #places + 1, places)
-      if not o.quiet then
-        print(("seed %d, fold %d of %d: accuracy %s of %d images"):format(seed, f, #folds,
-          plain.percent(result.accuracy), result.images))
+      if progress then
+        progress:done(("%s: accuracy %s of %d images"):format(name, plain.percent(result.accuracy), result.images))
       end
     end
   end
