@@ -300,6 +300,7 @@ describe("trainer:run", function()
         trainer.model.conv.weight.requires_grad = false
         kept = weights_of(trainer.model)
         trainer:set_lr(0.001)
+        trainer.epochs = 4
       end
       return event.kind == "step" and event.step == 8
     end
@@ -314,6 +315,7 @@ describe("trainer:run", function()
     trainer:fit(train, val)
     local now = weights_of(trainer.model)
     assert.same(now, weights_of(again.model))
+    assert.equal(4, #again.history)
     for name, values in pairs(kept) do
       local stays = name:find "^norm" or name == "conv.weight"
       assert.equal(stays ~= nil and stays ~= false, table.concat(values, " ") == table.concat(now[name], " "), name)

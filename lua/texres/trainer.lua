@@ -42,6 +42,7 @@
 --   lr        the whole schedule is multiplied, from the next step on (the ratios of groups stay); within a run by
 --             trainer:set_lr(rate)
 --   what is frozen (model:freeze()), for a trainer that goes on; a file brings back what was frozen in its run
+--             (and lr and epochs as they were changed in it, where the new trainer's options are those of the old one)
 --   watch, patience, keep, best_k, save_every, callbacks, calibrate, operating_point, workers, cache, bad, dir, name,
 --   quiet
 --
@@ -85,7 +86,7 @@ local views = require "texres.views"
 local watch = require "texres.trainer.watch"
 
 local SOME = { -- fields that a trainer may lack
-  "asked_lr", "audit", "average", "best", "best_k", "best_takes", "best_weights", "callbacks", "classes", "course",
+  "asked", "audit", "average", "best", "best_k", "best_takes", "best_weights", "callbacks", "classes", "course",
   "drawing", "ema", "explained", "identity", "input", "last_weights", "loss_of", "normalization", "operating_point",
   "pass", "progress", "random", "rate", "running", "samples", "save_every", "sets", "sizes", "skipped", "stopped",
   "summary", "takes", "validation", "weights",
@@ -192,7 +193,7 @@ local function new(_, options)
   setmetatable(self, Trainer)
   self.optimizer = objective.optimizer(self.optimizer, self.model)
   self.schedule = objective.schedule(self.schedule, self.optimizer)
-  self.asked_lr = self.schedule.options and self.schedule.options.lr
+  self.asked = { lr = self.schedule.options and self.schedule.options.lr, epochs = self.epochs } -- by the script
   self:_forget()
   return self
 end

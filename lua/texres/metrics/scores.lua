@@ -144,8 +144,12 @@ function scores:temperature()
   return math.exp(0.5 * (low + high))
 end
 
+local TEMPERATURE = option.number(nil, "(0, inf)")
+
 --- Makes the scores those of the logits divided by a temperature; what was counted, and the loss, stays.
 function scores:temper(temperature)
+  self:check_scores "temper"
+  option.check("temper", "the temperature", temperature, TEMPERATURE)
   self.scores = (self:logits() / temperature):softmax(2):to "f32"
 end
 

@@ -145,7 +145,7 @@ function state.save(trainer)
   write(trainer, last_path(trainer), {
     identity = trainer.identity, optimizer = optimizer, history = trainer.history, steps = trainer.steps,
     course = trainer.course, lr = trainer.schedule.options and trainer.schedule.options.lr,
-    asked_lr = trainer.asked_lr, frozen = module.frozen_of(trainer.model),
+    epochs = trainer.epochs, asked = trainer.asked, frozen = module.frozen_of(trainer.model),
     best = trainer.best and trainer.best.epoch, random = { seed = seed, stream = stream },
     validation = trainer.validation and metrics.to_data(trainer.validation),
     skipped = trainer.validation and trainer.skipped,
@@ -289,6 +289,8 @@ function state.read(trainer, plan)
   need(trainer, has(extra, { identity = option.table() }), "identity")
   state.compare(extra.identity, plan.identity, last_path(trainer))
   need(trainer, has(extra, { steps = INDEX, random = option.table(), course = option.table() }), "steps")
+  need(trainer, extra.lr == nil or POSITION.accept(extra.lr) ~= nil, "lr")
+  need(trainer, has(extra, { epochs = option.COUNT, asked = option.table() }), "epochs")
   need(trainer, has(extra.random, { seed = WHOLE, stream = WHOLE }), "random")
   need(trainer, has(extra.course, { total = INDEX, planned = INDEX, step = INDEX, position = POSITION }), "course")
   check_weights(trainer, last_path(trainer), saved)
@@ -308,7 +310,7 @@ function state.read(trainer, plan)
   return {
     weights = saved.weights, optimizer = optimizer, history = epochs, best = best, best_takes = best_takes,
     average = averaged, steps = extra.steps,
-    course = extra.course, lr = extra.lr, asked_lr = extra.asked_lr, random = extra.random,
+    course = extra.course, lr = extra.lr, epochs = extra.epochs, asked = extra.asked, random = extra.random,
     frozen = read_frozen(trainer, extra.frozen),
     validation = read_validation(trainer, extra.validation, scores, extra.skipped, plan), skipped = extra.skipped,
     pass = read_pass(trainer, extra.pass, epochs, plan.takes.classes),
@@ -320,7 +322,9 @@ function state.restore(trainer, saved)
   trainer.optimizer:load_state_dict(saved.optimizer)
   trainer.model:load_state_dict(saved.weights)
   module.freeze_as(trainer.model, saved.frozen)
-  if saved.lr and saved.asked_lr == trainer.asked_lr then trainer:set_lr(saved.lr) end -- what the loop changed it to
+  -- what the loop changed stays, unless the script now asks for something else than it did
+  if saved.lr and saved.asked.lr == trainer.asked.lr then trainer:set_lr(saved.lr) end
+  if saved.asked.epochs == trainer.asked.epochs then trainer.epochs = saved.epochs end
   local fields = {
     "history", "best", "best_takes", "average", "steps", "course", "validation", "skipped", "pass", "random",
   }
