@@ -405,7 +405,9 @@ function Trainer:stop() self.stopped = true end
 --- Leaves the run under way, as a break does: for one that no loop holds any more, such as that of a coroutine that was
 -- given up. Does nothing where there is none.
 function Trainer:leave()
-  if self.running then self.running:close() end
+  local run = self.running
+  if run and run.inside then raise "Trainer: leave: a step is at work: leave the run between two events" end
+  if run then run:close() end
 end
 
 --- The base rate of the schedule from the next step on: the whole schedule is multiplied.

@@ -414,9 +414,9 @@ function Run:next()
     end
     self.clock = core.clock() -- the time that the caller's loop took is not the training's
     core.rng_state(table.unpack(self.random)) -- nor are the random numbers that it drew
-    self.inside = true
-    self:advance()
-    self.inside = false
+    self.inside, self.failed = true, true
+    protect.finally(function() self.inside = false end, self.advance, self)
+    self.failed = false
     self.random = { core.rng_state() }
   end
   local event = table.remove(self.events, 1)
@@ -544,7 +544,7 @@ function Run:close()
   local lock <close> = self.lock -- luacheck: ignore
   self.lock = nil
   if not self.begun then return end
-  local trainer, failed = self.trainer, self.inside
+  local trainer, failed = self.trainer, self.failed
   trainer.running = false
   process.interrupts(false)
   self:end_batches()
