@@ -103,6 +103,26 @@ describe("Ctrl-C", function()
     end
   end)
 
+  it("ends a Trainer's run in order, also after another run inside of it", function()
+    child [[
+      local nn, told = tr.nn, {}
+      local function trainer(epochs)
+        return tr.Trainer { model = nn.Sequential { nn.Flatten(), nn.Linear(64, 6) }, epochs = epochs, quiet = true }
+      end
+      local set = tr.data.fabric { count = 64, size = 8, seed = 1 }
+      local outer = trainer(100000)
+      for event in outer:run(set) do
+        if event.step == 2 then
+          trainer(1):fit(set)
+          io.popen(("(sleep 0.2; kill -INT %d) >/dev/null 2>&1 &"):format(pid)):close()
+        end
+        told[event.kind] = event.reason
+      end
+      assert(outer.interrupted and told["end"] == "interrupted")
+      assert(outer.steps > 2)
+    ]]
+  end)
+
   it("moves running statistics by a whole batch or not at all", function()
     for round = 1, 6 do
       child(([[

@@ -4,7 +4,8 @@
  *                    .make_folder(path) makes a folder and those above it: true, or nil and a message
  *                    .lock(path)        a lock on a file, which is made: an object that holds it until it is closed or its
  *                                       process ends, however that ends; nil and a message when another holds it
- *                    .interrupts(on)    while on, Ctrl-C is counted instead of ending the program
+ *                    .interrupts(on)    while on, Ctrl-C is counted instead of ending the program; on again inside of it
+ *                                       takes another off
  *                    .interrupted()     whether it was pressed since
  *                    .whole(f, ...)     what f(...) returns; Ctrl-C meanwhile is answered after it
  */
@@ -116,7 +117,7 @@ static const luaL_Reg lock_methods[] = {{"__gc", l_unlock}, {"__close", l_unlock
 
 static volatile sig_atomic_t pressed;
 static struct sigaction before;
-static bool watching;
+static int watching; /* how many runs want it: one may begin inside of another */
 
 /* The second press goes to whoever had the signal before: the user means it. */
 static void on_interrupt(int signal_number) {
@@ -128,15 +129,14 @@ static void on_interrupt(int signal_number) {
 
 static int l_interrupts(lua_State *L) {
   bool on = lua_toboolean(L, 1);
-  if (on && !watching) {
+  if (on && watching++ == 0) {
     struct sigaction action = {.sa_handler = on_interrupt, .sa_flags = SA_RESTART};
     sigemptyset(&action.sa_mask);
     pressed = 0;
     sigaction(SIGINT, &action, &before);
-  } else if (!on && watching) {
+  } else if (!on && watching > 0 && --watching == 0) {
     sigaction(SIGINT, &before, NULL);
   }
-  watching = on;
   return 0;
 }
 
