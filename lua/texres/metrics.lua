@@ -160,8 +160,8 @@ for name, method in pairs(require "texres.metrics.scores") do Result[name] = met
 -- occur), `weighted` (their mean weighted by support), `balanced_accuracy` (the mean recall of the classes that have
 -- images). print() shows it. A result of evaluate() also has what each image was given, in the order of the set:
 -- `scores` (probabilities, f32 {N,K}), `labels` (i64 {N}) and, where the set has groups, `groups` (a list: the group
--- of each image); from these come its curves, intervals and operating point: see texres.metrics.scores. `sets` is a list
--- of the sets, one behind the other, whose images these are.
+-- of each image); from these come its curves, intervals and operating point: see texres.metrics.scores. `sets` is a
+-- list of the sets, one behind the other, whose images these are.
 function Counter:result()
   local result = figures(self.counts, self.invalid, self.classes)
   result.loss = self:loss()

@@ -61,7 +61,6 @@
 --
 -- One run at a time writes to a folder; a second one is refused while the first is at work.
 
-local classes = require "texres.classes"
 local classifier = require "texres.classifier"
 local core = require "texres.core"
 local evaluate = require "texres.evaluate"

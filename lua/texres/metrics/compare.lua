@@ -121,8 +121,8 @@ end
 
 --- Compares two results of the same images: difference of the accuracies (second less first), low, high (limits at
 -- `level`), p (McNemar), p_groups (the same by group, where there are groups), both, only_first, only_second, neither
--- (images), verdict (a sentence). Options: level (0.95), samples (1000), seed (1). Sources: Q. McNemar, 1947; R. Fisher,
--- "The Design of Experiments", 1935; paired bootstrap as in Efron and Tibshirani, 1993.
+-- (images), verdict (a sentence). Options: level (0.95), samples (1000), seed (1). Sources: Q. McNemar, 1947; R.
+-- Fisher, "The Design of Experiments", 1935; paired bootstrap as in Efron and Tibshirani, 1993.
 return function(a, b, options)
   local o = bootstrap.options("compare", options)
   check(a, b)
