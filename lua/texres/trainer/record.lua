@@ -314,7 +314,7 @@ local function run_of(trainer)
     results = list, configuration = rows, environment = environment(),
     summary = tostring(trainer.summary), parameters = trainer.model:num_parameters(),
     operating_point = point_of(trainer, list), data = data_rows(trainer),
-    samples = trainer.samples, drawing = trainer.drawing, under_way = trainer.running or nil,
+    samples = trainer.samples, drawing = trainer.drawing, under_way = trainer.running and true or nil,
     live = trainer.live and trainer.running and LIVE or nil,
     inside = not trainer.running and inside_of(trainer) or nil, watched = trainer.watched, findings = trainer.findings,
   }
@@ -332,7 +332,7 @@ function record.write(trainer)
   check(files.write(trainer.dir .. "/metrics.jsonl", metrics_lines(trainer.history)))
   check(files.write(trainer.dir .. "/metrics.csv", metrics_table(trainer.history)))
   check(report.write(trainer.dir .. "/report.html", run))
-  check(files.write(trainer.dir .. "/run.json", json.encode(compare.summary(run)) .. "\n"))
+  check(files.write(trainer.dir .. "/run.json", assert(json.encode(compare.summary(run))) .. "\n"))
 end
 
 return record
