@@ -583,6 +583,25 @@ describe("what is kept", function()
       and require("texres.input").of(again.model).operating_point)
   end)
 
+  it("has the operating point that is asked for after the training, too", function()
+    for _, dir in ipairs { false, support.folder() } do
+      local trainer = trainer_of { dir = dir or nil }
+      trainer:fit(train, val)
+      local weights = weights_of(trainer.model)
+      for _, rule in ipairs { { false_reject = 0.5 }, { escape = 0 } } do
+        if dir then trainer = trainer_of { dir = dir, resume = true, model = model(9) } end
+        trainer.operating_point = rule
+        trainer:fit(train, val)
+        local point = require("texres.input").of(trainer.model).operating_point
+        assert.equal(tostring(trainer.validation:operating_point(rule)), tostring(point))
+        if dir then
+          assert.equal(tostring(point), tostring(tr.load(dir .. "/best.safetensors").operating_point))
+        end
+      end
+      assert.same(weights, weights_of(trainer.model))
+    end
+  end)
+
   it("has no temperature where no validation image is wrong, as none would be the best", function()
     local trainer = trainer_of { calibrate = true, epochs = 4, optimizer = { "adamw", lr = 0.05 } }
     local easy = toy(40, 2, 6)

@@ -496,12 +496,27 @@ local function undo(trainer, takes)
   end
 end
 
+--- Gives the kept weights, which the model has, the operating point that is asked for now, where it was another one or
+-- none when they were kept.
+local function choose_late(trainer)
+  local takes = trainer.best_takes
+  if not trainer.operating_point or not trainer.validation then return end
+  local point = trainer.validation:operating_point(trainer.operating_point)
+  if tostring(point) == tostring(takes.operating_point) then return end
+  trainer.best_takes = takes:with { temperature = takes.temperature, operating_point = point }
+  input.give(trainer.model, trainer.best_takes)
+  state.keep_best(trainer)
+end
+
 --- Ends a run that came to its end, or was left in the middle; `worked`: whether it took a step.
 local function leave(trainer, worked)
   local reason = end_of(trainer)
   if reason and reason ~= "interrupted" then
     if trainer.dir and trainer.pass then state.save(trainer) end -- stopped in the middle of an epoch
-    if trainer.best then state.load_best(trainer) end
+    if trainer.best then
+      state.load_best(trainer)
+      choose_late(trainer)
+    end
     trainer.model:eval()
     if trainer.dir and (worked or not record.is_complete(trainer)) then
       record.write(trainer) -- with pictures, and the last word on it
