@@ -121,7 +121,7 @@ end
 
 --- What a piece costs on average where these shares are rejected and pass.
 local function cost_of(o, images, false_reject, escape)
-  local prevalence = o.prevalence or images.defects / #images.score
+  local prevalence = o.prevalence or images.defects / (images.goods + images.defects)
   return (1 - prevalence) * false_reject * o.cost.false_reject + prevalence * escape * o.cost.escape
 end
 
