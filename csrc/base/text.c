@@ -49,7 +49,7 @@ double tx_text_value(const char *text) {
  * the direction of what follows. */
 static size_t control_bytes(const unsigned char *at) {
   if (*at == 0xC2 && at[1] >= 0x80 && at[1] <= 0x9F) return 2;
-  if (*at == 0xD8 && at[1] == 0x9C) return 2;                                      /* U+061C */
+  if (*at == 0xD8 && at[1] == 0x9C) return 2;                                     /* U+061C */
   if (*at == 0xE2 && at[1] == 0x80 && (at[2] == 0x8E || at[2] == 0x8F)) return 3; /* U+200E, U+200F */
   if (*at == 0xE2 && at[1] == 0x80 && at[2] >= 0xA8 && at[2] <= 0xAE) return 3;   /* U+2028 to U+202E */
   if (*at == 0xE2 && at[1] == 0x81 && at[2] >= 0xA6 && at[2] <= 0xA9) return 3;   /* U+2066 to U+2069 */
