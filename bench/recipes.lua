@@ -113,7 +113,7 @@ end
 
 local function mean_and_spread(values)
   local t = tr.tensor(values, { dtype = "f64" })
-  return t:mean():item(), #values > 1 and t:var(nil, { unbiased = true }):sqrt():item() or 0
+  return t:mean():item(), #values > 1 and t:var(nil, { correction = 1 }):sqrt():item() or 0
 end
 
 local HEAD = "%-32s %-18s %-18s %-18s %s"

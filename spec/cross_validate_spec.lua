@@ -65,6 +65,17 @@ describe("cross_validate", function()
       "a single group in column 'source'")
   end)
 
+  it("says where a fold has no image of a class to learn from", function()
+    local warn, said = tr.warn, {}
+    tr.warn = function(text) said[#said + 1] = text end
+    tr.cross_validate(options { folds = "groups", seeds = { 1 }, set = set:filter(function(label, row)
+      return label ~= 4 or row.source == set.meta.source[1]
+    end) })
+    tr.warn = warn
+    assert.same({ "cross_validate: seed 1, fold 1 of 8: the training part has no image of " .. set.classes[4]
+      .. ", the test has some" }, said)
+  end)
+
   it("says whether its limits are over groups or images", function()
     local grouped = tr.cross_validate(options { seeds = { 1 } })
     assert.is_nil(tostring(grouped):find "spread") -- one seed has none

@@ -556,6 +556,21 @@ describe("what is kept", function()
     end
   end)
 
+  it("has no operating point, and says so, where validation images have no prediction", function()
+    local net, said = model(), {}
+    function net:forward(x)
+      local y = nn.Sequential.forward(self, x)
+      return self.training and y or y * (0 / 0)
+    end
+    local trainer = trainer_of { model = net, keep = "last", calibrate = true, operating_point = { escape = 0.1 } }
+    tr.warn = function(text) said[#said + 1] = text end
+    trainer:fit(train, val)
+    tr.warn = warn
+    assert.matches(("no operating point is chosen: %d of %d validation images"):format(#val, #val),
+      table.concat(said, "\n"), 1, true)
+    assert.is_nil(require("texres.input").of(net).operating_point)
+  end)
+
   it("has a temperature and an operating point of its validation images", function()
     local dir = support.folder()
     local trainer = trainer_of { dir = dir, calibrate = true, operating_point = { false_reject = 0.2 }, keep = "last" }

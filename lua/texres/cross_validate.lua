@@ -97,6 +97,18 @@ local function check_same(path, saved, identity)
   end
 end
 
+--- Says which classes of the test a fold has no image of to learn from: it can get none of theirs right.
+local function warn_of_missing(fold, name)
+  local counts, missing = fold.train:counts(), {}
+  for c, count in ipairs(fold.test:counts()) do
+    if count > 0 and counts[c] == 0 then missing[#missing + 1] = plain.visible_name(fold.test.classes[c]) end
+  end
+  if #missing > 0 then
+    require("texres").warn(("cross_validate: %s: the training part has no image of %s, the test has some"):format(name,
+      table.concat(missing, ", ")))
+  end
+end
+
 --- What a fold of an earlier call left: a result; nil where there is none; raises where it is of something else.
 local function read_result(path, identity, test, count)
   if not files.exists(path) then return nil end
@@ -309,6 +321,7 @@ return function(options)
     self.folds = #folds
     for f, fold in ipairs(folds) do
       local name = ("seed %d, fold %d of %d"):format(seed, f, #folds)
+      warn_of_missing(fold, name)
       local result = run_fold(o, fold, seed, f, { had = had, progress = progress, name = name })
       if not result then
         if progress then progress:done(name .. ": stopped") end

@@ -267,20 +267,29 @@ local function loss_of_scores(trainer, result)
   return counter:loss()
 end
 
+--- The operating point that is asked for, chosen on these figures; nil where none is, or images have no prediction.
+local function point_of(trainer, validation)
+  if not trainer.operating_point or validation:unpredicted() > 0 then return nil end
+  return validation:operating_point(trainer.operating_point)
+end
+
 --- What belongs to the weights that were validated: temperature and operating point, where they are asked for.
 local function chosen_by(trainer, validation)
   local takes = trainer.takes
   if not validation or not (trainer.calibrate or trainer.operating_point) then return takes end
+  local unpredicted = validation:unpredicted()
+  if unpredicted > 0 then
+    require("texres").warn(("Trainer: no temperature and no operating point is chosen: %d of %d validation images "
+      .. "have no prediction, their probabilities are not numbers"):format(unpredicted, validation.images))
+    return takes
+  end
   local temperature
   if trainer.calibrate and validation.accuracy < 1 then -- where all are right, the least loss is at a temperature of 0
     temperature = validation:temperature()
     validation:temper(temperature)
     validation.loss = loss_of_scores(trainer, validation)
   end
-  return takes:with {
-    temperature = temperature,
-    operating_point = trainer.operating_point and validation:operating_point(trainer.operating_point),
-  }
+  return takes:with { temperature = temperature, operating_point = point_of(trainer, validation) }
 end
 
 --- Keeps the weights of this epoch as the ones that the model will have in the end, unless a later one is kept.
@@ -500,9 +509,8 @@ end
 -- none when they were kept.
 local function choose_late(trainer)
   local takes = trainer.best_takes
-  if not trainer.operating_point or not trainer.validation then return end
-  local point = trainer.validation:operating_point(trainer.operating_point)
-  if tostring(point) == tostring(takes.operating_point) then return end
+  local point = trainer.validation and point_of(trainer, trainer.validation)
+  if not point or tostring(point) == tostring(takes.operating_point) then return end
   trainer.best_takes = takes:with { temperature = takes.temperature, operating_point = point }
   input.give(trainer.model, trainer.best_takes)
   state.keep_best(trainer)
