@@ -388,13 +388,14 @@ end
 -- Outside of `for`, the first value is a function that gives the next event, nil after the last one.
 function Trainer:run(train, val, options)
   local run, begun = loop.new(self), false
+  local function next_event() return run:next() end -- made before the run begins: afterwards nothing may fail here
   protect.finally(function()
     if not begun then run:close() end
   end, function()
     begin(self, run, train, val, options)
     begun = true
   end)
-  return function() return run:next() end, nil, nil, run
+  return next_event, nil, nil, run
 end
 
 --- Ends the run under way after the event that is being handled, as if no epoch were left: with the weights that are

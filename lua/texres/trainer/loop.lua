@@ -541,7 +541,9 @@ local loop = {}
 --- A run that has not begun. It is closed by close(), or as a variable <close>; what it comes to own it is given as
 -- fields, so that nothing is left when memory runs out on the way.
 function loop.new(trainer)
-  return setmetatable({ trainer = trainer, events = {}, losses = {}, worked = false }, Run)
+  return setmetatable({
+    trainer = trainer, events = {}, losses = {}, worked = false, lock = false, closed = false, begun = false,
+  }, Run)
 end
 
 --- Begins; Ctrl-C is noticed from here on until the run is closed.
@@ -565,7 +567,7 @@ function Run:close()
   if self.closed then return end
   self.closed = true
   local lock <close> = self.lock -- luacheck: ignore
-  self.lock = nil
+  self.lock = false
   if not self.begun then return end
   local trainer, failed = self.trainer, self.failed
   trainer.running = false
