@@ -112,7 +112,8 @@ local KNOWN = {
   accumulate = option.integer(1, "[1, inf)"), -- batches that make a step together
   ema = option.number(nil, "(0, 1)"), -- decay of an average of the weights, which is what is validated and kept
   keep = option.choice("best", { "best", "last" }), -- the epoch whose weights the model has in the end
-  best_k = option.integer(nil, "[1, inf)"), -- files of so many of the best epochs: best-0007.safetensors
+  best_k = option.integer(nil, "[1, inf)"), -- files of so many of the best epochs: best-0007.safetensors; temperature
+  -- and operating point stand in best.safetensors alone
   save_every = option.any(), -- write last.safetensors in the middle of epochs, too: "5min", "90 s"
   callbacks = option.table(), -- a list of functions(event, trainer), called with each event; false ends the run
   calibrate = option.switch(false), -- learn the temperature of the kept weights from the validation images
