@@ -18,13 +18,58 @@ local function close(got, want, what, scale)
 end
 
 describe("models", function()
+  -- torchvision's, of 0.24; the papers' for the small ones: 0.27M, 0.46M, 0.66M, 0.85M and 1.7M for option A (He et al.
+  -- 2016a, table 6), 1.7M and 10.2M (2016b), 11.0M, 36.5M and 8.9M (Zagoruyko and Komodakis 2016)
   it("have the published numbers of parameters", function()
-    assert.equal(11689512, models.resnet18():num_parameters())
-    assert.equal(25557032, models.resnet50():num_parameters())
+    local function count(name, options) return models[name](options):num_parameters() end
+    for name, parameters in pairs {
+      resnet18 = 11689512, resnet34 = 21797672, resnet50 = 25557032, resnet101 = 44549160, resnet152 = 60192808,
+      wide_resnet50_2 = 68883240,
+    } do
+      assert.equal(parameters, count(name), name)
+    end
+    for depth, parameters in pairs { [20] = 269722, [32] = 464154, [44] = 658586, [56] = 853018, [110] = 1727962 } do
+      assert.equal(parameters, count("cifar_resnet", { depth = depth, shortcut = "identity_pad" }))
+      assert.equal(parameters, count("cifar_resnet", { depth = depth, residual = false }))
+      assert.equal(parameters, count("cifar_preact", { depth = depth, shortcut = "identity_pad" }))
+    end
+    assert.equal(272474, count("cifar_resnet", { depth = 20 })) -- two projections more
+    assert.equal(1703258, count("cifar_preact", { depth = 164, block = "preact_bottleneck" }))
+    assert.equal(10327706, count("cifar_preact", { depth = 1001, block = "preact_bottleneck" }))
+    assert.equal(10961370, count("wide_resnet", { depth = 16, widen = 8 }))
+    assert.equal(36479194, count("wide_resnet"))
+    assert.equal(8949210, count("wide_resnet", { depth = 40, widen = 4 }))
     assert.equal(2328902, models.textile { head = "conv" }:num_parameters())
-    -- 19 layers of 3x3 (270,896 weights with those of option A), two projections, 4 + 32 more norm values
-    assert.equal(272474, models.cifar_resnet { depth = 20 }:num_parameters())
-    assert.equal(269722, models.cifar_resnet { depth = 20, residual = false }:num_parameters())
+  end)
+
+  it("are built from a table, whatever block, shortcut and head, and again from what describes them", function()
+    local x = tr.rand(2, 16, 16, 3)
+    for _, block in ipairs { "basic", "bottleneck", "preact", "preact_bottleneck" } do
+      for _, shortcut in ipairs { "identity_pad", "projection", "projection_all" } do
+        for place, head in ipairs { "gap", "gmp", "mean_max" } do
+          local net = models.build {
+            stages = { { blocks = 2, width = 4 }, { blocks = 1, width = 8 } }, block = block, shortcut = shortcut,
+            head = head, residual = place ~= 1, norm = place == 2 and "none" or "batch", classes = 5,
+            zero_init = place == 3, stochastic_depth = 0.3, dropout = 0.1, se = 2,
+          }
+          net(x):sum():backward()
+          for name, p in net:named_parameters() do assert.is_not_nil(p.grad, name) end
+          local y = tr.no_grad(net:eval(), x)
+          assert.same({ 2, 5 }, y:shape())
+          local twin = tr.nn.from_config(net:config()):eval()
+          assert.same(y:totable(), tr.no_grad(twin:load_state_dict(net:state_dict()), x):totable())
+        end
+      end
+    end
+    local published = models.build { stages = { { width = 8 } }, stem = { stride = 8, width = 4 }, head = "conv" }
+    assert.same({ 2, 10 }, published(tr.rand(2, 64, 64, 3)):shape())
+  end)
+
+  it("begin as the identity with zero_init, where each block ends in a sum", function()
+    tr.manual_seed(1)
+    local net = models.build { stages = { { blocks = 3, width = 4 } }, stem = { width = 4 }, zero_init = true }
+    local x = tr.rand(1, 8, 8, 4)
+    assert.same(x:totable(), tr.no_grad(net.stage1:eval(), x):totable())
   end)
 
   it("give one row of logits for each image", function()
@@ -52,9 +97,12 @@ describe("models", function()
 
   it("refuse wrong options", function()
     assert.error_matches(function() models.textile { head = "x" } end,
-      'head is "x", wanted "gap" or "mean_max" or "conv"')
-    assert.error_matches(function() models.cifar_resnet { depth = 21 } end, "depth is 6n%+2")
-    assert.error_matches(function() models.resnet18 { class = 3 } end, "unknown option 'class'; there are classes")
+      'head is "x", wanted "gap" or "gmp" or "mean_max" or "conv"')
+    assert.error_matches(function() models.cifar_resnet { depth = 21 } end, "is 6n%+2, such as 8, 20, 56; got 21")
+    assert.error_matches(function() models.build {} end, "build: stages is nil, wanted a list such as")
+    assert.error_matches(function() models.build { stages = { { block = 2 } } } end, "stage 1: unknown option 'block'")
+    assert.error_matches(function() models.build { stages = { {} }, stem = "vgg" } end, 'stem is "vgg", wanted "cifar"')
+    assert.error_matches(function() models.resnet18 { class = 3 } end, "unknown option 'class'; there are block")
   end)
 
   local nets = { textile = models.textile { width = 4 }, resnet = models.cifar_resnet { depth = 8, classes = 4 } }

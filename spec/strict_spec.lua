@@ -20,7 +20,7 @@ describe("a name that is nearly right", function()
     ["texres.nn.init"] = { nn.init, kaimingNormal = "kaiming_normal", xavier_normel = "xavier_normal" },
     ["texres.optim"] = { tr.optim, Adamw = "AdamW", adam = "Adam", sgd = "SGD", clip_gradnorm = "clip_grad_norm" },
     ["texres.optim.schedule"] = { tr.optim.schedule, cosin = "cosine", one_cylce = "one_cycle" },
-    ["texres.models"] = { tr.models, resnet20 = "resnet18 or resnet34 or resnet50", ResNet18 = "resnet18",
+    ["texres.models"] = { tr.models, resnet20 = "resnet101 or resnet18 or resnet34 or resnet50", ResNet18 = "resnet18",
       textil = "textile" },
     ["texres.data"] = { tr.data, opne = "open", fabirc = "fabric", flder = "folder" },
     ["texres.onnx"] = { tr.onnx, exprot = "export" },

@@ -1,6 +1,7 @@
---- Networks ready to train: textile, resnet18, resnet34, resnet50, cifar_resnet.
+--- Networks ready to train: textile, and residual networks, which are rows of one table (texres.models.families) or
+-- built from a table of your own (texres.models.build).
 
-local models = { textile = require "texres.models.textile" }
-for name, make in pairs(require "texres.models.resnet") do models[name] = make end
+local models = { textile = require "texres.models.textile", build = require("texres.models.build").build }
+for name, make in pairs(require "texres.models.families") do models[name] = make end
 
 return require("texres.strict").table("texres.models", models)

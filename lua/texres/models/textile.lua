@@ -5,6 +5,7 @@
 --
 -- conv stands for convolution (padding 1, no bias), batch norm, ReLU; F is such a conv of stride 1.
 
+local heads = require "texres.models.heads"
 local nn = require "texres.nn"
 local option = require "texres.options"
 
@@ -16,31 +17,12 @@ local function conv(c_in, c_out, stride)
   }
 end
 
-local heads = {
-  -- Global average pooling sees the whole image.
-  gap = function(width, classes)
-    return nn.Sequential { nn.GlobalAvgPool(), { fc = nn.Linear(4 * width, classes) } }
-  end,
-  -- Mean and largest value of every channel: what is everywhere, and what is somewhere.
-  mean_max = function(width, classes)
-    return nn.Sequential {
-      nn.Concat { nn.GlobalAvgPool(), nn.GlobalMaxPool() }, { fc = nn.Linear(8 * width, classes) },
-    }
-  end,
-  -- As published, for 64x64 images: a 3x3 convolution of stride 9 looks at 3 of 8 rows and columns.
-  conv = function(width, classes)
-    return nn.Sequential {
-      { conv = conv(4 * width, 8 * width, 9) }, nn.Flatten(), { fc = nn.Linear(8 * width, classes) },
-    }
-  end,
-}
-
 local KNOWN = {
-  width = option.integer(64, "[1, inf)"), head = option.choice("gap", { "gap", "mean_max", "conv" }),
+  width = option.integer(64, "[1, inf)"), head = option.choice("gap", { "gap", "gmp", "mean_max", "conv" }),
   in_channels = option.integer(1, "[1, inf)"), classes = option.integer(6, "[1, inf)"),
 }
 
---- textile{width=64, head="gap"|"mean_max"|"conv", in_channels=1, classes=6}.
+--- textile{width=64, head="gap"|"gmp"|"mean_max"|"conv", in_channels=1, classes=6}.
 return function(options)
   local o = option.read("textile", options, KNOWN)
   local w = o.width
@@ -49,6 +31,6 @@ return function(options)
     { conv1 = conv(o.in_channels, w, 2) }, { block1 = nn.Residual { conv(w, w) } },
     { conv2 = conv(w, 2 * w, 2) }, { block2 = nn.Residual { conv(2 * w, 2 * w) } },
     { conv3 = conv(2 * w, 4 * w, 2) }, { block3 = nn.Residual { conv(4 * w, 4 * w) } },
-    { head = heads[o.head](w, o.classes) },
+    { head = nn.Sequential(heads[o.head](4 * w, o.classes)) },
   }
 end

@@ -25,7 +25,7 @@ local function checked(write)
   end
 end
 
-for _, file in ipairs { "container", "conv", "norm", "linear", "activation", "pool", "shape" } do
+for _, file in ipairs { "container", "conv", "norm", "linear", "activation", "pool", "shape", "block" } do
   for name, class in pairs(require("texres.nn." .. file)) do
     if type(class) == "table" then
       nn[name] = class
