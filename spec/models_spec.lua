@@ -42,6 +42,23 @@ describe("models", function()
     assert.equal(2328902, models.textile { head = "conv" }:num_parameters())
   end)
 
+  -- of convolutions and dense layers alone, see texres.nn.costs: torchvision's (its tables have them as GFLOPS: 1.81,
+  -- 3.66, 4.09, 7.8, 11.51); of the small ones with the paper's shortcuts, which cost nothing
+  it("have the published numbers of multiply-adds", function()
+    for name, count in pairs {
+      resnet18 = 1814073344, resnet34 = 3663761408, resnet50 = 4089184256, resnet101 = 7801405440,
+      resnet152 = 11513626624,
+    } do
+      assert.equal(count, models[name]():costs({ 1, 224, 224, 3 }).multiply_adds, name)
+    end
+    for depth, count in pairs { [20] = 40551040, [32] = 68862592, [56] = 125485696, [110] = 252887680 } do
+      local net = models.cifar_resnet { depth = depth, shortcut = "identity_pad" }
+      assert.equal(count, net:costs({ 1, 32, 32, 3 }).multiply_adds)
+      assert.equal(2 * count, net:costs({ 2, 32, 32, 3 }).multiply_adds)
+    end
+    assert.equal(5243328768, models.wide_resnet():costs({ 1, 32, 32, 3 }).multiply_adds)
+  end)
+
   it("are built from a table, whatever block, shortcut and head, and again from what describes them", function()
     local x = tr.rand(2, 16, 16, 3)
     for _, block in ipairs { "basic", "bottleneck", "preact", "preact_bottleneck" } do

@@ -104,6 +104,14 @@ function Conv2d:output_shape(shape)
   }
 end
 
+--- The window that an output looks through, for receptive fields: {rows, columns} from its first to its last, and its
+-- steps.
+function Conv2d:window()
+  local rows, columns = self.weight:size()
+  local dilation_h, dilation_w = pair(self.dilation)
+  return { dilation_h * (rows - 1) + 1, dilation_w * (columns - 1) + 1 }, { pair(self.stride) }
+end
+
 function Conv2d:algorithm(x)
   return core.conv2d_plan(x, self.weight, {
     stride = self.stride, padding = self.padding, dilation = self.dilation, groups = self.groups,

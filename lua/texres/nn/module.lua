@@ -659,11 +659,16 @@ local function try_on_zeros(self, shape)
   return in_eval(self, quietly, core.no_grad, self, core.zeros(shape, { dtype = float_dtype(self) }))
 end
 
---- An independent copy: parameters and buffers are copied, gradients are not; tied tensors stay tied.
-function Module:clone()
+--- An independent copy of a module; a tensor or module for which instead(value) gives another has that in its place.
+local function copy_with(self, instead)
   local copies = {}
   local function copy(value)
     if copies[value] ~= nil then return copies[value] end
+    local other = (is_tensor(value) or is_module(value)) and instead(value)
+    if other then
+      copies[value] = other
+      return other
+    end
     if is_tensor(value) then
       local twin = value:detach():clone()
       twin.requires_grad = value.requires_grad
@@ -678,6 +683,9 @@ function Module:clone()
   end
   return copy(self)
 end
+
+--- An independent copy: parameters and buffers are copied, gradients are not; tied tensors stay tied.
+function Module:clone() return copy_with(self, function() end) end
 
 -- Text ---------------------------------------------------------------------------------------------------------------
 
@@ -733,7 +741,11 @@ function Module:export_onnx(path, options) return require("texres.onnx").export(
 -- input, {1,64,64,1}, it tells what each layer makes of it. True, or nil and a message.
 function Module:draw(path, shape) return require("texres.nn.draw").write(self, path, shape) end
 
---- A table of the layers for an input of this shape: output shapes, parameters, multiply-adds, memory. Returns text.
+--- What a call with an input of this shape costs, in numbers: see texres.nn.costs.
+function Module:costs(shape) return (require("texres.nn.costs").of(self, shape)) end
+
+--- A table of the layers for an input of this shape: output shapes, parameters, multiply-adds, memory, receptive
+-- fields; and the share of the input that can influence the output. Returns text.
 function Module:summary(shape) return require("texres.nn.summary")(self, shape) end
 
 --- Runs on x and measures every layer: time, GFLOP/s, bytes, share. See texres.nn.profile.
@@ -751,6 +763,7 @@ return {
   aliases = aliases,
   layers_named = layers_named,
   replace_tensors = replace_tensors,
+  copy_with = copy_with,
   float_dtype = float_dtype,
   adopt = adopt,
   sorted_keys = sorted_keys,

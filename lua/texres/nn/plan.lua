@@ -140,7 +140,9 @@ function plan.is_planned(m) return type(m.trace) == "function" and m.forward == 
 
 -- -- joining ----------------------------------------------------------------------------------------------------------
 
+--- The values that a step reads.
 local function inputs_of(step) return step.inputs or { step.input, step.residual } end
+plan.inputs_of = inputs_of
 
 --- reader[value]: the step that reads it, where there is only one; nil too for the output of the whole.
 local function only_readers(traced)

@@ -14,6 +14,12 @@ local function set_window(self, where, kernel, options)
   self.padding = arguments.padding(where, options.padding, window)
 end
 
+--- As Conv2d's.
+local function window(self)
+  local rows, columns = arguments.pair("window", "kernel", self.kernel)
+  return { rows, columns }, { arguments.pair("window", "stride", self.stride) }
+end
+
 local function add_pool(self, graph, x, operator, count_include_pad)
   local attributes = onnx_window(self.kernel, self.stride, self.padding)
   attributes.count_include_pad = count_include_pad
@@ -23,6 +29,7 @@ end
 --- MaxPool2d(kernel, {stride=kernel, padding=0}).
 local MaxPool2d = module.register("MaxPool2d", module.Module "MaxPool2d")
 MaxPool2d.keeps_nothing = true
+MaxPool2d.window = window
 
 function MaxPool2d:init(kernel, options)
   set_window(self, "MaxPool2d", kernel, option.read("MaxPool2d", options, {
@@ -43,6 +50,7 @@ function MaxPool2d:to_onnx(graph, x) return add_pool(self, graph, x, "MaxPool") 
 --- AvgPool2d(kernel, {stride=kernel, padding=0, count_include_pad=true}).
 local AvgPool2d = module.register("AvgPool2d", module.Module "AvgPool2d")
 AvgPool2d.keeps_nothing = true
+AvgPool2d.window = window
 
 function AvgPool2d:init(kernel, options)
   options = option.read("AvgPool2d", options, {

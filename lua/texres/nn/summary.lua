@@ -1,12 +1,11 @@
---- module:summary(shape): what each layer makes of an input of this shape, and what it costs.
+--- module:summary(shape): what each layer makes of an input of this shape, what it costs, and how much of it it sees.
 
-local core = require "texres.core"
-local plain = require "texres.plain"
-local grouped = plain.grouped
-local option = require "texres.options"
+local costs = require "texres.nn.costs"
 local module = require "texres.nn.module"
-local tensor_bytes = module.tensor_bytes
+local plain = require "texres.plain"
+local reach = require "texres.nn.reach"
 local table_text = require "texres.nn.table_text"
+local grouped, tensor_bytes = plain.grouped, module.tensor_bytes
 
 local function megabytes(bytes) return plain.format("%.2f MB", bytes / 1e6) end
 
@@ -16,42 +15,45 @@ local function state_bytes(m)
   return bytes
 end
 
--- Runs the module once in evaluation mode; a row for every call of a module without submodules.
-local function measure(self, shape)
-  local names, rows = {}, {}
-  for name, m in self:named_modules() do names[m] = name end
-  local function watch(m, _, inputs, outputs)
-    local out = outputs[1]
-    if #m:children() > 0 or not core.is_tensor(inputs[1]) or not core.is_tensor(out) then return end
-    rows[#rows + 1] = {
-      name = names[m], layer = m:describe(), shape = out:shape(), parameters = m:num_parameters(),
-      multiply_adds = m:multiply_adds(inputs[1], out), bytes = tensor_bytes(out),
-    }
-  end
-  module.watch(watch, function() module.try_on_zeros(self, shape) end)
-  return rows
+--- A receptive field as text: 435x435, or all.
+local function field_text(field)
+  if not field then return "" end
+  local sides = {}
+  for axis, size in ipairs(field) do sides[axis] = size == math.huge and "all" or ("%d"):format((size + 0.5) // 1) end
+  return sides[1] == sides[2] and sides[1] == "all" and "all" or table.concat(sides, "x")
 end
 
-local SHAPE = option.kind("the shape of an input such as {1,64,64,1}", function(value)
-  return type(value) == "table" and getmetatable(value) == nil
-end)
+--- The receptive field after each row, as text: nothing where it is not known.
+local function field_texts(self, modules, whole)
+  local texts, calls = {}, {}
+  local fields = whole and reach.fields(self, whole) or {}
+  for i, m in ipairs(modules) do
+    calls[m] = (calls[m] or 0) + 1
+    texts[i] = field_text(fields[m] and fields[m][calls[m]])
+  end
+  return texts
+end
 
 return function(self, shape)
-  option.check("summary", "shape", shape, SHAPE)
-  for d = 1, #shape do option.check("summary", "size " .. d, shape[d], option.COUNT) end
-  local lines = { { "name", "layer", "output", "parameters", "multiply-adds", "memory" }, "-" }
-  local multiply_adds, bytes = 0, 0
-  for _, row in ipairs(measure(self, shape)) do
-    multiply_adds, bytes = multiply_adds + row.multiply_adds, bytes + row.bytes
+  costs.check_shape("summary", shape)
+  local found, modules = costs.of(self, shape)
+  local whole = #shape == 4 and reach.measure(self, shape) or nil
+  local fields = field_texts(self, modules, whole)
+  local lines = { { "name", "layer", "output", "parameters", "multiply-adds", "memory", "receptive field" }, "-" }
+  for i, row in ipairs(found.rows) do
     lines[#lines + 1] = {
       row.name, row.layer, module.shape_text(row.shape), grouped(row.parameters), grouped(row.multiply_adds),
-      megabytes(row.bytes),
+      megabytes(row.bytes), fields[i],
     }
   end
   lines[#lines + 1] = "-"
   lines[#lines + 1] = {
-    "total", getmetatable(self).__name, "", grouped(self:num_parameters()), grouped(multiply_adds), megabytes(bytes),
+    "total", getmetatable(self).__name, "", grouped(found.parameters), grouped(found.multiply_adds),
+    megabytes(found.bytes), "",
   }
-  return ("%s\ninput %s; memory: %s of outputs above, %s of parameters and buffers"):format(
-    table_text(lines, { true, true, true }), module.shape_text(shape), megabytes(bytes), megabytes(state_bytes(self)))
+  local share = whole and whole.share
+  return ("%s\ninput %s%s; memory: %s of outputs above, %s of parameters and buffers"):format(
+    table_text(lines, { true, true, true }), module.shape_text(shape),
+    share and (", of which %s can influence the output"):format(plain.percent(share)) or "",
+    megabytes(found.bytes), megabytes(state_bytes(self)))
 end
