@@ -1,4 +1,4 @@
---- Looking at a network before it is trained: what it costs and what it sees of its input.
+--- Looking at a network before it is trained: what it costs, what it sees of its input, what is probably wrong with it.
 local tr = require "texres"
 local reach = require "texres.nn.reach"
 local nn, F, models = tr.nn, tr.nn.functional, tr.models
@@ -30,6 +30,7 @@ describe("costs", function()
     assert.same({ 258, 512 }, { rows[4].parameters, rows[4].multiply_adds })
     assert.equal(1, select("#", net:costs { 2, 8, 8, 3 }))
     assert.error_matches(function() net:costs(3) end, "costs: shape is 3, wanted the shape of an input such as")
+    assert.error_matches(function() net:check { 1, 0 } end, "check: size 2 is 0")
   end)
 end)
 
@@ -129,6 +130,7 @@ describe("coverage", function()
   it("is not told where a layer of one's own may look elsewhere than its gradient says", function()
     local net = nn.Sequential { function(x) return x:max { 2, 3 } end, nn.Linear(1, 2) }
     assert.is_nil(assert(reach.measure(net, { 1, 8, 8, 1 })).share)
+    assert.is_nil(net:check({ 1, 8, 8, 1 }).coverage)
     assert.not_matches("influence", net:summary { 1, 8, 8, 1 })
   end)
 
@@ -137,9 +139,169 @@ describe("coverage", function()
     local net = nn.Module { body = tied, forward = function(self, x)
       return F.linear(F.global_avg_pool(x), self.body[2].weight)
     end }
-    local whole, problem = reach.measure(net, { 1, 8, 8, 4 })
-    assert.is_nil(whole)
-    assert.is_string(problem)
+    local found = net:check { 1, 8, 8, 4 }
+    assert.is_string(found.unmeasured)
+    assert.matches("not measured: ", tostring(found), 1, true)
     assert.is_string(net:summary { 1, 8, 8, 4 })
+  end)
+end)
+
+describe("check", function()
+  local function kinds(net, shape)
+    local list = {}
+    for _, finding in ipairs(net:check(shape)) do list[#list + 1] = finding.kind end
+    return table.concat(list, ", ")
+  end
+
+  local IMAGE, HALF = { 2, 16, 16, 3 }, { stride = 2 }
+  local function net_of(...)
+    local items = { ... }
+    items[#items + 1] = nn.GlobalAvgPool()
+    items[#items + 1] = nn.Linear(8, 4)
+    return nn.Sequential(items)
+  end
+
+  -- each fault, and the same network without it
+  local faults = {
+    coverage = {
+      nn.Sequential { conv(3, 8, 3, { padding = 0, stride = 2 }), nn.GlobalAvgPool(), nn.Linear(8, 4) },
+      nn.Sequential { conv(3, 8, 3, { padding = { 0, 1, 0, 1 }, stride = 2 }), nn.GlobalAvgPool(), nn.Linear(8, 4) },
+    },
+    ["coverage, stride"] = {
+      net_of(conv(3, 8, 3), conv(8, 8, 1, { stride = 2 }), conv(8, 8, 2, { stride = 3, padding = 0 })),
+      net_of(conv(3, 8, 3), conv(8, 8, 3, { stride = 2 }), conv(8, 8, 2, { stride = 2, padding = 0 })),
+    },
+    stride = {
+      net_of(conv(3, 8, 5), nn.Residual { conv(8, 8, 1, { stride = 2 }), shortcut = nn.PadShortcut(8, 8, HALF) }),
+      net_of(conv(3, 8, 5), nn.Residual { conv(8, 8, 3, { stride = 2 }), shortcut = nn.PadShortcut(8, 8, HALF) }),
+    },
+    unreached = {
+      nn.Module {
+        used = net_of(conv(3, 8, 3)), spare = nn.Linear(8, 4), forward = function(self, x) return self.used(x) end,
+      },
+      nn.Module {
+        used = net_of(conv(3, 8, 3)), spare = nn.Linear(4, 4),
+        forward = function(self, x) return self.spare(self.used(x)) end,
+      },
+    },
+    softmax = {
+      nn.Sequential { net_of(conv(3, 8, 3)), function(x) return F.softmax(x, -1) end },
+      nn.Sequential { net_of(conv(3, 8, 3)), function(x) return F.log_softmax(x, -1) end },
+    },
+    ["one value"] = {
+      nn.Sequential { nn.AvgPool2d(16), conv(3, 8, 1), nn.GroupNorm(8, 8), nn.Flatten(), nn.Linear(8, 4) },
+      nn.Sequential { nn.AvgPool2d(16), conv(3, 8, 1), nn.GroupNorm(4, 8), nn.Flatten(), nn.Linear(8, 4) },
+    },
+    bias = {
+      net_of(conv(3, 8, 3, { bias = true }), nn.BatchNorm(8), nn.ReLU()),
+      net_of(conv(3, 8, 3, { bias = true }), nn.ReLU(), nn.BatchNorm(8)),
+    },
+    relu = {
+      net_of(conv(3, 8, 3), nn.Residual { conv(8, 8, 3), nn.BatchNorm(8), nn.ReLU(), nn.StochasticDepth(0.1) }),
+      net_of(conv(3, 8, 3), nn.Residual { conv(8, 8, 3), nn.BatchNorm(8), activation = nn.ReLU() }),
+    },
+  }
+  for name, pair in pairs(faults) do
+    it("finds one fault, and nothing in the same network without it: " .. name, function()
+      local found = kinds(pair[1], IMAGE)
+      assert.equal(name, name == "coverage, stride" and found:gsub("stride, stride", "stride") or found)
+      assert.equal("", kinds(pair[2], IMAGE))
+    end)
+  end
+
+  it("tells what, where and why", function()
+    local text = tostring(models.textile({ width = 4, head = "conv" }):check { 1, 64, 64, 1 })
+    assert.matches("textile, input {1,64,64,1}: 7 findings\n", text, 1, true)
+    assert.matches("only 22.0 % of the pixels can influence the output; of 64 rows 34 are never seen", text, 1, true)
+    assert.matches("head.conv.conv has a stride of 9, larger than its window of 3: only 6.2 % of what", text, 1, true)
+    assert.matches("only 4 of the 9 positions in the kernel of head.conv.conv ever meet its input", text, 1, true)
+    assert.matches("head.conv.norm has one value for each channel of {1,1,1,32}", text, 1, true)
+    assert.matches("the body of block1 ends in a ReLU, block1.1.3, before the sum", text, 1, true)
+    assert.matches("nothing found", tostring(nn.Linear(3, 2):check { 1, 3 }))
+  end)
+
+  it("sees faults inside containers that a forward of one's own calls, and parameters by name", function()
+    local found = nn.Module {
+      body = nn.Sequential { { c = nn.Conv2d(3, 8, 3) }, { n = nn.BatchNorm(8) } },
+      spare = nn.Linear(8, 4), idle = nn.Parameter(tr.ones(2)),
+      forward = function(self, x) return F.global_avg_pool(self.body(x)) end,
+    }:check(IMAGE)
+    local by_layer = {}
+    for _, finding in ipairs(found) do by_layer[finding.layer] = finding.kind .. ": " .. finding.text end
+    assert.matches("bias: body.c has a bias, which body.n subtracts", by_layer["body.c"], 1, true)
+    assert.matches("no gradient reaches spare.weight, spare.bias: they have", by_layer.spare, 1, true)
+    assert.matches("no gradient reaches idle: it has", by_layer[""], 1, true)
+    assert.equal(3, #found)
+  end)
+
+  it("does not call frozen parameters unreached, nor the layers of a block that begins as the identity", function()
+    local net = models.cifar_resnet { depth = 8, zero_init = true }
+    net.stage1:freeze()
+    assert.equal("", kinds(net, { 2, 32, 32, 3 }))
+    assert.equal("", kinds(net:freeze(), { 2, 32, 32, 3 }))
+  end)
+
+  it("finds nothing in the residual networks, at the sizes that they are made for", function()
+    for _, name in ipairs { "resnet18", "resnet34", "resnet50", "resnet101", "resnet152", "wide_resnet50_2" } do
+      local found = models[name]():check { 1, 64, 64, 3 }
+      assert.equal(0, #found, tostring(found))
+      assert.equal(1, found.coverage)
+    end
+    for name, options in pairs {
+      cifar_resnet = { depth = 56, shortcut = "identity_pad" }, cifar_preact = { depth = 110 },
+      wide_resnet = { depth = 16, widen = 2, dropout = 0.3 },
+    } do
+      local found = models[name](options):check { 1, 32, 32, 3 }
+      assert.equal(0, #found, tostring(found))
+      assert.equal(1, found.coverage)
+    end
+    for _, block in ipairs { "basic", "bottleneck", "preact", "preact_bottleneck" } do
+      for _, shortcut in ipairs { "identity_pad", "projection", "projection_all" } do
+        for place, head in ipairs { "gap", "gmp", "mean_max" } do
+          local net = models.build {
+            stages = { { blocks = 2, width = 4 }, { blocks = 1, width = 8 } }, block = block, shortcut = shortcut,
+            head = head, residual = place ~= 1, norm = place == 2 and "none" or "batch", zero_init = place == 3,
+            stochastic_depth = 0.3, dropout = 0.1, se = place == 1 and 2 or nil,
+          }
+          local found = net:check { 2, 16, 16, 3 }
+          assert.equal(0, #found, tostring(found))
+        end
+      end
+    end
+  end)
+
+  it("finds in the textile networks what the published one has", function()
+    local relus = "relu, relu, relu"
+    for _, head in ipairs { "gap", "gmp", "mean_max" } do
+      assert.equal(relus, kinds(models.textile { width = 4, head = head }, { 2, 64, 64, 1 }))
+    end
+    assert.equal("coverage, stride, unreached, " .. relus,
+      kinds(models.textile { width = 4, head = "conv" }, { 2, 64, 64, 1 }))
+  end)
+
+  it("finds that images are too small for a network", function()
+    local found = kinds(models.resnet18(), { 1, 32, 32, 3 })
+    assert.matches("^unreached", found)
+    assert.matches("one value$", found)
+    assert.not_matches("one value", kinds(models.resnet18(), { 2, 32, 32, 3 }))
+  end)
+
+  it("leaves the network and the random numbers as they are", function()
+    local net = models.cifar_resnet { depth = 8 }
+    net:train()
+    local calls = 0
+    local hook = net:watch(function() calls = calls + 1 end)
+    local before, seed, stream = net:clone():state_dict(), tr.rng_state()
+    net:check { 2, 32, 32, 3 }
+    net:summary { 2, 32, 32, 3 }
+    hook:close()
+    assert.equal(0, calls)
+    assert.same({ seed, stream }, { tr.rng_state() })
+    assert.is_true(net.training)
+    for name, t in pairs(net:state_dict()) do assert.same(before[name]:totable(), t:totable(), name) end
+    for name, p in net:named_parameters() do
+      assert.is_nil(p.grad, name)
+      assert.is_true(p.requires_grad, name)
+    end
   end)
 end)

@@ -748,6 +748,10 @@ function Module:costs(shape) return (require("texres.nn.costs").of(self, shape))
 -- fields; and the share of the input that can influence the output. Returns text.
 function Module:summary(shape) return require("texres.nn.summary")(self, shape) end
 
+--- What is probably wrong with this network for inputs of this shape, with reasons: see texres.nn.check. Returns a list
+-- that prints as text.
+function Module:check(shape) return require("texres.nn.check")(self, shape) end
+
 --- Runs on x and measures every layer: time, GFLOP/s, bytes, share. See texres.nn.profile.
 function Module:profile(x, options) return require("texres.nn.profile")(self, x, options) end
 
