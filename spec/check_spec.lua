@@ -1,6 +1,7 @@
 --- Looking at a network before it is trained: what it costs, what it sees of its input, what is probably wrong with it.
 local tr = require "texres"
 local reach = require "texres.nn.reach"
+local support = require "spec.support"
 local nn, F, models = tr.nn, tr.nn.functional, tr.models
 
 local function conv(c_in, c_out, kernel, options)
@@ -303,5 +304,29 @@ describe("check", function()
       assert.is_nil(p.grad, name)
       assert.is_true(p.requires_grad, name)
     end
+  end)
+end)
+
+describe("a graph for Graphviz", function()
+  it("has a node for every layer and sum, and an edge for every value", function()
+    local net = nn.Sequential {
+      name = 'a "b"', nn.Conv2d(1, 4, 3),
+      nn.Residual { nn.Conv2d(4, 8, 1), shortcut = nn.Conv2d(4, 8, 1), activation = nn.ReLU() },
+      nn.Concat { nn.GlobalAvgPool(), nn.GlobalMaxPool() }, nn.Linear(16, 2),
+    }
+    local path = support.folder() .. "/net.dot"
+    assert.is_true(net:draw(path, { 1, 8, 8, 1 }))
+    local text = support.read_file(path)
+    for _, line in ipairs {
+      'digraph "a \\"b\\"" {', 'v2 [label="1\\nConv2d(1, 4, 3)", color="#1d5fc0"]', "v1 -> v2\n",
+      'v2 -> v3 [label="6 x 6 x 4"]', 'v2 -> v4 [label="6 x 6 x 4"]', 'v5 [label="+", shape=circle]',
+      'v9 [label="cat", shape=circle]', 'v10 -> output [label="2"]',
+    } do
+      assert.matches(line, text, 1, true)
+    end
+    assert.equal(12, select(2, text:gsub(" %-> ", "")))
+    assert.is_true(closed(nn.Linear(3, 2)):draw(path))
+    assert.matches('v2 [label="Module', support.read_file(path), 1, true)
+    assert.is_nil((net:draw "/nowhere/at/all.dot"))
   end)
 end)

@@ -1,10 +1,12 @@
 --- module:draw(path, shape): the network as a picture (SVG), from top to bottom, with the skip connections visible.
 --
 -- Layers are boxes, heavy ones with a stronger rim; layers of a Sequential that are one convolution with what follows
--- share a box. Beside a box stands the shape that it makes. A Residual is its body, a line around it, and a plus.
+-- share a box. Beside a box stands the shape that it makes. A Residual is its body, a line around it, and a plus. To a
+-- path that ends in .dot goes the same network as a graph for Graphviz (texres.nn.dot).
 
 local container = require "texres.nn.container"
 local core = require "texres.core"
+local dot = require "texres.nn.dot"
 local files = require "texres.files"
 local html = require "texres.report.html"
 local module = require "texres.nn.module"
@@ -187,12 +189,13 @@ local STYLE = [[<style>text { font: 12px sans-serif; fill: #555; } .label { fill
 .wire { fill: none; stroke: #888; stroke-width: 1.5; }
 .skip { fill: none; stroke: #b4490a; stroke-width: 2.5; }</style>]]
 
---- Writes the picture; true, or nil and a message.
+--- Writes the picture, or to a path that ends in .dot the graph; true, or nil and a message.
 function draw.write(self, path, shape)
   option.check("draw", "path", path, option.PATH)
   if shape ~= nil and (type(shape) ~= "table" or getmetatable(shape)) then
     raise("draw: the shape is %s, wanted that of an input such as {1,64,64,1}", option.shown(shape))
   end
+  if path:find "%.dot$" then return files.write(path, dot.text(self, shapes_of(self, shape))) end
   local svg = draw.svg(self, shape)
   return files.write(path, (svg:gsub(">\n", ">\n" .. STYLE .. "\n", 1)))
 end

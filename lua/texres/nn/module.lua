@@ -737,8 +737,9 @@ function Module:fuse() return require("texres.nn.fuse")(self) end
 --- Writes an ONNX file; options as in texres.onnx: {input = {H,W,C}, ...}. True, or nil and a message.
 function Module:export_onnx(path, options) return require("texres.onnx").export(path, self, options) end
 
---- Writes a picture of the network, an SVG in which skip connections are seen: see texres.nn.draw. With the shape of an
--- input, {1,64,64,1}, it tells what each layer makes of it. True, or nil and a message.
+--- Writes a picture of the network, an SVG in which skip connections are seen, or to net.dot a graph for Graphviz: see
+-- texres.nn.draw and texres.nn.dot. With the shape of an input, {1,64,64,1}, it tells what each layer makes of it.
+-- True, or nil and a message.
 function Module:draw(path, shape) return require("texres.nn.draw").write(self, path, shape) end
 
 --- What a call with an input of this shape costs, in numbers: see texres.nn.costs.
