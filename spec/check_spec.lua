@@ -144,6 +144,9 @@ describe("coverage", function()
     assert.is_string(found.unmeasured)
     assert.matches("not measured: ", tostring(found), 1, true)
     assert.is_string(net:summary { 1, 8, 8, 4 })
+    local pair = nn.Module { layer = conv(4, 2, 3), forward = function(self, x) return { self.layer(x), x } end }
+    assert.matches("the output is {a tensor, a tensor}, wanted a tensor", pair:check({ 1, 8, 8, 4 }).unmeasured)
+    assert.equal(0, #pair:check { 1, 8, 8, 4 })
   end)
 end)
 
@@ -280,6 +283,20 @@ describe("check", function()
       kinds(models.textile { width = 4, head = "conv" }, { 2, 64, 64, 1 }))
   end)
 
+  it("finds that the published network, which pads as TensorFlow does, sees half of the image", function()
+    local function block(c_in, c_out, stride)
+      return nn.Sequential {
+        nn.Conv2d(c_in, c_out, 3, { stride = stride, padding = "same" }), nn.BatchNorm(c_out), nn.ReLU(),
+      }
+    end
+    local net = nn.Sequential {
+      block(1, 2, 2), nn.Residual { block(2, 2, 1) }, block(2, 4, 2), nn.Residual { block(4, 4, 1) },
+      block(4, 8, 2), nn.Residual { block(8, 8, 1) }, block(8, 16, 9), nn.Flatten(), nn.Linear(16, 6),
+    }
+    assert.near((45 / 64) ^ 2, net:check({ 2, 64, 64, 1 }).coverage, 1e-12)
+    assert.equal("coverage, stride" .. (", bias"):rep(7) .. (", relu"):rep(3), kinds(net, { 2, 64, 64, 1 }))
+  end)
+
   it("finds that images are too small for a network", function()
     local found = kinds(models.resnet18(), { 1, 32, 32, 3 })
     assert.matches("^unreached", found)
@@ -289,12 +306,11 @@ describe("check", function()
 
   it("leaves the network and the random numbers as they are", function()
     local net = models.cifar_resnet { depth = 8 }
-    net:train()
+    net:append(function(x) return x + tr.randn_like(x) end, "noise"):train()
     local calls = 0
     local hook = net:watch(function() calls = calls + 1 end)
     local before, seed, stream = net:clone():state_dict(), tr.rng_state()
     net:check { 2, 32, 32, 3 }
-    net:summary { 2, 32, 32, 3 }
     hook:close()
     assert.equal(0, calls)
     assert.same({ seed, stream }, { tr.rng_state() })

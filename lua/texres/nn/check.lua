@@ -15,7 +15,7 @@
 --
 -- `coverage` of the list is the share of the pixels that can influence the output; `unmeasured` says why it, and what
 -- else is measured on its copy, is not known. What is read off the plan is seen in containers, not in a forward of your
--- own. The network is left as it is, and no random number is drawn.
+-- own. The network and the random numbers are left as they are.
 
 local block = require "texres.nn.block"
 local conv = require "texres.nn.conv"
@@ -226,7 +226,7 @@ return function(self, shape)
   local names, plans = {}, {}
   for name, m in self:named_modules() do names[m] = name end
   each_plan(self, function(traced) plans[#plans + 1] = traced end, {})
-  local copy, y, inputs = core.enable_grad(run, self, shape)
+  local copy, y, inputs = reach.looking(run, self, shape)
   local whole, problem = reach.measure(self, shape)
   found.coverage, found.unmeasured = whole and whole.share, problem
   if whole then check_coverage(found, whole) end

@@ -17,9 +17,11 @@ local core = require "texres.core"
 local linear = require "texres.nn.linear"
 local module = require "texres.nn.module"
 local norm = require "texres.nn.norm"
+local option = require "texres.options"
 local plan = require "texres.nn.plan"
 local pool = require "texres.nn.pool"
 local protect = require "texres.protect"
+local raise = require "texres.raise"
 local shapes = require "texres.nn.shape"
 local SqueezeExcitation = require("texres.nn.block").SqueezeExcitation
 local is_plain = module.is_plain
@@ -105,6 +107,12 @@ local function copy_of(self)
   end):eval()
 end
 
+--- Calls f(...) with gradients, and leaves the random numbers as they are, whatever a layer of one's own draws.
+function reach.looking(f, ...)
+  local seed, stream = core.rng_state()
+  return protect.finally(function() core.rng_state(seed, stream) end, core.enable_grad, f, ...)
+end
+
 -- -- measuring --------------------------------------------------------------------------------------------------------
 
 --- The gradient of what m gives, or of the part of it, for an input of this shape; the input, and what m gave.
@@ -112,6 +120,7 @@ local function gradient(m, shape, part)
   local x = uneven(shape)
   x.requires_grad = true
   local y = m(x)
+  if not core.is_tensor(y) then raise("the output is %s, wanted a tensor", option.shown(y)) end
   local looked_at = part and part(y) or y
   if looked_at.requires_grad then looked_at:backward(uneven(looked_at:shape())) end
   return x.grad or core.zeros_like(x:detach()), x:detach(), y:detach()
@@ -166,21 +175,21 @@ end
 -- modules, and {input, output} shapes.
 function reach.measure(self, shape)
   local one = { 1, table.unpack(shape, 2) }
-  return protect.catch(core.enable_grad, measure, self, one)
+  return protect.catch(reach.looking, measure, self, one)
 end
 
 --- The places {H,W} of its input that a module reads.
 function reach.read_by(whole, m)
   local size = whole.sizes[m]
   if not size or #size[1] ~= 4 then return nil end
-  return places((core.enable_grad(gradient, whole.copies[m], size[1])))
+  return places((reach.looking(gradient, whole.copies[m], size[1])))
 end
 
 -- -- receptive fields -------------------------------------------------------------------------------------------------
 
 --- The first and the last row and column of its input that a module reads for the output at row p, column q.
 local function extent(copy, shape, p, q)
-  local dx = core.enable_grad(gradient, copy, shape, function(y) return y:slice(2, p, p):slice(3, q, q) end)
+  local dx = reach.looking(gradient, copy, shape, function(y) return y:slice(2, p, p):slice(3, q, q) end)
   local read, ends = places(dx), {}
   for axis = 1, 2 do
     local line = read:max(3 - axis):totable()
