@@ -39,6 +39,16 @@ reach.uneven = uneven
 
 -- -- the copy ---------------------------------------------------------------------------------------------------------
 
+--- What stands in the place of a layer: compute(self, x).
+local StandIn = module.Module "StandIn"
+StandIn.keeps_nothing = true
+
+function StandIn:init(compute) rawset(self, "_compute", compute) end
+
+function StandIn:forward(x) return self._compute(self, x) end
+
+StandIn._forward = StandIn.forward -- so that plans trust it
+
 --- y at a mean of 1, so that deep networks neither overflow nor fade; by the same factor in later calls.
 local function level(self, y)
   if not rawget(self, "_factor") then
@@ -51,27 +61,26 @@ end
 local function for_conv(m)
   local rows, columns, _, channels = m.weight:size()
   local options = { stride = m.stride, padding = m.padding, dilation = m.dilation }
-  return module.adopt {
-    weight = module.Parameter(uneven { rows, columns, 1, 1 }),
-    forward = function(self, x)
-      return level(self, F.conv2d(x:mean(-1, true), self.weight, options) * uneven { channels })
-    end,
-  }
+  local copy = StandIn(function(self, x)
+    return level(self, F.conv2d(x:mean(-1, true), self.weight, options)) * uneven { channels }
+  end)
+  copy.weight = module.Parameter(uneven { rows, columns, 1, 1 })
+  return copy
 end
 
 local function for_linear(m)
   local outputs = m.weight:size(2)
-  return module.adopt { forward = function(self, x) return level(self, x:mean(-1, true) * uneven { outputs }) end }
+  return StandIn(function(self, x) return level(self, x:mean(-1, true)) * uneven { outputs } end)
 end
 
 local function for_pool(m)
   local options = { stride = m.stride, padding = m.padding }
-  return module.adopt { forward = function(_, x) return F.avg_pool2d(x, m.kernel, options) end }
+  return StandIn(function(_, x) return F.avg_pool2d(x, m.kernel, options) end)
 end
 
 local function for_global_pool() return pool.GlobalAvgPool() end
 
-local function for_gate() return module.adopt { forward = function(_, x) return x + x:mean({ 2, 3 }, true) end } end
+local function for_gate() return StandIn(function(_, x) return x + x:mean({ 2, 3 }, true) end) end
 
 local INSTEAD = {
   [conv.Conv2d] = for_conv, [linear.Linear] = for_linear, [pool.MaxPool2d] = for_pool, [pool.AvgPool2d] = for_pool,
@@ -156,7 +165,8 @@ local function measure(self, shape)
     whole.sizes[original] = { x:shape(), y:shape() }
   end
   local dx, x, y
-  module.watch(watch, function() dx, x, y = gradient(copy, shape) end)
+  local watcher = { fn = watch, planned = true, keeps_nothing = true }
+  module.with_watcher(watcher, function() dx, x, y = gradient(copy, shape) end)
   whole.places = places(dx)
   whole.share = whole.places:mean():item()
   whole.idle = idle_positions(self, whole.copies)
