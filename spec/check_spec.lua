@@ -245,6 +245,10 @@ describe("check", function()
     assert.equal("", kinds(net:freeze(), { 2, 32, 32, 3 }))
   end)
 
+  it("takes no output for probabilities that is not finite: untrained, the deepest networks overflow", function()
+    assert.equal("", kinds(nn.Sequential { net_of(conv(3, 8, 3)), function(x) return x * (0 / 0) end }, IMAGE))
+  end)
+
   it("finds nothing in the residual networks, at the sizes that they are made for", function()
     for _, name in ipairs { "resnet18", "resnet34", "resnet50", "resnet101", "resnet152", "wide_resnet50_2" } do
       local found = models[name]():check { 1, 64, 64, 3 }

@@ -146,7 +146,8 @@ end
 local function check_softmax(found, y)
   if not core.is_tensor(y) or y:dim() ~= 2 or y:size(2) < 2 then return end
   y = y:detach():to "f64"
-  if y:min():item() < 0 or (y:sum(2) - 1):abs():max():item() > 1e-4 then return end
+  local are_shares = y:min():item() >= 0 and (y:sum(2) - 1):abs():max():item() <= 1e-4
+  if not are_shares then return end -- nor where it overflowed and is not finite
   add(found, "softmax", "", "each row of the output sums to 1, it holds probabilities: cross_entropy takes scores and "
     .. "does a softmax of its own, so leave the one at the end out")
 end
