@@ -171,6 +171,51 @@ describe("state", function()
     assert.matches(path .. "x", problem, 1, true)
   end)
 
+  it("is loaded in part where that is asked for, and says which part", function()
+    local path = support.folder() .. "/net.safetensors"
+    local a, b = network(), nn.Sequential {
+      { conv = nn.Conv2d(1, 2, 3) }, { norm = nn.BatchNorm(2) }, { fc = nn.Linear(2, 3) },
+    }
+    local state = a:state_dict()
+    state["norm.gamma"], state["norm.beta"] = tr.zeros(5), nil
+    state.odd = tr.zeros(1)
+    assert(require("texres.safetensors").save(path, state))
+    local bias = b.fc.bias:totable()
+    local fitted = assert(b:load(path, { strict = false }))
+    assert.same({
+      fitted = { "conv.weight", "norm.running_mean", "norm.running_var" },
+      missing = { "conv.bias", "fc.bias", "fc.weight", "norm.beta" },
+      different = { "norm.gamma is {2} here, {5} in the state" }, left_over = { "odd" },
+    }, { fitted = fitted.fitted, missing = fitted.missing, different = fitted.different, left_over = fitted.left_over })
+    assert.equal("3 of the model's 8 tensors fitted\n  missing   conv.bias, fc.bias, fc.weight, norm.beta\n"
+      .. "  different norm.gamma is {2} here, {5} in the state\n  left over odd", tostring(fitted))
+    assert.is_true(tr.allclose(a.conv.weight, b.conv.weight, 0))
+    assert.same(bias, b.fc.bias:totable())
+    local none, problem = nn.Linear(1, 1):load(path, { strict = false })
+    assert.is_nil(none)
+    assert.matches(path .. ": nothing of the state fits Linear: missing bias, weight; unexpected", problem, 1, true)
+  end)
+
+  it("is loaded under other names, and in other layouts", function()
+    local path = support.folder() .. "/net.safetensors"
+    local a, b = nn.Linear(3, 2), nn.Linear(3, 2)
+    local turned = a.weight:permute(2, 1)
+    assert(require("texres.safetensors").save(path, { w = turned, bias = a.bias, steps = tr.ones(1) }))
+    local function map(name, t)
+      if name == "w" then return "weight", t:permute(2, 1) end
+      return name ~= "steps" and name or nil
+    end
+    assert.is_true(b:load(path, { map = map }))
+    assert.same({ a.weight:totable(), a.bias:totable() }, { b.weight:totable(), b.bias:totable() })
+    local fitted = assert(nn.Linear(3, 2):load(path, { map = map, strict = false }))
+    assert.same({ "steps" }, fitted.left_over)
+    assert.same({ "bias" }, nn.Linear(3, 2):load(path, { map = { w = "weights" }, strict = false }).fitted)
+    local none, problem = b:load(path, { map = { w = "bias" } })
+    assert.is_nil(none)
+    assert.matches("map calls two tensors bias, the second is w", problem, 1, true)
+    assert.error_matches(function() b:load(path, { map = 5 }) end, "map is 5, wanted a function%(name, tensor%)")
+  end)
+
   it("of a clone is its own", function()
     local a = network()
     local b = a:clone()

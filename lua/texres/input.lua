@@ -193,10 +193,11 @@ end
 
 --- Whether a set has images of as many channels and the model's classes: in whatever order, or only some of them where
 -- the model still tells all of them apart (its last layer may have been replaced). Then it can be trained further on
--- the set as what it is.
+-- the set as what it is. A model that names no classes, such as one with imported weights, takes those of any set.
 function Input:suits(set, model)
-  return self.input and self.classes and self.input[3] == size_of(set)[3]
-    and classes.positions(self.classes, set.classes) ~= nil
+  if not self.input or self.input[3] ~= size_of(set)[3] then return false end
+  if not self.classes then return self.normalization ~= nil end
+  return classes.positions(self.classes, set.classes) ~= nil
     and (#self.classes == #set.classes
       or module.try_on_zeros(model, { 1, table.unpack(self.input) }):size(-1) == #self.classes)
 end
@@ -223,6 +224,14 @@ function Input:bare()
   return self:with {}
 end
 
+--- The same without classes and what belongs to the weights: size, range and normalization, for a model whose last
+-- layer is new. The first training set names the classes.
+function Input:unnamed()
+  local same = self:with {}
+  same.classes = nil
+  return same
+end
+
 --- The same with another temperature and operating point.
 function Input:with(chosen)
   return new {
@@ -235,14 +244,15 @@ end
 --- Logits as softmax is to have them.
 function Input:tempered(logits) return self.temperature and logits * (1 / self.temperature) or logits end
 
---- The same for images of the size of a set's, and integers as that has them where they are divided by more.
+--- The same for images of the size of a set's, and integers as that has them where they are divided by more; with the
+-- set's classes where there were none.
 function Input:adapted(set)
   local size, integers = size_of(set), set.source and set.source.guessed
   if integers and self.integers then integers = math.min(integers, self.integers) end
   integers = integers or self.integers
-  if same_size(self.input, size) and integers == self.integers then return self end
+  if self.classes and same_size(self.input, size) and integers == self.integers then return self end
   return new {
-    input = size, classes = self.classes, normalization = self.normalization, white = self.white,
+    input = size, classes = self.classes or set.classes, normalization = self.normalization, white = self.white,
     integers = integers,
   }
 end

@@ -209,7 +209,7 @@ local function learn_from(self, train)
   local same = own and own:suits(train, self.model)
   if same and self.normalize == true then return own:adapted(train):through_window(window) end
   local learned = input.learn(train, self.normalize)
-  if same then learned.classes = own.classes end
+  if same and own.classes then learned.classes = own.classes end
   return learned:through_window(window)
 end
 

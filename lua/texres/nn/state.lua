@@ -22,7 +22,6 @@ end
 
 -- "a, b, c and 4 more"
 local function name_list(names)
-  plain.sort(names)
   local shown = table.concat(names, ", ", 1, math.min(#names, 8))
   return #names > 8 and ("%s and %d more"):format(shown, #names - 8) or shown
 end
@@ -45,40 +44,58 @@ end
 -- The tensors of `given` under the names of `own`; and lists of names: of those that have no place, and of those that
 -- share one but differ.
 local function sort_out(given, own, aliases)
-  local found, called, unexpected, apart = {}, {}, {}, {}
+  local found, called, left_over, apart = {}, {}, {}, {}
   for name, t in pairs(given) do
     local first = type(name) == "string" and first_name(name, aliases)
     if not own[first] or not core.is_tensor(t) then
-      unexpected[#unexpected + 1] = tostring(name)
+      left_over[#left_over + 1] = tostring(name)
     elseif found[first] and not same(found[first], t) then
-      apart[#apart + 1] = ("%s and %s are one tensor here"):format(table.unpack(plain.sort { called[first], name }))
+      apart[first] = ("%s and %s are one tensor here"):format(table.unpack(plain.sort { called[first], name }))
     else
       found[first], called[first] = t, name
     end
   end
-  return found, unexpected, apart
+  return found, left_over, apart
+end
+
+-- What of `given` fits the tensors of the module: {own =, found =}, tables from the module's names to its tensors and
+-- to those that fit, and the lists `missing`, `left_over` and `different`, the last in words.
+local function compare(self, given)
+  local own = self:state_dict()
+  local found, left_over, apart = sort_out(given, own, module.aliases(self))
+  local missing, different = {}, {}
+  for name, t in pairs(own) do
+    local mine, theirs = shape_text(t:shape()), found[name] and shape_text(found[name]:shape())
+    if not theirs then
+      missing[#missing + 1] = name
+    elseif apart[name] or mine ~= theirs then
+      different[#different + 1] = apart[name] or ("%s is %s here, %s in the state"):format(name, mine, theirs)
+      found[name] = nil
+    end
+  end
+  return {
+    own = own, found = found, missing = plain.sort(missing), left_over = plain.sort(left_over),
+    different = plain.sort(different),
+  }
+end
+
+--- What is wrong with a comparison, in words; nil when nothing is.
+local function problems_of(compared)
+  local problems = {}
+  for _, kind in ipairs {
+    { compared.missing, "missing " }, { compared.left_over, "unexpected " }, { compared.different, "they differ: " },
+  } do
+    if #kind[1] > 0 then problems[#problems + 1] = kind[2] .. name_list(kind[1]) end
+  end
+  return problems[1] and table.concat(problems, "; ")
 end
 
 --- The tensors of `given` beside those of the module, both by the names there; nil and what doesn't fit.
 local function fit(self, given)
-  local own = self:state_dict()
-  local found, unexpected, different = sort_out(given, own, module.aliases(self))
-  local missing, problems = {}, {}
-  for name, t in pairs(own) do
-    if not found[name] then
-      missing[#missing + 1] = name
-    else
-      local mine, theirs = shape_text(t:shape()), shape_text(found[name]:shape())
-      if mine ~= theirs then
-        different[#different + 1] = ("%s is %s here, %s in the state"):format(name, mine, theirs)
-      end
-    end
-  end
-  if #missing > 0 then problems[#problems + 1] = "missing " .. name_list(missing) end
-  if #unexpected > 0 then problems[#problems + 1] = "unexpected " .. name_list(unexpected) end
-  if #different > 0 then problems[#problems + 1] = "they differ: " .. name_list(different) end
-  if #problems == 0 then return own, found end
-  return nil, ("the state does not fit %s: %s"):format(getmetatable(self).__name, table.concat(problems, "; "))
+  local compared = compare(self, given)
+  local problem = problems_of(compared)
+  if not problem then return compared.own, compared.found end
+  return nil, ("the state does not fit %s: %s"):format(getmetatable(self).__name, problem)
 end
 
 --- Whether load_state_dict would take `given`: true, or nil and a message.
@@ -88,14 +105,46 @@ function state.fits(self, given)
   return true
 end
 
+local function copy_in(own, found)
+  core.no_grad(function()
+    for name, t in pairs(found) do own[name]:copy_from(t) end
+  end)
+end
+
 -- Copies `given` in when it fits; nil, message otherwise.
 local function take(self, given)
   local own, found = fit(self, given)
   if not own then return nil, found end
-  core.no_grad(function()
-    for name, t in pairs(own) do t:copy_from(found[name]) end
-  end)
+  copy_in(own, found)
   return true
+end
+
+local FITTED = {
+  __tostring = function(fitted)
+    local lines = { ("%d of the model's %d tensors fitted"):format(#fitted.fitted,
+      #fitted.fitted + #fitted.missing + #fitted.different) }
+    for _, kind in ipairs {
+      { "missing", "missing   " }, { "different", "different " }, { "left_over", "left over " },
+    } do
+      if #fitted[kind[1]] > 0 then lines[#lines + 1] = "  " .. kind[2] .. name_list(fitted[kind[1]]) end
+    end
+    return table.concat(lines, "\n")
+  end,
+}
+
+--- Copies in what of `given` fits, and leaves the rest of the module as it is: lists of names {fitted =, missing =,
+-- different =, left_over =}, which print() shows; nil and a message where nothing fits. See Module:load.
+function state.take_some(self, given)
+  local compared = compare(self, given)
+  if next(compared.found) == nil then
+    return nil, ("nothing of the state fits %s: %s"):format(getmetatable(self).__name,
+      problems_of(compared) or "it is empty")
+  end
+  copy_in(compared.own, compared.found)
+  return setmetatable({
+    fitted = plain.names(compared.found), missing = compared.missing, different = compared.different,
+    left_over = compared.left_over,
+  }, FITTED)
 end
 
 local TENSORS = option.kind("a table of tensors", "table")
@@ -139,18 +188,69 @@ function Module:save(path, metadata)
   return require("texres.safetensors").save(path, self:state_dict(), metadata)
 end
 
+local LOAD = {
+  max_bytes = option.COUNT, -- the largest header that is read; by default 16 MiB
+  strict = option.switch(true), -- false: what fits is taken, the rest stays as it is
+  map = option.kind("a function(name, tensor) or a table from names to names", function(value)
+    return type(value) == "function" or type(value) == "table"
+  end),
+}
+
+-- The tensors under the names that `map` gives them, and a list of the names of those that it leaves out; nil and a
+-- message where two get one name.
+local function renamed(tensors, map)
+  if type(map) == "table" then
+    local names = map
+    map = function(name) return names[name] or name end
+  end
+  local all, left_out = {}, {}
+  for _, name in ipairs(plain.names(tensors)) do
+    local t = tensors[name]
+    local new, changed = map(name, t)
+    if not new then
+      left_out[#left_out + 1] = name
+    elseif all[new] then
+      return nil, ("map calls two tensors %s, the second is %s"):format(new, name)
+    else
+      all[new] = changed or t
+    end
+  end
+  return all, left_out
+end
+
+-- What a file that was taken in part says of the input: classes belong to all of the weights.
+local function input_for(input, fitted)
+  local whole = fitted == true or #fitted.missing + #fitted.different == 0
+  return whole and input or input:unnamed()
+end
+
 --- Reads the state from a safetensors file; from a checkpoint also what the model takes: size, classes, normalization.
--- `options`: {max_bytes=}, the largest header that is read (default: 16 MiB). True, or nil and a message.
+-- True, or nil and a message. Options:
+--
+--     max_bytes   the largest header that is read (default: 16 MiB)
+--     map         how tensors of the file are called here: a table from names to names, or a function(name, tensor)
+--                 that returns a name and, where it is another one, a tensor; nil leaves it out
+--     strict      false takes what fits and leaves the rest of the module as it is: returns lists of names, which
+--                 print() shows: {fitted =, missing = (in the file), different = (of another shape), left_over = (of
+--                 the file)}; nil and a message where nothing fits. Of a checkpoint that was taken in part, the classes
+--                 are left out: what is trained next names them
 function Module:load(path, options)
-  local tensors, metadata = require("texres.safetensors").load(path, options)
+  local o = option.read("load", options, LOAD)
+  local tensors, metadata = require("texres.safetensors").load(path, { max_bytes = o.max_bytes })
   if not tensors then return nil, metadata end
   local checkpoint = require "texres.checkpoint"
-  local input, problem = checkpoint.input(metadata, options and options.max_bytes)
+  local input, problem = checkpoint.input(metadata, o.max_bytes)
   if problem then return nil, ("%s: %s"):format(path, problem) end
-  local ok, message = take(self, checkpoint.model_part(tensors))
-  if not ok then return nil, ("%s: %s"):format(path, message) end
-  if input then require("texres.input").give(self, input) end
-  return true
+  local given, left_out = checkpoint.model_part(tensors), {}
+  if o.map then given, left_out = renamed(given, o.map) end
+  if not given then return nil, ("%s: %s"):format(path, left_out) end
+  local fitted, message = (o.strict and take or state.take_some)(self, given)
+  if not fitted then return nil, ("%s: %s"):format(path, message) end
+  if fitted ~= true then
+    plain.sort(table.move(left_out, 1, #left_out, #fitted.left_over + 1, fitted.left_over))
+  end
+  if input then require("texres.input").give(self, input_for(input, fitted)) end
+  return fitted
 end
 
 Module.load = plain.telling(Module.load)
