@@ -4,11 +4,13 @@
 --     texres.models.resnet18 { in_channels = 1, classes = 6 }
 --     texres.models.resnet50 { head = "mean_max", se = 16, zero_init = true }
 --     texres.models.cifar_resnet { depth = 56, residual = false }
+--     assert(texres.models.resnet18 { weights = "resnet18.safetensors" }) -- see texres.models.torchvision
 --     texres.models.wide_resnet { stem = STEM, depth = 28, widen = 10, dropout = 0.3 }
 
 local build = require "texres.models.build"
 local option = require "texres.options"
 local raise = require "texres.raise"
+local torchvision = require "texres.models.torchvision"
 
 --- Stages of these numbers of blocks, whose width doubles.
 local function doubling(counts, width)
@@ -23,7 +25,8 @@ local function imagenet(block, counts, width, expansion)
 end
 
 -- Networks of one depth, for images of 224 pixels. {small_input = true}: a 3x3 convolution of stride 1 without pooling
--- at the front, for images of 32 or 64.
+-- at the front, for images of 32 or 64. {weights = path}: those that torchvision has for this network; returns the
+-- network and what fitted, or nil and a message.
 local FIXED = {
   resnet18 = imagenet("basic", { 2, 2, 2, 2 }), -- 11,689,512 parameters
   resnet34 = imagenet("basic", { 3, 4, 6, 3 }), -- 21,797,672
@@ -61,12 +64,14 @@ local function options_of(row, more)
 end
 
 local function fixed(name, row)
-  local known = options_of(row, { small_input = option.switch(false) })
+  local known = options_of(row, { small_input = option.switch(false), weights = option.PATH })
   return function(options)
     local o = option.read(name, options, known)
     if o.small_input then o.stem = { width = 64 } end
     o.name = o.name or name
-    return build.make(name, o)
+    local net = build.make(name, o)
+    if o.weights then return torchvision.fill(net, o.weights) end
+    return net
   end
 end
 
