@@ -18,10 +18,10 @@ function heads.mean_max(channels, classes)
 end
 
 --- conv: as in the published textile network, for maps of 8x8: a 3x3 convolution of stride 9 to twice the channels,
--- which looks at 2 of 8 rows and columns.
+-- which looks at 3 of 8 rows and columns (model:check says what of the image that is).
 function heads.conv(channels, classes)
   local conv = nn.Sequential {
-    { conv = nn.Conv2d(channels, 2 * channels, 3, { stride = 9, padding = 1, bias = false }) },
+    { conv = nn.Conv2d(channels, 2 * channels, 3, { stride = 9, padding = "same", bias = false }) },
     { norm = nn.BatchNorm(2 * channels) }, nn.ReLU(),
   }
   return { { conv = conv }, nn.Flatten(), { fc = nn.Linear(2 * channels, classes) } }
