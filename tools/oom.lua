@@ -71,6 +71,11 @@ local works = {
     double(nn.Parameter(texres.ones(3))):sum():backward()
     return true
   end },
+  { "checkpoint", function()
+    local deep = nn.Sequential { nn.Linear(4, 4), nn.BatchNorm(4), nn.Dropout(), nn.Linear(4, 2), checkpoint = true }
+    deep(texres.ones(3, 4)):sum():backward()
+    return deep[1].weight.grad ~= nil
+  end },
   { "raising", function()
     local y = texres.Function {
       forward = function(_, x) return x * 2 end, backward = function() error(1e300) end,

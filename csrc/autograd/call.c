@@ -4,10 +4,12 @@
 #include "autograd/tape.h"
 #include "base/memory.h"
 
-static _Thread_local bool grad_disabled;
+static _Thread_local bool grad_disabled, graph_dropped;
 
 bool tx_grad_enabled(void) { return !grad_disabled; }
 void tx_set_grad_enabled(bool enabled) { grad_disabled = !enabled; }
+bool tx_graph_kept(void) { return !graph_dropped; }
+void tx_set_graph_kept(bool kept) { graph_dropped = !kept; }
 bool tx_requires_grad(const tx_tensor *t) { return t != NULL && t->requires_grad; }
 const char *tx_operation_of(const tx_tensor *t) { return t->node != NULL ? ((const tx_node *)t->node)->name : NULL; }
 
@@ -98,11 +100,28 @@ tx_status tx_record_custom(const char *name, int n_in, tx_tensor *const *in, int
   TX_TRY(tx_node_make(name, n_in, in, &node));
   node->n_out = n_out;
   node->custom = run;
-  node->custom_release = release;
-  node->custom_context = context;
+  node->release_context = release;
+  node->context = context;
   for (int o = 0; o < n_out; o++) tx_node_attach(node, o, out[o]);
   tx_node_unref(node);
   return TX_OK;
+}
+
+tx_status tx_record_replay(const char *name, tx_tensor *x, tx_tensor *y, tx_replay *run, void (*release)(void *context),
+                           void *context) {
+  tx_node *node;
+  TX_TRY(tx_node_make(name, 1, &x, &node));
+  tx_status status = tx_alias(x, &node->saved[0]);
+  if (status == TX_OK) {
+    node->version[0] = x->storage->version;
+    node->n_out = 1;
+    node->replay = run;
+    node->release_context = release;
+    node->context = context;
+    tx_node_attach(node, 0, y);
+  }
+  tx_node_unref(node);
+  return status;
 }
 
 tx_status tx_writable(const char *operation, tx_tensor *t) {

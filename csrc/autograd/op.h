@@ -135,6 +135,10 @@ tx_status tx_call_op(const tx_op *op, int n_in, tx_tensor *const *in, const void
 
 bool tx_grad_enabled(void);
 void tx_set_grad_enabled(bool enabled);
+/* Off: calls compute what they would when recorded, bit for bit, and their outputs require a gradient, but nothing is kept for
+ * backward. */
+bool tx_graph_kept(void);
+void tx_set_graph_kept(bool kept);
 bool tx_requires_grad(const tx_tensor *t);
 /* The name of the function that computed t; NULL for a leaf. */
 const char *tx_operation_of(const tx_tensor *t);
@@ -152,5 +156,11 @@ tx_status tx_writable(const char *operation, tx_tensor *t);
 typedef tx_status tx_custom_backward(void *context, int n_out, tx_tensor *const *dout, int n_in, tx_tensor **din);
 tx_status tx_record_custom(const char *name, int n_in, tx_tensor *const *in, int n_out, tx_tensor *const *out,
                            tx_custom_backward *run, void (*release)(void *context), void *context);
+
+/* A node that keeps its input alone, so that nothing between x and y takes memory until backward: there `run` computes y from x
+ * again, this time with a graph, and the walk goes on through that graph as if it had been recorded from the beginning. */
+typedef tx_status tx_replay(void *context, tx_tensor *x, tx_tensor **y);
+tx_status tx_record_replay(const char *name, tx_tensor *x, tx_tensor *y, tx_replay *run, void (*release)(void *context),
+                           void *context);
 
 #endif

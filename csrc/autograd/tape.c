@@ -34,8 +34,8 @@ static void clear(tx_node *node) {
   tx_dealloc(node->params);
   node->edges = NULL;
   node->params = NULL;
-  if (node->custom_release != NULL) node->custom_release(node->custom_context);
-  node->custom_release = NULL;
+  if (node->release_context != NULL) node->release_context(node->context);
+  node->release_context = NULL;
 }
 
 void tx_node_unref(tx_node *node) {
@@ -100,10 +100,11 @@ tx_status tx_node_make(const char *name, int n_in, tx_tensor *const *in, tx_node
 void tx_node_attach(tx_node *node, int output, tx_tensor *t) {
   set_meta(&node->out_meta[output], t);
   if (!tx_dtype_is_float(t->dtype)) return;
+  t->requires_grad = true;
+  if (!tx_graph_kept()) return;
   node->refs++;
   t->node = &node->base;
   t->node_output = output;
-  t->requires_grad = true;
 }
 
 /* -- gradients ------------------------------------------------------------------------------------------------------- */
@@ -260,13 +261,15 @@ static tx_status check_saved(const tx_node *node) {
   return TX_OK;
 }
 
+static bool is_like(const tx_tensor *t, const tx_meta *want) {
+  return t->dtype == want->dtype && t->dims == want->dims &&
+         memcmp(t->shape, want->shape, (size_t)want->dims * sizeof want->shape[0]) == 0;
+}
+
 /* A gradient has the shape and dtype of what it is the gradient of. */
 static tx_status check_gradient(const tx_node *node, int input, const tx_tensor *gradient) {
   const tx_meta *want = &node->in_meta[input];
-  if (gradient->dtype == want->dtype && gradient->dims == want->dims &&
-      memcmp(gradient->shape, want->shape, (size_t)want->dims * sizeof want->shape[0]) == 0) {
-    return TX_OK;
-  }
+  if (is_like(gradient, want)) return TX_OK;
   char text[TX_SHAPE_TEXT];
   return tx_fail(TX_EINVAL, "%s: backward gave a gradient %s %s for input %d, which is %s %s", node->name,
                  tx_dtype_name(gradient->dtype), tx_shape_of(gradient), input + 1, tx_dtype_name(want->dtype),
@@ -274,17 +277,63 @@ static tx_status check_gradient(const tx_node *node, int input, const tx_tensor 
 }
 
 static tx_status run_backward(tx_node *node, tx_tensor **din) {
-  if (node->custom != NULL) return node->custom(node->custom_context, node->n_out, node->dout, node->n_in, din);
+  if (node->custom != NULL) return node->custom(node->context, node->n_out, node->dout, node->n_in, din);
   tx_call call = {
       .op = node->op, .n_in = node->n_in, .params = node->params, .needs = node->needs, .din = din, .node = node};
   memcpy(call.dout, node->dout, sizeof call.dout);
   return node->op->backward(&call);
 }
 
+/* The input of a node that keeps it: the same data, and its gradient goes where that of the input goes. */
+static tx_status input_again(const tx_node *node, tx_tensor **x) {
+  const tx_edge *edge = &node->edges[0];
+  if (edge->leaf != NULL) {
+    *x = tx_ref(edge->leaf);
+    return TX_OK;
+  }
+  TX_TRY(tx_alias(node->saved[0], x));
+  if (edge->node == NULL) return TX_OK;
+  edge->node->refs++;
+  (*x)->node = &edge->node->base;
+  (*x)->node_output = edge->output;
+  (*x)->requires_grad = true;
+  return TX_OK;
+}
+
+static tx_status check_replayed(const tx_node *node, const tx_tensor *y) {
+  const tx_meta *want = &node->out_meta[0];
+  if (is_like(y, want)) return TX_OK;
+  char text[TX_SHAPE_TEXT];
+  return tx_fail(TX_EINVAL, "%s: computed again in backward, the result is %s %s; before, it was %s %s", node->name,
+                 tx_dtype_name(y->dtype), tx_shape_of(y), tx_dtype_name(want->dtype),
+                 tx_shape_text(want->dims, want->shape, text));
+}
+
+/* Puts in the place of a node the graph that it stands for. The calls in there are the latest of all, so that the walk comes by
+ * all of them next, in the order in which it would have done so had they been recorded at first. */
+static tx_status replay(heap *h, tx_node *node) {
+  tx_tensor *x, *y = NULL;
+  node->freed = true;
+  TX_TRY(input_again(node, &x));
+  tx_status status = node->replay(node->context, x, &y);
+  if (status == TX_OK) status = check_replayed(node, y);
+  tx_unref(x);
+  if (status == TX_OK && y->requires_grad) {
+    const tx_edge edge = {.leaf = y->node == NULL ? y : NULL, .node = (tx_node *)y->node, .output = y->node_output};
+    tx_tensor *dy = node->dout[0];
+    node->dout[0] = NULL;
+    status = deliver(h, &edge, dy);
+  }
+  tx_unref(y);
+  clear(node);
+  return status;
+}
+
 /* Runs one node's backward, hands its gradients on and frees it. From its beginning on the node counts as freed: a backward
  * in Lua may call backward again, which must not come by here. */
 static tx_status visit(heap *h, tx_node *node) {
   TX_TRY(check_saved(node));
+  if (node->replay != NULL) return replay(h, node);
   tx_tensor *few[TX_MAX_INPUTS] = {NULL}, **din = few;
   int n_in = node->n_in;
   if (n_in > TX_MAX_INPUTS) {
@@ -326,6 +375,10 @@ static tx_status seed(const tx_tensor *t, tx_tensor *given, tx_tensor **out) {
 }
 
 tx_status tx_backward(tx_tensor *t, tx_tensor *gradient) {
+  if (!tx_graph_kept()) {
+    return tx_fail(TX_EINVAL,
+                   "backward: not inside of a layer that backward computes again: take it out of `checkpoint`");
+  }
   if (!t->requires_grad) {
     return tx_fail(TX_EINVAL, "backward: this tensor %s does not depend on any tensor that requires a gradient",
                    tx_shape_of(t));

@@ -20,7 +20,7 @@ typedef struct tx_node {
   int refs;
   uint64_t sequence; /* later calls have higher numbers: the order of backward */
   const char *name;
-  const tx_op *op; /* NULL for a custom node */
+  const tx_op *op; /* NULL for a custom node and a replay */
   void *params;    /* a copy of the op's parameter struct */
   int n_in, n_out;
   tx_edge *edges;   /* [n_in] */
@@ -36,13 +36,14 @@ typedef struct tx_node {
   struct tx_node *next;            /* in the list of nodes that wait to be freed */
 
   tx_custom_backward *custom; /* texres.Function */
-  void (*custom_release)(void *context);
-  void *custom_context;
+  tx_replay *replay;          /* computes the one output again, of the input, which is saved[0] */
+  void (*release_context)(void *context);
+  void *context; /* of either */
 } tx_node;
 
 /* A node for n_in inputs with its edges, `needs` and shapes filled in. */
 tx_status tx_node_make(const char *name, int n_in, tx_tensor *const *in, tx_node **out);
-/* Makes `t` output number `output` of the node. */
+/* Makes `t` output number `output` of the node; where no graph is kept, only one that requires a gradient. */
 void tx_node_attach(tx_node *node, int output, tx_tensor *t);
 void tx_node_unref(tx_node *node);
 

@@ -1,4 +1,4 @@
-/* autograd.c - backward, no_grad, detach and texres.Function. */
+/* autograd.c - backward, no_grad, detach, texres.Function and what is computed again in backward. */
 #include "autograd/op.h"
 #include "base/memory.h"
 #include "lua/binding.h"
@@ -42,13 +42,13 @@ static bool is_callable(lua_State *L, int arg) {
 
 /* -- where recording is off or on ------------------------------------------------------------------------------------ */
 
-/* A call of no_grad or enable_grad that hasn't returned: a userdata in the first slot of that call, closed with it. A
+/* A call of no_grad, enable_grad or without_graph that hasn't returned: a userdata in the first slot of that call, closed with it. A
  * coroutine may be suspended inside; until it is resumed, its calls don't count for the others. */
 typedef struct grad_scope {
   struct grad_scope *outer, *inner;
   lua_State *L;      /* its coroutine: the user value, so that it lives as long as this */
   const void *state; /* the Lua state that this belongs to */
-  bool enabled, open;
+  bool enabled, kept, open;
 } grad_scope;
 
 #define GRAD_SCOPE_TYPE "texres.grad_scope"
@@ -61,17 +61,22 @@ static bool is_running(lua_State *L, const grad_scope *scope) {
   return scope->state == lua_topointer(L, LUA_REGISTRYINDEX) && lua_status(scope->L) == LUA_OK;
 }
 
+static void apply(const grad_scope *scope) {
+  tx_set_grad_enabled(scope == NULL || scope->enabled);
+  tx_set_graph_kept(scope == NULL || scope->kept);
+}
+
 void tx_sync_grad_mode(lua_State *L) {
   const grad_scope *scope = innermost;
   if (scope == NULL) return;
   while (scope != NULL && !is_running(L, scope)) scope = scope->outer;
-  tx_set_grad_enabled(scope == NULL || scope->enabled);
+  apply(scope);
 }
 
-void tx_open_grad_scope(lua_State *L, bool enabled) {
+static void open_scope(lua_State *L, bool enabled, bool kept) {
   tx_check_owner(L);
   grad_scope *scope = lua_newuserdatauv(L, sizeof *scope, 1);
-  *scope = (grad_scope){.enabled = enabled, .L = L, .state = lua_topointer(L, LUA_REGISTRYINDEX)};
+  *scope = (grad_scope){.enabled = enabled, .kept = kept, .L = L, .state = lua_topointer(L, LUA_REGISTRYINDEX)};
   luaL_setmetatable(L, GRAD_SCOPE_TYPE);
   lua_pushthread(L);
   lua_setiuservalue(L, -2, 1);
@@ -81,7 +86,12 @@ void tx_open_grad_scope(lua_State *L, bool enabled) {
   scope->outer = innermost;
   if (innermost != NULL) innermost->inner = scope;
   innermost = scope;
-  tx_set_grad_enabled(enabled);
+  apply(scope);
+}
+
+void tx_open_grad_scope(lua_State *L, bool enabled) {
+  tx_sync_grad_mode(L);
+  open_scope(L, enabled, tx_graph_kept());
 }
 
 /* Also by the collector, for a coroutine that was given up while it was suspended. */
@@ -92,7 +102,7 @@ static int l_close_grad_scope(lua_State *L) {
   if (scope->inner != NULL) scope->inner->outer = scope->outer;
   if (scope->outer != NULL) scope->outer->inner = scope->inner;
   if (innermost == scope) innermost = scope->outer;
-  if (innermost == NULL) tx_set_grad_enabled(true);
+  if (innermost == NULL) apply(NULL);
   return 0;
 }
 
@@ -101,17 +111,21 @@ static int end_scope(lua_State *L, int status, lua_KContext context) {
   return lua_gettop(L) - 1;
 }
 
-static int with_grad_mode(lua_State *L, bool enabled) {
-  if (!is_callable(L, 1)) return tx_error(L, "%s: a function is expected", enabled ? "enable_grad" : "no_grad");
-  tx_open_grad_scope(L, enabled);
+static int in_scope(lua_State *L, const char *name, bool enabled, bool keeps) {
+  if (!is_callable(L, 1)) return tx_error(L, "%s: a function is expected", name);
+  tx_sync_grad_mode(L);
+  open_scope(L, enabled, keeps && tx_graph_kept());
   lua_callk(L, lua_gettop(L) - 2, LUA_MULTRET, 0, end_scope);
   return end_scope(L, LUA_OK, 0);
 }
 
 /* texres.no_grad(f, ...) -> what f(...) returns; nothing is recorded inside. enable_grad is its opposite. In a
  * coroutine, f may yield. */
-static int l_no_grad(lua_State *L) { return with_grad_mode(L, false); }
-static int l_enable_grad(lua_State *L) { return with_grad_mode(L, true); }
+static int l_no_grad(lua_State *L) { return in_scope(L, "no_grad", false, true); }
+static int l_enable_grad(lua_State *L) { return in_scope(L, "enable_grad", true, true); }
+
+/* without_graph(f, ...) -> what f(...) returns, computed as if it was recorded; its graph is not kept. */
+static int l_without_graph(lua_State *L) { return in_scope(L, "without_graph", true, false); }
 
 /* texres.grad_enabled() -> whether calls are being recorded. */
 static int l_grad_enabled(lua_State *L) {
@@ -120,18 +134,33 @@ static int l_grad_enabled(lua_State *L) {
   return 1;
 }
 
-/* -- texres.Function ------------------------------------------------------------------------------------------------- */
+/* -- Lua in the graph ------------------------------------------------------------------------------------------------ */
 
 /* What a recorded call of a Lua function keeps. */
 typedef struct lua_function {
   lua_State *L; /* the main thread */
-  int kept;     /* in its registry: {the function backward, its ctx object} */
+  int kept;     /* in its registry: {the function backward, its ctx object}, or the function that computes again */
 } lua_function;
 
 static void release_function(void *pointer) {
   lua_function *f = pointer;
   luaL_unref(f->L, LUA_REGISTRYINDEX, f->kept);
   tx_dealloc(f);
+}
+
+/* Keeps the value on top of the stack, which it pops. */
+static lua_function *keep_function(lua_State *L) {
+  const int kept = luaL_ref(L, LUA_REGISTRYINDEX); /* the last thing here that may raise; runs no finalizer */
+  lua_function *f = tx_alloc_zero(sizeof *f);
+  if (f == NULL) {
+    luaL_unref(L, LUA_REGISTRYINDEX, kept);
+    return NULL;
+  }
+  f->kept = kept;
+  lua_rawgeti(L, LUA_REGISTRYINDEX, LUA_RIDX_MAINTHREAD);
+  f->L = lua_tothread(L, -1);
+  lua_pop(L, 1);
+  return f;
 }
 
 typedef struct backward_call {
@@ -181,17 +210,22 @@ static tx_status note_raised(lua_State *L) {
   return TX_EINVAL;
 }
 
+/* Calls one of the functions above and below in the middle of tx_backward. */
+static tx_status run_protected(lua_State *L, lua_CFunction function, void *call) {
+  tx_end_watch();
+  lua_pushcfunction(L, function);
+  lua_pushlightuserdata(L, call);
+  int failure = lua_pcall(L, 1, 0, 0);
+  tx_set_grad_enabled(false); /* as it was */
+  if (failure != LUA_OK) return note_raised(L);
+  tx_watch_interrupt(L);
+  return TX_OK;
+}
+
 static tx_status run_function(void *context, int n_out, tx_tensor *const *dout, int n_in, tx_tensor **din) {
   lua_function *f = context;
   backward_call call = {.function = f, .n_out = n_out, .n_in = n_in, .dout = dout, .din = din};
-  tx_end_watch();
-  lua_pushcfunction(f->L, protected_backward);
-  lua_pushlightuserdata(f->L, &call);
-  int failure = lua_pcall(f->L, 1, 0, 0);
-  tx_set_grad_enabled(false); /* as it was: this is inside tx_backward */
-  if (failure != LUA_OK) return note_raised(f->L);
-  tx_watch_interrupt(f->L);
-  return TX_OK;
+  return run_protected(f->L, protected_backward, &call);
 }
 
 /* record_function(backward, ctx, inputs, outputs): hangs a Lua backward on outputs computed inside no_grad. inputs and
@@ -218,17 +252,55 @@ static int l_record_function(lua_State *L) {
     if (out[o] == NULL) return tx_error(L, "texres.Function: forward must return tensors, got %s", tx_describe(L, at));
   }
   lua_pushvalue(L, table);
-  const int kept = luaL_ref(L, LUA_REGISTRYINDEX); /* the last thing here that may raise; runs no finalizer */
-  lua_function *f = tx_alloc_zero(sizeof *f);
-  if (f == NULL) {
-    luaL_unref(L, LUA_REGISTRYINDEX, kept);
-    return tx_raise(L, TX_ENOMEM);
-  }
-  f->kept = kept;
-  lua_rawgeti(L, LUA_REGISTRYINDEX, LUA_RIDX_MAINTHREAD);
-  f->L = lua_tothread(L, -1);
+  lua_function *f = keep_function(L);
+  if (f == NULL) return tx_raise(L, TX_ENOMEM);
   tx_status status =
       tx_record_custom("texres.Function", (int)n_in, in, (int)n_out, out, run_function, release_function, f);
+  if (status != TX_OK) {
+    release_function(f);
+    return tx_raise(L, status);
+  }
+  return 0;
+}
+
+typedef struct replay_call {
+  lua_function *function;
+  tx_tensor *x, *y;
+} replay_call;
+
+/* Runs again(x) -> y, and whether nobody else has y, so that its handle need not wait for the collector. */
+static int protected_replay(lua_State *L) {
+  replay_call *call = lua_touserdata(L, 1);
+  open_scope(L, true, true);
+  lua_rawgeti(L, LUA_REGISTRYINDEX, call->function->kept);
+  tx_tensor **handle = tx_new_handle(L);
+  *handle = tx_ref(call->x);
+  lua_call(L, 1, 2);
+  call->y = tx_ref(tx_test_tensor(L, -2));
+  if (call->y == NULL)
+    tx_error(L, "computed again in backward, the result is %s: a tensor is wanted", tx_describe(L, -2));
+  if (!lua_toboolean(L, -1)) return 0;
+  handle = lua_touserdata(L, -2);
+  tx_unref(*handle);
+  *handle = NULL;
+  return 0;
+}
+
+static tx_status run_replay(void *context, tx_tensor *x, tx_tensor **y) {
+  lua_function *f = context;
+  replay_call call = {.function = f, .x = x};
+  tx_status status = run_protected(f->L, protected_replay, &call);
+  *y = call.y;
+  return status;
+}
+
+/* record_replay(again, x, y): y, computed of x inside no_grad, gets a graph that backward makes by again(x). */
+static int l_record_replay(lua_State *L) {
+  tx_tensor *x = tx_check_tensor(L, 2), *y = tx_check_tensor(L, 3);
+  lua_pushvalue(L, 1);
+  lua_function *f = keep_function(L);
+  if (f == NULL) return tx_raise(L, TX_ENOMEM);
+  tx_status status = tx_record_replay("checkpoint", x, y, run_replay, release_function, f);
   if (status != TX_OK) {
     release_function(f);
     return tx_raise(L, status);
@@ -241,7 +313,9 @@ static const luaL_Reg methods[] = {{"backward", l_backward}, {"detach", l_detach
 static const luaL_Reg functions[] = {{"no_grad", l_no_grad},
                                      {"enable_grad", l_enable_grad},
                                      {"grad_enabled", l_grad_enabled},
+                                     {"without_graph", l_without_graph},
                                      {"record_function", l_record_function},
+                                     {"record_replay", l_record_replay},
                                      {NULL, NULL}};
 
 static const luaL_Reg scope_meta[] = {{"__gc", l_close_grad_scope}, {"__close", l_close_grad_scope}, {NULL, NULL}};

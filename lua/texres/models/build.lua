@@ -49,6 +49,7 @@ build.KNOWN = {
   dropout = RATE, -- before the last 3x3 convolution of a block
   se = option.integer(nil, "[1, inf)"), -- squeeze-excitation at the end of each body, with channels // se in between
   head = option.choice("gap", { "gap", "gmp", "mean_max", "conv" }),
+  checkpoint = option.switch(false), -- less memory and more time in training: see nn.Sequential
 }
 
 local STAGE = {
@@ -205,7 +206,7 @@ function build.make(where, o)
   if stem.pool then net[#net + 1] = { pool = nn.MaxPool2d(3, { stride = 2, padding = 1 }) } end
   local channels, done = stem.width, 0
   for s, stage in ipairs(stages) do
-    local blocks = {}
+    local blocks = { checkpoint = o.checkpoint }
     for b = 1, stage.blocks do
       done = done + 1
       blocks[b], channels = block(o, layers, channels, stage.width, b == 1 and stage.stride or 1,

@@ -128,17 +128,66 @@ Container.forward = plan.forward
 --- The steps in which this container does its work; prints as a table. See texres.nn.plan.
 function Container:plan() return plan.of(self) end
 
--- Value x through the items, one after the other. The plan also depends on there being no further item.
-local function trace_items(self, tracer, x)
+-- Value x through the items, or those from `first` to `last`, one after the other. The plan also depends on there being
+-- no further item.
+local function trace_items(self, tracer, x, first, last)
   plan.check_tracer(tracer)
-  for _, key in ipairs(self._items) do x = tracer:item(self, key, x) end
+  for i = first or 1, last or #self._items do x = tracer:item(self, self._items[i], x) end
   tracer:depends_on(self._items, #self._items + 1)
   return x
 end
 
---- Sequential{ a, b, ... }: the output of one item is the input of the next.
+--- Sequential{ a, b, ..., checkpoint = false }: the output of one item is the input of the next.
+--
+-- With `checkpoint` training takes less memory and more time: of so many items in a row (true: the square root of how
+-- many there are, rounded up) only the input is kept for backward, which computes the rest again. Bits stay the same,
+-- but for a layer of your own that changes more with each call than its buffers. It may be set at any time. Chen, Xu,
+-- Zhang, Guestrin, "Training deep nets with sublinear memory cost", 2016.
 local Sequential = module.register("Sequential", Module("Sequential", Container))
-Sequential.trace = trace_items
+
+local CHECKPOINT = option.kind("true, false or a number of items in [1, inf)", function(value)
+  return type(value) == "boolean" or (math.type(value) == "integer" and value >= 1)
+end)
+
+function Sequential:init(items)
+  rawset(self, "checkpoint", false)
+  Container.init(self, items)
+end
+
+function Sequential:accept(key, value)
+  if key ~= "checkpoint" then return false end
+  self.checkpoint = option.check("Sequential", "checkpoint", value, CHECKPOINT)
+  return true
+end
+
+function Sequential:constructor_arguments()
+  local arguments = Container.constructor_arguments(self)
+  arguments[1].checkpoint = self.checkpoint or nil
+  return arguments
+end
+
+-- Whether someone looks at a module below, and wants to see it called once, with a graph.
+local function is_watched(self)
+  for _, m in ipairs(self:modules()) do
+    if m ~= self and module.has_hook(m) then return true end
+  end
+  return false
+end
+
+function Sequential:trace(tracer, x)
+  plan.check_tracer(tracer)
+  tracer:depends_on(self, "checkpoint")
+  local size = option.check("Sequential", "checkpoint", self.checkpoint, CHECKPOINT)
+  if not size or is_watched(self) then return trace_items(self, tracer, x) end
+  local count = #self._items
+  if size == true then size = math.ceil(math.sqrt(count)) end
+  for first = 1, count, size do
+    x = tracer:segment(x, function(inner, value)
+      return trace_items(self, inner, value, first, math.min(first + size - 1, count))
+    end)
+  end
+  return x
+end
 
 --- Residual{ body..., shortcut = module, activation = module }: activation(body(x) + shortcut(x)).
 --

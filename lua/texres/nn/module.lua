@@ -216,6 +216,9 @@ end
 --- Calls f(...), a trial of the library that no hook of a user is to see.
 local function quietly(f, ...) return with_watchers(watchers, (running_coroutine()), f, ...) end
 
+--- Calls f(...), which nobody is to see: neither hooks nor watchers.
+local function unseen(f, ...) return with_watchers(nil, (running_coroutine()), f, ...) end
+
 -- Whether hooks are left out; what a coroutine that was given up has begun does not count.
 local function is_quiet()
   local state = quiet and coroutine.status(quiet)
@@ -231,7 +234,7 @@ end
 -- Tells the watchers of a call of `self`, or of a step that several layers do together; what they call is not watched.
 local function report(of_step, self, started, inputs, ...)
   local seconds, given = core.clock() - started, table.pack(...)
-  with_watchers(nil, (running_coroutine()), tell_all, watchers, of_step, self, seconds, inputs, given)
+  unseen(tell_all, watchers, of_step, self, seconds, inputs, given)
   return ...
 end
 
@@ -776,6 +779,7 @@ return {
   watch = watch,
   with_watcher = with_watcher,
   quietly = quietly,
+  unseen = unseen,
   freeze_as = freeze_as,
   frozen_of = frozen_of,
   in_eval = in_eval,

@@ -35,6 +35,8 @@
 -- of it has changed, the plan is made again. A layer that is watched (net:watch) is a step of its own while it is.
 -- Training or evaluation makes no difference: a step reads the layers' settings when it runs.
 --
+-- Items of a Sequential with `checkpoint` are a plan of their own, which is one step of this one: texres.nn.replay.
+--
 -- A container says what it does by its method trace(tracer, x), which returns the value that it makes: see
 -- texres.nn.container. What fuse() folds and what is written to ONNX is read off the same steps.
 
@@ -44,6 +46,7 @@ local module = require "texres.nn.module"
 local norm = require "texres.nn.norm"
 local option = require "texres.options"
 local raise = require "texres.raise"
+local replay = require "texres.nn.replay"
 local table_text = require "texres.nn.table_text"
 local Identity = require("texres.nn.shape").Identity
 local ReLU = require("texres.nn.activation").ReLU
@@ -58,6 +61,7 @@ local plan = {}
 --     {item=, input=, output=, owner=, key=}    the module item = owner[key]
 --     {sum=, input=, residual=, output=}        input + residual, for the Residual `sum`
 --     {cat=, inputs=, output=}                  side by side along the channels, for the Concat `cat`
+--     {segment=, input=, output=}               what a tracer inside, which becomes a plan of its own, has traced
 
 local Tracer = {}
 Tracer.__index = Tracer
@@ -126,10 +130,21 @@ function Tracer:cat(owner, inputs)
   return add(self, { cat = owner, inputs = inputs })
 end
 
+--- What trace(tracer, x) does to value x, which backward computes again instead of keeping it.
+function Tracer:segment(x, trace)
+  if not self.segments then return trace(self, x) end
+  local inner = { steps = {}, values = 1 }
+  for _, key in ipairs { "inside", "is_open", "raw", "forward", "segments" } do inner[key] = self[key] end
+  inner.output = trace(setmetatable(inner, Tracer), 1)
+  return add(self, { segment = inner, input = x })
+end
+
 --- The steps of a container, none joined. `is_open(item)`: whether an item's own steps take its place; else it is one.
-function plan.trace(self, is_open)
+-- With `segments` what is computed again is one step, too.
+function plan.trace(self, is_open, segments)
   local tracer = setmetatable({
     steps = {}, values = 1, inside = {}, is_open = is_open, raw = { n = 0 }, forward = { [self] = self.forward },
+    segments = segments,
   }, Tracer)
   tracer.output = tracer:container(self, 1)
   return tracer
@@ -235,23 +250,28 @@ local function renumber(steps, output)
 end
 
 --- Sets step.frees: the values whose last reader it is and that nobody else can hold. The input and the output of the
--- whole are not freed, nor is what a module made or read that may keep a reference (module.keeps_nothing).
+-- whole are not freed, nor is what a module made or read that may keep a reference (module.keeps_nothing). Returns
+-- whether one may keep the input and the output: {input=, output=}.
 local function mark_last_uses(steps, output)
-  local last, kept = {}, { [1] = true, [output] = true }
+  local last, kept = {}, {}
   for _, step in ipairs(steps) do
     local keeps = step.item and (not keeps_nothing(step.item) or module.has_hook(step.item))
-    if keeps then kept[step.output] = true end
+    local inner = step.segment and step.segment.holds
+    kept[step.output] = keeps or (inner and inner.output)
     for _, value in ipairs(inputs_of(step)) do
-      kept[value] = kept[value] or keeps
+      kept[value] = kept[value] or keeps or (inner and inner.input)
       last[value] = step
     end
   end
+  local holds = { input = kept[1] or false, output = kept[output] or false }
+  kept[1], kept[output] = true, true
   for value, step in pairs(last) do
     if not kept[value] then
       step.frees = step.frees or {}
       step.frees[#step.frees + 1] = value
     end
   end
+  return holds
 end
 
 -- -- running ----------------------------------------------------------------------------------------------------------
@@ -292,9 +312,12 @@ local function join_channels(owner, list, count)
   return core.cat(list, -1)
 end
 
+local run_steps
+
 --- Does one step, which reads `x` and perhaps a residual, or a list of inputs.
 local function do_step(step, x, residual)
   if step.item then return step.item(x) end
+  if step.segment then return replay.run(run_steps, step.segment, x, step.modules, step.segment.holds) end
   if step.cat then return module.within(step.cat, join_channels, x, #step.inputs) end
   local owner = step.sum or step.owner
   if owner then module.within(owner, check_sum, x, residual, step.conv) end
@@ -304,7 +327,7 @@ local function do_step(step, x, residual)
 end
 plan.do_step = do_step
 
-local function run_steps(self, x)
+function run_steps(self, x)
   local values, kept = { x }, module.has_keeper()
   for _, step in ipairs(self.steps) do
     local input = values[step.input]
@@ -326,19 +349,38 @@ end
 local Plan = {}
 Plan.__index = Plan
 
---- The steps as they are now; what is watched is neither opened nor joined.
-local function make(self)
-  local traced = plan.trace(self, function(item) return plan.is_planned(item) and not module.is_apart(item) end)
+--- The modules that these steps call, none joined.
+local function modules_of(steps)
+  local list = {}
+  for _, step in ipairs(steps) do
+    for _, m in ipairs(step.modules or { step.item }) do list[#list + 1] = m end
+  end
+  return list
+end
+
+--- The plan of what was traced for the container `self`.
+local function finish(self, traced)
   for _, step in ipairs(traced.steps) do
     if step.item and is_plain(step.item, conv.Conv2d) then traced:depends_on(step.item, "bias") end
+    if step.segment then
+      local inner = step.segment
+      step.segment = finish(self, inner)
+      step.modules = modules_of(inner.steps)
+    end
   end
   local steps = joined(traced)
   local output = renumber(steps, traced.output)
-  mark_last_uses(steps, output)
   return setmetatable({
     self = self, steps = steps, output = output, raw = traced.raw, forward = traced.forward,
-    hooks = module.hooks_version(),
+    holds = mark_last_uses(steps, output), hooks = module.hooks_version(),
   }, Plan)
+end
+
+--- The steps as they are now; what is watched is neither opened nor joined.
+local function make(self)
+  return finish(self, plan.trace(self, function(item)
+    return plan.is_planned(item) and not module.is_apart(item)
+  end, not (module.wants_layers() and module.has_keeper())))
 end
 
 local function is_current(self)
@@ -376,19 +418,18 @@ end
 function plan.describe(step)
   if step.sum then return "+" end
   if step.cat then return "cat" end
+  if step.segment then return "checkpoint" end
   if step.item then return step.item:describe() end
   local words = {}
   for i, part in ipairs(step.chain) do words[i] = part.sum and "+" or getmetatable(part.item).__name end
   return table.concat(words, " ")
 end
 
---- The names of the layers that a step calls, in their order.
+--- The names of the layers that a step calls, in their order; the first and the last where backward calls them again.
 function plan.layer_names(step, names)
   local list = {}
-  for _, part in ipairs(step.chain or { step }) do
-    if part.item then list[#list + 1] = names[part.item] end
-  end
-  return table.concat(list, " ")
+  for _, m in ipairs(modules_of(step.chain or { step })) do list[#list + 1] = names[m] end
+  return step.segment and ("%s ... %s"):format(list[1], list[#list]) or table.concat(list, " ")
 end
 
 function Plan:__tostring()
