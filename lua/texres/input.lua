@@ -241,6 +241,13 @@ function Input:with(chosen)
   }
 end
 
+--- The same for a model that tells other classes apart.
+function Input:for_classes(names)
+  local other = self:with {}
+  other.classes = table.move(names, 1, #names, 1, {})
+  return other
+end
+
 --- Logits as softmax is to have them.
 function Input:tempered(logits) return self.temperature and logits * (1 / self.temperature) or logits end
 

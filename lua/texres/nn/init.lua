@@ -6,6 +6,7 @@ local strict = require "texres.strict"
 require "texres.nn.state" -- these add methods to Module
 require "texres.nn.architecture"
 require "texres.nn.watch"
+require "texres.nn.head"
 
 local nn = {
   Module = module.Module,
