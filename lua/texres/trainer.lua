@@ -59,6 +59,14 @@
 -- history, by which epochs are compared, has those of the logits as the network gives them. What a loss of the script
 -- gives is taken for the mean over the images of a batch.
 --
+-- Layers may have options of their own, by their names; the first rule that names a layer holds, and the schedule
+-- moves all rates together:
+--
+--     optimizer = { "adamw", lr = 1e-3, groups = {
+--       { { "conv1", "stage[12]" }, lr = 1e-5 },             -- names, or patterns of Lua's
+--       { "stage3", lr = 1e-4, weight_decay = 0.01 },
+--     } }
+--
 -- One run at a time writes to a folder; a second one is refused while the first is at work.
 
 local classifier = require "texres.classifier"
@@ -97,7 +105,8 @@ local Trainer = strict.class("a trainer", {}, SOME)
 
 local KNOWN = {
   model = option.any(), -- required: a module that maps images {N,H,W,C} to logits {N,K}
-  -- {name, options} or one of texres.optim; "adamw" decays weights alone, biases and norms only with decay = "all"
+  -- {name, options, groups = rules by layer} or one of texres.optim; "adamw" decays weights alone, biases and norms
+  -- only with decay = "all"
   optimizer = option.any { "adamw", lr = 1e-3, weight_decay = 1e-4 },
   schedule = option.any "constant", -- {name, options} or a name: how the learning rate goes, see texres.optim.schedule
   epochs = option.integer(10, "[1, inf)"),

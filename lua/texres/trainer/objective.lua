@@ -57,29 +57,95 @@ end
 
 local DECAY = option.choice("weights", { "weights", "all" })
 
---- Weights of layers, which decay, and biases and the scales and shifts of norms, which do not: pulled to 0, they would
--- change what a layer says and not how large it is (Loshchilov and Hutter's recipe; He et al., "Bag of tricks", 2019).
-local function groups_of(parameters)
-  local weights, others = {}, {}
-  for _, p in ipairs(parameters) do
-    local list = p:dim() > 1 and weights or others
-    list[#list + 1] = p
+--- Each group as weights of layers, which decay, and biases and the scales and shifts of norms, which do not: pulled to
+-- 0, they would change what a layer says and not how large it is (Loshchilov and Hutter's recipe; He et al., "Bag of
+-- tricks", 2019). A group of the latter alone decays where it is the only one, or says so.
+local function decaying(groups)
+  local apart = {}
+  for _, group in ipairs(groups) do
+    local weights, others = option.without(group, "params"), option.without(group, "params")
+    weights.params, others.params = {}, {}
+    for _, p in ipairs(group.params) do table.insert(p:dim() > 1 and weights.params or others.params, p) end
+    if #weights.params > 0 or (#groups > 1 and group.weight_decay == nil) then others.weight_decay = 0 end
+    for _, part in ipairs { weights, others } do
+      if #part.params > 0 then apart[#apart + 1] = part end
+    end
   end
-  if #weights == 0 or #others == 0 then return parameters end
-  return { { params = weights }, { params = others, weight_decay = 0 } }
+  return apart
 end
 
---- An optimizer of the model's parameters from {"adamw", lr = 1e-3}; an optimizer is handed back.
+--- Whether a parameter of this name is meant by a rule: by its own name or that of a layer around it, or a pattern of
+-- Lua's for either. "stage1" is stage1.2.conv1.weight, but not stage10.conv1.weight.
+local function is_meant(name, pattern) return name:find("^" .. pattern .. "$") or name:find("^" .. pattern .. "%.") end
+
+--- The names in a rule, checked: a text or a list of them.
+local function patterns_of(rule, i)
+  local where = ("Trainer: optimizer: groups[%d]"):format(i)
+  if type(rule) ~= "table" or rule[1] == nil then
+    raise('%s is %s, wanted { "name of a layer", lr = ... }', where, option.shown(rule))
+  end
+  local patterns = type(rule[1]) == "table" and rule[1] or { rule[1] }
+  for _, pattern in ipairs(patterns) do
+    if type(pattern) ~= "string" or not pcall(string.find, "", pattern) then
+      raise("%s: %s is no name of a layer, nor a pattern for one", where, option.shown(pattern))
+    end
+  end
+  return patterns
+end
+
+--- The parameters that each rule means, the first one that does, and those that are left.
+local function sort_by_rules(model, rules)
+  local meant, rest, patterns = {}, {}, {}
+  for i, rule in ipairs(rules) do meant[i], patterns[i] = {}, patterns_of(rule, i) end
+  local function list_of(name)
+    for i in ipairs(rules) do
+      for _, pattern in ipairs(patterns[i]) do
+        if is_meant(name, pattern) then return meant[i] end
+      end
+    end
+    return rest
+  end
+  for name, p in model:named_parameters() do table.insert(list_of(name), p) end
+  return meant, rest
+end
+
+--- Groups of parameters: those that no rule means, then those of each rule, with its options.
+local function groups_by_rules(model, rules)
+  option.list("Trainer: optimizer", "the groups", rules)
+  local meant, rest = sort_by_rules(model, rules)
+  local groups = { #rest > 0 and { params = rest } or nil }
+  for i, rule in ipairs(rules) do
+    if #meant[i] == 0 then
+      raise("Trainer: optimizer: groups[%d]: no parameter is called %s, or the groups before have them all", i,
+        option.shown(rule[1]))
+    end
+    local group = option.without(rule, 1)
+    group.params = meant[i]
+    groups[#groups + 1] = group
+  end
+  return groups
+end
+
+local GROUPS = option.table()
+
+--- An optimizer of the model's parameters from {"adamw", lr = 1e-3}; an optimizer is handed back. `groups`, a list of
+-- rules { "name of a layer", lr = ..., ... }, gives layers options of their own: see texres.trainer.
 function objective.optimizer(spec, model)
   if type(spec) == "table" and type(rawget(spec, "step") or getmetatable(spec) and spec.step) == "function" then
     return check_optimizer(spec, model)
   end
   local make, options = choose("optimizer", spec, OPTIMIZERS, "an optimizer")
-  local parameters = model:parameters()
-  if make ~= OPTIMIZERS.adamw then return make(parameters, options) end
-  local decay = options.decay == nil and DECAY.default or option.check("adamw", "decay", options.decay, DECAY)
-  options.decay = nil
-  return make(decay == "all" and parameters or groups_of(parameters), options)
+  local groups = { { params = model:parameters() } }
+  if options.groups ~= nil then
+    groups = groups_by_rules(model, option.check("Trainer: optimizer", "groups", options.groups, GROUPS))
+  end
+  local decay = "all"
+  if make == OPTIMIZERS.adamw then
+    decay = options.decay == nil and DECAY.default or option.check("adamw", "decay", options.decay, DECAY)
+    options.decay = nil
+  end
+  options.groups = nil
+  return make(decay == "all" and groups or decaying(groups), options)
 end
 
 --- An optimizer of the same kind, options and parameters without a state; of the library's own only.
