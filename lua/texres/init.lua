@@ -67,6 +67,7 @@ local parts = {
   metrics = "texres.metrics",
   report = "texres.report",
   explain = "texres.explain",
+  average = "texres.average",
   compare = "texres.metrics.compare",
   cross_validate = "texres.cross_validate",
   load = { "texres.classifier", "load" },
