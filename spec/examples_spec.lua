@@ -52,6 +52,23 @@ describe("examples", function()
     assert.matches("96 images: 4%d to train, 2%d to validate, 2%d to test", output)
   end)
 
+  it("transfer.lua fine-tunes a network on few images, beside one from random weights", function()
+    local function transfer(...)
+      return example("examples/transfer.lua", dir .. "/cloth", "--few", "3", "--steps", "4", "--seeds", "2", "--test",
+        "20", "--dir", dir .. "/transfer", ...)
+    end
+    local ok, output = transfer("--count", "60", "--epochs", "1", "--width", "2")
+    assert.is_true(ok, output)
+    for _, text in ipairs { "synthetic fabric that was held back: accuracy", "18 images to learn from, 3 of each",
+      "tested on 20; 2 seeds", "as it is +%d", "from random weights +%d", "last layer alone +%d", "fine%-tuned +%d" } do
+      assert.matches(text, output)
+    end
+    ok, output = transfer("--from", dir .. "/transfer/best.safetensors", "--groups", dir .. "/cloth/index.csv:source")
+    assert.is_true(ok, output)
+    assert.matches("tested on 20 of other groups", output)
+    assert.not_matches("synthetic", output)
+  end)
+
   it("textile.lua cross-validates where there are few groups, and keeps a network of all images", function()
     local ok, output = example("examples/textile.lua", "--images", dir .. "/cloth/X.npy", "--labels",
       dir .. "/cloth/Y.npy", "--groups", dir .. "/cloth/index.csv:source", "--width", "2", "--epochs", "1", "--folds",
