@@ -126,6 +126,22 @@ describe("examples", function()
     assert.matches("three parts", output)
   end)
 
+  it("perceptilabs.lua trains a model as its file says", function()
+    local tr = require "texres"
+    local X, Y = dir .. "/small_X.npy", dir .. "/small_Y.npy"
+    assert(tr.data.fabric({ count = 48, size = 16, seed = 1 }):save_npy(X, Y))
+    local ok, output = example("examples/perceptilabs.lua", "spec/fixtures/perceptilabs.json", "--images", X,
+      "--labels", Y, "--dir", dir .. "/drawn")
+    assert.is_true(ok, output)
+    for _, text in ipairs { "Small_1: images 16x16x1, 6 classes, 525 parameters", "48 images: 2%d to train, 1%d to",
+      "epoch 3/3", "accuracy %d", "drawn/report.html" } do
+      assert.matches(text, output)
+    end
+    ok, output = example("examples/perceptilabs.lua", dir .. "/none.json", "--images", "x", "--labels", "y")
+    assert.is_false(ok)
+    assert.matches("Error: .*none.json", output)
+  end)
+
   it("gradients.lua shows that skip connections hand gradients on", function()
     local ok, output = example("examples/gradients.lua", "--depth", "8", "--steps", "2")
     assert.is_true(ok, output)

@@ -65,6 +65,7 @@ local parts = {
   Function = "texres.function",
   Trainer = "texres.trainer",
   metrics = "texres.metrics",
+  perceptilabs = "texres.perceptilabs",
   report = "texres.report",
   explain = "texres.explain",
   average = "texres.average",
