@@ -184,11 +184,15 @@ local function difference(m, twin)
   return not fits and problem or nil
 end
 
---- Builds a module to be filled: nothing is drawn for it, and random numbers that come later are not affected.
-function architecture.build(data)
+--- Calls f(...), which builds modules to be filled: nothing is drawn for them, and random numbers that come later are
+-- not affected.
+function architecture.undrawn(f, ...)
   local seed, stream = core.rng_state()
-  return protect.finally(function() core.rng_state(seed, stream) end, initialize._undrawn, Module.from_config, data)
+  return protect.finally(function() core.rng_state(seed, stream) end, initialize._undrawn, f, ...)
 end
+
+--- Builds a module to be filled.
+function architecture.build(data) return architecture.undrawn(Module.from_config, data) end
 
 --- What makes m again: its description, tried; nil and why there is none, to be told to whoever saves it.
 function architecture.tried(m)

@@ -26,7 +26,7 @@ local function checked(write)
   end
 end
 
-for _, file in ipairs { "container", "conv", "norm", "linear", "activation", "pool", "shape", "block" } do
+for _, file in ipairs { "container", "conv", "norm", "linear", "activation", "pool", "shape", "block", "graph" } do
   for name, class in pairs(require("texres.nn." .. file)) do
     if type(class) == "table" then
       nn[name] = class
