@@ -23,7 +23,7 @@ describe("a name that is nearly right", function()
     ["texres.models"] = { tr.models, resnet20 = "resnet101 or resnet18 or resnet34 or resnet50", ResNet18 = "resnet18",
       textil = "textile" },
     ["texres.data"] = { tr.data, opne = "open", fabirc = "fabric", flder = "folder" },
-    ["texres.onnx"] = { tr.onnx, exprot = "export" },
+    ["texres.onnx"] = { tr.onnx, exprot = "export", imprt = "import" },
     ["a tensor"] = { tr.ones(2), sofmax = "softmax", reshpe = "reshape", requires_gard = "requires_grad",
       dtpe = "dtype", toTable = "totable" },
     ["a set"] = { set, shufle = "shuffle", splitt = "split", calsses = "classes", mask = "masks" },

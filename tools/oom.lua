@@ -110,6 +110,7 @@ local works = {
     return classifier and classifier:predict(images[1]), message
   end },
   { "onnx", function() return texres.onnx.export(path "net.onnx", net, { input = { 16, 16, 1 } }) end },
+  { "import", function() return texres.onnx.import "spec/fixtures/onnx/dense.onnx" end, stride = 20 },
   { "save_npy", function() return texres.save_npy(path "y.npy", images) end },
   { "load_npy", function() return texres.load_npy(path "x.npy") end },
   { "npy", function() return texres.data.npy { images = path "x.npy", labels = labels } end },

@@ -95,8 +95,8 @@ local function misfit_of(contents)
   end
 end
 
--- What is wrong with the fields; nil when nothing is.
-local function problem_of(contents)
+--- What is wrong with the fields of a table such as load gives; nil when nothing is.
+function checkpoint.problem_of(contents)
   for name, rule in pairs(fields) do
     if contents[name] ~= nil and rule.accept(contents[name]) == nil then
       return ("%s is not %s"):format(name, rule.wanted)
@@ -239,7 +239,7 @@ local function read_info(text, max_bytes)
   if info.version ~= nil and type(info.version) ~= "string" then
     return nil, "damaged metadata: version is not a text"
   end
-  problem = problem_of(info)
+  problem = checkpoint.problem_of(info)
   if problem then return nil, "damaged metadata: " .. problem end
   return info
 end

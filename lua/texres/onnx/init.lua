@@ -1,4 +1,6 @@
---- Export to ONNX, for running a trained network elsewhere.
+--- ONNX: export, for running a trained network elsewhere, and import of networks from elsewhere.
+--
+--     local net, info = assert(tr.onnx.import "resnet18.onnx")    -- see texres.onnx.import
 --
 --     assert(tr.onnx.export("net.onnx", net, { input = { 64, 64, 1 } }))
 --
@@ -245,5 +247,9 @@ function onnx.export(path, model, options)
   end
   return core.write_file(path, file.pieces)
 end
+
+--- Reads an ONNX file as a module: import(path) gives it and a table of what else the file tells, or nil and a message.
+-- See texres.onnx.import.
+function onnx.import(path) return require "texres.onnx.import"(path) end
 
 return strict.table("texres.onnx", onnx)
