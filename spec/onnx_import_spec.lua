@@ -171,7 +171,7 @@ describe("ONNX import of other files", function()
   it("names what it does not know", function()
     assert.matches('not known: node "node1" %(LSTM%), node "node2" %(If%)',
       message_of { { "LSTM", { "x" }, { "a" } }, { "If", { "a" }, { "y" } } })
-    assert.matches('node "node1" %(Softmax%): it is not over the channels',
+    assert.matches('node "node1" %(Softmax%): only one over the channels of {N,C} is known',
       message_of({ { "Softmax", { "x" }, { "y" } } }, { sizes = { 1, 2, 4, 4 } }))
     assert.matches('node "node1" %(Mul%): a product of two values', message_of { { "Mul", { "x", "x" }, { "y" } } })
     assert.matches('node "node2" %(Add%): a sum of values of different shapes',

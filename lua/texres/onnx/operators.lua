@@ -268,9 +268,10 @@ end
 -- Logits are what models give here: one at the end is told apart, elsewhere it is not known.
 function operators.Softmax(self, node)
   local x = self:value(node, 1)
-  local axis = node.attributes.axis or (x.dims == 2 and 1 or -1)
-  local wanted = x.order == "first" and 1 or x.dims - 1
-  if axis ~= wanted and axis ~= wanted - x.dims then self:fail(node, "it is not over the channels") end
+  local axis = node.attributes.axis or 1 -- in newer files -1, which is the same of {N,C}
+  if (x.dims ~= 2 and x.order ~= "pooled") or (axis ~= 1 and axis ~= 1 - x.dims) then
+    self:fail(node, "only one over the channels of {N,C} is known")
+  end
   return { waits = "Softmax", of = x }
 end
 
@@ -513,6 +514,9 @@ function operators.Reshape(self, node)
   if #sizes == 3 and is_batch and x.order == "first" and x.channels and math.type(sizes[2]) == "integer"
     and sizes[2] > 0 and x.channels % sizes[2] == 0 then
     return { waits = "groups", what = sizes[2], of = x, dims = 3 }
+  end
+  if #sizes == 4 and is_batch and x.dims == 2 and x.order == "same" and sizes[3] == 1 and sizes[4] == 1 then
+    return self:same(x, { order = "pooled", dims = 4 })
   end
   if #sizes ~= 2 or not is_batch or is_regrouped(x, sizes[2]) then self:fail(node, "only one to {N,C} is known") end
   return flattened(self, node, x)

@@ -9,6 +9,7 @@ local Identity = require("texres.nn.shape").Identity
 local ReLU = require("texres.nn.activation").ReLU
 
 local DEEPEST = 64 -- containers in each other
+local MOST_WORK = 1 << 24 -- in looking for where branches begin: a hostile file could make it take hours
 
 local function inputs_of(step) return step.inputs or { step.input, step.residual } end
 
@@ -27,11 +28,14 @@ local function needed(steps, output)
   return kept, maker
 end
 
--- parent[value]: the nearest value that every way from the input to this one goes through.
+-- parent[value]: the nearest value that every way from the input to this one goes through; nil where that is too much
+-- work.
 local function parents(steps)
-  local parent, depth = {}, { 0 }
+  local parent, depth, work = {}, { 0 }, 0
   local function common(a, b)
     while a ~= b do
+      work = work + 1
+      if work > MOST_WORK then return 1 end
       if depth[a] < depth[b] then a, b = b, a end
       a = parent[a]
     end
@@ -43,7 +47,7 @@ local function parents(steps)
     for i = 2, #inputs do p = common(p, inputs[i]) end
     parent[step.output], depth[step.output] = p, depth[p] + 1
   end
-  return parent
+  return work <= MOST_WORK and parent or nil
 end
 
 local function named(step) return step.name and { [step.name] = step.item } or step.item end
@@ -126,6 +130,7 @@ end
 -- inputs=, output=} are, with value 1 as its input. `name` (optional) is that of an item.
 return function(steps, output)
   local kept, maker = needed(steps, output)
-  local list = chain({ maker = maker, used = {}, parent = parents(kept) }, 1, output, 0)
+  local parent = parents(kept)
+  local list = parent and chain({ maker = maker, used = {}, parent = parent }, 1, output, 0)
   return list and container.Sequential(list) or as_graph(kept)
 end
