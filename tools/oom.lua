@@ -97,6 +97,10 @@ local works = {
   end },
   { "save", save },
   { "load", function() return texres.load(path "net.safetensors") end },
+  { "load_some", function()
+    return net:clone():load(path "net.safetensors", { strict = false, map = { ["1.bias"] = "none" } })
+  end },
+  { "perceptilabs", function() return texres.perceptilabs.read "spec/fixtures/perceptilabs.json" end, stride = 20 },
   { "clone", function() return net:clone() end },
   { "fuse", function() return net:clone():fuse() end },
   { "profile", function() return net:profile(images, { backward = true, repeats = 1 }) end, stride = 20 },
