@@ -238,6 +238,12 @@ describe("a model of PerceptiLabs", function()
       list.a.backward_connections[2].src_id = components.Convolution_2.layerId
       components.Convolution_3.backward_connections[1].src_id = "a"
     end))
+    tells('"Normal_1" (TrainRegression): this way of training is not known here', message_of(function(components)
+      components.Normal_1.componentName = "TrainRegression"
+    end))
+    tells('"Grayscale_1" (TrainNormal): "Normal_1" trains, too', message_of(function(components)
+      components.Grayscale_1.componentName = "TrainNormal"
+    end))
     tells("it has no training component", message_of(function(components)
       components.Normal_1.componentName = "Other"
     end))

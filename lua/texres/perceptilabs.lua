@@ -70,21 +70,33 @@ local function read_component(id, element)
   }
 end
 
---- All components by id, and the one that trains.
+--- All components by id, and a list of them.
 local function read_components(document)
-  local list, nodes, training = document.networkElementList, {}, nil
+  local list, nodes, all = document.networkElementList, {}, {}
   if type(list) ~= "table" then error("it has no networkElementList, and is no model of PerceptiLabs", 0) end
   for _, id in ipairs(plain.names(list)) do
     if type(list[id]) == "table" then
-      local node = read_component(id, list[id])
-      nodes[id] = node
-      if node.kind == "TrainNormal" then
-        if training then fail(node, '"%s" trains, too: there is one training component', training.name) end
-        training = node
-      end
+      nodes[id] = read_component(id, list[id])
+      all[#all + 1] = nodes[id]
     end
   end
-  return nodes, training or error("it has no training component (TrainNormal), which says what is predicted", 0)
+  return nodes, all
+end
+
+--- The component that trains.
+local function find_training(all)
+  local training, other
+  for _, node in ipairs(all) do
+    if node.kind ~= "TrainNormal" then
+      if node.kind:find "^Train" then other = node end
+    elseif training then
+      fail(node, '"%s" trains, too: there is one training component', training.name)
+    else
+      training = node
+    end
+  end
+  if other and not training then fail(other, "this way of training is not known here; known is TrainNormal") end
+  return training or error("it has no training component (TrainNormal), which says what is predicted", 0)
 end
 
 --- Adds what leads to a component to `found`, a set, and to the same as a list.
@@ -211,9 +223,9 @@ local Settings = {
 }
 
 --- What stands beside the network in the file, and is left out.
-local function note_unused(nodes, used, notes)
+local function note_unused(all, used, notes)
   local names = {}
-  for _, node in pairs(nodes) do
+  for _, node in ipairs(all) do
     if not used[node] then names[#names + 1] = ('"%s"'):format(node.name) end
   end
   if #names > 0 then
@@ -222,7 +234,8 @@ local function note_unused(nodes, used, notes)
 end
 
 local function build(document)
-  local nodes, training = read_components(document)
+  local nodes, all = read_components(document)
+  local training = find_training(all)
   local last = nodes[training.by_name.predictions] or fail(training, "nothing is its input `predictions`")
   local used, notes = gather(nodes, training.id, {}), {}
   check_kinds(used)
@@ -235,7 +248,7 @@ local function build(document)
   if classes and classes ~= output[1] then
     fail(last, "it gives %d numbers for an image, the labels have %d classes", output[1], classes)
   end
-  note_unused(nodes, used, notes)
+  note_unused(all, used, notes)
   local settings = {
     name = name, input = input, classes = output[1], split = split_of(image_data),
     shuffle = access(image_data).Shuffle_data == true, images = source_path(image_data),
