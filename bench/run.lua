@@ -1,7 +1,7 @@
 --- Compares texres with PyTorch on this machine: `make bench`, or
 --
 --     PYTHON=python3 lua5.4 bench/run.lua [--seconds 2] [--rounds 5] [--only WORD ...] [--markdown]
---                                         [--cores build/cores]
+--                                         [--cores build/cores] [--processor]
 --
 -- For every row, both sides run as processes of their own and are measured in turn, so that what else the machine does
 -- meets both alike: the figure of a pair is the ratio, and the table shows the median of the pairs. Where $PYTHON can't
@@ -14,16 +14,17 @@ parser:option("--seconds", "Length of one measurement."):convert(tonumber):defau
 parser:option("--rounds", "Pairs of measurements for each row."):convert(tonumber):default "5"
 parser:option("--only", "Only rows whose name holds one of these words."):args "+"
 parser:option("--cores", "The program built from cores.c: run before and after, says how far apart two cores are.")
+parser:flag("--processor", "Count the processor's time, of all threads together, which other work disturbs less.")
 parser:flag("--markdown", "Print the table as Markdown, for bench/README.md.")
 local options = parser:parse()
 
 -- -- the rows ---------------------------------------------------------------------------------------------------------
 
-local rows = {} -- {model, work, batch, threads}
-local function row(work, model, batches, threads)
+local rows = {} -- {model, work, batch, threads}; memory: whether it is told, too
+local function row(work, model, batches, threads, memory)
   for _, batch in ipairs(batches) do
     for _, n in ipairs(threads) do
-      rows[#rows + 1] = { work = work, model = model, batch = batch, threads = n,
+      rows[#rows + 1] = { work = work, model = model, batch = batch, threads = n, memory = memory,
         name = ("%s %s, batch %d, %d thread%s"):format(work, model, batch, n, n > 1 and "s" or "") }
     end
   end
@@ -33,8 +34,12 @@ row("infer", "textile64", { 1, 32, 128, 256 }, { 2, 1 })
 row("train", "cifar20", { 128 }, { 2 })
 row("train", "cifar56", { 128 }, { 2 })
 row("train", "cifar110", { 128 }, { 2 })
+row("train", "cifar110", { 32 }, { 1 }, true)
+row("checkpoint", "cifar110", { 32 }, { 1 }, true)
 row("infer", "cifar20", { 128 }, { 2 })
 row("train", "resnet18", { 16 }, { 2 })
+row("train", "resnet50", { 4 }, { 1 }, true)
+row("checkpoint", "resnet50", { 4 }, { 1 }, true)
 row("infer", "resnet50", { 8 }, { 2 })
 
 local function wanted(name)
@@ -99,10 +104,11 @@ end
 --- Images/s of both sides, the median ratio of the pairs, peak memory in MiB.
 local function measure(spec)
   local workers, rates, ratios = {}, { {}, {} }, {}
+  local request = ("measure %g%s"):format(options.seconds, options.processor and " processor" or "")
   for i, side in ipairs(SIDES) do workers[i] = start(side, spec) end
   for round = 1, options.rounds do
     for i, worker in ipairs(workers) do
-      rates[i][round] = spec.batch / worker:ask("measure " .. options.seconds, "step")
+      rates[i][round] = spec.batch / worker:ask(request, "step")
     end
     if workers[2] then ratios[round] = rates[1][round] / rates[2][round] end
   end
@@ -158,15 +164,18 @@ end
 
 print(machine())
 cores()
-line("images/s", "texres", "PyTorch", "ratio")
+line(options.processor and "images per second of a processor" or "images/s", "texres", "PyTorch", "ratio")
 if options.markdown then line("---", "---:", "---:", "---:") end
 for _, spec in ipairs(rows) do
   if wanted(spec.name) then
     local found = measure(spec)
     versus(spec.name, "%.1f", found.rate[1], found.rate[2], found.ratio)
-    if spec.work == "train" and spec.model == "textile64" and spec.threads == 2 and spec.batch >= 128 then
+    local textile = spec.work == "train" and spec.model == "textile64" and spec.threads == 2 and spec.batch >= 128
+    if textile or spec.memory then
       local mine, theirs = found.memory[1], found.memory[2]
       versus("peak memory in MiB, " .. spec.name, "%.0f", mine, theirs, theirs and mine / theirs)
+    end
+    if textile then
       local started, ratio = measure_start(spec)
       versus("start to first batch in s, " .. spec.name, "%.2f", started[1], started[2], ratio)
     end

@@ -2,11 +2,13 @@
 
     python torch_worker.py MODEL WORK BATCH THREADS
 
-builds MODEL (textile64, cifar20, resnet18, ...), makes one batch of random images, does the work (train, infer) twice to
-warm up and writes `ready SECONDS`, the time of the first batch included since the process began. Then, for every line
-`measure SECONDS` on standard input, it works for about that long and writes `step SECONDS`, the median time of a batch;
+builds MODEL (textile64, cifar20, resnet18, ...), makes one batch of random images, does the work (train, infer, or
+checkpoint: train with less memory, computing blocks again in backward) twice to warm up and writes `ready SECONDS`, the time of the first batch included since the process began. Then, for every line
+`measure SECONDS` on standard input, it works for about that long and writes `step SECONDS`, the median time of a batch
+(with `measure SECONDS processor` of the processor's time, all threads together);
 `memory` is answered by `memory MIB`, the largest resident memory of the process, and `stop` ends it.
 """
+import math
 import os
 import statistics
 import sys
@@ -15,6 +17,7 @@ import time
 import torch
 from torch import nn
 import torch.nn.functional as F
+from torch.utils.checkpoint import checkpoint
 
 
 def conv_bn(c, k, size, stride):
@@ -65,31 +68,50 @@ def bottleneck(c, k, stride):
     return Block(body, shortcut)
 
 
-def cifar(depth):
+class Segment(nn.Sequential):
+    """Blocks whose input alone is kept for backward."""
+
+    def forward(self, x):
+        return checkpoint(super().forward, x, use_reentrant=False)
+
+
+def stage_of(blocks, segmented):
+    """The blocks of a stage, in segments of the square root of their number where these are wanted."""
+    if not segmented:
+        return blocks
+    size = math.ceil(math.sqrt(len(blocks)))
+    return [Segment(*blocks[i:i + size]) for i in range(0, len(blocks), size)]
+
+
+def cifar(depth, segmented):
     layers, c = conv_bn(3, 16, 3, 1) + [relu()], 16
     for k in (16, 32, 64):
+        blocks = []
         for i in range((depth - 2) // 6):
-            layers.append(basic(c, k, 2 if i == 0 and k > 16 else 1))
+            blocks.append(basic(c, k, 2 if i == 0 and k > 16 else 1))
             c = k
+        layers += stage_of(blocks, segmented)
     return nn.Sequential(*layers, Head(64, 10)), (3, 32, 32)
 
 
-def resnet(make, blocks, expansion):
+def resnet(make, counts, expansion, segmented):
     layers, c = conv_bn(3, 64, 7, 2) + [relu(), nn.MaxPool2d(3, 2, 1)], 64
-    for stage, count in enumerate(blocks):
+    for stage, count in enumerate(counts):
+        blocks = []
         for i in range(count):
-            layers.append(make(c, 64 << stage, 2 if i == 0 and stage > 0 else 1))
+            blocks.append(make(c, 64 << stage, 2 if i == 0 and stage > 0 else 1))
             c = (64 << stage) * expansion
+        layers += stage_of(blocks, segmented)
     return nn.Sequential(*layers, Head(c, 1000)), (3, 224, 224)
 
 
-def build(name):
+def build(name, segmented):
     if name.startswith("textile"):
         return textile(int(name[7:]))
     if name.startswith("cifar"):
-        return cifar(int(name[5:]))
-    return {"resnet18": lambda: resnet(basic, (2, 2, 2, 2), 1),
-            "resnet50": lambda: resnet(bottleneck, (3, 4, 6, 3), 4)}[name]()
+        return cifar(int(name[5:]), segmented)
+    return {"resnet18": lambda: resnet(basic, (2, 2, 2, 2), 1, segmented),
+            "resnet50": lambda: resnet(bottleneck, (3, 4, 6, 3), 4, segmented)}[name]()
 
 
 def seconds_since_start():
@@ -111,7 +133,7 @@ def main():
     torch.set_num_threads(threads)
     torch.set_flush_denormal(True)
     torch.manual_seed(1)
-    model, shape = build(name)
+    model, shape = build(name, work == "checkpoint")
     model = model.to(memory_format=torch.channels_last)
     model = model
     images = torch.rand(batch, *shape).to(memory_format=torch.channels_last)
@@ -129,8 +151,8 @@ def main():
         with torch.inference_mode():
             return model(images)[0, 0].item()
 
-    model.train(work == "train")
-    step = train if work == "train" else infer
+    model.train(work != "infer")
+    step = infer if work == "infer" else train
     step()
     print(f"ready {seconds_since_start():.3f}", flush=True)
     step()
@@ -140,11 +162,12 @@ def main():
         if line.startswith("memory"):
             print(f"memory {peak_memory():.1f}", flush=True)
             continue
-        budget, times, began = float(line.split()[1]), [], time.perf_counter()
-        while len(times) < 3 or time.perf_counter() - began < budget:
-            before = time.perf_counter()
+        clock = time.process_time if "processor" in line else time.perf_counter
+        budget, times, began = float(line.split()[1]), [], clock()
+        while len(times) < 3 or clock() - began < budget:
+            before = clock()
             step()
-            times.append(time.perf_counter() - before)
+            times.append(clock() - before)
         print(f"step {statistics.median(times):.6f}", flush=True)
 
 
