@@ -180,6 +180,26 @@ describe("checkpoint", function()
     map:sum():backward()
   end)
 
+  it("trains to the same bits where a trainer looks at the layers, once at each", function()
+    local set = tr.data.fabric { count = 24, size = 8, seed = 1 }
+    local function run(checkpoint)
+      tr.manual_seed(1)
+      local trainer = tr.Trainer {
+        model = tr.models.build {
+          stages = { { blocks = 3, width = 4 } }, in_channels = 1, classes = 6, checkpoint = checkpoint,
+        },
+        epochs = 2, batch = 8, quiet = true, watch = { every = 2 },
+      }
+      trainer:fit(set, set)
+      return trainer
+    end
+    local whole, again = run(false), run(true)
+    assert.same(whole.watched, again.watched)
+    for name, t in pairs(whole.model:state_dict()) do
+      assert.equal(t:numel(), t:eq(again.model:state_dict()[name]):sum():item())
+    end
+  end)
+
   it("refuses what can't be computed again", function()
     local net = blocks(2, true)
     local y = net(tr.randn(2, 6, 6, 4))
