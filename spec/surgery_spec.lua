@@ -147,6 +147,8 @@ describe("rates by layer", function()
     for _, group in ipairs(trainer.optimizer.groups) do
       assert(group.lr == lr or group.lr == 0 or math.abs(group.lr - lr / 10) < 1e-9)
     end
+    local page = support.read_file(folder .. "/report.html")
+    assert.matches("rate times = 1 and 0.1 and 0, weight_decay = 0.01 and 0", page)
     assert.matches("lr as a multiple of lr: 0.1.- %-> 0.2", message_of(run, 2e-3, { resume = true }))
   end)
 

@@ -3,6 +3,9 @@
  * A node stands for one recorded call. It owns, per input, an edge to where the input's gradient goes: a leaf tensor, or
  * an output of an earlier node, or nowhere. The tensor that was the input is not kept alive by an edge to a node: only
  * what forward saved is.
+ *
+ * A replay is a node for many calls that were made without a graph. It keeps their input, and backward has them made again,
+ * recorded this time; the nodes that this gives take its place.
  */
 #ifndef TX_AUTOGRAD_TAPE_H
 #define TX_AUTOGRAD_TAPE_H

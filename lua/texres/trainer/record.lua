@@ -38,17 +38,22 @@ end
 
 local function numbers(values) return plain.numbers(type(values) == "number" and { values } or values, ", ") end
 
---- Its options but for the rate; of groups that differ in one, the values of all: "weight_decay = 0.01 and 0".
+--- Its options but for the rate; of groups that differ in one, the values of all: "weight_decay = 0.01 and 0"; what
+-- their rates are multiples of is that of the schedule.
 local function optimizer_text(optimizer)
-  local texts = {}
-  for _, group in ipairs(optimizer.groups or {}) do
-    for name, value in pairs(option.without(option.without(group, "params"), "lr")) do
-      local text = text_of(value)
-      texts[name] = texts[name] or {}
-      if texts[name][#texts[name]] ~= text then table.insert(texts[name], text) end
-    end
+  local texts, seen = {}, {}
+  local function note(name, text)
+    texts[name] = texts[name] or {}
+    if not seen[name .. text] then table.insert(texts[name], text) end
+    seen[name .. text] = true
+  end
+  local ratios = optimizer.lr_ratios and optimizer:lr_ratios() or {}
+  for i, group in ipairs(optimizer.groups or {}) do
+    for name, value in pairs(option.without(option.without(group, "params"), "lr")) do note(name, text_of(value)) end
+    if ratios[i] then note("rate times", plain.format("%.4g", ratios[i])) end
   end
   for name, list in pairs(texts) do texts[name] = table.concat(list, " and ") end
+  if texts["rate times"] == "1" then texts["rate times"] = nil end
   return (optimizer.name or "an optimizer of the script") .. (next(texts) and ", " .. text_of(texts) or "")
 end
 
