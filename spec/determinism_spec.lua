@@ -66,6 +66,9 @@ local examples = {
   end, { matrix } },
   cross_entropy = { function(x) return F.cross_entropy(x, labels) end, { matrix } },
   smooth_l1_loss = { F.smooth_l1_loss, { matrix, other } },
+  l1_loss = { F.l1_loss, { matrix, other } },
+  bce_with_logits = { F.bce_with_logits, { matrix, other } },
+  dice_loss = { F.dice_loss, { matrix, other } },
 }
 
 local names = {}

@@ -1,4 +1,4 @@
---- Losses: csrc/autograd/{cross_entropy,nll_loss,focal_loss,mse_loss,smooth_l1_loss}.c
+--- Losses: csrc/autograd/{cross_entropy,nll_loss,focal_loss,mse_loss,smooth_l1_loss,l1_loss,bce_with_logits,dice_loss}.c
 local tr = require "texres"
 local naive = require "spec.naive"
 local F = tr.nn.functional
@@ -332,5 +332,73 @@ describe("smooth_l1_loss", function()
     end
     message("smooth_l1_loss: beta is NaN", tr.zeros(3), tr.zeros(3), { beta = 0 / 0 })
     assert.equal(0, F.smooth_l1_loss(tr.zeros(0), tr.zeros(0), { reduction = "sum" }):item())
+  end)
+end)
+
+--- Checks values by a formula for an element or a list of rows, and gradients by differences, for each reduction.
+local function check_loss(f, x, target, values, options)
+  local sum = 0
+  for i = 1, #values do sum = sum + values[i] end
+  local expected = { none = values, sum = { shape = {}, sum }, mean = { shape = {}, sum / #values } }
+  for reduction, value in pairs(expected) do
+    local given = { reduction = reduction }
+    for name, option in pairs(options or {}) do given[name] = option end
+    local function loss(a, b) return f(a, b, given) end
+    naive.check(loss(naive.tensor(x, "f32"), naive.tensor(target, "f32")), value, 1e-5, reduction)
+    naive.check(loss(naive.tensor(x), naive.tensor(target)), value, 1e-12, reduction)
+    local ok, report = tr.gradcheck(loss, { naive.tensor(x), naive.tensor(target) })
+    assert.is_true(ok, report)
+  end
+end
+
+describe("l1_loss", function()
+  it("follows its formula and has the gradients that differences show", function()
+    for _, n in ipairs { 1, 3, 17 } do
+      local x, target = naive.random({ 2, n }, 1, -2, 2), naive.random({ 2, n }, 2, -2, 2)
+      check_loss(F.l1_loss, x, target, naive.map(function(a, b) return math.abs(a - b) end, x, target))
+    end
+  end)
+end)
+
+describe("bce_with_logits", function()
+  it("follows its formula and has the gradients that differences show", function()
+    for _, weight in ipairs { 1, 0.25, 3 } do
+      local x, target = naive.random({ 2, 17 }, 1, -4, 4), naive.random({ 2, 17 }, 2, 0, 1)
+      local values = naive.map(function(a, t)
+        local p = 1 / (1 + math.exp(-a))
+        return -(weight * t * math.log(p) + (1 - t) * math.log(1 - p))
+      end, x, target)
+      check_loss(F.bce_with_logits, x, target, values, { pos_weight = weight })
+    end
+  end)
+
+  it("neither overflows nor loses what is small", function()
+    local x = tr.tensor({ 1000, -1000, 30, -30 }, { dtype = "f64" })
+    local y = F.bce_with_logits(x, tr.tensor({ 0, 1, 1, 0 }, { dtype = "f64" }), { reduction = "none" }):totable()
+    assert.same({ 1000, 1000 }, { y[1], y[2] })
+    assert.near(math.exp(-30), y[3], 1e-15)
+    assert.error_matches(function() F.bce_with_logits(x, x, { pos_weight = -1 }) end, "pos_weight is %-1: a finite")
+  end)
+end)
+
+describe("dice_loss", function()
+  it("follows its formula and has the gradients that differences show", function()
+    for _, smooth in ipairs { 1, 0.1 } do
+      local x, target = naive.random({ 3, 2, 5 }, 1, 0, 1), naive.random({ 3, 2, 5 }, 2, 0, 1)
+      local values = { shape = { 3 } }
+      for image = 1, 3 do
+        local both, all = 0, 0
+        for i = 10 * image - 9, 10 * image do both, all = both + x[i] * target[i], all + x[i] + target[i] end
+        values[image] = 1 - (2 * both + smooth) / (all + smooth)
+      end
+      check_loss(F.dice_loss, x, target, values, { smooth = smooth })
+    end
+  end)
+
+  it("is 0 for what is hit exactly, and says what does not fit", function()
+    local mask = tr.tensor { { 1, 0, 1 }, { 0, 0, 0 } }
+    assert.equal(0, F.dice_loss(mask, mask):item())
+    assert.error_matches(function() F.dice_loss(tr.ones(3), tr.ones(3)) end, "x is {3}: {N,...} is needed")
+    assert.error_matches(function() F.dice_loss(mask, mask, { smooth = -1 }) end, "smooth is %-1: a finite")
   end)
 end)

@@ -75,7 +75,19 @@ for _, reduction in ipairs { "mean", "sum", "none" } do
   cases["smooth_l1_loss_" .. reduction] = {
     { "x", "target" }, function(t) return F.smooth_l1_loss(t.x, t.target, { beta = 0.7, reduction = reduction }) end,
   }
+  cases["l1_loss_" .. reduction] = {
+    { "x", "target" }, function(t) return F.l1_loss(t.x, t.target, { reduction = reduction }) end,
+  }
+  cases["bce_with_logits_" .. reduction] = { { "x", "target" }, function(t)
+    return F.bce_with_logits(t.x, t.target, { pos_weight = 2.5, reduction = reduction })
+  end }
 end
+cases.dice_loss = { { "x", "target" }, function(t) return F.dice_loss(t.x, t.target, { smooth = 0.5 }) end }
+cases.layer_norm = { { "x", "gamma", "beta" }, function(t)
+  local layer = tr.nn.LayerNorm(6)
+  layer.gamma, layer.beta = tr.nn.Parameter(t.gamma), tr.nn.Parameter(t.beta)
+  return layer(t.x)
+end }
 
 -- The tensors of a case in one dtype, without the case's name.
 local function inputs_of(case, dtype)

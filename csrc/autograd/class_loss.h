@@ -8,11 +8,8 @@
 #ifndef TX_AUTOGRAD_CLASS_LOSS_H
 #define TX_AUTOGRAD_CLASS_LOSS_H
 
-#include "autograd/op.h"
+#include "autograd/loss.h"
 #include "passes/class_loss.h"
-
-enum { TX_REDUCTION_NONE, TX_REDUCTION_MEAN, TX_REDUCTION_SUM }; /* positions in TX_REDUCTION_CHOICES */
-#define TX_REDUCTION_CHOICES "none mean sum"
 
 /* Forward and backward; inputs are scores, labels, weight?, which are kept. */
 tx_status tx_class_loss_run(tx_call *call, const tx_class_loss *loss);

@@ -18,7 +18,7 @@
 
 #include "autograd/op.h"
 
-enum { TX_FORMULA_STEPS = 24 };
+enum { TX_FORMULA_STEPS = 40 };
 
 typedef struct tx_formula {
   tx_call *call;

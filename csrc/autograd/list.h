@@ -28,7 +28,8 @@
   TX_OP(elu) TX_OP(hard_swish) TX_OP(softmax) TX_OP(log_softmax) \
   TX_OP(max_pool2d) TX_OP(avg_pool2d) TX_OP(global_avg_pool) TX_OP(dropout) \
   /* losses */ \
-  TX_OP(cross_entropy) TX_OP(nll_loss) TX_OP(focal_loss) TX_OP(mse_loss) TX_OP(smooth_l1_loss)
+  TX_OP(cross_entropy) TX_OP(nll_loss) TX_OP(focal_loss) TX_OP(mse_loss) TX_OP(smooth_l1_loss) \
+  TX_OP(l1_loss) TX_OP(bce_with_logits) TX_OP(dice_loss)
 /* clang-format on */
 
 #define TX_OP(name) extern const tx_op tx_op_##name;

@@ -1,8 +1,8 @@
 /* mse_loss.c - (x - target)^2, its mean or its sum; dx = 2 (x - target) dy, dtarget = -dx.
  * The gradient of the mean carries 1 / count, that of "none" has a dy for every element. */
-#include "autograd/class_loss.h"
 #include "autograd/layer.h"
 #include "autograd/list.h"
+#include "autograd/loss.h"
 #include "passes/distance.h"
 
 enum { X, TARGET };

@@ -4,10 +4,9 @@
  * Source: Girshick, "Fast R-CNN", ICCV 2015. */
 #include <math.h>
 
-#include "autograd/class_loss.h"
-#include "autograd/formula.h"
 #include "autograd/layer.h"
 #include "autograd/list.h"
+#include "autograd/loss.h"
 
 enum { X, TARGET };
 
@@ -54,9 +53,7 @@ static tx_status forward(tx_call *call) {
   difference of = difference_of(&f, x, target, beta);
   tx_tensor *square = tx_f_scale(&f, tx_f_mul(&f, of.d, of.ratio), 0.5);
   tx_tensor *y = tx_f_where(&f, of.near, square, tx_f_shift(&f, of.size, -0.5 * beta));
-  if (p->reduction == TX_REDUCTION_MEAN) y = tx_f_reduce(&f, TX_MEAN, y, UINT32_MAX, false, 0);
-  if (p->reduction == TX_REDUCTION_SUM) y = tx_f_reduce(&f, TX_SUM, y, UINT32_MAX, false, 0);
-  tx_f_output(&f, 0, y);
+  tx_f_output(&f, 0, tx_f_loss(&f, p->reduction, y));
   return tx_formula_end(&f);
 }
 
@@ -66,8 +63,7 @@ static tx_status backward(tx_call *call) {
   tx_formula f = tx_formula_begin(call);
   difference of = difference_of(&f, x, tx_saved(call, TARGET), beta_of(call, x->dtype));
   tx_tensor *slope = tx_f_where(&f, of.near, of.ratio, tx_f_unary(&f, TX_SIGN, of.d));
-  if (p->reduction == TX_REDUCTION_MEAN) dy = tx_f_scale(&f, dy, 1 / (double)tx_numel(x));
-  tx_tensor *dx = tx_f_mul(&f, slope, dy);
+  tx_tensor *dx = tx_f_mul(&f, slope, tx_f_loss_grad(&f, p->reduction, dy, tx_numel(x)));
   if (call->needs[X]) tx_f_gradient(&f, X, dx);
   if (call->needs[TARGET]) tx_f_gradient(&f, TARGET, tx_f_unary(&f, TX_NEG, dx));
   return tx_formula_end(&f);

@@ -6,7 +6,7 @@
 --
 -- What a container does is planned once, in steps that do several layers together: see texres.nn.plan. A container of
 -- your own is a class derived from one of these with a method trace(tracer, x). x is the number of a value, no tensor;
--- trace passes it on by tracer:item(self, key, x), tracer:sum(self, x, residual) and tracer:cat(self, values), each of
+-- trace passes it on by tracer:item(self, key, x), tracer:sum(self, x, residual), tracer:cat(self, values), tracer:multiply and subtract(self, values), each of
 -- which returns a new number, and returns the last:
 --
 --     Residual:    x --+-- items ------ tracer:sum -- activation -->
@@ -217,15 +217,43 @@ function Residual:constructor_arguments()
   return arguments
 end
 
---- Concat{ a, b, ... }: every item sees the same input; the outputs are joined along the channels (the last dimension).
-local Concat = module.register("Concat", Module("Concat", Container))
-
-function Concat:trace(tracer, x)
+--- What each item makes of value x, all of which see the same one.
+local function trace_branches(self, tracer, x)
   plan.check_tracer(tracer)
   local outputs = {}
   for i, key in ipairs(self._items) do outputs[i] = tracer:item(self, key, x) end
   tracer:depends_on(self._items, #self._items + 1)
+  return outputs
+end
+
+--- Concat{ a, b, ... }: every item sees the same input; the outputs are joined along the channels (the last dimension).
+local Concat = module.register("Concat", Module("Concat", Container))
+
+function Concat:trace(tracer, x)
+  local outputs = trace_branches(self, tracer, x)
   return tracer:cat(self, outputs)
 end
 
-return { Sequential = Sequential, Residual = Residual, Concat = Concat, Lambda = Lambda }
+--- Multiply{ a, b, ... }: every item sees the same input; the product of the outputs, element by element. Shapes are
+-- broadcast: {N,1,1,C} or {N,H,W,1} scales an image's channels or pixels. At least two items.
+local Multiply = module.register("Multiply", Module("Multiply", Container))
+
+function Multiply:trace(tracer, x)
+  if #self._items < 2 then raise("Multiply: it has %d items, at least 2 are needed", #self._items) end
+  local outputs = trace_branches(self, tracer, x)
+  return tracer:multiply(self, outputs)
+end
+
+--- Subtract{ a, b }: both see the same input; what a gives less what b gives, of the same shape.
+local Subtract = module.register("Subtract", Module("Subtract", Container))
+
+function Subtract:trace(tracer, x)
+  if #self._items ~= 2 then raise("Subtract: it has %d items, 2 are needed", #self._items) end
+  local outputs = trace_branches(self, tracer, x)
+  return tracer:subtract(self, outputs)
+end
+
+return {
+  Sequential = Sequential, Residual = Residual, Concat = Concat, Multiply = Multiply, Subtract = Subtract,
+  Lambda = Lambda,
+}

@@ -137,7 +137,9 @@ local function residual(m, made)
     end }
 end
 
---- Branches of a Concat side by side.
+local JOINED = { [container.Concat] = "", [container.Multiply] = "&#215;", [container.Subtract] = "&#8722;" }
+
+--- Branches side by side, with the sign of what joins them below, if it has one.
 local function branches(m, made)
   local parts, width, height = {}, 0, 0
   for i, child in ipairs(items_of(m)) do
@@ -153,13 +155,18 @@ local function branches(m, made)
       wire(out, middle, y + 20 + part.height, x, y + height + 40)
       at = at + part.width + 100
     end
+    local sign = JOINED[getmetatable(m)]
+    if sign ~= "" then
+      out('<circle class="box" cx="{x}" cy="{y}" r="11"/><text class="label" x="{x}" y="{t}" text-anchor="middle">'
+        .. sign .. "</text>", { x = x, y = y + height + 40, t = y + height + 44 })
+    end
   end }
 end
 
 function part_of(m, made)
   local class = getmetatable(m)
   if class == container.Residual then return residual(m, made) end
-  if class == container.Concat then return branches(m, made) end
+  if JOINED[class] then return branches(m, made) end
   if is_leaf(m) then return box({ m }, made) end
   return column(parts_of(items_of(m), made))
 end

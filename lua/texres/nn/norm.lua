@@ -1,4 +1,4 @@
---- Normalization: BatchNorm, GroupNorm.
+--- Normalization: BatchNorm, GroupNorm, LayerNorm.
 
 local F = require "texres.nn.functional"
 local core = require "texres.core"
@@ -102,4 +102,40 @@ function GroupNorm:to_onnx(graph, x)
   return graph:node("Add", { y, graph:constant(self, "beta", self.beta:reshape(-1, 1, 1)) }, {}, x)
 end
 
-return { BatchNorm = BatchNorm, GroupNorm = GroupNorm, run = run }
+--- LayerNorm(channels, {eps=1e-5}): each row of the last dimension, {...,C}, normalized by itself, times gamma plus beta.
+--
+-- The batch does not matter: training and evaluation are the same. Ba, Kiros, Hinton, "Layer normalization", 2016.
+local LayerNorm = module.register("LayerNorm", module.Module "LayerNorm")
+LayerNorm.keeps_nothing = true
+
+function LayerNorm:init(channels, options)
+  channels = option.check("LayerNorm", "channels", channels, option.COUNT)
+  self.eps = option.read("LayerNorm", options, EPS).eps
+  self.gamma = module.Parameter(core.ones(channels))
+  self.beta = module.Parameter(core.zeros(channels))
+end
+
+function LayerNorm:constructor_arguments()
+  if not rawget(self, "gamma") then return self._arguments end -- it was taken away
+  return module.with_options(self, option.read("LayerNorm", nil, EPS), self.gamma:numel())
+end
+
+function LayerNorm:forward(x)
+  local channels = self.gamma:numel()
+  if x:dim() < 2 or x:size(-1) ~= channels then
+    raise("LayerNorm: x is %s, wanted {...,%d}", module.shape_text(x:shape()), channels)
+  end
+  local rows = x:reshape(-1, channels) -- a group of all channels of each
+  return F.group_norm(rows, self.gamma, self.beta, 1, { eps = self.eps }):reshape(x:shape())
+end
+
+function LayerNorm.weight_count(channels) return channels end
+
+function LayerNorm:to_onnx(graph, x)
+  x = graph:channels_last(x)
+  return graph:node("LayerNormalization", {
+    x, graph:constant(self, "gamma", self.gamma), graph:constant(self, "beta", self.beta),
+  }, { axis = -1, epsilon = self.eps + 0.0 }, x)
+end
+
+return { BatchNorm = BatchNorm, GroupNorm = GroupNorm, LayerNorm = LayerNorm, run = run }

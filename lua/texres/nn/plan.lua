@@ -60,7 +60,7 @@ local plan = {}
 --
 --     {item=, input=, output=, owner=, key=}    the module item = owner[key]
 --     {sum=, input=, residual=, output=}        input + residual, for the Residual `sum`
---     {cat=, inputs=, output=}                  side by side along the channels, for the Concat `cat`
+--     {join=, how=, inputs=, output=}           several values as one, for the container `join`: `how` is a key of JOINS
 --     {segment=, input=, output=}               what a tracer inside, which becomes a plan of its own, has traced
 
 local Tracer = {}
@@ -124,11 +124,19 @@ function Tracer:sum(owner, x, residual)
   return add(self, { sum = owner, input = x, residual = residual })
 end
 
---- Several values side by side, along the last dimension.
-function Tracer:cat(owner, inputs)
+local function join(self, owner, how, inputs)
   for _, value in ipairs(inputs) do check_value(self, owner, value) end
-  return add(self, { cat = owner, inputs = inputs })
+  return add(self, { join = owner, how = how, inputs = inputs })
 end
+
+--- Several values side by side, along the last dimension.
+function Tracer:cat(owner, inputs) return join(self, owner, "cat", inputs) end
+
+--- The product of several values, element by element.
+function Tracer:multiply(owner, inputs) return join(self, owner, "multiply", inputs) end
+
+--- The first of two values less the second.
+function Tracer:subtract(owner, inputs) return join(self, owner, "subtract", inputs) end
 
 --- What trace(tracer, x) does to value x, which backward computes again instead of keeping it.
 function Tracer:segment(x, trace)
@@ -307,9 +315,20 @@ local function check_sum(owner, body, shortcut, conv_last)
     rawget(owner, "shortcut") and "" or advice(from, to))
 end
 
-local function join_channels(owner, list, count)
-  for i = 1, count do check_tensor(owner, ("item %d"):format(i), list[i]) end
-  return core.cat(list, -1)
+--- How several tensors become one.
+local JOINS = {
+  cat = function(list) return core.cat(list, -1) end,
+  multiply = function(list)
+    local product = list[1] * list[2]
+    for i = 3, #list do product = product * list[i] end
+    return product
+  end,
+  subtract = function(list) return list[1] - list[2] end,
+}
+
+local function join_values(step, list)
+  for i = 1, #step.inputs do check_tensor(step.join, ("item %d"):format(i), list[i]) end
+  return JOINS[step.how](list)
 end
 
 local run_steps
@@ -318,7 +337,7 @@ local run_steps
 local function do_step(step, x, residual)
   if step.item then return step.item(x) end
   if step.segment then return replay.run(run_steps, step.segment, x, step.modules, step.segment.holds) end
-  if step.cat then return module.within(step.cat, join_channels, x, #step.inputs) end
+  if step.join then return module.within(step.join, function() return join_values(step, x) end) end
   local owner = step.sum or step.owner
   if owner then module.within(owner, check_sum, x, residual, step.conv) end
   if step.sum then return x + residual end
@@ -417,7 +436,7 @@ end
 --- What a step does, in words: "Conv2d BatchNorm + ReLU".
 function plan.describe(step)
   if step.sum then return "+" end
-  if step.cat then return "cat" end
+  if step.join then return step.how end
   if step.segment then return "checkpoint" end
   if step.item then return step.item:describe() end
   local words = {}

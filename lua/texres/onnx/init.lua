@@ -143,6 +143,22 @@ local function add_cat(graph, outputs)
   return graph:node("Concat", outputs, { axis = outputs[1].channels_first and 1 or outputs[1].dims - 1 }, outputs[1])
 end
 
+local function add_product(graph, inputs)
+  local product = inputs[1]
+  for i = 2, #inputs do
+    local a, b = alike(graph, product, inputs[i])
+    product = graph:node("Mul", { a, b }, {}, a)
+  end
+  return product
+end
+
+local function add_difference(graph, inputs)
+  local a, b = alike(graph, inputs[1], inputs[2])
+  return graph:node("Sub", { a, b }, {}, a)
+end
+
+local JOINS = { cat = add_cat, multiply = add_product, subtract = add_difference } -- as in texres.nn.plan
+
 local function own_writer(m) return module.member_beside(m, "to_onnx", "forward") end
 
 --- Adds the steps of a container; returns its output.
@@ -158,7 +174,7 @@ local function add_plan(graph, m, x)
     else
       local inputs = {}
       for i, value in ipairs(step.inputs) do inputs[i] = values[value] end
-      values[step.output] = add_cat(graph, inputs)
+      values[step.output] = JOINS[step.how](graph, inputs)
     end
   end
   return values[traced.output]

@@ -207,7 +207,9 @@ local function each_whole(make)
   end
 end
 
-local MERGES = { Add = sum, Concat = each_whole(nn.Concat) }
+local MERGES = {
+  Add = sum, Concat = each_whole(nn.Concat), Multi = each_whole(nn.Multiply), Sub = each_whole(nn.Subtract),
+}
 
 local function concat_shape(node, shapes)
   local first = shapes[1]
