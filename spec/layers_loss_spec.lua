@@ -1,4 +1,5 @@
---- Losses: csrc/autograd/{cross_entropy,nll_loss,focal_loss,mse_loss,smooth_l1_loss,l1_loss,bce_with_logits,dice_loss}.c
+--- Losses: csrc/autograd/{cross_entropy,nll_loss,focal_loss,mse_loss,smooth_l1_loss,l1_loss,bce_with_logits,
+-- dice_loss}.c
 local tr = require "texres"
 local naive = require "spec.naive"
 local F = tr.nn.functional

@@ -83,11 +83,23 @@ for _, reduction in ipairs { "mean", "sum", "none" } do
   end }
 end
 cases.dice_loss = { { "x", "target" }, function(t) return F.dice_loss(t.x, t.target, { smooth = 0.5 }) end }
-cases.layer_norm = { { "x", "gamma", "beta" }, function(t)
-  local layer = tr.nn.LayerNorm(6)
-  layer.gamma, layer.beta = tr.nn.Parameter(t.gamma), tr.nn.Parameter(t.beta)
-  return layer(t.x)
-end }
+--- A case of a layer, whose parameters of these names are inputs.
+local function of_layer(layer, parameters)
+  local names = { "x", table.unpack(parameters) }
+  return { names, function(t)
+    for _, name in ipairs(parameters) do rawset(layer, name, t[name]) end
+    return layer(t.x)
+  end }
+end
+cases.upsample_nearest = of_layer(tr.nn.Upsample { 2, 3 }, {})
+cases.upsample_bilinear = of_layer(tr.nn.Upsample({ 2, 3 }, { mode = "bilinear" }), {})
+cases.adaptive_avg_pool = of_layer(tr.nn.AdaptiveAvgPool2d { 3, 2 }, {})
+cases.conv_transpose = of_layer(
+  tr.nn.ConvTranspose2d(3, 4, { 3, 2 }, { stride = { 2, 3 }, padding = 1, output_padding = 1 }), { "weight", "bias" })
+cases.standardized_conv = of_layer(
+  tr.nn.StandardizedConv2d(3, 4, 3, { padding = 1, bias = false }), { "weight" })
+cases.image_standardization = of_layer(tr.nn.ImageStandardization(), {})
+cases.layer_norm = of_layer(tr.nn.LayerNorm(6), { "gamma", "beta" })
 
 -- The tensors of a case in one dtype, without the case's name.
 local function inputs_of(case, dtype)

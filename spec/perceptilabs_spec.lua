@@ -172,7 +172,8 @@ describe("a model of PerceptiLabs", function()
         components.Convolution_1.componentName = "DeepLearningDeconv"
         components.Merge_1.componentName = "MathSwitch"
       end))
-    assert.equal('component "Merge_1" (MathMerge): Type is Div, which is not known here; known are Add, Concat, Multi, Sub',
+    assert.equal(
+      'component "Merge_1" (MathMerge): Type is Div, which is not known here; known are Add, Concat, Multi, Sub',
       message_with("Merge_1", "Type", "Div"))
     tells('"Convolution_1" (DeepLearningConv): Padding is FULL, which is not known here; known are SAME, VALID',
       message_with("Convolution_1", "Padding", "FULL"))

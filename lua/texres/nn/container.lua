@@ -6,8 +6,9 @@
 --
 -- What a container does is planned once, in steps that do several layers together: see texres.nn.plan. A container of
 -- your own is a class derived from one of these with a method trace(tracer, x). x is the number of a value, no tensor;
--- trace passes it on by tracer:item(self, key, x), tracer:sum(self, x, residual), tracer:cat(self, values), tracer:multiply and subtract(self, values), each of
--- which returns a new number, and returns the last:
+-- trace passes it on by tracer:item(self, key, x), tracer:sum(self, x, residual), tracer:cat(self, values),
+-- tracer:multiply(self, values) and tracer:subtract(self, values), each of which returns a new number, and returns the
+-- last:
 --
 --     Residual:    x --+-- items ------ tracer:sum -- activation -->
 --                      +-- shortcut ------'

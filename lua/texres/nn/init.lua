@@ -26,7 +26,10 @@ local function checked(write)
   end
 end
 
-for _, file in ipairs { "container", "conv", "norm", "linear", "activation", "pool", "shape", "block", "graph" } do
+local FILES = {
+  "container", "conv", "conv_more", "norm", "linear", "activation", "pool", "resize", "shape", "block", "graph",
+}
+for _, file in ipairs(FILES) do
   for name, class in pairs(require("texres.nn." .. file)) do
     if type(class) == "table" then
       nn[name] = class

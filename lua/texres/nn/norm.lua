@@ -1,4 +1,4 @@
---- Normalization: BatchNorm, GroupNorm, LayerNorm.
+--- Normalization: BatchNorm, GroupNorm, LayerNorm, ImageStandardization.
 
 local F = require "texres.nn.functional"
 local core = require "texres.core"
@@ -102,7 +102,8 @@ function GroupNorm:to_onnx(graph, x)
   return graph:node("Add", { y, graph:constant(self, "beta", self.beta:reshape(-1, 1, 1)) }, {}, x)
 end
 
---- LayerNorm(channels, {eps=1e-5}): each row of the last dimension, {...,C}, normalized by itself, times gamma plus beta.
+--- LayerNorm(channels, {eps=1e-5}): each row of the last dimension, {...,C}, normalized by itself, times gamma plus
+-- beta.
 --
 -- The batch does not matter: training and evaluation are the same. Ba, Kiros, Hinton, "Layer normalization", 2016.
 local LayerNorm = module.register("LayerNorm", module.Module "LayerNorm")
@@ -138,4 +139,30 @@ function LayerNorm:to_onnx(graph, x)
   }, { axis = -1, epsilon = self.eps + 0.0 }, x)
 end
 
-return { BatchNorm = BatchNorm, GroupNorm = GroupNorm, LayerNorm = LayerNorm, run = run }
+--- ImageStandardization({eps=1e-5}): every image {H,W,C} of {N,H,W,C} less its mean, divided by sqrt(var + eps) of all
+-- of its values; at the front of a network it takes away what differs in light and contrast between images.
+local ImageStandardization = module.register("ImageStandardization", module.Module "ImageStandardization")
+ImageStandardization.keeps_nothing = true
+
+function ImageStandardization:init(options) self.eps = option.read("ImageStandardization", options, EPS).eps end
+
+function ImageStandardization:constructor_arguments() return module.with_options(self, { eps = 1e-5 }) end
+
+function ImageStandardization:forward(x)
+  if x:dim() ~= 4 then
+    raise("ImageStandardization: x is %s, wanted images {N,H,W,C}", module.shape_text(x:shape()))
+  end
+  local dtype = { dtype = x.dtype }
+  return F.group_norm(x, core.ones({ x:size(4) }, dtype), core.zeros({ x:size(4) }, dtype), 1, { eps = self.eps })
+end
+
+function ImageStandardization:to_onnx(graph, x) -- as a group norm of one group, without factors
+  x = graph:channels_first(x)
+  local flat = graph:node("Reshape", { x, graph:integers { 0, 1, -1 } }, {}, { dims = 3 })
+  local y = graph:node("InstanceNormalization", { flat, graph:floats { 1 }, graph:floats { 0 } },
+    { epsilon = self.eps + 0.0 }, flat)
+  return graph:node("Reshape", { y, graph:node("Shape", { x }, {}, { dims = 1 }) }, {}, x)
+end
+
+return { BatchNorm = BatchNorm, GroupNorm = GroupNorm, ImageStandardization = ImageStandardization,
+  LayerNorm = LayerNorm, run = run }

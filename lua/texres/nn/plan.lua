@@ -60,7 +60,7 @@ local plan = {}
 --
 --     {item=, input=, output=, owner=, key=}    the module item = owner[key]
 --     {sum=, input=, residual=, output=}        input + residual, for the Residual `sum`
---     {join=, how=, inputs=, output=}           several values as one, for the container `join`: `how` is a key of JOINS
+--     {join=, how=, inputs=, output=}           several values as one, for the container `join`: as JOINS[how] does
 --     {segment=, input=, output=}               what a tracer inside, which becomes a plan of its own, has traced
 
 local Tracer = {}
@@ -124,19 +124,19 @@ function Tracer:sum(owner, x, residual)
   return add(self, { sum = owner, input = x, residual = residual })
 end
 
-local function join(self, owner, how, inputs)
+local function add_join(self, owner, how, inputs)
   for _, value in ipairs(inputs) do check_value(self, owner, value) end
   return add(self, { join = owner, how = how, inputs = inputs })
 end
 
 --- Several values side by side, along the last dimension.
-function Tracer:cat(owner, inputs) return join(self, owner, "cat", inputs) end
+function Tracer:cat(owner, inputs) return add_join(self, owner, "cat", inputs) end
 
 --- The product of several values, element by element.
-function Tracer:multiply(owner, inputs) return join(self, owner, "multiply", inputs) end
+function Tracer:multiply(owner, inputs) return add_join(self, owner, "multiply", inputs) end
 
 --- The first of two values less the second.
-function Tracer:subtract(owner, inputs) return join(self, owner, "subtract", inputs) end
+function Tracer:subtract(owner, inputs) return add_join(self, owner, "subtract", inputs) end
 
 --- What trace(tracer, x) does to value x, which backward computes again instead of keeping it.
 function Tracer:segment(x, trace)

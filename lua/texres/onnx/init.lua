@@ -12,7 +12,8 @@
 --     function Own:to_onnx(graph, x) return graph:node("Relu", { graph:module(self.conv, x) }, {}, x) end
 --
 -- A value is a table {name=, dims=, channels_first=}. The graph offers node(operator, inputs, attributes, like),
--- constant(module, name, tensor), number(value), module(module, x), channels_first(x), channels_last(x).
+-- constant(module, name, tensor), number(value), integers(list), floats(list), module(module, x), channels_first(x),
+-- channels_last(x).
 -- https://onnx.ai/onnx/repo-docs/IR.html; operator set 17.
 
 local core = require "texres.core"
@@ -103,6 +104,10 @@ end
 
 function Graph:numbers(n, value)
   return add_constant(self, self, plain.format("%d x %.9g", n, value), core.full({ n }, value))
+end
+
+function Graph:floats(list)
+  return add_constant(self, self, "numbers " .. plain.numbers(list, " "), core.tensor(list))
 end
 
 function Graph:integers(list)
