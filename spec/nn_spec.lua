@@ -265,6 +265,51 @@ describe("containers", function()
       F.relu(body(x) + short(x)), 0))
   end)
 
+  it("Residual cuts a path in backward only, and says so", function()
+    local function conv(stride) return nn.Conv2d(2, 2, 3, { stride = stride, padding = 1 }) end
+    local net = nn.Sequential {
+      nn.Residual { conv(1), nn.BatchNorm(2), nn.ReLU(), conv(1), activation = nn.ReLU() },
+      nn.Residual { conv(2), shortcut = nn.Sequential { conv(2) } },
+    }
+    local x = tr.randn { 2, 6, 6, 2 }
+    x.requires_grad = true
+    local function pass(skip, body)
+      for _, block in net:items() do block.grad_skip, block.grad_body = skip, body end
+      net:zero_grad()
+      x.grad = nil
+      local y = net(x)
+      y:sum():backward()
+      return y, x.grad
+    end
+    local second = net[2]
+    local y = pass(true, true)
+    local gradients = { second[1].weight.grad:clone(), second.shortcut[1].weight.grad:clone() }
+    for _, paths in ipairs { { true, false }, { false, true }, { false, false } } do
+      local again, gradient = pass(paths[1], paths[2])
+      assert.is_true(tr.allclose(again, y, 0))
+      assert.is_true(tr.allclose(second[1].weight.grad, gradients[1]), "the layers inside learn as before")
+      assert.is_true(tr.allclose(second.shortcut[1].weight.grad, gradients[2]))
+      assert.equal(paths[1] or paths[2], gradient ~= nil)
+    end
+    local one = nn.Residual { conv(1), nn.Tanh(), conv(1) }
+    local function gradient_of(skip, body)
+      one.grad_skip, one.grad_body = skip, body
+      x.grad = nil
+      one(x):sum():backward()
+      return x.grad
+    end
+    local all = gradient_of(true, true)
+    assert.is_true(tr.allclose(gradient_of(true, false), tr.ones_like(x)))
+    assert.is_true(tr.allclose(gradient_of(false, true) + 1, all))
+    local rebuilt = nn.from_config(nn.Sequential { nn.Residual { nn.ReLU(), grad_skip = false } }:config())
+    assert.is_false(rebuilt[1].grad_skip)
+    assert.is_true(rebuilt[1].grad_body)
+    assert.matches("Residual (no gradient by the skip)", tostring(rebuilt), 1, true)
+    assert.matches("grad_body is 1, wanted true or false", message_of(function()
+      nn.Residual { nn.ReLU(), grad_body = 1 }
+    end))
+  end)
+
   it("Residual says which projection is missing", function()
     local net = nn.Residual { nn.Conv2d(4, 8, 3, { stride = 2, padding = 1 }) }
     local text = message_of(function() net(tr.zeros(1, 8, 8, 4)) end)

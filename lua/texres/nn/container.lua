@@ -190,31 +190,70 @@ function Sequential:trace(tracer, x)
   return x
 end
 
---- Residual{ body..., shortcut = module, activation = module }: activation(body(x) + shortcut(x)).
+-- x, through which no gradient goes back: what a Residual puts in front of a path that is cut.
+local Cut = Module "Cut"
+
+function Cut:forward(x) return x:detach() end -- luacheck: no self
+
+function Cut:to_onnx(_, x) return x end -- luacheck: no self
+
+local CUT = { cut = Cut() }
+
+--- Residual{ body..., shortcut = module, activation = module, grad_skip = true, grad_body = true }:
+-- activation(body(x) + shortcut(x)).
 --
 -- The shortcut is the identity when none is given, the activation too. He, Zhang, Ren, Sun, "Deep residual learning
 -- for image recognition", 2016.
+-- With grad_skip = false no gradient reaches x through the shortcut, with grad_body = false none through the body; what
+-- the block gives, and the gradients of the layers inside either path, stay as they are. Both may be set at any time:
+-- to see by which path a gradient comes (examples/gradients.lua).
 local Residual = module.register("Residual", Module("Residual", Container))
+Residual.grad_skip, Residual.grad_body = true, true
+
+local MODULES = { shortcut = true, activation = true }
+local PATHS = { "grad_skip", "grad_body" }
 
 function Residual:accept(key, value)
-  if key ~= "shortcut" and key ~= "activation" then return false end
-  self[key] = as_module(value, "Residual: " .. key)
+  if MODULES[key] then
+    self[key] = as_module(value, "Residual: " .. key)
+  elseif key == "grad_skip" or key == "grad_body" then
+    self[key] = option.check("Residual", key, value, option.switch(true))
+  else
+    return false
+  end
   return true
 end
 
 function Residual:trace(tracer, x)
+  plan.check_tracer(tracer)
   local function through(key, value)
     if rawget(self, key) ~= nil then return tracer:item(self, key, value) end
     tracer:depends_on(self, key)
     return value
   end
-  local body = trace_items(self, tracer, x)
-  return through("activation", tracer:sum(self, body, through("shortcut", x)))
+  local function path(key)
+    tracer:depends_on(self, key)
+    return self[key] and x or tracer:item(CUT, "cut", x)
+  end
+  local body = trace_items(self, tracer, path "grad_body")
+  return through("activation", tracer:sum(self, body, through("shortcut", path "grad_skip")))
+end
+
+function Residual:describe()
+  local cut = {}
+  for _, key in ipairs(PATHS) do
+    if not self[key] then cut[#cut + 1] = "the " .. key:match "_(.*)" end
+  end
+  local text = Container.describe(self)
+  return cut[1] and ("%s (no gradient by %s)"):format(text, table.concat(cut, " and ")) or text
 end
 
 function Residual:constructor_arguments()
   local arguments = Container.constructor_arguments(self)
   arguments[1].shortcut, arguments[1].activation = rawget(self, "shortcut"), rawget(self, "activation")
+  for _, key in ipairs(PATHS) do
+    if not self[key] then arguments[1][key] = false end
+  end
   return arguments
 end
 
