@@ -142,11 +142,58 @@ describe("examples", function()
     assert.matches("Error: .*none.json", output)
   end)
 
-  it("gradients.lua shows that skip connections hand gradients on", function()
-    local ok, output = example("examples/gradients.lua", "--depth", "8", "--steps", "2")
+  it("gradients.lua shows how gradients fade, grow, and by which paths they come", function()
+    local page = dir .. "/gradients.html"
+    local ok, output = example("examples/gradients.lua", "--depths", "8,20", "--train", "8", "--seeds", "2", "--width",
+      "4", "--size", "8", "--count", "60", "--epochs", "1", "--out", page)
     assert.is_true(ok, output)
-    local plain, residual = output:match "\n    1  (%S+) +#+ +(%S+) +#+\n"
-    assert.is_true(tonumber(residual) > 1000 * tonumber(plain), output)
-    assert.matches("loss after 2 steps: plain %d", output)
+    local function gradient(regime, net, depth)
+      local part = output:match("\n" .. regime .. "\n(.-)\n\n")
+      return tonumber(part:match("\n *" .. net .. " +" .. depth .. " +(%d%S*) "))
+    end
+    local small, he = "small weights, no norm", "He weights, no norm"
+    assert.is_true(gradient(small, "plain", 20) < 1e-3 * gradient(small, "plain", 8), output)
+    assert.is_true(gradient(small, "residual", 20) > 1e3 * gradient(small, "plain", 20), output)
+    assert.is_true(gradient(he, "residual", 20) > 3 * gradient(he, "zero%-init", 20), output)
+    local zero = output:match "zero%-init +20 [^\n]+to +%S+ +([^\n]*)"
+    assert.matches("^1.00 +%-?0.00 +%-?0.00$", zero)
+    assert.matches("trained for 1 epochs: training accuracy", output)
+    assert.matches("Gradient of each block at depth 8", support.read_file(page))
+    ok, output = example("examples/gradients.lua", "--depths", "9")
+    assert.is_false(ok)
+    assert.matches("Error: .*6n%+2", output)
+  end)
+
+  it("depth.lua draws accuracy by depth, and goes on", function()
+    local function run(...)
+      return example("examples/depth.lua", "--depths", "8,14", "--seeds", "2", "--width", "2", "--size", "8", "--count",
+        "60", "--epochs", "1", "--dir", dir .. "/depth", "--svg", dir .. "/depth.svg", ...)
+    end
+    local ok, output = run()
+    assert.is_true(ok, output)
+    assert.matches("residual%-14 +%d", output)
+    local svg = support.read_file(dir .. "/depth.svg")
+    assert.is_true(#svg < 100000)
+    assert.matches(">plain<", svg)
+    assert.matches(">residual<", svg)
+    ok, output = run "--epochs=2"
+    assert.is_false(ok)
+    assert.matches("epochs: 1 %-> 2", output)
+  end)
+
+  it("sweep.lua compares its variants, on a set of one's own too", function()
+    local ok, output = example("examples/sweep.lua", "--count", "90", "--size", "8", "--width", "2", "--epochs", "1",
+      "--seeds", "2", "--dir", dir .. "/sweep")
+    assert.is_true(ok, output)
+    for _, text in ipairs { "against residual", "preact +%d", "mean%-max +%d", "sweep/report.html" } do
+      assert.matches(text, output)
+    end
+    ok, output = example("examples/sweep.lua", dir .. "/cloth", "--groups", "source", "--width", "2", "--seeds", "1",
+      "--budget", "1s", "--epochs", "50", "--dir", dir .. "/budget")
+    assert.is_true(ok, output)
+    assert.matches("dropped", output)
+    ok, output = example("examples/sweep.lua", dir .. "/nowhere")
+    assert.is_false(ok)
+    assert.matches("Error: .*nowhere", output)
   end)
 end)

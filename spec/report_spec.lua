@@ -609,6 +609,43 @@ local function widths_in_chromium(page, width, folder)
   return tonumber(scroll), tonumber(tables), errors:match "CONSOLE[^\n]*"
 end
 
+describe("a chart", function()
+  local chart = require "texres.report.chart"
+  local series = { { name = "fades", class = "one", points = { { 8, 1e-2 }, { 20, 1e-7 }, { 56, 0 } },
+    band = { { 8, 1e-3, 1e-1 }, { 20, 1e-9, 1e-6 }, { 56, 0, 1e-30 } } } }
+
+  it("has a logarithmic scale, without what has no logarithm, and bands", function()
+    local figure = chart.lines { title = "g", series = series, log = true, x_ticks = { 8, 20 }, x_name = "depth" }
+    check_nesting(figure)
+    for _, text in ipairs { ">1e-3<", ">1e-9<", ">8<", ">20<" } do assert.is_truthy(figure:find(text, 1, true)) end
+    assert.is_nil(figure:find("nan", 1, true))
+    assert.is_nil(figure:find("inf", 1, true))
+    local corners = select(2, figure:match('<polygon class="band%-one" points="([^"]*)"'):gsub(",", ""))
+    assert.equal(4, corners)
+    local first, second = figure:match 'polyline class="one" points="[%d.]+,([%d.]+) [%d.]+,([%d.]+)"'
+    local high, low = figure:match '<polygon[^>]*points="[%d.]+,([%d.]+) .* [%d.]+,([%d.]+)"'
+    assert.is_true(tonumber(high) < tonumber(first) and tonumber(first) < tonumber(low))
+    assert.is_true(tonumber(second) > tonumber(first))
+  end)
+
+  it("shows values with limits, and stands by itself", function()
+    local figure = chart.intervals { title = "accuracy", x_name = "accuracy", scale = 100, format = "%g %%", rows = {
+      { name = "a <b>", values = { 0.2, 0.4 }, mean = 0.3, low = 0, high = 0.75 },
+      { name = "one seed", values = { 0.5 }, mean = 0.5 } } }
+    check_nesting(figure)
+    assert.is_truthy(figure:find("a &lt;b&gt; 30 %, one seed 50 %", 1, true))
+    assert.equal(1, select(2, figure:gsub('<line class="one"', "")))
+    assert.equal("", chart.intervals { title = "none", rows = {} })
+    local path = support.folder() .. "/figure.svg"
+    assert.is_true(chart.write(path, figure))
+    local svg = support.read_file(path)
+    assert.matches('^<svg xmlns="http://www.w3.org/2000/svg" viewBox=', svg)
+    assert.matches("prefers%-color%-scheme: dark", svg)
+    check_nesting(svg)
+    assert.matches("nothing to draw", select(2, chart.write(path, "")))
+  end)
+end)
+
 local function samples_of(names)
   local rows = {}
   for c, name in ipairs(names) do rows[c] = { class = name, images = { "data:image/png;base64," } } end
@@ -632,6 +669,23 @@ describe("a report in Chromium", function()
         assert.is_nil(complaint)
         if width == 1200 and names[2] == "color" then assert.equal(0, tables) end
       end
+    end
+  end)
+
+  it("of a sweep scrolls no more", function()
+    if not os.execute "command -v chromium >/dev/null 2>&1" then pending "chromium is not on this machine" return end
+    local folder, set = support.folder(), tr.data.fabric { count = 60, size = 8, seed = 1 }
+    tr.sweep { train = set, val = set, seeds = { 1, 2 }, dir = folder, quiet = true,
+      variants = { { name = "first" }, { name = ("n"):rep(60) } },
+      trainer = function()
+        return { model = tr.nn.Sequential { tr.nn.Flatten(), tr.nn.Linear(64, 6) }, epochs = 2, watch = false }
+      end }
+    local page = support.read_file(folder .. "/report.html")
+    check_nesting(page)
+    for _, width in ipairs { 400, 1200 } do
+      local scroll, _, complaint = widths_in_chromium(page, width, folder)
+      assert.is_true(scroll <= width, ("the page is %s pixels wide in a window of %s"):format(scroll, width))
+      assert.is_nil(complaint)
     end
   end)
 end)

@@ -71,6 +71,7 @@ local parts = {
   average = "texres.average",
   compare = "texres.metrics.compare",
   cross_validate = "texres.cross_validate",
+  sweep = "texres.sweep",
   load = { "texres.classifier", "load" },
   Ensemble = { "texres.classifier", "ensemble" },
   save = { "texres.checkpoint", "save" },

@@ -29,6 +29,7 @@ local option = require "texres.options"
 local plain = require "texres.plain"
 local raise = require "texres.raise"
 local style = require "texres.report.style"
+local sweep = require "texres.report.sweep"
 local tables = require "texres.report.tables"
 local terminal = require "texres.terminal"
 
@@ -244,6 +245,26 @@ function report.compare(folders, path)
   if #runs == 0 then raise "report.compare: give a list of folders of runs" end
   return files.write(path, page("Runs side by side", {}, compare.body(runs)))
 end
+
+--- Writes the page of a sweep (texres.sweep); true, or nil and a message.
+function report.sweep(path, swept)
+  local runs, all = {}, {}
+  for _, variant in ipairs(swept.variants) do
+    runs[variant.name] = {}
+    for _, run in ipairs(swept.runs[variant.name]) do
+      local read = run.noted.done > 0 and compare.read(run.dir)
+      if read then
+        table.insert(runs[variant.name], read)
+        all[#all + 1] = read
+      end
+    end
+  end
+  local beside = all[1] and compare.body(all) or ""
+  return files.write(path, page("Sweep", {}, sweep.body(swept, runs, beside)))
+end
+
+--- Writes a page with this title and body, HTML that is taken as it is; true, or nil and a message.
+function report.page(path, title, body) return files.write(path, page(title, {}, body)) end
 
 --- Writes the page of a cross-validation (texres.cross_validate) with pictures of its first seed (answers.pictures);
 -- true, or nil and a message.

@@ -2,9 +2,9 @@
 
 return [[
 :root { color-scheme: light dark; --page: #f6f6f3; --card: #ffffff; --ink: #1b1e23; --soft: #5b626d; --line: #dcdcd6;
-  --one: #1d5fc0; --two: #b4490a; --heat: 29 95 192; --miss: 200 85 15; }
+  --one: #1d5fc0; --two: #b4490a; --three: #2f7a3d; --heat: 29 95 192; --miss: 200 85 15; }
 @media (prefers-color-scheme: dark) { :root { --page: #14161a; --card: #1d2026; --ink: #e9e9e6; --soft: #a3aab5;
-  --line: #343942; --one: #82b4ff; --two: #ffab6b; --heat: 90 150 255; --miss: 255 140 60; } }
+  --line: #343942; --one: #82b4ff; --two: #ffab6b; --three: #7fd192; --heat: 90 150 255; --miss: 255 140 60; } }
 * { box-sizing: border-box; }
 body { margin: 0 auto; padding: 2rem 1.25rem 4rem; max-width: 72rem; background: var(--page); color: var(--ink);
   font: 16px/1.5 system-ui, -apple-system, "Segoe UI", Roboto, "Helvetica Neue", sans-serif; }
@@ -29,6 +29,9 @@ svg .one, svg .two { fill: none; stroke-width: 2; stroke-linejoin: round; }
 svg .one { stroke: var(--one); } svg .two { stroke: var(--two); stroke-dasharray: 6 3; }
 svg circle.one { fill: var(--one); } svg circle.two { fill: var(--two); stroke-dasharray: none; }
 svg text.one { fill: var(--one); stroke: none; } svg text.two { fill: var(--two); stroke: none; }
+svg .three { fill: none; stroke: var(--three); stroke-width: 2; stroke-linejoin: round; stroke-dasharray: 2 3; }
+svg circle.three { fill: var(--three); stroke-dasharray: none; } svg text.three { fill: var(--three); stroke: none; }
+svg .band-three { fill: var(--three); fill-opacity: .15; }
 svg .best { stroke: var(--soft); stroke-dasharray: 2 3; }
 .scroll { overflow-x: auto; } .below { margin-bottom: 1rem; }
 table { border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nums; }
@@ -64,6 +67,8 @@ img.maps { display: block; max-width: 100%; height: auto; image-rendering: pixel
 .gallery .two { display: grid; grid-template-columns: 1fr 1fr; gap: .2rem; }
 svg .hover { fill: transparent; } svg .hover:hover { fill: var(--line); fill-opacity: .5; }
 svg .bar-one { fill: var(--one); fill-opacity: .65; } svg .bar-two { fill: var(--two); fill-opacity: .65; }
+svg .band-one { fill: var(--one); fill-opacity: .15; } svg .band-two { fill: var(--two); fill-opacity: .15; }
+svg .faint { fill-opacity: .5; stroke: none; }
 svg .mark { stroke: var(--ink); stroke-dasharray: 4 3; } svg .chance { stroke: var(--soft); stroke-dasharray: 2 3; }
 svg .box { fill: var(--page); stroke: var(--soft); } svg .box.heavy { stroke: var(--one); stroke-width: 1.5; }
 svg .wire { fill: none; stroke: var(--soft); stroke-width: 1.5; }

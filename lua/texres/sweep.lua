@@ -1,0 +1,391 @@
+--- Sweeps: a table of variants, each trained with several seeds, under a budget of time where that is wanted; it goes
+-- on after a kill; one page about it.
+--
+--     local sweep = texres.sweep {
+--       train = train, val = val, test = test, seeds = { 1, 2, 3 }, budget = "20min", dir = "runs/sweep",
+--       variants = { { name = "plain", residual = false }, { name = "residual", residual = true } },
+--       trainer = function(variant, seed)
+--         return { model = texres.models.cifar_resnet { depth = 20, residual = variant.residual }, epochs = 10 }
+--       end,
+--     }
+--     print(sweep)                    -- a row for each variant: accuracy with limits over seeds, against the first one
+--     sweep.rows[2].mean              -- runs/sweep/report.html has the same, and the runs side by side
+--
+-- `trainer` makes the options of a Trainer; the random numbers begin with the seed before it is called. Each run has a
+-- folder of its own. One that has ended is not trained again, and one that was stopped or killed goes on, as long as
+-- options and data are the same; what differs is named, and nothing is overwritten.
+--
+-- Under a budget that is too short for everything, variants are dropped by successive halving (K. Jamieson, A.
+-- Talwalkar, "Non-stochastic Best Arm Identification and Hyperparameter Optimization", 2016): after one epoch of every
+-- run, which shows what an epoch takes, the time that is left is cut into equal rounds, all variants that are left are
+-- trained for a round, and the worse half of them, by the mean validation accuracy over the seeds, is dropped. As soon
+-- as the time is enough for what is left, that is trained to its end. The budget is the time of training and
+-- validation, over all calls; a round ends with whole epochs. What was dropped depends on the machine's speed, stands
+-- in sweep.json, and is the same after a kill. A variant that learns slowly at first may be dropped though it were the
+-- best in the end.
+--
+-- A row's limits are those of a mean over seeds (Student's t, 95 %): how far off it may be as other seeds would have
+-- given others. They say nothing of other images. Where there is no test set, the accuracy is that of the validation
+-- images, which flatter what they have chosen: the epoch (not with keep = "last") and, under a budget, the variant.
+
+local binomial = require "texres.metrics.binomial"
+local core = require "texres.core"
+local files = require "texres.files"
+local json = require "texres.json"
+local option = require "texres.options"
+local plain = require "texres.plain"
+local raise = require "texres.raise"
+local strict = require "texres.strict"
+local table_text = require "texres.nn.table_text"
+local terminal = require "texres.terminal"
+local Trainer = require "texres.trainer"
+
+local KNOWN = {
+  variants = option.any(), -- a list of tables, each with a `name`; what else they hold is for `trainer`
+  trainer = option.any(), -- function(variant, seed): options of a Trainer
+  seeds = option.any { 1, 2, 3 }, -- a list
+  train = option.any(), val = option.any(), -- sets
+  test = option.any(), -- a set, that runs which ended are measured on
+  budget = option.any(), -- of time: "20min"; without one everything is trained
+  dir = option.text(), -- required: a folder for each run, sweep.json, report.html
+  quiet = option.switch(false), -- no progress lines
+}
+
+local SEED = option.integer(nil, "[0, inf)")
+local ALL = 1e9 -- as many epochs as a run has
+
+-- -- options ----------------------------------------------------------------------------------------------------------
+
+local function check_list(name, list, what, check)
+  if type(list) ~= "table" or #list == 0 then raise("sweep: %s is %s, wanted %s", name, option.shown(list), what) end
+  local seen = {}
+  for i, item in ipairs(list) do
+    local key = check(("%s[%d]"):format(name, i), item)
+    if seen[key] then raise("sweep: %s has %s twice", name, tostring(key)) end
+    seen[key] = true
+  end
+end
+
+local function read_options(options)
+  local o = option.read("sweep", options, KNOWN)
+  check_list("variants", o.variants, 'a list such as { { name = "plain" }, { name = "residual" } }', function(at, v)
+    local name = type(v) == "table" and v.name
+    if type(name) ~= "string" or not name:find "^[%w_][%w_.-]*$" then
+      raise("sweep: %s: name is %s, wanted letters, digits, _ . -: a folder is named so", at, option.shown(name or nil))
+    end
+    return name
+  end)
+  check_list("seeds", o.seeds, "a list such as { 1, 2, 3 }", function(at, seed)
+    return option.check("sweep", at, seed, SEED)
+  end)
+  if type(o.trainer) ~= "function" then
+    raise("sweep: trainer is %s, wanted a function(variant, seed)", option.shown(o.trainer))
+  end
+  for _, name in ipairs { "train", "val" } do
+    if type(o[name]) ~= "table" then raise("sweep: %s is %s, wanted a data set", name, option.shown(o[name])) end
+  end
+  if o.budget and not terminal.seconds(o.budget) then
+    raise('sweep: budget is %s, wanted a duration such as "20min" or "90 s"', option.shown(o.budget))
+  end
+  option.check("sweep", "dir", o.dir, option.PATH)
+  return o
+end
+
+-- -- one run ----------------------------------------------------------------------------------------------------------
+--
+-- run.json beside it is the trainer's; what a sweep has to know stands in sweep.json of the run's folder:
+--
+--     { identity =, done = epochs, seconds =, accuracy = on the validation images, ended =, test = }
+
+local function trainer_of(o, run)
+  core.manual_seed(run.seed)
+  local made = o.trainer(run.variant, run.seed)
+  if type(made) ~= "table" or getmetatable(made) == Trainer then
+    raise("sweep: trainer gave %s, wanted the options of a Trainer", option.shown(made))
+  end
+  local options = {}
+  for name, value in pairs(made) do options[name] = value end
+  if options.seed == nil then options.seed = run.seed end
+  if options.name == nil then options.name = ("%s, seed %d"):format(run.variant.name, run.seed) end
+  options.quiet, options.dir, options.resume = true, run.dir, true
+  return Trainer(options)
+end
+
+--- What a run is a function of, with what its trainer may change on its way.
+local function identity_of(o, trainer)
+  local identity = trainer:_identity(o.train, o.val)
+  identity.epochs, identity.lr, identity.keep = plain.exact(trainer.epochs), plain.exact(trainer.optimizer:lr()),
+    trainer.keep
+  identity.patience = trainer.patience and plain.exact(trainer.patience) or "none"
+  identity.test = o.test and ("%d images, labels checksum %08x"):format(#o.test,
+    core.crc32(table.concat(o.test.label, ","))) or "none"
+  return identity
+end
+
+local function write(path, data)
+  local ok, message = files.write(path, assert(json.encode(data)) .. "\n")
+  if not ok then raise("sweep: %s", message) end
+end
+
+--- What an earlier call wrote at this path, nil where there is nothing. `holds`: whether it can be that.
+local function read(path, holds)
+  if not files.exists(path) then return nil end
+  local text, message = files.read(path)
+  if not text then raise("sweep: %s", message) end
+  local data = json.decode(text)
+  if type(data) ~= "table" or not holds(data) then raise("sweep: %s: not what a sweep leaves there", path) end
+  return data
+end
+
+local function note(run) write(run.dir .. "/sweep.json", run.noted) end
+
+local function is_note(data)
+  return type(data.identity) == "table" and math.type(data.done) == "integer" and type(data.seconds) == "number"
+end
+
+--- A run as it stands in its folder. Raises where it is one of something else.
+local function open_run(o, variant, seed)
+  local run = { variant = variant, seed = seed, dir = ("%s/%s-seed-%d"):format(o.dir, variant.name, seed) }
+  local trainer = trainer_of(o, run)
+  local path, identity = run.dir .. "/sweep.json", identity_of(o, trainer)
+  run.epochs, run.parameters = trainer.epochs, trainer.model:num_parameters()
+  run.noted = read(path, is_note)
+  if not run.noted then
+    local ok, message = core.process.make_folder(run.dir)
+    if not ok then raise("sweep: %s", message) end
+    run.noted = { identity = identity, done = 0, seconds = 0, ended = false }
+    note(run)
+  end
+  for name, now in pairs(identity) do
+    if run.noted.identity[name] ~= now then
+      raise("sweep: %s is of another sweep (then -> now):\n  %s: %s -> %s\nGive it a folder of its own", path, name,
+        tostring(run.noted.identity[name]), tostring(now))
+    end
+  end
+  return run
+end
+
+--- Trains a run until it has done so many epochs, or has ended; false after a Ctrl-C.
+local function advance(o, run, target, tell)
+  local noted = run.noted
+  if noted.ended or noted.done >= target then return true end
+  local trainer, before, begun = trainer_of(o, run), noted.seconds, core.clock()
+  local events, _, _, handle = trainer:run(o.train, o.val)
+  local closing <close> = handle -- luacheck: ignore
+  local function take()
+    local last = trainer.history[#trainer.history]
+    noted.done, noted.accuracy = #trainer.history, last and last.val_accuracy
+    noted.seconds = before + core.clock() - begun
+  end
+  take()
+  if noted.done < target or target >= run.epochs then -- a kill may have come between the trainer's note and this one
+    for event in events do
+      if event.kind == "step" then
+        tell(run, event)
+      elseif event.kind == "epoch" then
+        take()
+        note(run)
+        if event.epoch >= target and event.epoch < run.epochs then return true end
+      elseif event.kind == "end" then
+        if event.reason == "interrupted" then return false end
+        noted.ended, noted.accuracy = true, trainer.validation.accuracy
+      end
+    end
+    if noted.ended and o.test then noted.test = trainer:evaluate(o.test).accuracy end
+  end
+  note(run)
+  return true
+end
+
+-- -- rounds -----------------------------------------------------------------------------------------------------------
+
+local function mean_of(values)
+  local sum = 0
+  for _, value in ipairs(values) do sum = sum + value end
+  return sum / #values
+end
+
+--- A value of each run of a variant, where all have it.
+local function values_of(runs, name)
+  local values = {}
+  for i, run in ipairs(runs) do
+    values[i] = run.noted[name]
+    if not values[i] then return nil end
+  end
+  return values
+end
+
+local function is_rounds(data) return type(data.target) == "number" and type(data.dropped) == "table" end
+
+--- Seconds that all runs have taken, and those which an epoch of all that are left takes, and all that they lack.
+local function times(self, dropped)
+  local spent, epoch, need = 0, 0, 0
+  for _, variant in ipairs(self.variants) do
+    for _, run in ipairs(self.runs[variant.name]) do
+      local noted = run.noted
+      spent = spent + noted.seconds
+      if not dropped[variant.name] and not noted.ended then
+        local each = noted.seconds / math.max(noted.done, 1)
+        epoch, need = epoch + each, need + (run.epochs - noted.done) * each
+      end
+    end
+  end
+  return spent, epoch, need
+end
+
+--- The names of the variants that are left, best first by validation accuracy.
+local function ranking(self, dropped)
+  local names, place, mean = {}, {}, {}
+  for i, variant in ipairs(self.variants) do
+    local name = variant.name
+    if not dropped[name] then
+      names[#names + 1], place[name] = name, i
+      mean[name] = mean_of(values_of(self.runs[name], "accuracy") or { 0 })
+    end
+  end
+  table.sort(names, function(a, b)
+    if mean[a] ~= mean[b] then return mean[a] > mean[b] end
+    return place[a] < place[b]
+  end)
+  return names
+end
+
+--- What comes after a round: the next target, and who is dropped before; nil where the time is used up.
+local function next_round(self, budget, rounds)
+  local dropped = {}
+  for name, epochs in pairs(rounds.dropped) do dropped[name] = epochs end
+  if rounds.judged then
+    local order = ranking(self, dropped)
+    for place = (#order + 1) // 2 + 1, #order do dropped[order[place]] = rounds.target end
+  end
+  while true do
+    local spent, epoch, need = times(self, dropped)
+    local left, order = budget - spent, ranking(self, dropped)
+    if need <= left then return { target = ALL, dropped = dropped } end
+    local more = math.floor(left / (math.ceil(math.log(#order, 2)) + 1) / epoch)
+    if more >= 1 then return { target = rounds.target + more, dropped = dropped, judged = #order > 1 } end
+    if #order == 1 then return nil, dropped end
+    for place = (#order + 1) // 2 + 1, #order do dropped[order[place]] = rounds.target end
+  end
+end
+
+--- Trains round after round; false after a Ctrl-C.
+local function train(self, o, tell)
+  local path, budget = o.dir .. "/sweep.json", o.budget and terminal.seconds(o.budget)
+  local rounds = read(path, is_rounds) or { target = 1, dropped = {} }
+  if not budget then rounds = { target = ALL, dropped = {} } end
+  while true do
+    self.dropped = rounds.dropped
+    write(path, rounds)
+    for s = 1, #o.seeds do -- so that all variants have their first seed early
+      for _, variant in ipairs(o.variants) do
+        if not rounds.dropped[variant.name] and not advance(o, self.runs[variant.name][s], rounds.target, tell) then
+          return false
+        end
+      end
+    end
+    if rounds.target == ALL then return true end
+    local following, dropped = next_round(self, budget, rounds)
+    rounds = following or { target = rounds.target, dropped = dropped }
+    if not following then
+      self.dropped = dropped
+      write(path, rounds)
+      return true
+    end
+  end
+end
+
+-- -- what came out ----------------------------------------------------------------------------------------------------
+
+local Sweep = strict.class("a sweep", {}, { "rows", "dropped" })
+
+--- Mean, and limits of it at 95 %, of a few values; no limits of a single one.
+local function estimate(values)
+  local n, mean, sum = #values, mean_of(values), 0
+  for _, value in ipairs(values) do sum = sum + (value - mean) ^ 2 end
+  if n < 2 then return { mean = mean, values = values } end
+  local half = binomial.t_quantile(0.025, n - 1) * math.sqrt(sum / (n - 1) / n)
+  return { mean = mean, low = mean - half, high = mean + half, values = values }
+end
+
+--- The same of shares: limits within 0 to 1.
+local function estimate_share(values)
+  local e = estimate(values)
+  e.low, e.high = e.low and math.max(e.low, 0), e.high and math.min(e.high, 1)
+  return e
+end
+
+--- The difference of a variant to the first one, seed by seed.
+local function difference(values, first)
+  local differences = {}
+  for i, value in ipairs(values) do differences[i] = value - first[i] end
+  return estimate(differences)
+end
+
+local function row_of(self, variant, measure)
+  local runs, name = self.runs[variant.name], variant.name
+  local row = { name = name, parameters = runs[1].parameters, dropped = self.dropped[name], done = runs[1].noted.done,
+    seconds = 0, epochs = runs[1].epochs, ended = true }
+  for _, run in ipairs(runs) do
+    row.seconds, row.done = row.seconds + run.noted.seconds, math.min(row.done, run.noted.done)
+    row.ended = row.ended and run.noted.ended
+  end
+  local validation, values = values_of(runs, "accuracy"), values_of(runs, measure)
+  row.validation = validation and mean_of(validation)
+  if values then
+    for key, value in pairs(estimate_share(values)) do row[key] = value end
+    local first = values_of(self.runs[self.variants[1].name], measure)
+    if first and name ~= self.variants[1].name then row.difference = difference(values, first) end
+  end
+  return row
+end
+
+local function limits(e, format)
+  if not e then return "-" end
+  local text = plain.format(format, 100 * e.mean)
+  if not e.low then return text end
+  return plain.format("%s (%s to %s)", text, plain.format(format, 100 * e.low), plain.format(format, 100 * e.high))
+end
+
+--- A row for each variant.
+function Sweep:__tostring()
+  local rows = { { "variant", "parameters", "epochs", "validation", self.measured == "test" and "test" or "limits",
+    "against " .. self.variants[1].name, "time", "" }, "-" }
+  for _, row in ipairs(self.rows) do
+    rows[#rows + 1] = { row.name, plain.grouped(row.parameters), ("%d/%d"):format(row.done, row.epochs),
+      row.validation and plain.percent(row.validation) or "-", limits(row.mean and row, "%.1f"),
+      limits(row.difference, "%+.1f"), terminal.duration(row.seconds), row.dropped and "dropped" or "" }
+  end
+  return ("%s\n%s over %d seeds, in %%, with limits of 95 %%%s"):format(table_text(rows, { true, [8] = true }),
+    self.measured, #self.seeds, self.stopped and "\nstopped: another call with the same dir goes on" or "")
+end
+
+--- Runs a sweep; the options are those of KNOWN above. An object with rows, one for each variant: name, parameters,
+-- epochs, done (of them), seconds, ended, dropped (after how many epochs; nil: not dropped), validation (mean accuracy
+-- on the validation images, of the last epoch, in the end of the one that is kept), mean, low, high, values (accuracy
+-- on the test set, nil where a run has not ended; without a test set on the validation images), difference (mean, low,
+-- high against the first variant, seed by seed); seeds; dir; measured ("test" or "validation"); stopped (by Ctrl-C).
+return function(options)
+  local o = read_options(options)
+  local made, message = core.process.make_folder(o.dir)
+  if not made then raise("sweep: %s", message) end
+  local self = setmetatable({ variants = o.variants, seeds = o.seeds, dir = o.dir, runs = {}, stopped = false,
+    measured = o.test and "test" or "validation" }, Sweep)
+  for _, variant in ipairs(o.variants) do
+    self.runs[variant.name] = {}
+    for s, seed in ipairs(o.seeds) do self.runs[variant.name][s] = open_run(o, variant, seed) end
+  end
+  local progress = not o.quiet and terminal.Progress() or nil
+  self.stopped = not train(self, o, function(run, event)
+    if progress then
+      progress:show { ("%s, seed %d"):format(run.variant.name, run.seed),
+        ("epoch %d/%d"):format(event.epoch, run.epochs), plain.format("loss %.4f", event.loss) }
+    end
+  end)
+  self.rows = {}
+  for i, variant in ipairs(o.variants) do self.rows[i] = row_of(self, variant, o.test and "test" or "accuracy") end
+  local ok
+  ok, message = require("texres.report").sweep(o.dir .. "/report.html", self)
+  if not ok then raise("sweep: %s", message) end
+  return self
+end
