@@ -49,7 +49,7 @@ describe("a name that is nearly right", function()
   end
 
   it("leaves all others nil, so that scripts can ask", function()
-    for _, name in ipairs { "x", "cuda", "gpu", "mpi", "device", "_anything", "LSTM", "LayerNorm", "sin" } do
+    for _, name in ipairs { "x", "cuda", "gpu", "mpi", "device", "_anything", "LSTM", "Attention", "sin" } do
       for what, thing in pairs(things) do assert.is_nil(thing[1][name], what .. "." .. name) end
     end
     assert.is_nil(tr[1])
