@@ -1,10 +1,13 @@
 #!/usr/bin/env lua5.4
 --- Accuracy by depth, plain against residual, on synthetic fabric: the figure of the README.
 --
---     lua5.4 examples/depth.lua --svg docs/depth.svg         # a quarter of an hour on two cores
+--     lua5.4 examples/depth.lua --svg docs/depth.svg         # eight minutes on two busy cores
 --
 -- Networks of 6n+2 layers with batch norm, the same but for the skips, which have no parameters; each is trained with
 -- several seeds and tested on cloths that it has not seen. A run that was stopped or killed goes on.
+--
+-- It is not for want of epochs: with --depths 20,56 --epochs 30 --seeds 2 the plain network of 20 layers comes near the
+-- residual one (62 against 67 %), that of 56 layers does not (27 against 62 %).
 
 dofile((arg[0]:match "^.*/" or "") .. "checkout.lua")
 local tr = require "texres"

@@ -2,20 +2,27 @@
 --- The gradient lab: what reaches the first layer of deep networks, with skip connections and without, and how they
 -- learn.
 --
---     lua5.4 examples/gradients.lua                          # minutes on two cores
+--     lua5.4 examples/gradients.lua                          # three minutes on two cores
 --     lua5.4 examples/gradients.lua --depths 8,32 --train 32 --seeds 5
 --
--- Three ways to begin, which are told apart too seldom:
+-- Three ways to begin, which are told apart too seldom, and what it finds with its defaults, from depth 8 to 110:
 --
---     small weights, no norm    half of He's deviation: a plain network's gradients fade by a factor per layer
---     He weights, no norm       made for plain networks: it is the residual sum that grows with depth; with the last
---                               convolution of each block at zero it does not
---     batch norm                plain gradients grow with depth at the beginning, and the training degrades
+--     small weights, no norm    Half of He's deviation. Plain gradients fade by the same factor for each layer, to
+--                               1e-20 at depth 56, and in all blocks alike: in front the gradient has faded on its way
+--                               back, behind the image on its way there. The plain network learns nothing. The first
+--                               gradient of residual networks stays between 0.07 and 1.5.
+--     He weights, no norm       Plain gradients fade by four powers of ten, most of it for the zeros around small
+--                               images (of 64 pixels: one power), and yet the plain network of depth 56 learns nothing.
+--                               The residual sum explodes: a gradient of 4e7 at depth 110. With the last convolution of
+--                               each block at zero every block begins as the identity, and 0.1 arrives at any depth.
+--     batch norm                Plain gradients explode: 1.8e6 at depth 110 against 7, and the training accuracy at
+--                               depth 56 is 0.30 against 0.81. More epochs do not mend that: see examples/depth.lua.
 --
--- The table has the gradient of the first convolution (median over the seeds), and by which paths it came there in the
--- residual network: by skips alone, by bodies alone, and mixed, as shares of its square that sum to 1 (means over the
--- seeds). A share below 0 works against the rest. Residual{ grad_skip = false } and grad_body = false cut a path in
--- backward only.
+-- The table has the gradient of the first convolution (median over the seeds) at the beginning, and by which paths it
+-- came there in the residual network: by skips alone, by bodies alone, and mixed, as shares of its square that sum to 1
+-- (means over the seeds; a share below 0 works against the rest). With small weights the skips alone carry a shallow
+-- network's gradient; in deep ones, and with batch norm at any depth, nearly all of it comes by mixed paths. A path is
+-- cut in backward only, by grad_skip = false or grad_body = false of the nn.Residual.
 
 dofile((arg[0]:match "^.*/" or "") .. "checkout.lua")
 local tr = require "texres"
@@ -212,6 +219,8 @@ for _, regime in ipairs(REGIMES) do
     chart.lines { title = ("Training accuracy at depth %d"):format(trained), series = curves, scale = 100,
       format = "%g %%", whole = true })
 end
+table.insert(body, 1, ('<p class="sub">Norms of gradients at the beginning, and what was learned afterwards. Lines: '
+  .. "medians of %d seeds; areas: from the lowest to the highest.</p>"):format(options.seeds))
 body[#body + 1] = '<h2>Numbers</h2><div class="card"><pre>' .. table.concat(text, "\n") .. "</pre></div>"
 assert(tr.report.page(options.out, "The gradient lab", table.concat(body, "\n")))
 print("\npage: " .. options.out)

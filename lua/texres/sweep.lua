@@ -349,15 +349,22 @@ end
 
 --- A row for each variant.
 function Sweep:__tostring()
-  local rows = { { "variant", "parameters", "epochs", "validation", self.measured == "test" and "test" or "limits",
-    "against " .. self.variants[1].name, "time", "" }, "-" }
-  for _, row in ipairs(self.rows) do
-    rows[#rows + 1] = { row.name, plain.grouped(row.parameters), ("%d/%d"):format(row.done, row.epochs),
-      row.validation and plain.percent(row.validation) or "-", limits(row.mean and row, "%.1f"),
-      limits(row.difference, "%+.1f"), terminal.duration(row.seconds), row.dropped and "dropped" or "" }
+  local rows, tested = {}, self.measured == "test"
+  local function add(name, parameters, epochs, validation, measured, against, time, state)
+    local cells = { name, parameters, epochs, validation, measured, against, time, state }
+    if not tested then table.remove(cells, 4) end
+    rows[#rows + 1] = cells
   end
-  return ("%s\n%s over %d seeds, in %%, with limits of 95 %%%s"):format(table_text(rows, { true, [8] = true }),
-    self.measured, #self.seeds, self.stopped and "\nstopped: another call with the same dir goes on" or "")
+  add("variant", "parameters", "epochs", "validation", self.measured, "against " .. self.variants[1].name, "time", "")
+  rows[2] = "-"
+  for _, row in ipairs(self.rows) do
+    add(row.name, plain.grouped(row.parameters), ("%d/%d"):format(row.done, row.epochs),
+      row.validation and plain.percent(row.validation) or "-", limits(row.mean and row, "%.1f"),
+      limits(row.difference, "%+.1f"), terminal.duration(row.seconds), row.dropped and "dropped" or "")
+  end
+  return ("%s\n%s over %d seeds, in %%, with limits of 95 %%%s"):format(
+    table_text(rows, { true, [tested and 8 or 7] = true }), self.measured, #self.seeds,
+    self.stopped and "\nstopped: another call with the same dir goes on" or "")
 end
 
 --- Runs a sweep; the options are those of KNOWN above. An object with rows, one for each variant: name, parameters,

@@ -24,14 +24,16 @@ end
 local function rows_table(s)
   return fill([[<div class="card scroll below"><table><caption>Variants</caption>
 <thead><tr><th class="name" scope="col">variant</th><th scope="col">parameters</th><th scope="col">epochs</th>
-<th scope="col">state</th><th scope="col">validation</th><th scope="col">{measured}, 95 % over seeds</th>
+<th scope="col">state</th>{_validation}<th scope="col">{measured}, 95 % over seeds</th>
 <th scope="col">points against {first}</th><th scope="col">time</th></tr></thead><tbody>
 {_rows}
-</tbody></table></div>]], { measured = s.measured, first = s.variants[1].name, _rows = each(s.rows, function(row)
+</tbody></table></div>]], { measured = s.measured, first = s.variants[1].name,
+    _validation = s.measured == "test" and '<th scope="col">validation</th>' or "", _rows = each(s.rows, function(row)
     return fill('<tr><th scope="row">{name}</th><td>{parameters}</td><td>{done} of {epochs}</td><td>{state}</td>'
-      .. "<td>{validation}</td><td>{mean}</td><td>{difference}</td><td>{time}</td></tr>", {
+      .. "{_validation}<td>{mean}</td><td>{difference}</td><td>{time}</td></tr>", {
       name = row.name, parameters = plain.grouped(row.parameters), done = row.done, epochs = row.epochs,
-      state = state_of(row), validation = percent(row.validation),
+      state = state_of(row),
+      _validation = s.measured == "test" and fill("<td>{share}</td>", { share = percent(row.validation) }) or "",
       mean = html.share(row.mean, row.low, row.high), difference = points(row.difference),
       time = terminal.duration(row.seconds),
     })
