@@ -126,6 +126,33 @@ describe("sweep", function()
     assert.is_nil(sweep.rows[1].dropped)
   end)
 
+  it("goes on with the others where the loss of one is no number any more", function()
+    local dir = support.folder()
+    local changes = options { dir = dir, test = test, seeds = { 1 } }
+    local make = changes.trainer
+    changes.trainer = function(variant)
+      local made = make(variant)
+      made.optimizer = { "sgd", lr = variant.name == "small" and 1e30 or 0.01 }
+      return made
+    end
+    local sweep = tr.sweep(changes)
+    assert.matches("the loss is nan in epoch 1", sweep.rows[1].failed)
+    assert.is_nil(sweep.rows[1].mean)
+    assert.is_true(sweep.rows[2].ended)
+    assert.matches("small .* failed\n", tostring(sweep))
+    assert.matches("small: the loss is nan", support.read_file(dir .. "/report.html"))
+    steps = 0
+    assert.equal(sweep.rows[2].mean, tr.sweep(changes).rows[2].mean)
+    assert.equal(0, steps)
+    changes.dir = support.folder()
+    changes.trainer = function(variant)
+      local made = make(variant)
+      made.callbacks = { function() error "a fault of the script" end }
+      return made
+    end
+    assert.error_matches(function() tr.sweep(changes) end, "a fault of the script")
+  end)
+
   it("refuses what it can't train, and to go on with something else", function()
     local dir = support.folder()
     for _, case in ipairs {

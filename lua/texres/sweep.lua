@@ -34,6 +34,7 @@ local files = require "texres.files"
 local json = require "texres.json"
 local option = require "texres.options"
 local plain = require "texres.plain"
+local protect = require "texres.protect"
 local raise = require "texres.raise"
 local strict = require "texres.strict"
 local table_text = require "texres.nn.table_text"
@@ -95,7 +96,7 @@ end
 --
 -- run.json beside it is the trainer's; what a sweep has to know stands in sweep.json of the run's folder:
 --
---     { identity =, done = epochs, seconds =, accuracy = on the validation images, ended =, test = }
+--     { identity =, done = epochs, seconds =, accuracy = on the validation images, ended =, test =, failed = why }
 
 local function trainer_of(o, run)
   core.manual_seed(run.seed)
@@ -165,34 +166,47 @@ local function open_run(o, variant, seed)
   return run
 end
 
---- Trains a run until it has done so many epochs, or has ended; false after a Ctrl-C.
-local function advance(o, run, target, tell)
-  local noted = run.noted
-  if noted.ended or noted.done >= target then return true end
-  local trainer, before, begun = trainer_of(o, run), noted.seconds, core.clock()
+--- Follows the events of a trainer until a run has done so many epochs, or has ended; false after a Ctrl-C.
+local function follow(o, run, trainer, target, tell)
+  local noted, before, begun = run.noted, run.noted.seconds, core.clock()
   local events, _, _, handle = trainer:run(o.train, o.val)
   local closing <close> = handle -- luacheck: ignore
   local function take()
     local last = trainer.history[#trainer.history]
     noted.done, noted.accuracy = #trainer.history, last and last.val_accuracy
     noted.seconds = before + core.clock() - begun
+    note(run)
   end
   take()
-  if noted.done < target or target >= run.epochs then -- a kill may have come between the trainer's note and this one
-    for event in events do
-      if event.kind == "step" then
-        tell(run, event)
-      elseif event.kind == "epoch" then
-        take()
-        note(run)
-        if event.epoch >= target and event.epoch < run.epochs then return true end
-      elseif event.kind == "end" then
-        if event.reason == "interrupted" then return false end
-        noted.ended, noted.accuracy = true, trainer.validation.accuracy
-      end
+  -- a kill may have come between what the trainer wrote and this note
+  if noted.done >= target and target < run.epochs then return true end
+  for event in events do
+    if event.kind == "step" then
+      tell(run, event)
+    elseif event.kind == "epoch" then
+      take()
+      if event.epoch >= target and event.epoch < run.epochs then return true end
+    elseif event.kind == "end" then
+      if event.reason == "interrupted" then return false end
+      noted.ended, noted.accuracy = true, trainer.validation.accuracy
     end
-    if noted.ended and o.test then noted.test = trainer:evaluate(o.test).accuracy end
   end
+  if noted.ended and o.test then noted.test = trainer:evaluate(o.test).accuracy end
+  note(run)
+  return true
+end
+
+--- Trains a run until it has done so many epochs, or has ended; false after a Ctrl-C. One whose loss is no number any
+-- more has failed: the others go on.
+local function advance(o, run, target, tell)
+  local noted = run.noted
+  if noted.ended or noted.done >= target then return true end
+  local trainer = trainer_of(o, run)
+  local outcome, problem = protect.catch(follow, o, run, trainer, target, tell)
+  if outcome ~= nil then return outcome end
+  local last = trainer.findings[#trainer.findings]
+  if not last or last.kind ~= "not finite" then error(problem, 0) end
+  noted.ended, noted.failed, noted.accuracy = true, last.text, nil
   note(run)
   return true
 end
@@ -328,7 +342,7 @@ local function row_of(self, variant, measure)
     seconds = 0, epochs = runs[1].epochs, ended = true }
   for _, run in ipairs(runs) do
     row.seconds, row.done = row.seconds + run.noted.seconds, math.min(row.done, run.noted.done)
-    row.ended = row.ended and run.noted.ended
+    row.ended, row.failed = row.ended and run.noted.ended, row.failed or run.noted.failed
   end
   local validation, values = values_of(runs, "accuracy"), values_of(runs, measure)
   row.validation = validation and mean_of(validation)
@@ -358,20 +372,26 @@ function Sweep:__tostring()
   add("variant", "parameters", "epochs", "validation", self.measured, "against " .. self.variants[1].name, "time", "")
   rows[2] = "-"
   for _, row in ipairs(self.rows) do
+    local state = row.failed and "failed" or row.dropped and "dropped" or ""
     add(row.name, plain.grouped(row.parameters), ("%d/%d"):format(row.done, row.epochs),
       row.validation and plain.percent(row.validation) or "-", limits(row.mean and row, "%.1f"),
-      limits(row.difference, "%+.1f"), terminal.duration(row.seconds), row.dropped and "dropped" or "")
+      limits(row.difference, "%+.1f"), terminal.duration(row.seconds), state)
   end
   return ("%s\n%s over %d seeds, in %%, with limits of 95 %%%s"):format(
     table_text(rows, { true, [tested and 8 or 7] = true }), self.measured, #self.seeds,
     self.stopped and "\nstopped: another call with the same dir goes on" or "")
 end
 
---- Runs a sweep; the options are those of KNOWN above. An object with rows, one for each variant: name, parameters,
--- epochs, done (of them), seconds, ended, dropped (after how many epochs; nil: not dropped), validation (mean accuracy
--- on the validation images, of the last epoch, in the end of the one that is kept), mean, low, high, values (accuracy
--- on the test set, nil where a run has not ended; without a test set on the validation images), difference (mean, low,
--- high against the first variant, seed by seed); seeds; dir; measured ("test" or "validation"); stopped (by Ctrl-C).
+--- Runs a sweep; the options are those of KNOWN above. An object with seeds, dir, measured ("test" or "validation"),
+-- stopped (by Ctrl-C) and rows, one for each variant:
+--
+--     name, parameters, epochs, done (of them), seconds, ended
+--     dropped                    after how many epochs; nil: not dropped
+--     failed                     why a run of it could not go on: its loss is no number
+--     validation                 mean accuracy on the validation images, of the last epoch, in the end of the kept one
+--     mean, low, high, values    accuracy on the test set, nil where a run has not ended; without a test set on the
+--                                validation images
+--     difference                 mean, low, high, values of what it has more than the first variant, seed by seed
 return function(options)
   local o = read_options(options)
   local made, message = core.process.make_folder(o.dir)

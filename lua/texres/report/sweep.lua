@@ -17,6 +17,7 @@ local function points(e)
 end
 
 local function state_of(row)
+  if row.failed then return "failed" end
   if row.dropped then return ("dropped after %d"):format(row.dropped) end
   return row.ended and "ended" or "under way"
 end
@@ -75,6 +76,9 @@ function sweep.body(s, runs, beside)
     for i, run in ipairs(list) do histories[name][i] = run.history end
   end
   return table.concat({
+    each(s.rows, function(row)
+      return row.failed and fill('<p class="warning">{name}: {why}</p>', { name = row.name, why = row.failed }) or ""
+    end),
     '<div style="margin-top: 1rem">', rows_table(s), '</div><div class="pair">',
     chart.intervals { title = ("Accuracy (%s): each seed, mean, limits of 95 %%"):format(s.measured), rows = shown,
       format = "%g %%", scale = 100, x_name = "accuracy" },
