@@ -111,6 +111,27 @@ describe("ONNX export", function()
     assert.is_true(tr.allclose(y, want.logits, 1e-4, 1e-5))
   end)
 
+  -- What onnxruntime makes of SAME_UPPER there is another thing, or an error: it takes a padding below 0 for a cut.
+  it("writes \"same\" in numbers where a stride goes on behind the image, for it never cuts", function()
+    local path = support.folder() .. "/same.onnx"
+    for _, case in ipairs {
+      { nn.Conv2d(1, 2, 3, { stride = 9, padding = "same" }), 8, 8, 0 }, -- the published head
+      { nn.Conv2d(1, 2, { 3, 2 }, { stride = { 9, 2 }, padding = "same" }), 4, 7, { 0, 0, 0, 1 } },
+      { nn.MaxPool2d(2, { stride = 5, padding = "same" }), 11, 16, "same" },
+      { nn.MaxPool2d(2, { stride = 5, padding = "same" }), 10, 11, { 0, 0, 0, 1 } },
+      { nn.MaxPool2d(2, { stride = 5, padding = "same" }), 10, 14, 0 },
+      { nn.AvgPool2d(2, { stride = 4, padding = "same", count_include_pad = false }), 7, 9, { 0, 0, 0, 1 } },
+    } do
+      local layer, rows, columns, padding = table.unpack(case)
+      local net = nn.Sequential { layer }
+      assert(net:export_onnx(path, { input = { rows, columns, 1 } }))
+      local twin = assert(tr.onnx.import(path))
+      assert.same(padding, (twin[1] or twin).padding)
+      local x = tr.randn(2, rows, columns, 1)
+      assert.is_true(tr.allclose(tr.no_grad(net, x), tr.no_grad(twin, x), 0, 0))
+    end
+  end)
+
   it("leaves the model as it was, and exports what fuse() makes", function()
     local folder = support.folder()
     local net = tr.models.textile { width = 4 }

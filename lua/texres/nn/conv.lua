@@ -134,7 +134,8 @@ function Conv2d:to_onnx(graph, x)
   local rows, columns = self.weight:size()
   local weight = graph:constant(self, "weight", self.weight:permute(4, 3, 1, 2)) -- {K,C,R,S}
   local bias = rawget(self, "bias") and graph:constant(self, "bias", self.bias)
-  local attributes = onnx_window({ rows, columns }, self.stride, self.padding, self.dilation)
+  local attributes = onnx_window({ rows, columns }, self.stride, self.padding, self.dilation,
+    graph:input_shape(self))
   attributes.group = self.groups
   return graph:node("Conv", { graph:channels_first(x), weight, bias }, attributes, { channels_first = true, dims = 4 })
 end

@@ -21,7 +21,7 @@ local function window(self)
 end
 
 local function add_pool(self, graph, x, operator, count_include_pad)
-  local attributes = onnx_window(self.kernel, self.stride, self.padding)
+  local attributes = onnx_window(self.kernel, self.stride, self.padding, nil, graph:input_shape(self))
   attributes.count_include_pad = count_include_pad
   return graph:node(operator, { graph:channels_first(x) }, attributes, { channels_first = true, dims = 4 })
 end

@@ -13,7 +13,7 @@
 --
 -- A value is a table {name=, dims=, channels_first=}. The graph offers node(operator, inputs, attributes, like),
 -- constant(module, name, tensor), number(value), integers(list), floats(list), module(module, x), channels_first(x),
--- channels_last(x).
+-- channels_last(x), and input_shape(module).
 -- https://onnx.ai/onnx/repo-docs/IR.html; operator set 17.
 
 local core = require "texres.core"
@@ -164,6 +164,9 @@ end
 
 local JOINS = { cat = add_cat, multiply = add_product, subtract = add_difference } -- as in texres.nn.plan
 
+--- The shape of what a module is given, {1,H,W,C} of images; nil where it is not called, or with several.
+function Graph:input_shape(m) return self.shapes[m] or nil end
+
 local function own_writer(m) return module.member_beside(m, "to_onnx", "forward") end
 
 --- Adds the steps of a container; returns its output.
@@ -235,6 +238,19 @@ local function names_of(model)
   return names
 end
 
+-- The shapes of what modules are given for an input of this one, false where there are several; and that of the output.
+local function shapes_of(model, shape)
+  local shapes = {}
+  local function note(m, _, inputs)
+    if not core.is_tensor(inputs[1]) then return end
+    local own, before = inputs[1]:shape(), shapes[m]
+    local same = before == nil or before and module.shape_text(before) == module.shape_text(own)
+    shapes[m] = same and own
+  end
+  local y = module.watch(note, function() return module.try_on_zeros(model, shape) end)
+  return shapes, y:shape()
+end
+
 local SHAPE = option.kind("the shape of one input {H,W,C}", "table")
 
 --- Writes a model: export(path, model, {input = {H,W,C}, normalization=, classes=}). `input` is the shape of one input;
@@ -247,10 +263,10 @@ function onnx.export(path, model, options)
     input = option.table(), normalization = option.table(), classes = option.table(),
   })
   option.check("onnx.export", "input", o.input, SHAPE)
-  local shape = module.try_on_zeros(model, { 1, table.unpack(o.input) }):shape()
+  local shapes, shape = shapes_of(model, { 1, table.unpack(o.input) })
   local graph = setmetatable({
     message = protobuf.message(), initializers = {}, constants = {}, count = 0, names = names_of(model),
-    taken = { images = true, logits = true },
+    shapes = shapes, taken = { images = true, logits = true },
   }, Graph)
   local x = { name = "images", dims = #o.input + 1 }
   if o.normalization then x = normalize(graph, x, o.normalization) end

@@ -7,9 +7,23 @@ local function pair(value)
   return { value, value }
 end
 
+-- The padding "same" of images {N,H,W,C} in numbers where windows far apart end before the image does: less than none
+-- would be needed then, which onnxruntime cuts off at both ends of the image, or refuses. Nil elsewhere.
+local function bounded_same(shape, kernel, strides)
+  local sides, bounded = {}, false
+  for axis = 1, 2 do
+    local size, step = shape[axis + 1], strides[axis]
+    local needed = ((size + step - 1) // step - 1) * step + kernel[axis] - size
+    if needed < 0 then needed, bounded = 0, true end
+    sides[axis], sides[axis + 2] = needed // 2, needed - needed // 2
+  end
+  return bounded and sides or nil
+end
+
 --- The attributes kernel_shape, strides, dilations (nil: none) and those of the padding. "same" depends on the image's
--- size where the stride is not 1, and onnxruntime refuses auto_pad together with a dilation.
-return function(kernel, stride, padding, dilation)
+-- size where the stride is not 1, and onnxruntime refuses auto_pad together with a dilation. `shape`:
+-- {N,H,W,C} of the input, where it is known.
+return function(kernel, stride, padding, dilation, shape)
   local attributes = { kernel_shape = pair(kernel), strides = pair(stride), dilations = dilation and pair(dilation) }
   local strides, dilations = attributes.strides, attributes.dilations or { 1, 1 }
   if padding == "same" and strides[1] == 1 and strides[2] == 1 then
@@ -20,7 +34,8 @@ return function(kernel, stride, padding, dilation)
     if dilations[1] > 1 or dilations[2] > 1 then
       raise "onnx: padding \"same\" with a stride and a dilation cannot be written; give the padding as numbers"
     end
-    attributes.auto_pad = "SAME_UPPER"
+    attributes.pads = shape and bounded_same(shape, attributes.kernel_shape, strides)
+    if not attributes.pads then attributes.auto_pad = "SAME_UPPER" end
   elseif type(padding) == "table" then
     attributes.pads = { padding[1], padding[3], padding[2], padding[4] } -- top, left, bottom, right
   elseif padding ~= "valid" then
