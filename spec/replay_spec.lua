@@ -46,6 +46,48 @@ end
 local function message_of(fn, ...) return select(2, pcall(fn, ...)) end
 
 describe("checkpoint", function()
+  it("changes no bits where it begins or ends between a convolution and its norm", function()
+    local function of(...) return nn.Sequential { ... } end
+    for name, make in pairs {
+      ["within"] = function(checkpoint)
+        return nn.Sequential { conv(2, 4), nn.BatchNorm(4), nn.ReLU(), conv(4, 3), nn.Identity(), nn.BatchNorm(3),
+          nn.ReLU(), checkpoint = checkpoint }
+      end,
+      ["before and behind"] = function(checkpoint)
+        return of(conv(2, 4), nn.Sequential { nn.BatchNorm(4), nn.ReLU(), conv(4, 3), checkpoint = checkpoint },
+          nn.BatchNorm(3))
+      end,
+      ["in each other"] = function(checkpoint)
+        local function inside(...)
+          local items = { ... }
+          items.checkpoint = checkpoint
+          return nn.Sequential(items)
+        end
+        return inside(inside(inside(conv(2, 3))), inside(inside(nn.BatchNorm(3)), nn.ReLU()))
+      end,
+      ["in a body"] = function(checkpoint)
+        return of(conv(2, 3), nn.Residual { nn.Sequential { conv(3, 3), nn.BatchNorm(3), checkpoint = checkpoint },
+          shortcut = nn.Sequential { conv(3, 3), nn.BatchNorm(3), checkpoint = checkpoint }, activation = nn.ReLU() })
+      end,
+      ["preact"] = function(checkpoint)
+        return tr.models.build { block = "preact", in_channels = 2, classes = 3, residual = false,
+          stages = { { blocks = 3, width = 4 }, { blocks = 2, width = 4 } }, checkpoint = checkpoint or false }
+      end,
+    } do
+      local function whole(checkpoint)
+        return name == "preact" and make(checkpoint) or of(make(checkpoint), nn.GlobalAvgPool())
+      end
+      for _, checkpoint in ipairs(name == "preact" and { true } or { true, 1, 2, 3 }) do
+        check_same(whole, checkpoint)
+        tr.manual_seed(1)
+        local plain, x = whole(), tr.randn(3, 9, 7, 2)
+        local twin = whole(checkpoint):load_state_dict(plain:state_dict())
+        local want, got = tr.no_grad(plain:eval(), x), tr.no_grad(twin:eval(), x)
+        assert(want:eq(got):sum():item() == want:numel(), name .. " differs in evaluation")
+      end
+    end
+  end)
+
   it("trains to the same bits, running statistics and dropout included", function()
     local function make(checkpoint)
       return nn.Sequential {

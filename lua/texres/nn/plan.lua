@@ -36,6 +36,7 @@
 -- Training or evaluation makes no difference: a step reads the layers' settings when it runs.
 --
 -- Items of a Sequential with `checkpoint` are a plan of their own, which is one step of this one: texres.nn.replay.
+-- Convolution and norm are joined across its borders, so that bits stay the same.
 --
 -- A container says what it does by its method trace(tracer, x), which returns the value that it makes: see
 -- texres.nn.container. What fuse() folds and what is written to ONNX is read off the same steps.
@@ -189,6 +190,98 @@ local function is_sum_after(step, value) return step ~= nil and step.sum ~= nil 
 local function is_joinable(step, class)
   return step ~= nil and is_plain(step.item, class) and not module.is_apart(step.item)
 end
+
+-- -- segments ---------------------------------------------------------------------------------------------------------
+--
+-- A batch norm joined to the convolution before it gets other bits than one by itself. Where a segment begins or ends
+-- between the two, the norm moves to the convolution.
+
+--- Has all that reads the value `from` read `to`.
+local function replace_value(traced, from, to)
+  for _, step in ipairs(traced.steps) do
+    if step.input == from then step.input = to end
+    if step.residual == from then step.residual = to end
+    for i, value in ipairs(step.inputs or {}) do
+      if value == from then step.inputs[i] = to end
+    end
+  end
+  if traced.output == from then traced.output = to end
+end
+
+local function remove(list, value)
+  for i = #list, 1, -1 do
+    if list[i] == value then table.remove(list, i) end
+  end
+end
+
+--- Takes segments out in which nothing is done.
+local function drop_empty(traced)
+  for _, step in ipairs(table.move(traced.steps, 1, #traced.steps, 1, {})) do
+    if step.segment then
+      drop_empty(step.segment)
+      if #step.segment.steps == 0 then
+        remove(traced.steps, step)
+        replace_value(traced, step.output, step.input)
+      end
+    end
+  end
+end
+
+--- Where the value that `step` of `traced` makes comes from, in the segments there: the tracer, and its step. Nil where
+-- it is read in there, too.
+local function maker_of(traced, step)
+  local inner = step.segment
+  if not inner then return traced, step end
+  local last
+  for _, own in ipairs(inner.steps) do
+    for _, value in ipairs(inputs_of(own)) do
+      if value == inner.output then return nil end
+    end
+    if own.output == inner.output then last = own end
+  end
+  if last then return maker_of(inner, last) end
+end
+
+--- The one step that reads a value of `traced`, in the segments there: the tracer, and the step. Nil for several.
+local function reader_of(traced, value)
+  local step = only_readers(traced)[value]
+  if step and step.segment then return reader_of(step.segment, 1) end
+  return traced, step
+end
+
+--- Moves a norm from a tracer that reads `value` to the convolution, a step of `to`.
+local function move_norm(traced, value, from, step, to, after)
+  remove(from.steps, step)
+  replace_value(from, step.output, from == traced and value or 1)
+  to.values = to.values + 1
+  if to == traced then
+    replace_value(to, value, to.values)
+    for i, own in ipairs(to.steps) do
+      if own == after then table.insert(to.steps, i + 1, step) end
+    end
+  else
+    to.output = to.values
+    to.steps[#to.steps + 1] = step
+  end
+  step.input, step.output = after.output, to.values
+end
+
+--- Brings the norms of segments to their convolutions.
+local function gather_norms(traced)
+  drop_empty(traced)
+  for _, made in ipairs(table.move(traced.steps, 1, #traced.steps, 1, {})) do
+    local to, first = maker_of(traced, made)
+    local from, following = reader_of(traced, made.output)
+    local apart = to ~= traced or from ~= traced
+    if apart and is_joinable(first, conv.Conv2d) and is_joinable(following, norm.BatchNorm)
+      and rawget(first.item, "bias") == nil then
+      move_norm(traced, made.output, from, following, to, first)
+    end
+  end
+  drop_empty(traced)
+end
+
+-- -- chains -----------------------------------------------------------------------------------------------------------
 
 --- The chain of steps that can be joined from `first` on, and the joined step: {conv=, norm=, relu=, residual_last=}
 -- with, for a sum, the Residual `owner` and the value `residual`. Nil where nothing can be joined to `first`.
@@ -379,6 +472,7 @@ end
 
 --- The plan of what was traced for the container `self`.
 local function finish(self, traced)
+  gather_norms(traced)
   for _, step in ipairs(traced.steps) do
     if step.item and is_plain(step.item, conv.Conv2d) then traced:depends_on(step.item, "bias") end
     if step.segment then
