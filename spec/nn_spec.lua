@@ -496,6 +496,19 @@ describe("containers", function()
     end
   end)
 
+  it("take no item under the name of an option, which would be both", function()
+    for class, options in pairs {
+      [nn.Sequential] = { "name", "checkpoint" }, [nn.Residual] = { "name", "shortcut", "activation" },
+      [nn.Concat] = { "name" },
+    } do
+      for _, name in ipairs(options) do
+        local taken = "the name " .. name .. " is taken"
+        assert.matches(taken, message_of(class, { { [name] = nn.Tanh() } }))
+        assert.matches(taken, message_of(class { nn.ReLU() }.append, class { nn.ReLU() }, nn.Tanh(), name))
+      end
+    end
+  end)
+
   it("Conv2d knows the shape of its output", function()
     local x = tr.zeros(2, 11, 8, 2)
     for _, options in ipairs {

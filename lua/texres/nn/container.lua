@@ -37,8 +37,10 @@ local function as_module(value, where)
   raise("%s is a %s, wanted a module (a table with `forward`) or a function", where, type(value))
 end
 
--- What a container's items share: `_items` holds their keys, a position or a name.
+-- What a container's items share: `_items` holds their keys, a position or a name; `_options` has the names that mean
+-- something else in it.
 local Container = Module "Container"
+Container._options = { name = true }
 
 -- The name and module of an item written {name = module}; nothing for other items.
 local function named_item(item)
@@ -74,7 +76,7 @@ function Container:accept() return false end -- luacheck: no unused args
 --- Adds an item at the end, under its position or a name. Returns self.
 function Container:append(value, name)
   local key = name or #self._items + 1
-  if module.member_beside(self, key) ~= nil then
+  if self._options[key] or module.member_beside(self, key) ~= nil then
     raise("%s: the name %s is taken", getmetatable(self).__name, tostring(key))
   end
   local item = as_module(value, ("%s: item %d"):format(getmetatable(self).__name, #self._items + 1))
@@ -209,6 +211,7 @@ local CUT = { cut = Cut() }
 -- to see by which path a gradient comes (examples/gradients.lua).
 local Residual = module.register("Residual", Module("Residual", Container))
 Residual.grad_skip, Residual.grad_body = true, true
+Residual._options = { name = true, shortcut = true, activation = true, grad_skip = true, grad_body = true }
 
 local MODULES = { shortcut = true, activation = true }
 local PATHS = { "grad_skip", "grad_body" }
@@ -293,7 +296,15 @@ function Subtract:trace(tracer, x)
   return tracer:subtract(self, outputs)
 end
 
+--- Whether an item of any container may be called `name`.
+local function may_name(name)
+  for _, m in ipairs { Sequential {}, Residual {} } do
+    if m._options[name] or module.member_beside(m, name) ~= nil then return false end
+  end
+  return true
+end
+
 return {
-  Sequential = Sequential, Residual = Residual, Concat = Concat, Multiply = Multiply, Subtract = Subtract,
-  Lambda = Lambda,
+  may_name = may_name, Sequential = Sequential, Residual = Residual, Concat = Concat, Multiply = Multiply,
+  Subtract = Subtract, Lambda = Lambda,
 }

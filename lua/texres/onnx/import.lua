@@ -9,13 +9,13 @@ local checkpoint = require "texres.checkpoint"
 local input = require "texres.input"
 local json = require "texres.json"
 local module = require "texres.nn.module"
-local nn = require "texres.nn"
 local onnx_file = require "texres.onnx.file"
 local operators = require "texres.onnx.operators"
 local option = require "texres.options"
 local plain = require "texres.plain"
 local protect = require "texres.protect"
 local structure = require "texres.onnx.structure"
+local may_name = require("texres.nn.container").may_name
 
 local Import = {}
 Import.__index = Import
@@ -114,10 +114,7 @@ end
 local function item_name(self, node, i)
   local name = i and node.inputs[i]:gsub("^[%d.]+", ""):match "^(%a[%w_.]*)%.[%w_]+$"
   name = name and name:gsub("%.", "_")
-  if not name or self.taken[name] or name == "shortcut" or name == "activation" or name == "steps"
-    or module.member_beside(nn.Graph, name) ~= nil or module.member_beside(nn.Residual, name) ~= nil then
-    return nil
-  end
+  if not name or self.taken[name] or not may_name(name) then return nil end
   self.taken[name] = true
   return name
 end
