@@ -165,6 +165,25 @@ describe("a model of PerceptiLabs", function()
     close(before_merge(twice)(x), twice.Convolution_1(x) * 2)
   end)
 
+  it("computes the same whatever its components are called", function()
+    tr.manual_seed(1)
+    local images = tr.randn(2, 16, 16, 1)
+    local function output(name)
+      tr.manual_seed(2)
+      local model = assert(tr.perceptilabs.read(changed(function(components)
+        components.Convolution_1.layerName, components.Convolution_2.layerName = name, name
+      end)))
+      return tr.no_grad(model, images)
+    end
+    local want = output "Convolution_1"
+    for _, name in ipairs {
+      "shortcut", "activation", "name", "checkpoint", "training", "forward", "items", "Convolution_3", "a.b", "1", "",
+    } do
+      local got = output(name)
+      assert(got:eq(want):sum():item() == want:numel(), name)
+    end
+  end)
+
   it("is refused with the name of what is not known", function()
     assert.equal('unknown components: "Convolution_1" (DeepLearningDeconv), "Merge_1" (MathSwitch); known are '
       .. "DataData, DeepLearningConv, DeepLearningFC, MathMerge, ProcessOneHot, ProcessReshape, TrainNormal",
@@ -187,6 +206,9 @@ describe("a model of PerceptiLabs", function()
   end)
 
   it("is refused where its numbers do not go together", function()
+    for _, switch in ipairs { "Batch_norm", "Dropout", "PoolBool" } do
+      tells(switch .. " is the string true, wanted true or false", message_with("Convolution_2", switch, "true"))
+    end
     tells("Stride is 0, wanted a number from 1", message_with("Convolution_1", "Stride", "0"))
     tells("Stride is 1.5, wanted a whole number", message_with("Convolution_1", "Stride", "1.5"))
     tells("Stride is missing", message_of(function(components)

@@ -47,6 +47,13 @@ function component.count(node, name)
   return value or fail(node, "%s is %s, wanted a whole number", name, shown(node.settings[name]))
 end
 
+--- Whether something is switched on; off where the settings do not name it.
+function component.switch(node, name)
+  local value = node.settings[name]
+  if value == nil or type(value) == "boolean" then return value == true end
+  fail(node, "%s is the %s %s, wanted true or false", name, type(value), shown(value))
+end
+
 --- One of the keys of a table, by its text there: what the table has for it.
 function component.choice(node, name, choices)
   local value = node.settings[name]
@@ -72,11 +79,11 @@ end
 
 --- Batch norm, activation and dropout behind the weights of a component.
 local function add_rest(node, items, channels, is_last)
-  if node.settings.Batch_norm == true then items[#items + 1] = { norm = nn.BatchNorm(channels, { eps = EPS }) } end
+  if component.switch(node, "Batch_norm") then items[#items + 1] = { norm = nn.BatchNorm(channels, { eps = EPS }) } end
   local make = choice(node, "Activation_function", ACTIVATIONS)
   if make == "softmax" and not is_last then fail(node, "a softmax can only end the network") end
   if make ~= "softmax" then items[#items + 1] = make() end
-  if node.settings.Dropout == true then
+  if component.switch(node, "Dropout") then
     items[#items + 1] = nn.Dropout(1 - component.number(node, "Keep_prob", 0, 1))
   end
 end
@@ -126,7 +133,7 @@ function kinds.DeepLearningConv(node, shape, place)
   spend(node, place, kernel * 1.0 * kernel * shape[3] * maps)
   local items = { { conv = nn.Conv2d(shape[3], maps, kernel, { stride = stride, padding = padding }) } }
   add_rest(node, items, maps, place.is_last)
-  if node.settings.PoolBool == true then
+  if component.switch(node, "PoolBool") then
     local area, step = count(node, "Pool_area"), count(node, "Pool_stride")
     local pool, border = choice(node, "Pooling", POOLINGS), choice(node, "Pool_padding", PADDINGS)
     out = map_shape(node, out, area, step, border, maps)

@@ -8,6 +8,7 @@
 
 local component = require "texres.perceptilabs.component"
 local nn = require "texres.nn"
+local may_name = require("texres.nn.container").may_name
 
 local network = {}
 
@@ -62,10 +63,13 @@ function Walk:measure(node, inputs, shapes)
   self.gates[node], self.depth[node] = gate, gate and self.depth[gate] + 1 or 1
 end
 
---- A component's name, as an item may be called.
-local function item_name(node)
+--- A component's name, as an item may be called and none is yet.
+function Walk:item_name(node)
   local name = node.name:gsub("[^%w_]", "_"):gsub("^_+", "")
-  return name:find "^%a" and name or "component_" .. name
+  if not name:find "^%a" then name = "component_" .. name end
+  while self.named[name] or not may_name(name) do name = name .. "_" end
+  self.named[name] = true
+  return name
 end
 
 --- What lies between two components, without the first and with the second: a list of items.
@@ -80,7 +84,7 @@ function Walk:between(first, last)
       for i, id in ipairs(node.inputs) do branches[i] = self:between(gate, self.nodes[id]) end
       made = component.merge(node, branches)
     end
-    if made then reversed[#reversed + 1] = { [item_name(node)] = made } end
+    if made then reversed[#reversed + 1] = { [self:item_name(node)] = made } end
     node = gate
   end
   local items = {}
@@ -101,7 +105,7 @@ end
 -- it gives, and the component of the data.
 function network.build(nodes, last, name)
   local walk = setmetatable({
-    nodes = nodes, last = last, open = {}, gates = {}, depth = {}, shape = {}, module = {}, used = {},
+    nodes = nodes, last = last, open = {}, gates = {}, depth = {}, shape = {}, module = {}, used = {}, named = {},
     budget = { weights = MOST_WEIGHTS },
   }, Walk)
   walk:visit(last)
