@@ -7,9 +7,11 @@
 --
 --     local net = assert(texres.models.resnet18 { weights = "resnet18.safetensors", in_channels = 1, classes = 6 })
 --
--- With in_channels = 1 the filters of the first convolution are summed over the three colours: a gray image gives what
--- the coloured one of equal channels gives. Where `classes` or `head` is another than in the file, the head starts as a
--- new one. The normalization of ImageNet's images comes along: a trainer and a classifier apply it.
+-- With in_channels = 1 the filters of the first convolution are summed over the three colours: what the network takes
+-- gives what it gives three times over. (ImageNet's normalization, of which gray images have the mean, is not quite the
+-- same for all colours: a photograph in gray gives nearly what its three equal colours give.) Where `classes` or `head`
+-- is another than in the file, the head starts as a new one. The normalization of ImageNet's images comes along: a
+-- trainer and a classifier apply it.
 
 local input = require "texres.input"
 
