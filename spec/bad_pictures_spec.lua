@@ -233,4 +233,31 @@ describe("pictures that are damaged later", function()
       assert.error_matches(function() one:evaluate(set) end, set.meta.path[4], 1, true)
     end
   end)
+
+  it("are left out of the tests of a cross-validation, also of one that goes on", function()
+    local set, dir = folder(), support.folder()
+    damage(set, 2, 20)
+    local trained
+    local function validate(changes)
+      trained = 0
+      local o = { set = set, folds = 3, seeds = { 1, 2 }, views = 4, dir = dir, operating_point = { escape = 0.2 },
+        quiet = true, trainer = function()
+          trained = trained + 1
+          return { model = trainer_of().model, epochs = 1, batch = 4, bad = "skip" }
+        end }
+      for name, value in pairs(changes or {}) do o[name] = value end
+      return tr.cross_validate(o)
+    end
+    local cv = validate()
+    assert.equal(22, cv.by_seed[1].images)
+    assert.equal(44, cv.pooled.images)
+    assert.equal(22, cv.units) -- images, each tested once for each seed
+    local again = validate()
+    assert.same(cv.pooled.scores:totable(), again.pooled.scores:totable())
+    assert.same(cv.operating_point, again.operating_point)
+    assert.same(cv.pooled.groups, again.pooled.groups)
+    assert.error_matches(function()
+      validate { dir = support.folder(), trainer = function() return { model = trainer_of().model, epochs = 1 } end }
+    end, "the PNG image is truncated")
+  end)
 end)

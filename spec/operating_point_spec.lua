@@ -56,6 +56,12 @@ describe("an operating point", function()
     assert.equal(0, result:operating_point({ escape = 1 }).false_reject.value)
   end)
 
+  it("tells a limit that is zero but for rounding as zero", function()
+    local point = result_of(spread(10, 0.01, 0.6), spread(10, 0.3, 0.99)):operating_point { false_reject = 0.1 }
+    point.false_reject.low = 1.5e-16
+    assert.matches("good pieces rejected  10 % (0 % to ", tostring(point), 1, true)
+  end)
+
   it("has the least cost of all thresholds", function()
     local result = result_of(spread(60, 0.01, 0.7), spread(40, 0.2, 0.99))
     local rule = { cost = { false_reject = 1, escape = 20 }, prevalence = 0.05 }

@@ -17,6 +17,7 @@
 -- had not seen it, put together: it says what such networks can be held to, while a network that goes to the line has
 -- scores of its own, and is given a point by validation images of its own. Its costs are those on the very images that
 -- it was chosen on, with the limits of one seed.
+-- Where the trainer's options say bad = "skip", images of the tests that can't be read are left out, too.
 -- In `dir`, a fold that has ended is not trained again, and one that was stopped or killed goes on, as long as options
 -- and data are the same; what differs is named, and nothing is overwritten.
 
@@ -24,6 +25,7 @@ local answers = require "texres.report.answers"
 local classifier = require "texres.classifier"
 local core = require "texres.core"
 local files = require "texres.files"
+local input = require "texres.input"
 local json = require "texres.json"
 local metrics = require "texres.metrics"
 local operating_point = require "texres.metrics.operating_point"
@@ -109,21 +111,33 @@ local function warn_of_missing(fold, name)
   end
 end
 
+--- The positions of a set's images that a result of it has not, as they could not be read; nil where it has all.
+local function skipped_in(result, set)
+  local kept, list = result.sets[1].index, {}
+  for i, place in ipairs(set.index) do
+    if place ~= kept[i - #list] then list[#list + 1] = i end
+  end
+  return #list > 0 and list or nil
+end
+
 --- What a fold of an earlier call left: a result; nil where there is none; raises where it is of something else.
 local function read_result(path, identity, test, count)
   if not files.exists(path) then return nil end
   local tensors, meta = safetensors.load(path)
   if not tensors then raise("cross_validate: %s", meta) end
   local saved = json.decode(meta[META] or "")
-  local fits = type(saved) == "table" and type(saved.identity) == "table" and tensors.scores
-    and tensors.scores:dim() == 2 and tensors.scores:size(1) == #test and tensors.scores:size(2) == #test.classes
-  if not fits then raise("cross_validate: %s is not the result of a fold of this set", path) end
+  local wrong = "cross_validate: %s is not the result of a fold of this set"
+  if type(saved) ~= "table" or type(saved.identity) ~= "table" then raise(wrong, path) end
   check_same(path, saved.identity, identity)
+  if type(saved.skipped) == "table" then test = test:without(saved.skipped) end
+  local fits = tensors.scores and tensors.scores:dim() == 2 and tensors.scores:size(1) == #test
+    and tensors.scores:size(2) == #test.classes
+  if not fits then raise(wrong, path) end
   return metrics.of_scores(tensors.scores, test, saved.loss, count)
 end
 
-local function write_result(path, identity, result)
-  local text = assert(json.encode { identity = identity, loss = result.loss })
+local function write_result(path, identity, result, test)
+  local text = assert(json.encode { identity = identity, loss = result.loss, skipped = skipped_in(result, test) })
   local ok, message = safetensors.save(path, { scores = result.scores }, { [META] = text })
   if not ok then raise("cross_validate: %s", message) end
 end
@@ -145,10 +159,10 @@ end
 
 --- What the figures of a fold are a function of, beside what a run may change on its way: the test, and what a fold
 -- that has ended was trained with.
-local function identity_of(o, trainer, fold)
-  local identity = trainer:_identity(fold.train)
-  identity.test = ("%d images, labels checksum %08x, views %d"):format(#fold.test,
-    core.crc32(table.concat(fold.test.label, ",")), o.views)
+local function identity_of(o, trainer, train_set, test)
+  local identity = trainer:_identity(train_set)
+  identity.test = ("%d images, labels checksum %08x, views %d"):format(#test,
+    core.crc32(table.concat(test.label, ",")), o.views)
   identity.epochs, identity.keep, identity.lr = plain.exact(trainer.epochs), trainer.keep,
     plain.exact(trainer.optimizer:lr())
   identity.patience = trainer.patience and plain.exact(trainer.patience) or "none"
@@ -171,14 +185,15 @@ local function run_fold(o, fold, seed, number, told)
   local dir = o.dir and ("%s/seed-%d-fold-%02d"):format(o.dir, seed, number)
   local trainer = trainer_of(o, fold, seed, dir)
   check_new(told.had, trainer.model)
-  local identity = identity_of(o, trainer, fold)
-  local result = dir and read_result(dir .. "/result.safetensors", identity, fold.test, o.views)
+  local test = input.readable(fold.test, trainer.bad)
+  local identity = identity_of(o, trainer, fold.train, test)
+  local result = dir and read_result(dir .. "/result.safetensors", identity, test, o.views)
   if result then return result end
   if dir then check_begun(dir, identity) end
   train(trainer, fold.train, told.progress, told.name)
   if trainer.interrupted then return nil end
-  result = classifier.new({ model = trainer.model }):evaluate(fold.test, { views = o.views })
-  if dir then write_result(dir .. "/result.safetensors", identity, result) end
+  result = classifier.new({ model = trainer.model }):evaluate(test, { views = o.views, bad = trainer.bad })
+  if dir then write_result(dir .. "/result.safetensors", identity, result, test) end
   return result
 end
 
@@ -328,7 +343,8 @@ return function(options)
         return self
       end
       self.results[s][f] = result
-      table.move(fold.test.index, 1, #fold.test, #places + 1, places)
+      local tested = result.sets[1].index
+      table.move(tested, 1, #tested, #places + 1, places)
       if progress then
         progress:done(("%s: accuracy %s of %d images"):format(name, plain.percent(result.accuracy), result.images))
       end

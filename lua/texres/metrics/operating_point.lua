@@ -159,7 +159,8 @@ local function images_needed(budget, level)
   return n
 end
 
-local function percent(share) return plain.format("%.3g %%", 100 * share) end
+--- A share in words; a limit that is zero but for rounding as zero.
+local function percent(share) return plain.format("%.3g %%", share < 1e-6 and 0 or 100 * share) end
 
 --- What has to be said of a budget that rests on too few images; nil when there are enough.
 local function warning_of(name, what, budget, share, level)
