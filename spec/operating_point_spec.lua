@@ -388,6 +388,37 @@ describe("a classifier", function()
     assert.same(tostring(point), tostring(trainer.best_takes.operating_point))
   end)
 
+  it("keeps a point that it was given where its trainer's option asks for another one", function()
+    local dir = support.folder()
+    local function new(changes)
+      local o = { model = model(1), epochs = 1, batch = 16, quiet = true, dir = dir, keep = "last", resume = true,
+        operating_point = { false_reject = 0 } }
+      for name, value in pairs(changes or {}) do o[name] = value end
+      return tr.Trainer(o)
+    end
+    local trainer = new()
+    trainer:fit(set, set)
+    local chosen = trainer.best_takes.operating_point
+    local kept = assert(tr.load(dir .. "/best.safetensors"))
+    local point = kept:evaluate(set, { views = 8 }):operating_point { escape = 0 }
+    assert.are_not.equal(tostring(chosen), tostring(point))
+    local function check(one)
+      assert.equal(tostring(point), tostring(one.best_takes.operating_point))
+      assert.equal(tostring(point), tostring(tr.load(dir .. "/best.safetensors").operating_point))
+    end
+    trainer:set_operating_point(point)
+    assert.is_nil(rawget(point, "given")) -- it is the caller's
+    trainer:fit(set, set)
+    check(trainer)
+    trainer = new { operating_point = { escape = 0.5 } }
+    trainer:fit(set, set)
+    check(trainer)
+    trainer.epochs = 2 -- other weights have a point of their own
+    trainer:fit(set, set)
+    assert.same({ escape = 0.5 }, trainer.best_takes.operating_point.rule)
+    assert.is_nil(trainer.best_takes.operating_point.views)
+  end)
+
   it("joins others in an ensemble that averages their probabilities", function()
     local a, b = classifier(4), classifier(5)
     local both, image = tr.Ensemble { a, b }, set:get(3)
@@ -458,6 +489,8 @@ describe("a classifier", function()
     assert.equal(whole, support.read_file(path))
     assert.error_matches(function() tr.Ensemble({ one, one }):save(path) end, "an ensemble is not one network")
     assert.error_matches(function() tr.Ensemble({ one, one }):temper(2) end, "an ensemble has no logits of its own")
+    assert.error_matches(function() tr.Trainer { model = tr.Ensemble { one, one } } end,
+      "Trainer: an ensemble is not one network")
     assert.error_matches(function() one:temper(0) end, "temper: the temperature is 0, wanted a finite number above 0")
     assert.error_matches(function() one:save(3) end, "save: the path is 3")
   end)

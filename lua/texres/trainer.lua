@@ -195,7 +195,10 @@ local function new(_, options)
   local self = option.read("Trainer", options, KNOWN)
   if self.augment then core.augment(self.augment) end -- which checks it
   objective.check_loss(self.loss)
-  if classifier.is(self.model) then self.model = self.model.model end
+  if classifier.is(self.model) then
+    if #self.model.models > 1 then raise "Trainer: an ensemble is not one network: train its members" end
+    self.model = self.model.model
+  end
   option.check("Trainer", "model", self.model, module.IS_MODULE)
   check_options(self)
   if self.resume and not self.dir then raise "Trainer: resume needs dir, where last.safetensors is" end
@@ -338,7 +341,8 @@ function Trainer:evaluate(set, name, options)
 end
 
 --- Gives the weights that were kept an operating point that was chosen elsewhere, such as by a cross-validation: it
--- stands in best.safetensors and in the report.
+-- stands in best.safetensors and in the report, and stays as long as these weights are kept, whatever the option
+-- operating_point asks for.
 function Trainer:set_operating_point(point)
   if not self.best or self.pass or self.running then
     raise "Trainer: set_operating_point: it belongs to the weights of a training that has ended: fit() comes before"
@@ -348,7 +352,7 @@ function Trainer:set_operating_point(point)
     raise("Trainer: set_operating_point: %s is no operating point for the classes %s", option.shown(point),
       table.concat(takes.classes, ", "))
   end
-  self.best_takes = takes:with { temperature = takes.temperature, operating_point = point }
+  self.best_takes = takes:with { temperature = takes.temperature, operating_point = operating_point.given(point) }
   input.give(self.model, self.best_takes)
   if not self.dir then return end
   state.keep_best(self)

@@ -223,6 +223,13 @@ end
 --- A point from a file as one that prints.
 function operating_point.of(data) return setmetatable(data, meta) end
 
+--- The same point, marked as one that was chosen elsewhere and given to the weights, which no option takes from them.
+function operating_point.given(point)
+  local same = { given = true }
+  for name, value in pairs(point) do same[name] = value end
+  return operating_point.of(same)
+end
+
 --- The options of choose, read and checked.
 function operating_point.check(options)
   local o = option.read("operating_point", options, KNOWN)

@@ -506,9 +506,10 @@ local function undo(trainer, takes)
 end
 
 --- Gives the kept weights, which the model has, the operating point that is asked for now, where it was another one or
--- none when they were kept.
+-- none when they were kept. One that they were given (Trainer:set_operating_point) stays.
 local function choose_late(trainer)
   local takes = trainer.best_takes
+  if takes.operating_point and takes.operating_point.given then return end
   local point = trainer.validation and point_of(trainer, trainer.validation)
   if not point or tostring(point) == tostring(takes.operating_point) then return end
   trainer.best_takes = takes:with { temperature = takes.temperature, operating_point = point }
