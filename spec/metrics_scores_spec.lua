@@ -123,6 +123,31 @@ describe("intervals", function()
     assert.error_matches(function() grouped(48, 1):interval "accuracy" end, "an interval needs at least 2 groups")
   end)
 
+  it("are there for every figure by its name, around it, and wider by group", function()
+    local p, labels, groups = {}, {}, {}
+    for i = 1, 96 do
+      local right = 0.5 + 0.4 * math.sin((i + 7) // 8) -- alike within a group of eight
+      p[i], labels[i], groups[i] = { right, 1 - right }, 1, (i - 1) // 8
+      if i % 2 == 0 then p[i], labels[i] = { 1 - right, right }, 2 end
+    end
+    local alone, together = result_of(p, labels), result_of(p, labels, groups)
+    for name, value in pairs {
+      accuracy = alone.accuracy, balanced_accuracy = alone.balanced_accuracy, macro_f1 = alone.macro.f1,
+      weighted_f1 = alone.weighted.f1, log_loss = alone:log_loss(), brier = alone:brier(),
+    } do
+      local low, high, units, kind = alone:interval(name)
+      assert.is_true(low < value and value < high, name)
+      assert.same({ 96, "images" }, { units, kind })
+      local wide_low, wide_high, of, what = together:interval(name)
+      assert.is_true(wide_high - wide_low > 1.5 * (high - low), name)
+      assert.same({ 12, "groups" }, { of, what })
+    end
+    -- the mean of numbers that are independent has the deviation of their mean
+    local each = tr.tensor(alone:losses_of_images(), { dtype = "f64" })
+    local low, high = alone:interval("log_loss", { samples = 4000 })
+    assert.near(2 * 1.985 * each:var():sqrt():item() / math.sqrt(96), high - low, 0.02)
+  end)
+
   it("leave room where everything was right, or nothing", function()
     for _, right in ipairs { 0, 64 } do
       local low, high = grouped(right):interval "accuracy"

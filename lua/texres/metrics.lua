@@ -170,33 +170,58 @@ function Counter:result()
   return setmetatable(result, Result)
 end
 
+-- Figures with an interval, by name: what a draw of the counts has of it; or the mean of what, for each image.
+local OF_COUNTS = {
+  balanced_accuracy = function(draw) return draw.balanced_accuracy end,
+  macro_f1 = function(draw) return draw.macro.f1 end,
+  weighted_f1 = function(draw) return draw.weighted.f1 end,
+}
+local OF_IMAGES = { log_loss = "losses_of_images", brier = "brier_of_images" }
+
+local function names_of_figures()
+  local names = { accuracy = true }
+  for name in pairs(OF_COUNTS) do names[name] = true end
+  for name in pairs(OF_IMAGES) do names[name] = true end
+  return table.concat(plain.names(names), ", ")
+end
+
 --- Limits of a figure of a result: low, high, and of how many what they were told. Those of the accuracy, a share that
 -- is counted, are of texres.metrics.counted and ask for no draws; those of others are by the bootstrap
 -- (texres.metrics.bootstrap, which says how far they can be trusted).
 --
 --     local low, high, units, kind = result:interval "accuracy"          --> 0.71, 0.83, 16, "groups"
 --     result:interval("balanced_accuracy", { level = 0.9, samples = 2000, seed = 2 })
+--     result:interval "macro_f1"                                         -- weighted_f1, log_loss, brier
 --     result:interval(function(r) return r.per_class[4].recall end)
 --
 -- The function is given a draw of the result with the figures that follow from counts: accuracy, balanced_accuracy,
 -- per_class, macro, weighted, images. Nil where the figure stands in no draw. Raises where there are fewer than two
--- groups (or images).
+-- groups (or images). The area under a ROC has limits of its own: see texres.metrics.curve.
 function Result:interval(figure, options)
   local o = bootstrap.options("interval", options)
   if figure == "accuracy" then return self:_interval_of_accuracy(o) end
-  if figure == "balanced_accuracy" then
-    figure = function(draw) return draw.balanced_accuracy end
-  elseif type(figure) == "string" then
-    raise("interval: %s is no figure with an interval: accuracy, balanced_accuracy or a function(draw)",
-      option.shown(figure))
+  if OF_IMAGES[figure] then return self:_interval_of_mean(self[OF_IMAGES[figure]](self), o) end
+  local of = OF_COUNTS[figure] or figure
+  if type(of) == "string" then
+    raise("interval: %s is no figure with an interval: %s or a function(draw)", option.shown(figure),
+      names_of_figures())
   end
-  if type(figure) ~= "function" then
+  if type(of) ~= "function" then
     raise("interval: the figure is %s, wanted a name or a function", option.shown(figure))
   end
   local values, draws = {}, self:_draws(o)
-  for i, draw in ipairs(draws) do values[i] = figure(draw) end
+  for i, draw in ipairs(draws) do values[i] = of(draw) end
   local low, high = bootstrap.percentiles(values, bootstrap.tail(o.level, draws.units))
   return low, high, draws.units, draws.kind
+end
+
+--- The same of the mean of a number that each image has, a list.
+function Result:_interval_of_mean(values, o)
+  local _, count, what = bootstrap.units(#values, self.groups)
+  bootstrap.check("interval", count, what)
+  local means, units, kind = bootstrap.means(values, self.groups, o)
+  local low, high = bootstrap.percentiles(means, bootstrap.tail(o.level, units))
+  return low, high, units, kind
 end
 
 --- Limits of the accuracy for pages and tables, as texres.metrics.counted has them (with few groups the bootstrap alone

@@ -59,18 +59,29 @@ end
 
 local LEAST = 0x1p-23 -- the least probability that counts, f32's epsilon, as in scikit-learn
 
---- The mean of -log p(truth), over the images; a probability below 1.2e-7 counts as that, as in scikit-learn.
-function scores:log_loss()
+-- -log p(truth) of each image, f64 {N}.
+local function losses(self)
   check_finite(self, "log_loss")
-  return -of_truth(self):clamp(LEAST, 1 - LEAST):log():mean():item()
+  return -of_truth(self):clamp(LEAST, 1 - LEAST):log()
 end
 
---- The mean over the images of the sum over the classes of (p - truth)^2, 0 to 2. G. Brier, 1950.
-function scores:brier()
+-- The sum over the classes of (p - truth)^2 of each image, f64 {N}.
+local function squares(self)
   check_finite(self, "brier")
   local truth = self.labels:one_hot(#self.classes):to "f64"
-  return ((self.scores:to "f64" - truth) ^ 2):sum(2):mean():item()
+  return ((self.scores:to "f64" - truth) ^ 2):sum(2)
 end
+
+--- The mean of -log p(truth), over the images; a probability below 1.2e-7 counts as that, as in scikit-learn.
+function scores:log_loss() return losses(self):mean():item() end
+
+--- The mean over the images of the sum over the classes of (p - truth)^2, 0 to 2. G. Brier, 1950.
+function scores:brier() return squares(self):mean():item() end
+
+--- Both for each image, as lists.
+function scores:losses_of_images() return losses(self):totable() end
+
+function scores:brier_of_images() return squares(self):totable() end
 
 --- The share of the images whose class is among the k likeliest. A tie goes to the class that stands first.
 function scores:top_k(k)
