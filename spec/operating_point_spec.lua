@@ -382,6 +382,9 @@ describe("a classifier", function()
     local kept = assert(tr.load(dir .. "/best.safetensors"))
     assert.same(tostring(point), tostring(kept.operating_point))
     assert.same({ kept:evaluate(set).scores:totable() }, { trainer:evaluate(set).scores:totable() })
+    trainer:set_operating_point(nil)
+    assert.is_nil(assert(tr.load(dir .. "/best.safetensors")).operating_point)
+    trainer:set_operating_point(point)
     trainer = tr.Trainer { model = model(1), epochs = 1, batch = 16, quiet = true, dir = dir, keep = "last",
       resume = true }
     trainer:fit(set)

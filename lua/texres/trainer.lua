@@ -342,17 +342,17 @@ end
 
 --- Gives the weights that were kept an operating point that was chosen elsewhere, such as by a cross-validation: it
 -- stands in best.safetensors and in the report, and stays as long as these weights are kept, whatever the option
--- operating_point asks for.
+-- operating_point asks for. nil takes it away.
 function Trainer:set_operating_point(point)
   if not self.best or self.pass or self.running then
     raise "Trainer: set_operating_point: it belongs to the weights of a training that has ended: fit() comes before"
   end
   local takes = input.of(self.model)
-  if not operating_point.fits(point, takes.classes) then
+  if point ~= nil and not operating_point.fits(point, takes.classes) then
     raise("Trainer: set_operating_point: %s is no operating point for the classes %s", option.shown(point),
       table.concat(takes.classes, ", "))
   end
-  self.best_takes = takes:with { temperature = takes.temperature, operating_point = operating_point.given(point) }
+  self.best_takes = takes:with { temperature = takes.temperature, operating_point = point and operating_point.given(point) }
   input.give(self.model, self.best_takes)
   if not self.dir then return end
   state.keep_best(self)
