@@ -66,6 +66,8 @@ local examples = {
   end, { matrix } },
   cross_entropy = { function(x) return F.cross_entropy(x, labels) end, { matrix } },
   smooth_l1_loss = { F.smooth_l1_loss, { matrix, other } },
+  conv_transpose2d = { function(x, w) return F.conv_transpose2d(x, w:transpose(3, 4), { stride = 2 }) end,
+    { images, filter } },
   l1_loss = { F.l1_loss, { matrix, other } },
   bce_with_logits = { F.bce_with_logits, { matrix, other } },
   dice_loss = { F.dice_loss, { matrix, other } },

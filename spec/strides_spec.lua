@@ -83,6 +83,9 @@ local examples = {
   focal_loss = { { matrix }, function(x) return F.focal_loss(x, labels, { reduction = "none" }) end },
   mse_loss = { { matrix, matrix }, function(a, b) return F.mse_loss(a, b, { reduction = "none" }) end },
   smooth_l1_loss = { { matrix, matrix }, F.smooth_l1_loss },
+  conv_transpose2d = { { image, { 3, 2, 4, 3 }, { 4 } }, function(x, w, b)
+    return F.conv_transpose2d(x, w, { bias = b, stride = 2, padding = 1 })
+  end },
   l1_loss = { { matrix, matrix }, F.l1_loss },
   bce_with_logits = { { matrix, matrix }, F.bce_with_logits },
   dice_loss = { { matrix, matrix }, F.dice_loss },

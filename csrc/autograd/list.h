@@ -20,7 +20,7 @@
   TX_OP(select) TX_OP(slice) TX_OP(reshape) TX_OP(view) TX_OP(flatten) TX_OP(squeeze) TX_OP(unsqueeze) \
   TX_OP(permute) TX_OP(transpose) TX_OP(expand) TX_OP(contiguous) TX_OP(clone) TX_OP(to) \
   /* images {N,H,W,C} */ \
-  TX_OP(conv2d) TX_OP(conv2d_batch_norm) \
+  TX_OP(conv2d) TX_OP(conv2d_batch_norm) TX_OP(conv_transpose2d) \
   /* picking, joining, ordering */ \
   TX_OP(index_select) TX_OP(gather) TX_OP(masked_fill) TX_OP(cat) TX_OP(stack) TX_OP(sort) TX_OP(topk) TX_OP(one_hot) \
   /* layers */ \

@@ -352,7 +352,9 @@ function Trainer:set_operating_point(point)
     raise("Trainer: set_operating_point: %s is no operating point for the classes %s", option.shown(point),
       table.concat(takes.classes, ", "))
   end
-  self.best_takes = takes:with { temperature = takes.temperature, operating_point = point and operating_point.given(point) }
+  self.best_takes = takes:with {
+    temperature = takes.temperature, operating_point = point and operating_point.given(point),
+  }
   input.give(self.model, self.best_takes)
   if not self.dir then return end
   state.keep_best(self)
