@@ -82,11 +82,36 @@ describe("models", function()
     assert.same({ 2, 10 }, published(tr.rand(2, 64, 64, 3)):shape())
   end)
 
-  it("begin as the identity with zero_init, where each block ends in a sum", function()
-    tr.manual_seed(1)
-    local net = models.build { stages = { { blocks = 3, width = 4 } }, stem = { width = 4 }, zero_init = true }
-    local x = tr.rand(1, 8, 8, 4)
-    assert.same(x:totable(), tr.no_grad(net.stage1:eval(), x):totable())
+  it("begin as the identity with zero_init, where each block ends in a sum, and learn in all parts", function()
+    for _, block in ipairs { "basic", "bottleneck", "preact", "preact_bottleneck" } do
+      for _, norm in ipairs { "batch", "none" } do
+        tr.manual_seed(1)
+        local net = models.build {
+          stages = { { blocks = 3, width = 4 } }, stem = { width = 4 }, block = block, norm = norm, expansion = 1,
+          in_channels = 4, zero_init = true,
+        }
+        local what, x = block .. ", norm " .. norm, tr.rand(8, 8, 8, 4)
+        assert(tr.no_grad(net.stage1:eval(), x):eq(x):sum():item() == x:numel(), what)
+        local before, optimizer = net:clone():state_dict(), tr.optim.SGD(net:train(), { lr = 0.1 })
+        for _ = 1, 4 do
+          optimizer:zero_grad()
+          tr.nn.functional.cross_entropy(net(x), tr.randint(1, 10, { 8 })):backward()
+          optimizer:step()
+        end
+        for name, p in net:named_parameters() do
+          assert(p:eq(before[name]):sum():item() < p:numel(), what .. ": " .. name .. " never learns")
+        end
+      end
+    end
+  end)
+
+  it("leave the plain network as it is with zero_init, for it has no sum that brings anything", function()
+    local function make(zero_init)
+      tr.manual_seed(1)
+      return models.build { stages = { { blocks = 2, width = 4 } }, residual = false, zero_init = zero_init }
+    end
+    local want, got = make(false):state_dict(), make(true):state_dict()
+    for name, t in pairs(want) do assert(t:eq(got[name]):sum():item() == t:numel(), name) end
   end)
 
   it("give one row of logits for each image", function()

@@ -44,7 +44,7 @@ build.KNOWN = {
   shortcut = option.choice("projection", { "identity_pad", "projection", "projection_all" }),
   residual = option.switch(true), -- false: the plain network of the same layers, without shortcuts
   norm = option.choice("batch", { "batch", "none" }), -- none: convolutions have a bias instead
-  zero_init = option.switch(false), -- the last norm of each block begins at 0, and so each block as the identity
+  zero_init = option.switch(false), -- what ends each body begins at 0, and so each block as the identity
   stochastic_depth = RATE, -- the chance with which the last block is left out in training; less for those before it
   dropout = RATE, -- before the last 3x3 convolution of a block
   se = option.integer(nil, "[1, inf)"), -- squeeze-excitation at the end of each body, with channels // se in between
@@ -91,12 +91,14 @@ local function convolutions(o, c_in, width, stride)
   return { { 3, c_in, width, stride }, { 3, width, width, 1 } }
 end
 
---- The last norm's factor at 0. Of a preact block that is the norm before the last convolution.
+--- What ends a body at 0: the factor of a norm, or the weight of a convolution, where there is no norm behind it. (The
+-- factor of a norm before a ReLU must not be 0: no gradient goes through a ReLU at 0, and the block would never learn.)
 local function begin_as_identity(items)
   for i = #items, 1, -1 do
     local _, layer = next(items[i])
-    if nn.is_module(layer) and rawget(layer, "gamma") then
-      nn.init.zeros(layer.gamma)
+    local last = nn.is_module(layer) and (rawget(layer, "gamma") or rawget(layer, "weight"))
+    if last then
+      nn.init.zeros(last)
       return
     end
   end
@@ -104,7 +106,7 @@ end
 
 --- What may stand at the end of a body.
 local function add_ends(o, items, channels, drop)
-  if o.zero_init then begin_as_identity(items) end
+  if o.zero_init and o.residual then begin_as_identity(items) end
   if o.se then items[#items + 1] = { se = nn.SqueezeExcitation(channels, { reduction = o.se }) } end
   if o.residual and drop > 0 then items[#items + 1] = { drop = nn.StochasticDepth(drop) } end
 end
