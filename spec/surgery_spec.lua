@@ -211,6 +211,20 @@ describe("average", function()
       model = small(3), classes = fabric.classes, input = { 16, 16, 1 }, normalization = { mean = 0.5, std = 0.2 },
     })
     assert.matches("other: the state does not fit", select(2, tr.average { paths[1], other }))
+    local function saved(name, options)
+      options.stages, options.classes = { { blocks = 1, width = 4 } }, 2
+      local path = folder .. "/" .. name
+      assert(tr.save(path, { model = tr.models.build(options) }))
+      return path
+    end
+    local one = saved("one", {})
+    for text, options in pairs { -- the weights fit
+      ["the layer 5 is GlobalMaxPool%(%), in the first file GlobalAvgPool%(%)"] = { head = "gmp" },
+      ["the layer conv1 is Conv2d%(.*stride=2"] = { stem = { stride = 2 } },
+    } do
+      assert.matches("two: " .. text, select(2, tr.average { one, saved("two", options) }))
+    end
+    assert(tr.average { one, saved("two", { checkpoint = true, stochastic_depth = 0.2 }) })
     assert.matches("absent", select(2, tr.average { folder .. "/absent" }))
     assert.matches("2 weights for 1 file", message_of(tr.average, { paths[1], weights = { 1, 2 } }))
     assert.matches("weights is {%-1}, wanted a list", message_of(tr.average, { paths[1], weights = { -1 } }))

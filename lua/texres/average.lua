@@ -45,6 +45,33 @@ local function shares_of(given, count)
   return shares
 end
 
+local ONLY_TRAINING = { Dropout = true, StochasticDepth = true } -- layers in which networks of one kind may differ
+
+--- What each layer of a network is, by name; of containers and batch norms only their class.
+local function layers_of(model)
+  local layers = {}
+  for name, m in model:named_modules() do
+    local class = getmetatable(m).__name
+    if not ONLY_TRAINING[class] then
+      layers[name] = (#m:children() > 0 or class == "BatchNorm") and class or m:describe()
+    end
+  end
+  return layers
+end
+
+--- Why a network is of another kind than the first, though its weights may fit; nil where it is of the same.
+local function other_kind(first, other)
+  local own, theirs = layers_of(first), layers_of(other)
+  for _, layers in ipairs { own, theirs } do
+    for _, name in ipairs(plain.names(layers)) do
+      if own[name] ~= theirs[name] then
+        return ("the layer %s is %s, in the first file %s"):format(name, theirs[name] or "missing",
+          own[name] or "missing")
+      end
+    end
+  end
+end
+
 --- Why a file can't be averaged with the first; nil where it can.
 local function difference(first, other)
   for _, name in ipairs(SHARED) do
@@ -52,8 +79,9 @@ local function difference(first, other)
       return ("its %s is not that of the first file"):format(name)
     end
   end
-  local fits, message = state.fits(first.model, other.weights)
-  return not fits and message or nil
+  local fits, message = state.fits(first.model, other.model:state_dict())
+  if not fits then return message end
+  return other_kind(first.model, other.model)
 end
 
 local function is_float(t) return t.dtype == "f32" or t.dtype == "f64" end
@@ -95,13 +123,12 @@ end
 local function mean_of(paths, shares)
   local first, sums = nil, {}
   for i, path in ipairs(paths) do
-    local read = first and checkpoint.read or checkpoint.load
-    local contents, message = read(path)
+    local contents, message = checkpoint.load(path)
     if not contents then return nil, message end
     first = first or contents
     local problem = contents ~= first and difference(first, contents)
     if problem then return nil, ("%s: %s"):format(path, problem) end
-    core.no_grad(add, sums, contents.weights or first.model:state_dict(), shares[i])
+    core.no_grad(add, sums, contents.model:state_dict(), shares[i])
   end
   return first.model:load_state_dict(sums)
 end
