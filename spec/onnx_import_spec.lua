@@ -132,7 +132,7 @@ describe("ONNX import of own files", function()
 end)
 
 -- A file with these nodes {operator, inputs, outputs, attributes = message}, from x {1,2,4,4} to y, and tensors w
--- {2,2,1,1} and v {2}.
+-- {2,2,1,1} and v {2}; change.integers are lists by name.
 local function write(nodes, change)
   local graph = protobuf.message()
   for i, node in ipairs(nodes) do
@@ -148,6 +148,10 @@ local function write(nodes, change)
       count = count * size
     end
     graph:message(5, m:integer(2, 1):text(8, name):text(9, (("\0\0\128\63"):rep(count))))
+  end
+  for name, list in pairs(change and change.integers or {}) do
+    local m = protobuf.message():integer(1, #list):integer(2, 7):text(8, name)
+    graph:message(5, m:text(9, ("<" .. ("i8"):rep(#list)):pack(table.unpack(list))))
   end
   local function value(name, sizes)
     local shape = protobuf.message()
@@ -195,6 +199,21 @@ describe("ONNX import of other files", function()
       { "Add", { "a", "c" }, { "y" } },
     }
     assert.matches('node "node3" %(Add%): a constant here is not known', message_of(nodes))
+  end)
+
+  it("reads which dimensions a Pad is about, in any order", function()
+    local function padding(pads, axes)
+      local nodes = { { "Pad", { "x", "p", "", axes and "a" or nil }, { "q" } }, { "Conv", { "q", "w" }, { "y" } } }
+      local net, message = tr.onnx.import(write(nodes, { integers = { p = pads, a = axes or { 0 } } }))
+      return net and (net[1] or net).padding or message
+    end
+    local want = { 1, 2, 0, 3 } -- top, bottom, left, right
+    assert.same(want, padding { 0, 0, 1, 0, 0, 0, 2, 3 })
+    assert.same(want, padding({ 0, 1, 3, 2 }, { 3, 2 }))
+    assert.same(want, padding({ 1, 0, 2, 3 }, { -2, -1 }))
+    assert.same(want, padding({ 0, 0, 0, 1, 0, 0, 3, 2 }, { 0, 1, 3, 2 }))
+    assert.matches("only one with zeros is known", padding({ 0, 1, 3, 2 }, { 3, 4 }))
+    assert.matches("only one with zeros is known", padding({ 0, 0, 1, 0, 0, 0, 2, 3 }, { 2, 3 }))
   end)
 
   it("says what a path is, and that a file is none", function()

@@ -549,10 +549,23 @@ function operators.Transpose(self, node)
   self:fail(node, "only one between {N,C,H,W} and {N,H,W,C} is known")
 end
 
+-- What a Pad adds in front of all dimensions and behind; newer files may tell which ones it is about. Nil where that is
+-- not known.
+local function pads_of(self, node)
+  local pads, axes = node.attributes.pads or whole_numbers(self, node, 2), axes_of(self, node, 4, 4)
+  if not axes or not pads then return pads end
+  local all = { 0, 0, 0, 0, 0, 0, 0, 0 }
+  for k, axis in ipairs(axes) do
+    if axis < 0 or axis > 3 or #pads ~= 2 * #axes then return nil end
+    all[axis + 1], all[axis + 5] = pads[k], pads[k + #axes]
+  end
+  return all
+end
+
 -- Rows and columns of zeros, which the next convolution takes for its padding, or channels of them.
 function operators.Pad(self, node)
   local x = self:want(node, self:value(node, 1), "first")
-  local pads = node.attributes.pads or whole_numbers(self, node, 2)
+  local pads = pads_of(self, node)
   local fill = node.attributes.value or (node.inputs[3] and one_number(self:constant(node, 3)))
   if (node.attributes.mode or "constant") ~= "constant" or (fill or 0) ~= 0 or not pads or #pads ~= 8 then
     self:fail(node, "only one with zeros is known")
