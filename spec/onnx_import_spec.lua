@@ -102,6 +102,25 @@ describe("ONNX import of own files", function()
     assert.same({ "fc.weight", "fc.bias" }, names_of(twin))
   end)
 
+  it("brings layers of other kinds back", function()
+    tr.manual_seed(3)
+    local x, path = tr.rand(2, 6, 6, 4), support.folder() .. "/layer.onnx"
+    for _, layer in ipairs {
+      nn.Upsample(2), nn.Upsample({ 2, 3 }, { mode = "bilinear" }), nn.AdaptiveAvgPool2d(1), nn.LayerNorm(4),
+      nn.ConvTranspose2d(4, 6, 3, { stride = 2, padding = 1, output_padding = 1, groups = 2 }),
+      nn.ConvTranspose2d(4, 3, { 2, 3 }, { stride = { 2, 1 }, padding = { 0, 1, 1, 0 }, bias = false, dilation = 2 }),
+      nn.StandardizedConv2d(4, 8, 3, { padding = 1 }), nn.DepthwiseSeparable(4, 8), nn.ImageStandardization(),
+    } do
+      local net = nn.Sequential {
+        nn.Conv2d(4, 4, 3, { padding = 1 }), layer, nn.ReLU(), nn.GlobalAvgPool(),
+        nn.Linear(tr.no_grad(layer, x):size(4), 3),
+      }:eval()
+      assert(tr.onnx.export(path, net, { input = { 6, 6, 4 } }))
+      local twin = assert(tr.onnx.import(path)):eval()
+      assert.same(net(x):totable(), twin(x):totable(), tostring(layer))
+    end
+  end)
+
   it("brings input, normalization and classes back", function()
     local net = nn.Sequential { name = "net", nn.GlobalAvgPool(), nn.Linear(2, 2) }
     local twin, info = round_trip(net, {

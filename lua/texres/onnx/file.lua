@@ -140,8 +140,8 @@ function Model:add_tensor(name, t) self.records[name] = { made = t } end
 local asked = {
   i = { "group", "axis", "transA", "transB", "ceil_mode", "count_include_pad", "training_mode", "keepdims", "to" },
   f = { "alpha", "beta", "epsilon", "momentum", "ratio", "value" },
-  s = { "auto_pad", "mode", "approximate" },
-  ints = { "kernel_shape", "strides", "dilations", "pads", "perm", "axes" },
+  s = { "auto_pad", "mode", "approximate", "coordinate_transformation_mode", "nearest_mode" },
+  ints = { "kernel_shape", "strides", "dilations", "pads", "perm", "axes", "output_padding", "output_shape" },
 }
 local field_of = {}
 for field, names in pairs(asked) do

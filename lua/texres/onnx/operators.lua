@@ -161,6 +161,43 @@ function operators.MatMul(self, node)
   return (dense(self, node, x, self:weight(node, 2, 2)))
 end
 
+function operators.ConvTranspose(self, node)
+  local x = self:want(node, self:value(node, 1), "first")
+  local weight, a = self:weight(node, 2, 4), node.attributes
+  local c_in, k, rows, columns = weight:size()
+  local groups, more = a.group or 1, collapsed(a.output_padding or { 0, 0 })
+  if type(more) == "table" or a.output_shape or padding_of(self, node) == "same" then
+    self:fail(node, "an output of this size is not known; give paddings as numbers, and one output_padding")
+  end
+  local layer = nn.ConvTranspose2d(c_in, k * groups, collapsed { rows, columns }, {
+    stride = pair_of(self, node, "strides"), padding = padding_of(self, node), output_padding = more,
+    dilation = pair_of(self, node, "dilations"), groups = groups, bias = false,
+  })
+  layer.weight = parameter(weight:permute(3, 4, 2, 1))
+  set_bias(self, node, layer, 3, k * groups)
+  return self:item(node, layer, x, { channels = k * groups }, 2)
+end
+
+-- A factor that is a whole number of rows and of columns.
+local function factors_of(self, node)
+  local scales = node.inputs[3] and self:constant(node, 3)
+  local list = scales and scales:numel() == 4 and scales:reshape(-1):totable() or {}
+  local rows, columns = math.tointeger(list[3]), math.tointeger(list[4])
+  if list[1] ~= 1 or list[2] ~= 1 or not rows or not columns or rows < 1 or columns < 1 then
+    self:fail(node, "only whole factors of rows and columns are known")
+  end
+  return collapsed { rows, columns }
+end
+
+function operators.Resize(self, node)
+  local x, a = self:want(node, self:value(node, 1), "first"), node.attributes
+  local mode, where = a.mode or "nearest", a.coordinate_transformation_mode or "half_pixel"
+  local nearest = mode == "nearest" and where == "asymmetric" and a.nearest_mode == "floor"
+  local linear = mode == "linear" and (where == "half_pixel" or where == "pytorch_half_pixel")
+  if not nearest and not linear then self:fail(node, "the mode %s with %s is not known", mode, where) end
+  return self:item(node, nn.Upsample(factors_of(self, node), { mode = linear and "bilinear" or "nearest" }), x)
+end
+
 -- -- norms ------------------------------------------------------------------------------------------------------------
 
 function operators.BatchNormalization(self, node)
@@ -197,6 +234,18 @@ function operators.InstanceNormalization(self, node)
   local range = scale:min():item() == 1 and scale:max():item() == 1 and bias:abs():max():item() == 0
   if not range then self:fail(node, "the groups have a scale of their own") end
   return { waits = "norm of groups", what = layer, of = x, dims = 3 }
+end
+
+function operators.LayerNormalization(self, node)
+  local x, a = self:value(node, 1), node.attributes
+  local last = (a.axis or -1) == -1 or a.axis == x.dims - 1
+  local gamma, beta = self:weight(node, 2, 1), node.inputs[3] and self:weight(node, 3, 1)
+  if not last or x.order == "first" or x.order == "blocks" or not beta or beta:numel() ~= gamma:numel() then
+    self:fail(node, "only one over the last dimension, with scale and bias, is known")
+  end
+  local layer = nn.LayerNorm(gamma:numel(), { eps = rounded(a.epsilon or 1e-5) })
+  layer.gamma, layer.beta = parameter(gamma), parameter(beta)
+  return self:item(node, layer, x, { channels = gamma:numel() }, 2)
 end
 
 -- -- pooling ----------------------------------------------------------------------------------------------------------
