@@ -35,7 +35,7 @@ describe("frozen layers", function()
     fitted { model = model, optimizer = { "adamw", lr = 1e-2 } }
     for name, t in pairs(model.stage1:state_dict()) do assert(same(t, before[name]), name) end
     assert.is_false(same(stage2, model.stage2[1].norm1.running_mean))
-    model.stage1:freeze(false)
+    model.stage1:unfreeze()
     fitted { model = model, optimizer = { "adamw", lr = 1e-2 } }
     assert.is_false(same(before["1.norm1.running_mean"], model.stage1[1].norm1.running_mean))
     assert.is_false(same(before["1.conv1.weight"], model.stage1[1].conv1.weight))

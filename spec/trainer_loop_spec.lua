@@ -323,7 +323,7 @@ describe("trainer:run", function()
       local stays = name:find "^norm" or name == "conv.weight"
       assert.equal(stays ~= nil and stays ~= false, table.concat(values, " ") == table.concat(now[name], " "), name)
     end
-    assert.is_true(trainer.model.norm:freeze(false):train().training)
+    assert.is_true(trainer.model.norm:unfreeze():train().training)
   end)
 
   it("says how it is steered where it is not", function()

@@ -581,11 +581,7 @@ end
 --- Evaluation mode: batch norm uses running statistics, dropout does nothing. Returns self.
 function Module:eval() return self:train(false) end
 
---- Keeps this module as it is while others learn: its parameters get no gradient, and its layers stay in evaluation
--- mode, so that running statistics stay, too. freeze(false) lets it learn again. Returns self.
-function Module:freeze(on)
-  if on ~= nil then option.check("freeze", "on", on, ON) end
-  local frozen = on ~= false
+local function set_frozen(self, frozen)
   for _, p in ipairs(self:parameters()) do p.requires_grad, p.grad = not frozen, nil end
   for _, m in ipairs(self:modules()) do
     rawset(m, "_frozen", frozen or nil)
@@ -593,6 +589,13 @@ function Module:freeze(on)
   end
   return self
 end
+
+--- Keeps this module as it is while others learn: its parameters get no gradient, and its layers stay in evaluation
+-- mode, so that running statistics stay, too. Returns self.
+function Module:freeze() return set_frozen(self, true) end
+
+--- Lets a frozen module learn again; the next train() puts its layers into training mode. Returns self.
+function Module:unfreeze() return set_frozen(self, false) end
 
 --- What of a module is frozen: { parameters =, layers = }, sorted names.
 local function frozen_of(self)
