@@ -378,6 +378,8 @@ describe("bce_with_logits", function()
     local y = F.bce_with_logits(x, tr.tensor({ 0, 1, 1, 0 }, { dtype = "f64" }), { reduction = "none" }):totable()
     assert.same({ 1000, 1000 }, { y[1], y[2] })
     assert.near(math.exp(-30), y[3], 1e-15)
+    local small = F.bce_with_logits(tr.tensor { 20, 40 }, tr.ones(2), { reduction = "none" }):totable()
+    for i, logit in ipairs { 20, 40 } do assert.near(1, small[i] / math.exp(-logit), 1e-5) end -- in f32, too
     assert.error_matches(function() F.bce_with_logits(x, x, { pos_weight = -1 }) end, "pos_weight is %-1: a finite")
   end)
 end)

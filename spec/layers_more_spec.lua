@@ -78,6 +78,15 @@ describe("these layers", function()
     refused("Subtract: it has 3 items, 2 are needed", nn.Subtract { nn.ReLU(), nn.ReLU(), nn.ReLU() }, tr.rand(2, 3))
   end)
 
+  it("are saved as they are now: a separable convolution also folded, and with its checkpoint", function()
+    local net = nn.Sequential { nn.DepthwiseSeparable(4, 6), nn.GlobalAvgPool(), nn.Linear(6, 2) }
+    net[1].checkpoint = true
+    assert.is_true(nn.from_config(net:config())[1].checkpoint)
+    local folded, x = net:eval():fuse(), tr.rand(table.unpack(IMAGE))
+    local twin = nn.from_config(folded:config()):load_state_dict(folded:state_dict()):eval()
+    assert.same(tr.no_grad(folded, x):totable(), tr.no_grad(twin, x):totable())
+  end)
+
   it("multiply with shapes that broadcast: a gate of pixels or of channels", function()
     local x = tr.rand(table.unpack(IMAGE))
     local gate = nn.Sequential { nn.AdaptiveAvgPool2d(1), nn.Sigmoid() }

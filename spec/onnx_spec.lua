@@ -117,6 +117,7 @@ describe("ONNX export", function()
     for _, case in ipairs {
       { nn.Conv2d(1, 2, 3, { stride = 9, padding = "same" }), 8, 8, 0 }, -- the published head
       { nn.Conv2d(1, 2, { 3, 2 }, { stride = { 9, 2 }, padding = "same" }), 4, 7, { 0, 0, 0, 1 } },
+      { nn.StandardizedConv2d(1, 2, 3, { stride = 9, padding = "same" }), 8, 8, 0 },
       { nn.MaxPool2d(2, { stride = 5, padding = "same" }), 11, 16, "same" },
       { nn.MaxPool2d(2, { stride = 5, padding = "same" }), 10, 11, { 0, 0, 0, 1 } },
       { nn.MaxPool2d(2, { stride = 5, padding = "same" }), 10, 14, 0 },

@@ -1,6 +1,5 @@
 /* bce_with_logits.c - binary cross-entropy of sigmoid(x) and a target t in 0..1, with a weight w of the positive side:
- * (1 - t) x + c softplus(-x), c = 1 + (w - 1) t; its mean or its sum. softplus(-x) = max(-x, 0) + log(1 + exp(-|x|)), which
- * neither overflows nor loses what is small.
+ * (1 - t) x + c softplus(-x), c = 1 + (w - 1) t; its mean or its sum. It neither overflows nor loses what is small.
  *
  * dx = dy (1 - t + c (sigmoid(x) - 1)), dt = dy ((w - 1) softplus(-x) - x); the gradient of the mean carries 1 / count. */
 #include <math.h>
@@ -8,6 +7,7 @@
 #include "autograd/layer.h"
 #include "autograd/list.h"
 #include "autograd/loss.h"
+#include "passes/activation.h"
 
 enum { X, TARGET };
 
@@ -17,9 +17,12 @@ typedef struct params {
 } params;
 
 static tx_tensor *softplus_of_minus(tx_formula *f, tx_tensor *x) {
-  tx_tensor *size = tx_f_unary(f, TX_ABS, x);
-  tx_tensor *tail = tx_f_unary(f, TX_LOG, tx_f_shift(f, tx_f_unary(f, TX_EXP, tx_f_unary(f, TX_NEG, size)), 1));
-  return tx_f_add(f, tx_f_scale(f, tx_f_sub(f, size, x), 0.5), tail); /* max(-x, 0) = (|x| - x) / 2 */
+  tx_tensor *minus = tx_f_unary(f, TX_NEG, x), *y = NULL;
+  if (f->status != TX_OK) return NULL;
+  const tx_status status = tx_empty_like(minus, &y);
+  const tx_activation_pass pass = {.dtype = minus->dtype, .kind = TX_ACT_SOFTPLUS, .n = tx_numel(minus)};
+  if (status == TX_OK) tx_activation_forward(&pass, tx_data(minus), tx_data(y));
+  return tx_f_hold(f, status, &y);
 }
 
 /* 1 - t and c. */

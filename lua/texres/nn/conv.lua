@@ -130,9 +130,10 @@ function Conv2d:multiply_adds(_, output)
   return output:numel() // k * self.weight:numel()
 end
 
-function Conv2d:to_onnx(graph, x)
-  local rows, columns = self.weight:size()
-  local weight = graph:constant(self, "weight", self.weight:permute(4, 3, 1, 2)) -- {K,C,R,S}
+--- Writes a convolution of this layer's settings with `weight` {R,S,C,K}, its own or what it makes of it.
+local function write(self, graph, x, weight)
+  local rows, columns = weight:size()
+  weight = graph:constant(self, "weight", weight:permute(4, 3, 1, 2)) -- {K,C,R,S}
   local bias = rawget(self, "bias") and graph:constant(self, "bias", self.bias)
   local attributes = onnx_window({ rows, columns }, self.stride, self.padding, self.dilation,
     graph:input_shape(self))
@@ -140,4 +141,6 @@ function Conv2d:to_onnx(graph, x)
   return graph:node("Conv", { graph:channels_first(x), weight, bias }, attributes, { channels_first = true, dims = 4 })
 end
 
-return { Conv2d = Conv2d, run = run }
+function Conv2d:to_onnx(graph, x) return write(self, graph, x, self.weight) end
+
+return { Conv2d = Conv2d, run = run, write = write }

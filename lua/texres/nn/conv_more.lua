@@ -103,36 +103,26 @@ function StandardizedConv2d:forward(x)
 end
 
 function StandardizedConv2d:to_onnx(graph, x)
-  local rows, columns = self.weight:size()
-  local weight = core.no_grad(standardized, self.weight):permute(4, 3, 1, 2)
-  local bias = rawget(self, "bias") and graph:constant(self, "bias", self.bias)
-  local attributes = onnx_window({ rows, columns }, self.stride, self.padding, self.dilation)
-  attributes.group = self.groups
-  return graph:node("Conv", { graph:channels_first(x), graph:constant(self, "weight", weight), bias }, attributes,
-    { channels_first = true, dims = 4 })
+  return conv.write(self, graph, x, core.no_grad(standardized, self.weight))
 end
-
---- DepthwiseSeparable(c_in, c_out, {kernel=3, stride=1}): a convolution of each channel by itself and one of 1x1 over
--- all of them, each with batch norm and ReLU: about kernel^2 times fewer products than a convolution of both. Items
--- `depthwise`, `norm1`, `pointwise`, `norm2`. Howard et al., "MobileNets", 2017.
-local DepthwiseSeparable = module.register("DepthwiseSeparable",
-  module.Module("DepthwiseSeparable", container.Sequential))
 
 local SEPARABLE = { kernel = option.integer(3, "[1, inf)"), stride = option.integer(1, "[1, inf)") }
 
-function DepthwiseSeparable:init(c_in, c_out, options)
+--- DepthwiseSeparable(c_in, c_out, {kernel=3, stride=1}): a Sequential of a convolution of each channel by itself and
+-- one of 1x1 over all of them, each with batch norm and ReLU: about kernel^2 times fewer products than a convolution of
+-- both. Items `depthwise`, `norm1`, `pointwise`, `norm2`. Howard et al., "MobileNets", 2017.
+local function depthwise_separable(c_in, c_out, options)
   local o = option.read("DepthwiseSeparable", options, SEPARABLE)
-  container.Sequential.init(self, {
+  return container.Sequential {
+    name = "DepthwiseSeparable",
     { depthwise = conv.Conv2d(c_in, c_in, o.kernel, { stride = o.stride, padding = o.kernel // 2, groups = c_in,
       bias = false }) },
     { norm1 = norm.BatchNorm(c_in) }, activation.ReLU(),
     { pointwise = conv.Conv2d(c_in, c_out, 1, { bias = false }) }, { norm2 = norm.BatchNorm(c_out) }, activation.ReLU(),
-  })
-  rawset(self, "_separable", { c_in, c_out, o, n = 3 })
+  }
 end
 
-function DepthwiseSeparable:constructor_arguments() return self._separable end
-
 return {
-  ConvTranspose2d = ConvTranspose2d, StandardizedConv2d = StandardizedConv2d, DepthwiseSeparable = DepthwiseSeparable,
+  ConvTranspose2d = ConvTranspose2d, StandardizedConv2d = StandardizedConv2d,
+  depthwise_separable = depthwise_separable,
 }

@@ -16,6 +16,7 @@ local nn = {
   is_module = module.is_module,
   functional = require "texres.nn.functional",
   init = strict.table("texres.nn.init", require "texres.nn.initialize"),
+  DepthwiseSeparable = require("texres.nn.conv_more").depthwise_separable,
 }
 
 --- A layer's method to_onnx, for who calls it by hand: it checks what it is given.
