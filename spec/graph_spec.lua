@@ -6,10 +6,12 @@ describe("Graph", function()
   local function graph(steps) return nn.Graph { nn.Tanh(), nn.Linear(2, 2), steps = steps } end
 
   it("does its steps, and is rebuilt from its description", function()
-    local steps = { { item = 1, value = 1 }, { item = 2, value = 2 }, { sum = { 3, 1 } }, { cat = { 4, 2 } } }
+    local steps = { { item = 1, value = 1 }, { item = 2, value = 2 }, { sum = { 3, 1 } }, { cat = { 4, 2 } },
+      { multiply = { 5, 5 } }, { subtract = { 6, 5 } } }
     local net, x = graph(steps), tr.randn(3, 2)
     local y = net[1](x)
-    local want = tr.cat({ net[2](y) + x, y }, -1)
+    local joined = tr.cat({ net[2](y) + x, y }, -1)
+    local want = joined * joined - joined
     assert.is_true(tr.allclose(net(x), want, 0, 0))
     local json = require "texres.json"
     local twin = nn.from_config(json.decode(json.encode(net:config())))
@@ -23,7 +25,8 @@ describe("Graph", function()
     assert.error_matches(function() graph(3) end, "Graph: steps is 3, wanted a list")
     for _, step in ipairs {
       3, {}, { item = 3, value = 1 }, { item = 1, value = 2 }, { item = 1 }, { sum = { 1 } }, { sum = { 1, 2 } },
-      { sum = { 1, 1, 1 } }, { cat = {} }, { cat = { 0 } }, { cat = 1 }, { item = "1", value = 1 },
+      { sum = { 1, 1, 1 } }, { multiply = { 1 } },
+      { subtract = { 1, 1, 1 } }, { cat = {} }, { cat = { 0 } }, { cat = 1 }, { item = "1", value = 1 },
     } do
       assert.error_matches(function() graph { step } end, "Graph: step 1 is none of")
     end

@@ -121,6 +121,28 @@ describe("ONNX import of own files", function()
     end
   end)
 
+  it("brings products and differences of branches back, also where they cross", function()
+    local net = round_trip(nn.Sequential {
+      nn.Multiply {
+        nn.Conv2d(2, 4, 1), nn.Sequential { nn.Conv2d(2, 1, 3, { padding = 1 }), nn.Sigmoid() }, nn.Conv2d(2, 4, 1),
+      },
+      nn.Subtract { nn.Conv2d(4, 3, 1), nn.Sequential { nn.Conv2d(4, 3, 1), nn.Tanh() } },
+      nn.Subtract { nn.Identity(), nn.Tanh() }, nn.GlobalAvgPool(),
+      nn.Multiply { nn.Linear(3, 3), nn.Identity() },
+    }, { input = { 5, 4, 2 } })
+    assert.equal("Multiply", getmetatable(net[1]).__name)
+    assert.equal("Subtract", getmetatable(net[2]).__name)
+    local crossing = round_trip(nn.Graph {
+      nn.Tanh(), nn.Sigmoid(), nn.GlobalAvgPool(), steps = {
+        { item = 1, value = 1 }, { item = 2, value = 2 }, { multiply = { 3, 1, 2 } }, { subtract = { 4, 3 } },
+        { sum = { 5, 2 } }, { item = 3, value = 6 },
+      },
+    }, { input = { 5, 4, 2 } })
+    local kinds = {}
+    for _, m in ipairs(crossing:modules()) do kinds[getmetatable(m).__name] = true end
+    assert.is_true(kinds.Graph)
+  end)
+
   it("brings input, normalization and classes back", function()
     local net = nn.Sequential { name = "net", nn.GlobalAvgPool(), nn.Linear(2, 2) }
     local twin, info = round_trip(net, {
@@ -196,7 +218,10 @@ describe("ONNX import of other files", function()
       message_of { { "LSTM", { "x" }, { "a" } }, { "If", { "a" }, { "y" } } })
     assert.matches('node "node1" %(Softmax%): only one over the channels of {N,C} is known',
       message_of({ { "Softmax", { "x" }, { "y" } } }, { sizes = { 1, 2, 4, 4 } }))
-    assert.matches('node "node1" %(Mul%): a product of two values', message_of { { "Mul", { "x", "x" }, { "y" } } })
+    for operator, what in pairs { Add = "a sum", Sub = "a difference", Mul = "a product" } do
+      assert.matches(('node "node2" %%(%s%%): %s of values of different shapes'):format(operator, what),
+        message_of { { "GlobalAveragePool", { "x" }, { "a" } }, { operator, { "x", "a" }, { "y" } } })
+    end
     assert.matches('node "node2" %(Add%): a sum of values of different shapes',
       message_of { { "Flatten", { "x" }, { "a" } }, { "Add", { "x", "a" }, { "y" } } })
     assert.matches('node "node1" %(Conv%): input 2 is f32 of shape {2}, wanted floats of 4 dimensions',
@@ -299,7 +324,7 @@ describe("the form of a network", function()
       .. "        shortcut: SiLU()\n      2: GELU()", form({
       { "Tanh", input = 1, output = 2 }, { "SiLU", input = 1, output = 3 },
       { sum = true, input = 2, residual = 3, output = 4 }, { "GELU", input = 4, output = 5 },
-      { cat = true, inputs = { 1, 5 }, output = 6 },
+      { how = "cat", inputs = { 1, 5 }, output = 6 },
     }, 6))
   end)
 

@@ -132,10 +132,11 @@ function Import:sum(x, y)
     { dims = x.dims, order = x.order, channels = x.channels or y.channels })
 end
 
-function Import:cat(values, fields)
+--- Several values as one; `how` they are joined as in texres.nn.plan.
+function Import:join(how, values, fields)
   local inputs = {}
   for i, value in ipairs(values) do inputs[i] = value.id end
-  return add(self, { cat = true, inputs = inputs }, fields)
+  return add(self, { how = how, inputs = inputs }, fields)
 end
 
 -- -- normalization ----------------------------------------------------------------------------------------------------

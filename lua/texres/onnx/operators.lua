@@ -421,6 +421,17 @@ local function normalized(self, node, x, t, how)
   return x
 end
 
+-- Raises unless two values are of the same shape, as far as it is known; a value may have `one_channel` for all.
+local function check_alike(self, node, x, y, what, one_channel)
+  self:ready(node, x)
+  self:ready(node, y)
+  local fits = not x.channels or not y.channels or x.channels == y.channels
+    or one_channel and x.order ~= "blocks" and (x.channels == 1 or y.channels == 1)
+  if x.order ~= y.order or x.dims ~= y.dims or not fits then
+    self:fail(node, "%s of values of different shapes is not known", what)
+  end
+end
+
 function operators.Add(self, node)
   local values, constant = operands(self, node)
   local x = values[1]
@@ -430,18 +441,19 @@ function operators.Add(self, node)
     return normalized(self, node, x, constant, "add") or into_group_norm(self, node, x, constant, "beta")
       or into_bias(self, node, x, constant) or unknown_constant(self, node)
   end
-  local y = values[2]
-  if self:ready(node, x).order ~= self:ready(node, y).order or x.dims ~= y.dims then
-    self:fail(node, "a sum of values of different shapes is not known")
-  end
-  return self:sum(x, y)
+  check_alike(self, node, x, values[2], "a sum")
+  return self:sum(x, values[2])
 end
 
 function operators.Sub(self, node)
   local values, constant, place = operands(self, node)
-  local x = self:ready(node, values[1])
-  return constant and place == 2 and normalized(self, node, x, constant, "subtract")
-    or self:fail(node, "only that of a normalization of the input is known")
+  local x, y = self:ready(node, values[1]), values[2]
+  if y then
+    check_alike(self, node, x, y, "a difference")
+    return self:join("subtract", values, { dims = x.dims, order = x.order, channels = x.channels or y.channels })
+  end
+  return place == 2 and normalized(self, node, x, constant, "subtract")
+    or self:fail(node, "only that of a normalization of the input is known, and of two values")
 end
 
 function operators.Mul(self, node)
@@ -464,8 +476,11 @@ function operators.Mul(self, node)
     return items and id == a.id
   end
   if gated(x, y) or gated(y, x) then return self:item(node, nn.SiLU(), gated(x, y) and x or y) end
-  return y.order == "pooled" and squeeze_excitation(self, node, x, y)
-    or self:fail(node, "a product of two values is not known, but for SiLU and squeeze and excitation")
+  local excited = y.order == "pooled" and squeeze_excitation(self, node, x, y)
+  if excited then return excited end
+  check_alike(self, node, x, y, "a product", true)
+  local channels = x.channels and y.channels and math.max(x.channels, y.channels)
+  return self:join("multiply", { x, y }, { dims = x.dims, order = x.order, channels = channels })
 end
 
 function operators.Div(self, node)
@@ -527,7 +542,7 @@ function operators.Concat(self, node)
   local x = values[1]
   local wanted, axis = (x.order == "same") and x.dims - 1 or 1, node.attributes.axis
   if axis ~= wanted and axis ~= wanted - x.dims then self:fail(node, "only one of channels is known") end
-  return self:cat(values, { order = x.order, dims = x.dims, channels = channels })
+  return self:join("cat", values, { order = x.order, dims = x.dims, channels = channels })
 end
 
 -- {N,...} as {N, the rest}.

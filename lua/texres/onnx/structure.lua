@@ -1,6 +1,7 @@
---- Steps, as plan.trace has them, as modules: Sequential, Residual and Concat where they have that form, else a Graph.
+--- Steps, as plan.trace has them, as modules: Sequential, Residual, Concat, Multiply and Subtract where they have that
+-- form, else a Graph.
 --
--- Seen from the output, a step of an item is the last of a chain. A sum or a concatenation ends branches, which begin
+-- Seen from the output, a step of an item is the last of a chain. A step that joins values ends branches, which begin
 -- at the nearest value that all of them come from; the form is theirs where no step is reached twice that way.
 
 local container = require "texres.nn.container"
@@ -73,14 +74,16 @@ local function residual(self, fork, step, activation, level)
   return container.Residual(body)
 end
 
-local function concat(self, fork, step, level)
+local JOINED = { cat = container.Concat, multiply = container.Multiply, subtract = container.Subtract }
+
+local function branches(self, fork, step, level)
   local items = {}
   for i, value in ipairs(step.inputs) do
     local list = chain(self, fork, value, level)
     if not list then return nil end
     items[i] = as_module(list)
   end
-  return container.Concat(items)
+  return JOINED[step.how](items)
 end
 
 -- The items that make value `to` of value `from`, in order; nil where they have no such form.
@@ -100,7 +103,7 @@ function chain(self, from, to, level)
       if step.sum then
         joined = residual(self, fork, step, activation, level + 1)
       else
-        joined = concat(self, fork, step, level + 1)
+        joined = branches(self, fork, step, level + 1)
       end
       if not joined then return nil end
       list[#list + 1], to = joined, fork
@@ -120,14 +123,14 @@ local function as_graph(steps)
       items[#items + 1] = named(step)
       items.steps[i] = { item = #items, value = values[1] }
     else
-      items.steps[i] = { [step.sum and "sum" or "cat"] = values }
+      items.steps[i] = { [step.sum and "sum" or step.how] = values }
     end
   end
   return Graph(items)
 end
 
---- The module that the steps {item=, name=, input=, output=}, {sum=true, input=, residual=, output=} and {cat=true,
--- inputs=, output=} are, with value 1 as its input. `name` (optional) is that of an item.
+--- The module that the steps {item=, name=, input=, output=}, {sum=true, input=, residual=, output=} and {how="cat",
+-- inputs=, output=} (or "multiply", "subtract") are, with value 1 as its input. `name` (optional) is that of an item.
 return function(steps, output)
   local kept, maker = needed(steps, output)
   local parent = parents(kept)
