@@ -60,6 +60,8 @@ local examples = {
   max_pool2d = { function(x) return F.max_pool2d(x, 2) end, { images } },
   avg_pool2d = { function(x) return F.avg_pool2d(x, 3, { stride = 2 }) end, { images } },
   global_avg_pool = { F.global_avg_pool, { images } },
+  adaptive_avg_pool2d = { function(x) return F.adaptive_avg_pool2d(x, 7) end, { images } },
+  upsample_bilinear2d = { function(x) return F.upsample_bilinear2d(x, 2) end, { images } },
   dropout = { function(x)
     tr.manual_seed(4)
     return F.dropout(x, 0.3, { training = true })

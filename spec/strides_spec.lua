@@ -74,6 +74,8 @@ local examples = {
   max_pool2d = { { image }, function(x) return F.max_pool2d(x, 2) end },
   avg_pool2d = { { image }, function(x) return F.avg_pool2d(x, 3, { stride = 2, padding = 1 }) end },
   global_avg_pool = { { image }, F.global_avg_pool },
+  adaptive_avg_pool2d = { { image }, function(x) return F.adaptive_avg_pool2d(x, { 4, 2 }) end },
+  upsample_bilinear2d = { { image }, function(x) return F.upsample_bilinear2d(x, { 2, 3 }) end },
   dropout = { { matrix }, function(x)
     tr.manual_seed(1)
     return F.dropout(x, 0.5, { training = true })

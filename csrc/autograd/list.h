@@ -26,7 +26,8 @@
   /* layers */ \
   TX_OP(linear) TX_OP(batch_norm) TX_OP(group_norm) TX_OP(leaky_relu) TX_OP(silu) TX_OP(softplus) TX_OP(gelu) \
   TX_OP(elu) TX_OP(hard_swish) TX_OP(softmax) TX_OP(log_softmax) \
-  TX_OP(max_pool2d) TX_OP(avg_pool2d) TX_OP(global_avg_pool) TX_OP(dropout) \
+  TX_OP(max_pool2d) TX_OP(avg_pool2d) TX_OP(global_avg_pool) TX_OP(adaptive_avg_pool2d) TX_OP(upsample_bilinear2d) \
+  TX_OP(dropout) \
   /* losses */ \
   TX_OP(cross_entropy) TX_OP(nll_loss) TX_OP(focal_loss) TX_OP(mse_loss) TX_OP(smooth_l1_loss) \
   TX_OP(l1_loss) TX_OP(bce_with_logits) TX_OP(dice_loss)
