@@ -310,6 +310,58 @@ describe("containers", function()
     end))
   end)
 
+  it("Residual with a cut path is read, told and exported as one without", function()
+    local function conv(c_in, c_out, kernel, stride)
+      return nn.Conv2d(c_in, c_out, kernel, { stride = stride, padding = kernel // 2, bias = false })
+    end
+    local function build(skip, body, checkpoint)
+      tr.manual_seed(1)
+      return nn.Sequential {
+        conv(1, 4, 3, 1), nn.BatchNorm(4), nn.ReLU(),
+        nn.Residual {
+          conv(4, 4, 3, 1), nn.BatchNorm(4), nn.ReLU(), conv(4, 4, 3, 1), grad_skip = skip, grad_body = body,
+        },
+        nn.Residual {
+          nn.BatchNorm(4), nn.ReLU(), conv(4, 8, 3, 2), shortcut = nn.Sequential { conv(4, 8, 1, 2), nn.BatchNorm(8) },
+          activation = nn.ReLU(), grad_skip = skip, grad_body = body,
+        },
+        nn.GlobalAvgPool(), nn.Linear(8, 6), checkpoint = checkpoint,
+      }
+    end
+    local function told(net)
+      local layers, path = {}, support.folder() .. "/net"
+      local costs, hook = net:costs { 2, 8, 8, 1 }, net:watch(function(name) layers[#layers + 1] = name end)
+      net(tr.ones(2, 8, 8, 1))
+      hook:close()
+      local parts = { net:summary { 2, 8, 8, 1 }, tostring(net:check { 2, 8, 8, 1 }), table.concat(layers, " "),
+        tostring(#costs.rows), tostring(costs.bytes) }
+      for _, write in ipairs {
+        function() return net:draw(path .. ".svg", { 2, 8, 8, 1 }) end,
+        function() return net:draw(path .. ".dot", { 2, 8, 8, 1 }) end,
+        function() return net:export_onnx(path .. ".onnx", { input = { 8, 8, 1 } }) end,
+      } do assert.is_true(write()) end
+      for _, ending in ipairs { ".svg", ".dot", ".onnx" } do parts[#parts + 1] = support.read_file(path .. ending) end
+      return (table.concat(parts, "\n"):gsub(" %(no gradient by the %a+%)", ""))
+    end
+    local function gradients(net)
+      net(tr.randn { 2, 8, 8, 1 }):sum():backward()
+      local list = {}
+      for name, p in net:named_parameters() do list[name] = p.grad and p.grad:totable() or "none" end
+      return list
+    end
+    local whole = told(build(true, true))
+    for _, paths in ipairs { { false, true }, { true, false } } do
+      assert.equal(whole, told(build(paths[1], paths[2])))
+      local kept = gradients(build(paths[1], paths[2]))
+      for _, size in ipairs { true, 1, 3 } do assert.same(kept, gradients(build(paths[1], paths[2], size))) end
+    end
+    local findings = build(false, false):check { 2, 8, 8, 1 }
+    assert.equal("unreached", findings[1].kind)
+    assert.matches("no gradient reaches 1.weight: .* the path to it is cut", findings[1].text)
+    assert.equal(1, findings.coverage)
+    assert.matches("cut", tostring(build(false, true):plan()))
+  end)
+
   it("Residual says which projection is missing", function()
     local net = nn.Residual { nn.Conv2d(4, 8, 3, { stride = 2, padding = 1 }) }
     local text = message_of(function() net(tr.zeros(1, 8, 8, 4)) end)

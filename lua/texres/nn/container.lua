@@ -7,8 +7,8 @@
 -- What a container does is planned once, in steps that do several layers together: see texres.nn.plan. A container of
 -- your own is a class derived from one of these with a method trace(tracer, x). x is the number of a value, no tensor;
 -- trace passes it on by tracer:item(self, key, x), tracer:sum(self, x, residual), tracer:cat(self, values),
--- tracer:multiply(self, values) and tracer:subtract(self, values), each of which returns a new number, and returns the
--- last:
+-- tracer:multiply(self, values), tracer:subtract(self, values) and tracer:cut(x), through which no gradient goes back,
+-- each of which returns a new number, and returns the last:
 --
 --     Residual:    x --+-- items ------ tracer:sum -- activation -->
 --                      +-- shortcut ------'
@@ -192,15 +192,6 @@ function Sequential:trace(tracer, x)
   return x
 end
 
--- x, through which no gradient goes back: what a Residual puts in front of a path that is cut.
-local Cut = Module "Cut"
-
-function Cut:forward(x) return x:detach() end -- luacheck: no self
-
-function Cut:to_onnx(_, x) return x end -- luacheck: no self
-
-local CUT = { cut = Cut() }
-
 --- Residual{ body..., shortcut = module, activation = module, grad_skip = true, grad_body = true }:
 -- activation(body(x) + shortcut(x)).
 --
@@ -236,7 +227,7 @@ function Residual:trace(tracer, x)
   end
   local function path(key)
     tracer:depends_on(self, key)
-    return self[key] and x or tracer:item(CUT, "cut", x)
+    return self[key] and x or tracer:cut(x)
   end
   local body = trace_items(self, tracer, path "grad_body")
   return through("activation", tracer:sum(self, body, through("shortcut", path "grad_skip")))

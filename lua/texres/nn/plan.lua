@@ -62,6 +62,7 @@ local plan = {}
 --     {item=, input=, output=, owner=, key=}    the module item = owner[key]
 --     {sum=, input=, residual=, output=}        input + residual, for the Residual `sum`
 --     {join=, how=, inputs=, output=}           several values as one, for the container `join`: as JOINS[how] does
+--     {cut=, input=, output=}                   the input, through which no gradient goes back; only in plans that run
 --     {segment=, input=, output=}               what a tracer inside, which becomes a plan of its own, has traced
 
 local Tracer = {}
@@ -139,21 +140,28 @@ function Tracer:multiply(owner, inputs) return add_join(self, owner, "multiply",
 --- The first of two values less the second.
 function Tracer:subtract(owner, inputs) return add_join(self, owner, "subtract", inputs) end
 
+--- Value x, through which no gradient goes back. Who only reads how a network is built sees x itself.
+function Tracer:cut(x)
+  if not self.runs then return x end
+  return add(self, { cut = true, input = x })
+end
+
 --- What trace(tracer, x) does to value x, which backward computes again instead of keeping it.
 function Tracer:segment(x, trace)
-  if not self.segments then return trace(self, x) end
+  if self.runs ~= "in segments" then return trace(self, x) end
   local inner = { steps = {}, values = 1 }
-  for _, key in ipairs { "inside", "is_open", "raw", "forward", "segments" } do inner[key] = self[key] end
+  for _, key in ipairs { "inside", "is_open", "raw", "forward", "runs" } do inner[key] = self[key] end
   inner.output = trace(setmetatable(inner, Tracer), 1)
   return add(self, { segment = inner, input = x })
 end
 
 --- The steps of a container, none joined. `is_open(item)`: whether an item's own steps take its place; else it is one.
--- With `segments` what is computed again is one step, too.
-function plan.trace(self, is_open, segments)
+-- `runs`, of a plan that runs, is "whole" or "in segments": then what cuts a gradient is a step, and in the second case
+-- so is what backward computes again.
+function plan.trace(self, is_open, runs)
   local tracer = setmetatable({
     steps = {}, values = 1, inside = {}, is_open = is_open, raw = { n = 0 }, forward = { [self] = self.forward },
-    segments = segments,
+    runs = runs,
   }, Tracer)
   tracer.output = tracer:container(self, 1)
   return tracer
@@ -429,6 +437,7 @@ local run_steps
 --- Does one step, which reads `x` and perhaps a residual, or a list of inputs.
 local function do_step(step, x, residual)
   if step.item then return step.item(x) end
+  if step.cut then return x:detach() end
   if step.segment then return replay.run(run_steps, step.segment, x, step.modules, step.segment.holds) end
   if step.join then return module.within(step.join, function() return join_values(step, x) end) end
   local owner = step.sum or step.owner
@@ -493,7 +502,7 @@ end
 local function make(self)
   return finish(self, plan.trace(self, function(item)
     return plan.is_planned(item) and not module.is_apart(item)
-  end, not (module.wants_layers() and module.has_keeper())))
+  end, module.wants_layers() and module.has_keeper() and "whole" or "in segments"))
 end
 
 local function is_current(self)
@@ -532,6 +541,7 @@ function plan.describe(step)
   if step.sum then return "+" end
   if step.join then return step.how end
   if step.segment then return "checkpoint" end
+  if step.cut then return "cut" end
   if step.item then return step.item:describe() end
   local words = {}
   for i, part in ipairs(step.chain) do words[i] = part.sum and "+" or getmetatable(part.item).__name end

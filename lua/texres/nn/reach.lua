@@ -23,6 +23,7 @@ local pool = require "texres.nn.pool"
 local protect = require "texres.protect"
 local raise = require "texres.raise"
 local shapes = require "texres.nn.shape"
+local Residual = require("texres.nn.container").Residual
 local SqueezeExcitation = require("texres.nn.block").SqueezeExcitation
 local is_plain = module.is_plain
 
@@ -103,17 +104,25 @@ local function entry(classes, m)
   return is_plain(m, class) and classes[class] or nil
 end
 
+--- Opens the paths of a Residual that are cut in backward only: what they carry forward has its influence.
+local function open_paths(copy)
+  for _, m in ipairs(copy:modules()) do
+    if m.trace == Residual.trace then m.grad_skip, m.grad_body = true, true end
+  end
+  return copy
+end
+
 local function copy_of(self)
   local is_parameter = {}
   for _, p in ipairs(self:parameters()) do is_parameter[p] = true end
-  return module.copy_with(self, function(value)
+  return open_paths(module.copy_with(self, function(value)
     if module.is_module(value) then
       local make = entry(INSTEAD, value)
       return make and make(value)
     end
     if is_parameter[value] then return uneven(value:shape()) end
     return value.dtype == "f32" and value:detach():to "f64" or nil
-  end):eval()
+  end)):eval()
 end
 
 --- Calls f(...) with gradients, and leaves the random numbers as they are, whatever a layer of one's own draws.
