@@ -107,6 +107,7 @@ describe("ONNX import of own files", function()
     local x, path = tr.rand(2, 6, 6, 4), support.folder() .. "/layer.onnx"
     for _, layer in ipairs {
       nn.Upsample(2), nn.Upsample({ 2, 3 }, { mode = "bilinear" }), nn.AdaptiveAvgPool2d(1), nn.LayerNorm(4),
+      nn.AdaptiveAvgPool2d { 2, 3 }, nn.Conv2d(4, 4, 3, { padding = "same", dilation = 2, stride = 2 }),
       nn.ConvTranspose2d(4, 6, 3, { stride = 2, padding = 1, output_padding = 1, groups = 2 }),
       nn.ConvTranspose2d(4, 3, { 2, 3 }, { stride = { 2, 1 }, padding = { 0, 1, 1, 0 }, bias = false, dilation = 2 }),
       nn.StandardizedConv2d(4, 8, 3, { padding = 1 }), nn.DepthwiseSeparable(4, 8), nn.ImageStandardization(),
@@ -117,7 +118,8 @@ describe("ONNX import of own files", function()
       }:eval()
       assert(tr.onnx.export(path, net, { input = { 6, 6, 4 } }))
       local twin = assert(tr.onnx.import(path)):eval()
-      assert.same(net(x):totable(), twin(x):totable(), tostring(layer))
+      local near = getmetatable(layer) == nn.AdaptiveAvgPool2d and 1e-6 or 0 -- AvgPool2d sums in another order
+      assert.is_true(tr.allclose(net(x), twin(x), near, near), tostring(layer))
     end
   end)
 

@@ -65,6 +65,14 @@ local function small()
     },
     nn.Residual { { fc = nn.Linear(12, 12) }, nn.LeakyReLU(0.2) }, nn.GroupNorm(3, 12), nn.Softplus(),
     nn.ELU(0.3), nn.Hardswish(),
+    nn.Multiply { nn.Conv2d(12, 12, 1), nn.Sequential { nn.Conv2d(12, 1, 1), nn.Sigmoid() } },
+    nn.Subtract { nn.Tanh(), nn.Identity() }, nn.LayerNorm(12),
+    nn.ConvTranspose2d(12, 12, 3, { stride = 2, padding = 1, output_padding = 1, groups = 3 }),
+    nn.Upsample { 1, 3 }, nn.Upsample({ 2, 1 }, { mode = "bilinear" }),
+    nn.Conv2d(12, 6, 3, { padding = "same", stride = { 2, 3 }, dilation = 2 }),
+    nn.StandardizedConv2d(6, 8, 3, { padding = 1 }),
+    nn.PadShortcut(8, 12), nn.ImageStandardization(), nn.DepthwiseSeparable(12, 12),
+    nn.SqueezeExcitation(12, { reduction = 4 }), nn.AdaptiveAvgPool2d { 2, 2 },
     nn.Dropout(0.5), nn.Identity(),
     nn.Concat {
       nn.Sequential { nn.Flatten(), { head = nn.Linear(48, 3) }, nn.BatchNorm(3) },
@@ -215,7 +223,11 @@ describe("ONNX export", function()
     assert.error_matches(function() net:export_onnx("x.onnx", { inputs = {} }) end, "unknown option 'inputs'")
     assert.error_matches(function() net:export_onnx("x.onnx", { input = { 3 } }) end, "in Linear: linear: ")
     local conv = nn.Conv2d(1, 1, 3, { padding = "same", stride = 2, dilation = 2 })
-    assert.error_matches(function() conv:export_onnx("x.onnx", { input = { 8, 8, 1 } }) end, "the padding as numbers")
+    local twice, path = nn.Sequential { conv, conv }, support.folder() .. "/x.onnx" -- it sees images of two sizes
+    assert.error_matches(function() twice:export_onnx(path, { input = { 8, 8, 1 } }) end, "the padding as numbers")
+    local pool = nn.AdaptiveAvgPool2d { 3, 4 }
+    assert.error_matches(function() pool:export_onnx(path, { input = { 8, 8, 1 } }) end,
+      "all its windows are alike: 3 rows and 4 columns of {1,8,8,1} are not")
     local none, message = net:export_onnx("/nonexistent/x.onnx", { input = { 2 } })
     assert.is_nil(none)
     assert.matches("/nonexistent/x.onnx", message, 1, true)

@@ -62,8 +62,15 @@ end
 
 function AdaptiveAvgPool2d:to_onnx(graph, x)
   local rows, columns = arguments.pair("AdaptiveAvgPool2d", "size", self.size)
-  if rows > 1 or columns > 1 then raise "onnx: AdaptiveAvgPool2d can be written where its size is 1 alone" end
-  return graph:node("GlobalAveragePool", { graph:channels_first(x) }, {}, { channels_first = true, dims = 4 })
+  local like = { channels_first = true, dims = 4 }
+  if rows == 1 and columns == 1 then return graph:node("GlobalAveragePool", { graph:channels_first(x) }, {}, like) end
+  local shape = graph:input_shape(self)
+  if not shape or shape[2] % rows + shape[3] % columns > 0 then
+    raise("onnx: AdaptiveAvgPool2d can be written where all its windows are alike: %d rows and %d columns of %s are "
+      .. "not", rows, columns, shape and module.shape_text(shape) or "images of several sizes")
+  end
+  local window = { shape[2] // rows, shape[3] // columns }
+  return graph:node("AveragePool", { graph:channels_first(x) }, { kernel_shape = window, strides = window }, like)
 end
 
 return { Upsample = Upsample, AdaptiveAvgPool2d = AdaptiveAvgPool2d }

@@ -7,17 +7,18 @@ local function pair(value)
   return { value, value }
 end
 
--- The padding "same" of images {N,H,W,C} in numbers where windows far apart end before the image does: less than none
--- would be needed then, which onnxruntime cuts off at both ends of the image, or refuses. Nil elsewhere.
-local function bounded_same(shape, kernel, strides)
+-- The padding "same" of images {N,H,W,C} in numbers, and whether onnxruntime would do something else by its own rule:
+-- where windows far apart end before the image does, less than none is needed, which it cuts off at both ends of the
+-- image, or refuses.
+local function same_in_numbers(shape, kernel, strides, dilations)
   local sides, bounded = {}, false
   for axis = 1, 2 do
     local size, step = shape[axis + 1], strides[axis]
-    local needed = ((size + step - 1) // step - 1) * step + kernel[axis] - size
+    local needed = ((size + step - 1) // step - 1) * step + dilations[axis] * (kernel[axis] - 1) + 1 - size
     if needed < 0 then needed, bounded = 0, true end
     sides[axis], sides[axis + 2] = needed // 2, needed - needed // 2
   end
-  return bounded and sides or nil
+  return sides, bounded
 end
 
 --- The attributes kernel_shape, strides, dilations (nil: none) and those of the padding. "same" depends on the image's
@@ -31,11 +32,14 @@ return function(kernel, stride, padding, dilation, shape)
     local columns = dilations[2] * (attributes.kernel_shape[2] - 1)
     attributes.pads = { rows // 2, columns // 2, rows - rows // 2, columns - columns // 2 }
   elseif padding == "same" then
-    if dilations[1] > 1 or dilations[2] > 1 then
-      raise "onnx: padding \"same\" with a stride and a dilation cannot be written; give the padding as numbers"
+    local is_dilated = dilations[1] > 1 or dilations[2] > 1
+    if is_dilated and not shape then
+      raise("onnx: padding \"same\" with a stride and a dilation depends on the size of the image, and this layer is "
+        .. "given several: give the padding as numbers")
     end
-    attributes.pads = shape and bounded_same(shape, attributes.kernel_shape, strides)
-    if not attributes.pads then attributes.auto_pad = "SAME_UPPER" end
+    local sides, bounded
+    if shape then sides, bounded = same_in_numbers(shape, attributes.kernel_shape, strides, dilations) end
+    if is_dilated or bounded then attributes.pads = sides else attributes.auto_pad = "SAME_UPPER" end
   elseif type(padding) == "table" then
     attributes.pads = { padding[1], padding[3], padding[2], padding[4] } -- top, left, bottom, right
   elseif padding ~= "valid" then
