@@ -225,6 +225,24 @@ describe("average", function()
       assert.matches("two: " .. text, select(2, tr.average { one, saved("two", options) }))
     end
     assert(tr.average { one, saved("two", { checkpoint = true, stochastic_depth = 0.2 }) })
+    local function pair(a, b)
+      for name, m in pairs { a = a, b = b } do assert(tr.save(folder .. "/" .. name, { model = m })) end
+      return tr.average { folder .. "/a", folder .. "/b" }
+    end
+    local function norm(options) return nn.Sequential { nn.BatchNorm(4, options), nn.LayerNorm(4) } end
+    assert.matches("b: the layer 1 is BatchNorm%(4, {eps=0.001}%), in the first file BatchNorm%(4, {eps=1e%-05}%)",
+      select(2, pair(norm(), norm { eps = 1e-3 })))
+    assert(pair(norm(), norm { momentum = 0.3 }))
+    local first, second = { a = nn.ReLU() }, { b = nn.Conv2d(4, 4, 1) }
+    assert.matches("b: the layer itself is Sequential of b, a, in the first file Sequential of a, b",
+      select(2, pair(nn.Sequential { first, second }, nn.Sequential { second, first })))
+    local function graph(a, b)
+      return nn.Graph { nn.Conv2d(4, 4, 1), nn.Conv2d(4, 4, 1), steps = {
+        { item = a, value = 1 }, { item = b, value = 2 }, { sum = { 2, 3 } },
+      } }
+    end
+    assert(pair(graph(1, 2), graph(1, 2)))
+    assert.matches("the layer itself is Graph of 1, 2 ", select(2, pair(graph(1, 2), graph(2, 1))))
     assert.matches("absent", select(2, tr.average { folder .. "/absent" }))
     assert.matches("2 weights for 1 file", message_of(tr.average, { paths[1], weights = { 1, 2 } }))
     assert.matches("weights is {%-1}, wanted a list", message_of(tr.average, { paths[1], weights = { -1 } }))

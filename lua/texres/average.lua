@@ -47,14 +47,32 @@ end
 
 local ONLY_TRAINING = { Dropout = true, StochasticDepth = true } -- layers in which networks of one kind may differ
 
---- What each layer of a network is, by name; of containers and batch norms only their class.
+local function class_of(m) return getmetatable(m).__name end
+
+--- A container with the order of its items, and how those of a Graph are wired.
+local function order_of(container)
+  local names = {}
+  for _, key in ipairs(container._items) do
+    if not ONLY_TRAINING[class_of(container[key])] then names[#names + 1] = tostring(key) end
+  end
+  local steps = rawget(container, "_steps")
+  local wires = steps and " " .. json.encode(steps) or ""
+  return ("%s of %s%s"):format(class_of(container), table.concat(names, ", "), wires)
+end
+
+--- What of a layer has to be the same: all but what counts in training alone.
+local function kind_of(m)
+  local class = class_of(m)
+  if class == "BatchNorm" then return ("BatchNorm(%d, {eps=%s})"):format(m.gamma:numel(), plain.text(m.eps)) end
+  if rawget(m, "_items") then return order_of(m) end
+  return #m:children() > 0 and class or m:describe()
+end
+
+--- What each layer of a network is, by name.
 local function layers_of(model)
   local layers = {}
   for name, m in model:named_modules() do
-    local class = getmetatable(m).__name
-    if not ONLY_TRAINING[class] then
-      layers[name] = (#m:children() > 0 or class == "BatchNorm") and class or m:describe()
-    end
+    if not ONLY_TRAINING[class_of(m)] then layers[name == "" and "itself" or name] = kind_of(m) end
   end
   return layers
 end
