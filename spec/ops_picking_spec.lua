@@ -116,6 +116,19 @@ describe("cat and stack", function()
     assert_gradients(function(p, q, r) return tr.cat({ p, q, r }, 2) end, { ta, tb, tc })
     assert_gradients(function(p) return tr.cat({ p, p, tb }, 2) end, { ta })
   end)
+  it("join what has no elements", function()
+    for _, shape in ipairs { { 0, 2 }, { 2, 0, 3, 4 }, { 2, 3, 0, 4 }, { 2, 3, 4, 0 } } do
+      for dim = 1, #shape do
+        local empty = tr.zeros(shape, { requires_grad = true })
+        local joined = table.move(shape, 1, #shape, 1, {})
+        joined[dim] = 2 * joined[dim]
+        local y = tr.cat({ empty, empty }, dim)
+        assert.same(joined, y:shape())
+        y:sum():backward()
+        assert.same(shape, empty.grad:shape())
+      end
+    end
+  end)
   it("join along a new dimension", function()
     local d = naive.random({ 2, 3 }, 9)
     for dim = 1, 3 do
