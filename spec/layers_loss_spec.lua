@@ -378,8 +378,17 @@ describe("bce_with_logits", function()
     local y = F.bce_with_logits(x, tr.tensor({ 0, 1, 1, 0 }, { dtype = "f64" }), { reduction = "none" }):totable()
     assert.same({ 1000, 1000 }, { y[1], y[2] })
     assert.near(math.exp(-30), y[3], 1e-15)
-    local small = F.bce_with_logits(tr.tensor { 20, 40 }, tr.ones(2), { reduction = "none" }):totable()
-    for i, logit in ipairs { 20, 40 } do assert.near(1, small[i] / math.exp(-logit), 1e-5) end -- in f32, too
+    for target, sign in pairs { [0] = -1, [1] = 1 } do -- in f32, too, on either side
+      local logits = tr.tensor({ 20 * sign, 40 * sign }, { requires_grad = true })
+      local small = F.bce_with_logits(logits, tr.zeros(2) + target, { reduction = "none" })
+      small:sum():backward()
+      for i, logit in ipairs { 20, 40 } do
+        assert.near(1, small[i]:item() / math.exp(-logit), 1e-5)
+        assert.near(-sign, logits.grad[i]:item() / math.exp(-logit), 1e-5)
+      end
+      local wrong = tr.tensor({ -sign * math.huge }, { requires_grad = true })
+      assert.is_true(F.bce_with_logits(wrong, tr.tensor { 0.5 }):item() == math.huge)
+    end
     assert.error_matches(function() F.bce_with_logits(x, x, { pos_weight = -1 }) end, "pos_weight is %-1: a finite")
   end)
 end)
@@ -401,6 +410,14 @@ describe("dice_loss", function()
   it("is 0 for what is hit exactly, and says what does not fit", function()
     local mask = tr.tensor { { 1, 0, 1 }, { 0, 0, 0 } }
     assert.equal(0, F.dice_loss(mask, mask):item())
+    for smooth, dtype in pairs { [0] = "f64", [1e-60] = "f32" } do -- which is 0 there
+      local x = tr.tensor({ { 0, 0 }, { 0, 0.5 }, { 0, 0 } }, { dtype = dtype, requires_grad = true })
+      local target = tr.tensor({ { 0, 0 }, { 0, 0 }, { 1, 0 } }, { dtype = dtype })
+      local y = F.dice_loss(x, target, { smooth = smooth, reduction = "none" })
+      y:sum():backward()
+      assert.same({ 0, 1, 1 }, y:totable())
+      assert.same({ { 0, 0 }, { 0, 0 }, { -2, 0 } }, x.grad:totable())
+    end
     assert.error_matches(function() F.dice_loss(tr.ones(3), tr.ones(3)) end, "x is {3}: {N,...} is needed")
     assert.error_matches(function() F.dice_loss(mask, mask, { smooth = -1 }) end, "smooth is %-1: a finite")
   end)

@@ -1,7 +1,8 @@
 /* bce_with_logits.c - binary cross-entropy of sigmoid(x) and a target t in 0..1, with a weight w of the positive side:
- * (1 - t) x + c softplus(-x), c = 1 + (w - 1) t; its mean or its sum. It neither overflows nor loses what is small.
+ * w t softplus(-x) + (1 - t) softplus(x); its mean or its sum. It neither overflows nor loses what is small.
  *
- * dx = dy (1 - t + c (sigmoid(x) - 1)), dt = dy ((w - 1) softplus(-x) - x); the gradient of the mean carries 1 / count. */
+ * dx = dy ((1 - t) sigmoid(x) - w t sigmoid(-x)), dt = dy (w softplus(-x) - softplus(x)); the gradient of the mean carries
+ * 1 / count. */
 #include <math.h>
 
 #include "autograd/layer.h"
@@ -16,22 +17,24 @@ typedef struct params {
   int reduction;
 } params;
 
-static tx_tensor *softplus_of_minus(tx_formula *f, tx_tensor *x) {
-  tx_tensor *minus = tx_f_unary(f, TX_NEG, x), *y = NULL;
+static tx_tensor *softplus(tx_formula *f, tx_tensor *x) {
+  tx_tensor *whole = NULL, *y = NULL;
   if (f->status != TX_OK) return NULL;
-  const tx_status status = tx_empty_like(minus, &y);
-  const tx_activation_pass pass = {.dtype = minus->dtype, .kind = TX_ACT_SOFTPLUS, .n = tx_numel(minus)};
-  if (status == TX_OK) tx_activation_forward(&pass, tx_data(minus), tx_data(y));
+  tx_status status = tx_contiguous(x, &whole);
+  if (status == TX_OK) status = tx_empty_like(whole, &y);
+  const tx_activation_pass pass = {.dtype = x->dtype, .kind = TX_ACT_SOFTPLUS, .n = tx_numel(x)};
+  if (status == TX_OK) tx_activation_forward(&pass, tx_data(whole), tx_data(y));
+  tx_unref(whole);
   return tx_f_hold(f, status, &y);
 }
 
-/* 1 - t and c. */
-static tx_tensor *negative_side(tx_formula *f, tx_tensor *target) {
-  return tx_f_shift(f, tx_f_scale(f, target, -1), 1);
+/* The sides of 1 and of 0, each counted with its share of the target: w t positive and (1 - t) negative. */
+static tx_tensor *positive_side(tx_formula *f, tx_tensor *target, double pos_weight, tx_tensor *positive) {
+  return tx_f_mul(f, tx_f_scale(f, target, pos_weight), positive);
 }
 
-static tx_tensor *positive_weight(tx_formula *f, tx_tensor *target, double pos_weight) {
-  return tx_f_shift(f, tx_f_scale(f, target, pos_weight - 1), 1);
+static tx_tensor *negative_side(tx_formula *f, tx_tensor *target, tx_tensor *negative) {
+  return tx_f_mul(f, tx_f_shift(f, tx_f_scale(f, target, -1), 1), negative);
 }
 
 static tx_status check(const tx_call *call) {
@@ -51,9 +54,9 @@ static tx_status forward(tx_call *call) {
   tx_save(call, X, x);
   tx_save(call, TARGET, target);
   tx_formula f = tx_formula_begin(call);
-  tx_tensor *negative = tx_f_mul(&f, negative_side(&f, target), x);
-  tx_tensor *positive = tx_f_mul(&f, positive_weight(&f, target, p->pos_weight), softplus_of_minus(&f, x));
-  tx_f_output(&f, 0, tx_f_loss(&f, p->reduction, tx_f_add(&f, negative, positive)));
+  tx_tensor *positive = positive_side(&f, target, p->pos_weight, softplus(&f, tx_f_unary(&f, TX_NEG, x)));
+  tx_tensor *negative = negative_side(&f, target, softplus(&f, x));
+  tx_f_output(&f, 0, tx_f_loss(&f, p->reduction, tx_f_add(&f, positive, negative)));
   return tx_formula_end(&f);
 }
 
@@ -62,13 +65,14 @@ static tx_status backward(tx_call *call) {
   tx_tensor *x = tx_saved(call, X), *target = tx_saved(call, TARGET);
   tx_formula f = tx_formula_begin(call);
   tx_tensor *dy = tx_f_loss_grad(&f, p->reduction, call->dout[0], tx_numel(x));
+  tx_tensor *minus = tx_f_unary(&f, TX_NEG, x);
   if (call->needs[X]) {
-    tx_tensor *slope = tx_f_shift(&f, tx_f_unary(&f, TX_SIGMOID, x), -1);
-    slope = tx_f_mul(&f, positive_weight(&f, target, p->pos_weight), slope);
-    tx_f_gradient(&f, X, tx_f_mul(&f, tx_f_add(&f, negative_side(&f, target), slope), dy));
+    tx_tensor *negative = negative_side(&f, target, tx_f_unary(&f, TX_SIGMOID, x));
+    tx_tensor *positive = positive_side(&f, target, p->pos_weight, tx_f_unary(&f, TX_SIGMOID, minus));
+    tx_f_gradient(&f, X, tx_f_mul(&f, tx_f_sub(&f, negative, positive), dy));
   }
   if (call->needs[TARGET]) {
-    tx_tensor *slope = tx_f_sub(&f, tx_f_scale(&f, softplus_of_minus(&f, x), p->pos_weight - 1), x);
+    tx_tensor *slope = tx_f_sub(&f, tx_f_scale(&f, softplus(&f, minus), p->pos_weight), softplus(&f, x));
     tx_f_gradient(&f, TARGET, tx_f_mul(&f, slope, dy));
   }
   return tx_formula_end(&f);
@@ -91,8 +95,7 @@ const tx_op tx_op_bce_with_logits = {
     .backward = backward,
     .doc =
         "bce_with_logits(x, target, {pos_weight=1, reduction=\"mean\"}): binary cross-entropy of the logits x and a "
-        "target in "
-        "0..1, -(pos_weight target log(sigmoid(x)) + (1 - target) log(1 - sigmoid(x))): its mean, its sum, or "
-        "(\"none\") the "
-        "values themselves; both of the same shape.",
+        "target in 0..1, -(pos_weight target log(sigmoid(x)) + (1 - target) log(1 - sigmoid(x))): its mean, its sum, "
+        "or "
+        "(\"none\") the values themselves; both of the same shape.",
 };

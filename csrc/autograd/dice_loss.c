@@ -1,4 +1,5 @@
-/* dice_loss.c - 1 - (2 I + s) / (D + s) for each image, I the sum of p t over it and D the sum of p + t; their mean or sum.
+/* dice_loss.c - 1 - (2 I + s) / (D + s) for each image, I the sum of p t over it and D the sum of p + t, 0 where D + s is; their
+ * mean or sum.
  * dp = dy (r - 2 t) / (D + s) with r = (2 I + s) / (D + s), dt the same with p; the gradient of the mean carries 1 / images.
  *
  * Source: Milletari, Navab, Ahmadi, "V-Net", 2016 (with sums in place of squares, as segmentation libraries have it). */
@@ -18,7 +19,8 @@ typedef struct params {
 /* What both directions start with: {N,1} each. */
 typedef struct overlap {
   tx_tensor *rows, *targets; /* {N,elements of an image} */
-  tx_tensor *whole, *ratio;  /* D + s; (2 I + s) / (D + s) */
+  tx_tensor *whole,
+      *ratio; /* D + s; (2 I + s) / (D + s). inf and 1 where D + s is 0: nothing is found where nothing is */
 } overlap;
 
 static tx_tensor *sum_of_rows(tx_formula *f, tx_tensor *t) { return tx_f_reduce(f, TX_SUM, t, 2, true, 0); }
@@ -27,8 +29,11 @@ static overlap overlap_of(tx_formula *f, tx_tensor *x, tx_tensor *target, double
   const int64_t n = x->shape[0], shape[] = {n, n > 0 ? tx_numel(x) / n : 0};
   overlap of = {.rows = tx_f_reshape(f, x, 2, shape), .targets = tx_f_reshape(f, target, 2, shape)};
   tx_tensor *both = sum_of_rows(f, tx_f_mul(f, of.rows, of.targets));
-  of.whole = tx_f_shift(f, sum_of_rows(f, tx_f_add(f, of.rows, of.targets)), smooth);
+  tx_tensor *whole = tx_f_shift(f, sum_of_rows(f, tx_f_add(f, of.rows, of.targets)), smooth);
+  tx_tensor *empty = tx_f_binary(f, TX_EQ, whole, tx_f_number(f, 0));
+  of.whole = tx_f_where(f, empty, tx_f_number(f, INFINITY), whole);
   of.ratio = tx_f_div(f, tx_f_shift(f, tx_f_scale(f, both, 2), smooth), of.whole);
+  of.ratio = tx_f_where(f, empty, tx_f_number(f, 1), of.ratio);
   return of;
 }
 
@@ -93,8 +98,6 @@ const tx_op tx_op_dice_loss = {
     .backward = backward,
     .doc =
         "dice_loss(x, target, {smooth=1, reduction=\"mean\"}): for probabilities x {N,...} and a target in 0..1 of the "
-        "same "
-        "shape, 1 - (2 sum(x target) + smooth) / (sum(x) + sum(target) + smooth) of each image: their mean, their sum, "
-        "or "
-        "(\"none\") all N of them.",
+        "same shape, 1 - (2 sum(x target) + smooth) / (sum(x) + sum(target) + smooth) of each image, with smooth=0 0 "
+        "where both are 0 alone: their mean, their sum, or (\"none\") all N of them.",
 };
