@@ -91,6 +91,9 @@ describe("conv_transpose2d", function()
       assert.error_matches(function() F.conv_transpose2d(table.unpack(arguments)) end, "conv_transpose2d: " .. pattern)
     end
     message("x is {4,3}", tr.zeros(4, 3), w)
+    for _, shape in ipairs { { 2, 0, 4, 3 }, { 2, 4, 0, 3 } } do
+      message("x is {2,.,.,3}: an image without pixels gives none", tr.zeros(shape), w)
+    end
     message("x is i64", tr.zeros({ 1, 4, 4, 3 }, { dtype = "i64" }), w)
     message("w is f64, x is f32", x, tr.zeros({ 3, 3, 2, 3 }, { dtype = "f64" }))
     message("weight must be {R,S,K/groups,C}, got {3,3}", x, tr.zeros(3, 3))
@@ -130,9 +133,33 @@ describe("ConvTranspose2d", function()
     assert.equal(12 * 9 * 2 * 4 * 16 * 6, layer:multiply_adds(x))
     assert.is_nil(nn.ConvTranspose2d(4, 6, 4, { bias = false }).bias)
   end)
+
+  it("adds rows and columns apart from each other", function()
+    local layer = nn.ConvTranspose2d(4, 6, 3, { stride = { 2, 3 }, output_padding = { 0, 2 } })
+    local x = tr.randn(2, 3, 5, 4)
+    assert.same({ 2, 7, 17, 6 }, layer(x):shape())
+    local twin = nn.from_config(layer:config()):load_state_dict(layer:state_dict())
+    assert.same(layer(x):totable(), twin(x):totable())
+    for problem, options in pairs {
+      ["output_padding 2 is not less than the stride 2"] = { stride = { 2, 3 }, output_padding = { 2, 0 } },
+      ["output_padding, rows is %-1, wanted a whole number of at least 0"] = { output_padding = { -1, 0 } },
+      ["padding is \"same\", wanted whole numbers of at least 0: one, or {top, bottom, left, right}$"] = {
+        padding = "same",
+      },
+    } do
+      assert.error_matches(function() nn.ConvTranspose2d(4, 6, 3, options) end, "ConvTranspose2d: " .. problem)
+    end
+  end)
 end)
 
 describe("StandardizedConv2d", function()
+  it("calls itself by its name, and wants inputs that can deviate", function()
+    assert.error_matches(function() nn.StandardizedConv2d(4) end, "StandardizedConv2d: c_out is nil")
+    for _, options in ipairs { { 1, 2, 1 }, { 4, 8, 1, { groups = 4 } } } do
+      assert.error_matches(function() nn.StandardizedConv2d(table.unpack(options)) end, "each output has one input")
+    end
+  end)
+
   it("gives filters of mean 0 and variance 1, whatever its weight is, and is neither joined nor folded", function()
     tr.manual_seed(2)
     local layer = nn.StandardizedConv2d(3, 4, 3, { padding = 1 })

@@ -68,8 +68,20 @@ describe("these layers", function()
       assert.error_matches(function() f(table.unpack(arguments, 1, arguments.n)) end, pattern)
     end
     refused("LayerNorm: x is {2,3}, wanted {...,4}", nn.LayerNorm(4), tr.rand(2, 3))
-    refused("ImageStandardization: x is {2,3}, wanted images", nn.ImageStandardization(), tr.rand(2, 3))
-    refused("Upsample: x is {2,3}, wanted images", nn.Upsample(2), tr.rand(2, 3))
+    local of_images = {
+      Upsample = nn.Upsample(2), GlobalMaxPool = nn.GlobalMaxPool(), PadShortcut = nn.PadShortcut(3, 4),
+      ImageStandardization = nn.ImageStandardization(),
+    }
+    for name, layer in pairs(of_images) do
+      for shown, x in pairs { ["{2,3}"] = tr.rand(2, 3), ["{1,2,2,2,3}"] = tr.rand(1, 2, 2, 2, 3), ["5"] = 5 } do
+        refused(name .. ": x is " .. shown .. ", wanted images {N,H,W,", layer, x)
+      end
+    end
+    refused("PadShortcut: x is {1,2,2,2}, wanted images {N,H,W,3}", of_images.PadShortcut, tr.rand(1, 2, 2, 2))
+    refused("LayerNorm: x is \"x\", wanted {...,4}", nn.LayerNorm(4), "x")
+    refused("StochasticDepth: x is {}, wanted {N,...}", nn.StochasticDepth(), tr.tensor(3))
+    refused("DepthwiseSeparable: c_in is nil", nn.DepthwiseSeparable)
+    refused("DepthwiseSeparable: kernel is 2, wanted an odd number", nn.DepthwiseSeparable, 4, 6, { kernel = 2 })
     refused('Upsample: mode is "cubic", wanted "nearest" or "bilinear"', nn.Upsample, 2, { mode = "cubic" })
     refused("conv_transpose2d: input has 3 channels", nn.ConvTranspose2d(4, 2, 3), tr.rand(1, 2, 2, 3))
     local wide = { output_padding = 2, stride = 2 }

@@ -216,6 +216,6 @@ describe("GlobalMaxPool", function()
     end
     local ok, report = tr.gradcheck(function(t) return pool(t) end, { x:detach() })
     assert.is_true(ok, report)
-    assert.error_matches(function() pool(tr.zeros(2, 3)) end, "max: ")
+    assert.error_matches(function() pool(tr.zeros(2, 3)) end, "GlobalMaxPool: x is {2,3}, wanted images")
   end)
 end)

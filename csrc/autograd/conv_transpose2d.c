@@ -32,6 +32,9 @@ static tx_status check(const tx_call *call) {
     return tx_fail(TX_EINVAL, "%s: input has %" PRId64 " channels, weight wants %" PRId64 " (input %s, weight %s)",
                    call->op->name, x->shape[3], w->shape[3], tx_shape_of(x), tx_shape_of(w));
   }
+  if (x->shape[1] == 0 || x->shape[2] == 0) {
+    return tx_fail(TX_EINVAL, "%s: x is %s: an image without pixels gives none", call->op->name, tx_shape_of(x));
+  }
   if (p->conv.padding.mode != TX_PAD_EXPLICIT) {
     return tx_fail(TX_EINVAL, "%s: padding must be numbers", call->op->name);
   }

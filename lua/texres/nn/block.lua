@@ -1,6 +1,7 @@
 --- Parts of residual blocks: SqueezeExcitation, StochasticDepth, PadShortcut.
 
 local F = require "texres.nn.functional"
+local arguments = require "texres.nn.arguments"
 local core = require "texres.core"
 local linear = require "texres.nn.linear"
 local module = require "texres.nn.module"
@@ -48,6 +49,7 @@ function StochasticDepth:init(p) self.p = option.check("StochasticDepth", "p", p
 function StochasticDepth:constructor_arguments() return { self.p, n = 1 } end
 
 function StochasticDepth:forward(x)
+  if not core.is_tensor(x) or x:dim() == 0 then arguments.refuse("StochasticDepth", x, "{N,...}") end
   if not self.training or self.p == 0 then return x end
   local shape = { x:size(1) }
   for d = 2, x:dim() do shape[d] = 1 end
@@ -74,6 +76,7 @@ function PadShortcut:constructor_arguments()
 end
 
 function PadShortcut:forward(x)
+  arguments.images("PadShortcut", x, self.c_in)
   if self.stride > 1 then x = x:slice(2, 1, -1, self.stride):slice(3, 1, -1, self.stride) end
   if self.c_out == self.c_in then return x end
   local n, rows, columns = x:size()

@@ -278,7 +278,7 @@ function Multiply:trace(tracer, x)
   return tracer:multiply(self, outputs)
 end
 
---- Subtract{ a, b }: both see the same input; what a gives less what b gives, of the same shape.
+--- Subtract{ a, b }: both see the same input; what a gives less what b gives. Shapes are broadcast, as in Multiply.
 local Subtract = module.register("Subtract", Module("Subtract", Container))
 
 function Subtract:trace(tracer, x)

@@ -23,16 +23,17 @@ local KNOWN = {
 }
 
 function Conv2d:init(c_in, c_out, kernel, options)
-  c_in = option.check("Conv2d", "c_in", c_in, option.COUNT)
-  c_out = option.check("Conv2d", "c_out", c_out, option.COUNT)
-  options = option.read("Conv2d", options, KNOWN)
-  local rows, columns = arguments.pair("Conv2d", "kernel", kernel)
-  arguments.pair("Conv2d", "stride", options.stride)
-  arguments.pair("Conv2d", "dilation", options.dilation)
-  arguments.padding("Conv2d", options.padding)
+  local who = getmetatable(self).__name -- of a class made of this one, too
+  c_in = option.check(who, "c_in", c_in, option.COUNT)
+  c_out = option.check(who, "c_out", c_out, option.COUNT)
+  options = option.read(who, options, KNOWN)
+  local rows, columns = arguments.pair(who, "kernel", kernel)
+  arguments.pair(who, "stride", options.stride)
+  arguments.pair(who, "dilation", options.dilation)
+  arguments.padding(who, options.padding)
   local groups = options.groups
   if c_in % groups ~= 0 or c_out % groups ~= 0 then
-    raise("Conv2d: %d groups do not divide %d input and %d output channels", groups, c_in, c_out)
+    raise("%s: %d groups do not divide %d input and %d output channels", who, groups, c_in, c_out)
   end
   self.weight = module.Parameter(initialize.kaiming_normal(core.zeros(rows, columns, c_in // groups, c_out)))
   if options.bias then self.bias = module.Parameter(core.zeros(c_out)) end

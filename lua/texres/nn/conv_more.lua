@@ -17,13 +17,13 @@ local raise = require "texres.raise"
 --
 -- Images {N,H,W,C} to {N,P,Q,K}, P = (H - 1) * stride + dilation * (R - 1) + 1 - top - bottom + output_padding: every
 -- pixel adds its window to the output, as in the gradient of a convolution. Weight {R,S,K/groups,C}, bias {K};
--- `padding`, which is cut off: a number or {top, bottom, left, right}; output_padding is less than the stride. The
--- weight starts He-normal, the bias at zero.
+-- `padding`, which is cut off: a number or {top, bottom, left, right}; output_padding, a number or {rows, columns},
+-- adds rows below and columns on the right, fewer than the stride. The weight starts He-normal, the bias at zero.
 local ConvTranspose2d = module.register("ConvTranspose2d", module.Module "ConvTranspose2d")
 ConvTranspose2d.keeps_nothing = true
 
 local TRANSPOSED = {
-  stride = option.any(1), padding = option.any(0), output_padding = option.integer(0, "[0, inf)"),
+  stride = option.any(1), padding = option.any(0), output_padding = option.any(0),
   dilation = option.any(1), groups = option.integer(1, "[1, inf)"), bias = option.switch(true),
 }
 
@@ -32,12 +32,13 @@ function ConvTranspose2d:init(c_in, c_out, kernel, options)
   c_out = option.check("ConvTranspose2d", "c_out", c_out, option.COUNT)
   options = option.read("ConvTranspose2d", options, TRANSPOSED)
   local rows, columns = arguments.pair("ConvTranspose2d", "kernel", kernel)
-  local least = math.min(arguments.pair("ConvTranspose2d", "stride", options.stride))
+  local stride = { arguments.pair("ConvTranspose2d", "stride", options.stride) }
   arguments.pair("ConvTranspose2d", "dilation", options.dilation)
-  arguments.padding("ConvTranspose2d", options.padding)
-  if type(options.padding) == "string" then raise "ConvTranspose2d: padding has to be given as numbers" end
-  if options.output_padding >= least then
-    raise("ConvTranspose2d: output_padding %d is not less than the stride %d", options.output_padding, least)
+  arguments.padding("ConvTranspose2d", options.padding, nil, true)
+  for i, more in ipairs { arguments.pair("ConvTranspose2d", "output_padding", options.output_padding, option.INDEX) } do
+    if more >= stride[i] then
+      raise("ConvTranspose2d: output_padding %d is not less than the stride %d", more, stride[i])
+    end
   end
   local groups = options.groups
   if c_in % groups ~= 0 or c_out % groups ~= 0 then
@@ -77,17 +78,26 @@ function ConvTranspose2d:to_onnx(graph, x)
   local weight = graph:constant(self, "weight", self.weight:permute(4, 3, 1, 2)) -- {C,K,R,S}
   local bias = rawget(self, "bias") and graph:constant(self, "bias", self.bias)
   local attributes = onnx_window({ rows, columns }, self.stride, self.padding, self.dilation)
-  attributes.group, attributes.output_padding = self.groups, { self.output_padding, self.output_padding }
+  attributes.group = self.groups
+  attributes.output_padding = { arguments.pair("ConvTranspose2d", "output_padding", self.output_padding, option.INDEX) }
   return graph:node("ConvTranspose", { graph:channels_first(x), weight, bias }, attributes,
     { channels_first = true, dims = 4 })
 end
 
 --- StandardizedConv2d(c_in, c_out, kernel, options of Conv2d): a convolution whose weight is used with mean 0 and
--- deviation 1 over the inputs of each output, (w - mean) / sqrt(var + 1e-5): weight standardization, for GroupNorm and
--- small batches. Qiao et al., "Micro-batch training with batch-channel normalization and weight standardization", 2019.
+-- deviation 1 over the inputs of each output, of which there are at least 2, (w - mean) / sqrt(var + 1e-5): weight
+-- standardization, for GroupNorm and small batches. Qiao et al., "Micro-batch training with batch-channel
+-- normalization and weight standardization", 2019.
 local StandardizedConv2d = module.register("StandardizedConv2d", module.Module("StandardizedConv2d", conv.Conv2d))
 
 local EPS = 1e-5
+
+function StandardizedConv2d:init(c_in, c_out, kernel, options)
+  conv.Conv2d.init(self, c_in, c_out, kernel, options)
+  if self.weight:numel() == c_out then
+    raise "StandardizedConv2d: each output has one input: its weight would always be 0"
+  end
+end
 
 local function standardized(weight)
   local over = { 1, 2, 3 }
@@ -110,9 +120,12 @@ local SEPARABLE = { kernel = option.integer(3, "[1, inf)"), stride = option.inte
 
 --- DepthwiseSeparable(c_in, c_out, {kernel=3, stride=1}): a Sequential of a convolution of each channel by itself and
 -- one of 1x1 over all of them, each with batch norm and ReLU: about kernel^2 times fewer products than a convolution of
--- both. Items `depthwise`, `norm1`, `pointwise`, `norm2`. Howard et al., "MobileNets", 2017.
+-- both. The kernel is odd. Items `depthwise`, `norm1`, `pointwise`, `norm2`. Howard et al., "MobileNets", 2017.
 local function depthwise_separable(c_in, c_out, options)
+  c_in = option.check("DepthwiseSeparable", "c_in", c_in, option.COUNT)
+  c_out = option.check("DepthwiseSeparable", "c_out", c_out, option.COUNT)
   local o = option.read("DepthwiseSeparable", options, SEPARABLE)
+  if o.kernel % 2 == 0 then raise("DepthwiseSeparable: kernel is %d, wanted an odd number", o.kernel) end
   return container.Sequential {
     name = "DepthwiseSeparable",
     { depthwise = conv.Conv2d(c_in, c_in, o.kernel, { stride = o.stride, padding = o.kernel // 2, groups = c_in,

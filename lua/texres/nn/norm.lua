@@ -1,6 +1,7 @@
 --- Normalization: BatchNorm, GroupNorm, LayerNorm, ImageStandardization.
 
 local F = require "texres.nn.functional"
+local arguments = require "texres.nn.arguments"
 local core = require "texres.core"
 local option = require "texres.options"
 local module = require "texres.nn.module"
@@ -123,8 +124,8 @@ end
 
 function LayerNorm:forward(x)
   local channels = self.gamma:numel()
-  if x:dim() < 2 or x:size(-1) ~= channels then
-    raise("LayerNorm: x is %s, wanted {...,%d}", module.shape_text(x:shape()), channels)
+  if not core.is_tensor(x) or x:dim() < 2 or x:size(-1) ~= channels then
+    arguments.refuse("LayerNorm", x, ("{...,%d}"):format(channels))
   end
   local rows = x:reshape(-1, channels) -- a group of all channels of each
   return F.group_norm(rows, self.gamma, self.beta, 1, { eps = self.eps }):reshape(x:shape())
@@ -149,9 +150,7 @@ function ImageStandardization:init(options) self.eps = option.read("ImageStandar
 function ImageStandardization:constructor_arguments() return module.with_options(self, { eps = 1e-5 }) end
 
 function ImageStandardization:forward(x)
-  if x:dim() ~= 4 then
-    raise("ImageStandardization: x is %s, wanted images {N,H,W,C}", module.shape_text(x:shape()))
-  end
+  arguments.images("ImageStandardization", x)
   local dtype = { dtype = x.dtype }
   return F.group_norm(x, core.ones({ x:size(4) }, dtype), core.zeros({ x:size(4) }, dtype), 1, { eps = self.eps })
 end

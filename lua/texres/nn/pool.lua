@@ -92,7 +92,10 @@ function GlobalAvgPool:to_onnx(graph, x) return add_global_pool(graph, x, "Globa
 local GlobalMaxPool = module.register("GlobalMaxPool", module.Module "GlobalMaxPool")
 GlobalMaxPool.keeps_nothing = true
 
-function GlobalMaxPool:forward(x) return x:max { 2, 3 } end -- luacheck: no self
+function GlobalMaxPool:forward(x) -- luacheck: no self
+  arguments.images("GlobalMaxPool", x)
+  return x:max { 2, 3 }
+end
 
 function GlobalMaxPool:to_onnx(graph, x) return add_global_pool(graph, x, "GlobalMaxPool") end -- luacheck: no self
 

@@ -6,10 +6,6 @@ local module = require "texres.nn.module"
 local option = require "texres.options"
 local raise = require "texres.raise"
 
-local function check_images(who, x)
-  if x:dim() ~= 4 then raise("%s: x is %s, wanted images {N,H,W,C}", who, module.shape_text(x:shape())) end
-end
-
 --- Upsample(factor, {mode="nearest"|"bilinear"}): images {N,H,W,C} `factor` times as large, a whole number or {rows,
 -- columns}: every pixel repeated, or linear between the middles of pixels, as PyTorch's interpolate with
 -- align_corners=false.
@@ -26,7 +22,7 @@ function Upsample:constructor_arguments() return module.with_options(self, { mod
 
 function Upsample:forward(x)
   if self.mode == "bilinear" then return F.upsample_bilinear2d(x, self.factor) end
-  check_images("Upsample", x)
+  arguments.images("Upsample", x)
   local by_rows, by_columns = arguments.pair("Upsample", "factor", self.factor)
   local n, h, w, c = x:size()
   return x:reshape(n, h, 1, w, 1, c):expand(n, h, by_rows, w, by_columns, c):reshape(n, h * by_rows, w * by_columns, c)
