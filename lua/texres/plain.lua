@@ -41,6 +41,15 @@ end
 --- A share of 0 to 1 as people read it: 93.1 %.
 function plain.percent(share) return plain.format("%.1f %%", 100 * share) end
 
+--- A number as plain.format writes it, without a minus where only zeros are left: 0.0 for -0.01.
+function plain.rounded(format, value)
+  local text = plain.format(format, value)
+  return text:find "^%s*%-[0.]+$" and plain.format(format, 0.0) or text
+end
+
+--- A difference of two shares as people read it, in points: +1.3.
+function plain.points(share) return plain.rounded("%+.1f", 100 * share) end
+
 --- A whole number as people read it: 1,234,567.
 function plain.grouped(n)
   local sign, digits = ("%d"):format(n):match "^(%-?)(%d+)$"

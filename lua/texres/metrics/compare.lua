@@ -34,12 +34,11 @@ local function chance_by_group(better)
   return math.min(1, (chances * differences:ge(math.abs(sum)):to "f64"):sum():item())
 end
 
-local function points(x) return plain.format("%+.1f", 100 * x) end
-
 function Comparison:__tostring()
   return table.concat({
     ("accuracy %s and %s: a difference of %s points (%s to %s)"):format(plain.percent(self.accuracy[1]),
-      plain.percent(self.accuracy[2]), points(self.difference), points(self.low), points(self.high)),
+      plain.percent(self.accuracy[2]), plain.points(self.difference), plain.points(self.low),
+      plain.points(self.high)),
     ("  of %d images: both right %d, only the first %d, only the second %d, neither %d"):format(self.images, self.both,
       self.only_first, self.only_second, self.neither),
     plain.format("  McNemar's test: p = %.3g", self.p)
