@@ -91,39 +91,102 @@ describe("sweep", function()
     end
   end)
 
-  it("keeps the best one only where the budget is used up after the first epoch", function()
-    local sweep = tr.sweep(options { dir = support.folder(), budget = "1 ms" })
-    local dropped, left = sweep.rows[1], sweep.rows[2]
-    if not dropped.dropped then dropped, left = left, dropped end
-    assert.same({ 1, 1, false }, { dropped.dropped, dropped.done, dropped.ended })
-    assert.is_nil(left.dropped)
+  local function three(changes)
+    changes.variants = { { name = "small", width = 1 }, { name = "large", width = 8 }, { name = "middle", width = 4 } }
+    return options(changes)
+  end
+
+  it("keeps the first and the best of the others, and tests them as they are, where the budget is used up", function()
+    local dir = support.folder()
+    local sweep = tr.sweep(three { dir = dir, test = test, budget = "1 ms" })
+    local first, left, dropped = table.unpack(sweep.rows)
+    if left.dropped then left, dropped = dropped, left end
+    assert.same({ "out of time", 1, false }, { first.state, first.done, first.ended })
+    assert.same({ "out of time", 1, false }, { left.state, left.done, left.ended })
+    assert.same({ "dropped", 1, 1, false }, { dropped.state, dropped.dropped, dropped.done, dropped.ended })
     assert.is_true(left.validation >= dropped.validation)
-    assert.matches("dropped", tostring(sweep))
-    local all = tr.sweep(options { dir = support.folder(), budget = "1 h" })
-    assert.is_true(all.rows[1].ended and all.rows[2].ended)
+    assert.is_nil(dropped.mean)
+    local kept = assert(tr.load(("%s/%s-seed-2/best.safetensors"):format(dir, left.name)))
+    assert.near(kept:evaluate(test).accuracy, left.values[2], 1e-12)
+    assert.near(left.mean - first.mean, left.difference.mean, 1e-12)
+    assert.matches("out of time", tostring(sweep))
+    for _, text in ipairs { "dropped after 1", "out of time" } do
+      assert.matches(text, support.read_file(dir .. "/report.html"))
+    end
+    steps = 0
+    local again = tr.sweep(three { dir = dir, test = test, budget = "1 ms" })
+    assert.equal(0, steps)
+    assert.equal(tostring(sweep), tostring(again))
+    sweep = tr.sweep(three { dir = dir, test = test, budget = "1 h" }) -- more time: what is left goes on
+    local whole = tr.sweep(three { dir = support.folder(), test = test })
+    for i, row in ipairs(sweep.rows) do
+      assert.equal(row.name == dropped.name and "dropped" or "ended", row.state)
+      if row.ended then assert.same(whole.rows[i].values, row.values) end
+    end
   end)
 
-  it("halves the variants, round after round, as long as the time is short", function()
-    local dir, variants = support.folder(), {}
-    for i = 1, 4 do variants[i] = { name = "v" .. i, width = i } end
-    local changes = { dir = dir, variants = variants, seeds = { 1 }, budget = "1 ms" }
+  it("drops nothing that has ended, and goes by the budget that it has now", function()
+    local function once(changes)
+      local made = three(changes)
+      local make = made.trainer
+      made.trainer = function(variant)
+        local trainer = make(variant)
+        trainer.epochs = 1
+        return trainer
+      end
+      return made
+    end
+    local sweep = tr.sweep(once { dir = support.folder(), budget = "1 ms" })
+    for _, row in ipairs(sweep.rows) do assert.equal("ended", row.state) end
+    local dir = support.folder()
+    write_note(dir, { target = 1e9, dropped = {} }) -- as one without a budget, killed at its beginning, has left it
+    sweep = tr.sweep(three { dir = dir, budget = "1 ms" })
+    assert.same({ "out of time", 1 }, { sweep.rows[1].state, sweep.rows[1].done })
+  end)
+
+  --- Four variants after an epoch of each, as if it had taken ten seconds; better ones have higher numbers.
+  local function four(dir, changes)
+    changes.dir, changes.variants, changes.seeds, changes.budget = dir, {}, { 1 }, "1 ms"
+    for i = 1, 4 do changes.variants[i] = { name = "v" .. i, width = i } end
     tr.sweep(options(changes))
     write_note(dir, { target = 1, dropped = {} })
-    for i = 1, 4 do -- as if an epoch had taken ten seconds
+    for i = 1, 4 do
       local run = ("%s/v%d-seed-1"):format(dir, i)
       local note = note_of(run)
-      note.seconds, note.accuracy = 10, i / 10
+      note.seconds, note.epoch_seconds, note.accuracy = 10, 10, i / 10
       write_note(run, note)
     end
+    return changes
+  end
+
+  it("halves the variants but the first, round after round, as long as the time is short", function()
+    local dir = support.folder()
+    local changes = four(dir, {})
     changes.budget = "79 s" -- 40 are spent, 40 are wanted
     local sweep = tr.sweep(options(changes))
-    assert.same({ v1 = 1, v2 = 1 }, sweep.dropped)
-    assert.is_true(sweep.rows[3].ended and sweep.rows[4].ended)
-    assert.same({ 1, 1, 2, 2 }, { sweep.rows[1].done, sweep.rows[2].done, sweep.rows[3].done, sweep.rows[4].done })
+    assert.same({ v2 = 1 }, sweep.dropped)
+    local done, states = {}, {}
+    for i, row in ipairs(sweep.rows) do done[i], states[i] = row.done, row.state end
+    assert.same({ 2, 1, 2, 2 }, done)
+    assert.same({ "ended", "dropped", "ended", "ended" }, states)
     changes.budget = nil
     sweep = tr.sweep(options(changes))
-    assert.is_true(sweep.rows[1].ended)
-    assert.is_nil(sweep.rows[1].dropped)
+    assert.equal("ended", sweep.rows[2].state)
+    assert.is_nil(sweep.rows[2].dropped)
+  end)
+
+  it("drops nobody where the time turns out to be enough after a round", function()
+    local dir = support.folder()
+    local changes = four(dir, { trainer = function(variant)
+      return { model = nn.Sequential { nn.Flatten(), nn.Linear(64, variant.width), nn.Linear(variant.width, 6) },
+        epochs = 9, batch = 16, watch = false }
+    end })
+    changes.budget = "240 s" -- of 320 that seem to be wanted, at 40 for an epoch: a round of one epoch is taken
+    local sweep = tr.sweep(options(changes))
+    assert.same({}, sweep.dropped)
+    for _, row in ipairs(sweep.rows) do assert.same({ 9, "ended" }, { row.done, row.state }) end
+    local note = note_of(dir .. "/v1-seed-1")
+    assert.is_true(note.epoch_seconds < note.seconds - 10)
   end)
 
   it("goes on with the others where the loss of one is no number any more", function()
@@ -136,11 +199,11 @@ describe("sweep", function()
       return made
     end
     local sweep = tr.sweep(changes)
-    assert.matches("the loss is nan in epoch 1", sweep.rows[1].failed)
+    assert.matches("seed 1: the loss is nan in epoch 1", sweep.rows[1].failed)
     assert.is_nil(sweep.rows[1].mean)
     assert.is_true(sweep.rows[2].ended)
     assert.matches("small .* failed\n", tostring(sweep))
-    assert.matches("small: the loss is nan", support.read_file(dir .. "/report.html"))
+    assert.matches("small: seed 1: the loss is nan", support.read_file(dir .. "/report.html"))
     steps = 0
     assert.equal(sweep.rows[2].mean, tr.sweep(changes).rows[2].mean)
     assert.equal(0, steps)
@@ -150,7 +213,60 @@ describe("sweep", function()
       made.callbacks = { function() error "a fault of the script" end }
       return made
     end
-    assert.error_matches(function() tr.sweep(changes) end, "a fault of the script")
+    assert.error_matches(function() tr.sweep(changes) end, "sweep: small, seed 1: .*a fault of the script")
+  end)
+
+  it("takes a run for failed whose validation loss is no number, and drops it first", function()
+    local changes = three { dir = support.folder(), test = test, budget = "1 ms" }
+    local make = changes.trainer
+    changes.trainer = function(variant)
+      local made = make(variant)
+      made.batch, made.epochs = 60, variant.name == "large" and 1 or 3 -- a step for each epoch
+      made.optimizer = { "sgd", lr = variant.name == "large" and 1e30 or 0.01 }
+      return made
+    end
+    local sweep = tr.sweep(changes)
+    assert.same({ "out of time", "failed", "out of time" },
+      { sweep.rows[1].state, sweep.rows[2].state, sweep.rows[3].state })
+    assert.matches("seed 1: the validation loss is nan", sweep.rows[2].failed)
+    assert.is_nil(sweep.rows[2].mean)
+  end)
+
+  it("stops at Ctrl-C, whatever it is at, and lets no second one into its folder", function()
+    local dir, stop = support.folder(), nil
+    local function stopping(changes)
+      local made = three(changes)
+      local make = made.trainer
+      made.trainer = function(variant)
+        local trainer = make(variant)
+        trainer.callbacks = { function(event)
+          if event.kind ~= stop then return end
+          stop = nil -- the second press would end the program
+          io.popen("kill -INT $PPID"):close()
+        end }
+        return trainer
+      end
+      return made
+    end
+    local whole = tr.sweep(stopping { dir = support.folder(), test = test })
+    for _, kind in ipairs { "step", "epoch", "end" } do
+      stop = kind
+      local sweep = tr.sweep(stopping { dir = dir, test = test })
+      assert.is_true(sweep.stopped)
+      assert.equal("under way", sweep.rows[3].state)
+      assert.matches("stopped: another call", tostring(sweep))
+    end
+    local done = tr.sweep(stopping { dir = dir, test = test })
+    for i, row in ipairs(whole.rows) do assert.same(row.values, done.rows[i].values) end
+    local lock <close> = assert(require("texres.core").process.lock(dir .. "/.lock")) -- luacheck: ignore
+    assert.error_matches(function() tr.sweep(stopping { dir = dir, test = test }) end, "give each sweep a folder")
+  end)
+
+  it("shows no minus before a zero", function()
+    local plain = require "texres.plain"
+    assert.same({ "+0.0", "-0.1", "+0.1" }, { plain.points(-0.0004), plain.points(-0.0006), plain.points(0.001) })
+    assert.same({ "    0.00", "   -0.01", "0" }, { plain.rounded("%8.2f", -0.004), plain.rounded("%8.2f", -0.006),
+      plain.rounded("%.4g", -0.0) })
   end)
 
   it("refuses what it can't train, and to go on with something else", function()
@@ -176,6 +292,11 @@ describe("sweep", function()
       return made
     end
     assert.error_matches(function() tr.sweep(changed) end, "is of another sweep.*\n  batch: 16 %-> 8")
+    assert.error_matches(function() tr.sweep(options { dir = dir, test = val }) end,
+      "test images: none .* test labels: none ")
+    assert.error_matches(function()
+      tr.sweep(options { dir = dir, variants = { { name = "small", width = 1, smoothing = 0.1 } } })
+    end, "variant: .*smoothing = 0.1")
     support.write_file(dir .. "/sweep.json", "[]")
     assert.error_matches(function() tr.sweep(options { dir = dir }) end, "not what a sweep leaves there")
   end)

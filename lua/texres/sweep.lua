@@ -13,13 +13,14 @@
 --
 -- `trainer` makes the options of a Trainer; the random numbers begin with the seed before it is called. Each run has a
 -- folder of its own. One that has ended is not trained again, and one that was stopped or killed goes on, as long as
--- options and data are the same; what differs is named, and nothing is overwritten.
+-- its variant, options and data are the same; what differs is named, and nothing is overwritten.
 --
 -- Under a budget that is too short for everything, variants are dropped by successive halving (K. Jamieson, A.
 -- Talwalkar, "Non-stochastic Best Arm Identification and Hyperparameter Optimization", 2016): after one epoch of every
 -- run, which shows what an epoch takes, the time that is left is cut into equal rounds, all variants that are left are
--- trained for a round, and the worse half of them, by the mean validation accuracy over the seeds, is dropped. As soon
--- as the time is enough for what is left, that is trained to its end. The budget is the time of training and
+-- trained for a round, and the worse half of them, by the mean validation accuracy over the seeds, is dropped. The
+-- first variant, with which the others are compared, stays. As soon as the time is enough for what is left, that is
+-- trained to its end; what is left when the time is used up is tested as it is. The budget is the time of training and
 -- validation, over all calls; a round ends with whole epochs. What was dropped depends on the machine's speed, stands
 -- in sweep.json, and is the same after a kill. A variant that learns slowly at first may be dropped though it were the
 -- best in the end.
@@ -31,6 +32,7 @@
 local binomial = require "texres.metrics.binomial"
 local core = require "texres.core"
 local files = require "texres.files"
+local identity = require "texres.trainer.identity"
 local json = require "texres.json"
 local option = require "texres.options"
 local plain = require "texres.plain"
@@ -46,7 +48,7 @@ local KNOWN = {
   trainer = option.any(), -- function(variant, seed): options of a Trainer
   seeds = option.any { 1, 2, 3 }, -- a list
   train = option.any(), val = option.any(), -- sets
-  test = option.any(), -- a set, that runs which ended are measured on
+  test = option.any(), -- a set, on which runs are measured when they have ended, or the budget has
   budget = option.any(), -- of time: "20min"; without one everything is trained
   dir = option.text(), -- required: a folder for each run, sweep.json, report.html
   quiet = option.switch(false), -- no progress lines
@@ -96,7 +98,10 @@ end
 --
 -- run.json beside it is the trainer's; what a sweep has to know stands in sweep.json of the run's folder:
 --
---     { identity =, done = epochs, seconds =, accuracy = on the validation images, ended =, test =, failed = why }
+--     { identity =, done = epochs, seconds =, epoch_seconds = of the last whole epoch, accuracy = on the validation
+--       images, ended =, test =, failed = why }
+
+local function title_of(run) return ("%s, seed %d"):format(run.variant.name, run.seed) end
 
 local function trainer_of(o, run)
   core.manual_seed(run.seed)
@@ -107,20 +112,20 @@ local function trainer_of(o, run)
   local options = {}
   for name, value in pairs(made) do options[name] = value end
   if options.seed == nil then options.seed = run.seed end
-  if options.name == nil then options.name = ("%s, seed %d"):format(run.variant.name, run.seed) end
+  if options.name == nil then options.name = title_of(run) end
   options.quiet, options.dir, options.resume = true, run.dir, true
   return Trainer(options)
 end
 
---- What a run is a function of, with what its trainer may change on its way.
-local function identity_of(o, trainer)
-  local identity = trainer:_identity(o.train, o.val)
-  identity.epochs, identity.lr, identity.keep = plain.exact(trainer.epochs), plain.exact(trainer.optimizer:lr()),
-    trainer.keep
-  identity.patience = trainer.patience and plain.exact(trainer.patience) or "none"
-  identity.test = o.test and ("%d images, labels checksum %08x"):format(#o.test,
-    core.crc32(table.concat(o.test.label, ","))) or "none"
-  return identity
+--- What a run is a function of, with what its trainer may change on its way, the variant, of which functions of the
+-- script may make use, and the test set.
+local function identity_of(o, run, trainer)
+  local rows = trainer:_identity(o.train, o.val)
+  rows.epochs, rows.lr, rows.keep = plain.exact(trainer.epochs), plain.exact(trainer.optimizer:lr()), trainer.keep
+  rows.patience = trainer.patience and plain.exact(trainer.patience) or "none"
+  rows.variant = identity.literal(run.variant)
+  identity.add_set(rows, "test", o.test, "sweep")
+  return rows
 end
 
 local function write(path, data)
@@ -148,67 +153,85 @@ end
 local function open_run(o, variant, seed)
   local run = { variant = variant, seed = seed, dir = ("%s/%s-seed-%d"):format(o.dir, variant.name, seed) }
   local trainer = trainer_of(o, run)
-  local path, identity = run.dir .. "/sweep.json", identity_of(o, trainer)
+  local path, now = run.dir .. "/sweep.json", identity_of(o, run, trainer)
   run.epochs, run.parameters = trainer.epochs, trainer.model:num_parameters()
   run.noted = read(path, is_note)
   if not run.noted then
     local ok, message = core.process.make_folder(run.dir)
     if not ok then raise("sweep: %s", message) end
-    run.noted = { identity = identity, done = 0, seconds = 0, ended = false }
+    run.noted = { identity = now, done = 0, seconds = 0, ended = false }
     note(run)
   end
-  for name, now in pairs(identity) do
-    if run.noted.identity[name] ~= now then
-      raise("sweep: %s is of another sweep (then -> now):\n  %s: %s -> %s\nGive it a folder of its own", path, name,
-        tostring(run.noted.identity[name]), tostring(now))
-    end
+  local differences = identity.differences(run.noted.identity, now)
+  if differences then
+    raise("sweep: %s is of another sweep (then -> now):\n  %s\nGive it a folder of its own", path, differences)
   end
   return run
 end
 
---- Follows the events of a trainer until a run has done so many epochs, or has ended; false after a Ctrl-C.
+--- Ends a run that cannot go on.
+local function fail(run, why)
+  run.noted.ended, run.noted.failed, run.noted.accuracy = true, why, nil
+  note(run)
+end
+
+--- Follows the events of a trainer until a run has done so many epochs, or has ended; not after a Ctrl-C.
 local function follow(o, run, trainer, target, tell)
   local noted, before, begun = run.noted, run.noted.seconds, core.clock()
   local events, _, _, handle = trainer:run(o.train, o.val)
   local closing <close> = handle -- luacheck: ignore
+  local since = not trainer.pass and core.clock() -- when the epoch began; not known of one in whose middle it goes on
   local function take()
     local last = trainer.history[#trainer.history]
+    if #trainer.history > noted.done then noted.test = nil end -- that of other weights
     noted.done, noted.accuracy = #trainer.history, last and last.val_accuracy
     noted.seconds = before + core.clock() - begun
     note(run)
   end
   take()
   -- a kill may have come between what the trainer wrote and this note
-  if noted.done >= target and target < run.epochs then return true end
+  if noted.done >= target and target < run.epochs then return end
   for event in events do
     if event.kind == "step" then
       tell(run, event)
     elseif event.kind == "epoch" then
+      noted.epoch_seconds, since = since and core.clock() - since or noted.epoch_seconds, core.clock()
       take()
-      if event.epoch >= target and event.epoch < run.epochs then return true end
+      if event.epoch >= target and event.epoch < run.epochs then return end
     elseif event.kind == "end" then
-      if event.reason == "interrupted" then return false end
+      take()
+      if event.reason == "interrupted" then return end
+      local loss = trainer.best and trainer.best.val_loss or 0 / 0
+      if loss - loss ~= 0 then return fail(run, plain.format("the validation loss is %s", loss)) end
       noted.ended, noted.accuracy = true, trainer.validation.accuracy
     end
   end
-  if noted.ended and o.test then noted.test = trainer:evaluate(o.test).accuracy end
+  if o.test then noted.test = trainer:evaluate(o.test).accuracy end
   note(run)
-  return true
 end
 
---- Trains a run until it has done so many epochs, or has ended; false after a Ctrl-C. One whose loss is no number any
+--- Trains a run until it has done so many epochs, or has ended; not after a Ctrl-C. One whose loss is no number any
 -- more has failed: the others go on.
 local function advance(o, run, target, tell)
   local noted = run.noted
-  if noted.ended or noted.done >= target then return true end
+  if noted.ended or noted.done >= target then return end
   local trainer = trainer_of(o, run)
-  local outcome, problem = protect.catch(follow, o, run, trainer, target, tell)
-  if outcome ~= nil then return outcome end
+  local _, problem = protect.catch(follow, o, run, trainer, target, tell)
+  if not problem then return end
   local last = trainer.findings[#trainer.findings]
-  if not last or last.kind ~= "not finite" then error(problem, 0) end
-  noted.ended, noted.failed, noted.accuracy = true, last.text, nil
+  if not last or last.kind ~= "not finite" then raise("sweep: %s: %s", title_of(run), problem) end
+  fail(run, last.text)
+end
+
+--- Tests a run whose time is used up, with the weights that it would have kept.
+local function test_early(o, run)
+  local trainer = trainer_of(o, run)
+  local events, _, _, handle = trainer:run(o.train, o.val)
+  local closing <close> = handle -- luacheck: ignore
+  trainer:stop()
+  repeat until not events()
+  run.noted.test = trainer:evaluate(o.test).accuracy
   note(run)
-  return true
 end
 
 -- -- rounds -----------------------------------------------------------------------------------------------------------
@@ -239,7 +262,7 @@ local function times(self, dropped)
       local noted = run.noted
       spent = spent + noted.seconds
       if not dropped[variant.name] and not noted.ended then
-        local each = noted.seconds / math.max(noted.done, 1)
+        local each = noted.epoch_seconds or noted.seconds / math.max(noted.done, 1)
         epoch, need = epoch + each, need + (run.epochs - noted.done) * each
       end
     end
@@ -247,11 +270,11 @@ local function times(self, dropped)
   return spent, epoch, need
 end
 
---- The names of the variants that are left, best first by validation accuracy.
+--- The names of the variants that are left besides the first one, best first by validation accuracy.
 local function ranking(self, dropped)
   local names, place, mean = {}, {}, {}
-  for i, variant in ipairs(self.variants) do
-    local name = variant.name
+  for i = 2, #self.variants do
+    local name = self.variants[i].name
     if not dropped[name] then
       names[#names + 1], place[name] = name, i
       mean[name] = mean_of(values_of(self.runs[name], "accuracy") or { 0 })
@@ -264,48 +287,109 @@ local function ranking(self, dropped)
   return names
 end
 
---- What comes after a round: the next target, and who is dropped before; nil where the time is used up.
-local function next_round(self, budget, rounds)
-  local dropped = {}
-  for name, epochs in pairs(rounds.dropped) do dropped[name] = epochs end
-  if rounds.judged then
-    local order = ranking(self, dropped)
-    for place = (#order + 1) // 2 + 1, #order do dropped[order[place]] = rounds.target end
+--- Whether a run of a variant has failed, and how many epochs all of its runs have done.
+local function failed_or_done(runs)
+  local failed, done = false, math.huge
+  for _, run in ipairs(runs) do failed, done = failed or run.noted.failed ~= nil, math.min(done, run.noted.done) end
+  return failed, done
+end
+
+--- Drops who has failed, and with `halve` the worse half of the others.
+local function drop(self, dropped, halve)
+  local gone = {}
+  for _, variant in ipairs(self.variants) do
+    if failed_or_done(self.runs[variant.name]) then gone[#gone + 1] = variant.name end
   end
+  if halve then
+    local order = ranking(self, dropped)
+    table.move(order, (#order + 1) // 2 + 1, #order, #gone + 1, gone)
+  end
+  for _, name in ipairs(gone) do
+    dropped[name] = dropped[name] or select(2, failed_or_done(self.runs[name]))
+  end
+end
+
+--- What comes after a round: the next target, and who is dropped before; without a target where the time is used up.
+local function next_round(self, budget, rounds)
+  local following = { dropped = {}, task = rounds.task }
+  local dropped, halve = following.dropped, rounds.judged
+  for name, epochs in pairs(rounds.dropped) do dropped[name] = epochs end
+  drop(self, dropped, false)
   while true do
     local spent, epoch, need = times(self, dropped)
-    local left, order = budget - spent, ranking(self, dropped)
-    if need <= left then return { target = ALL, dropped = dropped } end
-    local more = math.floor(left / (math.ceil(math.log(#order, 2)) + 1) / epoch)
-    if more >= 1 then return { target = rounds.target + more, dropped = dropped, judged = #order > 1 } end
-    if #order == 1 then return nil, dropped end
-    for place = (#order + 1) // 2 + 1, #order do dropped[order[place]] = rounds.target end
+    local left, others = math.max(budget - spent, 0), #ranking(self, dropped)
+    if need <= left then
+      following.target = ALL
+      return following
+    end
+    local more = math.floor(left / (math.ceil(math.log(math.max(others, 1), 2)) + 1) / epoch)
+    if others <= 1 or (more >= 1 and not halve) then
+      following.target, following.judged = more >= 1 and rounds.target + more or nil, others > 1
+      return following
+    end
+    drop(self, dropped, true)
+    halve = false
   end
+end
+
+--- What the rounds are for: that there is time for all is true of this alone.
+local function task_of(o)
+  local names = {}
+  for i, variant in ipairs(o.variants) do names[i] = variant.name end
+  return ("%s: %s; seeds %s"):format(plain.text(o.budget), table.concat(names, ", "), table.concat(o.seeds, ", "))
+end
+
+--- Where the rounds stand, by what an earlier call has left.
+local function rounds_of(o, path)
+  local rounds, task = read(path, is_rounds), task_of(o)
+  if not o.budget then return { target = ALL, dropped = {}, task = task } end
+  if not rounds then return { target = 1, dropped = {}, task = task } end
+  if rounds.target == ALL and rounds.task ~= task then rounds.target = 1 end
+  rounds.task = task
+  return rounds
+end
+
+--- Trains all that is left until it has done so many epochs; false after a Ctrl-C.
+local function train_round(self, o, target, tell)
+  for s = 1, #o.seeds do -- so that all variants have their first seed early
+    for _, variant in ipairs(o.variants) do
+      if not self.dropped[variant.name] then
+        advance(o, self.runs[variant.name][s], target, tell)
+        if core.process.interrupted() then return false end
+      end
+    end
+  end
+  return true
+end
+
+--- Tests what is left when the time is used up; false after a Ctrl-C.
+local function test_rest(self, o)
+  for _, variant in ipairs(o.variants) do
+    for _, run in ipairs(self.runs[variant.name]) do
+      if not self.dropped[variant.name] and not run.noted.ended and not run.noted.test then test_early(o, run) end
+      if core.process.interrupted() then return false end
+    end
+  end
+  return true
 end
 
 --- Trains round after round; false after a Ctrl-C.
 local function train(self, o, tell)
-  local path, budget = o.dir .. "/sweep.json", o.budget and terminal.seconds(o.budget)
-  local rounds = read(path, is_rounds) or { target = 1, dropped = {} }
-  if not budget then rounds = { target = ALL, dropped = {} } end
+  local path = o.dir .. "/sweep.json"
+  local rounds = rounds_of(o, path)
   while true do
     self.dropped = rounds.dropped
     write(path, rounds)
-    for s = 1, #o.seeds do -- so that all variants have their first seed early
-      for _, variant in ipairs(o.variants) do
-        if not rounds.dropped[variant.name] and not advance(o, self.runs[variant.name][s], rounds.target, tell) then
-          return false
-        end
-      end
-    end
+    if not train_round(self, o, rounds.target, tell) then return false end
     if rounds.target == ALL then return true end
-    local following, dropped = next_round(self, budget, rounds)
-    rounds = following or { target = rounds.target, dropped = dropped }
-    if not following then
-      self.dropped = dropped
+    local following = next_round(self, terminal.seconds(o.budget), rounds)
+    self.dropped = following.dropped
+    if not following.target then
+      rounds.dropped, rounds.judged = following.dropped, nil
       write(path, rounds)
-      return true
+      return not o.test or test_rest(self, o)
     end
+    rounds = following
   end
 end
 
@@ -338,12 +422,14 @@ end
 
 local function row_of(self, variant, measure)
   local runs, name = self.runs[variant.name], variant.name
-  local row = { name = name, parameters = runs[1].parameters, dropped = self.dropped[name], done = runs[1].noted.done,
-    seconds = 0, epochs = runs[1].epochs, ended = true }
+  local row = { name = name, parameters = runs[1].parameters, dropped = self.dropped[name],
+    done = select(2, failed_or_done(runs)), seconds = 0, epochs = runs[1].epochs, ended = true }
   for _, run in ipairs(runs) do
-    row.seconds, row.done = row.seconds + run.noted.seconds, math.min(row.done, run.noted.done)
-    row.ended, row.failed = row.ended and run.noted.ended, row.failed or run.noted.failed
+    row.seconds, row.ended = row.seconds + run.noted.seconds, row.ended and run.noted.ended
+    row.failed = row.failed or run.noted.failed and ("seed %d: %s"):format(run.seed, run.noted.failed)
   end
+  row.state = row.failed and "failed" or row.dropped and "dropped" or row.ended and "ended"
+    or self.stopped and "under way" or "out of time"
   local validation, values = values_of(runs, "accuracy"), values_of(runs, measure)
   row.validation = validation and mean_of(validation)
   if values then
@@ -354,12 +440,13 @@ local function row_of(self, variant, measure)
   return row
 end
 
-local function limits(e, format)
+--- A mean with its limits; `text` makes one of a share.
+local function limits(e, text)
   if not e then return "-" end
-  local text = plain.format(format, 100 * e.mean)
-  if not e.low then return text end
-  return plain.format("%s (%s to %s)", text, plain.format(format, 100 * e.low), plain.format(format, 100 * e.high))
+  return e.low and ("%s (%s to %s)"):format(text(e.mean), text(e.low), text(e.high)) or text(e.mean)
 end
+
+local function in_percent(share) return plain.format("%.1f", 100 * share) end
 
 --- A row for each variant.
 function Sweep:__tostring()
@@ -369,13 +456,13 @@ function Sweep:__tostring()
     if not tested then table.remove(cells, 4) end
     rows[#rows + 1] = cells
   end
-  add("variant", "parameters", "epochs", "validation", self.measured, "against " .. self.variants[1].name, "time", "")
+  add("variant", "parameters", "epochs", "validation", self.measured, "against " .. self.variants[1].name, "time",
+    "state")
   rows[2] = "-"
   for _, row in ipairs(self.rows) do
-    local state = row.failed and "failed" or row.dropped and "dropped" or ""
     add(row.name, plain.grouped(row.parameters), ("%d/%d"):format(row.done, row.epochs),
-      row.validation and plain.percent(row.validation) or "-", limits(row.mean and row, "%.1f"),
-      limits(row.difference, "%+.1f"), terminal.duration(row.seconds), state)
+      row.validation and plain.percent(row.validation) or "-", limits(row.mean and row, in_percent),
+      limits(row.difference, plain.points), terminal.duration(row.seconds), row.state)
   end
   return ("%s\n%s over %d seeds, in %%, with limits of 95 %%%s"):format(
     table_text(rows, { true, [tested and 8 or 7] = true }), self.measured, #self.seeds,
@@ -386,16 +473,20 @@ end
 -- stopped (by Ctrl-C) and rows, one for each variant:
 --
 --     name, parameters, epochs, done (of them), seconds, ended
+--     state                      "ended", "dropped", "failed", "under way", or "out of time": the budget is used up
 --     dropped                    after how many epochs; nil: not dropped
 --     failed                     why a run of it could not go on: its loss is no number
 --     validation                 mean accuracy on the validation images, of the last epoch, in the end of the kept one
---     mean, low, high, values    accuracy on the test set, nil where a run has not ended; without a test set on the
---                                validation images
+--     mean, low, high, values    accuracy on the test set, of what has ended or is out of time, else nil; where there
+--                                is no test set, on the validation images
 --     difference                 mean, low, high, values of what it has more than the first variant, seed by seed
 return function(options)
   local o = read_options(options)
   local made, message = core.process.make_folder(o.dir)
   if not made then raise("sweep: %s", message) end
+  local held, problem = core.process.lock(o.dir .. "/.lock")
+  if not held then raise("sweep: %s; give each sweep a folder of its own, or wait for the other to end", problem) end
+  local lock <close> = held -- luacheck: ignore
   local self = setmetatable({ variants = o.variants, seeds = o.seeds, dir = o.dir, runs = {}, stopped = false,
     measured = o.test and "test" or "validation" }, Sweep)
   for _, variant in ipairs(o.variants) do
@@ -403,12 +494,15 @@ return function(options)
     for s, seed in ipairs(o.seeds) do self.runs[variant.name][s] = open_run(o, variant, seed) end
   end
   local progress = not o.quiet and terminal.Progress() or nil
-  self.stopped = not train(self, o, function(run, event)
+  local function tell(run, event)
     if progress then
-      progress:show { ("%s, seed %d"):format(run.variant.name, run.seed),
-        ("epoch %d/%d"):format(event.epoch, run.epochs), plain.format("loss %.4f", event.loss) }
+      progress:show { title_of(run), ("epoch %d/%d"):format(event.epoch, run.epochs),
+        plain.format("loss %.4f", event.loss) }
     end
-  end)
+  end
+  local interrupts = core.process.interrupts
+  self.stopped = not protect.between(function() interrupts(true) end, function() interrupts(false) end, train, self, o,
+    tell)
   self.rows = {}
   for i, variant in ipairs(o.variants) do self.rows[i] = row_of(self, variant, o.test and "test" or "accuracy") end
   local ok

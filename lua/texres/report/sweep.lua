@@ -12,14 +12,12 @@ local sweep = {}
 --- A mean difference in points with its limits.
 local function points(e)
   if not e then return "–" end
-  local text = plain.format("%+.1f", 100 * e.mean)
-  return e.low and plain.format("%s (%+.1f to %+.1f)", text, 100 * e.low, 100 * e.high) or text
+  local text = plain.points(e.mean)
+  return e.low and ("%s (%s to %s)"):format(text, plain.points(e.low), plain.points(e.high)) or text
 end
 
 local function state_of(row)
-  if row.failed then return "failed" end
-  if row.dropped then return ("dropped after %d"):format(row.dropped) end
-  return row.ended and "ended" or "under way"
+  return row.state == "dropped" and ("dropped after %d"):format(row.dropped) or row.state
 end
 
 local function rows_table(s)
