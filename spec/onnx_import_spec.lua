@@ -110,6 +110,7 @@ describe("ONNX import of own files", function()
       nn.AdaptiveAvgPool2d { 2, 3 }, nn.Conv2d(4, 4, 3, { padding = "same", dilation = 2, stride = 2 }),
       nn.ConvTranspose2d(4, 6, 3, { stride = 2, padding = 1, output_padding = 1, groups = 2 }),
       nn.ConvTranspose2d(4, 3, { 2, 3 }, { stride = { 2, 1 }, padding = { 0, 1, 1, 0 }, bias = false, dilation = 2 }),
+      nn.ConvTranspose2d(4, 5, 3, { stride = { 3, 2 }, output_padding = { 2, 1 } }),
       nn.StandardizedConv2d(4, 8, 3, { padding = 1 }), nn.DepthwiseSeparable(4, 8), nn.ImageStandardization(),
     } do
       local net = nn.Sequential {

@@ -166,8 +166,8 @@ function operators.ConvTranspose(self, node)
   local weight, a = self:weight(node, 2, 4), node.attributes
   local c_in, k, rows, columns = weight:size()
   local groups, more = a.group or 1, collapsed(a.output_padding or { 0, 0 })
-  if type(more) == "table" or a.output_shape or padding_of(self, node) == "same" then
-    self:fail(node, "an output of this size is not known; give paddings as numbers, and one output_padding")
+  if a.output_shape or padding_of(self, node) == "same" then
+    self:fail(node, "an output of this size is not known; give paddings as numbers")
   end
   local layer = nn.ConvTranspose2d(c_in, k * groups, collapsed { rows, columns }, {
     stride = pair_of(self, node, "strides"), padding = padding_of(self, node), output_padding = more,
