@@ -155,6 +155,7 @@ end)
 describe("StandardizedConv2d", function()
   it("calls itself by its name, and wants inputs that can deviate", function()
     assert.error_matches(function() nn.StandardizedConv2d(4) end, "StandardizedConv2d: c_out is nil")
+    assert.equal("StandardizedConv2d(4, 2, 3)", nn.StandardizedConv2d(4, 2, 3, { stride = 1 }):describe())
     for _, options in ipairs { { 1, 2, 1 }, { 4, 8, 1, { groups = 4 } } } do
       assert.error_matches(function() nn.StandardizedConv2d(table.unpack(options)) end, "each output has one input")
     end

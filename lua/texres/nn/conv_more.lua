@@ -105,6 +105,8 @@ local function standardized(weight)
   return centred / (centred:pow(2):mean(over, true) + EPS):sqrt()
 end
 
+StandardizedConv2d.constructor_arguments = conv.Conv2d.constructor_arguments
+
 function StandardizedConv2d:forward(x)
   return F.conv2d(x, standardized(self.weight), {
     stride = self.stride, padding = self.padding, dilation = self.dilation, groups = self.groups,
