@@ -141,6 +141,23 @@ describe("ONNX export", function()
     end
   end)
 
+  it("writes adaptive pooling as the windows that it has, or as products", function()
+    local path = support.folder() .. "/adaptive.onnx"
+    local function written(layer, rows, columns)
+      assert(nn.Sequential { nn.Conv2d(2, 3, 1), layer }:export_onnx(path, { input = { rows, columns, 2 } }))
+      return table.concat(table.move(read(path), 3, 4, 1, {}), " "), select(2, read(path))
+    end
+    assert.equal("GlobalAveragePool Transpose", written(nn.AdaptiveAvgPool2d(1), 5, 7))
+    assert.equal("AveragePool Transpose", written(nn.AdaptiveAvgPool2d { 2, 7 }, 4, 7))
+    local operators, constants = written(nn.AdaptiveAvgPool2d { 3, 2 }, 5, 7)
+    assert.equal("MatMul MatMul", operators)
+    assert.same({ { 3, 5 }, { 7, 2 } }, { constants["2.of_rows"], constants["2.of_columns"] })
+    local net = nn.Sequential { nn.Conv2d(2, 3, 1), nn.AdaptiveAvgPool2d(3), nn.GlobalAvgPool() }
+    assert(net:export_onnx(path, { input = { 6, 9, 2 } }))
+    local x = tr.randn(2, 6, 9, 2)
+    assert.is_true(tr.allclose(tr.no_grad(net, x), tr.no_grad(assert(tr.onnx.import(path)), x), 1e-5, 1e-6))
+  end)
+
   it("leaves the model as it was, and exports what fuse() makes", function()
     local folder = support.folder()
     local net = tr.models.textile { width = 4 }

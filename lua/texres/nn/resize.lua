@@ -2,7 +2,9 @@
 
 local F = require "texres.nn.functional"
 local arguments = require "texres.nn.arguments"
+local core = require "texres.core"
 local module = require "texres.nn.module"
+local onnx_window = require "texres.onnx.window"
 local option = require "texres.options"
 local raise = require "texres.raise"
 
@@ -56,17 +58,26 @@ function AdaptiveAvgPool2d:forward(x)
   return F.global_avg_pool(x):reshape(x:size(1), 1, 1, x:size(4))
 end
 
+-- The means of a line as a matrix {out,size}.
+local function means(size, out)
+  local lines = core.eye(size):reshape(1, size, 1, size) -- the channels are the lines
+  return core.no_grad(F.adaptive_avg_pool2d, lines, { out, 1 }):reshape(out, size)
+end
+
+-- Windows of one size are those of AveragePool; others are products with the means of rows and columns.
 function AdaptiveAvgPool2d:to_onnx(graph, x)
   local rows, columns = arguments.pair("AdaptiveAvgPool2d", "size", self.size)
-  local like = { channels_first = true, dims = 4 }
-  if rows == 1 and columns == 1 then return graph:node("GlobalAveragePool", { graph:channels_first(x) }, {}, like) end
+  x = graph:channels_first(x)
+  if rows == 1 and columns == 1 then return graph:node("GlobalAveragePool", { x }, {}, x) end
   local shape = graph:input_shape(self)
-  if not shape or shape[2] % rows + shape[3] % columns > 0 then
-    raise("onnx: AdaptiveAvgPool2d can be written where all its windows are alike: %d rows and %d columns of %s are "
-      .. "not", rows, columns, shape and module.shape_text(shape) or "images of several sizes")
+  if not shape then raise "onnx: AdaptiveAvgPool2d can be written where it is called with images of one size" end
+  local _, h, w = table.unpack(shape)
+  if h % rows == 0 and w % columns == 0 then
+    local window = { h // rows, w // columns }
+    return graph:node("AveragePool", { x }, onnx_window(window, window, 0), x)
   end
-  local window = { shape[2] // rows, shape[3] // columns }
-  return graph:node("AveragePool", { graph:channels_first(x) }, { kernel_shape = window, strides = window }, like)
+  x = graph:node("MatMul", { x, graph:constant(self, "of_columns", means(w, columns):transpose(1, 2)) }, {}, x)
+  return graph:node("MatMul", { graph:constant(self, "of_rows", means(h, rows)), x }, {}, x)
 end
 
 return { Upsample = Upsample, AdaptiveAvgPool2d = AdaptiveAvgPool2d }
