@@ -72,6 +72,20 @@ describe("receptive fields", function()
     assert.same({ math.huge, math.huge }, field_of(net, last, shape))
     assert.matches("2%s+ReLU%(%)[^\n]* 3x7\n", net:summary(shape))
     assert.matches("4%s+ReLU%(%)[^\n]* all\n", net:summary(shape))
+    local joining = {
+      nn.SqueezeExcitation(4), nn.GlobalAvgPool(), nn.GlobalMaxPool(), nn.AdaptiveAvgPool2d(1),
+      nn.Multiply { nn.Identity(), nn.AdaptiveAvgPool2d(1) },
+    }
+    for _, first in ipairs(joining) do -- one behind another
+      for _, second in ipairs { nn.GlobalMaxPool(), nn.AdaptiveAvgPool2d(2), conv(4, 4, 3), nn.Upsample(2) } do
+        if #first(tr.zeros(shape)):shape() == 4 then
+          local relu = nn.ReLU()
+          local both = nn.Sequential { first, second, relu }
+          assert.same({ math.huge, math.huge }, field_of(both, relu, shape))
+          assert.matches(" all\n%-", both:summary(shape))
+        end
+      end
+    end
   end)
 end)
 
@@ -121,6 +135,15 @@ describe("coverage", function()
       assert.equal(name == "whole", share == 1)
     end)
   end
+
+  it("of standardized convolutions is that of plain ones", function()
+    local function share(make)
+      local net = nn.Sequential {}
+      for i = 1, 3 do net:append(make(i, i + 1, 3, { stride = i + 1 })):append(nn.ReLU()) end
+      return assert(reach.measure(net, { 1, 40, 40, 1 })).share
+    end
+    assert.equal(share(nn.Conv2d), share(nn.StandardizedConv2d))
+  end)
 
   it("is in the summary", function()
     assert.matches("input {1,64,64,1}, of which 35.3 %% can influence", models.textile { head = "conv" }

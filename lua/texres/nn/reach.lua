@@ -13,6 +13,7 @@
 local F = require "texres.nn.functional"
 local activation = require "texres.nn.activation"
 local conv = require "texres.nn.conv"
+local conv_more = require "texres.nn.conv_more"
 local core = require "texres.core"
 local linear = require "texres.nn.linear"
 local module = require "texres.nn.module"
@@ -84,8 +85,9 @@ local function for_global_pool() return pool.GlobalAvgPool() end
 local function for_gate() return StandIn(function(_, x) return x + x:mean({ 2, 3 }, true) end) end
 
 local INSTEAD = {
-  [conv.Conv2d] = for_conv, [linear.Linear] = for_linear, [pool.MaxPool2d] = for_pool, [pool.AvgPool2d] = for_pool,
-  [pool.GlobalMaxPool] = for_global_pool, [SqueezeExcitation] = for_gate,
+  [conv.Conv2d] = for_conv, [conv_more.StandardizedConv2d] = for_conv, [linear.Linear] = for_linear,
+  [pool.MaxPool2d] = for_pool, [pool.AvgPool2d] = for_pool, [pool.GlobalMaxPool] = for_global_pool,
+  [SqueezeExcitation] = for_gate,
 }
 
 local function identity() return shapes.Identity() end
@@ -235,7 +237,8 @@ local function measured_window(whole, m)
   for axis = 1, 2 do
     local first, last, side = from[axis][1], from[axis][2], size[1][axis + 1]
     window[axis] = side > 1 and last - first + 1 == side and math.huge or last - first + 1
-    step[axis] = high[axis] > low[axis] and (to[axis][1] - first) / (high[axis] - low[axis]) or 1
+    local way = to[axis][1] - first
+    step[axis] = way > 0 and way / (high[axis] - low[axis]) or side / size[2][axis + 1] -- all see the same: its scale
   end
   return window, step
 end
