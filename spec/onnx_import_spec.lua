@@ -107,7 +107,8 @@ describe("ONNX import of own files", function()
     local x, path = tr.rand(2, 6, 6, 4), support.folder() .. "/layer.onnx"
     for _, layer in ipairs {
       nn.Upsample(2), nn.Upsample({ 2, 3 }, { mode = "bilinear" }), nn.AdaptiveAvgPool2d(1), nn.LayerNorm(4),
-      nn.AdaptiveAvgPool2d { 2, 3 }, nn.Conv2d(4, 4, 3, { padding = "same", dilation = 2, stride = 2 }),
+      nn.AdaptiveAvgPool2d { 4, 5 }, nn.AdaptiveAvgPool2d { 2, 3 },
+      nn.Conv2d(4, 4, 3, { padding = "same", dilation = 2, stride = 2 }),
       nn.ConvTranspose2d(4, 6, 3, { stride = 2, padding = 1, output_padding = 1, groups = 2 }),
       nn.ConvTranspose2d(4, 3, { 2, 3 }, { stride = { 2, 1 }, padding = { 0, 1, 1, 0 }, bias = false, dilation = 2 }),
       nn.ConvTranspose2d(4, 5, 3, { stride = { 3, 2 }, output_padding = { 2, 1 } }),

@@ -2,7 +2,7 @@
 
 local F = require "texres.nn.functional"
 local arguments = require "texres.nn.arguments"
-local core = require "texres.core"
+local means = require "texres.onnx.means"
 local module = require "texres.nn.module"
 local onnx_window = require "texres.onnx.window"
 local option = require "texres.options"
@@ -56,12 +56,6 @@ function AdaptiveAvgPool2d:forward(x)
   local rows, columns = arguments.pair("AdaptiveAvgPool2d", "size", self.size)
   if rows > 1 or columns > 1 then return F.adaptive_avg_pool2d(x, self.size) end
   return F.global_avg_pool(x):reshape(x:size(1), 1, 1, x:size(4))
-end
-
--- The means of a line as a matrix {out,size}.
-local function means(size, out)
-  local lines = core.eye(size):reshape(1, size, 1, size) -- the channels are the lines
-  return core.no_grad(F.adaptive_avg_pool2d, lines, { out, 1 }):reshape(out, size)
 end
 
 -- Windows of one size are those of AveragePool; others are products with the means of rows and columns.

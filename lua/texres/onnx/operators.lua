@@ -15,6 +15,8 @@
 -- wait for what follows, before which it is no value of ours: `waits` names what it is so far, `of` is the value that
 -- it is of, and `what` tells more.
 
+local core = require "texres.core"
+local means = require "texres.onnx.means"
 local module = require "texres.nn.module"
 local nn = require "texres.nn"
 local plain = require "texres.plain"
@@ -155,9 +157,31 @@ function operators.Gemm(self, node)
   return y
 end
 
+local LONGEST = 2048 -- pixels: the means of a line are computed with a matrix of as many rows and columns
+
+-- An adaptive pooling as we write it: images by a constant, of which the means of columns are made, then a constant by
+-- that, of which those of rows are.
+local function means_of(self, node, i)
+  local t = self:weight(node, i, 2)
+  if i == 2 then t = t:transpose(1, 2) end
+  local out, size = t:size()
+  if out > size or size > LONGEST or not core.allclose(t, means(size, out), 0, 1e-6) then
+    self:fail(node, "a product with images is not known, but for means of rows and columns")
+  end
+  return out
+end
+
 function operators.MatMul(self, node)
+  if self:is_constant(node, 1) then
+    local x, columns = self:value(node, 2, "means of columns")
+    if not columns then self:fail(node, "its first input is a constant") end
+    return self:item(node, nn.AdaptiveAvgPool2d { means_of(self, node, 1), columns }, x)
+  end
   local x = self:value(node, 1)
-  if x.order == "first" or x.order == "pooled" then self:fail(node, "a product with images is not known") end
+  if x.order == "first" then
+    return { waits = "means of columns", what = means_of(self, node, 2), of = x, dims = 4 }
+  end
+  if x.order == "pooled" then self:fail(node, "a product with images is not known") end
   return (dense(self, node, x, self:weight(node, 2, 2)))
 end
 
