@@ -17,10 +17,12 @@ local function depths(text)
   local list = {}
   for word in text:gmatch "[^,]+" do
     local depth = math.tointeger(word)
-    if not depth or depth < 8 or depth % 6 ~= 2 then return nil, "depths are 6n+2, such as 8,20,56" end
+    if not depth or depth < 8 or depth % 6 ~= 2 or depth <= (list[#list] or 0) then
+      return nil, "depths are 6n+2, in rising order, such as 8,20,56"
+    end
     list[#list + 1] = depth
   end
-  return list
+  return list[1] and list or nil, "there is no depth"
 end
 
 local parser = require "argparse" ("depth.lua", "Trains plain and residual networks of several depths.")

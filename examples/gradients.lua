@@ -9,12 +9,14 @@
 --
 --     small weights, no norm    Half of He's deviation. Plain gradients fade by the same factor for each layer, to
 --                               1e-20 at depth 56, and in all blocks alike: in front the gradient has faded on its way
---                               back, behind the image on its way there. The plain network learns nothing. The first
---                               gradient of residual networks stays between 0.07 and 1.5.
+--                               back, behind the image on its way there; at depth 110 an f32 holds it no more. The
+--                               plain network learns nothing. The first gradient of residual networks stays between
+--                               0.07 and 1.5.
 --     He weights, no norm       Plain gradients fade by four powers of ten, most of it for the zeros around small
---                               images (of 64 pixels: one power), and yet the plain network of depth 56 learns nothing.
---                               The residual sum explodes: a gradient of 4e7 at depth 110. With the last convolution of
---                               each block at zero every block begins as the identity, and 0.1 arrives at any depth.
+--                               images (of 64 pixels: 1.4 powers), and yet the plain network of depth 56 learns
+--                               nothing. The residual sum explodes: a gradient of 4e7 at depth 110. With the last
+--                               convolution of each block at zero every block begins as the identity, and 0.1 arrives
+--                               at any depth.
 --     batch norm                Plain gradients explode: 1.8e6 at depth 110 against 7, and the training accuracy at
 --                               depth 56 is 0.30 against 0.81. More epochs do not mend that: see examples/depth.lua.
 --
@@ -27,6 +29,7 @@
 dofile((arg[0]:match "^.*/" or "") .. "checkout.lua")
 local tr = require "texres"
 local chart = require "texres.report.chart"
+local plain = require "texres.plain"
 local nn = tr.nn
 local F = nn.functional
 
@@ -34,23 +37,30 @@ local function depths(text)
   local list = {}
   for word in text:gmatch "[^,]+" do
     local depth = math.tointeger(word)
-    if not depth or depth < 8 or depth % 6 ~= 2 then return nil, "depths are 6n+2, such as 8,20,56" end
+    if not depth or depth < 8 or depth % 6 ~= 2 or depth <= (list[#list] or 0) then
+      return nil, "depths are 6n+2, in rising order, such as 8,20,56"
+    end
     list[#list + 1] = depth
   end
-  return list
+  return list[1] and list or nil, "there is no depth"
+end
+
+local function count(text)
+  local value = math.tointeger(text)
+  return value and value >= 1 and value or nil, "it is a number from 1 on"
 end
 
 local parser = require "argparse" ("gradients.lua", "Shows gradients by depth, and how deep networks learn.")
 parser:option("--depths", "6n+2 layers."):convert(depths):default "8,20,56,110"
 parser:option("--train", "The depth that is trained."):convert(function(text)
   local list, message = depths(text)
-  return list and list[1], message
+  return list and #list == 1 and list[1] or nil, list and "a single depth is trained" or message
 end):default "56"
-parser:option("--seeds", "Beginnings of each network."):convert(math.tointeger):default "3"
+parser:option("--seeds", "Beginnings of each network."):convert(count):default "3"
 parser:option("--width", "Channels of the first stage."):convert(math.tointeger):default "8"
 parser:option("--size", "Pixels of an image's side."):convert(math.tointeger):default "16"
 parser:option("--count", "Images to train on."):convert(math.tointeger):default "480"
-parser:option("--epochs", "Of the training."):convert(math.tointeger):default "6"
+parser:option("--epochs", "Of the training."):convert(count):default "6"
 parser:option("--lr", "Highest learning rate of AdamW."):convert(tonumber):default "3e-3"
 parser:option("--out", "The page."):default "gradients.html"
 local options = parser:parse()
@@ -198,8 +208,8 @@ for _, regime in ipairs(REGIMES) do
       local m = measure(regime, kind, depth)
       found[d] = m
       local middle, low, high = median(m.first)
-      local paths = m.paths and ("%8.2f %10.2f %6.2f"):format(mean(m.paths[1]), mean(m.paths[2]),
-        mean(m.paths[3])) or ""
+      local paths = m.paths and plain.rounded("%8.2f", mean(m.paths[1])) .. plain.rounded("%11.2f", mean(m.paths[2]))
+        .. plain.rounded("%7.2f", mean(m.paths[3])) or ""
       say("%10s %6d %9.1e %9.1e to %7.1e   %s", kind[1], depth, middle, low, high, paths)
     end
     by_depth[k] = line(kind[1], CLASSES[k], options.depths, function(d) return found[d].first end)
@@ -220,7 +230,9 @@ for _, regime in ipairs(REGIMES) do
       format = "%g %%", whole = true })
 end
 table.insert(body, 1, ('<p class="sub">Norms of gradients at the beginning, and what was learned afterwards. Lines: '
-  .. "medians of %d seeds; areas: from the lowest to the highest.</p>"):format(options.seeds))
+  .. "medians of %d seeds; areas: from the lowest to the highest. What is too small for an f32 is missing there, and 0 "
+  .. "in the table. By skips, by bodies, mixed: the share of the first gradient's square that came by skips alone, by "
+  .. "bodies alone, by both in turn; one below 0 works against the rest.</p>"):format(options.seeds))
 body[#body + 1] = '<h2>Numbers</h2><div class="card"><pre>' .. table.concat(text, "\n") .. "</pre></div>"
 assert(tr.report.page(options.out, "The gradient lab", table.concat(body, "\n")))
 print("\npage: " .. options.out)

@@ -5,7 +5,7 @@
 --     lua5.4 examples/sweep.lua SET --groups source --budget 20min          # on images of yours
 --
 -- Edit the table. A sweep that was stopped or killed goes on where it was. Under a budget that is too short for all of
--- it, the worse half of the variants is dropped, round after round (successive halving).
+-- it, the worse half of the variants is dropped, round after round, but never the first (successive halving).
 
 dofile((arg[0]:match "^.*/" or "") .. "checkout.lua")
 local tr = require "texres"

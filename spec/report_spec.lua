@@ -628,6 +628,17 @@ describe("a chart", function()
     assert.is_true(tonumber(second) > tonumber(first))
   end)
 
+  it("shortens names that would not fit, between two characters", function()
+    local name = ("Ä"):rep(30) .. "end"
+    local shown = "..." .. ("Ä"):rep(8) .. "end"
+    local line = { name = name, class = "one", points = { { 1, 2 }, { 2, 3 } } }
+    local lines = chart.lines { title = "g", series = { line } }
+    assert.is_truthy(lines:find(">" .. shown .. "<", 1, true))
+    local rows = chart.intervals { title = "a", x_name = "", rows = { { name = name, values = { 0.2 }, mean = 0.2 } } }
+    assert.is_truthy(rows:find(">..." .. ("Ä"):rep(18) .. "end<", 1, true))
+    for _, figure in ipairs { lines, rows } do assert.is_truthy(utf8.len(figure)) end
+  end)
+
   it("shows values with limits, and stands by itself", function()
     local figure = chart.intervals { title = "accuracy", x_name = "accuracy", scale = 100, format = "%g %%", rows = {
       { name = "a <b>", values = { 0.2, 0.4 }, mean = 0.3, low = 0, high = 0.75 },

@@ -464,8 +464,9 @@ function Sweep:__tostring()
       row.validation and plain.percent(row.validation) or "-", limits(row.mean and row, in_percent),
       limits(row.difference, plain.points), terminal.duration(row.seconds), row.state)
   end
-  return ("%s\n%s over %d seeds, in %%, with limits of 95 %%%s"):format(
-    table_text(rows, { true, [tested and 8 or 7] = true }), self.measured, #self.seeds,
+  local seeds = #self.seeds == 1 and "of a single seed, in %: nothing is known of its limits"
+    or ("over %d seeds, in %%, with limits of 95 %%"):format(#self.seeds)
+  return ("%s\n%s %s%s"):format(table_text(rows, { true, [tested and 8 or 7] = true }), self.measured, seeds,
     self.stopped and "\nstopped: another call with the same dir goes on" or "")
 end
 

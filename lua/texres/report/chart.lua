@@ -47,6 +47,13 @@ local function bounds(series, k, low, high)
   return low, high
 end
 
+--- A name of at most so many characters: of a longer one the end.
+local function fitted(name, most)
+  local length = utf8.len(name)
+  if (length or #name) <= most then return name end
+  return "..." .. name:sub(length and utf8.offset(name, 3 - most) or 3 - most)
+end
+
 --- Names at the ends of the lines, moved apart where they would overlap.
 local function end_labels(series, place)
   local labels = {}
@@ -54,7 +61,7 @@ local function end_labels(series, place)
     local last = line.points[#line.points]
     if last then
       local x, y = place(last)
-      labels[#labels + 1] = { x = x + 8, y = y + 4, name = line.name, class = line.class }
+      labels[#labels + 1] = { x = x + 8, y = y + 4, name = fitted(line.name, 14), class = line.class }
     end
   end
   table.sort(labels, function(a, b) return a.y < b.y end)
@@ -287,7 +294,7 @@ function chart.intervals(spec)
   for r, row in ipairs(rows) do
     local y = r * step - 9
     add('<text x="{x}" y="{y}" text-anchor="end">{name}</text>',
-      { x = left - 8, y = y + 4, name = #row.name > 24 and "..." .. row.name:sub(-21) or row.name })
+      { x = left - 8, y = y + 4, name = fitted(row.name, 24) })
     for _, value in ipairs(row.values) do
       add('<circle class="one faint" cx="{x}" cy="{y}" r="3"/>', { x = x_of(value), y = y })
     end
@@ -318,7 +325,7 @@ function chart.heat(spec)
   local parts = {}
   for r, name in ipairs(spec.rows) do
     parts[#parts + 1] = fill('<text x="{x}" y="{y}" text-anchor="end">{name}</text>',
-      { x = left - 6, y = r * cell - 4, name = #name > 24 and "..." .. name:sub(-21) or name })
+      { x = left - 6, y = r * cell - 4, name = fitted(name, 24) })
     for c = 1, columns do
       local value = spec.values[r][c]
       if finite(value) then

@@ -20,13 +20,25 @@ local function state_of(row)
   return row.state == "dropped" and ("dropped after %d"):format(row.dropped) or row.state
 end
 
+--- What the figures say, and what they don't.
+local function meaning(s)
+  local words = "A single seed: how far off another one would be is not known."
+  if #s.seeds > 1 then
+    words = ("%d seeds. The limits say how far off a mean over these seeds may be as other seeds would have given "
+      .. "others (Student's t); they say nothing of other images."):format(#s.seeds)
+  end
+  if s.measured == "test" then return words end
+  return words .. " Images that have chosen epochs or variants flatter them: see texres.sweep for a test set."
+end
+
 local function rows_table(s)
   return fill([[<div class="card scroll below"><table><caption>Variants</caption>
 <thead><tr><th class="name" scope="col">variant</th><th scope="col">parameters</th><th scope="col">epochs</th>
-<th scope="col">state</th>{_validation}<th scope="col">{measured}, 95 % over seeds</th>
+<th scope="col">state</th>{_validation}<th scope="col">{measured}{over}</th>
 <th scope="col">points against {first}</th><th scope="col">time</th></tr></thead><tbody>
 {_rows}
-</tbody></table></div>]], { measured = s.measured, first = s.variants[1].name,
+</tbody></table></div>]], {
+    measured = s.measured, over = #s.seeds > 1 and ", 95 % over seeds" or "", first = s.variants[1].name,
     _validation = s.measured == "test" and '<th scope="col">validation</th>' or "", _rows = each(s.rows, function(row)
     return fill('<tr><th scope="row">{name}</th><td>{parameters}</td><td>{done} of {epochs}</td><td>{state}</td>'
       .. "{_validation}<td>{mean}</td><td>{difference}</td><td>{time}</td></tr>", {
@@ -39,11 +51,13 @@ local function rows_table(s)
   end) })
 end
 
+local CLASSES = { "one", "two", "three" }
+
 --- Means of a column of the histories over the epochs, a line for each variant, with the lowest and highest seed.
 local function curves(s, runs, column, spec)
   spec.series, spec.whole = {}, true
   for v, variant in ipairs(s.variants) do
-    local line = { name = variant.name, class = v % 2 == 1 and "one" or "two", points = {}, band = {} }
+    local line = { name = variant.name, class = CLASSES[(v - 1) % 3 + 1], points = {}, band = {} }
     local histories = runs[variant.name]
     for epoch = 1, #(histories[1] or {}) do
       local sum, low, high = 0, math.huge, -math.huge
@@ -83,10 +97,7 @@ function sweep.body(s, runs, beside)
     curves(s, histories, "loss", { title = "Training loss: mean and range over seeds", low = 0 }),
     curves(s, histories, "val_accuracy", { title = "Validation accuracy: mean and range over seeds", scale = 100,
       format = "%g %%" }),
-    '</div><p class="sub" style="margin-top: 1rem">', fill([[{seeds} seeds. The limits say how far off a mean over
-these seeds may be as other seeds would have given others (Student's t); they say nothing of other images.{note}]], {
-      seeds = #s.seeds, note = s.measured == "test" and ""
-        or " Images that have chosen epochs or variants flatter them: see texres.sweep for a test set." }),
+    '</div><p class="sub" style="margin-top: 1rem">', html.escape(meaning(s)),
     "</p><details><summary>All runs side by side</summary>", beside, "</details>",
   }, "\n")
 end
