@@ -61,6 +61,18 @@ describe("receptive fields", function()
     end
   end)
 
+  it("are those of the positions that see most, where a layer enlarges", function()
+    local shape = { 1, 24, 24, 1 }
+    for _, row in ipairs {
+      { nn.Upsample(2), "3x3", "4x4" }, { nn.Upsample(3), "3x3", "4x4" },
+      { nn.ConvTranspose2d(1, 1, 3, { stride = 2 }), "4x4", "5x5" },
+      { nn.ConvTranspose2d(1, 1, 2, { stride = 2 }), "3x3", "4x4" },
+    } do
+      local text = nn.Sequential { conv(1, 1, 3), row[1], conv(1, 1, 3) }:summary(shape)
+      assert.matches("\n2 [^\n]* " .. row[2] .. "\n3 [^\n]* " .. row[3] .. "\n", text)
+    end
+  end)
+
   it("are everything behind what joins all pixels, and the larger one of two paths", function()
     local shape = { 1, 12, 12, 4 }
     local last, inner = nn.ReLU(), nn.ReLU()
@@ -149,6 +161,25 @@ describe("coverage", function()
     assert.matches("input {1,64,64,1}, of which 35.3 %% can influence", models.textile { head = "conv" }
       :summary { 1, 64, 64, 1 })
     assert.matches("of which 100.0 %% can influence", models.textile { width = 4 }:summary { 1, 64, 64, 1 })
+  end)
+
+  it("is that of both sides of a difference, also where the two are alike", function()
+    local shape = { 1, 12, 12, 3 }
+    for _, pair in ipairs {
+      { conv(3, 8, 3), conv(3, 8, 3) }, { nn.AvgPool2d(2), nn.MaxPool2d(2) },
+      { nn.GlobalAvgPool(), nn.GlobalMaxPool() }, { nn.Linear(3, 8), nn.Linear(3, 8) },
+    } do
+      local own = nn.Module { a = pair[1], b = pair[2], forward = function(self, x) return self.a(x) - self.b(x) end }
+      for _, difference in ipairs { nn.Subtract(pair), own } do
+        assert.equal(1, assert(reach.measure(nn.Sequential { difference }, shape)).share)
+      end
+    end
+  end)
+
+  it("does not ask which gradients a Residual is to cut", function()
+    local net = nn.Sequential { nn.Residual { conv(3, 3, 3), grad_skip = false, grad_body = false } }
+    assert.equal(1, assert(reach.measure(net, { 1, 8, 8, 3 })).share)
+    assert.is_false(net[1].grad_skip)
   end)
 
   it("is not told where a layer of one's own may look elsewhere than its gradient says", function()
@@ -258,6 +289,51 @@ describe("check", function()
     assert.matches("no gradient reaches spare.weight, spare.bias: they have", by_layer.spare, 1, true)
     assert.matches("no gradient reaches idle: it has", by_layer[""], 1, true)
     assert.equal(3, #found)
+  end)
+
+  it("takes a bias for lost behind each kind of layer that has one", function()
+    for _, make in ipairs { nn.Conv2d, nn.ConvTranspose2d, nn.StandardizedConv2d } do
+      assert.equal("bias", kinds(net_of(make(3, 8, 3), nn.BatchNorm(8)), IMAGE))
+      assert.equal("", kinds(net_of(make(3, 8, 3, { bias = false }), nn.BatchNorm(8)), IMAGE))
+    end
+    assert.equal("bias", kinds(nn.Sequential { nn.Linear(3, 8), nn.BatchNorm(8), nn.Linear(8, 4) }, { 2, 3 }))
+  end)
+
+  it("finds norms over one value of each kind", function()
+    for _, pair in ipairs {
+      { nn.LayerNorm(1), "place of {2,16,16,1}", conv(3, 1, 3) },
+      { nn.ImageStandardization(), "image of {2,1,1,1}", nn.Sequential { nn.AvgPool2d(16), conv(3, 1, 1) } },
+    } do
+      local found = nn.Sequential { pair[3], { norm = pair[1] }, nn.GlobalAvgPool(), nn.Linear(1, 4) }:check(IMAGE)
+      assert.equal(1, #found)
+      assert.matches("one value: norm has one value for each " .. pair[2] .. ": it is its own mean, and nothing of it "
+        .. "is left", tostring(found), 1, true)
+    end
+  end)
+
+  it("lets frozen batch norms be, which keep their statistics", function()
+    local net = nn.Sequential {
+      nn.GlobalAvgPool(), { fc = nn.Linear(3, 8) }, { norm = nn.BatchNorm(8) }, nn.ReLU(), nn.Linear(8, 4),
+    }
+    assert.equal("one value, bias", kinds(net, { 1, 16, 16, 3 }))
+    net.norm:freeze()
+    assert.equal("", kinds(net, { 1, 16, 16, 3 }))
+  end)
+
+  it("takes no ReLU before a body for its end", function()
+    assert.equal("", kinds(net_of(conv(3, 8, 3), nn.ReLU(), nn.Residual { nn.Dropout(0.1) }), IMAGE))
+    local function graph(...) return nn.Graph { conv(8, 8, 3), nn.ReLU(), steps = { ... } } end
+    assert.equal("relu", kinds(net_of(conv(3, 8, 3),
+      graph({ item = 1, value = 1 }, { item = 2, value = 2 }, { sum = { 3, 1 } })), IMAGE))
+    assert.equal("", kinds(net_of(conv(3, 8, 3),
+      graph({ item = 2, value = 1 }, { item = 1, value = 2 }, { sum = { 2, 3 } })), IMAGE))
+  end)
+
+  it("says why the coverage is not known", function()
+    local found = nn.Sequential { function(x) return x:detach():mean { 2, 3 } end, nn.Linear(3, 2) }:check(IMAGE)
+    assert.is_nil(found.coverage)
+    assert.matches("- not measured: coverage: pixels that no gradient reaches change the output", tostring(found), 1,
+      true)
   end)
 
   it("does not call frozen parameters unreached, nor the layers of a block that begins as the identity", function()

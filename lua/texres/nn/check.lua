@@ -11,6 +11,7 @@
 --     softmax      an output of probabilities, of which cross_entropy takes a softmax  measured
 --     one value    a norm over a single value                                          from the shapes
 --     bias         a bias before a batch norm, which subtracts it again                read off the plan
+--                  (a frozen norm does neither: it keeps its statistics)
 --     relu         a ReLU at the end of a Residual's body                              read off the plan
 --
 -- `coverage` of the list is the share of the pixels that can influence the output; `unmeasured` says why it, and what
@@ -19,6 +20,7 @@
 
 local block = require "texres.nn.block"
 local conv = require "texres.nn.conv"
+local conv_more = require "texres.nn.conv_more"
 local core = require "texres.core"
 local costs = require "texres.nn.costs"
 local linear = require "texres.nn.linear"
@@ -154,12 +156,17 @@ end
 
 -- -- norms ------------------------------------------------------------------------------------------------------------
 
---- How many values of an input of this shape a norm takes its mean of; nil for other layers.
+--- Whether m is a batch norm that keeps its statistics, whatever it gets.
+local function is_frozen(m) return rawget(m, "_frozen") == true and getmetatable(m) == norm.BatchNorm end
+
+-- How many values a norm takes a mean of, for an input of this shape, and for each what; nil for other layers.
 local function values_of(m, shape)
   local class, count = getmetatable(m), 1
   for d = 2, #shape do count = count * shape[d] end
-  if class == norm.BatchNorm then return shape[1] * count // shape[#shape], "channel" end
+  if class == norm.BatchNorm and not is_frozen(m) then return shape[1] * count // shape[#shape], "channel" end
   if class == norm.GroupNorm then return count // m.groups, "group" end
+  if class == norm.LayerNorm then return shape[#shape], "place" end
+  if class == norm.ImageStandardization then return count, "image" end
 end
 
 local function check_norms(found, inputs)
@@ -176,12 +183,18 @@ end
 
 -- -- what stands behind what ------------------------------------------------------------------------------------------
 
+--- Layers that add a bias to all of a channel.
+local BIASED = {
+  [conv.Conv2d] = true, [conv_more.ConvTranspose2d] = true, [conv_more.StandardizedConv2d] = true,
+  [linear.Linear] = true,
+}
+
 local function check_biases(found, traced, names)
   local reader = plan.only_readers(traced)
   for _, step in ipairs(traced.steps) do
     local layer, next_step = step.item, reader[step.output]
-    if (is_plain(layer, conv.Conv2d) or is_plain(layer, linear.Linear)) and rawget(layer, "bias")
-      and next_step and is_plain(next_step.item, norm.BatchNorm) then
+    if layer and reach.entry(BIASED, layer) and rawget(layer, "bias") and next_step
+      and is_plain(next_step.item, norm.BatchNorm) and not is_frozen(next_step.item) then
       add(found, "bias", names[layer], "%s has a bias, which %s subtracts again with the mean: { bias = false } leaves "
         .. "it out", names[layer], names[next_step.item])
     end
@@ -192,12 +205,13 @@ end
 local PASSES = { [shapes.Dropout] = true, [block.StochasticDepth] = true }
 
 local function check_sums(found, traced, names)
-  local maker = {}
+  local maker, reader = {}, plan.only_readers(traced)
   for _, step in ipairs(traced.steps) do maker[step.output] = step end
   for _, step in ipairs(traced.steps) do
     local last = step.sum and maker[step.input]
     while last and last.item and PASSES[getmetatable(last.item)] do last = maker[last.input] end
-    if last and is_plain(last.item, ReLU) then
+    -- what others read, too, stands before the body
+    if last and reader[last.output] and is_plain(last.item, ReLU) then
       add(found, "relu", names[last.item], "the body of %s ends in a ReLU, %s, before the sum: it can only add to what "
         .. "the shortcut brings, never take away; put the ReLU behind the sum (activation = nn.ReLU())",
         names[step.sum] == "" and "the Residual" or names[step.sum], names[last.item])
@@ -220,6 +234,9 @@ local function each_plan(m, visit, seen)
   end
 end
 
+local HIDDEN = "coverage: pixels that no gradient reaches change the output, so a layer of your own looks at more than "
+  .. "its gradient says"
+
 return function(self, shape)
   costs.check_shape("check", shape)
   local found = setmetatable({ shape = table.move(shape, 1, #shape, 1, {}),
@@ -229,7 +246,7 @@ return function(self, shape)
   each_plan(self, function(traced) plans[#plans + 1] = traced end, {})
   local copy, y, inputs = reach.looking(run, self, shape)
   local whole, problem = reach.measure(self, shape)
-  found.coverage, found.unmeasured = whole and whole.share, problem
+  found.coverage, found.unmeasured = whole and whole.share, problem or not whole.share and HIDDEN or nil
   if whole then check_coverage(found, whole) end
   for _, traced in ipairs(whole and plans or {}) do check_strides(found, traced, names, whole) end
   if core.is_tensor(y) then check_gradients(found, copy) end

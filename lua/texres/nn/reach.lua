@@ -1,17 +1,19 @@
 --- What of an input can influence the output of a network, and how much of it each layer sees.
 --
 -- The first is measured, on a copy that computes something else along the same paths: there each convolution, dense
--- layer and pooling adds up what it reads with positive weights, and norms and activations hand on what they get. No
--- sum can cancel and no ReLU is dead, so a pixel whose gradient is 0 has no path to the output. (The statistics of a
--- norm, to which every pixel adds a little, do not count.) What the copy cannot imitate, such as a layer of your own,
--- works as it is, in f64 and with positive parameters; pixels without a gradient are then changed, and where that
--- changes the output, nothing is said.
+-- layer and pooling adds up what it reads with positive weights, norms and activations hand on what they get, and what
+-- is subtracted is a factor. No sum can cancel and no ReLU is dead, so a pixel whose gradient is 0 has no path to the
+-- output. (The statistics of a norm, to which every pixel adds a little, do not count.) What the copy cannot imitate,
+-- such as a layer of your own, works as it is, in f64 and with positive parameters; pixels without a gradient are then
+-- changed, and where that changes the output, nothing is said.
 --
 -- The second, receptive fields, follows from windows and steps of the layers, and is not cut off at the image: 435x435
--- for resnet18. That of a layer without a method window is measured on the copy, too.
+-- for resnet18. That of a layer without a method window is measured on the copy, too. Where a layer enlarges, outputs
+-- see more or less by their place: told is what one may see at most, rounded up.
 
 local F = require "texres.nn.functional"
 local activation = require "texres.nn.activation"
+local container = require "texres.nn.container"
 local conv = require "texres.nn.conv"
 local conv_more = require "texres.nn.conv_more"
 local core = require "texres.core"
@@ -24,17 +26,17 @@ local pool = require "texres.nn.pool"
 local protect = require "texres.protect"
 local raise = require "texres.raise"
 local shapes = require "texres.nn.shape"
-local Residual = require("texres.nn.container").Residual
 local SqueezeExcitation = require("texres.nn.block").SqueezeExcitation
 local is_plain = module.is_plain
 
 local reach = {}
 
---- Numbers of 0.5 to 1.5 in this shape, of which hardly two are alike; not random, so that looking draws nothing.
-local function uneven(shape)
+--- Numbers of 0.5 to 1.5 in this shape, of which hardly two are alike, others for each `turn`, a number; not random,
+-- so that looking draws nothing.
+local function uneven(shape, turn)
   local count = 1
   for _, size in ipairs(shape) do count = count * size end
-  local fraction = core.arange(count, { dtype = "f64" }) * 0.6180339887498949 % 1
+  local fraction = (core.arange(count, { dtype = "f64" }) + (turn or 0)) * 0.6180339887498949 % 1
   return (fraction + 0.5):reshape(shape)
 end
 reach.uneven = uneven
@@ -60,34 +62,37 @@ local function level(self, y)
   return y * self._factor
 end
 
-local function for_conv(m)
+-- Each stand-in has other weights by its `turn`: the difference of two alike would be 0 whatever they read.
+
+local function for_conv(m, turn)
   local rows, columns, _, channels = m.weight:size()
   local options = { stride = m.stride, padding = m.padding, dilation = m.dilation }
   local copy = StandIn(function(self, x)
-    return level(self, F.conv2d(x:mean(-1, true), self.weight, options)) * uneven { channels }
+    return level(self, F.conv2d(x:mean(-1, true), self.weight, options)) * uneven({ channels }, turn)
   end)
-  copy.weight = module.Parameter(uneven { rows, columns, 1, 1 })
+  copy.weight = module.Parameter(uneven({ rows, columns, 1, 1 }, turn))
   return copy
 end
 
-local function for_linear(m)
+local function for_linear(m, turn)
   local outputs = m.weight:size(2)
-  return StandIn(function(self, x) return level(self, x:mean(-1, true)) * uneven { outputs } end)
+  return StandIn(function(self, x) return level(self, x:mean(-1, true)) * uneven({ outputs }, turn) end)
 end
 
-local function for_pool(m)
+local function for_pool(m, turn)
   local options = { stride = m.stride, padding = m.padding }
-  return StandIn(function(_, x) return F.avg_pool2d(x, m.kernel, options) end)
+  return StandIn(function(_, x) return F.avg_pool2d(x, m.kernel, options) * uneven({ 1 }, turn) end)
 end
 
-local function for_global_pool() return pool.GlobalAvgPool() end
+local function for_global_pool(_, turn)
+  return StandIn(function(_, x) return F.global_avg_pool(x) * uneven({ 1 }, turn) end)
+end
 
 local function for_gate() return StandIn(function(_, x) return x + x:mean({ 2, 3 }, true) end) end
 
 local INSTEAD = {
-  [conv.Conv2d] = for_conv, [conv_more.StandardizedConv2d] = for_conv, [linear.Linear] = for_linear,
-  [pool.MaxPool2d] = for_pool, [pool.AvgPool2d] = for_pool, [pool.GlobalMaxPool] = for_global_pool,
-  [SqueezeExcitation] = for_gate,
+  [conv.Conv2d] = for_conv, [linear.Linear] = for_linear, [pool.MaxPool2d] = for_pool, [pool.AvgPool2d] = for_pool,
+  [pool.GlobalMaxPool] = for_global_pool, [conv_more.StandardizedConv2d] = for_conv, [SqueezeExcitation] = for_gate,
 }
 
 local function identity() return shapes.Identity() end
@@ -105,26 +110,33 @@ local function entry(classes, m)
   local class = getmetatable(m)
   return is_plain(m, class) and classes[class] or nil
 end
+reach.entry = entry
 
---- Opens the paths of a Residual that are cut in backward only: what they carry forward has its influence.
-local function open_paths(copy)
+local function places_in(list)
+  local place = {}
+  for i, one in ipairs(list) do place[one] = i end
+  return place
+end
+
+--- In the copy nothing is taken away, and both paths of a Residual are there for the gradient.
+local function open_containers(copy)
   for _, m in ipairs(copy:modules()) do
-    if m.trace == Residual.trace then m.grad_skip, m.grad_body = true, true end
+    if is_plain(m, container.Subtract) then setmetatable(m, container.Multiply) end
+    if is_plain(m, container.Residual) then m.grad_skip, m.grad_body = true, true end
   end
   return copy
 end
 
 local function copy_of(self)
-  local is_parameter = {}
-  for _, p in ipairs(self:parameters()) do is_parameter[p] = true end
-  return open_paths(module.copy_with(self, function(value)
+  local parameters, modules = places_in(self:parameters()), places_in(self:modules())
+  return open_containers(module.copy_with(self, function(value)
     if module.is_module(value) then
       local make = entry(INSTEAD, value)
-      return make and make(value)
+      return make and make(value, modules[value])
     end
-    if is_parameter[value] then return uneven(value:shape()) end
+    if parameters[value] then return uneven(value:shape(), parameters[value]) end
     return value.dtype == "f32" and value:detach():to "f64" or nil
-  end)):eval()
+  end):eval())
 end
 
 --- Calls f(...) with gradients, and leaves the random numbers as they are, whatever a layer of one's own draws.
@@ -222,23 +234,27 @@ local function extent(copy, shape, p, q)
   return ends
 end
 
+local PHASES = 4 -- of neighbouring outputs, which may see more or less: behind a transposed convolution every other one
+
 --- The window and the steps of a module without a method window, from the outputs a quarter in from the ends.
 local function measured_window(whole, m)
   local size = whole.sizes[m]
   if not size or #size[1] ~= 4 or #size[2] ~= 4 then return { math.huge, math.huge }, { 1, 1 } end
-  local low, high = {}, {}
+  local copy, low, high, window, step = whole.copies[m], {}, {}, { 1, 1 }, {}
   for axis = 1, 2 do
     local side = size[2][axis + 1]
     low[axis], high[axis] = side // 4 + 1, side - side // 4
   end
-  local copy = whole.copies[m]
   local from, to = extent(copy, size[1], low[1], low[2]), extent(copy, size[1], high[1], high[2])
-  local window, step = {}, {}
+  for phase = 0, PHASES - 1 do
+    local seen = extent(copy, size[1], math.min(low[1] + phase, high[1]), math.min(low[2] + phase, high[2]))
+    for axis = 1, 2 do window[axis] = math.max(window[axis], seen[axis][2] - seen[axis][1] + 1) end
+  end
   for axis = 1, 2 do
-    local first, last, side = from[axis][1], from[axis][2], size[1][axis + 1]
-    window[axis] = side > 1 and last - first + 1 == side and math.huge or last - first + 1
-    local way = to[axis][1] - first
+    local side, way = size[1][axis + 1], to[axis][1] - from[axis][1]
+    if side > 1 and window[axis] == side then window[axis] = math.huge end
     step[axis] = way > 0 and way / (high[axis] - low[axis]) or side / size[2][axis + 1] -- all see the same: its scale
+    if step[axis] > 0 and step[axis] < 1 then step[axis] = 1 / math.floor(1 / step[axis] + 0.5) end
   end
   return window, step
 end

@@ -19,7 +19,9 @@ end
 local function field_text(field)
   if not field then return "" end
   local sides = {}
-  for axis, size in ipairs(field) do sides[axis] = size == math.huge and "all" or ("%d"):format((size + 0.5) // 1) end
+  for axis, size in ipairs(field) do
+    sides[axis] = size == math.huge and "all" or ("%d"):format(math.ceil(size - 1e-6))
+  end
   return sides[1] == sides[2] and sides[1] == "all" and "all" or table.concat(sides, "x")
 end
 
