@@ -445,5 +445,7 @@ describe("a graph for Graphviz", function()
     assert.is_true(closed(nn.Linear(3, 2)):draw(path))
     assert.matches('v2 [label="Module', support.read_file(path), 1, true)
     assert.is_nil((net:draw "/nowhere/at/all.dot"))
+    assert.error_matches(function() net:draw(path:gsub("dot$", "png"), { 1, 8, 8, 1 }) end,
+      'net.png", wanted one that ends in %.svg %(a picture%) or %.dot %(a graph for Graphviz%)')
   end)
 end)

@@ -1,8 +1,9 @@
 --- module:draw(path, shape): the network as a picture (SVG), from top to bottom, with the skip connections visible.
 --
 -- Layers are boxes, heavy ones with a stronger rim; layers of a Sequential that are one convolution with what follows
--- share a box. Beside a box stands the shape that it makes. A Residual is its body, a line around it, and a plus. To a
--- path that ends in .dot goes the same network as a graph for Graphviz (texres.nn.dot).
+-- share a box. Beside a box stands the shape that it makes, where the `shape` of an input is given. A Residual is its
+-- body, a line around it, and a plus. To a path that ends in .dot goes the same network as a graph for Graphviz
+-- (texres.nn.dot); other formats are not written.
 
 local container = require "texres.nn.container"
 local core = require "texres.core"
@@ -196,13 +197,20 @@ local STYLE = [[<style>text { font: 12px sans-serif; fill: #555; } .label { fill
 .wire { fill: none; stroke: #888; stroke-width: 1.5; }
 .skip { fill: none; stroke: #b4490a; stroke-width: 2.5; }</style>]]
 
+local FORMATS = { svg = true, dot = true }
+
 --- Writes the picture, or to a path that ends in .dot the graph; true, or nil and a message.
 function draw.write(self, path, shape)
   option.check("draw", "path", path, option.PATH)
+  local ending = path:match "%.([^./]+)$"
+  if ending and not FORMATS[ending] then
+    raise('draw: path is %s, wanted one that ends in .svg (a picture) or .dot (a graph for Graphviz)',
+      option.shown(path))
+  end
   if shape ~= nil and (type(shape) ~= "table" or getmetatable(shape)) then
     raise("draw: the shape is %s, wanted that of an input such as {1,64,64,1}", option.shown(shape))
   end
-  if path:find "%.dot$" then return files.write(path, dot.text(self, shapes_of(self, shape))) end
+  if ending == "dot" then return files.write(path, dot.text(self, shapes_of(self, shape))) end
   local svg = draw.svg(self, shape)
   return files.write(path, (svg:gsub(">\n", ">\n" .. STYLE .. "\n", 1)))
 end
