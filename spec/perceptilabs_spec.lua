@@ -117,11 +117,13 @@ describe("a model of PerceptiLabs", function()
     local _, settings = assert(tr.perceptilabs.read(changed(function(components)
       local training = components.Normal_1.layerSettings
       training.Optimizer, training.Loss, training.Stop_condition = "Momentum", "Quadratic", "TargetAccuracy"
+      training.Class_weights = "2"
     end)))
     assert.same({ "sgd", lr = 0.01, momentum = 0.9 }, settings.trainer.optimizer)
     assert.matches("mean of squares, sgd lr 0.01, momentum 0.9", tostring(settings))
     assert.matches("its decay by 0.96 every 100000 steps is left out", tostring(settings))
     assert.matches("not at a target accuracy", tostring(settings))
+    assert.matches('its Class_weights, "2", are left out: all classes count alike', tostring(settings))
     local logits, labels = tr.tensor { { 0, 0 }, { 0, 0 } }, tr.tensor({ 1, 2 }, { dtype = "i64" })
     assert.near(0.25, settings.trainer.loss(logits, labels):item(), 1e-6)
     local _, plain = assert(tr.perceptilabs.read(changed(function(components)

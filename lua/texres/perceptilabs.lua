@@ -161,6 +161,10 @@ local function trainer_options(node, last, notes)
   if node.settings.Stop_condition ~= nil and node.settings.Stop_condition ~= "Epochs" then
     notes[#notes + 1] = "training ends after its epochs, not at a target accuracy"
   end
+  local weights = node.settings.Class_weights
+  if weights ~= nil and plain.text(weights) ~= "1" then
+    notes[#notes + 1] = ("its Class_weights, %s, are left out: all classes count alike"):format(option.shown(weights))
+  end
   return {
     optimizer = choice(node, "Optimizer", OPTIMIZERS)(node, rate, notes),
     loss = choice(node, "Loss", LOSSES)(node, component.is_softmax(last), notes),
