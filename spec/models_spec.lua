@@ -144,6 +144,9 @@ describe("models", function()
     assert.error_matches(function() models.build {} end, "build: stages is nil, wanted a list such as")
     assert.error_matches(function() models.build { stages = { { block = 2 } } } end, "stage 1: unknown option 'block'")
     assert.error_matches(function() models.build { stages = { {} }, stem = "vgg" } end, 'stem is "vgg", wanted "cifar"')
+    assert.error_matches(function()
+      models.resnet18 { shortcut = "identity_pad", stages = { { width = 64 }, { width = 8 } } }
+    end, 'resnet18: shortcut "identity_pad" does not lead from 64 channels to 8, "projection" does')
     assert.error_matches(function() models.resnet18 { class = 3 } end, "unknown option 'class'; there are block")
   end)
 

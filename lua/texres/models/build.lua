@@ -16,7 +16,7 @@
 -- The stride stands in the first 3x3 convolution. Shortcuts, where a block changes the shape (options A, B, C of He et
 -- al. 2016a):
 --
---     identity_pad       A: every other pixel, zeros for the new channels; no parameters
+--     identity_pad       A: every other pixel, zeros for the new channels, of which there are never less; no parameters
 --     projection         B: a 1x1 convolution with norm (in preact blocks a 1x1 convolution of what norm and ReLU give)
 --     projection_all     C: the same in every block
 --
@@ -48,7 +48,7 @@ build.KNOWN = {
   stochastic_depth = RATE, -- the chance with which the last block is left out in training; less for those before it
   dropout = RATE, -- before the last 3x3 convolution of a block
   se = option.integer(nil, "[1, inf)"), -- squeeze-excitation at the end of each body, with channels // se in between
-  head = option.choice("gap", { "gap", "gmp", "mean_max", "conv" }),
+  head = option.choice("gap", { "gap", "gmp", "mean_max", "conv" }), -- see texres.models.heads
   checkpoint = option.switch(false), -- less memory and more time in training: see nn.Sequential
 }
 
@@ -116,7 +116,12 @@ end
 local function shortcut(o, layers, c_in, c_out, stride, preact)
   local same = c_in == c_out and stride == 1
   if same and o.shortcut ~= "projection_all" then return nil end
-  if o.shortcut == "identity_pad" then return nn.PadShortcut(c_in, c_out, { stride = stride }) end
+  if o.shortcut == "identity_pad" then
+    if c_out < c_in then
+      raise('%s: shortcut "identity_pad" does not lead from %d channels to %d, "projection" does', o.where, c_in, c_out)
+    end
+    return nn.PadShortcut(c_in, c_out, { stride = stride })
+  end
   local conv = layers.conv(c_in, c_out, 1, stride)
   if preact then return conv end
   local items = { { conv = conv } }
@@ -196,6 +201,7 @@ end
 --- Builds a network of options that `where`, a function, was given in full: a Sequential that takes images
 -- {N,H,W,in_channels} and gives {N,classes}.
 function build.make(where, o)
+  o.where = where -- for messages
   local stages, count = read_stages(where, o.stages)
   local layers, stem = layers_of(o), read_stem(where, o.stem, stages[1].width)
   local preact = o.block:find "preact"

@@ -17,8 +17,8 @@ function heads.mean_max(channels, classes)
   return with_fc(nn.Concat { nn.GlobalAvgPool(), nn.GlobalMaxPool() }, 2 * channels, classes)
 end
 
---- conv: as in the published textile network, for maps of 8x8: a 3x3 convolution of stride 9 to twice the channels,
--- which looks at 3 of 8 rows and columns (model:check says what of the image that is).
+--- conv: as in the published textile network, for maps of 8x8 (at most 9x9): a 3x3 convolution of stride 9 to twice the
+-- channels, which looks at 3 of 8 rows and columns (model:check says what of the image that is).
 function heads.conv(channels, classes)
   local conv = nn.Sequential {
     { conv = nn.Conv2d(channels, 2 * channels, 3, { stride = 9, padding = "same", bias = false }) },

@@ -80,7 +80,10 @@ function torchvision.fill(net, path)
   local fitted, message = net:load(path, { strict = false, map = map_for(net) })
   if not fitted then return nil, message end
   local problem = misfit(fitted)
-  if problem then return nil, ("%s: not torchvision's weights of this network: %s"):format(path, problem) end
+  if problem then
+    return nil, ("%s: not torchvision's weights of this network: %s (net:load(path, { strict = false, map = "
+      .. "texres.models.torchvision }) takes what fits)"):format(path, problem)
+  end
   local channels = net.conv1.weight:size(3)
   if channels == 1 or channels == 3 then input.give(net, input_of(channels)) end
   return net, fitted
