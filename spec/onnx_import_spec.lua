@@ -67,6 +67,14 @@ describe("ONNX import of PyTorch's files", function()
     check(net:clone():fuse())
   end)
 
+  it("multiplies and subtracts branches, and makes images larger", function()
+    local net, _, images, want = import "gates"
+    assert.is_true(tr.allclose(tr.no_grad(net, images), want, 1e-4, 1e-5))
+    local kinds = {}
+    for i, key in ipairs { 1, 2, "up", 4, 5 } do kinds[i] = getmetatable(net[key]).__name end
+    assert.same({ "Multiply", "Subtract", "ConvTranspose2d", "Upsample", "Upsample" }, kinds)
+  end)
+
   it("can be trained", function()
     local net, _, images = import "crossing"
     local parameters = net:train():parameters()
