@@ -57,6 +57,7 @@ local examples = {
   conv2d = { function(x, w) return F.conv2d(x, w, { padding = "same" }) end, { images, filter } },
   ["conv2d by steps"] = { function(x, w) return F.conv2d(x, w, { stride = 2 }) end, { images, filter } },
   batch_norm = { function(x, g, b) return F.batch_norm(x, g, b, { training = true }) end, { images, vector, vector } },
+  layer_norm = { F.layer_norm, { images, vector, vector } },
   max_pool2d = { function(x) return F.max_pool2d(x, 2) end, { images } },
   avg_pool2d = { function(x) return F.avg_pool2d(x, 3, { stride = 2 }) end, { images } },
   global_avg_pool = { F.global_avg_pool, { images } },

@@ -50,6 +50,7 @@ local script = [[
         both(x:clone(), function(t) return F.group_norm(t, tr.ones(c), tr.zeros(c), groups, { eps = 0.1 }) end)
       end
     end
+    both(x:clone(), function(t) return F.layer_norm(t, tr.ones(c) * 2, tr.ones(c), { eps = 0.1 }) end)
     both(x:clone(), F.gelu)
     both(x:clone(), function(t) return F.gelu(t, { approximate = "tanh" }) end)
   end

@@ -1,5 +1,5 @@
---- Batch norm, group norm: csrc/autograd/{batch_norm,group_norm}.c, csrc/passes/{norm,group_norm}.c, the kernels on
--- channels.
+--- Batch, group and layer norm: csrc/autograd/{batch,group,layer}_norm.c, csrc/passes/{,group_,layer_}norm.c, and their
+-- kernels on channels and rows.
 local tr = require "texres"
 local naive = require "spec.naive"
 local F = tr.nn.functional
@@ -347,5 +347,100 @@ describe("group_norm", function()
     assert.error_matches(function() F.group_norm(tr.rand(2, 5), one, zero, 1) end, "gamma is {4}, but there are 5")
     assert.error_matches(function() F.group_norm(tr.rand(4), one, zero, 1) end, "{N,C} or {N,...,C} is needed")
     assert.error_matches(function() tr.nn.GroupNorm(3, 4) end, "GroupNorm: 3 groups do not divide 4 channels")
+  end)
+end)
+
+describe("layer_norm", function()
+  -- As the formula has it: x a naive {rows,c}.
+  local function expected(x, gamma, beta, eps)
+    local rows, c = table.unpack(x.shape)
+    local y = { shape = x.shape }
+    for row = 0, rows - 1 do
+      local mean, variance = 0, 0
+      for j = 1, c do mean = mean + x[row * c + j] / c end
+      for j = 1, c do variance = variance + (x[row * c + j] - mean) ^ 2 / c end
+      for j = 1, c do
+        y[row * c + j] = (x[row * c + j] - mean) / math.sqrt(variance + eps) * gamma[j] + beta[j]
+      end
+    end
+    return y
+  end
+
+  it("normalizes every row by itself, and has the gradients that differences show, in f32 as in f64", function()
+    for _, c in ipairs { 1, 2, 3, 7, 16, 17, 33, 64, 130 } do
+      local x, gamma, beta = naive.random({ 5, c }, c, -1, 5), naive.random({ c }, 1), naive.random({ c }, 2)
+      local wanted, gradients = expected(x, gamma, beta, 1e-2), {}
+      local function call(...)
+        local a, b, d = ...
+        return F.layer_norm(a, b, d, { eps = 1e-2 })
+      end
+      for dtype, error in pairs { f64 = 1e-12, f32 = 2e-6 } do
+        local inputs = { naive.tensor(x, dtype), naive.tensor(gamma, dtype), naive.tensor(beta, dtype) }
+        for _, t in ipairs(inputs) do t.requires_grad = true end
+        local y = call(table.unpack(inputs))
+        naive.check(y, wanted, error, dtype)
+        y:backward(naive.tensor(naive.random({ 5, c }, 3), dtype))
+        gradients[dtype] = { inputs[1].grad, inputs[2].grad, inputs[3].grad }
+      end
+      for i = 1, 3 do naive.check(gradients.f32[i], naive.of(gradients.f64[i]), 1e-5) end
+      local ok, report = tr.gradcheck(call, { naive.tensor(x), naive.tensor(gamma), naive.tensor(beta) })
+      assert.is_true(ok, report)
+    end
+  end)
+
+  it("adds up the gradients of many rows, of gamma and beta alone, too", function()
+    local x, dy = tr.randn({ 3, 1400, 5 }, f64) * 2 + 1, tr.randn({ 3, 1400, 5 }, f64)
+    local gamma, beta = tr.ones({ 5 }, f64), tr.zeros({ 5 }, f64)
+    gamma.requires_grad, beta.requires_grad = true, true
+    F.layer_norm(x, gamma, beta):backward(dy)
+    local xhat = F.layer_norm(x, tr.ones({ 5 }, f64), tr.zeros({ 5 }, f64))
+    assert.is_true(tr.allclose(gamma.grad, (xhat * dy):sum { 1, 2 }, 1e-10))
+    assert.is_true(tr.allclose(beta.grad, dy:sum { 1, 2 }, 1e-10))
+  end)
+
+  it("keeps its digits where the mean is large: a flat row is beta", function()
+    for _, c in ipairs { 1, 3, 16, 33, 130 } do
+      local x, one, zero = tr.randn(6, c) + 1e4, tr.ones(c), tr.zeros(c)
+      local exact = F.layer_norm(x:to "f64", one:to "f64", zero:to "f64")
+      assert.is_true(tr.allclose(F.layer_norm(x, one, zero):to "f64", exact, 1e-5, 1e-5))
+      for _, value in ipairs { 1e6, -3e30, 0 } do
+        local flat = tr.full({ 2, c }, value)
+        flat.requires_grad = true
+        local y = F.layer_norm(flat, one, zero + 0.5)
+        y:sum():backward()
+        assert.equal(2 * c, y:eq(0.5):sum():item())
+        assert.equal(2 * c, flat.grad:eq(0):sum():item())
+      end
+    end
+  end)
+
+  it("keeps what is not finite to its row", function()
+    for _, value in ipairs { math.huge, 0 / 0 } do
+      local x = tr.randn(3, 5)
+      x[2][4] = value
+      local y = F.layer_norm(x, tr.ones(5), tr.zeros(5))
+      assert.equal(5, y:ne(y):sum():item())
+      assert.equal(5, y[2]:ne(y[2]):sum():item())
+    end
+  end)
+
+  it("takes empty batches, and says what is wrong", function()
+    local one, zero = tr.ones(4), tr.zeros(4)
+    assert.same({ 4 }, F.layer_norm(tr.rand(4), one, zero):shape())
+    local x = tr.zeros(0, 3, 3, 4)
+    x.requires_grad, one.requires_grad = true, true
+    F.layer_norm(x, one, zero):sum():backward()
+    assert.same({ 0, 3, 3, 4 }, x.grad:shape())
+    assert.same({ 0, 0, 0, 0 }, one.grad:totable())
+    assert.same({ 2, 0 }, F.layer_norm(tr.zeros(2, 0), tr.zeros(0), tr.zeros(0)):shape())
+    local function message(pattern, ...)
+      local arguments = table.pack(...)
+      assert.error_matches(function() F.layer_norm(table.unpack(arguments)) end, "layer_norm: " .. pattern)
+    end
+    message("gamma is {4}, but there are 5", tr.rand(2, 5), one, zero)
+    message("x is u8 {2,4}: f32 or f64 is needed", tr.zeros({ 2, 4 }, { dtype = "u8" }), one, zero)
+    message("gamma is f32, x is f64", tr.zeros({ 2, 4 }, f64), one, zero)
+    message("x is {}: {...,C} is needed", tr.tensor(3), one, zero)
+    message("eps is %-1: 0 or more is needed", tr.rand(2, 4), one, zero, { eps = -1 })
   end)
 end)

@@ -22,6 +22,7 @@ local examples = {
   softplus = { { matrix }, F.softplus }, gelu = { { matrix }, F.gelu },
   elu = { { matrix }, F.elu }, hard_swish = { { matrix }, function(x) return F.hard_swish(x * 3) end },
   group_norm = { { image, vector, vector }, function(x, g, b) return F.group_norm(x, g, b, 3) end },
+  layer_norm = { { image, vector, vector }, F.layer_norm },
   clamp = { { matrix }, function(x) return x:clamp(-1, 1) end },
   add = { { matrix, { 6 } }, tr.add }, sub = { { matrix, { 4, 1 } }, tr.sub }, mul = { { matrix, matrix }, tr.mul },
   div = { { matrix, matrix }, function(a, b) return a / (b * b + 1) end },

@@ -24,7 +24,7 @@
   /* picking, joining, ordering */ \
   TX_OP(index_select) TX_OP(gather) TX_OP(masked_fill) TX_OP(cat) TX_OP(stack) TX_OP(sort) TX_OP(topk) TX_OP(one_hot) \
   /* layers */ \
-  TX_OP(linear) TX_OP(batch_norm) TX_OP(group_norm) TX_OP(leaky_relu) TX_OP(silu) TX_OP(softplus) TX_OP(gelu) \
+  TX_OP(linear) TX_OP(batch_norm) TX_OP(group_norm) TX_OP(layer_norm) TX_OP(leaky_relu) TX_OP(silu) TX_OP(softplus) TX_OP(gelu) \
   TX_OP(elu) TX_OP(hard_swish) TX_OP(softmax) TX_OP(log_softmax) \
   TX_OP(max_pool2d) TX_OP(avg_pool2d) TX_OP(global_avg_pool) TX_OP(adaptive_avg_pool2d) TX_OP(upsample_bilinear2d) \
   TX_OP(dropout) \

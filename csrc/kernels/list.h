@@ -90,6 +90,16 @@ typedef enum tx_activation {
                                   const float *scale, const float *shift, const float *of_dz, const float *of_x, \
                                   const float *constant, float *dx, float *dresidual)) \
   \
+  /* -- rows x n, each normalized by itself: xhat = (x - mean) * invstd ------------------------------------------- */ \
+  /* mean and invstd = 1 / sqrt(var + eps) of each row, y = xhat * gamma + beta */ \
+  TX_KERNEL(layer_norm_f32, void, (int64_t rows, int64_t n, double eps, const float *x, const float *gamma, \
+                                   const float *beta, double *mean, double *invstd, float *y)) \
+  /* with g = gamma * dy: dx = invstd * (g - mean of g - xhat * mean of g * xhat), unless dx is NULL; dgamma += the sum \
+   * of dy * xhat over the rows, dbeta += that of dy */ \
+  TX_KERNEL(layer_norm_grad_f32, void, (int64_t rows, int64_t n, const float *x, const float *dy, const float *gamma, \
+                                        const double *mean, const double *invstd, float *dx, double *dgamma, \
+                                        double *dbeta)) \
+  \
   /* -- optimizer steps: parameter p, gradient, state; velocity may be NULL -------------------------------------- */ \
   TX_KERNEL(sgd_f32, void, (int64_t n, float *p, const float *gradient, float *velocity, const tx_sgd_factors *f)) \
   TX_KERNEL(adam_f32, void, (int64_t n, float *p, const float *gradient, float *mean, float *square, \

@@ -21,6 +21,11 @@ void tx_norm_grad_f64(int64_t rows, int64_t c, const double *x, const double *dy
                       const double *shift, const double *of_dz, const double *of_x, const double *constant, double *dx,
                       double *dresidual);
 
+void tx_layer_norm_f64(int64_t rows, int64_t n, double eps, const double *x, const double *gamma, const double *beta,
+                       double *mean, double *invstd, double *y);
+void tx_layer_norm_grad_f64(int64_t rows, int64_t n, const double *x, const double *dy, const double *gamma,
+                            const double *mean, const double *invstd, double *dx, double *dgamma, double *dbeta);
+
 void tx_sgd_f64(int64_t n, double *p, const double *gradient, double *velocity, const tx_sgd_factors *f);
 void tx_adam_f64(int64_t n, double *p, const double *gradient, double *mean, double *square, const tx_adam_factors *f);
 

@@ -12,6 +12,7 @@
  *     dropout.h      elements left out by chance            distance.h    squared differences
  *     random.h       random numbers                         optim.h       steps of SGD and Adam
  *     group_norm.h   normalization of each image            resize.h      images in another size
+ *     layer_norm.h   normalization of each row
  *
  * Another device would dock here. What it has to provide: memory (tx_alloc and tx_dealloc of base/memory.h, a copy to and
  * from the host), the functions of these headers, and the strided copies and elementwise arithmetic of tensor/loop.h and

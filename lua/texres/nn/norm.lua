@@ -127,8 +127,7 @@ function LayerNorm:forward(x)
   if not core.is_tensor(x) or x:dim() < 2 or x:size(-1) ~= channels then
     arguments.refuse("LayerNorm", x, ("{...,%d}"):format(channels))
   end
-  local rows = x:reshape(-1, channels) -- a group of all channels of each
-  return F.group_norm(rows, self.gamma, self.beta, 1, { eps = self.eps }):reshape(x:shape())
+  return F.layer_norm(x, self.gamma, self.beta, { eps = self.eps })
 end
 
 function LayerNorm.weight_count(channels) return channels end
