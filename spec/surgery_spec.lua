@@ -42,6 +42,16 @@ describe("frozen layers", function()
   end)
 end)
 
+describe("freeze and unfreeze", function()
+  it("take no names, which would freeze all the same", function()
+    for _, name in ipairs { "freeze", "unfreeze" } do
+      local model = small()
+      assert.matches(name .. ": it takes no arguments; of a part it is called as net.stage1:" .. name,
+        message_of(model[name], model, "stage1"), 1, true)
+    end
+  end)
+end)
+
 describe("replace_head", function()
   it("puts a layer for other classes in the place of the last dense one", function()
     local model = small():freeze()
@@ -91,7 +101,10 @@ describe("replace_head", function()
   it("says what can't be replaced", function()
     assert.matches("classes is 0, wanted their number, or a list", message_of(nn.Module.replace_head, small(), 0))
     assert.matches("classes is {\"a\", \"a\"}", message_of(nn.Module.replace_head, small(), { "a", "a" }))
-    assert.matches("Sequential has no dense layer", message_of(nn.Module.replace_head, nn.Sequential { nn.ReLU() }, 2))
+    for _, layer in ipairs { nn.ReLU(), nn.SqueezeExcitation(4) } do
+      local net = nn.Sequential { layer, nn.Conv2d(4, 3, 1), nn.GlobalAvgPool() }
+      assert.matches("Sequential has no dense layer", message_of(nn.Module.replace_head, net, 2))
+    end
     local function refused(layer) return message_of(nn.Module.replace_head, small(), 2, { layer = layer }) end
     assert.matches("no layer \"stage\", did you mean stage1", refused "stage")
     assert.matches("stage1 is Sequential, wanted", refused "stage1")

@@ -6,6 +6,7 @@ local option = require "texres.options"
 local raise = require "texres.raise"
 local Conv2d = require("texres.nn.conv").Conv2d
 local Linear = require("texres.nn.linear").Linear
+local SqueezeExcitation = require("texres.nn.block").SqueezeExcitation
 local Module = module.Module
 
 local OPTIONS = { layer = option.text(), zero = option.switch(false) }
@@ -20,12 +21,13 @@ local CLASSES = option.kind("their number, or a list of different names", functi
     end)
 end)
 
---- The layer that is meant, and its name: that of this name, else the last dense layer.
+--- The layer that is meant, and its name: that of this name, else the last dense layer, but for those of a gate.
 local function find(self, name)
   if name then return module.layers_named(self, { name }, "replace_head")[1], name end
-  local last, last_name
+  local last, last_name, of_gates = nil, nil, {}
   for own, m in self:named_modules() do
-    if getmetatable(m) == Linear then last, last_name = m, own end
+    if getmetatable(m) == SqueezeExcitation then of_gates[m.squeeze], of_gates[m.excite] = true, true end
+    if getmetatable(m) == Linear and not of_gates[m] then last, last_name = m, own end
   end
   if not last then
     raise("replace_head: %s has no dense layer; name the one that gives the scores: { layer = ... }",

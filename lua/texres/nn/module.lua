@@ -581,7 +581,10 @@ end
 --- Evaluation mode: batch norm uses running statistics, dropout does nothing. Returns self.
 function Module:eval() return self:train(false) end
 
-local function set_frozen(self, frozen)
+local function set_frozen(where, self, frozen, ...)
+  if select("#", ...) > 0 then
+    raise("%s: it takes no arguments; of a part it is called as net.stage1:%s()", where, where)
+  end
   for _, p in ipairs(self:parameters()) do p.requires_grad, p.grad = not frozen, nil end
   for _, m in ipairs(self:modules()) do
     rawset(m, "_frozen", frozen or nil)
@@ -592,10 +595,10 @@ end
 
 --- Keeps this module as it is while others learn: its parameters get no gradient, and its layers stay in evaluation
 -- mode, so that running statistics stay, too. Returns self.
-function Module:freeze() return set_frozen(self, true) end
+function Module:freeze(...) return set_frozen("freeze", self, true, ...) end
 
 --- Lets a frozen module learn again; the next train() puts its layers into training mode. Returns self.
-function Module:unfreeze() return set_frozen(self, false) end
+function Module:unfreeze(...) return set_frozen("unfreeze", self, false, ...) end
 
 --- What of a module is frozen: { parameters =, layers = }, sorted names.
 local function frozen_of(self)
