@@ -279,7 +279,9 @@ describe("sweep", function()
       { { variants = { { name = "a" }, { name = "a" } } }, "variants has a twice" },
       { { seeds = { 1, 1 } }, "seeds has 1 twice" },
       { { budget = "soon" }, 'budget is "soon", wanted a duration' },
-      { { trainer = function() return 3 end }, "trainer gave 3, wanted the options of a Trainer" },
+      { { trainer = function() return 3 end }, "small, seed 1: trainer gave 3, wanted the options" },
+      { { trainer = function(v) return v.name == "large" and { modle = 1 } or options().trainer(v) end },
+        "large, seed 1: Trainer: unknown option 'modle'" },
     } do
       case[1].dir = dir
       assert.error_matches(function() tr.sweep(options(case[1])) end, "sweep: " .. case[2])

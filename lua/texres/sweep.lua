@@ -103,11 +103,18 @@ end
 
 local function title_of(run) return ("%s, seed %d"):format(run.variant.name, run.seed) end
 
+--- Raises what is wrong with a run, with its name.
+local function raise_of(run, problem)
+  local where = raise.where()
+  if problem:sub(1, #where) == where then problem = problem:sub(#where + 1) end
+  raise("sweep: %s: %s", title_of(run), problem)
+end
+
 local function trainer_of(o, run)
   core.manual_seed(run.seed)
   local made = o.trainer(run.variant, run.seed)
   if type(made) ~= "table" or getmetatable(made) == Trainer then
-    raise("sweep: trainer gave %s, wanted the options of a Trainer", option.shown(made))
+    raise("trainer gave %s, wanted the options of a Trainer", option.shown(made))
   end
   local options = {}
   for name, value in pairs(made) do options[name] = value end
@@ -152,8 +159,12 @@ end
 --- A run as it stands in its folder. Raises where it is one of something else.
 local function open_run(o, variant, seed)
   local run = { variant = variant, seed = seed, dir = ("%s/%s-seed-%d"):format(o.dir, variant.name, seed) }
-  local trainer = trainer_of(o, run)
-  local path, now = run.dir .. "/sweep.json", identity_of(o, run, trainer)
+  local path, trainer, now = run.dir .. "/sweep.json", nil, nil
+  local _, problem = protect.catch(function()
+    trainer = trainer_of(o, run)
+    now = identity_of(o, run, trainer)
+  end)
+  if problem then raise_of(run, problem) end
   run.epochs, run.parameters = trainer.epochs, trainer.model:num_parameters()
   run.noted = read(path, is_note)
   if not run.noted then
@@ -219,7 +230,7 @@ local function advance(o, run, target, tell)
   local _, problem = protect.catch(follow, o, run, trainer, target, tell)
   if not problem then return end
   local last = trainer.findings[#trainer.findings]
-  if not last or last.kind ~= "not finite" then raise("sweep: %s: %s", title_of(run), problem) end
+  if not last or last.kind ~= "not finite" then raise_of(run, problem) end
   fail(run, last.text)
 end
 
