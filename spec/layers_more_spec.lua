@@ -79,6 +79,8 @@ describe("these layers", function()
     end
     refused("PadShortcut: x is {1,2,2,2}, wanted images {N,H,W,3}", of_images.PadShortcut, tr.rand(1, 2, 2, 2))
     refused("LayerNorm: x is \"x\", wanted {...,4}", nn.LayerNorm(4), "x")
+    refused("LayerNorm: x is {}, wanted {...,4}", nn.LayerNorm(4), tr.tensor(3))
+    assert.same({ 4 }, nn.LayerNorm(4)(tr.rand(4)):shape())
     refused("StochasticDepth: x is {}, wanted {N,...}", nn.StochasticDepth(), tr.tensor(3))
     refused("DepthwiseSeparable: c_in is nil", nn.DepthwiseSeparable)
     refused("DepthwiseSeparable: kernel is 2, wanted an odd number", nn.DepthwiseSeparable, 4, 6, { kernel = 2 })

@@ -124,7 +124,7 @@ end
 
 function LayerNorm:forward(x)
   local channels = self.gamma:numel()
-  if not core.is_tensor(x) or x:dim() < 2 or x:size(-1) ~= channels then
+  if not core.is_tensor(x) or x:dim() == 0 or x:size(-1) ~= channels then
     arguments.refuse("LayerNorm", x, ("{...,%d}"):format(channels))
   end
   return F.layer_norm(x, self.gamma, self.beta, { eps = self.eps })
