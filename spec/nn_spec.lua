@@ -214,6 +214,15 @@ describe("state", function()
     assert.is_nil(none)
     assert.matches("map calls two tensors bias, the second is w", problem, 1, true)
     assert.error_matches(function() b:load(path, { map = 5 }) end, "map is 5, wanted a function%(name, tensor%)")
+    assert.is_nil(b:load(path, { map = { w = false, steps = false } })) -- the weight is missing
+    assert.same({ "bias" }, b:load(path, { map = { w = false, steps = "w" }, strict = false }).fitted)
+    for message, wrong in pairs {
+      ["map calls bias 7, wanted a text"] = { bias = 7 },
+      ["map calls bias true, wanted a text"] = function() return true end,
+      ["map gives 5 for bias, wanted a tensor"] = function(name) return name, 5 end,
+    } do
+      assert.error_matches(function() b:load(path, { map = wrong, strict = false }) end, "load: " .. message)
+    end
   end)
 
   it("of a clone is its own", function()

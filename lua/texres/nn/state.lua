@@ -196,17 +196,30 @@ local LOAD = {
   end),
 }
 
+-- Raises where `map` gave no name, or no tensor with it.
+local function check_renamed(name, new, changed)
+  if new and type(new) ~= "string" then
+    raise("load: map calls %s %s, wanted a text, or nil to leave it out", name, option.shown(new))
+  elseif changed ~= nil and not core.is_tensor(changed) then
+    raise("load: map gives %s for %s, wanted a tensor", option.shown(changed), name)
+  end
+end
+
 -- The tensors under the names that `map` gives them, and a list of the names of those that it leaves out; nil and a
 -- message where two get one name.
 local function renamed(tensors, map)
   if type(map) == "table" then
     local names = map
-    map = function(name) return names[name] or name end
+    map = function(name)
+      if names[name] == nil then return name end
+      return names[name]
+    end
   end
   local all, left_out = {}, {}
   for _, name in ipairs(plain.names(tensors)) do
     local t = tensors[name]
     local new, changed = map(name, t)
+    check_renamed(name, new, changed)
     if not new then
       left_out[#left_out + 1] = name
     elseif all[new] then
@@ -228,8 +241,9 @@ end
 -- True, or nil and a message. Options:
 --
 --     max_bytes   the largest header that is read (default: 16 MiB)
---     map         how tensors of the file are called here: a table from names to names, or a function(name, tensor)
---                 that returns a name and, where it is another one, a tensor; nil leaves it out
+--     map         how tensors of the file are called here: a table from names to names, of which false leaves one out,
+--                 or a function(name, tensor) that returns a name and, where it is another one, a tensor; nil leaves it
+--                 out
 --     strict      false takes what fits and leaves the rest of the module as it is: returns lists of names, which
 --                 print() shows: {fitted =, missing = (in the file), different = (of another shape), left_over = (of
 --                 the file)}; nil and a message where nothing fits. Of a checkpoint that was taken in part, the classes
