@@ -163,6 +163,7 @@ local function learn(regime, kind, depth)
       optimizer = { "adamw", lr = options.lr }, schedule = { "one_cycle" }, seed = seed, keep = "last", watch = false,
       quiet = true }
     trainer:fit(set)
+    if trainer.interrupted then os.exit(130, true) end
     for epoch, entry in ipairs(trainer.history) do
       accuracies[epoch] = accuracies[epoch] or {}
       accuracies[epoch][seed] = entry.accuracy

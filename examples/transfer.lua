@@ -49,6 +49,7 @@ local function trained_on_synthetic()
     epochs = options.epochs, batch = 64, augment = VARIED, dir = options.dir,
   }
   trainer:fit(train, val)
+  if trainer.interrupted then os.exit(130, true) end
   print(("synthetic fabric that was held back: accuracy %.1f %%"):format(100 * trainer:evaluate(val).accuracy))
   return options.dir .. "/best.safetensors"
 end
@@ -114,6 +115,7 @@ local function accuracy_of(make, seed)
     schedule = { "one_cycle" }, epochs = math.ceil(options.steps * 16 / #few),
   }
   trainer:fit(few)
+  if trainer.interrupted then os.exit(130, true) end
   return trainer:evaluate(test).accuracy
 end
 

@@ -25,6 +25,17 @@ end)
 describe("examples", function()
   local dir = support.folder()
 
+  it("end at Ctrl-C, and go on with nothing that is half trained", function()
+    local count = 0
+    for path in io.popen("ls examples/*.lua"):lines() do
+      for after in support.read_file(path):gmatch "trainer:fit%b()\n([^\n]*)" do
+        count = count + 1
+        assert.matches("if trainer.interrupted then os.exit%(130, true%) end", after, path)
+      end
+    end
+    assert.equal(6, count)
+  end)
+
   it("make_fabric.lua writes images, labels, an index and a sheet", function()
     local ok, output = example("examples/make_fabric.lua", "--out", dir .. "/cloth", "--count", "96", "--cloths", "25")
     assert.is_true(ok, output)
