@@ -449,3 +449,23 @@ describe("a graph for Graphviz", function()
       'net.png", wanted one that ends in %.svg %(a picture%) or %.dot %(a graph for Graphviz%)')
   end)
 end)
+
+describe("a picture", function()
+  it("shows a Graph step by step, and a gate as the one layer that it is", function()
+    local net = nn.Sequential {
+      nn.Graph {
+        nn.Conv2d(1, 4, 1), nn.ReLU(),
+        steps = { { item = 1, value = 1 }, { item = 2, value = 2 }, { sum = { 3, 2 } }, { cat = { 4, 1 } } },
+      },
+      nn.Conv2d(5, 8, 1), nn.SqueezeExcitation(8), nn.GlobalAvgPool(),
+    }
+    local path = support.folder() .. "/net.svg"
+    assert.is_true(net:draw(path, { 1, 8, 8, 1 }))
+    local text, lines = support.read_file(path), {}
+    for line in text:gmatch 'class="label"[^>]*>([^<]*)' do lines[#lines + 1] = line end
+    assert.same({
+      "2 = Conv2d(1, 4, 1) of 1", "3 = ReLU() of 2", "4 = 3 + 2", "5 = 4, 1", "Conv2d(5, 8, 1)", "SqueezeExcitation",
+      "GlobalAvgPool()",
+    }, lines)
+  end)
+end)

@@ -9,11 +9,13 @@ local container = require "texres.nn.container"
 local core = require "texres.core"
 local dot = require "texres.nn.dot"
 local files = require "texres.files"
+local Graph = require("texres.nn.graph").Graph
 local html = require "texres.report.html"
 local module = require "texres.nn.module"
 local option = require "texres.options"
 local plain = require "texres.plain"
 local raise = require "texres.raise"
+local SqueezeExcitation = require("texres.nn.block").SqueezeExcitation
 
 local fill = html.fill
 
@@ -34,25 +36,44 @@ end
 
 local function is_leaf(m) return #m:children() == 0 end
 
---- Layers one below the other in a box: the lines of its text.
-local function box(layers, made)
-  local lines = {}
-  for i, m in ipairs(layers) do lines[i] = plain.visible_name(m:describe()) end
-  local heavy = layers[1]:num_parameters() > 0
+--- Lines of text in a box, with the shape that comes of it beside.
+local function text_box(lines, is_heavy, shape)
   local width = BOX
   for _, line in ipairs(lines) do width = math.max(width, #line * LETTER + 20) end
   return { width = width, height = #lines * LINE + 10, draw = function(out, x, y)
-    out('<rect class="{class}" x="{x}" y="{y}" width="{w}" height="{h}" rx="5"/>', { class = heavy and "box heavy"
+    out('<rect class="{class}" x="{x}" y="{y}" width="{w}" height="{h}" rx="5"/>', { class = is_heavy and "box heavy"
       or "box", x = x - width / 2, y = y, w = width, h = #lines * LINE + 10 })
     for i, line in ipairs(lines) do
       out('<text class="label" x="{x}" y="{y}" text-anchor="middle">{text}</text>', { x = x, y = y + i * LINE + 1,
         text = line })
     end
-    local text = made[layers[#layers]]
-    if text then
-      out('<text x="{x}" y="{y}">{text}</text>', { x = x + width / 2 + 6, y = y + #lines * LINE + 6, text = text })
+    if shape then
+      out('<text x="{x}" y="{y}">{text}</text>', { x = x + width / 2 + 6, y = y + #lines * LINE + 6, text = shape })
     end
   end }
+end
+
+--- Layers one below the other in a box.
+local function box(layers, made)
+  local lines = {}
+  for i, m in ipairs(layers) do lines[i] = plain.visible_name(m:describe()) end
+  return text_box(lines, layers[1]:num_parameters() > 0, made[layers[#layers]])
+end
+
+--- A Graph, whose values may cross: a line for each step, "3 = ReLU() of 2", where 1 is what it gets.
+local function steps(m, made)
+  local items, lines, shape = {}, {}, nil
+  for i, item in m:items() do items[i] = item end
+  for i, step in ipairs(m:constructor_arguments()[1].steps) do
+    local text
+    if step.item then
+      text = ("%s of %d"):format(plain.visible_name(items[step.item]:describe()), step.value)
+    else
+      text = table.concat(step.sum or step.cat, step.sum and " + " or ", ")
+    end
+    lines[i], shape = ("%d = %s"):format(i + 1, text), step.item and made[items[step.item]]
+  end
+  return text_box(lines, m:num_parameters() > 0, shape)
 end
 
 local function wire(out, x1, y1, x2, y2)
@@ -167,8 +188,9 @@ end
 function part_of(m, made)
   local class = getmetatable(m)
   if class == container.Residual then return residual(m, made) end
+  if class == Graph then return steps(m, made) end
   if JOINED[class] then return branches(m, made) end
-  if is_leaf(m) then return box({ m }, made) end
+  if is_leaf(m) or class == SqueezeExcitation then return box({ m }, made) end
   return column(parts_of(items_of(m), made))
 end
 
