@@ -7,9 +7,10 @@
 --     trainer:fit(train, val)
 --
 -- Known are Data, Reshape, Convolution (batch norm, activation, dropout, pooling), Fully Connected, Merge (two branches
--- added, channels joined), One Hot and the training component Normal; unknown ones are named. Layers are what they are
--- in TensorFlow: padding SAME, a bias before each batch norm, whose eps is 0.001 (the running statistics follow with
--- texres' momentum of 0.1: TensorFlow's 0.01 would take longer than the training). Weights do not stand in the file.
+-- added, subtracted or multiplied, channels joined), One Hot and the training component Normal; unknown ones are named.
+-- Layers are what they are in TensorFlow: padding SAME, a bias before each batch norm, whose eps is 0.001 (the running
+-- statistics follow with texres' momentum of 0.1: TensorFlow's 0.01 would take longer than the training). Weights do
+-- not stand in the file.
 --
 -- The format: `networkElementList` has the components by id, each with layerName, componentName (its kind),
 -- layerSettings and backward_connections, {src_id =, dst_var =}: which component is its input of that name.

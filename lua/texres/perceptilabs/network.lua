@@ -1,5 +1,6 @@
 --- From the graph of a PerceptiLabs model to a Sequential: what stands between a fork and the merge where its branches
--- come together again becomes one item of it, a Residual or a Concat, whose branches are such lists themselves.
+-- come together again becomes one item of it (Residual, Concat, Multiply, Subtract), whose branches are such lists
+-- themselves.
 --
 --     Reshape_1 - Convolution_1 -+------------------- Merge_1 - ...
 --                                +- Convolution_2 ----'
