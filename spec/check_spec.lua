@@ -455,7 +455,8 @@ describe("a picture", function()
     local net = nn.Sequential {
       nn.Graph {
         nn.Conv2d(1, 4, 1), nn.ReLU(),
-        steps = { { item = 1, value = 1 }, { item = 2, value = 2 }, { sum = { 3, 2 } }, { cat = { 4, 1 } } },
+        steps = { { item = 1, value = 1 }, { item = 2, value = 2 }, { sum = { 3, 2 } }, { multiply = { 4, 3, 2 } },
+          { subtract = { 5, 2 } }, { cat = { 6, 1 } } },
       },
       nn.Conv2d(5, 8, 1), nn.SqueezeExcitation(8), nn.GlobalAvgPool(),
     }
@@ -464,8 +465,8 @@ describe("a picture", function()
     local text, lines = support.read_file(path), {}
     for line in text:gmatch 'class="label"[^>]*>([^<]*)' do lines[#lines + 1] = line end
     assert.same({
-      "2 = Conv2d(1, 4, 1) of 1", "3 = ReLU() of 2", "4 = 3 + 2", "5 = 4, 1", "Conv2d(5, 8, 1)", "SqueezeExcitation",
-      "GlobalAvgPool()",
+      "2 = Conv2d(1, 4, 1) of 1", "3 = ReLU() of 2", "4 = 3 + 2", "5 = 4 * 3 * 2", "6 = 5 - 2", "7 = 6, 1",
+      "Conv2d(5, 8, 1)", "SqueezeExcitation", "GlobalAvgPool()",
     }, lines)
   end)
 end)

@@ -42,6 +42,14 @@ describe("protect.catch", function()
     assert.is_nil(raised(protect.catch, error, nil))
   end)
 
+  it("blames no line of whoever gave the data, but one of the function that was called", function()
+    local net = { module = "Conv2d", arguments = { ["1"] = 1, ["2"] = 2, ["3"] = 0 } }
+    local _, message = protect.catch(tr.nn.from_config, net)
+    assert.equal("Conv2d: kernel is 0, wanted a whole number of at least 1", message)
+    _, message = protect.catch(function() tr.nn.from_config(net) end)
+    assert.matches("^spec/protect_spec.lua:%d+: Conv2d: kernel is 0", message)
+  end)
+
   it("hands on what a debug hook raises, however deep", function()
     local function loop() while true do math.abs(1) end end
     local finished = limited(1000, "time is up", function() return protect.catch(protect.catch, loop) end)

@@ -5,6 +5,8 @@
 --     return protect.between(function() quiet = true end,           -- change something, and put it back
 --       function() quiet = false end, fn)
 
+local raise = require "texres.raise"
+
 local protect = {}
 
 -- What a failure is turned into while the stack still tells where it came from.
@@ -29,6 +31,8 @@ end
 
 local function inspect(message)
   if says_nothing_of_the_data(message) or comes_from_hook() then return message end
+  local blamed = raise.where_before(protect.catch) -- the line that has called us: what failed are the data
+  if message:sub(1, #blamed) == blamed then message = message:sub(#blamed + 1) end
   return setmetatable({ message = message }, Failure)
 end
 

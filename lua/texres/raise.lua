@@ -28,6 +28,17 @@ function raise.where()
   end
 end
 
+--- The same where that function has called `f`, which is at work; "" where it was called by f.
+function raise.where_before(f)
+  local passed = false
+  for level = 2, math.huge do
+    local info = debug.getinfo(level, "Slf")
+    if not info then return "" end
+    passed = passed or info.func == f
+    if info.currentline > 0 and not is_own(info) then return passed and position(info) or "" end
+  end
+end
+
 --- For a message handler (xpcall): takes positions inside texres off `message`, and puts the user's line and `context`
 -- ("in resnet18.stage2[1].conv1: ") before it.
 function raise.relocate(message, context)

@@ -9,7 +9,7 @@ local container = require "texres.nn.container"
 local core = require "texres.core"
 local dot = require "texres.nn.dot"
 local files = require "texres.files"
-local Graph = require("texres.nn.graph").Graph
+local graph = require "texres.nn.graph"
 local html = require "texres.report.html"
 local module = require "texres.nn.module"
 local option = require "texres.options"
@@ -60,6 +60,9 @@ local function box(layers, made)
   return text_box(lines, layers[1]:num_parameters() > 0, made[layers[#layers]])
 end
 
+-- What stands between the values that a step joins.
+local BETWEEN = { sum = " + ", cat = ", ", multiply = " * ", subtract = " - " }
+
 --- A Graph, whose values may cross: a line for each step, "3 = ReLU() of 2", where 1 is what it gets.
 local function steps(m, made)
   local items, lines, shape = {}, {}, nil
@@ -69,7 +72,8 @@ local function steps(m, made)
     if step.item then
       text = ("%s of %d"):format(plain.visible_name(items[step.item]:describe()), step.value)
     else
-      text = table.concat(step.sum or step.cat, step.sum and " + " or ", ")
+      local how = graph.how_joined(step)
+      text = table.concat(step[how], BETWEEN[how])
     end
     lines[i], shape = ("%d = %s"):format(i + 1, text), step.item and made[items[step.item]]
   end
@@ -188,7 +192,7 @@ end
 function part_of(m, made)
   local class = getmetatable(m)
   if class == container.Residual then return residual(m, made) end
-  if class == Graph then return steps(m, made) end
+  if class == graph.Graph then return steps(m, made) end
   if JOINED[class] then return branches(m, made) end
   if is_leaf(m) or class == SqueezeExcitation then return box({ m }, made) end
   return column(parts_of(items_of(m), made))

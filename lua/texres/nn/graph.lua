@@ -29,7 +29,7 @@ end
 -- How values are joined, as the methods of a tracer are called: the fewest and the most of them.
 local JOINS = { sum = { 2, 2 }, cat = { 1, math.huge }, multiply = { 2, math.huge }, subtract = { 2, 2 } }
 
--- How a step joins values, nil where it does not.
+--- How a step joins values, nil where it does not.
 local function how_joined(step)
   for how in pairs(JOINS) do
     if step[how] ~= nil then return how end
@@ -94,4 +94,4 @@ function Graph:constructor_arguments()
   return arguments
 end
 
-return { Graph = Graph }
+return { Graph = Graph, how_joined = how_joined }

@@ -9,7 +9,7 @@
 --
 -- The second, receptive fields, follows from windows and steps of the layers, and is not cut off at the image: 435x435
 -- for resnet18. That of a layer without a method window is measured on the copy, too. Where a layer enlarges, outputs
--- see more or less by their place: told is what one may see at most, rounded up.
+-- see more or less by their place: told is about the most that one sees, rounded up.
 
 local F = require "texres.nn.functional"
 local activation = require "texres.nn.activation"
