@@ -218,6 +218,23 @@ describe("sweep", function()
     assert.error_matches(function() tr.sweep(changes) end, "sweep: small, seed 1: .*a fault of the script")
   end)
 
+  it("leaves pictures out that can't be read, where its trainers do", function()
+    local root = support.folder()
+    assert(tr.data.fabric({ count = 24, size = 8, seed = 2, classes = { "good", "hole" } }):save_folder(root))
+    local pictures = assert(tr.data.folder { path = root, cache = false })
+    local parts = { pictures:split { 0.5, 0.25, 0.25, seed = 1 } }
+    for _, part in ipairs(parts) do support.write_file(part.meta.path[1], "no picture") end
+    local bad = "skip"
+    local changes = options { dir = support.folder(), train = parts[1], val = parts[2], test = parts[3], seeds = { 1 },
+      trainer = function()
+        return { model = nn.Sequential { nn.Flatten(), nn.Linear(64, 2) }, epochs = 1, batch = 4, watch = false,
+          bad = bad }
+      end }
+    assert.is_true(tr.sweep(changes).rows[2].ended)
+    bad, changes.dir = "error", support.folder()
+    assert.error_matches(function() tr.sweep(changes) end, "sweep: small, seed 1: .*not a PNG")
+  end)
+
   it("takes a run for failed whose validation loss is no number, and drops it first", function()
     local changes = three { dir = support.folder(), test = test, budget = "1 ms" }
     local make = changes.trainer

@@ -33,6 +33,7 @@ local binomial = require "texres.metrics.binomial"
 local core = require "texres.core"
 local files = require "texres.files"
 local identity = require "texres.trainer.identity"
+local input = require "texres.input"
 local json = require "texres.json"
 local option = require "texres.options"
 local plain = require "texres.plain"
@@ -131,7 +132,7 @@ local function identity_of(o, run, trainer)
   rows.epochs, rows.lr, rows.keep = plain.exact(trainer.epochs), plain.exact(trainer.optimizer:lr()), trainer.keep
   rows.patience = trainer.patience and plain.exact(trainer.patience) or "none"
   rows.variant = identity.literal(run.variant)
-  identity.add_set(rows, "test", o.test, "sweep")
+  identity.add_set(rows, "test", input.readable(o.test, trainer.bad))
   return rows
 end
 

@@ -60,9 +60,9 @@ local function images_of(set, what)
   return ("%d, checksum %s"):format(count, checksum(table.concat(sums)))
 end
 
---- Adds what a set holds; `who` asks for it, in error messages.
-local function add_set(rows, name, set, who)
-  rows[name .. " images"] = set and images_of(set, ("%s: the %s set"):format(who, name)) or "none"
+--- Adds what a set holds.
+local function add_set(rows, name, set)
+  rows[name .. " images"] = set and images_of(set, "Trainer: the " .. name .. " set") or "none"
   rows[name .. " labels"] = set and "checksum " .. checksum(table.concat(set.label, ",")) or "none"
 end
 
@@ -132,8 +132,8 @@ function identity.of(trainer, plan)
     schedule = schedule_of(trainer.schedule),
   }
   add_optimizer(rows, trainer.optimizer, trainer.model)
-  add_set(rows, "training", plan.train, "Trainer")
-  add_set(rows, "validation", plan.val, "Trainer")
+  add_set(rows, "training", plan.train)
+  add_set(rows, "validation", plan.val)
   return rows
 end
 
