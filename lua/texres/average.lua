@@ -41,6 +41,7 @@ local function shares_of(given, count)
     sum = sum + shares[i]
   end
   if sum == 0 then raise "average: all weights are 0" end
+  if sum == math.huge then raise "average: the weights are too large to be added up" end
   for i in ipairs(shares) do shares[i] = shares[i] / sum end
   return shares
 end
