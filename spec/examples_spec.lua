@@ -6,22 +6,6 @@ local function example(...)
   return support.run({ support.lua, ... }, { env = { LUA_PATH = ";;", LUA_CPATH = ";;" } })
 end
 
-describe("the scripts of the README", function()
-  it("run as they stand, each by itself, but for less of everything", function()
-    local path, count = support.folder(), 0
-    for script in support.read_file("README.md"):gmatch "```lua\n(.-)```" do
-      count = count + 1
-      for pattern, less in pairs { ["count = %d+"] = "count = 300", ["size = %d+"] = "size = 32",
-        ["epochs = %d+"] = "epochs = 1", ["runs/"] = path .. "/" } do
-        script = script:gsub(pattern, less)
-      end
-      local ok, output = support.run_lua(script)
-      assert.is_true(ok, output)
-    end
-    assert.equal(2, count)
-  end)
-end)
-
 describe("examples", function()
   local dir = support.folder()
 
