@@ -1,7 +1,7 @@
 --- What a terminal is told: one line that tells how far a long task is, rewritten in place on a terminal, now and then
 -- a plain line elsewhere; colours and small curves where they can be shown.
 --
---     local line = terminal.Progress(io.stdout)
+--     local line = terminal.Progress()
 --     line:show { "epoch 1/5", share = 0.42, "loss 0.4123", values = losses, "310 images/s", "12 s left" }
 --     line:done("epoch 1/5  loss 0.4")         -- stays
 --
@@ -35,9 +35,9 @@ function terminal.abilities(columns, get)
   }
 end
 
---- A progress line on `stream` (default: standard output).
+--- A progress line on `stream`; by default standard error, so that what a script prints is its results alone.
 function terminal.Progress(stream)
-  stream = stream or io.stdout
+  stream = stream or io.stderr
   local can = terminal.abilities(core.process.columns(stream), os.getenv)
   return setmetatable({ stream = stream, can = can, columns = can.columns, shown = core.clock() }, Progress)
 end
