@@ -14,7 +14,7 @@ local argparse = require "argparse"
 local plain = require "texres.plain"
 
 -- In the order in which they are listed.
-local NAMES = { "summary" }
+local NAMES = { "train", "summary" }
 
 local DONE, FAILED, WRONG, INTERRUPTED = 0, 1, 2, 130
 
@@ -77,6 +77,7 @@ local function run(name, command, options, script)
     tell("texres %s: interrupted", name)
     return INTERRUPTED
   end
+  if message:sub(1, #name + 2) == name .. ": " then message = message:sub(#name + 3) end -- as the function says it, too
   tell("texres %s: %s", name, not ok and options.traceback and status.traceback or message)
   return FAILED
 end

@@ -72,6 +72,7 @@ local parts = {
   compare = "texres.metrics.compare",
   cross_validate = "texres.cross_validate",
   sweep = "texres.sweep",
+  train = { "texres.train", "run" },
   load = { "texres.classifier", "load" },
   Ensemble = { "texres.classifier", "ensemble" },
   save = { "texres.checkpoint", "save" },

@@ -6,11 +6,49 @@ local plain = require "texres.plain"
 
 local arguments = {}
 
---- A rule of texres.options as a converter for argparse: the number or text that the option takes.
-function arguments.rule(wanted)
+--- A rule of texres.options as a converter for argparse: the number or text that the option takes. `flag`: its name,
+-- for messages.
+function arguments.rule(wanted, flag)
   return function(text)
-    local value = wanted.accept(plain.number(text) or text)
-    if value == nil then return nil, ("%s is no %s"):format(text, (wanted.wanted:gsub("^an? ", ""))) end
+    local value = wanted.accept(plain.number(text))
+    if value == nil then value = wanted.accept(text) end
+    if value == nil then return nil, ("%s is %s, wanted %s"):format(flag or "a value", text, wanted.wanted) end
+    return value
+  end
+end
+
+--- Declares options that a function of the library takes: rows of { name, what it is, argname, convert }. They are
+-- named and checked as there; `known` has their rules. convert(rule, flag), where it is given, makes their converter.
+function arguments.options(parser, known, rows)
+  for _, row in ipairs(rows) do
+    local name, text, wanted = row[1], row[2], known[row[1]]
+    local default = wanted.default
+    if type(default) == "number" or type(default) == "string" then
+      text = ("%s By default %s."):format(text, plain.text(default))
+    end
+    local flag = "--" .. name:gsub("_", "-")
+    if type(default) == "boolean" then
+      parser:flag(flag, text):target(name)
+    else
+      parser:option(flag, text):target(name):argname(row[3] or name:upper()):convert((row[4] or arguments.rule)(wanted, flag))
+    end
+  end
+end
+
+--- What of the options of a command line are options of such a function.
+function arguments.given(options, known)
+  local given = {}
+  for name in pairs(known) do given[name] = options[name] end
+  return given
+end
+
+--- The same for a list of texts, or of numbers, with commas between them.
+function arguments.list(wanted, flag)
+  return function(text)
+    local list = {}
+    for part in text:gmatch "[^,]+" do list[#list + 1] = plain.number(part) or part end
+    local value = wanted.accept(list)
+    if value == nil then return nil, ("%s is %s, wanted %s"):format(flag, text, wanted.wanted) end
     return value
   end
 end
@@ -25,6 +63,22 @@ function arguments.shape(text)
   h, w, c = math.tointeger(h), math.tointeger(w), type(c) == "string" and math.tointeger(c) or 1
   if not h or h * w * c == 0 then return nil, text .. " is no shape of images, such as 64x64x1" end
   return { h, w, c }
+end
+
+--- The same for the size that pictures are brought to: a side, or HxW.
+function arguments.size(_, flag)
+  return function(text)
+    local h, w = text:match "^(%d+)x(%d+)$"
+    h, w = math.tointeger(h or text), math.tointeger(w or text)
+    if not h or not w or h * w == 0 then return nil, ("%s is %s, wanted a side or HxW"):format(flag, text) end
+    return { h, w }
+  end
+end
+
+--- Declares --threads.
+function arguments.threads(parser)
+  parser:option("--threads", "Threads that compute; by default one for each core."):argname "N"
+    :convert(arguments.count):action(function(_, _, count) require("texres").set_num_threads(count) end)
 end
 
 --- The file of a run's folder, or the path as it is.
@@ -51,7 +105,8 @@ end
 
 --- The network that the options name, and the shape {1,H,W,C} of an image; or nil and a message.
 function arguments.open_network(options)
-  local path, net, shape = arguments.checkpoint(options.network), nil, nil
+  local path = arguments.checkpoint(options.network)
+  local net, shape
   if not files.exists(path) then
     net, shape = of_models(path, options)
   elseif path:lower():find "%.onnx$" then

@@ -20,9 +20,14 @@ local raise = require "texres.raise"
 
 --- What was found, overruled by what the user said.
 local function merge(found, options)
-  for name, value in pairs(options) do found[name] = value end
+  for name, value in pairs(options) do
+    if name ~= "pictures" then found[name] = value end
+  end
   return found
 end
+
+--- The same for a reader of pictures.
+local function merge_pictures(found, options) return merge(merge(found, options.pictures or {}), options) end
 
 --- "a, b and c" for messages.
 local function one_of(paths) return table.concat(paths, ", ", 1, #paths - 1) .. " or " .. paths[#paths] end
@@ -124,7 +129,7 @@ local function open_csv(path, options)
   if #beside > 1 then
     return nil, ("data.open: %s may belong to %s: open that"):format(path, one_of(beside))
   end
-  if not beside[1] then return pictures.csv(merge({ file = path }, options)) end
+  if not beside[1] then return pictures.csv(merge_pictures({ file = path }, options)) end
   if formats.kind(beside[1]) == "npy" then return arrays.npy(merge({ images = beside[1], labels = path }, options)) end
   return arrays.hdf5(merge({ file = beside[1], labels = path }, options))
 end
@@ -147,7 +152,7 @@ local function open_pictures(path, options)
     if not t then return nil, message .. HINT end
     found.meta = columns.find_all(t.text, names.paths)[1] and index
   end
-  return hint(found.meta, pictures.folder(merge(found, options)))
+  return hint(found.meta, pictures.folder(merge_pictures(found, options)))
 end
 
 --- The tables among `paths` that list pictures with their labels.
@@ -174,7 +179,7 @@ local function open_folders(path, folders, tables, options)
   if #lists > 1 then
     return nil, ("data.open: %s lists pictures in %s: open one of them"):format(path, table.concat(lists, ", "))
   end
-  if lists[1] then return pictures.csv(merge({ file = lists[1] }, options)) end
+  if lists[1] then return pictures.csv(merge_pictures({ file = lists[1] }, options)) end
   return open_pictures(path, options)
 end
 
@@ -204,7 +209,8 @@ local function open_folder(path, options)
 end
 
 --- Opens a data set. `what` is a path (see above), with options of the reader that fits it; or a table of options,
--- as for that reader. `print(set:describe())` says what was found.
+-- as for that reader. `pictures` = { size = 64, channels = 1 } are options for a path that turns out to be one of
+-- pictures, which other readers don't have. `print(set:describe())` says what was found.
 -- @return Set | nil, message
 return function(what, options)
   if options ~= nil and type(options) ~= "table" then

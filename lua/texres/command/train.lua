@@ -1,0 +1,81 @@
+--- texres train: a network for a set of images, how good it is, and a report (texres.train).
+
+local arguments = require "texres.command.arguments"
+local build = require "texres.models.build"
+local option = require "texres.options"
+local train = require "texres.train"
+
+local INTERRUPTED = 130
+
+-- A rule without its default, which is another one for each network.
+local function bare(rule) return { wanted = rule.wanted, accept = rule.accept } end
+
+local OF_NETWORK = {
+  width = option.COUNT, head = bare(build.KNOWN.head), block = bare(build.KNOWN.block), depth = option.COUNT,
+  widen = option.COUNT, small_input = option.switch(false), weights = option.PATH,
+}
+
+return {
+  summary = "Train a network on images, test it and write a report.",
+  examples = {
+    { "train pictures/ --groups index.csv:source --out run", "a folder of pictures for each class; whole photographs "
+      .. "are held out" },
+    { "train X.npy --labels Y.npy --epochs 30 --width 32 --false-reject 0.02", "arrays; at most 2 % of the good "
+      .. "pieces are to be rejected" },
+    { "train train64.h5 --test test64.h5 --network resnet18 --small-input", "another network, tested on a set of its "
+      .. "own" },
+    { "train pictures/ --groups index.csv:source --out run --resume", "go on where Ctrl-C stopped it" },
+  },
+  describe = function(parser)
+    parser:argument("set", "A folder with one of pictures for each class, a table of paths (.csv), .npy, .npz or .h5.")
+    parser:option("--out --dir", "Folder for the network and the reports. By default run."):target "dir":argname "DIR"
+    parser:option("--network", "textile, resnet18, cifar_resnet, or another one of texres.models. By default textile.")
+      :argname "NAME"
+    arguments.options(parser, OF_NETWORK, {
+      { "width", "Channels of the first stage of textile. By default 16; 64 is as published, and takes ten times as "
+        .. "long.", "N" },
+      { "head", "How scores are made of the last maps: gap (mean), gmp (largest), mean_max, conv. By default mean_max "
+        .. "for textile, gap for others." },
+      { "depth", "Layers of cifar_resnet, cifar_preact, wide_resnet: 20, 56, ...", "N" },
+      { "widen", "How much wider wide_resnet is.", "N" },
+      { "block", "basic, bottleneck, preact or preact_bottleneck." },
+      { "small_input", "No pooling at the front of resnet18 and its like: for images of 32 or 64 pixels." },
+      { "weights", "Weights of torchvision to begin with, for resnet18 and its like.", "FILE" },
+    })
+    arguments.options(parser, train.KNOWN, {
+      { "groups", "FILE.csv:COLUMN, or a column of the set: what must not stand on both sides of the split.", "WHAT" },
+      { "test", "A set of its own to test on, as SET.", "SET" },
+      { "split", "Parts for training, validation and test. By default 0.7,0.15,0.15.", "A,B,C",
+        arguments.list },
+      { "folds", "Cross-validate over so many folds. By default 4 where there are few groups.", "N" },
+      { "seeds", "How many seeds the cross-validation takes.", "N" },
+      { "labels", "File or column of the labels, where they stand beside the images.", "WHAT" },
+      { "classes", "Names of the classes, in order.", "A,B,...", arguments.list },
+      { "size", "Size that pictures are brought to; without it all must have one.", "N|HxW", arguments.size },
+      { "channels", "1 makes pictures gray, 3 RGB.", "N" },
+      { "bad", "error, or skip: leave pictures out that can't be read." },
+      { "epochs", "Passes over the images.", "N" },
+      { "batch", "Images in a step.", "N" },
+      { "lr", "Highest learning rate.", "X" },
+      { "weight_decay", "Of AdamW.", "X" },
+      { "seed", "Of the split, the weights and the batches.", "N" },
+      { "patience", "Stop after so many epochs without a better one.", "N" },
+      { "balanced", "Show every class equally often." },
+      { "good", "The class that means no defect.", "CLASS" },
+      { "false_reject", "Operating point: share of the good pieces that may be rejected.", "SHARE" },
+      { "escape", "In its place: share of the defects that may pass.", "SHARE" },
+      { "resume", "Go on with what is in DIR, with the same options." },
+    })
+    arguments.threads(parser)
+  end,
+  run = function(options)
+    local given, network = arguments.given(options, train.KNOWN), { options.network or train.KNOWN.network.default }
+    for name in pairs(OF_NETWORK) do network[name] = options[name] end
+    given.network, given.tell = network, print
+    local done, message = train.run(given)
+    if not done then return nil, message end
+    if done.interrupted then return INTERRUPTED end
+    print()
+    done:show()
+  end,
+}
