@@ -236,6 +236,11 @@ function Classifier:predict(image, options)
   return setmetatable(rows, all)
 end
 
+--- What pictures in files show, in a loop: see texres.predict, which has the options batch (32) and views.
+--
+--     for answer in classifier:predict_files { "new/", "one.png" } do print(answer.path, answer) end
+function Classifier:predict_files(paths, options) return require("texres.predict").files(self, paths, options) end
+
 local BATCH = {
   batch = option.integer(128, "[1, inf)"), views = views.COUNT, bad = option.choice("error", { "error", "skip" }),
 }

@@ -14,7 +14,7 @@ local argparse = require "argparse"
 local plain = require "texres.plain"
 
 -- In the order in which they are listed.
-local NAMES = { "train", "summary" }
+local NAMES = { "train", "predict", "summary" }
 
 local DONE, FAILED, WRONG, INTERRUPTED = 0, 1, 2, 130
 

@@ -313,6 +313,20 @@ function Input:loader(set, options, what)
   return set:loader(all), set
 end
 
+--- A picture of a file as this model takes it, {H,W,C}: gray or RGB, and resized where it has another size; bytes, or
+-- floats in 0..1 of one with 16 bits. With it, where it was resized, its own size {H,W}. Nil and a message where it
+-- can't be read.
+function Input:read(path)
+  local size, window = self.input, self.window
+  local image, message = core.load_image(path, { channels = size and size[3] })
+  if not image or not size or self:takes(image:size(1), image:size(2)) then return image, message end
+  local side, other = table.unpack(window or size)
+  local resized
+  resized, message = core.load_image(path, { channels = size[3], size = { side, other } })
+  if not resized then return nil, message end
+  return resized, { image:size(1), image:size(2) }
+end
+
 local function as_row(value) return type(value) == "table" and core.tensor(value) or core.tensor { value } end
 
 --- A batch {N,H,W,C} as the model wants it, f32; integers are worth what they are in data sets. `white` (optional):

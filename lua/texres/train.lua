@@ -7,12 +7,12 @@
 --
 -- How good a network is, is measured on what was held out, and what is held out depends on what is known of the set:
 --
---     test                  a set of its own is tested on, and a part of the first one is for validation
---     a column `split`      parts as the set names them (folders train, val, test), where nothing else was asked for
+--     test                  a set of its own is tested on, and a part of the other one is for validation
+--     a column `split`      parts as the set names them (folders train, val, test), where nothing else is asked for
 --     groups, 40 or more    whole groups (photographs, rolls) are held out
 --     fewer groups          a test part of a few of them would tell little, and take them away from the training:
 --                           cross-validation tells how good the network is, and what is kept is trained on all images
---     no groups             by chance; then images of one photograph may stand on both sides, and the figure is too good
+--     no groups             by chance: images of one photograph may stand on both sides, and the figure be too good
 -- @module texres.train
 
 local classes = require "texres.classes"

@@ -30,7 +30,8 @@ function arguments.options(parser, known, rows)
     if type(default) == "boolean" then
       parser:flag(flag, text):target(name)
     else
-      parser:option(flag, text):target(name):argname(row[3] or name:upper()):convert((row[4] or arguments.rule)(wanted, flag))
+      parser:option(flag, text):target(name):argname(row[3] or name:upper())
+        :convert((row[4] or arguments.rule)(wanted, flag))
     end
   end
 end

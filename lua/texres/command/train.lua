@@ -74,7 +74,10 @@ return {
     given.network, given.tell = network, print
     local done, message = train.run(given)
     if not done then return nil, message end
-    if done.interrupted then return INTERRUPTED end
+    if done.interrupted then
+      io.stderr:write "texres train: interrupted; the same command with --resume goes on\n"
+      return INTERRUPTED
+    end
     print()
     done:show()
   end,

@@ -247,4 +247,18 @@ function tree.read(root, classes)
   return found
 end
 
+--- The pictures in a folder and those below it, of whatever class: their paths. Masks, and what a dot hides, are passed
+-- over, as by a set; so are other files, which is said of. Nil and a message where there are none.
+function tree.pictures(folder)
+  local found = new_found()
+  local message = collect(folder, found, 1)
+  if message then return nil, message end
+  local passed = passed_text(found.passed)
+  if #found.paths == 0 then
+    return nil, ("%s: there are no pictures in it%s"):format(folder, passed and "; passed over: " .. passed or "")
+  end
+  if passed then require("texres").warn(("%s: passed over %s"):format(folder, passed)) end
+  return found.paths
+end
+
 return tree
