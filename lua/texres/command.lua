@@ -3,7 +3,9 @@
 --     summary         what it does, in a line
 --     describe        function(parser): its arguments and options (argparse), which are named as in Lua
 --     examples        a list of { "command line", "what it is for" }, shown by --help
---     run             function(options): the exit status, nothing for 0, or nil and a message
+--     run             function(options, line): the exit status, nothing for 0, or nil and a message; a status and a
+--                     message to tell of what was done in part, or was asked for wrongly. `line`: { parser = that of
+--                     the whole line, parsers = those of the commands by name }
 --
 -- Results go to standard output, progress, warnings and errors to standard error. An error is one line; with
 -- --traceback it tells where it was raised. The exit status is 0 where all was done, 1 where something could not be
@@ -12,9 +14,16 @@
 
 local argparse = require "argparse"
 local plain = require "texres.plain"
+local texres = require "texres" -- before any part of it: with it, errors blame no line of the library
 
 -- In the order in which they are listed.
-local NAMES = { "train", "predict", "summary" }
+local NAMES = {
+  "train",
+  "predict",
+  "summary",
+  "help",
+  "completion",
+}
 
 local DONE, FAILED, WRONG, INTERRUPTED = 0, 1, 2, 130
 
@@ -29,27 +38,26 @@ local function examples_text(command)
   return lines[2] and table.concat(lines, "\n")
 end
 
---- The parser of the command line, and the commands by their names.
+--- The parser of the command line with those of the commands, and the commands, both by name.
 local function describe()
   local parser = argparse("texres", "Residual networks for textile defects: train, test and use them.")
     :command_target "command":require_command(false):help_max_width(100)
     :epilog("texres COMMAND --help tells the options of one, with examples. Exit status: 0 done, 1 not done, 2 wrong "
       .. "command line, 130 Ctrl-C.")
   parser:flag("--version", "Print the version and end."):action(function()
-    print(require "texres"._VERSION)
+    print(texres._VERSION)
     os.exit(DONE, true)
   end)
-  parser:add_help_command { summary = "The options of a command, with examples." }
-  local commands = {}
+  local commands, parsers = {}, {}
   for _, name in ipairs(NAMES) do
     local command = require("texres.command." .. name:gsub("-", "_"))
     local own = parser:command(name, command.summary):summary(command.summary):help_max_width(100)
     command.describe(own)
     own:flag("--traceback", "Where an error was raised, too.")
     if command.examples then own:epilog(examples_text(command)) end
-    commands[name] = command
+    commands[name], parsers[name] = command, own
   end
-  return parser, commands
+  return { parser = parser, parsers = parsers }, commands
 end
 
 -- -- running ----------------------------------------------------------------------------------------------------------
@@ -69,31 +77,34 @@ end
 local function is_interrupt(message) return message:find "interrupted!$" ~= nil end
 
 -- Runs a command: the exit status.
-local function run(name, command, options, script)
-  local ok, status, problem = xpcall(command.run, handler(script), options)
-  if ok and (status ~= nil or problem == nil) then return status or DONE end
-  local message = ok and problem or status.message
-  if is_interrupt(message) then
+local function run(name, command, options, line, script)
+  local ok, status, message = xpcall(command.run, handler(script), options, line)
+  local traceback
+  if not ok then status, message, traceback = nil, status.message, status.traceback end
+  if message and is_interrupt(message) then
     tell("texres %s: interrupted", name)
     return INTERRUPTED
   end
-  if message:sub(1, #name + 2) == name .. ": " then message = message:sub(#name + 3) end -- as the function says it, too
-  tell("texres %s: %s", name, not ok and options.traceback and status.traceback or message)
-  return FAILED
+  if message then
+    local own = name:gsub("-", "_") .. ": " -- the function says it, too
+    if message:sub(1, #own) == own then message = message:sub(#own + 1) end
+    tell("texres %s: %s", name, options.traceback and traceback or message)
+  end
+  return status or message and FAILED or DONE
 end
 
 --- Does what a command line says: the exit status. `arguments` is a list of words, with that of the script at 0.
 return function(arguments)
-  local parser, commands = describe()
-  local ok, options = parser:pparse(arguments)
+  local line, commands = describe()
+  local ok, options = line.parser:pparse(arguments)
   if not ok then
     local name = commands[arguments[1]] and "texres " .. arguments[1] or "texres"
-    tell("%s: %s; see %s --help", name, (options:gsub("\n", "; ")), name)
+    tell("%s: %s; see %s --help", name, (options:gsub("\nDid", "; did"):gsub("%?$", "")), name)
     return WRONG
   end
   if not options.command then
-    print(parser:get_help())
+    print(line.parser:get_help())
     return WRONG
   end
-  return run(options.command, commands[options.command], options, debug.getinfo(2, "S").short_src)
+  return run(options.command, commands[options.command], options, line, debug.getinfo(2, "S").short_src)
 end
