@@ -3,34 +3,57 @@
 # Sources are found by pattern: a new file in csrc/ needs no line here. Files in csrc/kernels/simd/ are compiled once per
 # instruction set. Project flags live in TX_*, so that CFLAGS and LDFLAGS stay the user's (LuaRocks sets them).
 
+VERSION    := 0.2.0
 LUA        ?= lua5.4
 BUILD      ?= build
 CFLAGS     ?= -O2 -g
-LUA_PC     := $(firstword $(foreach p,lua5.4 lua-5.4 lua54,$(shell pkg-config --exists $(p) 2>/dev/null && echo $(p))))
-LUA_INCDIR ?= $(patsubst -I%,%,$(filter -I%,$(shell pkg-config --cflags-only-I $(LUA_PC) 2>/dev/null)))
+PKG_CONFIG ?= pkg-config
+first_pc    = $(firstword $(foreach p,$(1),$(shell $(PKG_CONFIG) --exists $(p) 2>/dev/null && echo $(p))))
+LUA_PC     := $(call first_pc,lua5.4 lua-5.4 lua54)
+LUA_INCDIR ?= $(patsubst -I%,%,$(filter -I%,$(shell $(PKG_CONFIG) --cflags-only-I $(LUA_PC) 2>/dev/null)))
 PREFIX     ?= /usr/local
 LUADIR     ?= $(PREFIX)/share/lua/5.4
 LIBDIR     ?= $(PREFIX)/lib/lua/5.4
+BINDIR     ?= $(PREFIX)/bin
+
+TARGET := $(shell $(CC) -dumpmachine)
+ifneq ($(filter mingw% msys cygwin windows%,$(subst -, ,$(TARGET))),)
+$(error texres does not run on Windows; the Linux of WSL is what it is built for there)
+endif
 
 TX_WARN   := -Wall -Wextra -Wpedantic -Wshadow -Wconversion $(if $(CI),-Werror)
 # No product is joined with a sum unless a kernel says so: a place that is found inside an image here is inside there, too.
-TX_CFLAGS := -std=c11 -O3 -fPIC -fvisibility=hidden -fopenmp-simd -fno-math-errno -fno-trapping-math -ffp-contract=off -Icsrc $(if $(LUA_INCDIR),-I$(LUA_INCDIR)) \
-             $(shell pkg-config --cflags openblas 2>/dev/null) $(TX_WARN)
+TX_CODE   := -std=c11 -O3 -fPIC -fvisibility=hidden -fopenmp-simd -fno-math-errno -fno-trapping-math -ffp-contract=off
+TX_CFLAGS := $(TX_CODE) -Icsrc $(if $(LUA_INCDIR),-I$(LUA_INCDIR)) $(foreach dir,$(STB_INCDIR) $(ZLIB_INCDIR),-idirafter $(dir)) $(TX_WARN)
+ifneq ($(findstring darwin,$(TARGET)),)
+# macOS, written down without a machine to try it on. Its loader keeps whatever has thread-local variables, as we do.
+TX_LDFLAGS := -bundle -undefined dynamic_lookup
+else
 # nodelete: our threads outlive a dlclose.
 TX_LDFLAGS := -shared -Wl,-z,nodelete -Wl,--no-undefined-version
-TX_LIBS   := $(or $(shell pkg-config --libs openblas 2>/dev/null),-lopenblas) -lz -lm -lpthread
+endif
+TX_LIBS := $(ZLIB_LIBDIR:%=-L%) -lz -lm -lpthread
 
-# HDF5 is optional: with it, train64.h5 and its like can be read.
-TX_HDF5 := $(firstword $(foreach p,hdf5-serial hdf5,$(shell pkg-config --exists $(p) 2>/dev/null && echo $(p))))
-ifneq ($(TX_HDF5),)
-TX_CFLAGS += -DTX_HAVE_HDF5 $(shell pkg-config --cflags $(TX_HDF5))
-TX_LIBS   += $(shell pkg-config --libs $(TX_HDF5))
+# OpenBLAS is optional: without it, or with BLAS=no, matrix products that it would do take loops of our own, which are slower.
+ifneq ($(BLAS),no)
+export OPENBLAS_DIR OPENBLAS_INCDIR OPENBLAS_LIBDIR
+BLAS_OPTIONS := $(shell CC='$(CC)' PKG_CONFIG='$(PKG_CONFIG)' tools/openblas.sh)
+BLAS_CFLAGS  := $(if $(BLAS_OPTIONS),-DTX_HAVE_OPENBLAS $(filter -I% -D%,$(BLAS_OPTIONS)))
+BLAS_LIBS    := $(filter-out -I% -D%,$(BLAS_OPTIONS))
 endif
 
-ARCH := $(shell $(CC) -dumpmachine | cut -d- -f1)
+# HDF5 is optional: with it, unless HDF5=no, train64.h5 and its like can be read.
+ifneq ($(HDF5),no)
+HDF5_PC     := $(call first_pc,hdf5-serial hdf5)
+HDF5_CFLAGS := $(if $(HDF5_PC),-DTX_HAVE_HDF5 $(shell $(PKG_CONFIG) --cflags $(HDF5_PC)))
+HDF5_LIBS   := $(if $(HDF5_PC),$(shell $(PKG_CONFIG) --libs $(HDF5_PC)))
+endif
+WITHOUT := $(if $(BLAS_LIBS),,OpenBLAS) $(if $(HDF5_LIBS),,HDF5)
+
+ARCH := $(firstword $(subst -, ,$(TARGET)))
 ifeq ($(ARCH),x86_64)
 ISAS := avx2 avx512
-else ifeq ($(ARCH),aarch64)
+else ifneq ($(filter aarch64 arm64,$(ARCH)),)
 ISAS := neon
 endif
 FLAGS_avx2   := -mavx2 -mfma
@@ -49,19 +72,37 @@ say = $(if $(V),,@echo '  $(1)'; )
 all: $(CORE) ## build the module: lua/texres/core.so
 
 # Holds what objects are made with, so that other flags, or a library that was installed since, build them anew.
-MADE_WITH := $(CC) $(CFLAGS) $(TX_CFLAGS) $(TX_SANITIZE) $(TX_LIBS) $(LDFLAGS)
+MADE_WITH := $(CC) $(CFLAGS) $(TX_CFLAGS) $(TX_SANITIZE) $(BLAS_CFLAGS) $(HDF5_CFLAGS) $(BLAS_LIBS) $(HDF5_LIBS) $(TX_LIBS) \
+  $(LDFLAGS) $(VERSION)
 .PHONY: always
 $(BUILD)/made-with: always
 	@mkdir -p $(@D)
 	@printf '%s\n' '$(subst ','\'',$(MADE_WITH))' | cmp -s - $@ || printf '%s\n' '$(subst ','\'',$(MADE_WITH))' >$@
 
+LINK = $(CC) $(TX_LDFLAGS) $(TX_SANITIZE) $(LDFLAGS)
 $(CORE): $(OBJECTS)
 	@mkdir -p $(@D)
-	$(call say,LD $@)$(CC) $(TX_LDFLAGS) $(TX_SANITIZE) $(LDFLAGS) -o $@ $(OBJECTS) $(TX_LIBS)
+	$(call say,LD $@$(if $(strip $(WITHOUT)), (without $(strip $(WITHOUT)))))$(LINK) -o $@ $(OBJECTS) $(BLAS_LIBS) $(HDF5_LIBS) $(TX_LIBS)
 
 $(BUILD)/%.o: csrc/%.c Makefile $(BUILD)/made-with
 	@mkdir -p $(@D)
 	$(call say,CC $<)$(CC) $(CFLAGS) $(TX_CFLAGS) $(TX_SANITIZE) -MMD -MP -c -o $@ $<
+
+# What only one file is to know. The flags that build_info tells are those that decide on the code.
+quoted = '"$(subst ',,$(subst ",,$(strip $(1))))"'
+$(BUILD)/passes/gemm.o: TX_CFLAGS += $(BLAS_CFLAGS)
+$(BUILD)/data/hdf5.o: TX_CFLAGS += $(HDF5_CFLAGS)
+$(BUILD)/lua/build.o: TX_CFLAGS += -DTX_VERSION=$(call quoted,$(VERSION)) -DTX_BUILD_FLAGS=$(call quoted,$(CFLAGS) $(TX_CODE))
+
+# The module without optional libraries, of the same objects but for the two that know these: for spec/build_spec.lua.
+BARE := passes/gemm data/hdf5
+$(BUILD)/bare/lua/texres/core.so: $(filter-out $(BARE:%=$(BUILD)/%.o),$(OBJECTS)) $(BARE:%=$(BUILD)/bare/%.o)
+	@mkdir -p $(@D)
+	$(call say,LD $@)$(LINK) -o $@ $^ $(TX_LIBS)
+
+$(BUILD)/bare/%.o: csrc/%.c Makefile $(BUILD)/made-with
+	@mkdir -p $(@D)
+	$(call say,CC $< (bare))$(CC) $(CFLAGS) $(TX_CFLAGS) $(TX_SANITIZE) -MMD -MP -c -o $@ $<
 
 # stb_image counts on sums and shifts that wrap around
 $(BUILD)/data/stb.o: TX_CFLAGS += -fwrapv
@@ -74,7 +115,7 @@ $(BUILD)/kernels/simd/$(1)/%.o: csrc/kernels/simd/%.c Makefile $(BUILD)/made-wit
 endef
 $(foreach isa,$(ISAS),$(eval $(call isa_rule,$(isa))))
 
--include $(OBJECTS:.o=.d)
+-include $(OBJECTS:.o=.d) $(BARE:%=$(BUILD)/bare/%.d)
 
 # -- what people type -------------------------------------------------------------------------------------------------
 
@@ -85,7 +126,7 @@ C_FILES   := $(shell find csrc fuzz bench tools -name '*.[ch]')
 LUA_PATHS := LUA_PATH='./lua/?.lua;./lua/?/init.lua;./?.lua;;'
 TREE      := $(LUA_PATHS) LUA_CPATH='./lua/?.so;;' TEXRES_LUA='$(LUA)' BUSTED='$(BUSTED)'
 
-.PHONY: demo test lint format asan tsan fuzz oom bench install clean help
+.PHONY: demo test lint format asan tsan fuzz oom bench install uninstall clean help
 
 # Installs missing system packages: those for building, for running, and for the use named. What needs them afterwards
 # runs in a make of its own, which then finds them.
@@ -175,7 +216,7 @@ fuzz-interface: setup-run
 
 build-fuzz/%: fuzz/%.c fuzz/support.c fuzz/fuzz.h $(filter-out $(BUILD)/lua/%,$(OBJECTS))
 	$(call say,LD $@)$(CC) $(CFLAGS) $(TX_CFLAGS) -Ifuzz $(TX_SANITIZE) -fsanitize=fuzzer -o $@ $< fuzz/support.c \
-	  $(filter %.o,$^) $(TX_LIBS)
+	  $(filter %.o,$^) $(BLAS_LIBS) $(HDF5_LIBS) $(TX_LIBS)
 
 # Allocations of common work fail in turn, each place that allocates at some of the times that it is met (tools/oom.lua):
 # under a minute. OOM_EVERY=1: each allocation. tools/oom.c stands before the system's allocator.
@@ -197,9 +238,17 @@ $(BUILD)/cores: bench/cores.c
 	@mkdir -p $(@D)
 	$(call say,CC $<)$(CC) $(CFLAGS) -std=c11 $(TX_WARN) -o $@ $< -lpthread
 
-install: all ## install below PREFIX (/usr/local), or to LUADIR and LIBDIR
+install: all ## install below PREFIX (/usr/local), or to LUADIR, LIBDIR and BINDIR
 	@for f in $(LUA_FILES:lua/%=%); do install -D -m 644 lua/$$f "$(DESTDIR)$(LUADIR)/$$f" || exit 1; done
 	install -D -m 755 $(CORE) "$(DESTDIR)$(LIBDIR)/texres/core.so"
+	install -D -m 755 bin/texres "$(DESTDIR)$(BINDIR)/texres"
+
+uninstall: ## remove what `make install` puts in place
+	@for f in $(LUA_FILES:lua/%=%); do rm -f "$(DESTDIR)$(LUADIR)/$$f" || exit 1; done
+	@rm -f "$(DESTDIR)$(LIBDIR)/texres/core.so" "$(DESTDIR)$(BINDIR)/texres"
+	@for d in "$(DESTDIR)$(LUADIR)/texres" "$(DESTDIR)$(LIBDIR)/texres"; do \
+	  if [ -d "$$d" ]; then find "$$d" -type d -empty -delete; fi; \
+	done
 
 clean: ## remove what was built
 	rm -rf build build-asan build-tsan build-fuzz $(CORE) demo

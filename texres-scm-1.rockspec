@@ -8,29 +8,34 @@ description = {
   summary = "Residual networks for textile defects: tensors, autograd and training in C, driven by Lua",
   detailed = [[
 A Lua 5.4 module with a C11 core that trains and runs residual networks on the CPU: tensors, automatic
-differentiation, layers, optimizers, data sets, a trainer with reports, and checkpoints in safetensors.]],
+differentiation, layers, optimizers, data sets, a trainer with reports, and checkpoints in safetensors. The command
+texres trains, tests and applies a network without a line of Lua. OpenBLAS is used where it is found (OPENBLAS_DIR
+says where), libhdf5 where pkg-config knows it.]],
   license = "MIT",
 }
 supported_platforms = { "unix" }
 dependencies = {
   "lua ~> 5.4",
+  "argparse >= 0.7", -- of the command; the module needs none
 }
 external_dependencies = {
-  OPENBLAS = { library = "openblas" },
+  ZLIB = { header = "zlib.h", library = "z" },
+  STB = { header = "stb/stb_image.h" },
 }
 build = {
   type = "make",
-  build_variables = {
+  variables = {
     CFLAGS = "$(CFLAGS)",
-    LUA_INCDIR = "$(LUA_INCDIR)",
     LUA = "$(LUA)",
+    LUA_INCDIR = "$(LUA_INCDIR)",
+    ZLIB_INCDIR = "$(ZLIB_INCDIR)",
+    ZLIB_LIBDIR = "$(ZLIB_LIBDIR)",
+    STB_INCDIR = "$(STB_INCDIR)",
   },
   install_variables = {
     LUADIR = "$(LUADIR)",
     LIBDIR = "$(LIBDIR)",
-    LUA_INCDIR = "$(LUA_INCDIR)",
-    CFLAGS = "$(CFLAGS)",
-    LUA = "$(LUA)",
+    BINDIR = "$(BINDIR)",
   },
 }
 test_dependencies = { "busted" }

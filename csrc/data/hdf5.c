@@ -9,6 +9,11 @@ static tx_status fail_absent(const char *path) {
       "hdf5: %s: this texres was built without HDF5; install its development files (libhdf5-dev) and run make", path);
 }
 
+const char *tx_hdf5_version(char text[TX_HDF5_VERSION_SIZE]) {
+  (void)text;
+  return NULL;
+}
+
 tx_status tx_hdf5_list_datasets(const char *path, tx_hdf5_list *list) {
   *list = (tx_hdf5_list){NULL, 0};
   return fail_absent(path);
@@ -31,6 +36,7 @@ tx_status tx_hdf5_source(const char *path, const char *dataset, double scale, in
 #include <hdf5.h>
 #include <math.h>
 #include <pthread.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -68,6 +74,15 @@ static void enter(void) {
 static void leave(void) {
   H5Eset_auto2(H5E_DEFAULT, messages, messages_data);
   pthread_mutex_unlock(&lock);
+}
+
+const char *tx_hdf5_version(char text[TX_HDF5_VERSION_SIZE]) {
+  unsigned major = 0, minor = 0, release = 0;
+  enter();
+  H5get_libversion(&major, &minor, &release);
+  leave();
+  snprintf(text, TX_HDF5_VERSION_SIZE, "%u.%u.%u", major, minor, release);
+  return text;
 }
 
 /* What the library's own record of its last failure tells. */

@@ -32,6 +32,10 @@ typedef struct tx_hdf5_list {
 tx_status tx_hdf5_list_datasets(const char *path, tx_hdf5_list *list);
 void tx_hdf5_list_free(tx_hdf5_list *list);
 
+/* The version of libhdf5 in use, "1.10.8", in `text`; NULL when texres was built without it. */
+enum { TX_HDF5_VERSION_SIZE = 48 };
+const char *tx_hdf5_version(char text[TX_HDF5_VERSION_SIZE]);
+
 /* A whole dataset. `max_bytes`: see data/limit.h; of a source it bounds one image and one chunk. */
 tx_status tx_hdf5_load(const char *path, const char *dataset, int64_t max_bytes, tx_tensor **out);
 

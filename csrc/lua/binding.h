@@ -139,6 +139,7 @@ void tx_lua_open_tensor(lua_State *L);
 void tx_lua_open_ops(lua_State *L);
 void tx_lua_open_autograd(lua_State *L);
 void tx_lua_open_system(lua_State *L);
+void tx_lua_open_build(lua_State *L);
 void tx_lua_open_kernels(lua_State *L);
 void tx_lua_open_file(lua_State *L);
 void tx_lua_open_optim(lua_State *L);

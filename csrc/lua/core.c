@@ -77,6 +77,7 @@ int luaopen_texres_core(lua_State *L) {
   tx_lua_open_ops(L);
   tx_lua_open_autograd(L);
   tx_lua_open_system(L);
+  tx_lua_open_build(L);
   tx_lua_open_kernels(L);
   tx_lua_open_process(L);
   tx_lua_open_source(L);

@@ -1,8 +1,12 @@
-/* gemm.c - matrix products through OpenBLAS; the only file that knows cblas.
+/* gemm.c - matrix products through OpenBLAS where it was there at build time (TX_HAVE_OPENBLAS); the only file that knows
+ * cblas.
  *
- * OpenBLAS runs on one thread; the threads are ours: each tile of the result is one cblas call.
+ * OpenBLAS runs on one thread; the threads are ours: each tile of the result is one cblas call, or, without OpenBLAS, one
+ * of gemm_body.h.
  */
+#ifdef TX_HAVE_OPENBLAS
 #include <cblas.h>
+#endif
 
 #include <string.h>
 
@@ -15,9 +19,16 @@ enum {
   TILE_ROWS = 128,    /* a call of cblas packs all of B's columns of the tile: fewer rows would pay that too often */
   TILE_COLUMNS = 512, /* multiples of every micro-kernel of OpenBLAS */
   SMALL = 65536,      /* products of fewer multiplications stay in one call */
-  LEAST_ROWS = 8,     /* of C, for the kernels: see gemm.h */
-  LEAST_WORK = 4096   /* multiplications, for the kernels */
+  LEAST_WORK = 4096   /* multiplications, for the kernels: see gemm.h */
 };
+
+/* -- a tile ---------------------------------------------------------------------------------------------------------
+ *
+ * Rows first_row.. and columns first_column.. of the result.
+ */
+#ifdef TX_HAVE_OPENBLAS
+
+enum { LEAST_ROWS = 8 }; /* of C, for the kernels: see gemm.h */
 
 /* When it is loaded, OpenBLAS starts a thread for each CPU. Ours is the only pool: they end here, where this OpenBLAS has
  * threads and says how. A host that uses OpenBLAS too finds it with one thread. */
@@ -28,7 +39,8 @@ void tx_blas_open(void) {
   if (blas_thread_shutdown_ != NULL) blas_thread_shutdown_();
 }
 
-/* Rows first_row.. and columns first_column.. of the result, by one call. */
+const char *tx_blas_name(void) { return openblas_get_config(); }
+
 static void multiply_tile(const tx_product *p, int64_t first_row, int64_t rows, int64_t first_column, int64_t columns) {
   size_t size = tx_dtype_size(p->dtype);
   const char *a = p->a + (size_t)(first_row * (p->ta ? 1 : p->lda)) * size;
@@ -45,6 +57,36 @@ static void multiply_tile(const tx_product *p, int64_t first_row, int64_t rows, 
                 (double *)c, ldc);
   }
 }
+
+#else
+
+enum { LEAST_ROWS = 1 };
+
+#define REAL float
+#define NAME(name) name##_f32
+#include "passes/gemm_body.h"
+#undef REAL
+#undef NAME
+
+#define REAL double
+#define NAME(name) name##_f64
+#include "passes/gemm_body.h"
+
+void tx_blas_open(void) {}
+
+const char *tx_blas_name(void) { return NULL; }
+
+static void multiply_tile(const tx_product *p, int64_t first_row, int64_t rows, int64_t first_column, int64_t columns) {
+  if (p->dtype == TX_F32) {
+    multiply_tile_f32(p, first_row, rows, first_column, columns);
+  } else {
+    multiply_tile_f64(p, first_row, rows, first_column, columns);
+  }
+}
+
+#endif
+
+/* -- all tiles ------------------------------------------------------------------------------------------------------- */
 
 static double multiplications(const tx_product *p) { return (double)p->m * (double)p->n * (double)p->k; }
 

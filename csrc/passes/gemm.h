@@ -12,6 +12,9 @@
  *     other f32                            kernels      gemm_packed.c
  *     convolution                          kernels      conv_gemm.c and conv_winograd*.c call them, and never come here
  *
+ * A module that is built without OpenBLAS has the loops of gemm_body.h instead, which are slower, the more so the newer the
+ * CPU, and leaves f32 with few rows of C to the kernels, too.
+ *
  * OpenBLAS takes this many times as long as the kernels, B as it lies, one thread (AVX2, AVX-512):
  *
  *     m x k x n     12x12x12      16x16x16      32x32x32      64x64x64      8x512x512     16x512x512
@@ -47,5 +50,8 @@ bool tx_multiply_packed(int64_t count, const tx_product *products);
 
 /* To be called once the module is loaded: ends OpenBLAS's threads, as ours are the only ones. */
 void tx_blas_open(void);
+
+/* What OpenBLAS says of itself, "OpenBLAS 0.3.21 DYNAMIC_ARCH NO_AFFINITY Haswell MAX_THREADS=64"; NULL without it. */
+const char *tx_blas_name(void);
 
 #endif

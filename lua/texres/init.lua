@@ -28,7 +28,7 @@ debug.getregistry()["texres.library"] = "@" .. folder -- errors blame the first 
 require "texres.tensor"
 local strict = require "texres.strict"
 
-local texres = { _VERSION = "texres 0.1" }
+local texres = { _VERSION = core._VERSION }
 
 --- What is public of the core besides the differentiable functions, csrc/autograd/list.h.
 local PUBLIC = {

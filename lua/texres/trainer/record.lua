@@ -98,7 +98,7 @@ end
 
 local function environment()
   return {
-    { "texres", core._VERSION or "unknown" },
+    { "texres", core._VERSION },
     { "Lua", _VERSION },
     { "processor", first_match("/proc/cpuinfo", "model name%s*:%s*([^\n]+)") },
     { "kernels", core.isa() },
