@@ -9,30 +9,40 @@ set -u
 cd "$(dirname "$0")/.." || exit 1
 
 missing=
+optional=
 for use in "$@"; do
   while read -r row package probe; do
-    if [ "$row" = "$use" ] && ! sh -c "$probe" >/dev/null 2>&1 </dev/null; then
-      missing="$missing $package"
-    fi
+    case $row in "$use" | "$use?") ;; *) continue ;; esac
+    if sh -c "$probe" >/dev/null 2>&1 </dev/null; then continue; fi
+    if [ "$row" = "$use" ]; then missing="$missing $package"; else optional="$optional $package"; fi
   done <packages.txt
 done
-[ -n "$missing" ] || exit 0
+[ -n "$missing$optional" ] || exit 0
+
+# Says why nothing can be installed, and ends: without a fault where only optional packages are missing.
+give_up() {
+  if [ -z "$missing" ]; then
+    echo "texres is built without these packages, which are optional:$optional" >&2
+    exit 0
+  fi
+  printf '%s\n' "$@" >&2
+  exit 1
+}
 
 if ! command -v apt-get >/dev/null 2>&1; then
-  echo "texres needs these packages (named as in Debian):$missing" >&2
-  echo "Install them with your system's package manager, then run make again." >&2
-  exit 1
+  give_up "texres needs these packages (named as in Debian):$missing" \
+    "Install them with your system's package manager, then run make again."
 fi
 if [ "$(id -u)" = 0 ]; then
   as_root=
 elif sudo -n true 2>/dev/null; then
   as_root="sudo -n"
 else
-  echo "texres needs packages that are not installed. Run this, then make again:" >&2
-  echo "    sudo apt-get install -y$missing" >&2
-  exit 1
+  give_up "texres needs packages that are not installed. Run this, then make again:" \
+    "    sudo apt-get install -y$missing$optional"
 fi
 
+missing=$missing$optional
 echo "installing:$missing"
 install() {
   # shellcheck disable=SC2086 # both are lists of words
