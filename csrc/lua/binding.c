@@ -97,7 +97,7 @@ void tx_end_watch(void) {
 
 void tx_check_interrupt(lua_State *L) {
   const bool interrupted = tx_interrupted();
-  if (interrupted) lua_sethook(watched.main, watched.hook, watched.mask, watched.count);
+  if (interrupted && !tx_prompt_insists(L)) lua_sethook(watched.main, watched.hook, watched.mask, watched.count);
   tx_end_watch();
   if (interrupted) tx_error(L, "interrupted!");
 }

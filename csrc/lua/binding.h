@@ -52,6 +52,10 @@ void tx_watch_interrupt_later(lua_State *L);
 void tx_end_watch(void);
 /* Ends the watch; raises "interrupted!" when Ctrl-C stopped what has just ended. */
 void tx_check_interrupt(lua_State *L);
+/* Whether Ctrl-C goes on raising in L, as the script at the prompt has caught it; see prompt.c. */
+bool tx_prompt_insists(lua_State *L);
+/* For who counts a first press and goes on: the prompt presses again when it lasts. */
+void tx_prompt_pressed(void);
 
 /* -- tensors --------------------------------------------------------------------------------------------------------- */
 
@@ -144,6 +148,7 @@ void tx_lua_open_kernels(lua_State *L);
 void tx_lua_open_file(lua_State *L);
 void tx_lua_open_optim(lua_State *L);
 void tx_lua_open_process(lua_State *L);
+void tx_lua_open_prompt(lua_State *L);
 void tx_lua_open_source(lua_State *L);
 void tx_lua_open_fabric(lua_State *L);
 void tx_lua_open_loader(lua_State *L);

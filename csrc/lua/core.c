@@ -80,6 +80,7 @@ int luaopen_texres_core(lua_State *L) {
   tx_lua_open_build(L);
   tx_lua_open_kernels(L);
   tx_lua_open_process(L);
+  tx_lua_open_prompt(L);
   tx_lua_open_source(L);
   tx_lua_open_file(L);
   tx_lua_open_optim(L);

@@ -122,7 +122,10 @@ static int watching; /* how many runs want it: one may begin inside of another *
 /* The second press goes to whoever had the signal before: the user means it. */
 static void on_interrupt(int signal_number) {
   (void)signal_number;
-  if (pressed++ == 0) return;
+  if (pressed++ == 0) {
+    tx_prompt_pressed();
+    return;
+  }
   sigaction(SIGINT, &before, NULL);
   raise(SIGINT);
 }
