@@ -155,6 +155,10 @@ describe("ONNX import of own files", function()
     assert.is_true(kinds.Graph)
   end)
 
+  it("keeps rows and columns of an image that is pooled to one pixel, where they are the output", function()
+    round_trip(nn.Sequential { nn.Conv2d(2, 3, 1), nn.AdaptiveAvgPool2d(1) }, { input = { 5, 4, 2 } })
+  end)
+
   it("brings input, normalization and classes back", function()
     local net = nn.Sequential { name = "net", nn.GlobalAvgPool(), nn.Linear(2, 2) }
     local twin, info = round_trip(net, {

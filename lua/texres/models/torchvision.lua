@@ -14,6 +14,7 @@
 -- trainer and a classifier apply it.
 
 local input = require "texres.input"
+local option = require "texres.options"
 
 local torchvision = {}
 
@@ -32,6 +33,8 @@ local RENAMED = {
 --     layer2.0.downsample.1.weight   stage2.1.shortcut.norm.gamma
 --     conv1.weight {K,C,R,S}         conv1.weight {R,S,C,K}
 function torchvision.map(name, t)
+  option.check("torchvision", "name", name, option.text())
+  option.check("torchvision", "t", t, option.TENSOR)
   if name:find "num_batches_tracked$" then return nil end
   name = name:gsub("^layer(%d)%.(%d%d?)%.", function(stage, block) return ("stage%s.%d."):format(stage, block + 1) end)
   for _, rule in ipairs(RENAMED) do name = name:gsub(rule[1], rule[2]) end

@@ -633,6 +633,11 @@ function operators.Transpose(self, node)
   local x = self:value(node, 1)
   local order = table.concat(node.attributes.perm or {}, " ")
   if order == "0 2 3 1" and x.order == "first" then return self:same(x, { order = "same" }) end
+  if order == "0 2 3 1" and x.order == "pooled" and x.step and getmetatable(x.step.item) == nn.GlobalAvgPool
+    and self:only_reader(node) then
+    x.step.item = nn.AdaptiveAvgPool2d(1) -- whose output has rows and columns
+    return self:same(x, { order = "same", dims = 4 })
+  end
   if order == "0 3 1 2" and x.order == "same" and x.dims == 4 then return self:same(x, { order = "first" }) end
   self:fail(node, "only one between {N,C,H,W} and {N,H,W,C} is known")
 end
