@@ -282,6 +282,23 @@ function checkpoint.load(path, model, options)
   return contents
 end
 
+--- Puts an operating point, as result:operating_point chooses one, into a checkpoint, in the place of its own; nil
+-- takes it away. All else in the file stays, so that a training goes on from it as before. True, or nil and a message:
+-- also where the model can't be rebuilt without its script.
+function checkpoint.set_operating_point(path, point)
+  if point ~= nil then option.check("set_operating_point", "the point", point, fields.operating_point) end
+  local contents, problem = checkpoint.load(path)
+  if not contents then return nil, problem end
+  if point and not operating_point.fits(point, contents.classes) then
+    return nil, ("%s: its classes have no '%s', which is good for the operating point"):format(path, point.good)
+  end
+  input.give(contents.model, input.of(contents.model):with {
+    temperature = contents.temperature, operating_point = point,
+  })
+  contents.operating_point = point
+  return checkpoint.save(path, contents)
+end
+
 --- The input that the metadata of a checkpoint tell, nil for other files; or nil and a message.
 function checkpoint.input(metadata, max_bytes)
   if not metadata.texres then return nil end
@@ -289,6 +306,8 @@ function checkpoint.input(metadata, max_bytes)
   return info and input.new(info), problem
 end
 
-for _, name in ipairs { "save", "read", "load" } do checkpoint[name] = plain.telling(checkpoint[name]) end
+for _, name in ipairs { "save", "read", "load", "set_operating_point" } do
+  checkpoint[name] = plain.telling(checkpoint[name])
+end
 
 return checkpoint

@@ -257,6 +257,20 @@ function Classifier:evaluate(set, options)
   }))
 end
 
+--- A set from a path as this classifier takes it: pictures of other sizes are resized, and made gray or RGB. The
+-- other options are those of texres.data.open. Nil and a message where it can't be read.
+function Classifier:open(path, options)
+  local data = require "texres.data"
+  local given, takes = option.without(option.given("open", options), "bad"), input.of(self.model)
+  local pictures = { channels = takes.input and takes.input[3], bad = options and options.bad, cache = false }
+  given.pictures = pictures
+  local set, message = data.open(path, given)
+  local side = takes.window or takes.input
+  if not side or set and takes:takes(set.source.height, set.source.width) then return set, message end
+  pictures.size = { side[1], side[2] }
+  return data.open(path, given)
+end
+
 --- A loader of the set as the model wants it; options are those of set:loader, except scale, mean and std.
 function Classifier:loader(set, options)
   return (input.of(self.model):loader(set, option.given("loader", options), "loader: the set"))

@@ -20,6 +20,11 @@ local texres = require "texres" -- before any part of it: with it, errors blame 
 local NAMES = {
   "train",
   "predict",
+  "eval",
+  "threshold",
+  "audit",
+  "report",
+  "compare",
   "summary",
   "help",
   "completion",

@@ -76,6 +76,7 @@ local parts = {
   load = { "texres.classifier", "load" },
   Ensemble = { "texres.classifier", "ensemble" },
   save = { "texres.checkpoint", "save" },
+  set_operating_point = { "texres.checkpoint", "set_operating_point" },
 }
 
 for name, part in pairs(parts) do

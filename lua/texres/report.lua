@@ -89,6 +89,11 @@ local function gradients(run)
   } .. "</div>"
 end
 
+local function course(run)
+  if #run.history == 0 then return "" end
+  return all_curves(run) .. tables.epochs(run) .. gradients(run)
+end
+
 -- -- results ----------------------------------------------------------------------------------------------------------
 
 --- Two columns of at most about 300 of a curve's points, the last one among them.
@@ -215,9 +220,9 @@ function report.html(run)
   local findings = each(run.findings or {}, function(finding)
     return fill('<p class="warning">{text}</p>', { text = finding.text })
   end)
-  return page(run.title .. ": training report", run, table.concat({
+  return page(run.title .. (#run.history > 0 and ": training report" or ": report"), run, table.concat({
     findings, answers.html(run), last and gallery.html(last.pictures) or "", figures(run),
-    section("Course of the training", all_curves(run) .. tables.epochs(run) .. gradients(run)),
+    section("Course of the training", course(run)),
     each(run.results, function(item, place) return result_section(run, item, place) end),
     section("Data", data_section(run)),
     section("Network", (run.drawing and '<div class="card scroll below">' .. run.drawing .. "</div>" or "")
@@ -230,6 +235,21 @@ end
 
 --- Writes the page; true, or nil and a message.
 function report.write(path, run) return files.write(path, report.html(run)) end
+
+--- Writes the page of a trained network and of what it does on sets of images: the answers, with pictures, that a run's
+-- own page has. `results` is a list of { name = "Roll 7", result = classifier:evaluate(set) }, the one that the first
+-- screen is about last; it may be empty. `run` (optional): the folder of its run, whose course and options are told
+-- with it. True, or nil and a message.
+function report.tested(path, classifier, results, run)
+  option.check("report.tested", "path", path, option.PATH)
+  option.check("report.tested", "results", results, option.LIST)
+  local told, message
+  if run then
+    told, message = compare.read(option.check("report.tested", "run", run, option.PATH))
+    if not told then return nil, message end
+  end
+  return report.write(path, require("texres.report.tested")(classifier, results, told, path:match "^(.*)/" or "."))
+end
 
 --- Writes a page that lays runs side by side: accuracies with limits, curves, what differs in their options. `folders`
 -- is a list of folders of trainers, each with its run.json. True, or nil and a message.

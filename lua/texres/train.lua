@@ -16,6 +16,7 @@
 -- @module texres.train
 
 local classes = require "texres.classes"
+local columns = require "texres.data.columns"
 local core = require "texres.core"
 local cross_validate = require "texres.cross_validate"
 local data = require "texres.data"
@@ -124,8 +125,13 @@ local function named_parts(set)
   return parts
 end
 
-local TOO_GOOD = "nothing says which images belong together: where several are of one photograph, roll or piece, they "
-  .. "stand on both sides, and the figures below are too good (groups: the column that says it)"
+--- What a split by chance is worth, as a sentence.
+local function caution_of(set)
+  local column = columns.find_all(set.meta, names.groups)[1]
+  return ("caution: nothing says which images belong together. Where several are of one photograph, roll or piece, "
+    .. "they stand on both sides of the split, and the figures are too good (groups names the column that says it%s)")
+    :format(column and ("; '%s' may"):format(plain.visible_name(column)) or "")
+end
 
 --- A split of a set into shares, by groups where there are several: a list of sets, and why.
 local function parts_by_shares(set, shares, o, groups)
@@ -281,7 +287,7 @@ local function lines_of(self)
   after[#after + 1] = at_point(self)
   if self.point and not self.validation then after[#after + 1] = tostring(self.point) end
   after[#after + 1] = self.without_point
-  if self.careless and self.result then after[#after + 1] = "caution: " .. TOO_GOOD end
+  if self.careless and self.result then after[#after + 1] = self.careless end
   local cv = self.validation and ("%s/cv/report.html, "):format(self.dir) or ""
   after[#after + 1] = plain.visible_name(("report: %s%s/report.html, network: %s/best.safetensors"):format(cv, self.dir,
     self.dir))
@@ -383,8 +389,9 @@ function train.run(options)
   if not plan then return nil, message end
   recipe(o, set, o.seed) -- what is wrong with the network is told before anything else
   o.tell(plan.text)
-  if plan.careless then o.tell("caution: " .. TOO_GOOD) end
-  local self = setmetatable({ plan = plan, dir = o.dir, careless = plan.careless, interrupted = false }, Done)
+  local careless = plan.careless and caution_of(set)
+  if careless then o.tell(careless) end
+  local self = setmetatable({ plan = plan, dir = o.dir, careless = careless, interrupted = false }, Done)
   local chosen_on, budget = plan.folds and set or plan.val, nil
   if chosen_on then budget, self.without_point = budget_of(o, chosen_on) end
   if plan.folds then

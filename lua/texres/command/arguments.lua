@@ -3,6 +3,7 @@
 local files = require "texres.files"
 local option = require "texres.options"
 local plain = require "texres.plain"
+local views = require "texres.views"
 
 local arguments = {}
 
@@ -87,6 +88,65 @@ function arguments.checkpoint(path)
   local best = path .. "/best.safetensors"
   return files.exists(best) and best or path
 end
+
+-- -- trained networks and sets ---------------------------------------------------------------------------------------
+
+--- Declares a trained network.
+function arguments.model(parser)
+  parser:argument("model", "The folder of a run, or the file of a network (.safetensors).")
+end
+
+--- A trained network as a classifier, and the path of its file; or nil and a message.
+function arguments.open_model(model)
+  local path = arguments.checkpoint(model)
+  local classifier, message = require("texres.classifier").load(path)
+  if not classifier then return nil, message end
+  return classifier, path
+end
+
+local function folder_of(path) return path:match "^(.*/)[^/]*$" or "" end
+
+--- The path of a file beside another one.
+function arguments.beside(path, name) return folder_of(path) .. name end
+
+--- The folder of the run that made a file; nil where it is none.
+function arguments.run_of(path)
+  local folder = folder_of(path)
+  return files.exists(folder .. "run.json") and (folder == "" and "." or folder:sub(1, -2)) or nil
+end
+
+--- Declares a set of images that a command reads.
+function arguments.set(parser)
+  parser:argument("set", "A folder with one of pictures for each class, a table of paths (.csv), .npy, .npz or .h5.")
+  parser:option("--groups", "FILE.csv:COLUMN, or a column of the set: which images belong together."):argname "WHAT"
+  parser:option("--labels", "File or column of the labels, where they stand beside the images."):argname "WHAT"
+end
+
+--- The options of texres.data.open among those of a command line.
+function arguments.set_options(options) return { groups = options.groups, labels = options.labels } end
+
+--- The set that the options name, as a classifier takes it; or nil and a message.
+function arguments.open_set(classifier, options)
+  local given = arguments.set_options(options)
+  given.bad = options.bad
+  return classifier:open(options.set, given)
+end
+
+--- Declares how a network is tested, and what of it classifier:evaluate is told.
+function arguments.testing(parser)
+  parser:option("--views", "1, 4 or 8: answers are the mean over the images turned and mirrored. By default as the "
+    .. "operating point was chosen."):argname "N":convert(arguments.rule(views.COUNT, "--views"))
+  parser:option("--batch", "Images at a time. By default 128."):argname "N"
+    :convert(arguments.rule(option.COUNT, "--batch"))
+  parser:option("--bad", "error, or skip: leave pictures out that can't be read. By default error.")
+    :choices { "error", "skip" }
+end
+
+function arguments.testing_options(options)
+  return { views = options.views, batch = options.batch, bad = options.bad }
+end
+
+-- -- networks of any kind ---------------------------------------------------------------------------------------------
 
 --- Declares a network: one of a file or of texres.models.
 function arguments.network(parser)

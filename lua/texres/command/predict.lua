@@ -143,11 +143,9 @@ end
 -- -- the command ------------------------------------------------------------------------------------------------------
 
 local function open(options)
-  local path = arguments.checkpoint(options.model)
-  local classifier, message = require("texres.classifier").load(path)
-  if not classifier then return nil, message end
-  local hash
-  hash, message = files.hash(path)
+  local classifier, path = arguments.open_model(options.model)
+  if not classifier then return nil, path end
+  local hash, message = files.hash(path)
   if not hash then return nil, message end
   local width = #"class"
   for _, name in ipairs(classifier.classes or {}) do

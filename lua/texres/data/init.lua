@@ -4,6 +4,7 @@
 local Set = require "texres.data.set"
 require "texres.data.split" -- adds methods to Set, as do the next
 require "texres.data.audit"
+require "texres.data.leaks"
 require "texres.data.loader"
 require "texres.data.sheet"
 require "texres.data.save"
@@ -12,7 +13,7 @@ local pictures = require "texres.data.pictures"
 local telling = require("texres.plain").telling
 local strict = require "texres.strict"
 
-for _, name in ipairs { "audit", "cache", "load_split", "map", "save_csv", "save_folder", "save_split" } do
+for _, name in ipairs { "audit", "cache", "leaks", "load_split", "map", "save_csv", "save_folder", "save_split" } do
   Set[name] = telling(Set[name])
 end
 

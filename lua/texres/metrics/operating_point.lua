@@ -42,7 +42,8 @@ local operating_point = {}
 
 local SHARE = option.number(nil, "[0, 1]")
 local COST = { false_reject = option.number(1, "[0, inf)"), escape = option.number(1, "[0, inf)") }
-local KNOWN = {
+--- The options, by name.
+operating_point.KNOWN = {
   false_reject = SHARE, escape = SHARE, cost = option.table(), -- one of these
   prevalence = option.number(nil, "(0, 1)"), -- share of defects at the line, for cost; by default that of the images
   ask = option.number(nil, "(0, 1)"), -- share of the images that a person may be asked about
@@ -232,7 +233,7 @@ end
 
 --- The options of choose, read and checked.
 function operating_point.check(options)
-  local o = option.read("operating_point", options, KNOWN)
+  local o = option.read("operating_point", options, operating_point.KNOWN)
   local rules = (o.false_reject and 1 or 0) + (o.escape and 1 or 0) + (o.cost and 1 or 0)
   if rules ~= 1 then
     raise "operating_point: say one of false_reject = SHARE, escape = SHARE, cost = { false_reject =, escape = }"

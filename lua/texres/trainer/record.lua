@@ -3,18 +3,16 @@
 
 local answers = require "texres.report.answers"
 local classifier = require "texres.classifier"
-local columns = require "texres.data.columns"
 local compare = require "texres.report.compare"
 local core = require "texres.core"
 local draw = require "texres.nn.draw"
-local explain = require "texres.explain"
+local facts = require "texres.report.facts"
 local files = require "texres.files"
 local gallery = require "texres.report.gallery"
 local history = require "texres.trainer.history"
 local input = require "texres.input"
 local inside = require "texres.report.inside"
 local json = require "texres.json"
-local lists = require "texres.data.lists"
 local module = require "texres.nn.module"
 local option = require "texres.options"
 local plain = require "texres.plain"
@@ -91,33 +89,7 @@ local function configuration(trainer)
   return rows
 end
 
-local function first_match(path, pattern)
-  local text = files.read(path)
-  return text and text:match(pattern) or "unknown"
-end
-
-local function environment()
-  return {
-    { "texres", core._VERSION },
-    { "Lua", _VERSION },
-    { "processor", first_match("/proc/cpuinfo", "model name%s*:%s*([^\n]+)") },
-    { "kernels", core.isa() },
-    { "threads", core.num_threads() },
-    { "system", first_match("/proc/version", "^(%S+ version %S+)") },
-  }
-end
-
 -- -- data and pictures ------------------------------------------------------------------------------------------------
-
---- A set in a sentence: how many images, of what, how many of each class, of how many groups.
-local function set_text(set)
-  local parts, counts = {}, set:counts()
-  for c, name in ipairs(set.classes) do parts[c] = ("%s %d"):format(name, counts[c]) end
-  local groups = set.group
-    and (", %d groups by '%s'"):format(lists.different(set.meta[set.group], columns.is_missing), set.group) or ""
-  local origin = set.origin and " of " .. set.origin or ""
-  return ("%d images%s%s: %s"):format(#set, origin, groups, table.concat(parts, ", "))
-end
 
 local MOST = 20000 -- images that are compared with each other
 
@@ -146,11 +118,11 @@ local function data_rows(trainer)
   local rows = {}
   for _, name in ipairs { "train", "val" } do
     local set = trainer.sets and trainer.sets[name]
-    if set then rows[#rows + 1] = { name == "train" and "training" or "validation", set_text(set) } end
+    if set then rows[#rows + 1] = { name == "train" and "training" or "validation", facts.set(set) } end
   end
   if trainer.audit then rows[#rows + 1] = { "audit", trainer.audit.text } end
   for _, test in ipairs(trainer.tests) do
-    rows[#rows + 1] = { test.name, set_text(test.set) }
+    rows[#rows + 1] = { test.name, facts.set(test.set) }
     if test.audit then rows[#rows + 1] = { "audit of " .. test.name, test.audit.text } end
   end
   return rows
@@ -167,27 +139,13 @@ local function weights_key(model)
   return table.concat(plain.sort(parts), "\n")
 end
 
---- What explains a picture, as far as this network can be explained: heat(image, label) and nearest(image).
-local function explain_with(trainer)
-  local clf = classifier.new { model = trainer.model }
-  local train, index = trainer.sets and trainer.sets.train, nil
-  if train and #train <= MOST then index = protect.catch(explain.neighbours, clf, train) end
-  return {
-    heat = function(image, label)
-      local map = protect.catch(explain.grad_cam, clf, image, { class = label })
-      return map and explain.overlay(image, map)
-    end,
-    nearest = function(image)
-      return index and index:nearest(image, 1)[1]
-    end,
-  }
-end
-
---- The same, made once for the weights that the model has: the features of all training images take a pass over them.
+--- What explains a picture, made once for the weights that the model has: the features of all training images take a
+-- pass over them.
 local function explanations(trainer)
   local key, known = weights_key(trainer.model), trainer.explained
   if not known or known.key ~= key then
-    known = { key = key, why = explain_with(trainer) }
+    local train = trainer.sets and trainer.sets.train
+    known = { key = key, why = facts.why(classifier.new { model = trainer.model }, train) }
     trainer.explained = known
   end
   return known.why
@@ -316,7 +274,7 @@ local function run_of(trainer)
   local best = history.best_epoch(trainer.history)
   return {
     title = trainer.name, history = trainer.history, best = best > 0 and best or nil,
-    results = list, configuration = rows, environment = environment(),
+    results = list, configuration = rows, environment = facts.environment(),
     summary = tostring(trainer.summary), parameters = trainer.model:num_parameters(),
     operating_point = point_of(trainer, list), data = data_rows(trainer),
     samples = trainer.samples, drawing = trainer.drawing, under_way = trainer.running and true or nil,

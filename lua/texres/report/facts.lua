@@ -1,0 +1,57 @@
+--- What pages tell beside results: the machine, a set in a sentence, why a picture was taken for what it was.
+
+local columns = require "texres.data.columns"
+local core = require "texres.core"
+local explain = require "texres.explain"
+local files = require "texres.files"
+local lists = require "texres.data.lists"
+local protect = require "texres.protect"
+
+local facts = {}
+
+local function first_match(path, pattern)
+  local text = files.read(path)
+  return text and text:match(pattern) or "unknown"
+end
+
+--- Rows of name and value.
+function facts.environment()
+  return {
+    { "texres", core._VERSION or "unknown" },
+    { "Lua", _VERSION },
+    { "processor", first_match("/proc/cpuinfo", "model name%s*:%s*([^\n]+)") },
+    { "kernels", core.isa() },
+    { "threads", core.num_threads() },
+    { "system", first_match("/proc/version", "^(%S+ version %S+)") },
+  }
+end
+
+--- A set in a sentence: how many images, of what, how many of each class, of how many groups.
+function facts.set(set)
+  local parts, counts = {}, set:counts()
+  for c, name in ipairs(set.classes) do parts[c] = ("%s %d"):format(name, counts[c]) end
+  local groups = set.group
+    and (", %d groups by '%s'"):format(lists.different(set.meta[set.group], columns.is_missing), set.group) or ""
+  local origin = set.origin and " of " .. set.origin or ""
+  return ("%d images%s%s: %s"):format(#set, origin, groups, table.concat(parts, ", "))
+end
+
+local MOST = 20000 -- images that are compared with each other
+
+--- What explains a picture, as far as a network can be explained: heat(image, label), and nearest(image) of a training
+-- set, where there is one.
+function facts.why(classifier, train)
+  local index
+  if train and #train <= MOST then index = protect.catch(explain.neighbours, classifier, train) end
+  return {
+    heat = function(image, label)
+      local map = protect.catch(explain.grad_cam, classifier, image, { class = label })
+      return map and explain.overlay(image, map)
+    end,
+    nearest = function(image)
+      return index and index:nearest(image, 1)[1]
+    end,
+  }
+end
+
+return facts
