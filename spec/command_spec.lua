@@ -1,15 +1,9 @@
---- The command line: what all commands share, help and completion. Results go to standard output, the rest to standard
--- error; what a command does for itself is in command_NAME_spec.lua.
+--- The command line: what all commands share, and the small ones. Results go to standard output, the rest to standard
+-- error. Those of the main job have files of their own, command_NAME_spec.lua.
 local support = require "spec.support"
+local tr = require "texres"
 
-local folder = support.folder()
-
---- Runs bin/texres: the exit status, standard output, standard error.
-local function texres(...)
-  local words = { "sh", "-c", 'exec "$@" 2>"$0"', folder .. "/errors", support.lua, "bin/texres", ... }
-  local _, output, status = support.run(words, { env = { LUA_PATH = ";;", LUA_CPATH = ";;" } })
-  return status, output, support.read_file(folder .. "/errors")
-end
+local folder, texres = support.folder(), support.texres
 
 --- That a command line fails with this status, nothing on standard output and one line on standard error.
 local function fails(status, pattern, ...)
@@ -29,7 +23,7 @@ describe("the command line", function()
     assert.same({ 2, output, "" }, { texres() }, "without a command: the same list, but nothing was done")
     status, output = texres "--version"
     assert.equal(0, status)
-    assert.equal(require("texres")._VERSION .. "\n", output)
+    assert.equal(tr._VERSION .. "\n", output)
   end)
 
   it("is wrong with status 2, in one line that says where to look", function()
@@ -108,5 +102,76 @@ echo "${COMPREPLY[@]}"
       assert.is_true(ok, message)
     end
     fails(2, "one of 'bash', 'zsh'", "completion", "fish")
+  end)
+end)
+
+describe("texres draw", function()
+  it("writes a picture or a graph, by the name of the file", function()
+    local status, output, errors = texres("draw", "textile", folder .. "/net.svg")
+    assert.same({ 0, "drawing: " .. folder .. "/net.svg\n" }, { status, output }, errors)
+    assert.matches("^<svg", support.read_file(folder .. "/net.svg"))
+    assert.matches("32 x 32 x 64", support.read_file(folder .. "/net.svg"))
+    assert.equal(0, (texres("draw", "resnet18", folder .. "/net.dot", "--input", "32x32x3")))
+    assert.matches("^digraph", support.read_file(folder .. "/net.dot"))
+    fails(2, "net.png: the name of the picture ends in .svg or .dot", "draw", "textile", "net.png")
+    fails(1, "none/net.svg: No such file", "draw", "textile", folder .. "/none/net.svg")
+  end)
+end)
+
+describe("texres export", function()
+  it("writes ONNX with what belongs to the network", function()
+    local path = folder .. "/net.onnx"
+    local status, output, errors = texres("export", "onnx", "textile", path, "--input", "32x48x1", "--classes", "3")
+    assert.same({ 0, ("network: %s, images {N,32,48,1}\n"):format(path) }, { status, output }, errors)
+    local _, info = assert(tr.onnx.import(path))
+    assert.same({ 32, 48, 1 }, info.input)
+
+    tr.manual_seed(1)
+    local net = tr.models.textile { width = 2, classes = 2 }
+    local contents = { model = net, input = { 32, 32, 1 }, classes = { "good", "hole" },
+      normalization = { mean = { 0.5 }, std = { 0.25 } } }
+    assert(tr.save(folder .. "/best.safetensors", contents))
+    status, output = texres("export", "onnx", folder, path) -- the folder of a run
+    assert.equal(0, status)
+    assert.matches("images {N,32,32,1} in 0..1", output)
+    local again
+    again, info = assert(tr.onnx.import(path))
+    assert.same({ "good", "hole" }, info.classes)
+    assert.same({ mean = 0.5, std = 0.25 }, info.normalization)
+    local x = tr.rand(2, 32, 32, 1)
+    assert.is_true(tr.allclose(net:eval()(x), again:eval()(x), 0, 1e-5))
+    fails(2, "must be one of 'onnx'", "export", "textile", path)
+    fails(1, "none.safetensors: there is no such file", "export", "onnx", folder .. "/none.safetensors", path)
+  end)
+end)
+
+describe("texres fabric", function()
+  it("makes a set that data.open reads, as pictures too", function()
+    local out = folder .. "/cloth"
+    local status, output, errors = texres("fabric", "--out", out, "--count", "24", "--sources", "4", "--size", "16x24",
+      "--seed", "3", "--masks", "--pictures", "--weave", "mixture", "--severity", "0.5")
+    assert.same({ 0, ("24 images 16x24x1 u8, 6 classes in %s, some of them in sheet.png\n"):format(out) },
+      { status, output }, errors)
+    assert.matches("^\137PNG", support.read_file(out .. "/sheet.png"))
+    local arrays = assert(tr.data.open(out))
+    local pictures = assert(tr.data.open(out .. "/pictures"))
+    local same = tr.data.fabric { count = 24, sources = 4, size = { 16, 24 }, seed = 3, weave = "mixture",
+      severity = 0.5 }
+    assert.same(same.label, arrays.label)
+    assert.same(same.meta.source, arrays.meta.source)
+    assert.is_true(tr.allclose(same:images(), arrays:images(), 0, 1e-6))
+    assert.equal(24, #pictures)
+    assert.is_truthy(pictures.masks)
+    assert.matches("NUMPY", support.read_file(out .. "/masks.npy"))
+  end)
+
+  it("says what is wrong with what it is asked for", function()
+    fails(2, "%-%-count is 0, wanted a whole number of at least 1", "fabric", "--count", "0")
+    fails(2, "%-%-weave is silk", "fabric", "--weave", "silk")
+    fails(2, "%-%-yarn is 1,2,3, wanted one number or two", "fabric", "--yarn", "1,2,3")
+    fails(2, "%-%-size is 64x, wanted a side or HxW", "fabric", "--size", "64x")
+    fails(1, "texres fabric: unknown class 'bad'", "fabric", "--classes", "good,bad")
+    fails(1, "texres fabric: severity {2,2} is not a range", "fabric", "--severity", "2")
+    fails(1, "/dev/null: can't make the folder", "fabric", "--count", "6", "--out", "/dev/null")
   end)
 end)

@@ -26,6 +26,20 @@ describe("saving a set", function()
     assert.matches("\n1,color,1,0", text, 1, true)
   end)
 
+  it("writes a folder of arrays that is opened as the same set", function()
+    local set, folder = tr.data.fabric { count = 12, size = 16, masks = true }, support.folder() .. "/new/arrays"
+    assert(set:save_arrays(folder))
+    local read = assert(tr.data.open(folder))
+    assert.is_true(same_images(set, read))
+    assert.same({ set.label, set.classes, set.meta.source }, { read.label, read.classes, read.meta.source })
+    local masked = assert(tr.data.open(folder .. "/X.npy", { masks = folder .. "/masks.npy" }))
+    assert.same(set:covers(), masked:covers())
+    support.write_file(folder .. "/file", "")
+    local ok, message = set:save_arrays(folder .. "/file")
+    assert.is_nil(ok)
+    assert.matches("file: can't make the folder", message)
+  end)
+
   it("writes pictures that are opened as the same set, by folder and by list", function()
     local set, folder = fabric(), support.folder() .. "/pictures"
     assert(set:save_folder(folder))

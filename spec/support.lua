@@ -69,4 +69,15 @@ end
 --- Runs Lua source text in a fresh interpreter that finds this checkout's texres.
 function support.run_lua(source, options) return support.run({ support.lua, "-e", source }, options) end
 
+--- Runs bin/texres with an environment that knows nothing of this checkout: its exit status, what it wrote to standard
+-- output, and to standard error.
+function support.texres(...)
+  local errors = os.tmpname()
+  local _, output, status = support.run({ "sh", "-c", 'exec "$@" 2>"$0"', errors, support.lua, "bin/texres", ... },
+    { env = { LUA_PATH = ";;", LUA_CPATH = ";;" } })
+  local told = support.read_file(errors)
+  os.remove(errors)
+  return status, output, told
+end
+
 return support

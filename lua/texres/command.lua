@@ -26,6 +26,9 @@ local NAMES = {
   "report",
   "compare",
   "summary",
+  "draw",
+  "fabric",
+  "export",
   "help",
   "completion",
 }

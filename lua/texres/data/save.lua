@@ -1,5 +1,5 @@
---- Writing a set in the forms that the readers read: a table of its samples, a folder of pictures. (`set:save_npy`
--- writes the arrays.)
+--- Writing a set in the forms that the readers read: a table of its samples, a folder of arrays or of pictures.
+-- (`set:save_npy` writes the arrays themselves.)
 -- @module texres.data.save
 
 local core = require "texres.core"
@@ -96,6 +96,19 @@ function Set:save_csv(path)
   for i, label in ipairs(self.label) do index[i], values[i] = i - 1, label - 1 end
   return write_table(self, path, column_names(self, { "index", "indication_type", "indication_value" }),
     { index = index, indication_type = lists.pick(self.classes, self.label), indication_value = values })
+end
+
+--- Writes the set as arrays that data.open(folder) reads: X.npy {N,H,W,C}, Y.npy {N} with labels from 0, index.csv as
+-- save_csv has it, and masks.npy where there are masks.
+-- @tparam string folder is made where it is missing
+-- @return true, or nil and a message
+function Set:save_arrays(folder)
+  option.check("save_arrays", "the folder", folder, option.PATH)
+  local made, message = core.process.make_folder(folder)
+  if not made then return nil, message end
+  made, message = self:save_npy(folder .. "/X.npy", folder .. "/Y.npy", self.masks and folder .. "/masks.npy")
+  if not made then return nil, message end
+  return self:save_csv(folder .. "/index.csv")
 end
 
 --- Why an image cannot be kept as a picture that is read back as it was, or nil.

@@ -17,7 +17,7 @@ end
 --- Rows of name and value.
 function facts.environment()
   return {
-    { "texres", core._VERSION or "unknown" },
+    { "texres", core._VERSION },
     { "Lua", _VERSION },
     { "processor", first_match("/proc/cpuinfo", "model name%s*:%s*([^\n]+)") },
     { "kernels", core.isa() },
