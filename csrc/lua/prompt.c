@@ -3,7 +3,8 @@
  * texres.core.prompt.open()         from here on Ctrl-C ends no program
  *                   .close()        it does what it did before
  *                   .call(f, ...)   as pcall; Ctrl-C ends it, with the message "interrupted!"
- *                   .wait(file)     waits until there is something to read: true, or false after Ctrl-C
+ *                   .keys(file)     waits for input and returns it: a text, nil at its end, false after Ctrl-C
+ *                   .raw(file, on)  a terminal that gives each key as it is pressed and shows none; off: as it was
  *                   .reached(make)  coroutine.create or coroutine.wrap such that Ctrl-C reaches what it makes
  *
  * As the interpreter does, the handler sets a hook on the main thread, which raises when the next instruction runs; a long
@@ -22,6 +23,8 @@
 #include <string.h>
 #include <sys/select.h>
 #include <sys/time.h>
+#include <termios.h>
+#include <unistd.h>
 
 #include "lua/binding.h"
 
@@ -148,12 +151,11 @@ static int l_call(lua_State *L) {
   return lua_gettop(L);
 }
 
-/* Ctrl-C is let in only while the call sleeps, so that none comes unseen before it. */
-static int l_wait(lua_State *L) {
-  luaL_Stream *stream = tx_check_object(L, 1, LUA_FILEHANDLE, "wait", "a file");
-  if (stream->closef == NULL) tx_error(L, "wait: the file is closed");
-  int file = fileno(stream->f), ready = -1;
+/* Whether there is something to read before Ctrl-C is pressed, which is let in only while the call sleeps, so that none
+ * comes unseen before it. */
+static bool wait_for(int file) {
   sigset_t interrupt, earlier;
+  int ready = -1;
   sigemptyset(&interrupt);
   sigaddset(&interrupt, SIGINT);
   pthread_sigmask(SIG_BLOCK, &interrupt, &earlier);
@@ -166,13 +168,54 @@ static int l_wait(lua_State *L) {
     if (ready < 0 && errno != EINTR) break; /* reading will tell why */
   }
   pthread_sigmask(SIG_SETMASK, &earlier, NULL);
-  lua_pushboolean(L, prompt.presses == 0);
+  return prompt.presses == 0;
+}
+
+static int descriptor(lua_State *L, const char *operation) {
+  luaL_Stream *stream = tx_check_object(L, 1, LUA_FILEHANDLE, operation, "a file");
+  int file = stream->closef != NULL ? fileno(stream->f) : -1;
+  if (file < 0 || file >= FD_SETSIZE) tx_error(L, "%s: the file is closed", operation);
+  return file;
+}
+
+static int l_keys(lua_State *L) {
+  char keys[4096];
+  int file = descriptor(L, "keys");
+  if (!wait_for(file)) {
+    lua_pushboolean(L, false);
+    return 1;
+  }
+  ssize_t count = read(file, keys, sizeof keys);
+  if (count > 0) {
+    lua_pushlstring(L, keys, (size_t)count);
+  } else {
+    lua_pushnil(L);
+  }
   return 1;
+}
+
+static int l_raw(lua_State *L) {
+  static struct termios before;
+  static bool is_raw;
+  int file = descriptor(L, "raw");
+  bool on = lua_toboolean(L, 2);
+  if (on && !is_raw && tcgetattr(file, &before) == 0) {
+    struct termios raw = before;
+    raw.c_iflag &= ~(tcflag_t)(ICRNL | INLCR | IXON | ISTRIP);
+    raw.c_lflag &= ~(tcflag_t)(ICANON | ECHO | IEXTEN); /* ISIG stays: Ctrl-C is a signal */
+    raw.c_cc[VMIN] = 1;
+    raw.c_cc[VTIME] = 0;
+    is_raw = tcsetattr(file, TCSADRAIN, &raw) == 0;
+  } else if (!on && is_raw) {
+    tcsetattr(file, TCSADRAIN, &before);
+    is_raw = false;
+  }
+  return 0;
 }
 
 /* A coroutine is made with the hook of the thread that makes it. */
 static int l_make(lua_State *L) {
-  luaL_checktype(L, 1, LUA_TFUNCTION);
+  if (!lua_isfunction(L, 1)) tx_error(L, "coroutine: a function is expected, got %s", tx_describe(L, 1));
   lua_settop(L, 1);
   lua_pushvalue(L, lua_upvalueindex(1));
   lua_insert(L, 1);
@@ -190,14 +233,13 @@ static int l_make(lua_State *L) {
 }
 
 static int l_reached(lua_State *L) {
-  luaL_checktype(L, 1, LUA_TFUNCTION);
   lua_settop(L, 1);
   lua_pushcclosure(L, l_make, 1);
   return 1;
 }
 
-static const luaL_Reg functions[] = {{"open", l_open}, {"close", l_close},     {"call", l_call},
-                                     {"wait", l_wait}, {"reached", l_reached}, {NULL, NULL}};
+static const luaL_Reg functions[] = {{"open", l_open}, {"close", l_close},     {"call", l_call}, {"keys", l_keys},
+                                     {"raw", l_raw},   {"reached", l_reached}, {NULL, NULL}};
 
 void tx_lua_open_prompt(lua_State *L) {
   luaL_newlib(L, functions);

@@ -29,6 +29,7 @@ local NAMES = {
   "draw",
   "fabric",
   "export",
+  "repl",
   "help",
   "completion",
 }

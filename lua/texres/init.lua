@@ -73,6 +73,7 @@ local parts = {
   cross_validate = "texres.cross_validate",
   sweep = "texres.sweep",
   train = { "texres.train", "run" },
+  repl = "texres.repl",
   load = { "texres.classifier", "load" },
   Ensemble = { "texres.classifier", "ensemble" },
   save = { "texres.checkpoint", "save" },

@@ -110,6 +110,7 @@ function strict.table(what, t, lazy, elsewhere)
   lazy = lazy or {}
   local check = checker(what, nearness.table)
   return setmetatable(t, {
+    lazy = lazy, -- for who lists the members
     __index = function(_, name)
       local make = lazy[name]
       if not make then

@@ -68,4 +68,9 @@ for name, method in pairs(tensor) do
   core[name], core.methods[name] = method, method
 end
 
+--- Shows an image in the terminal, see texres.show: `t:show()`, `t:show { columns = 40 }`.
+-- @tparam Tensor t {H,W} or {H,W,C}
+-- @tparam[opt] table options columns: how wide at most (default: the terminal); file (standard output)
+function core.methods.show(t, options) return require "texres.show".image(t, options) end
+
 return tensor

@@ -407,6 +407,12 @@ function Set:__tostring()
     #self.skipped > 0 and (", %d skipped"):format(#self.skipped) or "")
 end
 
+--- Shows sample i (from 1, negative from the end) in the terminal, with its class and columns: see texres.show.
+-- @tparam integer i
+-- @tparam[opt] table options columns: how wide at most (default: the terminal); file (standard output)
+-- @return nothing, or nil and a message where the image can't be read
+function Set:show(i, options) return require "texres.show".sample(self, i, options) end
+
 --- What the set holds, as text: where it comes from, count, size, classes with their counts, columns, mean, std.
 function Set:describe()
   local lines = { tostring(self) }
