@@ -62,6 +62,7 @@ local parts = {
   data = "texres.data",
   warn = "texres.warn",
   gradcheck = "texres.gradcheck",
+  doctor = "texres.doctor",
   Function = "texres.function",
   Trainer = "texres.trainer",
   metrics = "texres.metrics",

@@ -3,26 +3,21 @@
 local columns = require "texres.data.columns"
 local core = require "texres.core"
 local explain = require "texres.explain"
-local files = require "texres.files"
 local lists = require "texres.data.lists"
+local machine = require "texres.machine"
 local protect = require "texres.protect"
 
 local facts = {}
-
-local function first_match(path, pattern)
-  local text = files.read(path)
-  return text and text:match(pattern) or "unknown"
-end
 
 --- Rows of name and value.
 function facts.environment()
   return {
     { "texres", core._VERSION },
     { "Lua", _VERSION },
-    { "processor", first_match("/proc/cpuinfo", "model name%s*:%s*([^\n]+)") },
+    { "processor", machine.processor() or "unknown" },
     { "kernels", core.isa() },
     { "threads", core.num_threads() },
-    { "system", first_match("/proc/version", "^(%S+ version %S+)") },
+    { "system", machine.system() or "unknown" },
   }
 end
 
