@@ -175,3 +175,28 @@ describe("texres fabric", function()
     fails(1, "/dev/null: can't make the folder", "fabric", "--count", "6", "--out", "/dev/null")
   end)
 end)
+
+describe("texres bench", function()
+  it("measures training and inference, with one thread and with all, and changes nothing", function()
+    local threads, seed, stream = tr.num_threads(), tr.rng_state()
+    local found = tr.bench { width = 2, batch = 4, size = 16, seconds = 0.01, threads = 2 }
+    assert.same({ threads, seed, stream }, { tr.num_threads(), tr.rng_state() })
+    local rows = {}
+    for i, rate in ipairs(found) do
+      rows[i] = { rate.work, rate.threads }
+      assert.is_true(rate.images > 0 and rate.images < math.huge)
+    end
+    assert.same({ { "training", 1 }, { "training", 2 }, { "inference", 1 }, { "inference", 2 } }, rows)
+    assert.matches("width 2, 4 images of 16x16.*\ninference +2 +%d+ +[%d.]+$", tostring(found))
+    assert.equal(2, #tr.bench { width = 2, batch = 4, size = 16, seconds = 0.01, threads = 1 })
+  end)
+
+  it("is a command", function()
+    local status, output, errors = texres("bench", "--width", "2", "--batch", "4", "--size", "16", "--seconds", "0.01",
+      "--threads", "1")
+    assert.equal(0, status, errors)
+    assert.matches("^textile network, width 2.*\ntraining +1 +%d+", output)
+    fails(2, "%-%-seconds is 0, wanted a finite number above 0", "bench", "--seconds", "0")
+    fails(1, "^texres bench: set_num_threads: n is 9999", "bench", "--width", "2", "--threads", "9999")
+  end)
+end)

@@ -30,6 +30,7 @@ local NAMES = {
   "fabric",
   "export",
   "repl",
+  "bench",
   "doctor",
   "help",
   "completion",

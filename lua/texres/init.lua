@@ -63,6 +63,7 @@ local parts = {
   warn = "texres.warn",
   gradcheck = "texres.gradcheck",
   doctor = "texres.doctor",
+  bench = { "texres.bench", "run" },
   Function = "texres.function",
   Trainer = "texres.trainer",
   metrics = "texres.metrics",
