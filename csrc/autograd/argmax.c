@@ -12,19 +12,19 @@ static tx_status forward(tx_call *call, tx_reduce_op op) {
   return tx_reduce(call->op->name, op, call->in[0], p->dim, p->keepdim, 0, &call->out[0]);
 }
 
-#define POSITION(word, code, most)                                               \
-  static tx_status word##_forward(tx_call *call) { return forward(call, code); } \
-  const tx_op tx_op_##word = {                                                   \
-      .name = #word,                                                             \
-      .inputs = "x",                                                             \
-      .outputs = 1,                                                              \
-      .where = TX_AS_METHOD | TX_AS_FUNCTION,                                    \
-      .params_size = sizeof(tx_reduction),                                       \
-      .params = tx_reduction_params,                                             \
-      .forward = word##_forward,                                                 \
-      .doc = #word "(x, dim, keepdim): 1-based position (i64) of the " most      \
-                   " element along a dimension, or "                             \
-                   "in all of x.",                                               \
+#define POSITION(word, code, most)                                                \
+  static tx_status word##_forward(tx_call *call) { return forward(call, code); }  \
+  const tx_op tx_op_##word = {                                                    \
+      .name = #word,                                                              \
+      .inputs = "x",                                                              \
+      .outputs = 1,                                                               \
+      .where = TX_AS_METHOD | TX_AS_FUNCTION,                                     \
+      .params_size = sizeof(tx_reduction),                                        \
+      .params = tx_reduction_params,                                              \
+      .forward = word##_forward,                                                  \
+      .doc = #word "(x, dim, keepdim=false): 1-based position (i64) of the " most \
+                   " element along a dimension, or "                              \
+                   "in all of x.",                                                \
   };
 
 POSITION(argmax, TX_ARGMAX, "largest")

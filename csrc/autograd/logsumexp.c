@@ -33,5 +33,7 @@ const tx_op tx_op_logsumexp = {
     .params = tx_reduction_params,
     .forward = forward,
     .backward = backward,
-    .doc = "logsumexp(x, dim, keepdim): log of the sum of e ^ x over a dimension, a list of them, or everything.",
+    .doc =
+        "logsumexp(x, dim, keepdim=false): log of the sum of e ^ x over a dimension, a list of them, or everything "
+        "(keepdim leaves them, with size 1).",
 };

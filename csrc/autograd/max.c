@@ -57,7 +57,7 @@ static tx_status backward(tx_call *call) {
       .params = tx_reduction_params,                                                       \
       .forward = word##_forward,                                                           \
       .backward = backward,                                                                \
-      .doc = #word "(x, dim, keepdim): the " most                                          \
+      .doc = #word "(x, dim, keepdim=false): the " most                                    \
                    " elements; over one dimension also their "                             \
                    "positions (i64, the first of equals); NaN counts as " most ".",        \
   };

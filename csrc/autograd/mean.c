@@ -27,6 +27,7 @@ const tx_op tx_op_mean = {
     .forward = forward,
     .backward = backward,
     .doc =
-        "mean(x, dim, keepdim): mean over a dimension, a list of them, or everything; integers give f32; NaN of "
+        "mean(x, dim, keepdim=false): mean over a dimension, a list of them, or everything (keepdim leaves them, with "
+        "size 1); integers give f32; NaN of "
         "nothing.",
 };

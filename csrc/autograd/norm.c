@@ -78,6 +78,7 @@ const tx_op tx_op_norm = {
     .forward = forward,
     .backward = backward,
     .doc =
-        "norm(x, dim, keepdim, p = 2): (sum |x| ^ p) ^ (1 / p) over a dimension, a list of them, or everything; "
+        "norm(x, dim, keepdim=false, p = 2): (sum |x| ^ p) ^ (1 / p) over a dimension, a list of them, or everything "
+        "(keepdim leaves them, with size 1); "
         "p = math.huge: the largest |x|.",
 };

@@ -35,5 +35,7 @@ const tx_op tx_op_prod = {
     .params = tx_reduction_params,
     .forward = forward,
     .backward = backward,
-    .doc = "prod(x, dim, keepdim): product over a dimension, a list of them, or everything; integers give i64.",
+    .doc =
+        "prod(x, dim, keepdim=false): product over a dimension, a list of them, or everything (keepdim leaves them, "
+        "with size 1); integers give i64.",
 };

@@ -25,5 +25,7 @@ const tx_op tx_op_sum = {
     .params = tx_reduction_params,
     .forward = forward,
     .backward = backward,
-    .doc = "sum(x, dim, keepdim): sum over a dimension, a list of them, or everything; integers give i64.",
+    .doc =
+        "sum(x, dim, keepdim=false): sum over a dimension, a list of them, or everything (keepdim leaves them, with "
+        "size 1); integers give i64.",
 };

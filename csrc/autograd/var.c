@@ -48,7 +48,8 @@ const tx_op tx_op_var = {
     .forward = var_forward,
     .backward = var_backward,
     .doc =
-        "var(x, dim, keepdim, correction = 1): variance over a dimension, a list of them, or everything; the squares "
+        "var(x, dim, keepdim=false, correction = 1): variance over a dimension, a list of them, or everything (keepdim "
+        "leaves them, with size 1); the squares "
         "are "
         "divided by n - correction.",
 };
@@ -80,5 +81,5 @@ const tx_op tx_op_std = {
     .params = parameters,
     .forward = std_forward,
     .backward = std_backward,
-    .doc = "std(x, dim, keepdim, correction = 1): square root of var; its gradient is 0 where it is 0.",
+    .doc = "std(x, dim, keepdim=false, correction = 1): square root of var; its gradient is 0 where it is 0.",
 };

@@ -13,7 +13,6 @@ static int raise_from_backward(lua_State *L, tx_status status) {
   return lua_toboolean(L, -1) ? lua_error(L) : tx_raise(L, status);
 }
 
-/* t:backward([gradient]): adds to the .grad of every leaf that requires one; frees the graph. */
 static int l_backward(lua_State *L) {
   /* Activations that only garbage handles still hold could not be freed on the way. */
   tx_pace_collector(L);
@@ -26,7 +25,6 @@ static int l_backward(lua_State *L) {
   return 0;
 }
 
-/* t:detach() -> the same data outside of the graph. */
 static int l_detach(lua_State *L) {
   lua_settop(L, 1);
   tx_tensor **handle = tx_new_handle(L);
@@ -119,15 +117,12 @@ static int in_scope(lua_State *L, const char *name, bool enabled, bool keeps) {
   return end_scope(L, LUA_OK, 0);
 }
 
-/* texres.no_grad(f, ...) -> what f(...) returns; nothing is recorded inside. enable_grad is its opposite. In a
- * coroutine, f may yield. */
 static int l_no_grad(lua_State *L) { return in_scope(L, "no_grad", false, true); }
 static int l_enable_grad(lua_State *L) { return in_scope(L, "enable_grad", true, true); }
 
 /* without_graph(f, ...) -> what f(...) returns, computed as if it was recorded; its graph is not kept. */
 static int l_without_graph(lua_State *L) { return in_scope(L, "without_graph", true, false); }
 
-/* texres.grad_enabled() -> whether calls are being recorded. */
 static int l_grad_enabled(lua_State *L) {
   tx_sync_grad_mode(L);
   lua_pushboolean(L, tx_grad_enabled());
@@ -308,15 +303,27 @@ static int l_record_replay(lua_State *L) {
   return 0;
 }
 
-static const luaL_Reg methods[] = {{"backward", l_backward}, {"detach", l_detach}, {NULL, NULL}};
+static const tx_function methods[] = {
+    {"backward", l_backward,
+     "backward(t, gradient): adds the gradients of t to the .grad of every leaf that requires one, and frees the graph "
+     "on the way. Without a gradient t has one element, whose gradient is 1; else the gradient has the shape of t."},
+    {"detach", l_detach,
+     "detach(t): the same elements, in the same memory, outside of the graph: no gradient goes through."},
+    {NULL, NULL, NULL},
+};
 
-static const luaL_Reg functions[] = {{"no_grad", l_no_grad},
-                                     {"enable_grad", l_enable_grad},
-                                     {"grad_enabled", l_grad_enabled},
-                                     {"without_graph", l_without_graph},
-                                     {"record_function", l_record_function},
-                                     {"record_replay", l_record_replay},
-                                     {NULL, NULL}};
+static const tx_function functions[] = {
+    {"no_grad", l_no_grad,
+     "no_grad(f, ...): what f(...) returns; nothing is recorded inside, so that what is computed there requires no "
+     "gradient. f may yield in a coroutine."},
+    {"enable_grad", l_enable_grad,
+     "enable_grad(f, ...): what f(...) returns; inside everything is recorded, also within no_grad."},
+    {"grad_enabled", l_grad_enabled, "grad_enabled(): whether calls are being recorded for backward."},
+    {"without_graph", l_without_graph, NULL},
+    {"record_function", l_record_function, NULL},
+    {"record_replay", l_record_replay, NULL},
+    {NULL, NULL, NULL},
+};
 
 static const luaL_Reg scope_meta[] = {{"__gc", l_close_grad_scope}, {"__close", l_close_grad_scope}, {NULL, NULL}};
 
@@ -326,8 +333,8 @@ void tx_lua_open_autograd(lua_State *L) {
   luaL_newmetatable(L, GRAD_SCOPE_TYPE);
   luaL_setfuncs(L, scope_meta, 0);
   lua_pop(L, 1);
-  luaL_setfuncs(L, functions, 0);
+  tx_set_functions(L, functions);
   lua_getfield(L, -1, "methods");
-  luaL_setfuncs(L, methods, 0);
+  tx_set_functions(L, methods);
   lua_pop(L, 1);
 }

@@ -150,6 +150,40 @@ void tx_check_owner(lua_State *L) {
   if (!tx_is_owner()) tx_error(L, "%s", TX_OTHER_THREAD);
 }
 
+/* -- functions ------------------------------------------------------------------------------------------------------- */
+
+/* Pushes the table of the registry from functions to what is told of them. */
+static void push_docs(lua_State *L) {
+  static const char key;
+  if (lua_rawgetp(L, LUA_REGISTRYINDEX, &key) != LUA_TNIL) return;
+  lua_pop(L, 1);
+  lua_newtable(L);
+  lua_pushvalue(L, -1);
+  lua_rawsetp(L, LUA_REGISTRYINDEX, &key);
+}
+
+void tx_set_functions(lua_State *L, const tx_function *functions) {
+  push_docs(L);
+  for (const tx_function *f = functions; f->name != NULL; f++) {
+    lua_pushcfunction(L, f->call);
+    if (f->doc != NULL) {
+      lua_pushvalue(L, -1);
+      lua_pushstring(L, f->doc);
+      lua_rawset(L, -4);
+    }
+    lua_setfield(L, -3, f->name);
+  }
+  lua_pop(L, 1);
+}
+
+void tx_push_doc(lua_State *L, int arg) {
+  arg = lua_absindex(L, arg);
+  push_docs(L);
+  lua_pushvalue(L, arg);
+  lua_rawget(L, -2);
+  lua_remove(L, -2);
+}
+
 /* -- tensors --------------------------------------------------------------------------------------------------------- */
 
 tx_tensor **tx_new_handle(lua_State *L) {

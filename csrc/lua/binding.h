@@ -13,7 +13,7 @@
  * of the results are made. Then the pointers: tx_check_tensor, tx_check_source. From the first of them to the end of the
  * computation nothing is called that reads a user's table or allocates a Lua object.
  *
- * Every concept has one file: static functions l_<name>, a luaL_Reg table at the bottom, and tx_lua_open_<concept>(L),
+ * Every concept has one file: static functions l_<name>, a table of them (tx_function) at the bottom, and tx_lua_open_<concept>(L),
  * which is called with the module table on top of the stack and is listed once, in core.c.
  */
 #ifndef TX_LUA_BINDING_H
@@ -56,6 +56,21 @@ void tx_check_interrupt(lua_State *L);
 bool tx_prompt_insists(lua_State *L);
 /* For who counts a first press and goes on: the prompt presses again when it lasts. */
 void tx_prompt_pressed(void);
+
+/* -- functions ------------------------------------------------------------------------------------------------------- */
+
+/* A function of the module and what texres.help tells of it, as in tx_op: "name(arguments): what it gives, shapes, errors".
+ * Without it the function is for the library alone. */
+typedef struct tx_function {
+  const char *name;
+  lua_CFunction call;
+  const char *doc;
+} tx_function;
+
+/* Puts functions, up to a row without a name, into the table on top of the stack. */
+void tx_set_functions(lua_State *L, const tx_function *functions);
+/* Pushes what is told of the function at `arg`, nil where nothing is. */
+void tx_push_doc(lua_State *L, int arg);
 
 /* -- tensors --------------------------------------------------------------------------------------------------------- */
 

@@ -69,7 +69,6 @@ static int finish(lua_State *L, tx_status status, const char *operation, options
   return 1;
 }
 
-/* texres.tensor(table or number, { dtype = "f32", requires_grad = false }) */
 static int l_tensor(lua_State *L) {
   int64_t shape[TX_MAX_DIMS], i = 0;
   options o = read_options(L, 2, "tensor", TX_DTYPE_COUNT);
@@ -150,7 +149,6 @@ static int l_empty_like(lua_State *L) { return create_like(L, "empty_like", 2, f
 static int l_rand_like(lua_State *L) { return create_like(L, "rand_like", 2, fill_rand, tx_integer(0)); }
 static int l_randn_like(lua_State *L) { return create_like(L, "randn_like", 2, fill_randn, tx_integer(0)); }
 
-/* texres.full({2, 3}, value, options) */
 static int l_full(lua_State *L) {
   int64_t shape[TX_MAX_DIMS];
   int next;
@@ -160,7 +158,6 @@ static int l_full(lua_State *L) {
   return make(L, "full", read_options(L, 3, "full", TX_F32), dims, shape, fill_value, value);
 }
 
-/* texres.full_like(t, value, options) */
 static int l_full_like(lua_State *L) {
   return create_like(L, "full_like", 3, fill_value, tx_check_value(L, 2, "full_like", "the value"));
 }
@@ -170,7 +167,6 @@ static tx_number as_integer(tx_number n) {
   return tx_holds(TX_I64, n) == TX_OK && !n.integral ? tx_integer((int64_t)n.real) : n;
 }
 
-/* texres.arange(last), (first, last), (first, last, step), options last: first, first + step, ... up to last included. */
 static int l_arange(lua_State *L) {
   tx_number value[3] = {tx_integer(1), tx_integer(1), tx_integer(1)};
   int n = 0;
@@ -187,7 +183,6 @@ static int l_arange(lua_State *L) {
   return finish(L, tx_arange(o.dtype, value[0], value[1], value[2], handle), "arange", o);
 }
 
-/* texres.eye(rows, [columns], options) */
 static int l_eye(lua_State *L) {
   int64_t rows = tx_check_int(L, 1, "eye", "rows"), columns = rows;
   int at = 2;
@@ -200,7 +195,6 @@ static int l_eye(lua_State *L) {
   return finish(L, tx_eye(o.dtype, rows, columns, handle), "eye", o);
 }
 
-/* texres.randint(low, high, {2, 3}, options): integers low..high, both included; i64 unless told. */
 static int l_randint(lua_State *L) {
   int64_t shape[TX_MAX_DIMS], low = tx_check_int(L, 1, "randint", "low"), high = tx_check_int(L, 2, "randint", "high");
   int next, dims = tx_check_shape(L, 3, "randint", shape, &next);
@@ -211,7 +205,6 @@ static int l_randint(lua_State *L) {
   return finish(L, status, "randint", o);
 }
 
-/* texres.randperm(n): the numbers 1..n in random order, i64. */
 static int l_randperm(lua_State *L) {
   int64_t n = tx_check_int(L, 1, "randperm", "n");
   tx_check_options(L, 2, "randperm", "");
@@ -232,24 +225,55 @@ static int l_resample(lua_State *L) {
 
 /* -- tables ---------------------------------------------------------------------------------------------------------- */
 
-static const luaL_Reg functions[] = {{"tensor", l_tensor},
-                                     {"zeros", l_zeros},
-                                     {"ones", l_ones},
-                                     {"empty", l_empty},
-                                     {"full", l_full},
-                                     {"rand", l_rand},
-                                     {"randn", l_randn},
-                                     {"zeros_like", l_zeros_like},
-                                     {"ones_like", l_ones_like},
-                                     {"empty_like", l_empty_like},
-                                     {"full_like", l_full_like},
-                                     {"rand_like", l_rand_like},
-                                     {"randn_like", l_randn_like},
-                                     {"arange", l_arange},
-                                     {"eye", l_eye},
-                                     {"randint", l_randint},
-                                     {"randperm", l_randperm},
-                                     {"resample", l_resample},
-                                     {NULL, NULL}};
+static const tx_function functions[] = {
+    {"tensor", l_tensor,
+     "tensor(values, {dtype=\"f32\", requires_grad=false}): a tensor of a number or of nested lists of numbers, one "
+     "list for each row; of a tensor a copy, by default of its own dtype. Rows of different lengths, and numbers that "
+     "the dtype cannot hold, are errors. dtype: \"f32\", \"f64\", \"u8\" or \"i64\", here and in all functions that "
+     "make tensors."},
+    {"zeros", l_zeros,
+     "zeros(shape, {dtype=\"f32\", requires_grad=false}): a tensor of zeros; shape: zeros(2, 3) or zeros({2, 3}), "
+     "zeros({}) has no dimensions and one element."},
+    {"ones", l_ones, "ones(shape, {dtype=\"f32\", requires_grad=false}): a tensor of ones; shape as in zeros."},
+    {"empty", l_empty,
+     "empty(shape, {dtype=\"f32\", requires_grad=false}): a tensor whose elements are whatever the memory held; shape "
+     "as in zeros."},
+    {"full", l_full,
+     "full(shape, value, {dtype=\"f32\", requires_grad=false}): a tensor in which each element is the value; shape is "
+     "a list, {2, 3}. The dtype must be able to hold the value."},
+    {"rand", l_rand,
+     "rand(shape, {dtype=\"f32\", requires_grad=false}): random numbers, uniform in 0..1 without 1; shape as in zeros; "
+     "f32 or f64. They follow manual_seed."},
+    {"randn", l_randn,
+     "randn(shape, {dtype=\"f32\", requires_grad=false}): random numbers of the normal distribution with mean 0 and "
+     "deviation 1; shape as in zeros; f32 or f64. They follow manual_seed."},
+    {"zeros_like", l_zeros_like,
+     "zeros_like(t, {dtype=, requires_grad=false}): zeros in the shape of t, by default in its dtype."},
+    {"ones_like", l_ones_like,
+     "ones_like(t, {dtype=, requires_grad=false}): ones in the shape of t, by default in its dtype."},
+    {"empty_like", l_empty_like,
+     "empty_like(t, {dtype=, requires_grad=false}): a tensor in the shape of t, by default in its dtype, whose "
+     "elements are whatever the memory held."},
+    {"full_like", l_full_like,
+     "full_like(t, value, {dtype=, requires_grad=false}): a tensor in the shape of t, by default in its dtype, in "
+     "which each element is the value."},
+    {"rand_like", l_rand_like,
+     "rand_like(t, {dtype=, requires_grad=false}): as rand, in the shape of t and by default in its dtype."},
+    {"randn_like", l_randn_like,
+     "randn_like(t, {dtype=, requires_grad=false}): as randn, in the shape of t and by default in its dtype."},
+    {"arange", l_arange,
+     "arange(first, last, step, {dtype=, requires_grad=false}): first, first + step, ... up to last, which is included "
+     "where it is met: {N}. arange(last) begins at 1; step is 1 unless told. i64 where all are whole numbers, else "
+     "f32."},
+    {"eye", l_eye,
+     "eye(rows, columns, {dtype=\"f32\", requires_grad=false}): {rows,columns} with ones on the diagonal, zeros "
+     "elsewhere; columns: as many as rows unless told."},
+    {"randint", l_randint,
+     "randint(low, high, shape, {dtype=\"i64\", requires_grad=false}): random whole numbers low..high, both included, "
+     "each equally likely; shape as in zeros. They follow manual_seed."},
+    {"randperm", l_randperm, "randperm(n): the numbers 1..n in random order, i64 {n}. It follows manual_seed."},
+    {"resample", l_resample, NULL},
+    {NULL, NULL, NULL},
+};
 
-void tx_lua_open_create(lua_State *L) { luaL_setfuncs(L, functions, 0); }
+void tx_lua_open_create(lua_State *L) { tx_set_functions(L, functions); }

@@ -12,8 +12,6 @@ static int l_close_hdf5(lua_State *L) {
   return 0;
 }
 
-/* hdf5_datasets(path) -> list of {name = "/color/20", dtype = "u8", shape = {...}}, and why other datasets can't be read, by
- * name | nil, message */
 static int l_hdf5_datasets(lua_State *L) {
   const char *path = tx_check_path(L, 1, "hdf5_datasets");
   tx_hdf5_list *list = lua_newuserdatauv(L, sizeof *list, 0);
@@ -47,7 +45,6 @@ static int l_hdf5_datasets(lua_State *L) {
   return 2;
 }
 
-/* load_hdf5(path, dataset, {max_bytes=}) -> tensor | nil, message */
 static int l_load_hdf5(lua_State *L) {
   const char *path = tx_check_path(L, 1, "load_hdf5"), *dataset = tx_check_string(L, 2, "load_hdf5", "the dataset");
   int64_t max_bytes = tx_option_bytes(L, 3, "load_hdf5");
@@ -64,8 +61,17 @@ static int l_hdf5_source(lua_State *L) {
   return tx_return_source(L, tx_hdf5_source(path, dataset, scale, max_bytes, handle), handle);
 }
 
-static const luaL_Reg functions[] = {
-    {"hdf5_datasets", l_hdf5_datasets}, {"load_hdf5", l_load_hdf5}, {"hdf5_source", l_hdf5_source}, {NULL, NULL}};
+static const tx_function functions[] = {
+    {"hdf5_datasets", l_hdf5_datasets,
+     "hdf5_datasets(path): what an HDF5 file holds: a list of {name = \"/color/20\", dtype = \"u8\", shape = {...}}, "
+     "and a table of why others can't be read, by name; or nil and a message, also where texres was built without "
+     "HDF5."},
+    {"load_hdf5", l_load_hdf5,
+     "load_hdf5(path, dataset, {max_bytes=}): a dataset of an HDF5 file as a tensor; or nil and a message. max_bytes: "
+     "as in load_npz."},
+    {"hdf5_source", l_hdf5_source, NULL},
+    {NULL, NULL, NULL},
+};
 
 static const luaL_Reg list_meta[] = {{"__gc", l_close_hdf5}, {"__close", l_close_hdf5}, {NULL, NULL}};
 
@@ -73,5 +79,5 @@ void tx_lua_open_hdf5(lua_State *L) {
   luaL_newmetatable(L, LIST_TYPE);
   luaL_setfuncs(L, list_meta, 0);
   lua_pop(L, 1);
-  luaL_setfuncs(L, functions, 0);
+  tx_set_functions(L, functions);
 }

@@ -44,7 +44,6 @@ static tx_image_options check_image_options(lua_State *L, int arg, const char *o
   return o;
 }
 
-/* load_image(path, {channels=, size=, max_pixels=}) -> u8 {H,W,C}, of 16 bits f32 in 0..1 | nil, message */
 static int l_load_image(lua_State *L) {
   const char *path = tx_check_path(L, 1, "load_image");
   tx_image_options options = check_image_options(L, 2, "load_image", "channels size max_pixels");
@@ -52,7 +51,6 @@ static int l_load_image(lua_State *L) {
   return tx_return_tensor(L, tx_load_image("load_image", path, &options, handle), handle);
 }
 
-/* write_png(path, image) -> true | nil, message; image u8 or float (0..1) {H,W} or {H,W,C} */
 static int l_write_png(lua_State *L) {
   const char *path = tx_check_path(L, 1, "write_png");
   return tx_return_true(L, tx_write_png(path, tx_check_tensor(L, 2)));
@@ -152,8 +150,19 @@ static int l_local_contrast(lua_State *L) {
   return 1;
 }
 
-static const luaL_Reg functions[] = {{"load_image", l_load_image},         {"write_png", l_write_png},
-                                     {"image_source", l_image_source},     {"regions", l_regions},
-                                     {"local_contrast", l_local_contrast}, {NULL, NULL}};
+static const tx_function functions[] = {
+    {"load_image", l_load_image,
+     "load_image(path, {channels=, size=, max_pixels=}): a picture (PNG, JPEG, BMP, PGM, PPM, ...) as u8 {H,W,C}, one "
+     "of 16 bits as f32 in 0..1; or nil and a message. channels: 1 (gray), 2, 3 (red, green, blue) or 4 (and alpha), "
+     "by default as in the file; size: a number or {height, width} to which it is scaled; max_pixels: the most that "
+     "are decoded."},
+    {"write_png", l_write_png,
+     "write_png(path, image): writes an image {H,W} or {H,W,C} of 1 to 4 channels, u8 or floats in 0..1, as a PNG, "
+     "which is replaced as a whole: true, or nil and a message."},
+    {"image_source", l_image_source, NULL},
+    {"regions", l_regions, NULL},
+    {"local_contrast", l_local_contrast, NULL},
+    {NULL, NULL, NULL},
+};
 
-void tx_lua_open_image(lua_State *L) { luaL_setfuncs(L, functions, 0); }
+void tx_lua_open_image(lua_State *L) { tx_set_functions(L, functions); }

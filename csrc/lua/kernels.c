@@ -20,8 +20,6 @@ static void push_plan(lua_State *L, const tx_conv_shape *shape, tx_conv_pass pas
   lua_setfield(L, -2, "why");
 }
 
-/* texres.conv2d_plan(x, w, {options of conv2d}) -> {forward=, input_gradient=, weight_gradient=}, each a table of the
- * `algorithm` that conv2d takes for f32 and `why`. */
 static int l_conv2d_plan(lua_State *L) {
   tx_tensor *in[TX_MAX_INPUTS];
   union {
@@ -52,8 +50,6 @@ static void multiply_add(void *context, int64_t block, int worker) {
   ((double *)context)[block] = tx_kernels.fma_peak_f32(ROUNDS);
 }
 
-/* texres.fma_peak() -> floating-point operations per second (a multiply-add counts as two) that the threads in use reach
- * together when they do nothing else; takes some 10 ms. */
 static int l_fma_peak(lua_State *L) {
   double operations[TX_MAX_THREADS], total = 0;
   const int threads = tx_num_threads();
@@ -65,10 +61,14 @@ static int l_fma_peak(lua_State *L) {
   return 1;
 }
 
-static const luaL_Reg functions[] = {
-    {"conv2d_plan", l_conv2d_plan},
-    {"fma_peak", l_fma_peak},
-    {NULL, NULL},
+static const tx_function functions[] = {
+    {"conv2d_plan", l_conv2d_plan,
+     "conv2d_plan(x, w, {options of conv2d}): how conv2d computes these f32 tensors: {forward =, input_gradient =, "
+     "weight_gradient =}, each a table of its `algorithm` and `why`."},
+    {"fma_peak", l_fma_peak,
+     "fma_peak(): floating-point operations per second (a multiply-add counts as two) that the threads in use reach "
+     "together when they do nothing else; takes some 10 ms."},
+    {NULL, NULL, NULL},
 };
 
-void tx_lua_open_kernels(lua_State *L) { luaL_setfuncs(L, functions, 0); }
+void tx_lua_open_kernels(lua_State *L) { tx_set_functions(L, functions); }

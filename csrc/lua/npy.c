@@ -7,7 +7,6 @@
 #include "data/npz.h"
 #include "lua/binding.h"
 
-/* load_npy(path, {mmap=false}) -> tensor | nil, message */
 static int l_load_npy(lua_State *L) {
   const char *path = tx_check_path(L, 1, "load_npy");
   tx_check_options(L, 2, "load_npy", "mmap");
@@ -22,7 +21,6 @@ static int save(lua_State *L, int path, int tensor) {
   return tx_return_true(L, tx_save_npy(name, tx_check_tensor(L, tensor)));
 }
 
-/* save_npy(path, t), t:save_npy(path) -> true | nil, message */
 static int l_save_npy(lua_State *L) { return save(L, 1, 2); }
 static int l_tensor_save_npy(lua_State *L) { return save(L, 2, 1); }
 
@@ -107,8 +105,6 @@ static int load_members(lua_State *L, const archive *a, const char *path, int64_
   return 3;
 }
 
-/* load_npz(path [, name] [, {max_bytes=}]) -> three tables by name: tensors, the types they have in the file ("u2", "f4"), and
- * why other members (text, objects) can't be read; or the tensor of that name | nil, message */
 static int l_load_npz(lua_State *L) {
   const char *path = tx_check_path(L, 1, "load_npz");
   const char *wanted = lua_istable(L, 2) ? NULL : tx_opt_string(L, 2, "load_npz", "the name");
@@ -126,10 +122,26 @@ static int l_load_npz(lua_State *L) {
   return wanted != NULL ? load_member(L, a, path, wanted, max_bytes) : load_members(L, a, path, max_bytes);
 }
 
-static const luaL_Reg functions[] = {
-    {"load_npy", l_load_npy}, {"save_npy", l_save_npy}, {"load_npz", l_load_npz}, {NULL, NULL}};
+static const tx_function functions[] = {
+    {"load_npy", l_load_npy,
+     "load_npy(path, {mmap=false}): the tensor of a .npy file of NumPy; or nil and a message. bool becomes u8, other "
+     "integers i64, f16 f32. With mmap elements that need no change stay in the file, from which they are read when "
+     "they are used."},
+    {"save_npy", l_save_npy,
+     "save_npy(path, t): writes a tensor as a .npy file, which is replaced as a whole: true, or nil and a message."},
+    {"load_npz", l_load_npz,
+     "load_npz(path, name, {max_bytes=}): the tensor of that name in a .npz archive of NumPy; without a name three "
+     "tables by name: the tensors, the types that they have in the file (\"u2\", \"f4\"), and why others (text, "
+     "objects) can't be read. Or nil and a message. What would become more than 1 GiB and more than 16 times its file "
+     "in memory is refused: max_bytes says how much it may become."},
+    {NULL, NULL, NULL},
+};
 
-static const luaL_Reg methods[] = {{"save_npy", l_tensor_save_npy}, {NULL, NULL}};
+static const tx_function methods[] = {
+    {"save_npy", l_tensor_save_npy,
+     "save_npy(t, path): writes the tensor as a .npy file, which is replaced as a whole: true, or nil and a message."},
+    {NULL, NULL, NULL},
+};
 
 static const luaL_Reg archive_meta[] = {{"__gc", l_close_archive}, {"__close", l_close_archive}, {NULL, NULL}};
 
@@ -137,8 +149,8 @@ void tx_lua_open_npy(lua_State *L) {
   luaL_newmetatable(L, ARCHIVE_TYPE);
   luaL_setfuncs(L, archive_meta, 0);
   lua_pop(L, 1);
-  luaL_setfuncs(L, functions, 0);
+  tx_set_functions(L, functions);
   lua_getfield(L, -1, "methods");
-  luaL_setfuncs(L, methods, 0);
+  tx_set_functions(L, methods);
   lua_pop(L, 1);
 }

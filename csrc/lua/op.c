@@ -495,7 +495,7 @@ bool tx_push_op(lua_State *L, const char *name) {
   return false;
 }
 
-/* texres.help("conv2d") -> the text of the function; texres.help() -> all names. */
+/* help(f) -> what is told of a function of the core, nil of others; help() -> the names of all differentiable functions. */
 static int l_help(lua_State *L) {
   if (lua_isnoneornil(L, 1)) {
     lua_createtable(L, OP_COUNT, 0);
@@ -505,18 +505,14 @@ static int l_help(lua_State *L) {
     }
     return 1;
   }
-  const char *name = tx_check_string(L, 1, "help", "the name");
-  for (int i = 0; i < OP_COUNT; i++) {
-    if (strcmp(ops[i]->name, name) != 0) continue;
-    lua_pushstring(L, ops[i]->doc);
+  if (lua_tocfunction(L, 1) != l_call) {
+    tx_push_doc(L, 1);
     return 1;
   }
-  lua_pushnil(L);
-  lua_pushfstring(L,
-                  "there is no tensor function '%s': texres.help() lists them; all else is told of at the head of its "
-                  "file in lua/texres",
-                  name);
-  return 2;
+  lua_getupvalue(L, 1, 1);
+  const tx_op *op = lua_touserdata(L, -1);
+  lua_pushstring(L, op->doc);
+  return 1;
 }
 
 /* Puts the functions with flag `where` into the table at `index`. */

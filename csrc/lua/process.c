@@ -159,18 +159,23 @@ static int l_whole(lua_State *L) {
   return failure == LUA_OK ? lua_gettop(L) : lua_error(L);
 }
 
-static const luaL_Reg functions[] = {{"columns", l_columns},
-                                     {"make_folder", l_make_folder},
-                                     {"lock", l_lock},
-                                     {"interrupts", l_interrupts},
-                                     {"interrupted", l_interrupted},
-                                     {"whole", l_whole},
-                                     {NULL, NULL}};
+static const tx_function functions[] = {
+    {"columns", l_columns, NULL},
+    {"make_folder", l_make_folder,
+     "make_folder(path): makes a folder, and those on the way to it; one that is there is fine: true, or nil and a "
+     "message."},
+    {"lock", l_lock, NULL},
+    {"interrupts", l_interrupts, NULL},
+    {"interrupted", l_interrupted, NULL},
+    {"whole", l_whole, NULL},
+    {NULL, NULL, NULL},
+};
 
 void tx_lua_open_process(lua_State *L) {
   luaL_newmetatable(L, LOCK_TYPE);
   luaL_setfuncs(L, lock_methods, 0);
   lua_pop(L, 1);
-  luaL_newlib(L, functions);
+  lua_newtable(L);
+  tx_set_functions(L, functions);
   lua_setfield(L, -2, "process");
 }

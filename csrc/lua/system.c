@@ -6,19 +6,16 @@
 #include "kernels/kernels.h"
 #include "lua/binding.h"
 
-/* texres.clock() -> seconds of a monotonic clock. */
 static int l_clock(lua_State *L) {
   lua_pushnumber(L, tx_clock());
   return 1;
 }
 
-/* texres.num_threads() -> threads in use. */
 static int l_num_threads(lua_State *L) {
   lua_pushinteger(L, tx_num_threads());
   return 1;
 }
 
-/* texres.set_num_threads(n): results are the same bits for any n. */
 static int l_set_num_threads(lua_State *L) {
   tx_check_owner(L);
   int64_t n = tx_check_int(L, 1, "set_num_threads", "n");
@@ -29,8 +26,6 @@ static int l_set_num_threads(lua_State *L) {
   return 0;
 }
 
-/* texres.live_bytes() -> bytes held by tensors, the graph and scratch space; the largest number so far; bytes that are
- * free and kept for reuse. */
 static int l_live_bytes(lua_State *L) {
   lua_pushinteger(L, (lua_Integer)tx_live_bytes());
   lua_pushinteger(L, (lua_Integer)tx_peak_bytes());
@@ -38,14 +33,12 @@ static int l_live_bytes(lua_State *L) {
   return 3;
 }
 
-/* texres.trim_memory(): gives cached blocks back to the system; restarts the peak of live_bytes. */
 static int l_trim_memory(lua_State *L) {
   tx_check_owner(L);
   tx_memory_trim();
   return 0;
 }
 
-/* texres.manual_seed(n): restarts the generator behind rand, randn, dropout and initialization. */
 static int l_manual_seed(lua_State *L) {
   tx_check_owner(L);
   tx_generator *g = tx_default_generator();
@@ -54,7 +47,6 @@ static int l_manual_seed(lua_State *L) {
   return 0;
 }
 
-/* texres.rng_state() -> seed, next stream; texres.rng_state(seed, stream) restores them. */
 static int l_rng_state(lua_State *L) {
   tx_check_owner(L);
   tx_generator *g = tx_default_generator();
@@ -67,20 +59,31 @@ static int l_rng_state(lua_State *L) {
   return 2;
 }
 
-/* texres.isa() -> "avx512": the instruction set of the kernels in use. */
 static int l_isa(lua_State *L) {
   lua_pushstring(L, tx_isa_name(tx_kernels_isa()));
   return 1;
 }
 
-static const luaL_Reg functions[] = {{"clock", l_clock},
-                                     {"num_threads", l_num_threads},
-                                     {"set_num_threads", l_set_num_threads},
-                                     {"live_bytes", l_live_bytes},
-                                     {"trim_memory", l_trim_memory},
-                                     {"manual_seed", l_manual_seed},
-                                     {"rng_state", l_rng_state},
-                                     {"isa", l_isa},
-                                     {NULL, NULL}};
+static const tx_function functions[] = {
+    {"clock", l_clock, "clock(): seconds of a clock that never goes back; differences of two are times."},
+    {"num_threads", l_num_threads,
+     "num_threads(): how many threads compute; by default one for each core that the process may use."},
+    {"set_num_threads", l_set_num_threads,
+     "set_num_threads(n): lets n threads compute, 1..256; results are the same bits for any n."},
+    {"live_bytes", l_live_bytes,
+     "live_bytes(): three numbers of bytes: held by tensors, the graph and scratch space; the most that it has been; "
+     "free ones that are kept for reuse."},
+    {"trim_memory", l_trim_memory,
+     "trim_memory(): gives memory that is kept for reuse back to the system; the most of live_bytes starts anew."},
+    {"manual_seed", l_manual_seed,
+     "manual_seed(n): restarts the generator behind rand, randn, dropout and the weights of new layers with a whole "
+     "number."},
+    {"rng_state", l_rng_state,
+     "rng_state(seed, stream): the state of the generator, two whole numbers; given both, it is put there."},
+    {"isa", l_isa,
+     "isa(): the instruction set of the kernels in use: \"ref\", \"avx2\", \"avx512\" or \"neon\". The environment "
+     "variable TEXRES_ISA chooses another one before the module is loaded."},
+    {NULL, NULL, NULL},
+};
 
-void tx_lua_open_system(lua_State *L) { luaL_setfuncs(L, functions, 0); }
+void tx_lua_open_system(lua_State *L) { tx_set_functions(L, functions); }

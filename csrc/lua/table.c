@@ -14,8 +14,6 @@ static int l_close_csv(lua_State *L) {
   return 0;
 }
 
-/* read_csv(path [, {max_bytes=}]) -> names, columns, lines: names[c], the text columns[c][row], the line of the file on which a row starts
- * | nil, message */
 static int l_read_csv(lua_State *L) {
   const char *path = tx_check_path(L, 1, "read_csv");
   int64_t max_bytes = tx_option_bytes(L, 2, "read_csv");
@@ -91,8 +89,15 @@ static int l_shuffled(lua_State *L) {
 
 /* -- tables ----------------------------------------------------------------------------------------------------------- */
 
-static const luaL_Reg functions[] = {
-    {"read_csv", l_read_csv}, {"list_folder", l_list_folder}, {"shuffled", l_shuffled}, {NULL, NULL}};
+static const tx_function functions[] = {
+    {"read_csv", l_read_csv,
+     "read_csv(path, {max_bytes=}): a CSV file as three lists: the names of the columns, the columns, each a list of "
+     "texts, and for each row the line of the file on which it starts; or nil and a message. max_bytes: as in "
+     "load_npz."},
+    {"list_folder", l_list_folder, NULL},
+    {"shuffled", l_shuffled, NULL},
+    {NULL, NULL, NULL},
+};
 
 static const luaL_Reg csv_meta[] = {{"__gc", l_close_csv}, {"__close", l_close_csv}, {NULL, NULL}};
 static const luaL_Reg folder_meta[] = {{"__gc", l_close_folder}, {"__close", l_close_folder}, {NULL, NULL}};
@@ -106,5 +111,5 @@ static void new_type(lua_State *L, const char *name, const luaL_Reg *meta) {
 void tx_lua_open_table(lua_State *L) {
   new_type(L, CSV_TYPE, csv_meta);
   new_type(L, FOLDER_TYPE, folder_meta);
-  luaL_setfuncs(L, functions, 0);
+  tx_set_functions(L, functions);
 }

@@ -12,19 +12,16 @@
 
 /* -- questions ------------------------------------------------------------------------------------------------------- */
 
-/* t:dim() -> number of dimensions */
 static int l_dim(lua_State *L) {
   lua_pushinteger(L, tx_check_tensor(L, 1)->dims);
   return 1;
 }
 
-/* t:numel() -> number of elements */
 static int l_numel(lua_State *L) {
   lua_pushinteger(L, tx_numel(tx_check_tensor(L, 1)));
   return 1;
 }
 
-/* t:size(d) -> the size of one dimension; t:size() -> all sizes as several results */
 static int l_size(lua_State *L) {
   tx_tensor *t = tx_check_tensor(L, 1);
   if (!lua_isnoneornil(L, 2)) {
@@ -35,7 +32,6 @@ static int l_size(lua_State *L) {
   return t->dims;
 }
 
-/* t:version() -> how often the memory behind t was changed in place */
 static int l_version(lua_State *L) {
   lua_pushinteger(L, (lua_Integer)tx_check_tensor(L, 1)->storage->version);
   return 1;
@@ -52,19 +48,16 @@ static int push_list(lua_State *L, int n, const int64_t values[TX_MAX_DIMS]) {
   return 1;
 }
 
-/* t:shape() -> {2, 3} */
 static int l_shape(lua_State *L) {
   tx_tensor *t = tx_check_tensor(L, 1);
   return push_list(L, t->dims, t->shape);
 }
 
-/* t:stride() -> {3, 1}: elements to step over per dimension */
 static int l_stride(lua_State *L) {
   tx_tensor *t = tx_check_tensor(L, 1);
   return push_list(L, t->dims, t->strides);
 }
 
-/* t:is_contiguous() */
 static int l_is_contiguous(lua_State *L) {
   lua_pushboolean(L, tx_is_contiguous(tx_check_tensor(L, 1)));
   return 1;
@@ -94,7 +87,6 @@ static void push_element(lua_State *L, tx_dtype dtype, const void *data, int64_t
   }
 }
 
-/* t:item() -> the number in a tensor of one element */
 static int l_item(lua_State *L) {
   tx_tensor *t = tx_check_tensor(L, 1);
   if (tx_numel(t) != 1) return tx_error(L, "item: the tensor is %s: it must hold one element", tx_shape_of(t));
@@ -114,7 +106,6 @@ static void push_nested(lua_State *L, const tx_tensor *t, int dim, int64_t *i) {
   }
 }
 
-/* t:totable() -> nested Lua tables, or a number when there are no dimensions */
 static int l_totable(lua_State *L) {
   int64_t i = 0;
   lua_settop(L, 1);
@@ -126,7 +117,6 @@ static int l_totable(lua_State *L) {
   return 1;
 }
 
-/* texres.is_tensor(value) */
 static int l_is_tensor(lua_State *L) {
   lua_pushboolean(L, luaL_testudata(L, 1, TX_TENSOR_TYPE) != NULL);
   return 1;
@@ -136,7 +126,6 @@ static double opt_number(lua_State *L, int arg, const char *operation, const cha
   return lua_isnoneornil(L, arg) ? default_value : tx_check_number(L, arg, operation, name);
 }
 
-/* texres.allclose(a, b, [rtol = 1e-5], [atol = 1e-8]): |a - b| <= atol + rtol |b|; rtol 0 alone asks for equality. */
 static int l_allclose(lua_State *L) {
   tx_tensor *a = tx_check_tensor(L, 1), *b = tx_check_tensor(L, 2);
   double rtol = opt_number(L, 3, "allclose", "rtol", 1e-5);
@@ -149,7 +138,6 @@ static int l_allclose(lua_State *L) {
   return 1;
 }
 
-/* t:all_finite() -> false when an element is NaN or infinite */
 static int l_all_finite(lua_State *L) {
   bool finite;
   tx_status status = tx_all_finite(tx_check_tensor(L, 1), &finite);
@@ -192,7 +180,6 @@ static int fill(lua_State *L, const char *operation, tx_number value) {
 
 static int l_fill(lua_State *L) { return fill(L, "fill", tx_check_value(L, 2, "fill", "the value")); }
 
-/* t:zero() -> t */
 static int l_zero(lua_State *L) { return fill(L, "zero", tx_integer(0)); }
 
 static tx_status copy_into(const char *operation, tx_tensor *dst, const tx_tensor *src) {
@@ -206,7 +193,6 @@ static tx_status copy_into(const char *operation, tx_tensor *dst, const tx_tenso
   return tx_copy(dst, src);
 }
 
-/* t:copy_from(source) -> t: broadcasts, and converts as to() does. */
 static int l_copy_from(lua_State *L) {
   tx_tensor *t = tx_check_tensor(L, 1), *src = tx_check_tensor(L, 2);
   return return_self(L, copy_into("copy_from", t, src), "copy_from");
@@ -223,7 +209,6 @@ static int fill_random(lua_State *L, const char *operation, tx_status (*fill_wit
   return return_self(L, status, operation);
 }
 
-/* In-place random fills: t:uniform(low, high), t:normal(mean, std) -> t */
 static int l_uniform(lua_State *L) { return fill_random(L, "uniform", tx_fill_uniform, "low", 0, "high", 1); }
 static int l_normal(lua_State *L) { return fill_random(L, "normal", tx_fill_normal, "mean", 0, "std", 1); }
 
@@ -360,26 +345,48 @@ static int l_newindex(lua_State *L) {
 
 /* -- tables ---------------------------------------------------------------------------------------------------------- */
 
-static const luaL_Reg functions[] = {{"is_tensor", l_is_tensor}, {"allclose", l_allclose}, {NULL, NULL}};
+static const tx_function functions[] = {
+    {"is_tensor", l_is_tensor, "is_tensor(value): whether a value of any type is a tensor."},
+    {"allclose", l_allclose,
+     "allclose(a, b, rtol=1e-5, atol=1e-8): whether |a - b| <= atol + rtol |b| for all elements of two tensors of one "
+     "shape; NaN is close to nothing. rtol = 0 alone asks for equality."},
+    {NULL, NULL, NULL},
+};
 
-static const luaL_Reg methods[] = {{"dim", l_dim},
-                                   {"numel", l_numel},
-                                   {"size", l_size},
-                                   {"shape", l_shape},
-                                   {"stride", l_stride},
-                                   {"is_contiguous", l_is_contiguous},
-                                   {"version", l_version},
-                                   {"item", l_item},
-                                   {"totable", l_totable},
-                                   {"allclose", l_allclose},
-                                   {"all_finite", l_all_finite},
-                                   {"fill", l_fill},
-                                   {"zero", l_zero},
-                                   {"copy_from", l_copy_from},
-                                   {"uniform", l_uniform},
-                                   {"normal", l_normal},
-                                   {"free", l_free},
-                                   {NULL, NULL}};
+static const tx_function methods[] = {
+    {"dim", l_dim, "dim(t): how many dimensions it has."},
+    {"numel", l_numel, "numel(t): how many elements it has."},
+    {"size", l_size,
+     "size(t, dim): the size of a dimension, negative ones from the end; without it all sizes, as several results."},
+    {"shape", l_shape, "shape(t): its sizes as a list, {2, 3}."},
+    {"stride", l_stride,
+     "stride(t): a list of how many elements lie between neighbours in each dimension: {3, 1} for {2,3}."},
+    {"is_contiguous", l_is_contiguous,
+     "is_contiguous(t): whether its elements lie in row-major order in memory, without gaps."},
+    {"version", l_version, "version(t): how often the memory behind t was changed in place; views share it."},
+    {"item", l_item, "item(t): the number in a tensor of one element; an error for others."},
+    {"totable", l_totable,
+     "totable(t): nested lists of its numbers, as tensor() takes them; of a tensor without dimensions the number."},
+    {"allclose", l_allclose, NULL},
+    {"all_finite", l_all_finite, "all_finite(t): whether no element is NaN or infinite."},
+    {"fill", l_fill,
+     "fill(t, value): makes each element the value, in place; returns t. The dtype must be able to hold it. What the "
+     "graph needs for backward may not be changed: an error says so."},
+    {"zero", l_zero, "zero(t): makes each element 0, in place; returns t."},
+    {"copy_from", l_copy_from,
+     "copy_from(t, source): copies the elements of another tensor, in place; returns t. The source is broadcast to the "
+     "shape of t and converted as by to()."},
+    {"uniform", l_uniform,
+     "uniform(t, low=0, high=1): fills t, f32 or f64, with random numbers, uniform in low..high without high, in "
+     "place; returns t. They follow manual_seed."},
+    {"normal", l_normal,
+     "normal(t, mean=0, std=1): fills t, f32 or f64, with random numbers of a normal distribution, in place; returns "
+     "t. They follow manual_seed."},
+    {"free", l_free,
+     "free(t): gives its memory back now, as far as no other tensor shares it; later use of t is an error. A variable "
+     "with <close> does the same."},
+    {NULL, NULL, NULL},
+};
 
 static const luaL_Reg metamethods[] = {
     {"__len", l_len}, {"__tostring", l_tostring}, {"__gc", l_free}, {"__close", l_free}, {NULL, NULL}};
@@ -400,7 +407,7 @@ static int l_unm(lua_State *L) {
 }
 
 void tx_lua_open_tensor(lua_State *L) {
-  luaL_setfuncs(L, functions, 0);
+  tx_set_functions(L, functions);
   luaL_newmetatable(L, TX_TENSOR_TYPE);
   luaL_setfuncs(L, metamethods, 0);
   for (size_t i = 0; i < sizeof operators / sizeof operators[0]; i++) {
@@ -409,7 +416,7 @@ void tx_lua_open_tensor(lua_State *L) {
     lua_setfield(L, -2, operators[i].event);
   }
   lua_newtable(L); /* methods */
-  luaL_setfuncs(L, methods, 0);
+  tx_set_functions(L, methods);
   lua_pushvalue(L, -1);
   lua_setfield(L, -4, "methods");
   if (!tx_push_op(L, "select")) lua_pushnil(L);
