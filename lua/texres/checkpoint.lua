@@ -169,7 +169,8 @@ local function warn_of(path, model, obstacle)
     .. "the file, %s"):format(path, obstacle, SCRIPT))
 end
 
---- Writes a checkpoint; see above. True, or nil and a message.
+--- Writes a checkpoint: { model =, classes =, input =, normalization =, extra =, tensors = }, all but the model as far
+-- as there is such; the file is replaced as a whole. True, or nil and a message.
 function checkpoint.save(path, contents)
   contents = check_contents(contents)
   local tensors = contents.model:state_dict()

@@ -318,7 +318,7 @@ local function read_options(options)
   return o
 end
 
---- Runs a cross-validation; the options are those of KNOWN above. An object with seeds, folds (how many), results[seed
+--- Runs a cross-validation. An object with seeds, folds (how many), results[seed
 -- number][fold], accuracy, balanced_accuracy (means over the seeds), spread (their deviation), low, high (limits of the
 -- accuracy), units and kind (over how many "groups" or "images"), by_seed and pooled (results) and, where it is asked
 -- for, operating_point. After a Ctrl-C it holds what has ended, and pooled is nil.

@@ -102,6 +102,7 @@ function metrics.to_data(source)
   return { counts = counts, invalid = source.invalid, loss_sum = sum, loss_weight = weight }
 end
 
+--- A counter from what to_data gave; `classes` is the list of their names.
 function metrics.from_data(data, classes)
   local counter = metrics.Counter(classes)
   counter.counts, counter.invalid = data.counts, data.invalid

@@ -116,7 +116,7 @@ local function answer_all(classifier, list, o)
   return list
 end
 
---- The loop over files: see above. Options: batch (32), how many are answered together; views, as for predict.
+--- The loop over files. Options: batch (32), how many are answered together; views, as for predict.
 function predict.files(classifier, paths, options)
   local o, told = option.read("predict_files", options, KNOWN), {}
   local takes, next_file = input.of(classifier.model), each_file(source_of(paths))

@@ -212,7 +212,7 @@ local function page(title, run, body)
   })
 end
 
---- The page as a string.
+--- The page of a run, as texres.trainer.record makes one, as a string.
 function report.html(run)
   local how = '<div class="pair">' .. tables.facts("Configuration", run.configuration)
     .. tables.facts("Environment", run.environment) .. "</div>"
@@ -233,7 +233,7 @@ function report.html(run)
   }, "\n"))
 end
 
---- Writes the page; true, or nil and a message.
+--- Writes the page of a run, as texres.trainer.record makes one; true, or nil and a message.
 function report.write(path, run) return files.write(path, report.html(run)) end
 
 --- Writes the page of a trained network and of what it does on sets of images: the answers, with pictures, that a run's

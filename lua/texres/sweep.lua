@@ -482,7 +482,7 @@ function Sweep:__tostring()
     self.stopped and "\nstopped: another call with the same dir goes on" or "")
 end
 
---- Runs a sweep; the options are those of KNOWN above. An object with seeds, dir, measured ("test" or "validation"),
+--- Runs a sweep. An object with seeds, dir, measured ("test" or "validation"),
 -- stopped (by Ctrl-C) and rows, one for each variant:
 --
 --     name, parameters, epochs, done (of them), seconds, ended

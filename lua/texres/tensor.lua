@@ -1,4 +1,20 @@
---- Tensor methods that are written in Lua, over those of the core.
+--- Tensors: numbers of one dtype ("f32", "f64", "u8", "i64") in 0 to 8 dimensions.
+--
+--     local t = texres.tensor { { 1, 2, 3 }, { 4, 5, 6 } }       -- f32 {2,3}
+--     print(t[2], t[2][3]:item(), t:sum(1), (t * 2 + 1):mean())  -- indices and dimensions count from 1, -1 is the last
+--     t[1] = 0                                                   -- writes in place; t[1] is a view
+--
+-- The operators + - * / % ^ // and unary - are functions (add, sub, ...), with broadcasting; #t is the size of the
+-- first dimension, print() shows the elements. What differentiable functions compute of a tensor that requires a
+-- gradient is recorded, and backward() takes the gradients. A tensor has the properties
+--
+--     dtype           "f32", "f64", "u8" or "i64"
+--     requires_grad   whether gradients are taken of it; can be set, for floats that no function computed
+--     grad            the gradient that backward() has added up, a tensor; nil before; grad = nil lets it go
+--     is_leaf         whether no recorded function computed it
+--     operation       the name of the function that did, nil for a leaf
+--
+-- Here are the methods that are written in Lua; the others come from the core.
 -- @module texres.tensor
 
 local core = require "texres.core"

@@ -49,16 +49,19 @@ end)
 train.KNOWN = {
   set = SET, -- required: a path, as texres.data.open takes it, or a set
   test = SET, -- a set of its own to test on
-  -- of texres.data.open, for a path
-  groups = option.text(), labels = option.text(), classes = option.table(), size = option.any(),
-  channels = option.integer(nil, "[1, 4]"),
+  groups = option.text(), -- of a path: the column that says which images belong together, or "index.csv:source"
+  labels = option.text(), -- of a path: where its labels are, as for texres.data.open
+  classes = option.table(), -- of a path: the names of the classes, in their order
+  size = option.any(), -- of a path: what pictures are resized to, n or {height, width}
+  channels = option.integer(nil, "[1, 4]"), -- of a path: 1 makes pictures gray, 3 RGB
   split = SHARES, -- by default 0.7, 0.15, 0.15
   folds = option.integer(nil, "[2, inf)"), -- cross-validate over so many; by default 4 where there are few groups
   seeds = option.integer(1, "[1, inf)"), -- of the cross-validation
   network = option.any "textile", -- a name of texres.models, or { name, options }; of textile by default width 16
-  epochs = option.integer(15, "[1, inf)"), batch = option.integer(64, "[1, inf)"),
+  epochs = option.integer(15, "[1, inf)"), -- how often all training images are seen
+  batch = option.integer(64, "[1, inf)"), -- images at a time
   lr = option.number(3e-3, "[0, inf)"), -- the highest, of a cycle
-  weight_decay = option.number(1e-4, "[0, inf)"),
+  weight_decay = option.number(1e-4, "[0, inf)"), -- of AdamW
   seed = option.integer(1, "[0, inf)"), -- of the split, the weights and the batches
   augment = option.table(), -- by default flips, quarter turns (of square images), brightness and contrast
   patience = option.COUNT, -- stop after so many epochs without a better one
@@ -361,7 +364,7 @@ local function train_kept(self, o, plan, budget)
   return true
 end
 
---- Trains, tests and reports; the options are those of KNOWN above. An object that print() shows, with
+--- Trains, tests and reports. An object that print() shows, with
 --
 --     plan          what was held out: text, and train, val, test (sets, or nil) or folds
 --     trainer       the trainer of the network that is kept

@@ -105,12 +105,11 @@ local Trainer = strict.class("a trainer", {}, SOME)
 
 local KNOWN = {
   model = option.any(), -- required: a module that maps images {N,H,W,C} to logits {N,K}
-  -- {name, options, groups = rules by layer} or one of texres.optim; "adamw" decays weights alone, biases and norms
-  -- only with decay = "all"
-  optimizer = option.any { "adamw", lr = 1e-3, weight_decay = 1e-4 },
+  optimizer = option.any { "adamw", lr = 1e-3, weight_decay = 1e-4 }, -- {name, options, groups = rules by layer} or
+  -- one of texres.optim; "adamw" decays weights alone, biases and norms only with decay = "all"
   schedule = option.any "constant", -- {name, options} or a name: how the learning rate goes, see texres.optim.schedule
-  epochs = option.integer(10, "[1, inf)"),
-  batch = option.integer(128, "[1, inf)"),
+  epochs = option.integer(10, "[1, inf)"), -- how often all training images are seen
+  batch = option.integer(128, "[1, inf)"), -- images at a time
   seed = option.integer(1, "[0, inf)"), -- of shuffling, augmentation and dropout
   augment = option.table(), -- a list for the loader of the training set
   loss = option.any "cross_entropy", -- a name, {name, options; weight may be "balanced"} or function(logits, labels),
@@ -190,7 +189,7 @@ local function check_options(self)
   if self.operating_point then operating_point.check(self.operating_point) end
 end
 
---- Makes a trainer; the options are those of KNOWN above.
+--- Makes a trainer.
 local function new(_, options)
   local self = option.read("Trainer", options, KNOWN)
   if self.augment then core.augment(self.augment) end -- which checks it
@@ -363,7 +362,9 @@ end
 
 -- -- training ---------------------------------------------------------------------------------------------------------
 
-local FIT_OPTIONS = { fresh = option.switch(false) }
+local FIT_OPTIONS = {
+  fresh = option.switch(false), -- begin anew: no history, no state of the optimizer, the weights as they are
+}
 
 --- Begins a run (see texres.trainer.loop) on these sets.
 local function begin(self, run, train, val, options)
@@ -438,7 +439,7 @@ end
 -- records that print() shows as a table. Afterwards the model has the weights of the best epoch: highest validation
 -- accuracy, among equals lowest loss; an epoch whose loss is NaN is never the best; with keep = "last" those of the
 -- last epoch. Ctrl-C ends it after the step under way, with last.safetensors written and trainer.interrupted set. A
--- second fit() goes on, see above; { fresh = true } begins anew.
+-- second fit() goes on, as the text about Trainer says; { fresh = true } begins anew.
 function Trainer:fit(train, val, options)
   local run <close> = loop.new(self)
   begin(self, run, train, val, options)

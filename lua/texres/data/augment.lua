@@ -43,7 +43,7 @@
 
 local core = require "texres.core"
 
---- Checks a list of transforms and makes an object of it, with
+--- augment(list): checks a list of transforms and makes an object of it, with
 -- `:apply(images, {seed = 0, epoch = 1, masks = none})` -> new images {N,H,W,C}; how they were mixed, if they were; the
 -- new masks {N,H,W,C'}, where masks {N,H,W,C'} were given.
 -- `:window()` tells the size of its window, if it has one.

@@ -17,16 +17,16 @@ local option = require "texres.options"
 local class_names, weave_names = core.fabric_choices()
 
 local KNOWN = {
-  count = option.integer(1200, "[1, inf)"),
+  count = option.integer(1200, "[1, inf)"), -- images
   size = option.any(64), -- pixels, or {height, width}
-  seed = option.integer(0, "(-inf, inf)"),
+  seed = option.integer(0, "(-inf, inf)"), -- another one gives other cloths and defects
   classes = option.table(class_names), -- in this order: label 1 is the first
   weave = option.any("plain"), -- plain, twill, satin, knit, a list of these, or "mixture": all of them
   sources = option.COUNT, -- number of cloths; false: one per 100 images, 8 at least
   severity = option.any { 0.4, 1 }, -- range within 0..1: how marked a defect is
   defect_size = option.any { 28, 56 }, -- range in pixels: diameter or length
   yarn = option.any { 23, 28 }, -- range in pixels: distance from yarn to yarn
-  masks = option.switch(false),
+  masks = option.switch(false), -- masks of the defects, as set.masks
 }
 
 --- Makes a set of synthetic fabric images {N,H,W,1}.

@@ -22,9 +22,9 @@ local Leaks = strict.class("a comparison of splits", {}, { "group" })
 
 local KNOWN = {
   test = option.number(0.3, "(0, 1)"), -- share of the images that are held out
-  seed = option.integer(1, "[0, inf)"),
-  -- the column that says which images belong together; by default that of the set, else one of the usual names
-  group = option.text(),
+  seed = option.integer(1, "[0, inf)"), -- of the split
+  group = option.text(), -- the column that says which images belong together; by default that of the set, else one of
+  -- the usual names
 }
 
 --- The parts of a random split, made without the set's columns, as its leak is wanted here and no warning of it.

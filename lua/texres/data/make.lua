@@ -9,11 +9,24 @@ local Set = require "texres.data.set"
 local make = {}
 
 local KNOWN = { -- of all readers together
-  images = option.any(), labels = option.any(), meta = option.any(), groups = option.text(), size = option.any(),
-  file = option.text(), path = option.text(), paths = option.text(), root = option.text(), dataset = option.text(),
-  classes = option.table(), cache = option.switch(), scale = option.number(nil, "(0, inf)"),
-  channels = option.integer(nil, "[1, 4]"), masks = option.any(), bad = option.choice("error", { "error", "skip" }),
-  max_bytes = option.COUNT, max_pixels = option.COUNT,
+  images = option.any(), -- required: the path of an .npy file, or a tensor, {N,H,W} or {N,H,W,C}
+  labels = option.any(), -- a path, a name inside of the file, a list or a tensor: see texres.data.labels
+  meta = option.any(), -- what else is known of each image: a CSV file or a table of columns
+  groups = option.text(), -- the column that says which images belong together, or "index.csv:source"
+  size = option.any(), -- what pictures are resized to: n or {height, width}; without it they must be equally large
+  file = option.text(), -- required: the path of the file
+  path = option.text(), -- required: the path of the folder
+  paths = option.text(), -- the column that holds the paths of pictures
+  root = option.text(), -- the folder that these paths begin in, by default that of the CSV file
+  dataset = option.text(), -- the name of the images in the file, where it has several arrays
+  classes = option.table(), -- the names of the classes in their order: label 1 is the first
+  cache = option.switch(), -- whether images are kept in memory; by default where they are few enough
+  scale = option.number(nil, "(0, inf)"), -- what pixels are multiplied by, in place of the rule for their type
+  channels = option.integer(nil, "[1, 4]"), -- 1 makes pictures gray, 3 RGB, 2 and 4 with alpha
+  masks = option.any(), -- masks {N,H,W} of defects, not 0 where they are
+  bad = option.choice("error", { "error", "skip" }), -- what becomes of pictures that can't be read
+  max_bytes = option.COUNT, -- how much a packed file may become in memory, beyond 1 GiB and 16 times its size
+  max_pixels = option.COUNT, -- the most pixels of a picture that is decoded
 }
 
 --- A reader's options in full. `names`: those it has, separated by blanks; the first one must be there.

@@ -208,7 +208,7 @@ local function open_folder(path, options)
   return readers[formats.kind(sets[1])].open(sets[1], options)
 end
 
---- Opens a data set. `what` is a path (see above), with options of the reader that fits it; or a table of options,
+--- Opens a data set. `what` is a path, with options of the reader that fits it; or a table of options,
 -- as for that reader. `pictures` = { size = 64, channels = 1 } are options for a path that turns out to be one of
 -- pictures, which other readers don't have. `print(set:describe())` says what was found.
 -- @return Set | nil, message

@@ -231,7 +231,7 @@ local Folds = {
 local FOLDS = option.integer(nil, "[2, inf)")
 
 --- k-fold cross-validation: `folds { k, seed=, stratify=, group= }` returns a list of { train = set, test = set };
--- every sample stands in one test part.
+-- every sample stands in one test part. The options are those of split; column and parts have no meaning here.
 function Set:folds(options)
   options = option.read("folds", options, KNOWN, true)
   local k = option.check("folds", "the number of folds", options[1], FOLDS)

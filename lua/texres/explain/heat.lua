@@ -122,7 +122,7 @@ end
 --- How far the log odds of a class, log(p / (1 - p)), fall when a patch of the image is covered: for every pixel the
 -- mean over the patches that cover it. (The probability itself hardly falls where the model is sure.) M. Zeiler
 -- and R. Fergus, "Visualizing and Understanding Convolutional Networks", 2014.
--- @param of, image as for grad_cam
+-- @param of as for grad_cam; the image, too
 -- @tparam[opt] table options class, good, white as for grad_cam; patch: its side in pixels (an eighth of the image's
 -- shorter side); stride: pixels from patch to patch (half a patch); batch (32): patches at a time; cover: "mean" (the
 -- mean pixel of the training, or, without a normalization, black) or "cloth": what the image shows half its size away.
@@ -155,7 +155,7 @@ end
 --- What each pixel adds to the score of a class on the straight way from a baseline to the image, the gradient being
 -- integrated: all pixels together add up to the difference of the scores (completeness), the nearer the more steps. The
 -- score is that of grad_cam. M. Sundararajan, A. Taly and Q. Yan, "Axiomatic Attribution for Deep Networks", 2017.
--- @param of, image as for grad_cam
+-- @param of as for grad_cam; the image, too
 -- @tparam[opt] table options class, good, white as for grad_cam; steps (32); batch (16): steps at a time; baseline: an
 -- image of the same size and range (default: the mean pixel of the training, or, without a normalization, black)
 -- @treturn Tensor f32 {H,W}, of both signs, in units of the score; channels are summed

@@ -73,7 +73,7 @@ function curve.precision_recall(scores, belongs)
 end
 
 --- Limits of the area of a ROC by the bootstrap: low, high, how many of what were drawn. A draw in which one side is
--- missing has no area and is left out.
+-- missing has no area and is left out. Options: level (0.95), samples (1000), seed (1).
 function Curve:interval(options)
   local o = bootstrap.options("interval", options)
   if self.kind ~= "ROC" then raise("interval: a curve of %s has none", self.kind) end

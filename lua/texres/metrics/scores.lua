@@ -78,9 +78,10 @@ function scores:log_loss() return losses(self):mean():item() end
 --- The mean over the images of the sum over the classes of (p - truth)^2, 0 to 2. G. Brier, 1950.
 function scores:brier() return squares(self):mean():item() end
 
---- Both for each image, as lists.
+--- -log p(truth) of each image, a list in the order of the set.
 function scores:losses_of_images() return losses(self):totable() end
 
+--- The sum over the classes of (p - truth)^2 of each image, a list in the order of the set.
 function scores:brier_of_images() return squares(self):totable() end
 
 --- The share of the images whose class is among the k likeliest. A tie goes to the class that stands first.
@@ -204,8 +205,8 @@ function scores:roc(class, options)
   return require("texres.metrics.curve").roc(values, belongs, self.groups)
 end
 
---- Precision over recall of a class against the others, or of "defect": { points = { { recall =, precision =,
--- threshold = } }, area = }, the area being the average precision.
+--- Precision over recall of a class against the others, or of "defect" (by default), all but the class `good`: { points
+-- = { { recall =, precision =, threshold = } }, area = }, the area being the average precision.
 function scores:precision_recall(class, options)
   local o = option.read("precision_recall", options, CURVE)
   local values, belongs = self:against(class, o.good, "precision_recall")

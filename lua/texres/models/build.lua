@@ -36,12 +36,13 @@ local RATE = option.number(0, "[0, 1]")
 --- The options, by name.
 build.KNOWN = {
   name = option.text(), -- for summaries and errors
-  in_channels = option.integer(3, "[1, inf)"), classes = option.integer(10, "[1, inf)"),
+  in_channels = option.integer(3, "[1, inf)"), -- of the images
+  classes = option.integer(10, "[1, inf)"), -- outputs
   stem = option.any "cifar", -- "cifar", "imagenet", or { kernel =, stride =, width =, pool = }
   stages = option.any(), -- a list of { blocks =, width =, stride = }
-  block = option.choice("basic", { "basic", "bottleneck", "preact", "preact_bottleneck" }),
+  block = option.choice("basic", { "basic", "bottleneck", "preact", "preact_bottleneck" }), -- what stages are made of
   expansion = option.integer(4, "[1, inf)"), -- of bottlenecks: outputs for each channel of their width
-  shortcut = option.choice("projection", { "identity_pad", "projection", "projection_all" }),
+  shortcut = option.choice("projection", { "identity_pad", "projection", "projection_all" }), -- where shapes change
   residual = option.switch(true), -- false: the plain network of the same layers, without shortcuts
   norm = option.choice("batch", { "batch", "none" }), -- none: convolutions have a bias instead
   zero_init = option.switch(false), -- what ends each body begins at 0, and so each block as the identity
@@ -230,7 +231,7 @@ function build.make(where, o)
   return nn.Sequential(net)
 end
 
---- build(options), see above.
+--- A residual network of these options: a Sequential that takes images {N,H,W,in_channels} and gives {N,classes}.
 function build.build(options) return build.make("build", option.read("build", options, build.KNOWN)) end
 
 return build

@@ -24,9 +24,32 @@ local function imagenet(block, counts, width, expansion)
     stages = doubling(counts, width or 64), classes = 1000 }
 end
 
--- Networks of one depth, for images of 224 pixels. {small_input = true}: a 3x3 convolution of stride 1 without pooling
--- at the front, for images of 32 or 64. {weights = path}: those that torchvision has for this network; returns the
--- network and what fitted, or nil and a message.
+--- resnet18(options): the residual network of 18 layers, basic blocks, 11.7 million parameters, for images of 224
+-- pixels; in_channels is 3, classes 1000. He, Zhang, Ren, Sun, 2016. Gives the network; with `weights` the network and
+-- what fitted, or nil and a message. Beside the options of models.build there are
+--
+--     small_input   true: a 3x3 convolution of stride 1 without pooling at the front, for images of 32 or 64
+--     weights       the path of those that torchvision has for this network: see texres.models.torchvision
+
+--- resnet34(options): as resnet18 of 34 layers, basic blocks, 21.8 million parameters; small_input, weights and the
+-- other options as for resnet18.
+
+--- resnet50(options): as resnet18 of 50 layers, bottlenecks, 25.6 million parameters; small_input, weights and the
+-- other options as for resnet18.
+
+--- resnet101(options): as resnet18 of 101 layers, bottlenecks, 44.5 million parameters; small_input, weights and the
+-- other options as for resnet18.
+
+--- resnet152(options): as resnet18 of 152 layers, bottlenecks, 60.2 million parameters; small_input, weights and the
+-- other options as for resnet18.
+
+--- wide_resnet50_2(options): as resnet18 of 50 layers, bottlenecks twice as wide inside, 68.9 million parameters;
+-- small_input, weights and the other options as for resnet18. Zagoruyko, Komodakis, 2016.
+
+--- wide_resnet101_2(options): as resnet18 of 101 layers, bottlenecks twice as wide inside, 126.9 million parameters;
+-- small_input, weights and the other options as for resnet18. Zagoruyko, Komodakis, 2016.
+
+-- Networks of one depth.
 local FIXED = {
   resnet18 = imagenet("basic", { 2, 2, 2, 2 }), -- 11,689,512 parameters
   resnet34 = imagenet("basic", { 3, 4, 6, 3 }), -- 21,797,672
@@ -37,8 +60,19 @@ local FIXED = {
   wide_resnet101_2 = imagenet("bottleneck", { 3, 4, 23, 3 }, 128, 2), -- 126,886,696
 }
 
--- Networks of any depth, for images of 32 pixels: three stages of width 16, 32, 64, `widen` times as wide. `beside`:
--- layers that stand in no block, as the papers count them.
+--- cifar_resnet(options): the residual network for images of 32 pixels: three stages of width 16, 32, 64. The paper has
+-- shortcut = "identity_pad". He, Zhang, Ren, Sun, 2016. Beside the options of models.build, but for stages, there are
+--
+--     depth         20; 6n+2, such as 32, 44, 56, 110, with bottlenecks 9n+2
+--     widen         1; how many times as wide the stages are
+
+--- cifar_preact(options): the same of preactivated blocks, block = "preact" or "preact_bottleneck"; depth, widen and
+-- the other options as for cifar_resnet. He, Zhang, Ren, Sun, "Identity mappings in deep residual networks", 2016.
+
+--- wide_resnet(options): WRN-depth-widen: preactivated blocks, depth (28) is 6n+4, such as 16, 22, 40, `widen` (10)
+-- times as wide; the other options as for cifar_resnet. Zagoruyko, Komodakis, "Wide residual networks", 2016.
+
+-- Networks of any depth. `beside`: layers that stand in no block, as the papers count them.
 local STEM = { width = 16 }
 local DEEP = {
   -- depths 20, 32, 44, 56, 110: 6n+2, with bottlenecks 9n+2. The paper has shortcut = "identity_pad".

@@ -22,7 +22,9 @@ local KNOWN = {
   in_channels = option.integer(1, "[1, inf)"), classes = option.integer(6, "[1, inf)"),
 }
 
---- textile{width=64, head="gap"|"gmp"|"mean_max"|"conv", in_channels=1, classes=6}.
+--- textile{width=64, head="gap", in_channels=1, classes=6}: the network as a Sequential, from images
+-- {N,H,W,in_channels} of 64 pixels (others fit every head but conv) to {N,classes}. head: "gap", "gmp", "mean_max" or
+-- "conv", see texres.models.heads; conv is that of the published network.
 return function(options)
   local o = option.read("textile", options, KNOWN)
   local w = o.width

@@ -10,6 +10,20 @@ local FACTOR = option.number(nil, "[-1e3, 1e3]")
 -- those that have one
 local ONNX = { ReLU = "Relu", Sigmoid = "Sigmoid", Tanh = "Tanh", Softplus = "Softplus", Hardswish = "HardSwish" }
 
+--- ReLU(): max(x, 0), elementwise; any shape.
+
+--- Sigmoid(): 1 / (1 + e^-x), elementwise; any shape.
+
+--- Tanh(): the hyperbolic tangent, elementwise; any shape.
+
+--- SiLU(): x / (1 + e^-x), elementwise, also called swish; any shape. Ramachandran, Zoph, Le, 2017.
+
+--- GELU(): x times the normal distribution at x, elementwise; any shape. Hendrycks, Gimpel, 2016.
+
+--- Softplus(): log(1 + e^x), elementwise, without overflow; any shape.
+
+--- Hardswish(): x min(max(x + 3, 0), 6) / 6, elementwise; any shape. Howard et al., "Searching for MobileNetV3", 2019.
+
 for name, fn in pairs {
   ReLU = "relu", Sigmoid = "sigmoid", Tanh = "tanh", SiLU = "silu", GELU = "gelu", Softplus = "softplus",
   Hardswish = "hard_swish",
@@ -34,7 +48,10 @@ function activation.GELU:to_onnx(graph, x) -- luacheck: no self
   return graph:node("Mul", { product, graph:number(0.5) }, {}, x)
 end
 
---- LeakyReLU(slope=0.01): x where positive, else slope x. ELU(alpha=1): x where positive, else alpha (e^x - 1).
+--- LeakyReLU(slope=0.01): x where positive, else slope x; any shape.
+
+--- ELU(alpha=1): x where positive, else alpha (e^x - 1); any shape. Clevert, Unterthiner, Hochreiter, 2016.
+
 for name, row in pairs {
   LeakyReLU = { fn = "leaky_relu", option = "slope", default = 0.01, onnx = "LeakyRelu" },
   ELU = { fn = "elu", option = "alpha", default = 1, onnx = "Elu" },

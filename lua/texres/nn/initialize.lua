@@ -37,53 +37,57 @@ local function fan(t, options, default, where)
   return math.max(1, mode == "fan_in" and fan_in or fan_out)
 end
 
---- Every element `value`.
+--- Makes every element of t `value`; returns t.
 function initialize.constant(t, value)
   return core.no_grad(check_tensor(t, "constant").fill, t, value)
 end
 
+--- Makes every element of t 0; returns t.
 function initialize.zeros(t) return initialize.constant(t, 0) end
 
+--- Makes every element of t 1; returns t.
 function initialize.ones(t) return initialize.constant(t, 1) end
 
---- Normal with this mean (0) and standard deviation (1).
+--- Fills t from a normal distribution with this mean (0) and standard deviation (1); returns t.
 function initialize.normal(t, mean, deviation)
   check_tensor(t, "normal")
   return drawing and core.no_grad(t.normal, t, mean, deviation) or t
 end
 
---- Uniform in [low, high), by default [0, 1).
+--- Fills t uniformly in [low, high), by default [0, 1); returns t.
 function initialize.uniform(t, low, high)
   check_tensor(t, "uniform")
   return drawing and core.no_grad(t.uniform, t, low, high) or t
 end
 
---- Normal with variance 2 / fan; {mode="fan_out"}. He, Zhang, Ren, Sun, "Delving deep into rectifiers", 2015.
+--- Fills t, a weight, from a normal distribution with variance 2 / fan; {mode="fan_out"}, or "fan_in". He, Zhang, Ren,
+-- Sun, "Delving deep into rectifiers", 2015.
 function initialize.kaiming_normal(t, options)
   return initialize.normal(t, 0, math.sqrt(2 / fan(t, options, "fan_out", "kaiming_normal")))
 end
 
---- Uniform with variance 2 / fan; {mode="fan_in"}.
+--- Fills t, a weight, uniformly with variance 2 / fan; {mode="fan_in"}, or "fan_out". Returns t.
 function initialize.kaiming_uniform(t, options)
   local bound = math.sqrt(6 / fan(t, options, "fan_in", "kaiming_uniform"))
   return initialize.uniform(t, -bound, bound)
 end
 
---- Normal with variance 2 / (fan_in + fan_out). Glorot, Bengio, 2010.
+--- Fills t, a weight, from a normal distribution with variance 2 / (fan_in + fan_out); returns t. Glorot, Bengio,
+-- "Understanding the difficulty of training deep feedforward neural networks", 2010.
 function initialize.xavier_normal(t)
   local fan_in, fan_out = fans(t, "xavier_normal")
   return initialize.normal(t, 0, math.sqrt(2 / math.max(1, fan_in + fan_out)))
 end
 
---- Uniform with variance 2 / (fan_in + fan_out).
+--- Fills t, a weight, uniformly with variance 2 / (fan_in + fan_out); returns t. Glorot, Bengio, 2010.
 function initialize.xavier_uniform(t)
   local fan_in, fan_out = fans(t, "xavier_uniform")
   local bound = math.sqrt(6 / math.max(1, fan_in + fan_out))
   return initialize.uniform(t, -bound, bound)
 end
 
---- Orthonormal columns (or rows, whichever are fewer) of t seen as a matrix {everything else, last dimension}, times
--- `gain` (1). Saxe, McClelland, Ganguli, 2014.
+--- Fills t, a weight, with orthonormal columns (or rows, whichever are fewer) of t seen as a matrix {everything else,
+-- last dimension}, times `gain` (1). Saxe, McClelland, Ganguli, 2014.
 function initialize.orthogonal(t, gain)
   dimensions(t, "orthogonal")
   local columns = t:size(-1)

@@ -29,6 +29,7 @@ local Module = { __name = "Module", _module = true }
 
 local is_tensor, running_coroutine = core.is_tensor, coroutine.running
 
+--- Whether a value is a module: an object of nn.Module or of a class derived from it.
 local function is_module(value)
   local meta = type(value) == "table" and getmetatable(value)
   return type(meta) == "table" and rawget(meta, "_module") == true
@@ -406,6 +407,21 @@ Module.__index = Module
 Module.__call = call
 Module.__newindex = enrol_new
 setmetatable(Module, { __call = make, __name = "class Module", __index = strict.module("a module", Module) })
+
+-- What a class may bring besides; `keeps_nothing = true` says that its forward gives a new tensor and keeps no
+-- reference to it or to its input, so that a container may free the input right after:
+--
+--- constructor_arguments(): the arguments that would make such an object as it is now, as table.pack gives them, for
+-- config() and describe(); without the method, those that it was made with.
+--- to_onnx(graph, x): adds nodes for the layer to an onnx.Graph and returns the value that it gives for the value x.
+--- weight_count(...): a function, not a method: how many weights a layer has at least that is made with these
+-- arguments. Checkpoints that ask for more weights than they hold are refused by it.
+--- window(): what an output looks through, for receptive fields: {rows, columns} from its first to its last, and the
+-- steps {rows, columns} from output to output.
+--- trace(tracer, x): what a container does, for its plan: x is the number of a value; tracer:item(self, key, x),
+-- tracer:sum(self, x, residual), tracer:cat(self, values), tracer:multiply(self, values) and tracer:subtract(self,
+-- values) each give a new one, the last of which is returned. See texres.nn.container.
+--- accept(key, value): of containers: takes an option of the constructor; false where there is no such option.
 
 --- Called by the constructor with its arguments; the default does nothing.
 function Module:init() end -- luacheck: no unused args

@@ -26,7 +26,9 @@ local function add_pool(self, graph, x, operator, count_include_pad)
   return graph:node(operator, { graph:channels_first(x) }, attributes, { channels_first = true, dims = 4 })
 end
 
---- MaxPool2d(kernel, {stride=kernel, padding=0}).
+--- MaxPool2d(kernel, {stride=kernel, padding=0}): the largest value of every window, for each channel: {N,H,W,C} to
+-- {N,P,Q,C} with P = (H + top + bottom - kernel) / stride + 1 rounded down. `kernel` and stride: a number or {rows,
+-- columns}; padding: a number, {top, bottom, left, right}, "same" or "valid"; it never wins, a NaN does.
 local MaxPool2d = module.register("MaxPool2d", module.Module "MaxPool2d")
 MaxPool2d.keeps_nothing = true
 MaxPool2d.window = window
@@ -47,7 +49,8 @@ end
 
 function MaxPool2d:to_onnx(graph, x) return add_pool(self, graph, x, "MaxPool") end
 
---- AvgPool2d(kernel, {stride=kernel, padding=0, count_include_pad=true}).
+--- AvgPool2d(kernel, {stride=kernel, padding=0, count_include_pad=true}): the mean of every window, for each channel;
+-- sizes as for MaxPool2d. count_include_pad: pixels of the padding count as zeros, else they are left out of the mean.
 local AvgPool2d = module.register("AvgPool2d", module.Module "AvgPool2d")
 AvgPool2d.keeps_nothing = true
 AvgPool2d.window = window

@@ -8,8 +8,8 @@ local onnx_window = require "texres.onnx.window"
 local option = require "texres.options"
 local raise = require "texres.raise"
 
---- Upsample(factor, {mode="nearest"|"bilinear"}): images {N,H,W,C} `factor` times as large, a whole number or {rows,
--- columns}: every pixel repeated, or linear between the middles of pixels, as PyTorch's interpolate with
+--- Upsample(factor, {mode="nearest"}): images {N,H,W,C} `factor` times as large, a whole number or {rows, columns}:
+-- every pixel repeated, or with mode = "bilinear" linear between the middles of pixels, as PyTorch's interpolate with
 -- align_corners=false.
 local Upsample = module.register("Upsample", module.Module "Upsample")
 

@@ -97,19 +97,22 @@ function Graph:constant(m, name, t)
   return add_constant(self, m, path and path ~= "" and path .. "." .. name or name, t)
 end
 
---- A number as a constant, n times the same one, a list of whole ones.
+--- A number as a constant f32 without dimensions.
 function Graph:number(value)
   return add_constant(self, self, plain.format("number %.9g", value), core.tensor(value))
 end
 
+--- A constant f32 {n} in which each element is the number.
 function Graph:numbers(n, value)
   return add_constant(self, self, plain.format("%d x %.9g", n, value), core.full({ n }, value))
 end
 
+--- A list of numbers as a constant f32.
 function Graph:floats(list)
   return add_constant(self, self, "numbers " .. plain.numbers(list, " "), core.tensor(list))
 end
 
+--- A list of whole numbers as a constant i64, as ONNX takes shapes and axes.
 function Graph:integers(list)
   return add_constant(self, self, "integers " .. table.concat(list, " "), core.tensor(list, { dtype = "i64" }))
 end

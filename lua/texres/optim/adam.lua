@@ -27,9 +27,11 @@ local function make(name, decoupled, weight_decay)
 end
 
 return {
-  --- Adam(params, {lr=1e-3, beta1=0.9, beta2=0.999, eps=1e-8, weight_decay=0}). Kingma, Ba, 2015.
+  --- Adam(params, {lr=1e-3, beta1=0.9, beta2=0.999, eps=1e-8, weight_decay=0}): moments of the gradient, corrected for
+  -- their beginning at 0: p -= lr m / (sqrt(v) + eps), m and v being the running means of g and g^2 by beta1 and beta2;
+  -- g += weight_decay p before. Kingma, Ba, "Adam: a method for stochastic optimization", 2015.
   Adam = make("Adam", false, 0),
-  --- AdamW(params, {lr=1e-3, beta1=0.9, beta2=0.999, eps=1e-8, weight_decay=0.01}): weight decay apart from the
-  -- gradient. Loshchilov, Hutter, 2019.
+  --- AdamW(params, {lr=1e-3, beta1=0.9, beta2=0.999, eps=1e-8, weight_decay=0.01}): Adam with the decay apart
+  -- from the gradient: p -= lr weight_decay p. Loshchilov, Hutter, "Decoupled weight decay regularization", 2019.
   AdamW = make("AdamW", true, 0.01),
 }

@@ -55,11 +55,11 @@ end
 -- From a to b along half a cosine, t in 0..1.
 local function anneal(a, b, t) return b + (a - b) * (1 + math.cos(math.pi * t)) / 2 end
 
---- constant{lr=}: always the base rate; with `warmup`, after it.
+--- constant{lr=1e-3, warmup=0}: always the base rate; with `warmup`, after it.
 define("constant", {}, function(o) return o.lr end)
 
---- step{lr=, every=, gamma=0.1} or step{lr=, at={0.5, 0.75}, gamma=0.1}: the rate times gamma after every so many
--- steps, or at these shares of the run.
+--- step{lr=1e-3, warmup=0, every=, at={0.5, 0.75}, gamma=0.1}: the rate times gamma after `every` so many steps, or at
+-- these shares of the run.
 define("step", {
   every = option.COUNT, at = option.numbers(nil, "[0, 1]"), gamma = option.number(0.1, "[0, inf)"),
 }, function(o, step, total)
@@ -71,25 +71,28 @@ define("step", {
   return rate
 end)
 
---- cosine{lr=, min=0}: from the base rate down to `min` along half a cosine; `min` is at most the base rate.
--- Loshchilov, Hutter, 2017.
+--- cosine{lr=1e-3, warmup=0, min=0}: from the base rate down to `min` along half a cosine; `min` is at most the base
+-- rate. Loshchilov, Hutter, 2017.
 define("cosine", { min = option.number(0, RATE) }, function(o, step, total)
   return anneal(o.lr, o.min, (step - 1) / math.max(1, total - 1))
 end)
 
---- exponential{lr=, final=0.01}: falls by the same factor in every step, from the base rate to `final` of it.
+--- exponential{lr=1e-3, warmup=0, final=0.01}: falls by the same factor in every step, from the base rate to `final` of
+-- it.
 define("exponential", { final = option.number(0.01, "(0, inf)") }, function(o, step, total)
   return o.lr * o.final ^ ((step - 1) / math.max(1, total - 1))
 end)
 
---- polynomial{lr=, power=1, min=0}: from the base rate to `min` as (1 - share of the run) ^ power; 1: a straight line.
+--- polynomial{lr=1e-3, warmup=0, power=1, min=0}: from the base rate to `min` as (1 - share of the run) ^ power; 1: a
+-- straight line.
 define("polynomial", { power = option.number(1, "(0, inf)"), min = option.number(0, RATE) }, function(o, step, total)
   return o.min + (o.lr - o.min) * (1 - (step - 1) / math.max(1, total - 1)) ^ o.power
 end)
 
---- plateau{lr=, factor=0.1, patience=5, threshold=1e-4, min=0}: the rate times `factor` after more than `patience`
--- epochs in which the validation loss (without a validation, the loss) did not fall by the share `threshold`. The rule
--- is that of PyTorch's ReduceLROnPlateau; it follows from the history alone, so a resumed run goes on as before.
+--- plateau{lr=1e-3, warmup=0, factor=0.1, patience=5, threshold=1e-4, min=0}: the rate times `factor` after more than
+-- `patience` epochs in which the validation loss (without a validation, the loss) did not fall by the share
+-- `threshold`. The rule is that of PyTorch's ReduceLROnPlateau; it follows from the history alone, so a resumed run
+-- goes on as before.
 define("plateau", {
   factor = option.number(0.1, "(0, 1)"), patience = option.integer(5, "[0, inf)"),
   threshold = option.number(1e-4, "[0, 1)"), min = option.number(0, RATE),
@@ -103,9 +106,9 @@ define("plateau", {
   return rate
 end)
 
---- one_cycle{lr=, start=0.3, divide=25, final_divide=1e4}: `lr` is the peak; up from lr/divide during the first `start`
--- of the run, then down to lr/divide/final_divide, along cosines. Smith, Topin, 2019; the values are those of
--- PyTorch's OneCycleLR.
+--- one_cycle{lr=1e-3, warmup=0, start=0.3, divide=25, final_divide=1e4}: `lr` is the peak; up from lr/divide during the
+-- first `start` of the run, then down to lr/divide/final_divide, along cosines. Smith, Topin, 2019; the values are
+-- those of PyTorch's OneCycleLR.
 define("one_cycle", {
   start = option.number(0.3, "[0, 1]"), divide = option.number(25, "[1, inf)"),
   final_divide = option.number(1e4, "(0, inf)"),
