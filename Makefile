@@ -126,7 +126,7 @@ C_FILES   := $(shell find csrc fuzz bench tools -name '*.[ch]')
 LUA_PATHS := LUA_PATH='./lua/?.lua;./lua/?/init.lua;./?.lua;;'
 TREE      := $(LUA_PATHS) LUA_CPATH='./lua/?.so;;' TEXRES_LUA='$(LUA)' BUSTED='$(BUSTED)'
 
-.PHONY: demo test lint format asan tsan fuzz oom bench install uninstall clean help
+.PHONY: demo test lint format asan tsan fuzz oom docs bench install uninstall clean help
 
 # Installs missing system packages: those for building, for running, and for the use named. What needs them afterwards
 # runs in a make of its own, which then finds them.
@@ -228,6 +228,11 @@ oom: setup-run ## let the allocations of a training step, load, save and each re
 $(BUILD)/oom.so: tools/oom.c Makefile
 	@mkdir -p $(@D)
 	$(call say,CC $<)$(CC) $(CFLAGS) $(TX_CFLAGS) -fvisibility=default -shared -o $@ $< -ldl -lpthread
+
+docs: setup-run ## the reference as Markdown, and texres.lua for the Lua language server, in build/docs
+	@$(MAKE) --no-print-directory all
+	@mkdir -p $(BUILD)/docs
+	@$(TREE) $(LUA) tools/reference.lua $(BUILD)/docs
 
 bench: setup-run ## compare speed and memory with PyTorch, where the Python in PYTHON= can import it
 	@$(MAKE) --no-print-directory all $(BUILD)/cores

@@ -84,14 +84,6 @@ describe("an object as text", function()
     return tr.Trainer(o)
   end
 
-  it("of help: the names of all tensor functions; of another name, where to look", function()
-    assert.matches("^neg exp .*%f[%w]conv2d%f[%W]", tostring(tr.help()))
-    assert.matches("^relu%(x%)", tr.help "relu")
-    local text, message = tr.help "Trainer"
-    assert.is_nil(text)
-    assert.matches("no tensor function 'Trainer'.* in lua/texres$", message)
-  end)
-
   it("of an optimizer: what it trains, and its options, group by group", function()
     shows(tr.optim.Adam(model():parameters(), { lr = 0.5 }),
       "Adam of 2 parameters (34 numbers), lr 0.5, beta1 0.9, beta2 0.999, eps 1e-08, weight_decay 0")

@@ -44,11 +44,6 @@ local PUBLIC = {
   "num_threads", "set_num_threads", "live_bytes", "trim_memory", "clock", "conv2d_plan", "fma_peak",
 }
 for _, name in ipairs(PUBLIC) do texres[name] = core[name] end
---- texres.help "conv2d": the text of a tensor function; texres.help(): a list of their names, which print() shows.
-function texres.help(name)
-  if name ~= nil then return core.help(name) end
-  return setmetatable(core.help(), { __tostring = function(names) return table.concat(names, " ") end })
-end
 
 texres.make_folder = core.process.make_folder
 for _, name in ipairs(core.help()) do texres[name] = core[name] end
@@ -64,6 +59,7 @@ local parts = {
   gradcheck = "texres.gradcheck",
   doctor = "texres.doctor",
   bench = { "texres.bench", "run" },
+  help = "texres.help",
   Function = "texres.function",
   Trainer = "texres.trainer",
   metrics = "texres.metrics",
