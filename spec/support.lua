@@ -66,8 +66,8 @@ function support.run(words, options)
   return ok == true, output, status
 end
 
---- Runs bin/texres of this checkout with these words, in an environment that knows nothing of it: the exit status, what it
--- wrote to stdout, and to stderr. Options: input, a text for its stdin; script, a shell's words around "$@", such as
+--- Runs bin/texres of this checkout with these words, in an environment that knows nothing of it: the exit status, what
+-- it wrote to stdout, and to stderr. Options: input, a text for its stdin; script, a shell's words around "$@", such as
 -- 'timeout 5 "$@"'.
 function support.texres(words, options)
   local input, output, errors = os.tmpname(), os.tmpname(), os.tmpname()
