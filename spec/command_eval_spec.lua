@@ -20,7 +20,7 @@ local first, second = trained("first", 2), trained("second", 3)
 local alone = root .. "/alone.safetensors"
 assert(os.execute(("cp %s/best.safetensors %s"):format(first, alone)))
 
-local function texres(...) return support.texres { ... } end
+local texres = support.texres
 
 local function refuses(status, message, ...)
   local got, out, err = texres(...)

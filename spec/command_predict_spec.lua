@@ -31,7 +31,7 @@ support.write_file(new .. "/notes.txt", "no picture")
 local NAMES = { "1.png", "deep/" .. ODD .. ".png", "deep/er/2.png" } -- in the order in which they are found
 local OF = { 1, 3, 2 }
 
-local function predict(...) return support.texres { "predict", "--model", run, "--threads", "2", ... } end
+local function predict(...) return support.texres("predict", "--model", run, "--threads", "2", ...) end
 
 local function lines(text)
   local list = {}
@@ -79,8 +79,8 @@ describe("texres predict", function()
       close(classifier:predict(bytes(OF[i])).probabilities[1], tonumber(at.p_good[i]))
     end
     assert(os.execute(("cd '%s' && cp 1.png '=1.png'"):format(new)))
-    status, out = support.texres({ "predict", "--model", run, "--format", "csv", "=1.png" },
-      { script = 'r=$PWD; l=$1; shift 2; cd ' .. new .. ' && "$l" "$r/bin/texres" "$@"' })
+    status, out = support.texres_in({ script = 'r=$PWD; l=$1; shift 2; cd ' .. new .. ' && "$l" "$r/bin/texres" "$@"' },
+      "predict", "--model", run, "--format", "csv", "=1.png")
     os.remove(new .. "/=1.png")
     assert.equal(0, status)
     assert.matches("\n'=1.png,", out) -- no formula
@@ -127,21 +127,22 @@ describe("texres predict", function()
 
   it("takes paths from standard input, each answered before the next one comes", function()
     local one = new .. "/1.png"
-    local status, out, err = support.texres({ "predict", "--model", run, "--format", "jsonl", "-", one },
-      { input = one .. "\n\n" .. root .. "/none.png\n" .. new .. "/deep/er" })
+    local status, out, err = support.texres_in({ input = one .. "\n\n" .. root .. "/none.png\n" .. new .. "/deep/er" },
+      "predict", "--model", run, "--format", "jsonl", "-", one)
     assert.equal(1, status, err)
     assert.equal(3, #lines(out))
-    status, out = support.texres({ "predict", "--model", run, "--format", "jsonl", "--null", "-" },
-      { input = new .. "/" .. NAMES[2] .. "\0" .. one })
+    status, out = support.texres_in({ input = new .. "/" .. NAMES[2] .. "\0" .. one },
+      "predict", "--model", run, "--format", "jsonl", "--null", "-")
     assert.equal(0, status)
     assert.equal(new .. "/" .. NAMES[2], answers(out)[1].path)
     assert.equal(2, #lines(out))
     local file = root .. "/watched"
-    status, out, err = support.texres({ "predict", "--model", run, "--format", "csv", "-" }, { script = ([[
+    status, out, err = support.texres_in({ script = ([[
       mkfifo %s.in; "$@" <%s.in >%s & p=$!; exec 9>%s.in; echo %s >&9
       for i in $(seq 600); do test $(wc -l <%s) -ge 2 && break; sleep 0.05; done
       test $(wc -l <%s) -eq 2 || echo "no answer" >&2
-      kill -INT $p; wait $p]]):format(file, file, file, file, one, file, file) })
+      kill -INT $p; wait $p]]):format(file, file, file, file, one, file, file) },
+      "predict", "--model", run, "--format", "csv", "-")
     assert.equal(130, status, err)
     assert.equal("", out)
     assert.equal("texres predict: interrupted\n", err)
@@ -167,14 +168,13 @@ describe("texres predict", function()
       ["%-%-views is 3, wanted 1 or 4 or 8"] = { 2, "--model", run, "--views", "3", new },
       ["'%-%-format' must be one of"] = { 2, "--model", run, "--format", "xml", new },
     } do
-      local status, out, err = support.texres { "predict", table.unpack(words, 2) }
+      local status, out, err = support.texres("predict", table.unpack(words, 2))
       assert.equal(words[1], status, err)
       assert.equal("", out)
       assert.matches(message, err)
       assert.equal(1, #lines(err))
     end
-    local full = { script = '"$@" >/dev/full' }
-    local status, _, err = support.texres({ "predict", "--model", run, new .. "/1.png" }, full)
+    local status, _, err = support.texres_in({ script = '"$@" >/dev/full' }, "predict", "--model", run, new .. "/1.png")
     assert.equal(1, status)
     assert.matches("standard output: No space left", err)
   end)

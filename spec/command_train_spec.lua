@@ -16,7 +16,7 @@ local many, few = pictures("many", 252, 42), pictures("few", 60, 6)
 
 --- texres train with a small network and one epoch.
 local function train(set, ...)
-  return support.texres { "train", set, "--width", "2", "--epochs", "1", "--threads", "2", ... }
+  return support.texres("train", set, "--width", "2", "--epochs", "1", "--threads", "2", ...)
 end
 
 describe("texres train", function()
@@ -105,7 +105,7 @@ describe("texres train", function()
     local function built(...)
       local dir = os.tmpname()
       os.remove(dir)
-      local status, _, err = support.texres { "train", few, "--epochs", "1", "--split", "0.8,0.2,0", "--out", dir, ... }
+      local status, _, err = support.texres("train", few, "--epochs", "1", "--split", "0.8,0.2,0", "--out", dir, ...)
       assert.equal(0, status, err)
       local title = support.read_file(dir .. "/run.json"):match '"title":"([^"]*)"'
       os.execute("rm -r " .. dir)
@@ -118,11 +118,11 @@ describe("texres train", function()
   it("is stopped by Ctrl-C with all saved, and goes on as if nothing had been", function()
     local whole, parts = root .. "/whole", root .. "/stopped"
     local function words(dir, ...)
-      return { "train", many, "--groups", "source", "--width", "4", "--epochs", "25", "--seed", "4", "--out", dir, ... }
+      return "train", many, "--groups", "source", "--width", "4", "--epochs", "25", "--seed", "4", "--out", dir, ...
     end
     assert.equal(0, (support.texres(words(whole))))
-    local status, _, err = support.texres(words(parts), { script = '"$@" & p=$!; while ! test -s ' .. parts
-      .. "/run.json; do sleep 0.05; done; kill -INT $p; wait $p" })
+    local status, _, err = support.texres_in({ script = '"$@" & p=$!; while ! test -s ' .. parts
+      .. "/run.json; do sleep 0.05; done; kill -INT $p; wait $p" }, words(parts))
     assert.equal(130, status, err)
     assert.matches("interrupted; the same command with %-%-resume goes on", err)
     assert.not_matches("traceback", err)
@@ -135,7 +135,7 @@ describe("texres train", function()
 
   it("says what is wrong in one line, with the right status", function()
     local function refuses(status, message, ...)
-      local got, out, err = support.texres { "train", ... }
+      local got, out, err = support.texres("train", ...)
       assert.equal(status, got, err)
       assert.equal("", out)
       assert.matches(message, err)
@@ -168,7 +168,7 @@ describe("texres train", function()
     local status, _, err = train(few, "--network", "cifar_resnet", "--depth", "8", table.unpack(out))
     assert.equal(1, status)
     assert.matches("cifar_resnet: unknown option 'width'", err)
-    status, _, err = support.texres { "train", root .. "/nowhere", "--traceback" }
+    status, _, err = support.texres("train", root .. "/nowhere", "--traceback")
     assert.equal(1, status)
     assert.matches("nowhere: No such file", err)
   end)

@@ -66,32 +66,25 @@ function support.run(words, options)
   return ok == true, output, status
 end
 
---- Runs bin/texres of this checkout with these words, in an environment that knows nothing of it: the exit status, what
--- it wrote to stdout, and to stderr. Options: input, a text for its stdin; script, a shell's words around "$@", such as
--- 'timeout 5 "$@"'.
-function support.texres(words, options)
-  local input, output, errors = os.tmpname(), os.tmpname(), os.tmpname()
-  support.write_file(input, options and options.input or "")
-  local script = ("exec <%s >%s 2>%s; %s"):format(input, output, errors, options and options.script or '"$@"')
-  local _, _, status = support.run({ "sh", "-c", script, "sh", support.lua, "bin/texres", table.unpack(words) },
-    { env = { LUA_PATH = ";;", LUA_CPATH = ";;" } })
-  local out, err = support.read_file(output), support.read_file(errors)
-  for _, path in ipairs { input, output, errors } do os.remove(path) end
-  return status, out, err
-end
-
 --- Runs Lua source text in a fresh interpreter that finds this checkout's texres.
 function support.run_lua(source, options) return support.run({ support.lua, "-e", source }, options) end
 
 --- Runs bin/texres with an environment that knows nothing of this checkout: its exit status, what it wrote to standard
--- output, and to standard error.
-function support.texres(...)
-  local errors = os.tmpname()
-  local _, output, status = support.run({ "sh", "-c", 'exec "$@" 2>"$0"', errors, support.lua, "bin/texres", ... },
+-- output, and to standard error. Options: input, a text for its standard input; script, a shell's words around "$@",
+-- such as 'timeout 5 "$@"'.
+function support.texres_in(options, ...)
+  local input, errors = os.tmpname(), os.tmpname()
+  support.write_file(input, options.input or "")
+  local _, output, status = support.run({ "sh", "-c", ("exec <%s 2>%s; %s"):format(input, errors,
+    options.script or 'exec "$@"'), "sh", support.lua, "bin/texres", ... },
     { env = { LUA_PATH = ";;", LUA_CPATH = ";;" } })
   local told = support.read_file(errors)
+  os.remove(input)
   os.remove(errors)
   return status, output, told
 end
+
+--- The same without options.
+function support.texres(...) return support.texres_in({}, ...) end
 
 return support
