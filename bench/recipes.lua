@@ -1,5 +1,5 @@
 --- What training recipes are worth on cloth that they have not seen: each is cross-validated by photograph, with the
--- same folds, seeds and test patches, and compared with the recipe of examples/textile.lua.
+-- same folds, seeds and test patches, and compared with the recipe of texres.train.
 --
 --     python3 bench/windows.py shared/data/textile shared/data/sources OUT               larger windows and their masks
 --     python3 bench/windows.py shared/data/textile shared/data/sources OUT64 --size 64
@@ -44,7 +44,7 @@ local function transforms(before, moves)
 end
 
 local RECIPES = {
-  { name = "as textile.lua", set = "patches", augment = transforms() },
+  { name = "as texres train", set = "patches", augment = transforms() },
   { name = "turn and scale", set = "patches", augment = transforms(nil, { { "rotate", 10 }, { "scale", 0.1 } }) },
   { name = "windows", set = "windows", augment = transforms(nil, { { "window", 64 } }) },
   { name = "windows, turn and scale", set = "windows",

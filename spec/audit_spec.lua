@@ -229,7 +229,7 @@ describe("audit", function()
     support.write_file(folder .. "/index.csv", table.concat(lines, "\n") .. "\n")
     local ok, output = support.run { support.lua, "examples/audit.lua", folder, "--epochs", "1", "--width", "4" }
     assert.is_true(ok, output)
-    assert.matches("random +126 +54 +0 +%d+ +54 +100.0 %% +%d+.%d %%\n", output)
+    assert.matches("by chance +126 +54 +0 +%d+ +54 +100.0 %% +%d+.%d %%\n", output)
     assert.matches("by source +%d+ +%d+ +0 +%d+ +0 +%d+.%d %% +%d+.%d %%\n", output)
     ok, output = support.run { support.lua, "examples/audit.lua", folder .. "/none" }
     assert.is_false(ok)

@@ -27,6 +27,7 @@ write("1.png", bytes(1))
 write("deep/er/2.png", bytes(2))
 write("deep/" .. ODD .. ".png", bytes(3))
 support.write_file(new .. "/notes.txt", "no picture")
+support.write_file(new .. "/deep/scan.tif", "a picture that only others read")
 
 local NAMES = { "1.png", "deep/" .. ODD .. ".png", "deep/er/2.png" } -- in the order in which they are found
 local OF = { 1, 3, 2 }
@@ -52,7 +53,7 @@ describe("texres predict", function()
   it("answers each picture of a folder as predict does, in JSON", function()
     local status, out, err = predict("--format", "jsonl", new)
     assert.equal(0, status, err)
-    assert.matches("passed over 1 .txt", err)
+    assert.matches("^texres: warning: [^\n]*passed over 1 .tif [^\n]*\n$", err)
     local list = answers(out)
     assert.equal(3, #list)
     local hash = require("texres.files").hash(run .. "/best.safetensors")

@@ -101,6 +101,22 @@ describe("texres train", function()
     assert.same({ "cut", 0.2 }, { point.good, point.rule.escape })
   end)
 
+  it("takes arrays, and tells in the report of a test set that was trained on", function()
+    local path = root .. "/arrays"
+    assert(tr.data.fabric({ count = 60, size = 16, seed = 1 }):save_arrays(path))
+    local status, out, err = train(path .. "/X.npy", "--test", path, "--out", root .. "/leaked")
+    assert.equal(0, status, err)
+    assert.matches("60 to test", out)
+    assert.matches("%d+ of these images have an equal or alike one", support.read_file(root .. "/leaked/report.html"))
+    os.remove(path .. "/index.csv") -- then nothing names the classes
+    local names = "good,color,cut,hole,thread,metal"
+    status, out, err = train(path .. "/X.npy", "--labels", path .. "/Y.npy", "--classes", names, "--out",
+      root .. "/named")
+    assert.equal(0, status, err)
+    assert.matches("6 metal +%d", out)
+    assert.matches("operating point: reject from", out)
+  end)
+
   it("builds other networks", function()
     local function built(...)
       local dir = os.tmpname()

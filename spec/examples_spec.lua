@@ -25,21 +25,16 @@ describe("examples", function()
   end)
 
   it("textile.lua trains, tests and reports; whole cloths are held out", function()
-    local function train(...)
-      return example("examples/textile.lua", "--images", dir .. "/cloth/X.npy", "--labels", dir .. "/cloth/Y.npy",
-        "--groups", dir .. "/cloth/index.csv:source", "--width", "4", "--batch", "16", "--threads", "2", ...)
-    end
-    local ok, output = train("--epochs", "2", "--dir", dir .. "/run", "--split", "0.7,0.15,0.15")
+    local ok, output = example("examples/textile.lua", dir .. "/cloth/X.npy", "source", dir .. "/run")
     assert.is_true(ok, output)
-    for _, text in ipairs { "96 images: %d+ to train", "epoch 2/2", "accuracy %d", "6 metal_contamination",
-      "truth \\ prediction", "at the operating point %d.* of the defects pass", "run/report.html" } do
+    for _, text in ipairs { "group +source", "epoch 15/15", "accuracy %d", "6 metal_contamination",
+      "truth \\ prediction", "run/report.html" } do
       assert.matches(text, output)
     end
     assert.is_true(support.exists(dir .. "/run/report.html"))
-
-    ok, output = train("--epochs", "2", "--dir", dir .. "/conv", "--head", "conv", "--split", "0.5,0.25,0.25")
-    assert.is_true(ok, output)
-    assert.matches("96 images: 4%d to train, 2%d to validate, 2%d to test", output)
+    ok, output = example("examples/textile.lua", dir .. "/none.npy")
+    assert.is_false(ok)
+    assert.matches("none.npy: No such file", output)
   end)
 
   it("transfer.lua fine-tunes a network on few images, beside one from random weights", function()
@@ -57,63 +52,6 @@ describe("examples", function()
     assert.is_true(ok, output)
     assert.matches("tested on 20 of other groups", output)
     assert.not_matches("synthetic", output)
-  end)
-
-  it("textile.lua cross-validates where there are few groups, and keeps a network of all images", function()
-    local ok, output = example("examples/textile.lua", "--images", dir .. "/cloth/X.npy", "--labels",
-      dir .. "/cloth/Y.npy", "--groups", dir .. "/cloth/index.csv:source", "--width", "2", "--epochs", "1", "--folds",
-      "2", "--seeds", "2", "--dir", dir .. "/few")
-    assert.is_true(ok, output)
-    for _, text in ipairs { "96 images of %d+ groups: cross%-validation over 2 folds", "seed 2, fold 2 of 2",
-      "spread between seeds", "192 images", "trained on all images", "few/best.safetensors" } do
-      assert.matches(text, output)
-    end
-    assert.is_true(support.exists(dir .. "/few/cv/report.html"))
-    assert.matches("operating point: reject from", output)
-    local kept = assert(require("texres").load(dir .. "/few/best.safetensors"))
-    assert.same({ 8, 0.05 }, { kept.operating_point.views, kept.operating_point.rule.false_reject })
-    assert.matches("Defects that pass", support.read_file(dir .. "/few/report.html"))
-    ok, output = example("examples/textile.lua", dir .. "/cloth", "--test", dir .. "/cloth", "--width", "2", "--epochs",
-      "1", "--dir", dir .. "/own")
-    assert.is_true(ok, output)
-    assert.matches("96 images: 8%d to train, 1%d to validate, 96 to test", output)
-  end)
-
-  it("textile.lua opens any form of a set, and says what a split without groups is worth", function()
-    local ok, output = example("examples/textile.lua", dir .. "/cloth", "--width", "2", "--epochs", "1", "--dir",
-      dir .. "/open")
-    assert.is_true(ok, output)
-    assert.matches("no %-%-groups: .* too good", output)
-    assert.matches("accuracy %d", output)
-  end)
-
-  it("textile.lua finds the good class wherever it stands, and tells of a test set that was trained on", function()
-    local tr = require "texres"
-    assert(tr.data.fabric({ count = 60, size = 16, seed = 1 }):save_folder(dir .. "/pictures"))
-    os.remove(dir .. "/pictures/index.csv") -- then classes stand as their folders do, by name
-    local ok, output = example("examples/textile.lua", dir .. "/pictures", "--test", dir .. "/pictures", "--width", "2",
-      "--epochs", "1", "--dir", dir .. "/pictured")
-    assert.is_true(ok, output)
-    assert.not_equal("good", tr.load(dir .. "/pictured/best.safetensors").classes[1])
-    assert.matches("at the operating point", output)
-    assert.matches("%d+ of these images have an equal or alike one", support.read_file(dir .. "/pictured/report.html"))
-  end)
-
-  it("textile.lua says what is wrong", function()
-    local ok, output = example("examples/textile.lua", "--images", dir .. "/none.npy", "--labels", dir .. "/none.npy")
-    assert.is_false(ok)
-    assert.matches("Error: .*none.npy", output)
-    assert.is_nil(output:find "traceback")
-    ok, output = example("examples/textile.lua", "--images", dir .. "/cloth/X.npy")
-    assert.is_false(ok)
-    assert.matches("Error: name a set, or its %-%-images and %-%-labels", output)
-    ok, output = example("examples/textile.lua", "--images", dir .. "/cloth/X.npy", "--labels", dir .. "/cloth/Y.npy",
-      "--split", "0.5,0.5,0", "--width", "2", "--epochs", "1", "--dir", dir .. "/untested")
-    assert.is_true(ok, output)
-    assert.matches("48 to train, 48 to validate, 0 to test", output)
-    ok, output = example("examples/textile.lua", "--split", "0.5")
-    assert.is_false(ok)
-    assert.matches("three parts", output)
   end)
 
   it("perceptilabs.lua trains a model as its file says", function()

@@ -248,11 +248,15 @@ function tree.read(root, classes)
 end
 
 --- The pictures in a folder and those below it, of whatever class: their paths. Masks, and what a dot hides, are passed
--- over, as by a set; so are other files, which is said of. Nil and a message where there are none.
+-- over, as by a set; of these, and of pictures that only other programs read, a warning tells. Nil and a message where
+-- there are none.
 function tree.pictures(folder)
   local found = new_found()
   local message = collect(folder, found, 1)
   if message then return nil, message end
+  for kind in pairs(found.passed) do
+    if kind ~= "mask" and formats.kind("." .. kind) ~= "foreign" then found.passed[kind] = nil end
+  end
   local passed = passed_text(found.passed)
   if #found.paths == 0 then
     return nil, ("%s: there are no pictures in it%s"):format(folder, passed and "; passed over: " .. passed or "")
