@@ -137,6 +137,14 @@ describe("texres threshold", function()
     end
     assert.equal(0, (texres("threshold", second, cloth, "--escape", "0.1")))
     assert.equal(2, trainer())
+    local status, _, err
+    do -- as while a run is under way
+      local held <close> = assert(require("texres.core").process.lock(second .. "/.lock")) -- luacheck: ignore
+      status, _, err = texres("threshold", second, cloth, "--escape", "0.2")
+    end
+    assert.equal(1, status)
+    assert.matches("second/.lock", err)
+    assert.equal(0.2, assert(tr.load(second .. "/best.safetensors")).operating_point.rule.false_reject)
   end)
 
   it("says what is wrong in one line", function()
