@@ -200,3 +200,32 @@ describe("texres bench", function()
     fails(1, "^texres bench: set_num_threads: n is 9999", "bench", "--width", "2", "--threads", "9999")
   end)
 end)
+
+describe("texres find-lr", function()
+  local set = folder .. "/rates"
+  setup(function()
+    assert.equal(0, (texres("fabric", "--out", set, "--count", "48", "--size", "16")))
+  end)
+
+  it("suggests a rate for the training that texres train would do, and changes nothing", function()
+    local seed, stream = tr.rng_state()
+    local found = assert(tr.find_lr({ set = set, network = { "textile", width = 2 }, batch = 16 }, { high = 10 }))
+    assert.same({ seed, stream }, { tr.rng_state() })
+    assert.is_true(found.highest >= found.suggestion)
+    local status, output, errors = texres("find-lr", set, "--width", "2", "--batch", "16", "--high", "10", "--threads",
+      "1")
+    assert.equal(0, status, errors)
+    assert.equal(tostring(found) .. "\n", output)
+    assert.equal("", errors)
+  end)
+
+  it("says what is wrong", function()
+    fails(1, "nowhere: No such file", "find-lr", folder .. "/nowhere")
+    fails(1, "low is 1, not below high, which is 0.1", "find-lr", set, "--low", "1", "--high", "0.1")
+    fails(1, 'network is "resnet19", wanted one of', "find-lr", set, "--network", "resnet19")
+    fails(2, "%-%-steps is 3, wanted a whole number of at least 10", "find-lr", set, "--steps", "3")
+    local found, message = tr.find_lr { set = folder .. "/nowhere" }
+    assert.is_nil(found)
+    assert.matches("nowhere", message)
+  end)
+end)

@@ -717,7 +717,14 @@ describe("trials", function()
     assert.is_true(found.suggestion > 1e-3 and found.suggestion < 50)
     assert.near(1e-4, found[1].lr, 1e-12)
     assert.is_true(#found <= 40)
-    assert.matches("learning rate: try", tostring(found))
+    assert.matches("learning rate: try .*, or up to .* in a one_cycle\n", tostring(found))
+    local least = found[1]
+    for _, point in ipairs(found) do
+      if point.loss < least.loss then least = point end
+    end
+    assert.equal(math.max(found.suggestion, least.lr / 10), found.highest)
+    local blind = trainer:find_lr(train, { low = 1e-30, high = 1e-20, steps = 10 }) -- a float changes by none of these
+    assert.equal(blind.suggestion == nil, blind.highest == nil)
     assert.equal(0, trainer.steps)
   end)
 

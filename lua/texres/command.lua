@@ -28,6 +28,7 @@ local NAMES = {
   "summary",
   "draw",
   "fabric",
+  "find-lr",
   "export",
   "repl",
   "bench",

@@ -72,6 +72,7 @@ local parts = {
   sweep = "texres.sweep",
   train = { "texres.train", "run" },
   repl = "texres.repl",
+  find_lr = { "texres.train", "find_lr" },
   load = { "texres.classifier", "load" },
   Ensemble = { "texres.classifier", "ensemble" },
   save = { "texres.checkpoint", "save" },

@@ -26,6 +26,7 @@ local models = require "texres.models"
 local names = require "texres.data.names"
 local option = require "texres.options"
 local plain = require "texres.plain"
+local protect = require "texres.protect"
 local raise = require "texres.raise"
 local strict = require "texres.strict"
 local Trainer = require "texres.trainer"
@@ -106,6 +107,15 @@ local function obstacle(set)
   if found == 0 then return "there are no images to learn from" end
   return ("all %d images are of one class, '%s': it takes two to tell apart, such as a folder of pictures for each")
     :format(#set, of)
+end
+
+--- The set that the options name, where it can be trained on; or nil and a message.
+local function open_useful(o)
+  local set, message = open(o)
+  if not set then return nil, message end
+  message = obstacle(set)
+  if message then return nil, ("%s: %s"):format(set.origin or "the set", message) end
+  return set
 end
 
 -- -- the split --------------------------------------------------------------------------------------------------------
@@ -379,10 +389,8 @@ function train.run(options)
   if not o.resume and holds_run(o.dir) then
     return nil, ("%s holds a run already: go on with it (resume), or name another folder (dir)"):format(o.dir)
   end
-  local set, message = open(o)
+  local set, message = open_useful(o)
   if not set then return nil, message end
-  message = obstacle(set)
-  if message then return nil, ("%s: %s"):format(set.origin or "the set", message) end
   local test, plan
   if o.test then
     test, message = open_test(o, set)
@@ -418,6 +426,21 @@ function train.run(options)
   return self
 end
 
+--- Which learning rate a training with these options should have: what Trainer:find_lr tells for all images of the set,
+-- a list of { lr =, loss = } that print() shows, with `highest`, which is what `lr` of the training means. `search`:
+-- low, high, steps. Nothing is changed. Nil and a message where the set can't be read or trained on. It is
+-- texres.find_lr.
+function train.find_lr(options, search)
+  local o = read_options(options)
+  local set, message = open_useful(o)
+  if not set then return nil, message end
+  local seed, stream = core.rng_state()
+  return protect.finally(function() core.rng_state(seed, stream) end, function()
+    return Trainer(recipe(o, set, o.seed)):find_lr(set, search)
+  end)
+end
+
 train.run = plain.telling(train.run)
+train.find_lr = plain.telling(train.find_lr)
 
 return train

@@ -463,8 +463,9 @@ local function trial_of(self, train)
   return training_loader(self, takes, set, weights), objective.loss(self.loss, set)
 end
 
---- Which learning rate: a list of {lr =, loss =} over rising rates that prints as a table, with `suggestion`. Options:
--- low, high (1e-6, 1), steps (100). Nothing is changed. See texres.trainer.probe.
+--- Which learning rate: a list of {lr =, loss =} over rising rates that prints as a table, with `suggestion`, and
+-- `highest` for the top of a one_cycle. Options: low, high (1e-6, 1), steps (100). Nothing is changed. See
+-- texres.trainer.probe.
 function Trainer:find_lr(train, options)
   local loader, loss_of = trial_of(self, train)
   return probe.find_lr(self, loader, loss_of, options)

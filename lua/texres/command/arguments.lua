@@ -1,5 +1,6 @@
 --- Arguments and options that several commands have, and what stands behind them.
 
+local build = require "texres.models.build"
 local files = require "texres.files"
 local option = require "texres.options"
 local plain = require "texres.plain"
@@ -144,6 +145,40 @@ end
 
 function arguments.testing_options(options)
   return { views = options.views, batch = options.batch, bad = options.bad }
+end
+
+-- -- networks that are trained anew -----------------------------------------------------------------------------------
+
+-- A rule without its default, which is another one for each network.
+local function bare(rule) return { wanted = rule.wanted, accept = rule.accept } end
+
+local OF_NETWORK = {
+  width = option.COUNT, head = bare(build.KNOWN.head), block = bare(build.KNOWN.block), depth = option.COUNT,
+  widen = option.COUNT, small_input = option.switch(false), weights = option.PATH,
+}
+
+--- Declares a network with random weights, or those of torchvision.
+function arguments.new_network(parser)
+  parser:option("--network", "textile, resnet18, cifar_resnet, or another one of texres.models. By default textile.")
+    :argname "NAME"
+  arguments.options(parser, OF_NETWORK, {
+    { "width", "Channels of the first stage of textile. By default 16; 64 is as published, and takes ten times as "
+      .. "long.", "N" },
+    { "head", "How scores are made of the last maps: gap (mean), gmp (largest), mean_max, conv. By default mean_max "
+      .. "for textile, gap for others." },
+    { "depth", "Layers of cifar_resnet, cifar_preact, wide_resnet: 20, 56, ...", "N" },
+    { "widen", "How much wider wide_resnet is.", "N" },
+    { "block", "basic, bottleneck, preact or preact_bottleneck." },
+    { "small_input", "No pooling at the front of resnet18 and its like: for images of 32 or 64 pixels." },
+    { "weights", "Weights of torchvision to begin with, for resnet18 and its like.", "FILE" },
+  })
+end
+
+--- The network that these options name, as texres.train takes it.
+function arguments.describe_network(options)
+  local network = { options.network or "textile" }
+  for name in pairs(OF_NETWORK) do network[name] = options[name] end
+  return network
 end
 
 -- -- networks of any kind ---------------------------------------------------------------------------------------------

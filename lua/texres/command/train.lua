@@ -1,19 +1,9 @@
 --- texres train: a network for a set of images, how good it is, and a report (texres.train).
 
 local arguments = require "texres.command.arguments"
-local build = require "texres.models.build"
-local option = require "texres.options"
 local train = require "texres.train"
 
 local INTERRUPTED = 130
-
--- A rule without its default, which is another one for each network.
-local function bare(rule) return { wanted = rule.wanted, accept = rule.accept } end
-
-local OF_NETWORK = {
-  width = option.COUNT, head = bare(build.KNOWN.head), block = bare(build.KNOWN.block), depth = option.COUNT,
-  widen = option.COUNT, small_input = option.switch(false), weights = option.PATH,
-}
 
 return {
   summary = "Train a network on images, test it and write a report.",
@@ -29,19 +19,7 @@ return {
   describe = function(parser)
     parser:argument("set", "A folder with one of pictures for each class, a table of paths (.csv), .npy, .npz or .h5.")
     parser:option("--out --dir", "Folder for the network and the reports. By default run."):target "dir":argname "DIR"
-    parser:option("--network", "textile, resnet18, cifar_resnet, or another one of texres.models. By default textile.")
-      :argname "NAME"
-    arguments.options(parser, OF_NETWORK, {
-      { "width", "Channels of the first stage of textile. By default 16; 64 is as published, and takes ten times as "
-        .. "long.", "N" },
-      { "head", "How scores are made of the last maps: gap (mean), gmp (largest), mean_max, conv. By default mean_max "
-        .. "for textile, gap for others." },
-      { "depth", "Layers of cifar_resnet, cifar_preact, wide_resnet: 20, 56, ...", "N" },
-      { "widen", "How much wider wide_resnet is.", "N" },
-      { "block", "basic, bottleneck, preact or preact_bottleneck." },
-      { "small_input", "No pooling at the front of resnet18 and its like: for images of 32 or 64 pixels." },
-      { "weights", "Weights of torchvision to begin with, for resnet18 and its like.", "FILE" },
-    })
+    arguments.new_network(parser)
     arguments.options(parser, train.KNOWN, {
       { "groups", "FILE.csv:COLUMN, or a column of the set: what must not stand on both sides of the split.", "WHAT" },
       { "test", "A set of its own to test on, as SET.", "SET" },
@@ -69,9 +47,8 @@ return {
     arguments.threads(parser)
   end,
   run = function(options)
-    local given, network = arguments.given(options, train.KNOWN), { options.network or train.KNOWN.network.default }
-    for name in pairs(OF_NETWORK) do network[name] = options[name] end
-    given.network, given.tell = network, print
+    local given = arguments.given(options, train.KNOWN)
+    given.network, given.tell = arguments.describe_network(options), print
     local done, message = train.run(given)
     if not done then return nil, message end
     if done.interrupted then

@@ -31,7 +31,7 @@ end
 
 -- -- learning rates ---------------------------------------------------------------------------------------------------
 
-local Rates = strict.class("a search for a learning rate", {}, { "suggestion" })
+local Rates = strict.class("a search for a learning rate", {}, { "suggestion", "highest" })
 
 --- Rates and losses as a table, with a bar for each.
 function Rates:__tostring()
@@ -44,18 +44,35 @@ function Rates:__tostring()
     rows[#rows + 1] = { plain.format("%.2e", point.lr), plain.format("%.4f", point.loss),
       ("*"):rep(math.floor(1 + 40 * share)) }
   end
-  local head = self.suggestion and plain.format("learning rate: try %.2e", self.suggestion)
+  local head = self.suggestion
+    and plain.format("learning rate: try %.2e, or up to %.2e in a one_cycle", self.suggestion, self.highest)
     or "learning rate: no rate made the loss fall"
   return head .. "\n" .. table_text(rows, { [3] = true })
+end
+
+-- Writes down what to try.
+local function suggest(found)
+  local steepest, least = 0, found[1]
+  for i = 3, #found - 2 do -- the slope over five rates
+    local slope = found[i + 2].loss - found[i - 2].loss
+    if slope < steepest then steepest, found.suggestion = slope, found[i].lr end
+  end
+  for _, point in ipairs(found) do
+    if point.loss < least.loss then least = point end
+  end
+  if found.suggestion then found.highest = math.max(found.suggestion, least.lr / 10) end
 end
 
 local FIND = {
   low = option.number(1e-6, "(0, inf)"), high = option.number(1, "(0, inf)"), steps = option.integer(100, "[10, inf)"),
 }
+probe.FIND = FIND
 
 --- A learning-rate range test: the rate grows from step to step by the same factor, from low to high; a list of
--- {lr =, loss = (smoothed)} with `suggestion`, the rate at which the loss falls fastest. It ends early where the loss
--- has become four times its least. L. Smith, "Cyclical learning rates for training neural networks", 2017.
+-- {lr =, loss = (smoothed)} with `suggestion`, where the loss falls fastest, and `highest`, for the top of a
+-- one_cycle: a tenth of the rate of the least loss, or the suggestion where that is higher. Both are nil where no rate
+-- made the loss fall. It ends early where the loss has become four times its least. L. Smith, "Cyclical learning
+-- rates for training neural networks", 2017.
 function probe.find_lr(trainer, loader, loss_of, options)
   local o = option.read("find_lr", options, FIND)
   if o.low >= o.high then
@@ -87,11 +104,7 @@ function probe.find_lr(trainer, loader, loss_of, options)
       end
     end
   end)
-  local steepest = 0
-  for i = 3, #found - 2 do -- the slope over five rates, up to the least loss
-    local slope = found[i + 2].loss - found[i - 2].loss
-    if slope < steepest then steepest, found.suggestion = slope, found[i].lr end
-  end
+  suggest(found)
   return found
 end
 
