@@ -1,6 +1,7 @@
 --- Arguments and options that several commands have, and what stands behind them.
 
 local build = require "texres.models.build"
+local core = require "texres.core"
 local files = require "texres.files"
 local option = require "texres.options"
 local plain = require "texres.plain"
@@ -14,7 +15,7 @@ function arguments.rule(wanted, flag)
   return function(text)
     local value = wanted.accept(plain.number(text))
     if value == nil then value = wanted.accept(text) end
-    if value == nil then return nil, ("%s is %s, wanted %s"):format(flag or "a value", text, wanted.wanted) end
+    if value == nil then return nil, ("%s is %s, wanted %s"):format(flag, text, wanted.wanted) end
     return value
   end
 end
@@ -56,9 +57,6 @@ function arguments.list(wanted, flag)
   end
 end
 
-arguments.count = arguments.rule(option.COUNT)
-arguments.share = arguments.rule(option.number(nil, "[0, 1]"))
-
 --- HxWxC, or HxW for one channel: the shape of an image.
 function arguments.shape(text)
   local h, w, c = text:match "^(%d+)x(%d+)x(%d+)$"
@@ -81,7 +79,8 @@ end
 --- Declares --threads.
 function arguments.threads(parser)
   parser:option("--threads", "Threads that compute; by default one for each core."):argname "N"
-    :convert(arguments.count):action(function(_, _, count) require("texres").set_num_threads(count) end)
+    :convert(arguments.rule(option.COUNT, "--threads"))
+    :action(function(_, _, count) core.set_num_threads(count) end)
 end
 
 --- The file of a run's folder, or the path as it is.
@@ -188,12 +187,16 @@ function arguments.network(parser)
   parser:argument("network", "A run's folder, a .safetensors or .onnx file, or the name of one of texres.models.")
   parser:option("--input", "Shape of one image; by default the network's own, else 64x64x1."):argname "HxWxC"
     :convert(arguments.shape)
-  parser:option("--classes", "Classes of a network of texres.models."):argname "N":convert(arguments.count)
+  parser:option("--classes", "Classes of a network of texres.models."):argname "N"
+    :convert(arguments.rule(option.COUNT, "--classes"))
 end
 
 local function of_models(name, options)
   local models = require "texres.models"
   local make = name ~= "build" and name ~= "torchvision" and rawget(models, name)
+  if not make and core.file_kind(name) == "folder" then
+    return nil, name .. ": no folder of a run, no network is in it"
+  end
   if not make then return nil, name .. ": there is no such file, and no such network among texres.models" end
   local shape = options.input or { 64, 64, 1 }
   return make { classes = options.classes, in_channels = shape[3] }, shape
