@@ -45,6 +45,12 @@ describe("the command line", function()
     assert.matches("stack traceback:.*summary.lua:%d+", errors)
   end)
 
+  it("ends with status 130 at Ctrl-C, from within a long call", function()
+    local status, output, errors = support.texres_in({ script = [["$@" & p=$!; sleep 2; kill -INT $p; wait $p]] },
+      "fabric", "--count", "4000000", "--size", "16", "--out", folder .. "/endless")
+    assert.same({ 130, "", "texres fabric: interrupted\n" }, { status, output, errors })
+  end)
+
   it("shows control bytes of names, and sends none to the terminal", function()
     fails(1, "\\x1b%[31mred", "summary", "\27[31mred")
     fails(2, "\\x1b%[31mred", "\27[31mred")
