@@ -36,8 +36,8 @@ TX_LIBS := $(ZLIB_LIBDIR:%=-L%) -lz -lm -lpthread
 
 # OpenBLAS is optional: without it, or with BLAS=no, matrix products that it would do take loops of our own, which are slower.
 ifneq ($(BLAS),no)
-export OPENBLAS_DIR OPENBLAS_INCDIR OPENBLAS_LIBDIR
-BLAS_OPTIONS := $(shell CC='$(CC)' PKG_CONFIG='$(PKG_CONFIG)' tools/openblas.sh)
+BLAS_OPTIONS := $(shell CC='$(CC)' PKG_CONFIG='$(PKG_CONFIG)' OPENBLAS_DIR='$(OPENBLAS_DIR)' OPENBLAS_INCDIR='$(OPENBLAS_INCDIR)' \
+  OPENBLAS_LIBDIR='$(OPENBLAS_LIBDIR)' tools/openblas.sh)
 BLAS_CFLAGS  := $(if $(BLAS_OPTIONS),-DTX_HAVE_OPENBLAS $(filter -I% -D%,$(BLAS_OPTIONS)))
 BLAS_LIBS    := $(filter-out -I% -D%,$(BLAS_OPTIONS))
 endif
@@ -126,7 +126,7 @@ C_FILES   := $(shell find csrc fuzz bench tools -name '*.[ch]')
 LUA_PATHS := LUA_PATH='./lua/?.lua;./lua/?/init.lua;./?.lua;;'
 TREE      := $(LUA_PATHS) LUA_CPATH='./lua/?.so;;' TEXRES_LUA='$(LUA)' BUSTED='$(BUSTED)'
 
-.PHONY: demo test lint format asan tsan fuzz oom docs bench install uninstall clean help
+.PHONY: demo test lint tidy format asan tsan test-isa test-gc test-aarch64 coverage fuzz oom docs bench install uninstall clean help
 
 # Installs missing system packages: those for building, for running, and for the use named. What needs them afterwards
 # runs in a make of its own, which then finds them.
@@ -163,8 +163,21 @@ check: all
 	  $(CC) $(TX_CFLAGS) -Werror -Wno-unused-function -fsyntax-only -include $$h -x c /dev/null || exit 1; \
 	done
 
+# What needs minutes: clang-tidy (.clang-tidy) and cppcheck (tools/cppcheck.supp) over all sources but those of csrc/kernels/simd/.
+TIDY_FLAGS = $(filter-out -W% -Icsrc,$(TX_CFLAGS)) -I$(CURDIR)/csrc $(BLAS_CFLAGS) $(HDF5_CFLAGS)
+tidy: setup-tidy ## clang-tidy and cppcheck
+	@printf '%s\n' $(TIDY_FLAGS) '-DTX_VERSION=""' '-DTX_BUILD_FLAGS=""' >$(BUILD)/compile_flags.txt
+	@printf '%s\n' $(SOURCES) | xargs -P 2 -n 8 clang-tidy --quiet -p $(BUILD) 2>/dev/null
+	@cppcheck --quiet --std=c11 --enable=warning,performance,portability --error-exitcode=1 -j 2 \
+	  --suppressions-list=tools/cppcheck.supp --inline-suppr -Icsrc -DTX_HAVE_OPENBLAS -DTX_HAVE_HDF5 $(SOURCES)
+
 format: setup-lint ## bring the C sources into the house's style
 	clang-format -i $(C_FILES)
+
+# The specs of what is computed: what another CPU or compiler could get wrong.
+NUMBER_SPECS := $(sort $(wildcard spec/autograd_spec.lua spec/conv*_spec.lua spec/determinism_spec.lua spec/layers_*_spec.lua \
+  spec/*_isa_spec.lua spec/ops_*_spec.lua spec/optim_spec.lua spec/random_spec.lua spec/sort_spec.lua spec/strides_spec.lua \
+  spec/tensor_spec.lua))
 
 # The module is built apart, in build-asan; freed blocks are not kept, so that a use after free is seen.
 # Left out are the specs that test what was installed: their programs are not the sanitized build.
@@ -194,6 +207,44 @@ tsan: setup-test build-tsan/lua/run ## the specs of threads under ThreadSanitize
 	@$(LUA_PATHS) LUA_CPATH='./build-tsan/lua/?.so;;' TEXRES_LUA='$(CURDIR)/build-tsan/lua/run' \
 	  TSAN_OPTIONS='suppressions=$(CURDIR)/tools/tsan.supp:halt_on_error=1:exitcode=66' \
 	  BUSTED='$(CURDIR)/build-tsan/lua/run $(wordlist 2,99,$(BUSTED))' $(LUA) tools/test.lua $(or $(SPECS),$(TSAN_SPECS))
+
+test-isa: setup-test ## the specs of numbers on each instruction set of this machine (SPECS=... for some)
+	@$(MAKE) --no-print-directory all
+	@for isa in $$($(TREE) $(LUA) -e 'print(table.concat(require "texres.core".build_info().isas, " "))'); do \
+	  echo "$$isa:"; $(TREE) TEXRES_ISA=$$isa $(LUA) tools/test.lua $(or $(SPECS),$(NUMBER_SPECS)) || exit 1; \
+	done
+
+# Lua's collector runs as often as it can, in both of its modes: what is used without being held fails then.
+GC_MODES := collectgarbage("incremental",1,400,4) collectgarbage("generational",1,1)
+GC_SPECS := $(addprefix spec/,autograd_spec.lua data_spec.lua loader_spec.lua nn_spec.lua npy_spec.lua ops_hostile_spec.lua \
+  ops_views_spec.lua readers_spec.lua safetensors_spec.lua tensor_spec.lua trainer_loop_spec.lua)
+test-gc: setup-test ## specs while Lua's collector runs all the time (SPECS=... for some)
+	@$(MAKE) --no-print-directory all
+	@for mode in $(GC_MODES:%='%'); do \
+	  echo "$$mode:"; $(TREE) LUA_INIT="$$mode" $(LUA) tools/test.lua $(or $(SPECS),$(GC_SPECS)) || exit 1; \
+	done
+
+# The module is built apart, in build-coverage, and counts the lines that run.
+coverage: setup-test ## the lines of C that the specs run, by gcov (SPECS=... for some)
+	@$(MAKE) --no-print-directory all BUILD=build-coverage CORE=build-coverage/lua/texres/core.so \
+	  TX_SANITIZE='-O1 --coverage -fprofile-update=atomic'
+	@find build-coverage -name '*.gcda' -delete
+	@$(LUA_PATHS) LUA_CPATH='./build-coverage/lua/?.so;;' TEXRES_LUA='$(LUA)' BUSTED='$(BUSTED)' $(LUA) tools/test.lua $(SPECS)
+	@$(LUA) tools/coverage.lua build-coverage
+
+# Cross-compiled against Debian's arm64 packages, which tools/aarch64.sh puts into build-aarch64/root, and run by qemu-user: the
+# specs of what is computed.
+AARCH64_ROOT  := $(CURDIR)/build-aarch64/root
+AARCH64_LIB   := $(AARCH64_ROOT)/usr/lib/aarch64-linux-gnu
+AARCH64_SPECS := $(NUMBER_SPECS)
+test-aarch64: setup-aarch64 setup-test ## the specs of numbers on an emulated aarch64 (SPECS=... for some)
+	@tools/aarch64.sh $(AARCH64_ROOT)
+	@$(MAKE) --no-print-directory all BUILD=build-aarch64 CORE=build-aarch64/lua/texres/core.so \
+	  CC='$(filter ccache,$(CC)) aarch64-linux-gnu-gcc --sysroot=$(AARCH64_ROOT)' LUA_INCDIR=$(AARCH64_ROOT)/usr/include/lua5.4 \
+	  OPENBLAS_INCDIR=$(AARCH64_ROOT)/usr/include/aarch64-linux-gnu/openblas-pthread OPENBLAS_LIBDIR=$(AARCH64_LIB)/openblas-pthread \
+	  PKG_CONFIG='env PKG_CONFIG_SYSROOT_DIR=$(AARCH64_ROOT) PKG_CONFIG_LIBDIR=$(AARCH64_LIB)/pkgconfig pkg-config'
+	@$(LUA_PATHS) LUA_CPATH='./build-aarch64/lua/?.so;;' TEXRES_LUA='$(AARCH64_ROOT)/run' \
+	  BUSTED='$(AARCH64_ROOT)/run $(wordlist 2,99,$(BUSTED))' $(LUA) tools/test.lua $(or $(SPECS),$(AARCH64_SPECS))
 
 # Readers: the core is built apart with clang, in build-fuzz; a crash leaves its input there. The Lua interface: the
 # module of `make asan`, in an empty folder, with allocations of at most 64 MB.
@@ -264,7 +315,7 @@ uninstall: ## remove what `make install` puts in place
 	done
 
 clean: ## remove what was built
-	rm -rf build build-asan build-tsan build-fuzz $(CORE) demo
+	rm -rf build build-asan build-tsan build-fuzz build-aarch64 build-coverage $(CORE) demo
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-9s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile

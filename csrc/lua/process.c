@@ -73,7 +73,7 @@ static int l_unlock(lua_State *L) {
 /* What a lock's file says: the process that holds it. */
 static long long holder(int file) {
   char text[24] = {0};
-  return pread(file, text, sizeof text - 1, 0) > 0 ? atoll(text) : 0;
+  return pread(file, text, sizeof text - 1, 0) > 0 ? strtoll(text, NULL, 10) : 0;
 }
 
 /* Opens a lock's file, which is written to: -1 where something else stands at its path, such as a link that leads
