@@ -2,7 +2,8 @@
 --
 --     lua5.4 tools/coverage.lua build-coverage
 --
--- A line ran when it did in one of the objects that it is compiled into. Below the list, the files with the lowest shares.
+-- A line ran when it did in one of the objects that it is compiled into. Below the list, the files with the lowest
+-- shares.
 
 local folder, LOWEST = arg[1], 10
 

@@ -274,13 +274,21 @@ int64_t tx_block_size(int64_t count, int64_t cost) {
 
 /* -- settings -------------------------------------------------------------------------------------------------------- */
 
-/* TEXRES_NUM_THREADS, else the number of CPUs that this process may run on. */
+/* The number of CPUs that this process may run on; where the system does not tell that, of all. */
+static int usable_cpus(void) {
+#ifdef __linux__
+  cpu_set_t cpus;
+  return sched_getaffinity(0, sizeof cpus, &cpus) == 0 ? CPU_COUNT(&cpus) : 1;
+#else
+  return (int)sysconf(_SC_NPROCESSORS_ONLN);
+#endif
+}
+
+/* TEXRES_NUM_THREADS, else a thread for each CPU. */
 static int default_threads(void) {
   const char *wanted = getenv("TEXRES_NUM_THREADS");
   int threads = wanted != NULL ? (int)strtol(wanted, NULL, 10) : 0;
-  cpu_set_t cpus;
-  if (threads < 1) threads = sched_getaffinity(0, sizeof cpus, &cpus) == 0 ? CPU_COUNT(&cpus) : 1;
-  return threads;
+  return threads < 1 ? usable_cpus() : threads;
 }
 
 int tx_num_threads(void) {
