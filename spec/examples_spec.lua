@@ -130,3 +130,56 @@ describe("examples", function()
     assert.matches("Error: .*nowhere", output)
   end)
 end)
+
+describe("the short examples", function()
+  --- What a script prints, which ends well.
+  local function printed(name, ...)
+    local ok, output = example("examples/" .. name .. ".lua", ...)
+    assert.is_true(ok, output)
+    return output
+  end
+
+  it("hello_tensor.lua shows tensors and a gradient", function()
+    assert.matches("3 x%^2:%s+%[ 3%., 12%., 27%.%]", printed "hello_tensor")
+  end)
+
+  it("line.lua finds the line", function()
+    local slope, offset = printed("line"):match "y = ([%d.]+) x ([-+][%d.]+)"
+    assert.near(3, tonumber(slope), 0.1)
+    assert.near(-1, tonumber(offset), 0.1)
+  end)
+
+  it("own_block.lua trains a block that begins as the identity", function()
+    local output = printed "own_block"
+    assert.matches("3%.body%.1 +Conv2d", output)
+    assert.not_matches("training: %-?0%.000", output)
+  end)
+
+  it("own_function.lua checks gradients, and says which one is none", function()
+    local output = printed "own_function"
+    assert.matches("12 elements agree", output)
+    assert.matches("4 of 4 elements differ", output)
+  end)
+
+  it("training_loop.lua acts on what happens, and ends early", function()
+    local output = printed "training_loop"
+    assert.matches("\nepoch 2 .*\nconv1 is frozen.*\nepoch 3 .*\nended: stopped\naccuracy", output)
+  end)
+
+  it("predict_folder.lua answers for each picture, and passes damaged ones over", function()
+    local folder = support.folder()
+    assert.equal(0, (support.texres("fabric", "--out", folder, "--count", "12", "--size", "16", "--classes",
+      "good,hole", "--pictures")))
+    assert.equal(0, (support.texres("train", folder, "--out", folder .. "/run", "--epochs", "1", "--width", "2")))
+    local network, pictures = folder .. "/run/best.safetensors", folder .. "/pictures"
+    local _, count = printed("predict_folder", network, pictures):gsub("%.png", "")
+    assert.equal(12, count)
+    support.write_file(pictures .. "/good/broken.png", "no picture")
+    local _, output, status = example("examples/predict_folder.lua", network, pictures)
+    assert.equal(1, status)
+    assert.matches("passed over.*broken%.png", output)
+    _, output, status = example "examples/predict_folder.lua"
+    assert.equal(2, status)
+    assert.matches("^usage:", output)
+  end)
+end)
