@@ -20,6 +20,7 @@ local prompt = core.prompt
 
 local FIRST, FURTHER = "> ", ">> "
 local NAME = "=input"
+local VALUES = "local __values <close> = nil return " -- so no call is a tail call, which would hide the input
 
 local Session = {}
 Session.__index = Session
@@ -29,7 +30,7 @@ Session.__index = Session
 local function is_interrupt(message) return message:find "interrupted!$" ~= nil end
 
 function Session:tell_error(message)
-  if is_interrupt(message) then message = "interrupted" end
+  if is_interrupt(message) then message = self.reader.is_terminal and "\ninterrupted" or "interrupted" end
   local can = terminal.abilities(core.process.columns(io.stderr), os.getenv)
   io.stdout:flush()
   io.stderr:write(terminal.paint(can, "red", plain.visible(message)), "\n")
@@ -51,7 +52,7 @@ local function is_open(message) return message:find "<eof>$" ~= nil end
 --- An input as a function: an expression, statements, or such whose `local` at the beginning is left out. Nil and a
 -- message where it is none of them; "open" as the message where it may go on.
 local function compile(text, environment)
-  local f, not_expression = load("return " .. text, NAME, "t", environment)
+  local f, not_expression = load(VALUES .. text, NAME, "t", environment)
   if f then return f end
   local declared = text:match "^%s*local%s+(.*)$"
   if declared then f = load(declared, NAME, "t", environment) end
@@ -143,13 +144,14 @@ local function with_prompt(f, ...)
     rawset(coroutine, "create", new_create)
     rawset(coroutine, "wrap", new_wrap)
   end
-  return protect.between(function()
-    prompt.open()
-    replace(prompt.reached(create), prompt.reached(wrap))
-  end, function()
+  prompt.open()
+  return protect.finally(function()
     replace(create, wrap)
     prompt.close()
-  end, f, ...)
+  end, function(...)
+    replace(prompt.reached(create), prompt.reached(wrap))
+    return f(...)
+  end, ...)
 end
 
 --- Runs the prompt on standard input until its end (Ctrl-D).

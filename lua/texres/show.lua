@@ -35,10 +35,11 @@ local function shape_text(t) return "{" .. table.concat(t:shape(), ",") .. "}" e
 
 -- The image as f32 {H,W,1} or {H,W,3}, 0 to 1, without its alpha.
 local function pixels_of(image)
+  local shape = shape_text(image)
   if image:dim() == 4 and image:size(1) == 1 then image = image:squeeze(1) end
   if image:dim() == 2 then image = image:unsqueeze(3) end
   if image:dim() ~= 3 or image:size(3) < 1 or image:size(3) > 4 or image:numel() == 0 then
-    raise("show: an image {H,W} or {H,W,C} of 1 to 4 channels is wanted, got %s", shape_text(image))
+    raise("show: an image {H,W} or {H,W,C} of 1 to 4 channels is wanted, got %s", shape)
   end
   local channels = image:size(3)
   if channels % 2 == 0 then image = image:slice(3, 1, channels - 1) end

@@ -55,12 +55,17 @@ local function write(text)
   io.stdout:flush()
 end
 
+local function columns() return core.process.columns(io.stdout) or 80 end
+
+-- Goes to the beginning of a line: what was written without an end of line is not drawn over.
+local function begin_line() write((" "):rep(columns()) .. "\r") end
+
 local function open_typed(complete)
   local path = reader.history_path(os.getenv)
   local history = reader.load_history(path)
   local editor = Editor {
-    keys = function() return prompt.keys(io.stdin) end, write = write, complete = complete, history = history,
-    columns = function() return core.process.columns(io.stdout) or 80 end,
+    keys = function() return prompt.keys(io.stdin) end, write = write, columns = columns, complete = complete,
+    history = history,
   }
   return setmetatable({ editor = editor, path = path, history = history, is_terminal = true }, Typed)
 end
@@ -75,6 +80,7 @@ function Typed:line(text)
     end,
   })
   write(PASTED_ON)
+  begin_line()
   local line = self.editor:line(text)
   if line and line:find "%S" and line ~= self.history[#self.history] then
     table.insert(self.history, line)
@@ -91,6 +97,7 @@ Plain.__index = Plain
 function Plain:line(text)
   if self.is_terminal then write(text) end
   local ok, line = prompt.call(io.read)
+  if not line and self.is_terminal then write "\n" end
   if not ok then return false end
   return line
 end
