@@ -81,6 +81,25 @@ describe("the reference", function()
     end
   end)
 
+  it("has an entry for each method that a layer takes over from a class which is not exported", function()
+    local missing = {}
+    for name, class in pairs(tr.nn) do
+      while type(class) == "table" and rawget(class, "_module") do
+        local entry = reference.find(class)
+        for key, value in pairs(class) do
+          local public = type(key) == "string" and key:byte() ~= 95 and type(value) == "function"
+          local told = entry and entry_of(entry.name .. "." .. key, class)
+          if public and not told then missing[#missing + 1] = name .. ":" .. key end
+        end
+        class = getmetatable(class).__index
+      end
+    end
+    assert.same({}, missing)
+    assert.equal("nn.Container", reference.base(reference.find "nn.Sequential").name)
+    assert.equal("nn.Module", reference.base(reference.find "nn.Container").name)
+    assert.is_nil(reference.base(reference.find "nn.Module"))
+  end)
+
   it("tells of each what it takes and gives", function()
     local untold = {}
     for _, entry in ipairs(entries) do
@@ -229,6 +248,7 @@ describe("help", function()
     end
     assert.matches("^Trainer:fit%(train, val, options%)", tr.help "Trainer:fit")
     assert.matches("^Trainer:fit%(train, val, options%)", tr.help "Trainer.fit")
+    assert.matches("^Trainer%.patience: .*Also: .*train%.patience", tr.help "patience")
     assert.matches("^load%(path, model, options%).*Also: nn%.Module:load", tr.help "load")
     assert.matches("^Trainer%.epochs: a whole number of at least 1, by default 10\n\nAn option of Trainer%(options%)",
       tr.help "Trainer.epochs")
@@ -261,6 +281,22 @@ describe("help", function()
       assert.same({ n = 2, nil, "there is no help for a " .. kind }, table.pack(tr.help(value)))
     end
     assert.is_nil((tr.help ""))
+  end)
+
+  it("knows names and arguments where the sources can't be read", function()
+    local ok, output = support.run_lua [[
+      local tr = require "texres"
+      local open, searchpath = io.open, package.searchpath
+      io.open = function() end
+      print(tr.help "Trainer")
+      print(tr.help "nn.Linear")
+      package.searchpath = function() end
+      for _, entry in ipairs(require("texres.reference").entries()) do assert(entry.signature and entry.text) end
+      io.open, package.searchpath = open, searchpath
+    ]]
+    assert.is_true(ok, output)
+    assert.matches("^Trainer\n", output)
+    assert.matches("\nnn%.Linear\n", output)
   end)
 
   it("is quick at its first use, and costs nothing before", function()

@@ -150,8 +150,8 @@ local OPERATORS = { "add", "sub", "mul", "div", "mod", "pow", "idiv" }
 local function add_class(lines, entry, path)
   local options = add_option_class(lines, entry)
   add_comment(lines, entry.text)
-  local is_layer = entry.name:find "^nn%." and entry.value and rawget(entry.value, "_module")
-  lines[#lines + 1] = "---@class " .. entry.name .. (is_layer and entry.name ~= "nn.Module" and ": nn.Module" or "")
+  local base = reference.base(entry)
+  lines[#lines + 1] = "---@class " .. entry.name .. (base and ": " .. base.name or "")
   if entry.name == "Tensor" then
     for name in ("dtype requires_grad grad is_leaf operation"):gmatch "%S+" do
       lines[#lines + 1] = "---@field " .. name .. " any"

@@ -83,12 +83,14 @@ local function text_of(entry, others)
   end
   add_options(lines, entry)
   add_members(lines, entry)
-  if entry.kind == "class" and entry.name:find "^nn%.%u" and entry.name ~= "nn.Module" then
-    lines[#lines + 1] = "\nWhat all modules have: help \"nn.Module\""
+  local bases, base = {}, reference.base(entry)
+  while base do
+    bases[#bases + 1], base = base.name, reference.base(base)
   end
+  if bases[1] then lines[#lines + 1] = "\nBesides, it has what these have: " .. table.concat(bases, ", ") end
   local names = {}
-  for i, other in ipairs(others) do
-    if other.text ~= entry.text then names[#names + 1] = others[i].name end
+  for _, other in ipairs(others) do
+    if other.text ~= entry.text or other.kind == "option" then names[#names + 1] = other.name end
   end
   if #names > 0 then lines[#lines + 1] = wrapped("\nAlso: " .. table.concat(names, ", "), "  ") end
   return table.concat(lines, "\n")

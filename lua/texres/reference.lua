@@ -15,6 +15,7 @@
 
 local core = require "texres.core"
 local plain = require "texres.plain"
+local rules = require "texres.reference.rules"
 local source = require "texres.reference.source"
 
 local reference = {}
@@ -35,9 +36,13 @@ local OBJECTS = {
   { "CrossValidation", "texres.cross_validate", "Validation" },
   { "Sweep", "texres.sweep" },
   { "Training", "texres.train", "Done" },
+  { "History", "texres.trainer.history" },
   { "FunctionContext", "texres.function", "Context" },
+  { "nn.Container", "texres.nn.container" },
   { "nn.Hook", "texres.nn.watch" },
   { "nn.Plan", "texres.nn.plan" },
+  { "nn.Profile", "texres.nn.profile" },
+  { "nn.Findings", "texres.nn.check" },
   { "onnx.Graph", "texres.onnx" },
 }
 
@@ -51,20 +56,11 @@ local PROTOCOL = {
 
 local function is_public(name) return type(name) == "string" and name:byte() ~= 95 end -- "_"
 
---- An upvalue of a function by its name.
-local function upvalue(f, wanted)
-  for i = 1, 255 do
-    local name, value = debug.getupvalue(f, i)
-    if not name then return nil end
-    if name == wanted then return value end
-  end
-end
-
 --- The public names of a table, sorted; those too that it loads when they are first read.
 local function names_of(t)
   local names, meta = {}, getmetatable(t)
   local index = type(meta) == "table" and rawget(meta, "__index")
-  local lazy = type(index) == "function" and upvalue(index, "lazy") or {}
+  local lazy = type(index) == "function" and source.upvalue(index, "lazy") or {}
   for name in pairs(lazy) do
     if is_public(name) then names[name] = true end
   end
@@ -80,32 +76,10 @@ local function of_file(f, file) return debug.getinfo(f, "S").source:sub(-#file) 
 
 --- The function that a public one is wrapped in: plain.telling, and what texres.nn puts around to_onnx.
 local function unwrapped(f)
-  local inner = of_file(f, "/plain.lua") and upvalue(f, "f") or of_file(f, "/nn/init.lua") and upvalue(f, "write")
+  local inner
+  if of_file(f, "/plain.lua") then inner = source.upvalue(f, "f") end
+  if of_file(f, "/nn/init.lua") then inner = source.upvalue(f, "write") end
   return type(inner) == "function" and inner or f
-end
-
---- A local table of the file that a module comes from, by its name: some function there works with it, or a method of
--- a local table does.
-local function local_table(found, wanted, file, seen)
-  if seen[found] then return nil end
-  seen[found] = true
-  if type(found) == "table" then
-    for _, value in next, found do
-      local inner = type(value) == "function" and local_table(value, wanted, file, seen)
-      if inner then return inner end
-    end
-    return nil
-  end
-  found = unwrapped(found)
-  if debug.getinfo(found, "S").source ~= file then return nil end
-  for i = 1, 255 do
-    local name, value = debug.getupvalue(found, i)
-    if not name then return nil end
-    local kind = type(value)
-    if name == wanted and kind == "table" then return value end
-    local inner = (kind == "function" or kind == "table") and local_table(value, wanted, file, seen)
-    if inner then return inner end
-  end
 end
 
 -- -- entries ----------------------------------------------------------------------------------------------------------
@@ -164,94 +138,6 @@ local function read_arguments(arguments)
   return parameters, options
 end
 
--- A function's options: rules that stand in tables of its file, or in its body.
-
-local function is_rules(value)
-  if type(value) ~= "table" or getmetatable(value) or next(value) == nil then return false end
-  for name, rule in next, value do
-    if type(name) ~= "string" or type(rule) ~= "table" or type(rule.accept) ~= "function" then return false end
-  end
-  return true
-end
-
---- The value of an expression in the body of a function, as it stands there; nil where it needs more than its upvalues.
-local function value_of(f, expression)
-  local known = {}
-  for i = 1, 255 do
-    local name, value = debug.getupvalue(f, i)
-    if not name then break end
-    known[name] = value
-  end
-  local read = load("return " .. expression, "=options", "t", known)
-  local ok, value = pcall(read)
-  return ok and value or nil
-end
-
-local TABLES = { "option%.read%([^{}\n]-(%b{})", "([%w_]+%.known%s*%b{})", "([%w_]+%.KNOWN)%f[^%w_.]" }
-
---- The function that a body calls by a name, "begin" or "probe.find_lr", where it is in the function's upvalues.
-local function called(f, name)
-  local first, rest = name:match "^([%w_]+)%.?(.*)$"
-  local value = upvalue(f, first)
-  if rest ~= "" then value = type(value) == "table" and rawget(value, rest) or nil end
-  return type(value) == "function" and debug.getinfo(value, "S").what == "Lua" and value or nil
-end
-
---- Calls visit(rules, text of the table where they stand) for each table of options that a function reads, and, `depth`
--- calls down, that it hands `options` to.
-local function each_rules(f, visit, depth)
-  local from = source.of(f)
-  if not from then return end
-  local body = source.body(from, f)
-  for i = 1, 255 do
-    local name, value = debug.getupvalue(f, i)
-    if not name then break end
-    local handed_on = is_rules(value) and body:find("%f[%w_]" .. name .. "%f[^%w_.]")
-    if handed_on then visit(value, source.table_text(from, name)) end
-  end
-  for _, pattern in ipairs(TABLES) do
-    for expression in body:gmatch(pattern) do
-      local rules = value_of(f, expression)
-      if is_rules(rules) then visit(rules, expression:match "%b{}" or source.table_text(from, "KNOWN")) end
-    end
-  end
-  local reader, names = body:match 'make%.options%(%s*"([%w_]+)",%s*[%w_]+,%s*"([^"]*)"'
-  if reader then
-    local options = require("texres.data.make").options
-    local all, rules = upvalue(options, "KNOWN"), {}
-    for name in names:gmatch "%S+" do rules[name] = all[name] end
-    visit(rules, source.table_text(source.of(options), "KNOWN"))
-  end
-  for name, arguments in body:gmatch "([%a_][%w_.]*)%(([^()]*)%)" do
-    local next_one = depth > 0 and arguments:find "%f[%w_]options%f[^%w_]" and called(f, name)
-    if next_one and not (reader and name == "make.options") then each_rules(next_one, visit, depth - 1) end
-  end
-end
-
---- What a text tells of an option in a line of its own: "    max_bytes   the largest header that is read", and the
--- lines below that are set in further.
-local function row_of(text, name)
-  local rows, inside
-  for line in (text .. "\n"):gmatch "(.-)\n" do
-    local blanks, first = line:match("^(%s+)" .. name .. "%s%s+(%S.*)$")
-    if first and not rows then
-      rows, inside = { first }, #blanks
-    elseif rows then
-      local more = line:match("^" .. (" "):rep(inside + 2) .. "%s*(%S.*)$")
-      if not more then break end
-      rows[#rows + 1] = more
-    end
-  end
-  return rows and table.concat(rows, " ")
-end
-
---- The sentence of a text in which a name stands as `name`.
-local function mention_of(text, name)
-  for sentence in (text:gsub("%s+", " ") .. " "):gmatch "(.-[.:;]) " do
-    if sentence:find("`" .. name .. "`", 1, true) then return (sentence:gsub("[:;]$", "")) end
-  end
-end
-
 --- What is told of an option of that name by another function to which a text refers: "as for grad_cam", "those of
 -- models.build".
 local function borrowed(owner, name)
@@ -264,20 +150,11 @@ local function borrowed(owner, name)
   end
 end
 
-local function words_of(rule)
-  local default, words = rule.default, rule.wanted
-  if words == "a value" then words = "" end
-  if default == nil or default == false and words ~= "true or false" then return words end
-  local shown = require("texres.options").shown(default)
-  if shown:find "a table" or type(default) == "table" and #plain.names(default) > 0 then return words end
-  return words .. (words ~= "" and ", " or "") .. "by default " .. shown
-end
-
 local function add_option(owner, name, words, told, rule)
   for _, option in ipairs(owner.options) do
     if option.short == name then return end
   end
-  told = told or row_of(owner.text, name) or borrowed(owner, name) or mention_of(owner.owner.text, name) or ""
+  told = told or rules.row(owner.text, name) or borrowed(owner, name) or rules.mention(owner.owner.text, name) or ""
   table.insert(owner.options, {
     name = owner.name .. "." .. name, short = name, kind = "option", owner = owner, rule = rule, members = {},
     options = {}, signature = name .. (words ~= "" and ": " .. words or ""), file = owner.file, line = owner.line,
@@ -288,12 +165,13 @@ end
 --- Adds the options of an entry: those that the function f reads, and those of its signature.
 local function add_options(owner, f, given)
   if f then
-    each_rules(f, function(rules, text)
+    rules.each(f, function(known, text)
       local told, names = source.option_comments(text)
-      for _, name in ipairs(table.move(plain.names(rules), 1, #plain.names(rules), #names + 1, names)) do
-        if rules[name] then add_option(owner, name, words_of(rules[name]), told[name], rules[name]) end
+      local all = plain.names(known)
+      for _, name in ipairs(table.move(all, 1, #all, #names + 1, names)) do
+        if known[name] then add_option(owner, name, rules.words(known[name]), told[name], known[name]) end
       end
-    end, 2)
+    end)
   end
   for _, row in ipairs(given) do
     add_option(owner, row.name, row.default ~= "" and "by default " .. row.default or "")
@@ -305,9 +183,7 @@ local function file_of_module(value) return index.modules[value] and source.of(i
 
 --- Of a function that is made of others, the source that tells of its name: that of one of them.
 local function source_of_parts(f, short)
-  for i = 1, 255 do
-    local name, value = debug.getupvalue(f, i)
-    if not name then return nil end
+  for _, value in source.upvalues(f) do
     local from = type(value) == "function" and debug.getinfo(value, "S").what == "Lua" and source.of(value)
     if from and from.named[short] then return from end
   end
@@ -331,7 +207,7 @@ local function told_of(f, short)
   end
   local arguments, text, path, line = told_by(from, block)
   if begun and not (block and block == from.named[short]) then arguments, text = nil, block and source.text(block) end
-  return arguments or begun and ("(%s)"):format(begun.parameters), text, path, line, begun
+  return arguments or begun and ("(%s)"):format(begun.parameters), text, path, line
 end
 
 --- The source that is all about one function: its module is this function, or has its name.
@@ -347,7 +223,8 @@ local function tell_function(entry)
   local parameters, options = read_arguments(arguments or "(...)")
   if entry.kind == "method" and debug.getlocal(entry.inner, 1) ~= "self" then -- t:sum(dim) of sum(x, dim)
     local own = table.remove(parameters, 1)
-    if text and own ~= "t" then text = ("%s\n\n%s is the tensor itself."):format(text, own) end
+    local unsaid = text and own ~= "t" and entry.owner.name == "Tensor"
+    if unsaid then text = ("%s\n\n%s is the tensor itself."):format(text, own) end
     arguments = arguments and arguments:gsub("^%([^,)]*,?%s*", "(")
   end
   entry.signature, entry.parameters = entry.name .. (arguments or "(...)"), parameters
@@ -377,8 +254,9 @@ end
 
 local function tell_class(entry)
   local class, constructor, known = entry.value, entry.constructor, entry.known
-  local from = entry.from or file_of_module(class)
+  local from = entry.from and source.of(entry.from) or file_of_module(class)
     or source.of(constructor or rawget(class, "forward") or rawget(class, "trace"))
+  if not from then return end
   local block = class_block(from, known)
   local arguments, text, file, line = told_by(from, block)
   if block ~= from.named[known] then arguments, text = nil, block and source.text(block) end
@@ -390,7 +268,7 @@ local function tell_class(entry)
   add_options(entry, constructor, options)
 end
 
---- Adds a class and its methods. `from`: its source, where it is not in a module's own; `known`: its name there.
+--- Adds a class and its methods. `from`: the module of its file, where it is none itself; `known`: its name there.
 local function add_class(owner, name, class, from, known)
   local meta = getmetatable(class)
   local layer = rawget(class, "_module") == true
@@ -438,16 +316,17 @@ function add_table(owner, name, t)
 end
 
 --- What nn.Module tells of the methods that a class of layers brings, and that it has not itself.
+local function tell_protocol(entry)
+  local from = source.of "texres.nn.module"
+  local arguments, text, file, line = told_by(from, from and from.named[entry.short])
+  entry.text, entry.file, entry.line = text, file, line
+  entry.signature, entry.parameters = entry.name .. (arguments or "()"), read_arguments(arguments or "()")
+end
+
 local function add_protocol()
-  local from, entry = source.of "texres.nn.module", index.by_name["nn.Module"]
   for _, short in ipairs(PROTOCOL) do
-    local block = from.named[short]
-    if block and not index.by_name["nn.Module." .. short] then
-      add({ name = "nn.Module:" .. short, kind = "method", owner = entry }, function(told)
-        local arguments
-        arguments, told.text, told.file, told.line = told_by(from, block)
-        told.signature, told.parameters = told.name .. arguments, read_arguments(arguments)
-      end)
+    if not index.by_name["nn.Module." .. short] then
+      add({ name = "nn.Module:" .. short, kind = "method", owner = index.by_name["nn.Module"] }, tell_protocol)
     end
   end
 end
@@ -455,19 +334,42 @@ end
 local function add_tensor(owner)
   local entry = add({ name = "Tensor", kind = "class", owner = owner, value = core.methods }, function(told)
     local from = source.of "texres.tensor"
-    told.text, told.file, told.line = from.head and source.text(from.head), from.path, 1
+    if from and from.head then told.text, told.file, told.line = source.text(from.head), from.path, 1 end
   end)
   for _, short in ipairs(names_of(core.methods)) do add_function(entry, "Tensor", short, core.methods[short], true) end
+end
+
+--- A local table of a file, "/nn/plan.lua", by its name, from what its module is: some function there works with it, or
+-- a method of a local table does.
+local function local_table(found, wanted, file, seen)
+  if seen[found] then return nil end
+  seen[found] = true
+  if type(found) == "table" then
+    for _, value in next, found do
+      local inner = type(value) == "function" and local_table(value, wanted, file, seen)
+      if inner then return inner end
+    end
+    return nil
+  end
+  found = unwrapped(found)
+  if not of_file(found, file) then return nil end
+  for name, value in source.upvalues(found) do
+    local kind = type(value)
+    if name == wanted and kind == "table" then return value end
+    local of_here = kind == "function" or kind == "table" and name ~= "_ENV" and not index.modules[value]
+    local inner = of_here and local_table(value, wanted, file, seen)
+    if inner then return inner end
+  end
 end
 
 local function add_objects()
   for _, row in ipairs(OBJECTS) do
     local name, file, known = row[1], row[2], row[3] or row[1]:match "[%w_]+$"
-    local from, loaded = source.of(file), require(file)
+    local loaded, path = require(file), file:gsub("^texres", ""):gsub("%.", "/")
     if loaded == true then loaded = index.by_name["nn.Module"].value end -- a file that adds methods
-    local class = from and local_table(loaded, known, "@" .. from.path, {})
+    local class = local_table(loaded, known, path .. ".lua", {}) or local_table(loaded, known, path .. "/init.lua", {})
     local owner = index.by_name[name:match "^(.*)%." or "texres"]
-    if class then add_class(owner, name, class, from, known) end
+    if class then add_class(owner, name, class, file, known) end
   end
 end
 
@@ -523,6 +425,12 @@ local function of_class(class)
   end
 end
 
+--- The entry of the class that a class of layers is derived from; nil where there is none.
+function reference.base(entry)
+  local meta = type(entry.value) == "table" and rawget(entry.value, "_module") and getmetatable(entry.value)
+  return meta and of_class(rawget(meta, "__index")) or nil
+end
+
 local function of_value(value)
   if core.is_tensor(value) then return index.by_name.Tensor end
   if index.by_value[value] then return index.by_value[value] end
@@ -551,6 +459,17 @@ local function of_case(name)
   return found
 end
 
+--- Options of that name, of whatever has them.
+local function options_named(name)
+  local found = {}
+  for _, entry in ipairs(index.entries) do
+    for _, option in ipairs(entry.options) do
+      if option.short == name then found[#found + 1] = option end
+    end
+  end
+  return found
+end
+
 --- The entry that a text or a value stands for; nil where there is none. Of a text also a list of others that it may
 -- mean: "load" is texres.load, and that of a module.
 function reference.find(what)
@@ -560,6 +479,7 @@ function reference.find(what)
   name = name:gsub("^([%w_]+)%.", function(first) return ALIASES[first] and ALIASES[first] .. "." end)
   local found, others = of_name(name), {}
   local same = index.by_short[name] or not found and of_case(name) or {}
+  if not found and #same == 0 then same = options_named(name) end
   for _, entry in ipairs(same) do
     if not found then
       found = entry

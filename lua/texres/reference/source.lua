@@ -68,6 +68,7 @@ end
 
 --- The source that a Lua function, or the module of that name, comes from; nil for those of C.
 function source.of(f)
+  if f == nil then return nil end
   if type(f) == "string" then
     local path = package.searchpath(f, package.path)
     return path and source.read(path)
@@ -86,6 +87,22 @@ end
 function source.body(from, f)
   local info = debug.getinfo(f, "S")
   return table.concat(from.lines, "\n", info.linedefined, math.min(info.lastlinedefined, #from.lines))
+end
+
+--- `for name, value in source.upvalues(f) do`: what a function uses of what surrounds it.
+function source.upvalues(f)
+  local i = 0
+  return function()
+    i = i + 1
+    return debug.getupvalue(f, i)
+  end
+end
+
+--- One of them by its name.
+function source.upvalue(f, wanted)
+  for name, value in source.upvalues(f) do
+    if name == wanted then return value end
+  end
 end
 
 -- -- comments ---------------------------------------------------------------------------------------------------------
