@@ -10,23 +10,15 @@ local function blocks()
   return list
 end
 
---- What stands in the running text and calls the library: `tr.compare(first:evaluate(test), ...)`.
-local function calls()
-  local list = {}
-  for call in text:gsub("```.-```", ""):gmatch "`(tr%.[^`]-%b())`" do list[#list + 1] = call end
-  return list
-end
-
 local SMALLER = { -- what a block asks for -> what is enough here; each must stand in some block
-  { "count = %d+", "count = 240" }, { "epochs = %d+", "epochs = 1" }, { "seeds = { 1, 2 }", "seeds = { 1 }" },
-  { "folds = 4", "folds = 2" }, { "size = 64", "size = 32" },
+  { "count = %d+", "count = 240" }, { "epochs = %d+", "epochs = 1" }, { "size = 64", "size = 32" },
 }
 
 describe("README.md", function()
-  it("has Lua that runs, one block after the other, and the calls of its text", function()
+  it("has Lua that runs, one block after the other", function()
     local dir, here, found = support.folder(), io.popen("pwd"):read "l", {}
-    local list, spans = blocks(), calls()
-    assert.is_true(#list >= 2 and #spans >= 3)
+    local list = blocks()
+    assert.is_true(#list >= 2)
     local env = {} -- the same library, from another folder
     for _, name in ipairs { "LUA_PATH", "LUA_CPATH" } do
       env[name] = os.getenv(name) and os.getenv(name):gsub("%./", here .. "/") or nil
@@ -37,20 +29,14 @@ describe("README.md", function()
         block, times = block:gsub(change[1], change[2])
         found[s] = (found[s] or 0) + times
       end
-      if not block:find "local tr = " then block = 'local tr = require "texres"\n' .. block end
-      if b == #list then
-        block = block .. "\nlocal image, first, second = test:get(1), classifier, classifier\n"
-        for _, call in ipairs(spans) do block = ("%sprint(assert(%s))\n"):format(block, call) end
-      end
       support.write_file(dir .. "/block.lua", block)
       local command = ("cd %s && exec %s block.lua"):format(dir, support.lua)
       local ok, output = support.run({ "sh", "-c", command }, { env = env })
       assert.is_true(ok, ("block %d: %s"):format(b, output))
     end
     for s, change in ipairs(SMALLER) do assert.is_true(found[s] > 0, change[1] .. " stands in no block any more") end
-    for _, name in ipairs { "first/report.html", "first/best.onnx", "line/report.html", "cv/report.html" } do
-      assert.is_true(support.exists(dir .. "/runs/" .. name), name)
+    for _, name in ipairs { "runs/first/report.html", "runs/first/best.onnx", "net.svg" } do
+      assert.is_true(support.exists(dir .. "/" .. name), name)
     end
-    assert.is_true(support.exists(dir .. "/runs/compare.html"))
   end)
 end)
