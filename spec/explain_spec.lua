@@ -7,7 +7,7 @@ local support = require "spec.support"
 
 local nn, explain = tr.nn, tr.explain
 local path = support.folder() .. "/explain.png"
-local MAPS = { "grad_cam", "occlusion", "integrated_gradients" }
+local MAPS = { "hires_cam", "grad_cam", "occlusion", "integrated_gradients" }
 
 local function close(a, b, tolerance)
   assert.is_true(tr.allclose(a:to "f64", b:to "f64", 0, tolerance or 1e-5))
@@ -50,6 +50,23 @@ local function fabric_classifier()
   end
   return trained.classifier, trained.set
 end
+
+describe("explain.hires_cam", function()
+  it("is what each place adds to the score", function()
+    local net, image = two_channels(), tr.randn(4, 6, 1)
+    for class = 1, 3 do -- behind a mean
+      close(explain.hires_cam(net, image, { class = class }), explain.grad_cam(net, image, { class = class }), 1e-6)
+    end
+    -- behind the largest value a place counts for all, and one that speaks against the class does not hide it
+    net[3] = nn.GlobalMaxPool()
+    net.fc.weight:detach():copy_from(tr.tensor { { 3, 0, 0 }, { -1, 0, 0 } })
+    image = tr.full({ 4, 6, 1 }, -1)
+    image[2][5][1] = 2
+    local want = tr.zeros(4, 6)
+    want[2][5] = 6
+    close(explain.hires_cam(net, image, { class = 1, layer = "2" }), want, 1e-6)
+  end)
+end)
 
 describe("explain.grad_cam", function()
   it("is the sum of the channels, each weighted by its mean gradient, above 0", function()
@@ -353,7 +370,7 @@ describe("explain.sheet", function()
     local second = page:slice(1, 3, 66):slice(2, 3 + 2 * 66, 2 + 2 * 66 + 64)
     close(second:select(3, 1):to "f32" / 255, set:get(3):squeeze(3), 3e-3)
     close(page:slice(1, 3, 66):slice(2, 3 + 3 * 66, 2 + 3 * 66 + 64),
-      explain.overlay(set:get(3), explain.grad_cam(clf, set:get(3), { class = "defect" })), 1)
+      explain.overlay(set:get(3), explain.hires_cam(clf, set:get(3), { class = "defect" })), 1)
     assert.error_matches(function() explain.sheet(clf, set, {}, path) end, "a list of positions in the set is wanted")
     local ok, message = explain.sheet(clf, set, { 1 }, "/nowhere/x.png", { method = "occlusion" })
     assert.is_nil(ok)
@@ -510,7 +527,8 @@ describe("heat maps of defects", function()
 
   it("point at them in synthetic cloth", function()
     for method, options in pairs {
-      grad_cam = { class = "defect" }, occlusion = { class = "defect", patch = 24, stride = 24, cover = "cloth" },
+      hires_cam = { class = "defect" }, grad_cam = { class = "defect" },
+      occlusion = { class = "defect", patch = 24, stride = 24, cover = "cloth" },
       integrated_gradients = { class = "defect", steps = 8 },
     } do
       local hits, chance, area = judge(method, options)

@@ -12,8 +12,8 @@ describe("a name that is nearly right", function()
   local set = tr.data.fabric { count = 12, size = 16, seed = 1 }
   local trainer, optimizer = tr.Trainer { model = net }, tr.optim.SGD(net, { lr = 1 })
   local things = {
-    ["texres"] = { tr, sofmax = "softmax", Tensor = "tensor", laod = "load", Trainerr = "Trainer", gradchek = "gradcheck",
-      functon = "Function", manualSeed = "manual_seed" },
+    ["texres"] = { tr, sofmax = "softmax", Tensor = "tensor", laod = "load", Trainerr = "Trainer",
+      gradchek = "gradcheck", functon = "Function", manualSeed = "manual_seed" },
     ["texres.nn"] = { nn, Conv2D = "Conv2d", conv2d = "Conv2d", BatchNorm2d = "BatchNorm", Relu = "ReLU",
       Sequental = "Sequential", fromConfig = "from_config" },
     ["texres.nn.functional"] = { nn.functional, rellu = "relu", crossentropy = "cross_entropy", conv2D = "conv2d" },

@@ -132,7 +132,9 @@ end
 local function write_heatmap(answer, classifier, folder, used)
   local good = classifier.operating_point and classifier.operating_point.good or classes.GOOD
   local asked = classes.find(classifier.classes, good) and "defect" or nil
-  local map = explain.grad_cam(classifier, answer.image, { class = asked, good = asked and good, white = answer.white })
+  local map = explain.hires_cam(classifier, answer.image, {
+    class = asked, good = asked and good, white = answer.white,
+  })
   local name = heatmap_name(answer, used)
   used[name], answer.heatmap = true, ("%s/%s.png"):format(folder, name)
   local ok, message = core.process.make_folder(answer.heatmap:match "^(.*)/")

@@ -20,24 +20,29 @@ local function explained(what, of, image, given, known, one)
   end)
 end
 
--- -- Grad-CAM ---------------------------------------------------------------------------------------------------------
+-- -- class activation maps --------------------------------------------------------------------------------------------
 
-local function class_activation_map(model, pixels, class, o)
-  local calls = layers.calls(model, pixels)
-  local layer = o.layer and module.layers_named(model, { o.layer }, "grad_cam")[1] or layers.last_map("grad_cam", calls)
-  local tap = layers.tap(layer, "leaf")
-  core.enable_grad(function() target.score("grad_cam", model, pixels, class):sum():backward() end)
-  local map = tap.value
-  if not map or not map.grad then
-    raise("grad_cam: the score does not depend on the layer '%s'", o.layer or layer:describe())
+-- Maps of the layer `what` is asked about; weights(gradient) gives what its activations are multiplied by.
+local function class_activation_map(what, weights)
+  return function(model, pixels, class, o)
+    local calls = layers.calls(model, pixels)
+    local layer = o.layer and module.layers_named(model, { o.layer }, what)[1] or layers.last_map(what, calls)
+    local tap = layers.tap(layer, "leaf")
+    core.enable_grad(function() target.score(what, model, pixels, class):sum():backward() end)
+    local map = tap.value
+    if not map or not map.grad then
+      raise("%s: the score does not depend on the layer '%s'", what, o.layer or layer:describe())
+    end
+    if map:dim() ~= 4 then
+      raise("%s: the layer '%s' gives %s, wanted a map {N,H,W,C}", what, o.layer, module.shape_text(map:shape()))
+    end
+    local cam = (map:detach() * weights(map.grad)):sum(4):relu():squeeze(1):to "f32"
+    return resample.map(cam, pixels:size(2), pixels:size(3), layers.grid(calls, pixels, cam:size(1), cam:size(2)))
   end
-  if map:dim() ~= 4 then
-    raise("grad_cam: the layer '%s' gives %s, wanted a map {N,H,W,C}", o.layer, module.shape_text(map:shape()))
-  end
-  local weights = map.grad:mean({ 2, 3 }, true)
-  local cam = (map:detach() * weights):sum(4):relu():squeeze(1):to "f32"
-  return resample.map(cam, pixels:size(2), pixels:size(3), layers.grid(calls, pixels, cam:size(1), cam:size(2)))
 end
+
+local grad_cam = class_activation_map("grad_cam", function(gradient) return gradient:mean({ 2, 3 }, true) end)
+local hires_cam = class_activation_map("hires_cam", function(gradient) return gradient end)
 
 --- Where the channels of a layer that speak for a class are active: their sum, weighted by the mean gradient of the
 -- class's score in each, where it is above 0, interpolated to the image's size. The score is the logit; for class =
@@ -53,7 +58,20 @@ end
 -- ("good"); white, as for predict
 -- @treturn Tensor f32 {H,W}, not negative, in units of the score
 function heat.grad_cam(of, image, options)
-  return explained("grad_cam", of, image, options, target.known { layer = option.text() }, class_activation_map)
+  return explained("grad_cam", of, image, options, target.known { layer = option.text() }, grad_cam)
+end
+
+--- Where a layer adds to the score of a class: its activations, each multiplied by the score's gradient there, summed
+-- over channels, where that is above 0; interpolated as by grad_cam. Behind a global mean both maps are the same.
+-- Behind a largest value (heads "gmp", "mean_max") that of grad_cam, which takes the mean gradient of each channel, may
+-- be empty where the class is sure: this one shows the places that the head took. R. Draelos, L. Carin, "Use HiResCAM
+-- instead of Grad-CAM for faithful explanations of convolutional neural networks", 2020.
+-- @param of as for grad_cam
+-- @tparam Tensor image as for grad_cam
+-- @tparam[opt] table options those of grad_cam: class, layer, good, white
+-- @treturn Tensor f32 {H,W}, not negative, in units of the score
+function heat.hires_cam(of, image, options)
+  return explained("hires_cam", of, image, options, target.known { layer = option.text() }, hires_cam)
 end
 
 -- -- occlusion --------------------------------------------------------------------------------------------------------

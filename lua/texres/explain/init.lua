@@ -2,9 +2,9 @@
 --
 --     local explain = tr.explain
 --     local clf = assert(tr.load "run/best.safetensors")
---     local map = explain.grad_cam(clf, image, { class = "defect" })          -- f32 {H,W}
+--     local map = explain.hires_cam(clf, image, { class = "defect" })         -- f32 {H,W}
 --     tr.write_png("why.png", explain.overlay(image, map))
---     explain.occlusion(clf, image); explain.integrated_gradients(clf, image)
+--     explain.grad_cam(clf, image); explain.occlusion(clf, image); explain.integrated_gradients(clf, image)
 --     explain.neighbours(clf, train):nearest(image, 5)                        -- { { index =, distance =, class = } }
 --     explain.sheet(clf, test, { 3, 14, 15 }, "why.png")
 --     explain.pointing_game(map, mask); explain.aupro(maps, masks)
@@ -19,7 +19,7 @@ local picture = require "texres.explain.picture"
 local strict = require "texres.strict"
 
 return strict.table("texres.explain", {
-  grad_cam = heat.grad_cam, occlusion = heat.occlusion, integrated_gradients = heat.integrated_gradients,
-  neighbours = require "texres.explain.neighbours", overlay = picture.overlay, sheet = picture.sheet,
-  pointing_game = masks.pointing_game, aupro = masks.aupro,
+  hires_cam = heat.hires_cam, grad_cam = heat.grad_cam, occlusion = heat.occlusion,
+  integrated_gradients = heat.integrated_gradients, neighbours = require "texres.explain.neighbours",
+  overlay = picture.overlay, sheet = picture.sheet, pointing_game = masks.pointing_game, aupro = masks.aupro,
 })

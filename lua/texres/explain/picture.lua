@@ -73,7 +73,7 @@ function picture.overlay(image, map, options)
 end
 
 local SHEET = {
-  method = option.choice("grad_cam", { "grad_cam", "occlusion", "integrated_gradients" }),
+  method = option.choice("hires_cam", { "hires_cam", "grad_cam", "occlusion", "integrated_gradients" }),
   options = option.table(), -- of the method
   alpha = KNOWN.alpha, max = KNOWN.max,
   columns = option.integer(4, "[1, inf)"), -- pairs per row
@@ -86,8 +86,8 @@ local SHEET = {
 -- @tparam Set set
 -- @tparam table indices positions in the set, a list; row by row in this order
 -- @tparam string path file to write
--- @tparam[opt] table options method ("grad_cam", "occlusion", "integrated_gradients"); options: those of the method;
--- alpha, max as for overlay; columns (4): pairs per row; scale (2): screen pixels per pixel; gap (2)
+-- @tparam[opt] table options method ("hires_cam", "grad_cam", "occlusion", "integrated_gradients"); options: those of
+-- the method; alpha, max as for overlay; columns (4): pairs per row; scale (2): screen pixels per pixel; gap (2)
 -- @return true, or nil and a message
 function picture.sheet(of, set, indices, path, options)
   local o = option.read("sheet", options, SHEET)

@@ -40,7 +40,7 @@ function facts.why(classifier, train)
   if train and #train <= MOST then index = protect.catch(explain.neighbours, classifier, train) end
   return {
     heat = function(image, label)
-      local map = protect.catch(explain.grad_cam, classifier, image, { class = label })
+      local map = protect.catch(explain.hires_cam, classifier, image, { class = label })
       return map and explain.overlay(image, map)
     end,
     nearest = function(image)
