@@ -335,6 +335,8 @@ describe("Ctrl-C at the prompt", function()
     ["a coroutine"] = "coroutine.wrap(function() while true do end end)()",
     ["a coroutine that catches it"] =
       "coroutine.wrap(function() while true do pcall(function() while true do x:matmul(x) end end) end end)()",
+    ["a coroutine that catches it and makes others in a loop"] = "coroutine.wrap(function() while true do "
+      .. "pcall(coroutine.wrap(function() while true do end end)) end end)()",
     ["what waits for input"] = "io.popen('sleep 5'):read()",
   } do
     it("ends " .. name, function()

@@ -213,12 +213,17 @@ static int l_raw(lua_State *L) {
   return 0;
 }
 
-/* A coroutine is made with the hook of the thread that makes it. */
+/* A coroutine is made with the hook of the thread that makes it. Where that is a coroutine its hook is left alone: to set
+ * it again would begin its count anew, and one that makes others in a loop would never come to its end. */
 static int l_make(lua_State *L) {
   if (!lua_isfunction(L, 1)) tx_error(L, "coroutine: a function is expected, got %s", tx_describe(L, 1));
   lua_settop(L, 1);
   lua_pushvalue(L, lua_upvalueindex(1));
   lua_insert(L, 1);
+  if (lua_gethook(L) == on_count) {
+    lua_call(L, 1, 1);
+    return 1;
+  }
   lua_Hook hook = lua_gethook(L);
   const int mask = lua_gethookmask(L), count = lua_gethookcount(L);
   sigset_t interrupt, earlier;
