@@ -5,6 +5,7 @@ local Editor = require "texres.repl.editor"
 local reader = require "texres.repl.reader"
 local support = require "spec.support"
 local value = require "texres.repl.value"
+local width = require "texres.repl.width"
 
 describe("editing", function()
   --- The line that comes of keys, and what the terminal was written.
@@ -77,6 +78,32 @@ describe("editing", function()
     local _, written = edit(("x"):rep(18) .. "\1\r", { columns = 10 })
     assert.is_truthy(written:find("> " .. ("x"):rep(18) .. "\r\n\r", 1, true)) -- full rows: the cursor waits below
     assert.is_truthy(written:find("\27[2A\27[2C", 1, true)) -- Ctrl-A: two rows up, behind "> "
+  end)
+
+  it("knows that characters take no, one or two columns, and where a wide one does not fit", function()
+    local _, written = edit("漢字\27[D\r", { columns = 20 })
+    assert.is_truthy(written:find("> 漢字\r\27[4C", 1, true)) -- the cursor is on the second one
+    _, written = edit("漢字漢字\1\r", { columns = 5 }) -- 3 columns left, so the second one is in the next row
+    assert.is_truthy(written:find("> 漢字漢字\r\27[2A\27[2C", 1, true))
+    assert.equal("xY", (edit "xe\u{301}\u{308}\127Y\r")) -- a letter with what stands on it is one
+    assert.equal("Ye\u{301}", (edit "e\u{301}\27[DY\r"))
+    for text, columns in pairs { [""] = 0, ["aä"] = 2, ["漢字かな한글"] = 12, ["😀✅"] = 4, ["e\u{301}"] = 1, ["─█"] = 2,
+      ["\xC3"] = 1, ["a\xFF\xFE"] = 3 } do
+      assert.equal(columns, width.of(text), text)
+    end
+  end)
+
+  it("finds the beginning of a line that the terminal has broken anew since", function()
+    local sizes = { 10, 40 }
+    local keys = { ("x"):rep(30), "y", "\r" }
+    local written = {}
+    local editor = Editor {
+      keys = function() return table.remove(keys, 1) end, write = function(text) written[#written + 1] = text end,
+      columns = function() return #keys == 2 and sizes[1] or sizes[2] end, history = {},
+    }
+    editor:line "> "
+    assert.is_truthy(written[2]:find("^\r\27%[J")) -- empty before
+    assert.is_truthy(written[3]:find("^\r\27%[J")) -- 33 characters, which are one row now
   end)
 end)
 

@@ -18,6 +18,8 @@
 --     complete(text, at)   what may stand before position `at`: the position where its word begins, a list of words,
 --                          and one of what is shown for each
 
+local width = require "texres.repl.width"
+
 local MOST = 200 -- completions that are listed
 
 local Editor = {}
@@ -26,9 +28,6 @@ Editor.__index = Editor
 -- -- characters -------------------------------------------------------------------------------------------------------
 
 local function is_continued(byte) return byte ~= nil and byte >= 0x80 and byte < 0xC0 end
-
--- How many columns a text takes: one for each character.
-local function width(text) return #text - select(2, text:gsub("[\x80-\xBF]", "")) end
 
 -- -- keys -------------------------------------------------------------------------------------------------------------
 
@@ -90,18 +89,19 @@ end
 
 -- -- the line on the screen -------------------------------------------------------------------------------------------
 
--- Draws the line anew, from the row on in which it began.
+-- Draws the line anew, from the row on in which it began. A terminal whose size has changed has broken the line anew.
 function Editor:draw()
   local columns = math.max(self.columns(), 2)
-  local before = width(self.prompt) + width(self.text:sub(1, self.at - 1))
-  local all = width(self.prompt) + width(self.text)
-  local parts = { "\r", self.row > 0 and ("\27[%dA"):format(self.row) or "", "\27[J", self.prompt, self.text }
-  if all % columns == 0 and all > 0 then parts[#parts + 1] = "\r\n" end -- the cursor waits behind the last column
-  local up, right = all // columns - before // columns, before % columns
+  local began = width.place(self.drawn, columns)
+  local before = self.prompt .. self.text:sub(1, self.at - 1)
+  local row, right = width.place(before, columns)
+  local last, behind = width.place(self.prompt .. self.text, columns)
+  local parts = { "\r", began > 0 and ("\27[%dA"):format(began) or "", "\27[J", self.prompt, self.text }
+  if behind == 0 and last > 0 then parts[#parts + 1] = "\r\n" end -- the cursor waits behind the last column
   parts[#parts + 1] = "\r"
-  if up > 0 then parts[#parts + 1] = ("\27[%dA"):format(up) end
+  if last > row then parts[#parts + 1] = ("\27[%dA"):format(last - row) end
   if right > 0 then parts[#parts + 1] = ("\27[%dC"):format(right) end
-  self.row = before // columns
+  self.drawn = before
   self.write(table.concat(parts))
 end
 
@@ -110,18 +110,24 @@ local function go_below(self)
   self.at = #self.text + 1
   self:draw()
   self.write "\r\n"
-  self.row = 0
+  self.drawn = ""
 end
 
 -- -- what keys do -----------------------------------------------------------------------------------------------------
 
+local function is_mark(self, at)
+  local character = self.text:match("^[^\x80-\xBF][\x80-\xBF]*", at)
+  return character ~= nil and width.of_character(character) == 0
+end
+
+-- One character to the left or right, with the marks that stand on it.
 local function left_of(self, at)
-  repeat at = at - 1 until at <= 1 or not is_continued(self.text:byte(at))
+  repeat at = at - 1 until at <= 1 or not (is_continued(self.text:byte(at)) or is_mark(self, at))
   return math.max(at, 1)
 end
 
 local function right_of(self, at)
-  repeat at = at + 1 until at > #self.text or not is_continued(self.text:byte(at))
+  repeat at = at + 1 until at > #self.text or not (is_continued(self.text:byte(at)) or is_mark(self, at))
   return math.min(at, #self.text + 1)
 end
 
@@ -167,7 +173,7 @@ function act.end_paste(self) self.pasting = false end
 
 function act.clear(self)
   self.write "\27[H\27[2J"
-  self.row = 0
+  self.drawn = ""
 end
 
 -- To line `place` of the history, behind the last of which is what was typed.
@@ -229,7 +235,7 @@ end
 -- Lists words in columns below the line.
 local function list(self, words)
   local shown, widest = table.move(words, 1, math.min(#words, MOST), 1, {}), 0
-  for _, word in ipairs(shown) do widest = math.max(widest, width(word) + 2) end
+  for _, word in ipairs(shown) do widest = math.max(widest, width.of(word) + 2) end
   local across = math.max(1, self.columns() // widest)
   local down = (#shown + across - 1) // across
   local at = self.at
@@ -238,7 +244,7 @@ local function list(self, words)
     local line = {}
     for x = 1, across do
       local word = shown[(x - 1) * down + y]
-      if word then line[x] = word .. (" "):rep(x < across and widest - width(word) or 0) end
+      if word then line[x] = word .. (" "):rep(x < across and widest - width.of(word) or 0) end
     end
     self.write(table.concat(line):gsub(" +$", "") .. "\r\n")
   end
@@ -269,7 +275,7 @@ end
 
 --- A line, without its end; nil at the end of the input, false after Ctrl-C.
 function Editor:line(prompt)
-  self.prompt, self.text, self.at, self.row = prompt, "", 1, 0
+  self.prompt, self.text, self.at, self.drawn = prompt, "", 1, ""
   self.place, self.typed = #self.history + 1, ""
   while true do
     self:draw()
