@@ -41,6 +41,15 @@ describe("an image as lines", function()
     shows(show.lines(colours, 80, "256"), "\27[38;5;196m▀\27[38;5;24m▀\27[0m")
   end)
 
+  it("is black where it is not finite, whatever its range", function()
+    local inf = math.huge
+    for _, numbers in ipairs { { 0 / 0, -1, 1 }, { inf, 5e5, 6e5 }, { -inf, 0, 1 } } do
+      shows(show.lines(tr.tensor { numbers }, 80, "24bit"),
+        "\27[38;2;0;0;0m▀▀\27[38;2;255;255;255m▀\27[0m")
+    end
+    shows(show.lines(tr.tensor { { 0 / 0, inf } }, 80, "24bit"), "\27[38;2;0;0;0m▀▀\27[0m")
+  end)
+
   it("has the nearest of 256 colours, greys among them", function()
     local function code(r, g, b)
       local line = show.lines(tr.tensor { { { r, g, b } } }:to "u8", 80, "256")[1]

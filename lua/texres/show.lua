@@ -44,9 +44,12 @@ local function pixels_of(image)
   local channels = image:size(3)
   if channels % 2 == 0 then image = image:slice(3, 1, channels - 1) end
   local pixels = image:detach():to "f32"
-  pixels = core.where(pixels:eq(pixels):mul(pixels:abs():lt(math.huge)), pixels, 0) -- NaN and infinity are black
   if image.dtype == "u8" then return pixels / 255 end
-  local low, high = pixels:min():item(), pixels:max():item()
+  local finite = pixels:abs():lt(math.huge) -- not so of NaN
+  local low = core.where(finite, pixels, math.huge):min():item()
+  local high = core.where(finite, pixels, -math.huge):max():item()
+  if low > high then return pixels:clone():zero() end
+  pixels = core.where(finite, pixels, math.min(low, 0)) -- black
   local white = ranges.white_of_range(low, high)
   if white then return pixels / white end
   return (pixels - low) / math.max(high - low, 1e-12)
