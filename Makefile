@@ -166,6 +166,7 @@ check: all
 # What needs minutes: clang-tidy (.clang-tidy) and cppcheck (tools/cppcheck.supp) over all sources but those of csrc/kernels/simd/.
 TIDY_FLAGS = $(filter-out -W% -Icsrc,$(TX_CFLAGS)) -I$(CURDIR)/csrc $(BLAS_CFLAGS) $(HDF5_CFLAGS)
 tidy: setup-tidy ## clang-tidy and cppcheck
+	@mkdir -p $(BUILD)
 	@printf '%s\n' $(TIDY_FLAGS) '-DTX_VERSION=""' '-DTX_BUILD_FLAGS=""' >$(BUILD)/compile_flags.txt
 	@printf '%s\n' $(SOURCES) | xargs -P 2 -n 8 clang-tidy --quiet -p $(BUILD) 2>/dev/null
 	@cppcheck --quiet --std=c11 --enable=warning,performance,portability --error-exitcode=1 -j 2 \
