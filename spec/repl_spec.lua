@@ -192,6 +192,14 @@ describe("a value at the prompt", function()
       :gsub("_, _", "a, b"))
   end)
 
+  it("is a class by its name, also inside of a table", function()
+    assert.equal("class Conv2d: help(it) tells more", value.text(tr.nn.Conv2d))
+    assert.equal("{ class ReLU, 1 }", value.text { tr.nn.ReLU, 1 })
+    local own = {}
+    own.__index = own
+    assert.equal("{ __index = { what it is inside of } }", value.text(own))
+  end)
+
   it("of a plain table: its items, in one line where they fit", function()
     shows("{}", {})
     shows('{ 1, "a\\nb", x = { y = true } }', { 1, "a\nb", x = { y = true } })
@@ -254,14 +262,15 @@ local kept = 7
 local a, b = kept + 1, "b"
 kept, a, b
 nil
-local constant <const> = 1
+local constant <const>, text = 1, "<const>"
+constant, text
 function f() return nil, "a reason" end
 f()
 input
 help "relu"
 ]]
     assert.is_true(ok, out)
-    assert.equal("2\n[1., 1.]\nf32 {2}\n1\t2.\nf32 {}\n2\t2.\nf32 {}\n7\t8\tb\nnil\nnil\ta reason\nnil\n",
+    assert.equal("2\n[1., 1.]\nf32 {2}\n1\t2.\nf32 {}\n2\t2.\nf32 {}\n7\t8\tb\nnil\n1\t<const>\nnil\ta reason\nnil\n",
       out:match "^(.-)relu%(")
   end)
 

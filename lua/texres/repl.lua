@@ -49,13 +49,15 @@ end
 
 local function is_open(message) return message:find "<eof>$" ~= nil end
 
+local function without_const(names) return (names:gsub("<%s*const%s*>", "")) end
+
 --- An input as a function: an expression, statements, or such whose `local` at the beginning is left out. Nil and a
 -- message where it is none of them; "open" as the message where it may go on.
 local function compile(text, environment)
   local f, not_expression = load(VALUES .. text, NAME, "t", environment)
   if f then return f end
   local declared = text:match "^%s*local%s+(.*)$"
-  if declared then f = load(declared, NAME, "t", environment) end
+  if declared then f = load(declared:gsub("^[^=\n]*", without_const), NAME, "t", environment) end
   if f then return f end
   local problem
   f, problem = load(text, NAME, "t", environment)

@@ -1,5 +1,6 @@
 --- A value as the prompt shows it. What says of itself what it is (tensors, sets, models, results) is shown so; a plain
--- table item by item, a few levels deep, long ones cut short; a function with its arguments and where it stands.
+-- table item by item, a few levels deep, long ones cut short; a class by its name; a function with its arguments and
+-- where it stands.
 
 local core = require "texres.core"
 local plain = require "texres.plain"
@@ -68,6 +69,12 @@ local function table_text(t, indent, above)
   return "{\n" .. deeper .. table.concat(items, ",\n" .. deeper) .. "\n" .. indent .. "}"
 end
 
+-- A class: what its objects look into. Of one without a name nothing can be told but what it holds.
+local function class_text(x)
+  local name = type(x) == "table" and rawget(x, "__index") == x and rawget(x, "__name")
+  return type(name) == "string" and "class " .. name or nil
+end
+
 local function first_line(text)
   local line = text:match "^[^\n]*"
   return line == text and line or line .. " ..."
@@ -80,7 +87,7 @@ function inner(x, indent, above)
     local is_short = x:dim() <= 1 and x:numel() <= 8
     return is_short and plain.text(x):gsub("\n", " ") or "tensor " .. plain.text(x):match "[^\n]*$"
   end
-  if type(x) == "table" and not says_itself(x) then return table_text(x, indent, above) end
+  if type(x) == "table" and not says_itself(x) then return class_text(x) or table_text(x, indent, above) end
   if type(x) == "function" then return (function_text(x)) end
   return first_line(plain.text(x))
 end
@@ -93,7 +100,10 @@ function value.text(x)
     local text, place = function_text(x)
     return text .. (place or "")
   end
-  if type(x) == "table" and not says_itself(x) then return table_text(x, "", {}) end
+  if type(x) == "table" and not says_itself(x) then
+    local class = class_text(x)
+    return class and class .. ": help(it) tells more" or table_text(x, "", {})
+  end
   return plain.text(x)
 end
 
