@@ -51,6 +51,33 @@ describe("the command line", function()
     assert.same({ 130, "", "texres fabric: interrupted\n" }, { status, output, errors })
   end)
 
+  it("fails where standard output does not take what is printed: on a full disk, or closed", function()
+    for _, words in ipairs { { "help" }, { "--version" }, { "--help" }, { "train", "--help" }, { "summary", "textile" },
+      { "completion", "bash" }, { "fabric", "--count", "6", "--size", "16", "--out", folder .. "/lost" } } do
+      for _, where in ipairs { "/dev/full", "&-" } do
+        local status, _, errors = support.texres_in({ script = '"$@" >' .. where }, table.unpack(words))
+        assert.equal(1, status, words[1])
+        assert.matches("^texres[^\n]*: standard output did not take all[^\n]*\n$", errors)
+      end
+    end
+  end)
+
+  it("keeps its files to themselves where standard streams are closed", function()
+    local open, closed = folder .. "/open", folder .. "/closed"
+    assert.equal(0, (texres("fabric", "--count", "6", "--size", "16", "--out", open)))
+    support.texres_in({ script = '"$@" >&- 2>&- <&-' }, "fabric", "--count", "6", "--size", "16", "--out", closed)
+    for _, name in ipairs { "X.npy", "Y.npy", "index.csv", "sheet.png" } do
+      assert.equal(support.read_file(open .. "/" .. name), support.read_file(closed .. "/" .. name), name)
+    end
+  end)
+
+  it("says what to install where argparse is missing", function()
+    local script = ([[LUA_PATH='%s/lua/?.lua;%s/lua/?/init.lua' "$@"]]):format(".", ".")
+    local status, output, errors = support.texres_in({ script = script }, "help")
+    assert.same({ 1, "" }, { status, output })
+    assert.matches("^texres: needs argparse[^\n]*lua%-argparse[^\n]*\n$", errors)
+  end)
+
   it("shows control bytes of names, and sends none to the terminal", function()
     fails(1, "\\x1b%[31mred", "summary", "\27[31mred")
     fails(2, "\\x1b%[31mred", "\27[31mred")

@@ -124,6 +124,19 @@ describe("what the doctor makes of it", function()
     says("speed", "note", "1.2 times", { test = { speed = { one = 1e10, all = 1.2e10, convolution = 1e10 } } })
   end)
 
+  it("tells a speed that is beyond that of multiply-adds with the reason", function()
+    local function told(changed)
+      for _, check in ipairs(checks.of(facts(changed))) do
+        if check.name == "speed" then return check.value end
+      end
+    end
+    assert.equal("multiply-adds 10 GFLOP/s with one thread, 40 GFLOP/s with 4; a 3x3 convolution does the work of "
+      .. "20 GFLOP/s", told {})
+    assert.matches("the work of 90 GFLOP/s, as Winograd's method saves multiplications$",
+      told { test = { speed = { one = 1e10, all = 4e10, convolution = 9e10 } } })
+    assert.matches("^multiply%-adds 10 GFLOP/s with one thread; a 3x3", told { threads = 1 })
+  end)
+
   it("leaves out what can't be known", function()
     local bare = facts { load = false, memory = false, huge_pages = false, processor = false, processors = false }
     local names = {}

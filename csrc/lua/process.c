@@ -1,6 +1,7 @@
 /* process.c - the few things that Lua scripts need from the operating system and Lua's own library lacks.
  *
  * texres.core.process.columns(file)     width of the terminal that file is, nil when it is none
+ *                    .failed(file)      whether something that was written to it got lost, as on a full disk
  *                    .make_folder(path) makes a folder and those above it: true, or nil and a message
  *                    .lock(path)        a lock on a file, which is made: an object that holds it until it is closed or its
  *                                       process ends, however that ends; nil and a message when another holds it
@@ -28,6 +29,13 @@ static int l_columns(lua_State *L) {
   struct winsize size = {0};
   bool known = ioctl(fileno(stream->f), TIOCGWINSZ, &size) == 0 && size.ws_col > 0;
   lua_pushinteger(L, known ? size.ws_col : 80);
+  return 1;
+}
+
+/* print() does not tell of it, and the C library throws away what a stream did not take: only its mark stays. */
+static int l_failed(lua_State *L) {
+  luaL_Stream *stream = tx_check_object(L, 1, LUA_FILEHANDLE, "failed", "a file");
+  lua_pushboolean(L, stream->closef == NULL || fflush(stream->f) != 0 || ferror(stream->f));
   return 1;
 }
 
@@ -161,6 +169,7 @@ static int l_whole(lua_State *L) {
 
 static const tx_function functions[] = {
     {"columns", l_columns, NULL},
+    {"failed", l_failed, NULL},
     {"make_folder", l_make_folder,
      "make_folder(path): makes a folder, and those on the way to it; one that is there is fine: true, or nil and a "
      "message."},

@@ -13,6 +13,7 @@
 -- @module texres.command
 
 local argparse = require "argparse"
+local core = require "texres.core"
 local plain = require "texres.plain"
 local texres = require "texres" -- before any part of it: with it, errors blame no line of the library
 
@@ -39,6 +40,24 @@ local NAMES = {
 
 local DONE, FAILED, WRONG, INTERRUPTED = 0, 1, 2, 130
 
+local function tell(...) io.stderr:write(plain.visible(plain.format(...)), "\n") end
+
+--- The exit status when all that was printed has been written, too: what a full disk or a closed stream did not take is
+-- no success.
+local function finished(status, name)
+  if status ~= DONE or not core.process.failed(io.stdout) then return status end
+  tell("%s: standard output did not take all that was written: a full disk, or a closed stream", name)
+  return FAILED
+end
+
+-- An option that prints a text and ends.
+local function printing(name, text)
+  return function()
+    print(text())
+    os.exit(finished(DONE, name), true)
+  end
+end
+
 -- -- what there is ----------------------------------------------------------------------------------------------------
 
 local function examples_text(command)
@@ -56,14 +75,17 @@ local function describe()
     :command_target "command":require_command(false):help_max_width(100)
     :epilog("texres COMMAND --help tells the options of one, with examples. Exit status: 0 done, 1 not done, 2 wrong "
       .. "command line, 130 Ctrl-C.")
-  parser:flag("--version", "Print the version and end."):action(function()
-    print(texres._VERSION)
-    os.exit(DONE, true)
-  end)
+  local function add_help(own, name)
+    own:add_help(false)
+    own:flag("-h --help", "Show this help message and exit."):action(printing(name, function() return own:get_help() end))
+  end
+  add_help(parser, "texres")
+  parser:flag("--version", "Print the version and end."):action(printing("texres", function() return texres._VERSION end))
   local commands, parsers = {}, {}
   for _, name in ipairs(NAMES) do
     local command = require("texres.command." .. name:gsub("-", "_"))
     local own = parser:command(name, command.summary):summary(command.summary):help_max_width(100)
+    add_help(own, "texres " .. name)
     command.describe(own)
     own:flag("--traceback", "Where an error was raised, too.")
     if command.examples then own:epilog(examples_text(command)) end
@@ -73,8 +95,6 @@ local function describe()
 end
 
 -- -- running ----------------------------------------------------------------------------------------------------------
-
-local function tell(...) io.stderr:write(plain.visible(plain.format(...)), "\n") end
 
 -- An error as its message, and with where it was raised. A line of our own script, which the library blames as that of
 -- its caller, tells a user nothing.
@@ -116,7 +136,8 @@ return function(arguments)
   end
   if not options.command then
     print(line.parser:get_help())
-    return WRONG
+    return finished(WRONG, "texres")
   end
-  return run(options.command, commands[options.command], options, line, debug.getinfo(2, "S").short_src)
+  local name = options.command
+  return finished(run(name, commands[name], options, line, debug.getinfo(2, "S").short_src), "texres " .. name)
 end

@@ -135,8 +135,9 @@ end
 
 function checks.speed(facts)
   local speed, threads = facts.test.speed, facts.threads
-  local value = ("at most %s by one thread, %s by all; a 3x3 convolution does the work of %s, as Winograd's method "
-    .. "takes fewer multiply-adds"):format(gflops(speed.one), gflops(speed.all), gflops(speed.convolution))
+  local value = ("multiply-adds %s with one thread%s; a 3x3 convolution does the work of %s%s"):format(
+    gflops(speed.one), threads > 1 and (", %s with %d"):format(gflops(speed.all), threads) or "",
+    gflops(speed.convolution), speed.convolution > speed.all and ", as Winograd's method saves multiplications" or "")
   if threads > 1 and speed.all < 0.6 * threads * speed.one then
     return note(value, "%d threads do no more than %.1f times what one does: other work, or what a container allows, "
       .. "holds them up, or two threads share a core", threads, speed.all / speed.one)

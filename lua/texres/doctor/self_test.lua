@@ -121,8 +121,9 @@ local function conv_rate(seconds)
   return best_rate(seconds, 2.0 * 16 * 32 * 32 * 9 * 64 * 64, function() F.conv2d(x, w, { padding = 1 }):free() end)
 end
 
---- Floating-point operations a second: { one = , all = (what one thread and all of them could do at best),
--- convolution = (what a 3x3 convolution of 64 channels does with all, counted as if done directly; it takes fewer) }.
+--- Floating-point operations a second: { one = , all = (multiply-adds in registers with one thread and with all,
+-- what a product could do at best), convolution = (a 3x3 convolution of 64 channels with all, counted as if done
+-- directly: Winograd's method takes fewer, so this may be more than the best) }.
 function self_test.speed(threads, seconds)
   return core.no_grad(function()
     return {
