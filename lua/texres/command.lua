@@ -77,10 +77,12 @@ local function describe()
       .. "command line, 130 Ctrl-C.")
   local function add_help(own, name)
     own:add_help(false)
-    own:flag("-h --help", "Show this help message and exit."):action(printing(name, function() return own:get_help() end))
+    own:flag("-h --help", "Show this help message and exit.")
+      :action(printing(name, function() return own:get_help() end))
   end
   add_help(parser, "texres")
-  parser:flag("--version", "Print the version and end."):action(printing("texres", function() return texres._VERSION end))
+  parser:flag("--version", "Print the version and end.")
+    :action(printing("texres", function() return texres._VERSION end))
   local commands, parsers = {}, {}
   for _, name in ipairs(NAMES) do
     local command = require("texres.command." .. name:gsub("-", "_"))
