@@ -274,6 +274,14 @@ help "relu"
       out:match "^(.-)relu%(")
   end)
 
+  it("passes over what Lua does at the beginning of a file", function()
+    for _, mark in ipairs { "#!/usr/bin/env lua\n", "\xEF\xBB\xBF", "\xEF\xBB\xBF# a note\n" } do
+      local ok, out = piped(mark .. "6 * 7\r\n")
+      assert.is_true(ok, out)
+      assert.equal("42\n", out)
+    end
+  end)
+
   it("tells errors in one line, with the place in the input, and goes on; traceback() where", function()
     local ok, out, status = piped [[
 x = nil + 1

@@ -94,11 +94,19 @@ end
 local Plain = {}
 Plain.__index = Plain
 
+-- The first line of a file, of which Lua passes over a byte-order mark and what is for the shell: "#!/usr/bin/env ...".
+local function without_mark(line)
+  line = line:gsub("^\xEF\xBB\xBF", "")
+  return line:find "^#" and "" or line
+end
+
 function Plain:line(text)
   if self.is_terminal then write(text) end
   local ok, line = prompt.call(io.read)
   if not line and self.is_terminal then write "\n" end
   if not ok then return false end
+  if line and not self.has_begun then line = without_mark(line) end
+  self.has_begun = true
   return line
 end
 
