@@ -228,6 +228,18 @@ describe("the files of the reference", function()
     end
     assert.same({}, differences)
   end)
+
+  it("name for LuaLS what functions give", function()
+    local meta = support.read_file(folder .. "/texres.lua")
+    for name, result in pairs {
+      ["texres.zeros"] = "Tensor", ["texres.tensor"] = "Tensor", ["texres.load"] = "Classifier|nil, string? message",
+      ["texres.data.open"] = "data.Set|nil, string? message", ["texres.Trainer:fit"] = "History",
+      ["texres.Trainer:evaluate"] = "metrics.Result",
+    } do
+      local before = assert(meta:find("\nfunction " .. name .. "(", 1, true), name)
+      assert.equal(result, meta:sub(1, before - 1):match "%-%-%-@return ([^\n]*)$", name)
+    end
+  end)
 end)
 
 describe("help", function()
@@ -252,9 +264,19 @@ describe("help", function()
     assert.matches("^load%(path, model, options%).*Also: nn%.Module:load", tr.help "load")
     assert.matches("^Trainer%.epochs: a whole number of at least 1, by default 10\n\nAn option of Trainer%(options%)",
       tr.help "Trainer.epochs")
+    assert.matches("^nn%.Conv2d%.padding: by default 0\n\nAn option of nn%.Conv2d%(c_in.*\n\n.*padding: a number, {top",
+      tr.help "nn.Conv2d.padding") -- it has no text of its own
     local text = tr.help "Trainer"
     assert.matches("\nOptions:\n.*\n  epochs: .*\nMethods:\n.*\n  fit%(train, val, options%) +Trains", text)
     assert.matches("^data\n.*There are:\n.*\n  open%(what, options%) +Opens a data set", tr.help "data")
+  end)
+
+  it("knows the rows of lists in texts: properties, transforms", function()
+    assert.matches('^Tensor%.dtype\n\n"f32", "f64"', tr.help "Tensor.dtype")
+    assert.matches("^Tensor%.is_leaf\n\nwhether no recorded", tr.help "is_leaf")
+    assert.matches("^data%.augment%.cutout\n\nsize = 16", tr.help "cutout")
+    assert.is_nil(tr.help "Tensor.nothing")
+    assert.is_nil(tr.help "Tensor.%a+")
   end)
 
   it("knows values: functions, methods, classes, objects, modules, tensors", function()

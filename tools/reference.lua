@@ -105,13 +105,27 @@ local NAMES = { -- parameters whose names tell their type
 local differentiable = {}
 for _, name in ipairs(core.help()) do differentiable[name] = true end
 
-local returned = { Set = "data.Set", Loader = "data.loader", Tensor = "Tensor", boolean = "boolean", string = "string" }
+local returned = {
+  Set = "data.Set", Loader = "data.loader", Tensor = "Tensor", boolean = "boolean", string = "string",
+  Classifier = "Classifier", History = "History", Result = "metrics.Result", Sequential = "nn.Sequential",
+}
 
---- What a function gives, where its text says so: a class, or what all differentiable functions give.
+--- Whether a function takes the options of all that make tensors.
+local function makes_tensor(entry)
+  for _, option in ipairs(entry.options) do
+    if option.short == "requires_grad" then return true end
+  end
+  return false
+end
+
+--- What a function gives, where its text says so: a class, or what all differentiable functions and those that make
+--- tensors give. "Returns: Set | nil, message" has a second result.
 local function result_of(entry)
   if entry.kind == "class" then return entry.name end
-  if differentiable[entry.short] and not entry.file then return "Tensor" end
-  return returned[entry.text:match "Returns: (%w+)"] or "any"
+  if differentiable[entry.short] and not entry.file or makes_tensor(entry) then return "Tensor" end
+  local class, others = entry.text:match "Returns: (%w+)([^\n]*)"
+  if not returned[class] then return "any" end
+  return returned[class] .. (others:find "^ | nil, message" and "|nil, string? message" or "")
 end
 
 --- Adds the class of an entry's options; its name, or nil where there are none.
@@ -144,6 +158,9 @@ local function add_function(lines, entry, path)
   add(lines, "---@return " .. result_of(entry), ("function %s(%s) end"):format(path, names), "")
 end
 
+local FIELDS = { -- of tensors
+  'dtype "f32"|"f64"|"u8"|"i64"', "requires_grad boolean", "grad Tensor|nil", "is_leaf boolean", "operation string|nil",
+}
 local OPERATORS = { "add", "sub", "mul", "div", "mod", "pow", "idiv" }
 
 --- Adds a class under a path: that of a table of the module, or a local one.
@@ -153,9 +170,7 @@ local function add_class(lines, entry, path)
   local base = reference.base(entry)
   lines[#lines + 1] = "---@class " .. entry.name .. (base and ": " .. base.name or "")
   if entry.name == "Tensor" then
-    for name in ("dtype requires_grad grad is_leaf operation"):gmatch "%S+" do
-      lines[#lines + 1] = "---@field " .. name .. " any"
-    end
+    for _, field in ipairs(FIELDS) do lines[#lines + 1] = "---@field " .. field end
     for _, name in ipairs(OPERATORS) do lines[#lines + 1] = ("---@operator %s(Tensor|number): Tensor"):format(name) end
     lines[#lines + 1] = "---@operator unm: Tensor"
   end

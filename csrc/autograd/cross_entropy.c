@@ -39,6 +39,8 @@ const tx_op tx_op_cross_entropy = {
     .backward = backward,
     .doc =
         "cross_entropy(logits, labels, {weight=, label_smoothing=0, reduction=\"mean\", ignore_index=}): -log "
-        "softmax(logits)[label] for logits {N,...,C} and labels {N,...} from 1 to C; the mean is weighted by weight "
-        "{C}.",
+        "softmax(logits)[label] for logits {N,...,C} and labels {N,...}, i64 or u8, from 1 to C; any other label is an "
+        "error, but for ignore_index, whose rows count for nothing. Reduction \"mean\" is weighted by weight {C} (by "
+        "default all 1), \"sum\" adds up, \"none\" gives {N,...}. label_smoothing, in 0..1, is the share of the truth "
+        "that is spread over all classes. The values are those of PyTorch.",
 };

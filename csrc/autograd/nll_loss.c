@@ -37,5 +37,6 @@ const tx_op tx_op_nll_loss = {
     .backward = backward,
     .doc =
         "nll_loss(log_probabilities, labels, {weight=, reduction=\"mean\", ignore_index=}): minus the label's entry, "
-        "for log probabilities {N,...,C} and labels {N,...} from 1 to C; the mean is weighted by weight {C}.",
+        "for log probabilities {N,...,C} and labels {N,...} from 1 to C; otherwise as "
+        "cross_entropy, without smoothing.",
 };

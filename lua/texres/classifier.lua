@@ -285,7 +285,10 @@ function Classifier:export_onnx(path)
   })
 end
 
---- Reads a checkpoint; a classifier, or nil and a message. `model` and `options`: see checkpoint.load.
+--- Reads a checkpoint; a classifier, or nil and a message when the file is missing, damaged or none. `model`: a module
+-- to load into, for one whose class no file can name; by default it is built as the file says. `options`: {max_bytes=}:
+-- the largest header that is read (default: 16 MiB).
+-- @treturn Classifier | nil, message
 local function load(path, model, options)
   local contents, problem = checkpoint.load(path, model, options)
   if not contents then return nil, problem end

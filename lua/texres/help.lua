@@ -5,8 +5,9 @@
 --     print(tr.help(net))                  -- the class of an object; a function, a module, a tensor
 --
 -- The last part of a name is enough where it is the only one: "Conv2d", "grad_cam". Where several things have it, the
--- first is told of and the others are named. For what there is not, nil and a message that tells names like it.
--- The text is that of the comments in the sources: see texres.reference.
+-- first is told of and the others are named. An option without a text of its own is told of by that of what has it; and
+-- rows of a list in a text are found, too: "Tensor.dtype", "cutout". For what there is not, nil and a message that
+-- tells names like it. The text is that of the comments in the sources: see texres.reference.
 
 local plain = require "texres.plain"
 local reference = require "texres.reference"
@@ -71,15 +72,17 @@ end
 
 --- The beginning of a text: the name with arguments, and where an option belongs.
 local function title(entry)
-  if entry.kind ~= "option" then return entry.signature end
-  return ("%s.%s\n\nAn option of %s"):format(entry.owner.name, entry.signature, entry.owner.signature)
+  if entry.kind ~= "option" then return wrapped(entry.signature, "  ") end
+  local option = wrapped(entry.owner.name .. "." .. entry.signature, "  ")
+  return option .. "\n\n" .. wrapped("An option of " .. entry.owner.signature, "  ")
 end
 
 local function text_of(entry, others)
-  local lines = { wrapped(title(entry), "  ") }
-  if entry.text ~= "" then
+  local lines = { title(entry) }
+  local text = entry.text == "" and entry.kind == "option" and entry.owner.text or entry.text
+  if text ~= "" then
     lines[2] = ""
-    for line in (entry.text .. "\n"):gmatch "(.-)\n" do lines[#lines + 1] = wrapped(line, "") end
+    for line in (text .. "\n"):gmatch "(.-)\n" do lines[#lines + 1] = wrapped(line, "") end
   end
   add_options(lines, entry)
   add_members(lines, entry)

@@ -470,6 +470,40 @@ local function options_named(name)
   return found
 end
 
+--- A row of a list in the text of an entry, such as "    dtype    what it is", its further lines joined; nil for none.
+local function row_of(entry, short)
+  local indent, told
+  for line in (entry.text .. "\n"):gmatch "(.-)\n" do
+    if told then
+      local margin, further = line:match "^(%s+)(%S.*)$"
+      if not margin or #margin < indent then break end
+      told = told .. " " .. further
+    else
+      local before, rest = line:match("^(    " .. short .. "%s%s+)(%S.*)$")
+      if before then
+        indent, told = #before, rest
+      end
+    end
+  end
+  if not told then return nil end
+  return { name = entry.name .. "." .. short, short = short, kind = "row", signature = entry.name .. "." .. short,
+    text = told, owner = entry, options = {}, members = {} }
+end
+
+--- Rows of that name, in the text of the owner that is named with it or in any.
+local function rows_named(name)
+  local owner, short = name:match "^(.*)%.([%a_][%w_]*)$"
+  if owner then
+    local entry = of_name(owner)
+    return { entry and row_of(entry, short) }
+  end
+  local found = {}
+  if name:find "^[%a_][%w_]*$" then
+    for _, entry in ipairs(index.entries) do found[#found + 1] = row_of(entry, name) end
+  end
+  return found
+end
+
 --- The entry that a text or a value stands for; nil where there is none. Of a text also a list of others that it may
 -- mean: "load" is texres.load, and that of a module.
 function reference.find(what)
@@ -480,6 +514,7 @@ function reference.find(what)
   local found, others = of_name(name), {}
   local same = index.by_short[name] or not found and of_case(name) or {}
   if not found and #same == 0 then same = options_named(name) end
+  if not found and #same == 0 then same = rows_named(name) end
   for _, entry in ipairs(same) do
     if not found then
       found = entry

@@ -316,6 +316,7 @@ local EVALUATE = { views = views.COUNT, bad = option.choice(nil, { "error", "ski
 -- weight "balanced" takes the counts of this set. {views=8}: the probabilities are averaged over the images turned and
 -- mirrored (4: mirrored); by default over as many as the operating point was chosen with. {bad="skip"}: images that
 -- can't be read are left out (default: the trainer's own `bad`).
+-- @treturn Result
 function Trainer:evaluate(set, name, options)
   local o = option.read("evaluate", options, EVALUATE)
   local takes = input.of(self.model)
@@ -440,6 +441,7 @@ end
 -- accuracy, among equals lowest loss; an epoch whose loss is NaN is never the best; with keep = "last" those of the
 -- last epoch. Ctrl-C ends it after the step under way, with last.safetensors written and trainer.interrupted set. A
 -- second fit() goes on, as the text about Trainer says; { fresh = true } begins anew.
+-- @treturn History
 function Trainer:fit(train, val, options)
   local run <close> = loop.new(self)
   begin(self, run, train, val, options)

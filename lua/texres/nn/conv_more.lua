@@ -120,7 +120,7 @@ end
 
 local SEPARABLE = { kernel = option.integer(3, "[1, inf)"), stride = option.integer(1, "[1, inf)") }
 
---- DepthwiseSeparable(c_in, c_out, {kernel=3, stride=1}): a Sequential of a convolution of each channel by itself and
+--- DepthwiseSeparable(c_in, c_out, {kernel=3, stride=1}): A Sequential of a convolution of each channel by itself and
 -- one of 1x1 over all of them, each with batch norm and ReLU: about kernel^2 times fewer products than a convolution of
 -- both. The kernel is odd. Items `depthwise`, `norm1`, `pointwise`, `norm2`. Howard et al., "MobileNets", 2017.
 local function depthwise_separable(c_in, c_out, options)
