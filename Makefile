@@ -187,6 +187,7 @@ MAKE_ASAN := $(MAKE) --no-print-directory all BUILD=build-asan CORE=build-asan/l
 	  TX_SANITIZE='-fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer'
 WITH_ASAN  = env LD_PRELOAD=$$($(CC) -print-file-name=libasan.so)
 asan: setup-test ## the specs under AddressSanitizer and UBSan (SPECS=... for some)
+	@$(MAKE) --no-print-directory all # what the specs of the command run
 	@$(MAKE_ASAN)
 	@$(LUA_PATHS) LUA_CPATH='./build-asan/lua/?.so;;' TEXRES_LUA='$(LUA)' \
 	  ASAN_OPTIONS=detect_leaks=1:allocator_may_return_null=1 LSAN_OPTIONS=suppressions=tools/lsan.supp:print_suppressions=0 \
@@ -227,6 +228,7 @@ test-gc: setup-test ## specs while Lua's collector runs all the time (SPECS=... 
 
 # The module is built apart, in build-coverage, and counts the lines that run.
 coverage: setup-test ## the lines of C that the specs run, by gcov (SPECS=... for some)
+	@$(MAKE) --no-print-directory all # what the specs of the command run
 	@$(MAKE) --no-print-directory all BUILD=build-coverage CORE=build-coverage/lua/texres/core.so \
 	  TX_SANITIZE='-O1 --coverage -fprofile-update=atomic'
 	@find build-coverage -name '*.gcda' -delete
