@@ -216,6 +216,15 @@ describe("texres.train", function()
     assert.is_false(done.interrupted)
   end)
 
+  it("holds out groups of a set that is given as such, and leaves the set as it is", function()
+    local set = tr.data.fabric { count = 252, size = 16, sources = 42, seed = 1 }
+    local done = assert(tr.train { set = set, groups = "source", network = { "textile", width = 2 }, epochs = 1,
+      dir = support.folder() .. "/run", quiet = true })
+    assert.matches("^252 images, of 42 groups in column 'source', which stay whole", done.plan.text)
+    assert.is_false(done.careless)
+    assert.is_nil(set.group)
+  end)
+
   it("refuses what it can't do", function()
     local set = tr.data.fabric { count = 12, size = 8, seed = 1 }
     for message, options in pairs {
@@ -224,6 +233,8 @@ describe("texres.train", function()
       ["train: split and folds are two ways"] = { set = set, folds = 2, split = { 0.5, 0.25, 0.25 } },
       ["train: split is {0.5, 0.25}, wanted three shares"] = { set = set, split = { 0.5, 0.25 } },
       ["train: unknown option 'epoch'; did you mean epochs?"] = { set = set, epoch = 3 },
+      ["train: groups is 'roll', and the set has no such column; there are angle, "] = { set = set, groups = "roll" },
+      ["train: size is for a path, and set is a data set, which has its own"] = { set = set, size = 4 },
       ['train: network is "build", wanted one of cifar'] = { set = set, network = "build" },
     } do
       local ok, err = pcall(tr.train, options)

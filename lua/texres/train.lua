@@ -22,6 +22,7 @@ local cross_validate = require "texres.cross_validate"
 local data = require "texres.data"
 local files = require "texres.files"
 local grouping = require "texres.data.grouping"
+local lists = require "texres.data.lists"
 local models = require "texres.models"
 local names = require "texres.data.names"
 local option = require "texres.options"
@@ -50,7 +51,7 @@ end)
 train.KNOWN = {
   set = SET, -- required: a path, as texres.data.open takes it, or a set
   test = SET, -- a set of its own to test on
-  groups = option.text(), -- of a path: the column that says which images belong together, or "index.csv:source"
+  groups = option.text(), -- the column that says which images belong together; of a path also "index.csv:source"
   labels = option.text(), -- of a path: where its labels are, as for texres.data.open
   classes = option.table(), -- of a path: the names of the classes, in their order
   size = option.any(), -- of a path: what pictures are resized to, n or {height, width}
@@ -81,8 +82,20 @@ train.KNOWN = {
 
 local OF_SET = { "groups", "labels", "classes", "size", "channels" }
 
+-- A set that is given as such, with the groups that are asked for.
+local function grouped(set, column)
+  if not column or column == set.group then return set end
+  if not set.meta[column] then
+    raise("train: groups is '%s', and the set has no such column; there are %s", column,
+      table.concat(plain.names(set.meta), ", "))
+  end
+  local copy = set:subset(lists.count_up(#set))
+  copy.group = column
+  return copy
+end
+
 local function open(o)
-  if type(o.set) ~= "string" then return o.set end
+  if type(o.set) ~= "string" then return grouped(o.set, o.groups) end
   local given = {}
   for _, name in ipairs(OF_SET) do given[name] = o[name] end
   if o.bad == "skip" then given.pictures = { bad = "skip" } end
@@ -351,6 +364,11 @@ end
 local function read_options(options)
   local o = option.read("train", options, train.KNOWN)
   option.check("train", "set", o.set, SET)
+  for _, name in ipairs(OF_SET) do
+    if name ~= "groups" and o[name] ~= nil and type(o.set) ~= "string" then
+      raise("train: %s is for a path, and set is a data set, which has its own", name)
+    end
+  end
   if o.split and o.folds then raise "train: split and folds are two ways to hold images out: give one" end
   network_of(o) -- which checks it
   o.dir = (o.dir or "run"):gsub("(.)/+$", "%1")
