@@ -7,19 +7,30 @@
 -- The last part of a name is enough where it is the only one: "Conv2d", "grad_cam". Where several things have it, the
 -- first is told of and the others are named. An option without a text of its own is told of by that of what has it; and
 -- rows of a list in a text are found, too: "Tensor.dtype", "cutout". For what there is not, nil and a message that
--- tells names like it. The text is that of the comments in the sources: see texres.reference.
+-- tells names like it. The text is that of the comments in the sources: see texres.reference. Its lines fit the
+-- terminal, where standard output is one.
 
+local core = require "texres.core"
 local plain = require "texres.plain"
 local reference = require "texres.reference"
 
-local WIDTH = 100
+local MOST, LEAST = 100, 40 -- columns
+
+-- What lines are broken at, and how much longer they may be where no terminal breaks them; of the help that is made.
+local width, slack = MOST, 20
+
+local function fit_terminal()
+  local columns = core.process.columns(io.stdout)
+  width = math.max(LEAST, math.min(MOST, columns or MOST))
+  slack = columns and columns < MOST + 20 and 0 or 20
+end
 
 --- A line broken at blanks, the further ones set in by `indent`.
 local function wrapped(line, indent)
-  if #line <= WIDTH + 20 then return line end
+  if #line <= width + slack then return line end
   local lines, current = {}, line:match "^%s*%S*"
   for word in line:sub(#current + 1):gmatch "%S+" do
-    if #current + 1 + #word > WIDTH then
+    if #current + 1 + #word > width then
       lines[#lines + 1], current = current, indent .. word
     else
       current = current .. " " .. word
@@ -40,11 +51,13 @@ end
 
 local function rows_of(list, shown)
   local widest, rows = 0, {}
-  for _, entry in ipairs(list) do widest = math.max(widest, math.min(#shown(entry), 44)) end
+  for _, entry in ipairs(list) do widest = math.max(widest, math.min(#shown(entry), width * 44 // MOST)) end
   for i, entry in ipairs(list) do
     local name = shown(entry)
-    local told = sentence(entry.text, WIDTH - widest)
-    rows[i] = told ~= "" and ("  %-" .. widest .. "s  %s"):format(name, told) or "  " .. name
+    local told = sentence(entry.text, math.max(width - widest - 4, 20))
+    local is_narrow = width < MOST and #name > widest
+    local row = is_narrow and "  %s\n    %s" or "  %-" .. widest .. "s  %s"
+    rows[i] = told ~= "" and row:format(name, told) or "  " .. name
   end
   return rows
 end
@@ -126,6 +139,7 @@ end
 --- help(what): what there is of this name, or to this value, as a text; without it a list of all. Nil and a message
 -- where there is nothing.
 return function(what)
+  fit_terminal()
   if what == nil then return overview() end
   local entry, others = reference.find(what)
   if entry then return text_of(entry, others) end
