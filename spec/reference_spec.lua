@@ -288,6 +288,7 @@ describe("help", function()
     assert.matches("^nn%.Linear%(n_in, n_out", tr.help(Own(2, 3)))
     assert.matches("^optim%.schedule\n", tr.help(tr.optim.schedule))
     assert.matches("^Tensor\n\nTensors: ", tr.help(tr.ones(2)))
+    assert.matches("^data%.Set\n\nA data set: images", tr.help "data.Set") -- four files give this class
     assert.matches("^data%.Set\n", tr.help(tr.data.tensors { images = tr.zeros(2, 4, 4), labels = { 1, 2 } }))
     assert.matches("^data%.open%(what, options%)", tr.help(tr.data.open))
   end)

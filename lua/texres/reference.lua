@@ -381,10 +381,12 @@ local function load_parts(t)
   end
 end
 
+-- Where files that add methods to a class give the class, too, it is that of the shortest name: texres.data.set.
 local function modules_by_value()
   local modules = {}
-  for name, value in pairs(package.loaded) do
-    if name:find "^texres" then modules[value] = name end
+  for _, name in ipairs(plain.names(package.loaded)) do
+    local value = package.loaded[name]
+    if name:find "^texres" and (not modules[value] or #name < #modules[value]) then modules[value] = name end
   end
   return modules
 end
