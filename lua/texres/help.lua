@@ -29,14 +29,29 @@ end
 local function wrapped(line, indent)
   if #line <= width + slack then return line end
   local lines, current = {}, line:match "^%s*%S*"
-  for word in line:sub(#current + 1):gmatch "%S+" do
-    if #current + 1 + #word > width then
-      lines[#lines + 1], current = current, indent .. word
+  for part in line:sub(#current + 1):gmatch "%s+%S+" do -- a word and the blanks before it
+    if #current + #part > width then
+      lines[#lines + 1], current = current, indent .. part:match "%S+"
     else
-      current = current .. " " .. word
+      current = current .. part
     end
   end
   lines[#lines + 1] = current
+  return table.concat(lines, "\n")
+end
+
+--- A text with the lines of each paragraph made one, so that they are broken anew; what is set in stays as it is.
+local function joined(text)
+  local lines, flows = {}, false
+  for line in (text .. "\n"):gmatch "(.-)\n" do
+    local goes_on = line:find "^%w" ~= nil or line:find '^[("`\']' ~= nil
+    if goes_on and flows then
+      lines[#lines] = lines[#lines] .. " " .. line
+    else
+      lines[#lines + 1] = line
+    end
+    flows = line:find "^%S" ~= nil
+  end
   return table.concat(lines, "\n")
 end
 
@@ -95,7 +110,11 @@ local function text_of(entry, others)
   local text = entry.text == "" and entry.kind == "option" and entry.owner.text or entry.text
   if text ~= "" then
     lines[2] = ""
-    for line in (text .. "\n"):gmatch "(.-)\n" do lines[#lines + 1] = wrapped(line, "") end
+    if slack == 0 then text = joined(text) end
+    for line in (text .. "\n"):gmatch "(.-)\n" do
+      local blanks = line:match "^%s*"
+      lines[#lines + 1] = wrapped(line, blanks ~= "" and blanks .. "  " or "")
+    end
   end
   add_options(lines, entry)
   add_members(lines, entry)
