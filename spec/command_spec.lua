@@ -89,6 +89,7 @@ describe("the command line", function()
       assert.equal(0, status)
       assert.matches("^Usage: texres " .. name:gsub("%-", "%%-"), output)
       assert.matches("\nExamples:\n   texres " .. name:gsub("%-", "%%-"), output)
+      assert.not_matches("texres [^\n]*%f[%w]texres ", output:match "\nExamples:\n(.*)")
       assert.matches("%-%-traceback", output)
       assert.equal(output, select(2, texres("help", name)))
     end

@@ -260,6 +260,14 @@ describe("help", function()
     end
     assert.matches("^Trainer:fit%(train, val, options%)", tr.help "Trainer:fit")
     assert.matches("^Trainer:fit%(train, val, options%)", tr.help "Trainer.fit")
+    for name, of in pairs {
+      ["set:split"] = "data%.Set:split", ["net:summary"] = "nn%.Module:summary", ["trainer:fit"] = "Trainer:fit",
+      ["optimizer:set_lr"] = "optim%.Optimizer:set_lr", ["result:roc"] = "metrics%.Result:roc", ["x:sum"] = "Tensor:sum",
+      ["classifier:predict"] = "Classifier:predict", ["train:loader"] = "data%.Set:loader",
+    } do
+      assert.matches("^" .. of .. "%(", tr.help(name)) -- as texts call objects
+    end
+    assert.matches("^train%.epochs", tr.help "train.epochs")
     assert.matches("^Trainer%.patience: .*Also: .*train%.patience", tr.help "patience")
     assert.matches("^load%(path, model, options%).*Also: nn%.Module:load", tr.help "load")
     assert.matches("^Trainer%.epochs: a whole number of at least 1, by default 10\n\nAn option of Trainer%(options%)",

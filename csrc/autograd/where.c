@@ -24,5 +24,6 @@ const tx_op tx_op_where = {
     .forward = forward,
     .backward = backward,
     .doc =
-        "where(condition, a, b): a where the condition is not 0, else b; all three broadcast; a and b may be numbers.",
+        "where(condition, a, b): the elements of a where the condition is not 0, else those of b; all three broadcast; "
+        "a and b may be numbers.",
 };

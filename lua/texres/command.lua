@@ -63,7 +63,8 @@ end
 local function examples_text(command)
   local lines = { "Examples:" }
   for _, example in ipairs(command.examples or {}) do
-    lines[#lines + 1] = "   texres " .. example[1]
+    -- one that another program begins has the command further on
+    lines[#lines + 1] = "   " .. (example[1]:find "| texres " and "" or "texres ") .. example[1]
     lines[#lines + 1] = "      " .. example[2]
   end
   return lines[2] and table.concat(lines, "\n")

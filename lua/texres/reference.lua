@@ -439,7 +439,13 @@ local function of_value(value)
   return type(value) == "table" and of_class(getmetatable(value)) or nil
 end
 
-local ALIASES = { F = "nn.functional", functional = "nn.functional", schedule = "optim.schedule" }
+local ALIASES = {
+  F = "nn.functional", functional = "nn.functional", schedule = "optim.schedule",
+  -- what objects are called in texts and scripts
+  set = "data.Set", train = "data.Set", val = "data.Set", test = "data.Set", loader = "data.loader", net = "nn.Module",
+  model = "nn.Module", trainer = "Trainer", optimizer = "optim.Optimizer", classifier = "Classifier",
+  result = "metrics.Result", x = "Tensor", t = "Tensor",
+}
 
 --- The entry of a whole name, "nn.Conv2d", "Trainer.fit", "Trainer.epochs".
 local function of_name(name)
@@ -512,8 +518,11 @@ function reference.find(what)
   ready()
   if type(what) ~= "string" then return of_value(what), {} end
   local name = what:gsub(":", "."):gsub("%(.*$", ""):gsub("^texres%.", ""):gsub("^tr%.", "")
-  name = name:gsub("^([%w_]+)%.", function(first) return ALIASES[first] and ALIASES[first] .. "." end)
   local found, others = of_name(name), {}
+  if not found then
+    name = name:gsub("^([%w_]+)%.", function(first) return ALIASES[first] and ALIASES[first] .. "." end)
+    found = of_name(name)
+  end
   local same = index.by_short[name] or not found and of_case(name) or {}
   if not found and #same == 0 then same = options_named(name) end
   if not found and #same == 0 then same = rows_named(name) end

@@ -192,7 +192,7 @@ function Sequential:trace(tracer, x)
   return x
 end
 
---- Residual{ body..., shortcut = module, activation = module, grad_skip = true, grad_body = true }:
+--- Residual{ body..., shortcut =, activation =, grad_skip = true, grad_body = true }:
 -- activation(body(x) + shortcut(x)).
 --
 -- The shortcut is the identity when none is given, the activation too. He, Zhang, Ren, Sun, "Deep residual learning
