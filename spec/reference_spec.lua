@@ -262,8 +262,8 @@ describe("help", function()
     assert.matches("^Trainer:fit%(train, val, options%)", tr.help "Trainer.fit")
     for name, of in pairs {
       ["set:split"] = "data%.Set:split", ["net:summary"] = "nn%.Module:summary", ["trainer:fit"] = "Trainer:fit",
-      ["optimizer:set_lr"] = "optim%.Optimizer:set_lr", ["result:roc"] = "metrics%.Result:roc", ["x:sum"] = "Tensor:sum",
-      ["classifier:predict"] = "Classifier:predict", ["train:loader"] = "data%.Set:loader",
+      ["optimizer:set_lr"] = "optim%.Optimizer:set_lr", ["result:roc"] = "metrics%.Result:roc",
+      ["x:sum"] = "Tensor:sum", ["classifier:predict"] = "Classifier:predict", ["train:loader"] = "data%.Set:loader",
     } do
       assert.matches("^" .. of .. "%(", tr.help(name)) -- as texts call objects
     end
@@ -277,6 +277,19 @@ describe("help", function()
     local text = tr.help "Trainer"
     assert.matches("\nOptions:\n.*\n  epochs: .*\nMethods:\n.*\n  fit%(train, val, options%) +Trains", text)
     assert.matches("^data\n.*There are:\n.*\n  open%(what, options%) +Opens a data set", tr.help "data")
+  end)
+
+  it("knows whatever texts refer to", function()
+    local unknown = {}
+    local none = { core = true, mpi = true, sofmax = true, reference = true } -- their texts say what they are
+    for _, entry in ipairs(entries) do
+      for name in entry.text:gmatch "texres%.([%w_.]*[%w_])" do
+        if not none[name] and not tr.help(name) then unknown[#unknown + 1] = entry.name .. ": " .. name end
+      end
+    end
+    assert.same({}, unknown)
+    assert.matches("^models%.heads\n\n.*\n    gmp  ", tr.help "models.heads")
+    assert.is_nil(tr.help "models.nothing")
   end)
 
   it("knows the rows of lists in texts: properties, transforms", function()

@@ -512,13 +512,21 @@ local function rows_named(name)
   return found
 end
 
+--- A file of the library that texts refer to, "models.heads", by what it begins with; nil where there is none.
+local function of_file_named(name)
+  local from = name:find "^[%l_]+%.[%l_.]*[%l_]$" and source.of("texres." .. name)
+  if not (from and from.head) then return nil end
+  return { name = name, short = name:match "[%l_]+$", kind = "file", signature = name, text = source.text(from.head),
+    options = {}, members = {} }
+end
+
 --- The entry that a text or a value stands for; nil where there is none. Of a text also a list of others that it may
 -- mean: "load" is texres.load, and that of a module.
 function reference.find(what)
   ready()
   if type(what) ~= "string" then return of_value(what), {} end
   local name = what:gsub(":", "."):gsub("%(.*$", ""):gsub("^texres%.", ""):gsub("^tr%.", "")
-  local found, others = of_name(name), {}
+  local found, others, given = of_name(name), {}, name
   if not found then
     name = name:gsub("^([%w_]+)%.", function(first) return ALIASES[first] and ALIASES[first] .. "." end)
     found = of_name(name)
@@ -533,7 +541,7 @@ function reference.find(what)
       others[#others + 1] = entry
     end
   end
-  return found, others
+  return found or of_file_named(given), others
 end
 
 --- Names that `name` is nearly, sorted.

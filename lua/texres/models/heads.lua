@@ -1,4 +1,9 @@
 --- What makes class scores of the last feature maps {N,H,W,C}: lists of items for a Sequential, by name.
+--
+--     gap         the mean of each channel, which sees the whole image, then a dense layer
+--     gmp         the largest value of each channel: what is somewhere, then a dense layer
+--     mean_max    both of them side by side, then a dense layer
+--     conv        that of the published textile network, for maps of 8 x 8, at most 9 x 9
 
 local nn = require "texres.nn"
 
