@@ -173,7 +173,7 @@ describe("texres train", function()
     refuses(1, "all 2 images are of one class, 'a'", text, "--bad", "skip", table.unpack(out))
     refuses(1, "holds a run already: go on with it %(resume%)", many, "--out", root .. "/groups")
     refuses(1, "there is no column 'nothing' to group by", many, "--groups", "nothing", table.unpack(out))
-    refuses(1, 'network is "restnet18", wanted one of .*resnet18, ', many, "--network", "restnet18",
+    refuses(2, "'%-%-network' must be one of .*'resnet18'", many, "--network", "restnet18",
       table.unpack(out))
     refuses(2, "%-%-epochs is none, wanted a whole number of at least 1", many, "--epochs", "none")
     refuses(2, "%-%-lr is nan, wanted a finite number", many, "--lr", "nan")

@@ -134,7 +134,13 @@ return function(arguments)
   local ok, options = line.parser:pparse(arguments)
   if not ok then
     local name = commands[arguments[1]] and "texres " .. arguments[1] or "texres"
-    tell("%s: %s; see %s --help", name, (options:gsub("\nDid", "; did"):gsub("%?$", "")), name)
+    local message = options:gsub("\nDid", "; did"):gsub("%?$", "")
+    local dashed = message:match "^unknown option '(%-[^-]).*'"
+    if dashed then -- a negative number, or a path
+      message = "unknown option '" .. dashed .. "'; a value that begins with a dash is written --option=VALUE, a path "
+        .. "./PATH"
+    end
+    tell("%s: %s; see %s --help", name, message, name)
     return WRONG
   end
   if not options.command then

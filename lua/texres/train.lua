@@ -227,15 +227,17 @@ local OF_NETWORK = { textile = { width = 16, head = "mean_max" } }
 
 local NOT_NETWORKS = { build = true, torchvision = true }
 
+--- Names of the networks that can be trained, sorted.
+train.NETWORKS = {}
+for _, name in ipairs(plain.names(models)) do
+  if not NOT_NETWORKS[name] then table.insert(train.NETWORKS, name) end
+end
+
 --- The name and the options of the network; raises where there is none of that name.
 local function network_of(o)
   local name, given = option.named(o.network)
   if type(name) ~= "string" or NOT_NETWORKS[name] or not rawget(models, name) then
-    local known = {}
-    for _, each in ipairs(plain.names(models)) do
-      if not NOT_NETWORKS[each] then known[#known + 1] = each end
-    end
-    raise("train: network is %s, wanted one of %s", option.shown(name), table.concat(known, ", "))
+    raise("train: network is %s, wanted one of %s", option.shown(name), table.concat(train.NETWORKS, ", "))
   end
   for key, value in pairs(OF_NETWORK[name] or {}) do
     if given[key] == nil then given[key] = value end

@@ -5,6 +5,7 @@ local core = require "texres.core"
 local files = require "texres.files"
 local option = require "texres.options"
 local plain = require "texres.plain"
+local train = require "texres.train"
 local views = require "texres.views"
 
 local arguments = {}
@@ -37,6 +38,17 @@ function arguments.options(parser, known, rows)
         :convert((row[4] or arguments.rule)(wanted, flag))
     end
   end
+end
+
+--- Says of options that were declared that at most one of them may be given.
+function arguments.exclusive(parser, ...)
+  local wanted, found = { ... }, {}
+  for _, option_ in ipairs(parser._options) do
+    for _, flag in ipairs(wanted) do
+      if option_._name == flag then found[#found + 1] = option_ end
+    end
+  end
+  parser:mutex(table.unpack(found))
 end
 
 --- What of the options of a command line are options of such a function.
@@ -78,9 +90,15 @@ end
 
 --- Declares --threads.
 function arguments.threads(parser)
+  local accept = arguments.rule(option.COUNT, "--threads")
   parser:option("--threads", "Threads that compute; by default one for each core."):argname "N"
-    :convert(arguments.rule(option.COUNT, "--threads"))
-    :action(function(_, _, count) core.set_num_threads(count) end)
+    :convert(function(text)
+      local count, message = accept(text)
+      if not count then return nil, message end
+      local set, problem = pcall(core.set_num_threads, count) -- which knows how many are possible
+      if set then return count end
+      return nil, "--threads: " .. plain.text(problem):match "n is .*$"
+    end)
 end
 
 --- The file of a run's folder, or the path as it is.
@@ -158,8 +176,9 @@ local OF_NETWORK = {
 
 --- Declares a network with random weights, or those of torchvision.
 function arguments.new_network(parser)
-  parser:option("--network", "textile, resnet18, cifar_resnet, or another one of texres.models. By default textile.")
-    :argname "NAME"
+  parser:option("--network", ("One of texres.models: %s. By default textile."):format(
+    table.concat(train.NETWORKS, ", ")))
+    :argname "NAME":choices(train.NETWORKS)
   arguments.options(parser, OF_NETWORK, {
     { "width", "Channels of the first stage of textile. By default 16; 64 is as published, and takes ten times as "
       .. "long.", "N" },

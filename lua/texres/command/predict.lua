@@ -96,13 +96,19 @@ local function read_null(stream)
   return bytes[1] and table.concat(bytes)
 end
 
+--- The next line of a stream, of a list that was written on Windows, too.
+local function read_line(stream)
+  local line = stream:read "l"
+  return line and (line:gsub("\r$", ""))
+end
+
 --- A function that gives the paths of the command line, with those of standard input in the place of "-".
 local function each_path(options)
   local at, reading = 0, false
   return function()
     while true do
       if reading then
-        local path = options.null and read_null(io.stdin) or not options.null and io.stdin:read "l" or nil
+        local path = options.null and read_null(io.stdin) or not options.null and read_line(io.stdin) or nil
         if path and path ~= "" then return path end
         reading = path ~= nil
       else

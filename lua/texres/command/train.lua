@@ -1,6 +1,7 @@
 --- texres train: a network for a set of images, how good it is, and a report (texres.train).
 
 local arguments = require "texres.command.arguments"
+local option = require "texres.options"
 local train = require "texres.train"
 
 local INTERRUPTED = 130
@@ -19,6 +20,7 @@ return {
   describe = function(parser)
     parser:argument("set", "A folder with one of pictures for each class, a table of paths (.csv), .npy, .npz or .h5.")
     parser:option("--out --dir", "Folder for the network and the reports. By default run."):target "dir":argname "DIR"
+      :convert(arguments.rule(option.PATH, "--out"))
     arguments.new_network(parser)
     arguments.options(parser, train.KNOWN, {
       { "groups", "FILE.csv:COLUMN, or a column of the set: what must not stand on both sides of the split.", "WHAT" },
@@ -45,6 +47,8 @@ return {
       { "resume", "Go on with what is in DIR, with the same options." },
     })
     arguments.threads(parser)
+    arguments.exclusive(parser, "--folds", "--split")
+    arguments.exclusive(parser, "--false-reject", "--escape")
   end,
   run = function(options)
     local given = arguments.given(options, train.KNOWN)
