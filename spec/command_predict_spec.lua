@@ -128,7 +128,8 @@ describe("texres predict", function()
 
   it("takes paths from standard input, each answered before the next one comes", function()
     local one = new .. "/1.png"
-    local status, out, err = support.texres_in({ input = one .. "\r\n\n" .. root .. "/none.png\n" .. new .. "/deep/er" },
+    local status, out, err = support.texres_in({ input = one .. "\r\n\n" .. root .. "/none.png\n" .. new
+      .. "/deep/er" },
       "predict", "--model", run, "--format", "jsonl", "-", one)
     assert.equal(1, status, err)
     assert.equal(3, #lines(out))

@@ -55,6 +55,23 @@ local function check_nesting(html)
 end
 
 describe("report", function()
+  it("lists what is confused most often where classes are too many for a matrix, in the text, too", function()
+    local names, labels, logits = {}, {}, {}
+    for i = 1, 101 do
+      local c = i == 101 and 2 or i
+      names[c], labels[i] = ("c%03d"):format(c), c
+      logits[i] = {}
+      for k = 1, 100 do logits[i][k] = k == (c < 4 and 9 or c) and 1 or 0 end
+    end
+    local counter = tr.metrics.Counter(names)
+    counter:add(tr.tensor(logits), tr.tensor(labels, { dtype = "i64" }))
+    local result = counter:result()
+    local html = require "texres.report.tables".confusion(result)
+    assert.is_true(#html < 2000)
+    assert.matches("<td>c002</td><td>c009</td><td>2</td>.*<td>c001</td><td>c009</td><td>1</td>", html)
+    assert.matches("2 c002 +9 c009 +2\n +1 c001 +9 c009 +1\n", tostring(result) .. "\n")
+  end)
+
   it("shows accuracy, curves, confusion matrix, classes, configuration and layers", function()
     local html = report.html(run_of())
     check_nesting(html)

@@ -24,6 +24,7 @@
 -- found: it lowers accuracy and the recall of its class, and is counted in `invalid`.
 
 local bootstrap = require "texres.metrics.bootstrap"
+local confusions = require "texres.metrics.confusions"
 local core = require "texres.core"
 local counted = require "texres.metrics.counted"
 local option = require "texres.options"
@@ -390,6 +391,18 @@ local function confusion_lines(self, names, width, paint)
   return lines
 end
 
+local LISTED = 20
+
+-- The same of many classes: what is confused most often.
+local function often_lines(self, names, width)
+  local lines = { pad("truth", width) .. "  " .. pad("prediction", width) .. "  images" }
+  for _, pair in ipairs(confusions.list(self, LISTED)) do
+    lines[#lines + 1] = ("%s  %s  %6d"):format(pad(names[pair.truth], width), pad(names[pair.predicted], width),
+      pair.count)
+  end
+  return lines
+end
+
 local function as_text(self, paint)
   local names, invalid = {}, self:unpredicted()
   for c, name in ipairs(self.classes) do names[c] = ("%2d "):format(c) .. plain.short(plain.visible_name(name)) end
@@ -400,7 +413,9 @@ local function as_text(self, paint)
   if invalid > 0 then
     lines[#lines + 1] = ("%d of the images have no prediction: their probabilities are not numbers"):format(invalid)
   end
-  return table.concat(lines, "\n") .. "\n\n" .. table.concat(confusion_lines(self, names, width, paint), "\n")
+  local confused = #self.classes > confusions.MOST and often_lines(self, names, width)
+    or confusion_lines(self, names, width, paint)
+  return table.concat(lines, "\n") .. "\n\n" .. table.concat(confused, "\n")
 end
 
 function Result:__tostring() return as_text(self, function(_, text) return text end) end

@@ -1,5 +1,6 @@
 --- Tables of a report: large figures, epochs, confusion matrix, classes with their limits, facts.
 
+local confusions = require "texres.metrics.confusions"
 local html = require "texres.report.html"
 local plain = require "texres.plain"
 local terminal = require "texres.terminal"
@@ -25,7 +26,25 @@ function tables.epochs(run)
   end) })
 end
 
+local LISTED = 30
+
+-- What is confused most often, in place of the matrix of many classes.
+local function often(result)
+  return fill([[<div class="card scroll"><table><caption>What is confused most often</caption>
+<thead><tr><th class="name" scope="col">truth</th><th class="name" scope="col">prediction</th>
+<th scope="col">images</th></tr></thead><tbody>
+{_rows}
+</tbody></table></div>]], { _rows = each(confusions.list(result, LISTED), function(pair)
+    return fill("<tr><td>{truth}</td><td>{predicted}</td><td>{count}</td></tr>", {
+      truth = spaced(result.classes[pair.truth]), predicted = spaced(result.classes[pair.predicted]),
+      count = pair.count,
+    })
+  end) })
+end
+
+--- The confusion matrix; of many classes what is confused most often.
 function tables.confusion(result)
+  if #result.classes > confusions.MOST then return often(result) end -- of 1000 it would be 100 MB
   local counts = result.confusion:totable()
   local function cells(row, truth)
     local support = math.max(result.per_class[truth].support, 1)
