@@ -20,7 +20,6 @@ local columns = require "texres.data.columns"
 local core = require "texres.core"
 local cross_validate = require "texres.cross_validate"
 local data = require "texres.data"
-local files = require "texres.files"
 local grouping = require "texres.data.grouping"
 local lists = require "texres.data.lists"
 local models = require "texres.models"
@@ -346,7 +345,7 @@ end
 -- -- all together -----------------------------------------------------------------------------------------------------
 
 local function holds_run(dir)
-  return files.exists(dir .. "/last.safetensors") or files.exists(dir .. "/run.json")
+  return core.file_kind(dir .. "/last.safetensors") == "file" or core.file_kind(dir .. "/run.json") == "file"
     or core.file_kind(dir .. "/cv") == "folder"
 end
 
