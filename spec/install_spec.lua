@@ -8,6 +8,13 @@ local function run(words, options)
   return output
 end
 
+local version = require "texres"._VERSION .. "\n"
+
+--- The words of a command that runs without the paths of this checkout, and in another folder.
+local function bare(...)
+  return { "env", "-C", "/", "-u", "LUA_PATH", "-u", "LUA_CPATH", ... }
+end
+
 --- Runs contract scripts with the paths of an installed tree and no others, and the command without any.
 local function works_from(tree)
   local share, lib = tree .. "/share/lua/5.4", tree .. "/lib/lua/5.4"
@@ -27,8 +34,7 @@ local function works_from(tree)
     local script = support.shared("contract/" .. name .. ".lua")
     if script then run({ support.lua, script }, { env = paths }) end
   end
-  local command = { "env", "-u", "LUA_PATH", "-u", "LUA_CPATH", tree .. "/bin/texres", "--version" }
-  assert.equal(require "texres"._VERSION .. "\n", run(command))
+  assert.equal(version, run(bare(tree .. "/bin/texres", "--version")))
 end
 
 local function files_below(folder) return run { "find", folder, "-type", "f", "-path", "*texres*" } end
@@ -49,6 +55,76 @@ describe("installation by make", function()
     run { "make", "uninstall", "PREFIX=" .. tree }
     assert.equal("", run { "find", tree, "-name", "*texres*" })
     run { "make", "uninstall", "PREFIX=" .. tree }
+    assert.equal("", run { "find", tree, "-mindepth", "1", "-name", "lua*" })
+  end)
+
+  it("goes into folders with blanks in their names, for an interpreter of another name", function()
+    local other = tree .. "/a 'b' c"
+    local interpreter = run { "sh", "-c", "command -v " .. support.lua }:gsub("\n", "")
+    run { "make", "install", "PREFIX=" .. tree .. "/a b", "LUA=" .. interpreter }
+    assert.equal("#!" .. interpreter, support.read_file(tree .. "/a b/bin/texres"):match "[^\n]*")
+    run { "mv", tree .. "/a b", other }
+    assert.equal(version, run(bare(other .. "/bin/texres", "--version")))
+  end)
+end)
+
+describe("the command", function()
+  local folder = support.folder()
+  setup(function()
+    run { "make", "install", "PREFIX=" .. folder .. "/there" }
+    run { "mkdir", folder .. "/links", folder .. "/unbuilt" }
+    run { "ln", "-s", "../there/bin/texres", folder .. "/links/one" }
+    run { "ln", "-s", folder .. "/links/one", folder .. "/two" }
+    run { "cp", "-r", "bin", "examples", folder .. "/unbuilt" }
+  end)
+
+  --- What the command says that can't run: one line.
+  local function complaint(words, env)
+    local ok, output, status = support.run(words, { env = env })
+    assert.is_false(ok)
+    assert.equal(1, status)
+    assert.matches("^texres: [^\n]+\n$", output)
+    return output
+  end
+
+  it("is found through links", function()
+    for _, link in ipairs { "/links/one", "/two" } do
+      assert.equal(version, run(bare(folder .. link, "--version")))
+    end
+  end)
+
+  it("says in a line which module is missing, and what to do", function()
+    local nowhere = { LUA_PATH = "/nowhere/?.lua", LUA_CPATH = "/nowhere/?.so" }
+    local told = complaint({ folder .. "/there/bin/texres", "--version" }, nowhere)
+    assert.matches("module argparse is missing: install it by apt%-get install lua%-argparse", told)
+    assert.matches("end LUA_PATH in ';;'", told)
+    told = complaint({ folder .. "/unbuilt/bin/texres", "--version" }, nowhere)
+    assert.matches("^texres: it is not built in .*/unbuilt/: run make there\n$", told)
+  end)
+
+  it("says in a line that its core can't be loaded", function()
+    support.write_file(folder .. "/there/lib/lua/5.4/texres/core.so", "no library")
+    assert.matches("error loading module 'texres.core' from file", complaint(bare(folder .. "/two", "--version")))
+  end)
+end)
+
+describe("a machine without the packages", function()
+  it("is told before anything is compiled", function()
+    local ok, output = support.run { "make", "BUILD=" .. support.folder(), "CFLAGS=-nostdinc" }
+    assert.is_false(ok)
+    assert.matches("lauxlib.h", output)
+    assert.is_nil(output:find("  CC", 1, true))
+  end)
+
+  it("is told the one command that installs them, each named once", function()
+    local bare_machine = support.folder()
+    run { "cp", "-r", "tools", bare_machine }
+    support.write_file(bare_machine .. "/packages.txt",
+      "build  no-such-package  false\nbuild? nor-this  false\nrun there true\n")
+    local ok, output = support.run { bare_machine .. "/tools/setup.sh", "--tell", "build", "run" }
+    assert.is_false(ok)
+    assert.matches("apt%-get install %-y no%-such%-package nor%-this\n$", output)
+    assert.matches("apt%-get update && ", output)
   end)
 end)
 
@@ -73,8 +149,8 @@ describe("installation by LuaRocks", function()
     os.remove(clean .. "/lua/texres/core.so")
   end)
 
-  for _, version in ipairs { "0.2.0-1", "scm-1" } do
-    it("has a clean rockspec of " .. version, function() luarocks("lint texres-" .. version .. ".rockspec", tree) end)
+  for _, which in ipairs { "0.2.0-1", "scm-1" } do
+    it("has a clean rockspec of " .. which, function() luarocks("lint texres-" .. which .. ".rockspec", tree) end)
   end
 
   it("has rockspecs that differ by the version alone", function()
@@ -94,5 +170,7 @@ describe("installation by LuaRocks", function()
     works_from(other)
     luarocks("remove texres", other)
     assert.equal("", files_below(other))
+    luarocks(("install --deps-mode none '%s'"):format(rock), other) -- its script is told no paths then
+    works_from(other)
   end)
 end)
