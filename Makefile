@@ -77,7 +77,14 @@ MADE_WITH := $(CC) $(CFLAGS) $(TX_CFLAGS) $(TX_SANITIZE) $(BLAS_CFLAGS) $(HDF5_C
 .PHONY: always
 $(BUILD)/made-with: always
 	@mkdir -p $(@D)
-	@printf '%s\n' '$(subst ','\'',$(MADE_WITH))' | cmp -s - $@ || printf '%s\n' '$(subst ','\'',$(MADE_WITH))' >$@
+	@[ "$$(cat $@ 2>/dev/null)" = '$(subst ','\'',$(MADE_WITH))' ] || printf '%s\n' '$(subst ','\'',$(MADE_WITH))' >$@
+
+# Headers that are missing are told of before anything is compiled, with the packages that bring them.
+$(OBJECTS): | $(BUILD)/headers
+$(BUILD)/headers: $(BUILD)/made-with
+	@printf '#include <%s>\n' lauxlib.h zlib.h stb/stb_image.h stb/stb_image_resize.h | \
+	  $(CC) $(CFLAGS) $(TX_CFLAGS) -E -x c -o /dev/null - || { tools/setup.sh --tell build; exit 1; }
+	@touch $@
 
 LINK = $(CC) $(TX_LDFLAGS) $(TX_SANITIZE) $(LDFLAGS)
 $(CORE): $(OBJECTS)
@@ -131,7 +138,7 @@ TREE      := $(LUA_PATHS) LUA_CPATH='./lua/?.so;;' TEXRES_LUA='$(LUA)' BUSTED='$
 # Installs missing system packages: those for building, for running, and for the use named. What needs them afterwards
 # runs in a make of its own, which then finds them.
 setup-%:
-	@tools/setup.sh build run $*
+	@tools/setup.sh build run $(filter-out run,$*)
 
 DEMO := demo/run
 demo: setup-run ## build, train on synthetic fabric, test, use the network, in under four minutes
@@ -309,12 +316,17 @@ install: all ## install below PREFIX (/usr/local), or to LUADIR, LIBDIR and BIND
 	@for f in $(LUA_FILES:lua/%=%); do install -D -m 644 lua/$$f "$(DESTDIR)$(LUADIR)/$$f" || exit 1; done
 	install -D -m 755 $(CORE) "$(DESTDIR)$(LIBDIR)/texres/core.so"
 	install -D -m 755 bin/texres "$(DESTDIR)$(BINDIR)/texres"
+	@[ '$(LUA)' = lua5.4 ] || sed -i.made '1s|.*|#!$(if $(filter /%,$(LUA)),,/usr/bin/env )$(LUA)|' "$(DESTDIR)$(BINDIR)/texres"
+	@rm -f "$(DESTDIR)$(BINDIR)/texres.made"
 
 uninstall: ## remove what `make install` puts in place
 	@for f in $(LUA_FILES:lua/%=%); do rm -f "$(DESTDIR)$(LUADIR)/$$f" || exit 1; done
 	@rm -f "$(DESTDIR)$(LIBDIR)/texres/core.so" "$(DESTDIR)$(BINDIR)/texres"
 	@for d in "$(DESTDIR)$(LUADIR)/texres" "$(DESTDIR)$(LIBDIR)/texres"; do \
 	  if [ -d "$$d" ]; then find "$$d" -type d -empty -delete; fi; \
+	done
+	@for d in "$(DESTDIR)$(LUADIR)" "$(DESTDIR)$(LIBDIR)"; do \
+	  case $$d in */lua/5.4) rmdir "$$d" "$${d%/*}" 2>/dev/null || true;; esac; \
 	done
 
 clean: ## remove what was built

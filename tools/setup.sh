@@ -3,10 +3,15 @@
 #
 #     tools/setup.sh build run test
 #
-# installs what is missing for the uses named, through apt as root or with a sudo that asks for no password. Where it can't, it
-# prints the one command that does and ends with status 1.
+# installs what is missing for the uses named, through apt as root or with a sudo that asks for no password. Where it can't, or
+# after --tell, it prints the one command that does and ends with status 1.
 set -u
 cd "$(dirname "$0")/.." || exit 1
+tell=
+if [ "${1:-}" = --tell ]; then
+  tell=yes
+  shift
+fi
 
 missing=
 optional=
@@ -38,8 +43,20 @@ if [ "$(id -u)" = 0 ]; then
 elif sudo -n true 2>/dev/null; then
   as_root="sudo -n"
 else
-  give_up "texres needs packages that are not installed. Run this, then make again:" \
-    "    sudo apt-get install -y$missing$optional"
+  tell=yes
+fi
+if [ -n "$tell" ]; then
+  who=
+  sudo=
+  if [ "$(id -u)" != 0 ]; then
+    if command -v sudo >/dev/null 2>&1; then sudo="sudo "; else who=" as root"; fi
+  fi
+  update= # a fresh system has no list of packages yet
+  # shellcheck disable=SC2086 # lists of words
+  set -- $missing $optional
+  apt-cache show "$1" >/dev/null 2>&1 || update="${sudo}apt-get update && "
+  give_up "texres needs packages that are not installed. Run this$who, then make again:" \
+    "    $update${sudo}apt-get install -y$missing$optional"
 fi
 
 missing=$missing$optional
