@@ -38,7 +38,7 @@ TX_LIBS := $(ZLIB_LIBDIR:%=-L%) -lz -lm -lpthread
 ifneq ($(BLAS),no)
 BLAS_OPTIONS := $(shell CC='$(CC)' PKG_CONFIG='$(PKG_CONFIG)' OPENBLAS_DIR='$(OPENBLAS_DIR)' OPENBLAS_INCDIR='$(OPENBLAS_INCDIR)' \
   OPENBLAS_LIBDIR='$(OPENBLAS_LIBDIR)' tools/openblas.sh)
-BLAS_CFLAGS  := $(if $(BLAS_OPTIONS),-DTX_HAVE_OPENBLAS $(filter -I% -D%,$(BLAS_OPTIONS)))
+BLAS_CFLAGS  := $(if $(BLAS_OPTIONS),-DTX_HAVE_OPENBLAS $(patsubst -I%,-isystem %,$(filter -I% -D%,$(BLAS_OPTIONS))))
 BLAS_LIBS    := $(filter-out -I% -D%,$(BLAS_OPTIONS))
 endif
 
