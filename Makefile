@@ -12,6 +12,9 @@ first_pc    = $(firstword $(foreach p,$(1),$(shell $(PKG_CONFIG) --exists $(p) 2
 LUA_PC     := $(call first_pc,lua5.4 lua-5.4 lua54)
 LUA_INCDIR ?= $(patsubst -I%,%,$(filter -I%,$(shell $(PKG_CONFIG) --cflags-only-I $(LUA_PC) 2>/dev/null)))
 PREFIX     ?= /usr/local
+ifneq ($(filter ~/%,$(PREFIX)),) # which not every shell replaces there
+override PREFIX := $(PREFIX:~/%=$(HOME)/%)
+endif
 LUADIR     ?= $(PREFIX)/share/lua/5.4
 LIBDIR     ?= $(PREFIX)/lib/lua/5.4
 BINDIR     ?= $(PREFIX)/bin

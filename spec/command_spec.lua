@@ -95,8 +95,12 @@ describe("the command line", function()
       local status, output = texres(name, "--help")
       assert.equal(0, status)
       assert.matches("^Usage: texres " .. name:gsub("%-", "%%-"), output)
-      assert.matches("\nExamples:\n   texres " .. name:gsub("%-", "%%-"), output)
-      assert.not_matches("texres [^\n]*%f[%w]texres ", output:match "\nExamples:\n(.*)")
+      local examples = assert(output:match "\nExamples:\n(.*)")
+      assert.not_matches("texres [^\n]*%f[%w]texres ", examples)
+      for line in ("\n" .. examples):gmatch "\n   (%S[^\n]*)" do
+        assert.matches("%f[%w]texres ", line)
+        for word in line:gmatch "%f[%w]texres (%S+)" do assert.equal(name, (word:gsub("%)$", "")), line) end
+      end
       assert.matches("%-%-traceback", output)
       assert.equal(output, select(2, texres("help", name)))
     end

@@ -58,6 +58,11 @@ describe("installation by make", function()
     assert.equal("", run { "find", tree, "-mindepth", "1", "-name", "lua*" })
   end)
 
+  it("takes ~ for the home folder, whatever the shell makes of it", function()
+    run { "env", "HOME=" .. tree, "make", "install", "PREFIX=~/own" }
+    assert.equal(version, run(bare(tree .. "/own/bin/texres", "--version")))
+  end)
+
   it("goes into folders with blanks in their names, for an interpreter of another name", function()
     local other = tree .. "/a 'b' c"
     local interpreter = run { "sh", "-c", "command -v " .. support.lua }:gsub("\n", "")

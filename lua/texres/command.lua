@@ -2,7 +2,8 @@
 --
 --     summary         what it does, in a line
 --     describe        function(parser): its arguments and options (argparse), which are named as in Lua
---     examples        a list of { "command line", "what it is for" }, shown by --help
+--     examples        a list of { "command line", "what it is for" }, shown by --help; a line that does not say where
+--                     `texres` stands in it begins with it
 --     run             function(options, line): the exit status, nothing for 0, or nil and a message; a status and a
 --                     message to tell of what was done in part, or was asked for wrongly. `line`: { parser = that of
 --                     the whole line, parsers = those of the commands by name }
@@ -64,7 +65,7 @@ local function examples_text(command)
   local lines = { "Examples:" }
   for _, example in ipairs(command.examples or {}) do
     -- one that another program begins has the command further on
-    lines[#lines + 1] = "   " .. (example[1]:find "| texres " and "" or "texres ") .. example[1]
+    lines[#lines + 1] = "   " .. (example[1]:find "%f[%w]texres " and "" or "texres ") .. example[1]
     lines[#lines + 1] = "      " .. example[2]
   end
   return lines[2] and table.concat(lines, "\n")

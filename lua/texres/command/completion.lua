@@ -3,8 +3,9 @@
 return {
   summary = "What bash or zsh reads so that Tab completes commands and options.",
   examples = {
-    { "completion bash >~/.local/share/bash-completion/completions/texres", "for each bash from now on" },
-    { "completion zsh >~/.zfunc/_texres", "for zsh, with fpath+=~/.zfunc; autoload -U compinit; compinit in .zshrc" },
+    { "source <(texres completion bash)", "for this bash; as a line of ~/.bashrc for each one" },
+    { "mkdir -p ~/.zfunc && texres completion zsh >~/.zfunc/_texres",
+      "for zsh, with fpath+=~/.zfunc; autoload -U compinit; compinit in .zshrc" },
   },
   describe = function(parser)
     parser:argument("shell", "bash or zsh."):choices { "bash", "zsh" }
