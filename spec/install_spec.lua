@@ -101,7 +101,7 @@ describe("the command", function()
   it("says in a line which module is missing, and what to do", function()
     local nowhere = { LUA_PATH = "/nowhere/?.lua", LUA_CPATH = "/nowhere/?.so" }
     local told = complaint({ folder .. "/there/bin/texres", "--version" }, nowhere)
-    assert.matches("module argparse is missing: install it by apt%-get install lua%-argparse", told)
+    assert.matches("needs argparse, which is not there: install it by apt%-get install lua%-argparse", told)
     assert.matches("end LUA_PATH in ';;'", told)
     told = complaint({ folder .. "/unbuilt/bin/texres", "--version" }, nowhere)
     assert.matches("^texres: it is not built in .*/unbuilt/: run make there\n$", told)

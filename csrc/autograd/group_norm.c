@@ -2,92 +2,61 @@
  * channels; gradients in passes/group_norm.h. */
 #include "passes/group_norm.h"
 
-#include "autograd/layer.h"
 #include "autograd/list.h"
+#include "autograd/own_norm.h"
 
-enum { X, GAMMA, BETA };
-enum { SAVED_X, SAVED_GAMMA, SAVED_STATISTICS }; /* {2,N,C}: mean and 1 / sqrt(var + eps), f64 */
+enum { X };
 
 typedef struct params {
   int64_t groups;
   double eps;
 } params;
 
-/* x {N,...,C}, contiguous; beta NULL in backward. */
-static tx_group_norm describe(const params *p, const tx_tensor *x, const tx_tensor *gamma, const tx_tensor *beta,
-                              const tx_tensor *statistics) {
+/* The same mean stands beside each channel of a group. */
+static int64_t count(const tx_tensor *x) { return x->shape[0] * x->shape[x->dims - 1]; }
+
+static tx_group_norm describe(const params *p, const tx_own_norm_operands *o) {
+  const tx_tensor *x = o->x;
   tx_group_norm g = {.dtype = x->dtype, .n = x->shape[0], .pixels = 1, .c = x->shape[x->dims - 1]};
   for (int d = 1; d < x->dims - 1; d++) g.pixels *= x->shape[d];
   g.groups = p->groups;
   g.eps = p->eps;
   g.x = tx_data(x);
-  g.gamma = tx_data(gamma);
-  g.beta = tx_data_or_null(beta);
-  g.mean = tx_f64(statistics);
-  g.invstd = g.mean + g.n * g.c;
+  g.gamma = tx_data(o->gamma);
+  g.beta = tx_data_or_null(o->beta);
+  g.mean = o->mean;
+  g.invstd = o->invstd;
   return g;
 }
 
-static tx_status check(const tx_call *call) {
+static tx_status run(const void *p, const tx_own_norm_operands *o, void *y) {
+  const tx_group_norm g = describe(p, o);
+  return tx_group_norm_forward(&g, y);
+}
+
+static tx_status grad(const void *p, const tx_own_norm_operands *o, const void *dy, void *dx, void *dgamma,
+                      void *dbeta) {
+  const tx_group_norm g = describe(p, o);
+  return tx_group_norm_backward(&g, dy, dx, dgamma, dbeta);
+}
+
+static const tx_own_norm of_groups = {count, run, grad};
+
+static tx_status forward(tx_call *call) {
   const tx_tensor *x = call->in[X];
   const params *p = call->params;
   TX_TRY(tx_want_float(call, X));
   if (x->dims < 2) return tx_fail(TX_EINVAL, "group_norm: x is %s: {N,C} or {N,...,C} is needed", tx_shape_of(x));
   const int64_t c = x->shape[x->dims - 1];
-  TX_TRY(tx_want_vector(call, GAMMA, X, c, "channels in the last dimension of x"));
-  TX_TRY(tx_want_vector(call, BETA, X, c, "channels in the last dimension of x"));
+  TX_TRY(tx_own_norm_check(call, p->eps));
   if (p->groups < 1 || c % p->groups != 0) {
     return tx_fail(TX_EINVAL, "group_norm: %lld groups do not divide the %lld channels of x %s", (long long)p->groups,
                    (long long)c, tx_shape_of(x));
   }
-  if (!(p->eps >= 0)) return tx_fail(TX_EINVAL, "group_norm: eps is %g: 0 or more is needed", p->eps);
-  return TX_OK;
+  return tx_own_norm_run(call, &of_groups);
 }
 
-static tx_status run_forward(tx_call *call, tx_tensor *x, tx_tensor *gamma, tx_tensor *beta) {
-  tx_tensor *statistics;
-  TX_TRY(tx_empty_like(x, &call->out[0]));
-  TX_TRY(tx_empty(TX_F64, 3, (int64_t[]){2, x->shape[0], x->shape[x->dims - 1]}, &statistics));
-  tx_status status = TX_OK;
-  if (tx_numel(x) > 0) {
-    const tx_group_norm g = describe(call->params, x, gamma, beta, statistics);
-    status = tx_group_norm_forward(&g, tx_data(call->out[0]));
-  }
-  tx_save(call, SAVED_X, x);
-  tx_save(call, SAVED_GAMMA, gamma);
-  tx_save(call, SAVED_STATISTICS, statistics);
-  tx_unref(statistics);
-  return status;
-}
-
-static tx_status forward(tx_call *call) {
-  tx_tensor *x = NULL, *gamma = NULL, *beta = NULL;
-  TX_TRY(check(call));
-  tx_status status = tx_contiguous(call->in[X], &x);
-  if (status == TX_OK) status = tx_contiguous(call->in[GAMMA], &gamma);
-  if (status == TX_OK) status = tx_contiguous(call->in[BETA], &beta);
-  if (status == TX_OK) status = run_forward(call, x, gamma, beta);
-  tx_unref(x);
-  tx_unref(gamma);
-  tx_unref(beta);
-  return status;
-}
-
-static tx_status backward(tx_call *call) {
-  const tx_tensor *x = tx_saved(call, SAVED_X), *gamma = tx_saved(call, SAVED_GAMMA);
-  const tx_tensor *like[] = {x, gamma, gamma};
-  tx_tensor *dy;
-  for (int i = X; i <= BETA; i++) {
-    if (call->needs[i]) TX_TRY(tx_zeros_like(like[i], &call->din[i]));
-  }
-  if (tx_numel(x) == 0) return TX_OK;
-  TX_TRY(tx_contiguous(call->dout[0], &dy));
-  const tx_group_norm g = describe(call->params, x, gamma, NULL, tx_saved(call, SAVED_STATISTICS));
-  const tx_status status = tx_group_norm_backward(&g, tx_data(dy), tx_data_or_null(call->din[X]),
-                                                  tx_data_or_null(call->din[GAMMA]), tx_data_or_null(call->din[BETA]));
-  tx_unref(dy);
-  return status;
-}
+static tx_status backward(tx_call *call) { return tx_own_norm_grad(call, &of_groups); }
 
 static const tx_param parameters[] = {
     TX_PARAM(params, groups, TX_PARAM_INT, NULL), TX_PARAM(params, eps, TX_PARAM_NUMBER, "1e-5"), {NULL}};
