@@ -226,16 +226,19 @@ local OF_NETWORK = { textile = { width = 16, head = "mean_max" } }
 
 local NOT_NETWORKS = { build = true, torchvision = true }
 
+--- The function of texres.models that makes the network of that name; nil where there is none.
+function train.maker(name) return type(name) == "string" and not NOT_NETWORKS[name] and rawget(models, name) or nil end
+
 --- Names of the networks that can be trained, sorted.
 train.NETWORKS = {}
 for _, name in ipairs(plain.names(models)) do
-  if not NOT_NETWORKS[name] then table.insert(train.NETWORKS, name) end
+  if train.maker(name) then table.insert(train.NETWORKS, name) end
 end
 
 --- The name and the options of the network; raises where there is none of that name.
 local function network_of(o)
   local name, given = option.named(o.network)
-  if type(name) ~= "string" or NOT_NETWORKS[name] or not rawget(models, name) then
+  if not train.maker(name) then
     raise("train: network is %s, wanted one of %s", option.shown(name), table.concat(train.NETWORKS, ", "))
   end
   for key, value in pairs(OF_NETWORK[name] or {}) do

@@ -211,8 +211,7 @@ function arguments.network(parser)
 end
 
 local function of_models(name, options)
-  local models = require "texres.models"
-  local make = name ~= "build" and name ~= "torchvision" and rawget(models, name)
+  local make = train.maker(name)
   if not make and core.file_kind(name) == "folder" then
     return nil, name .. ": no folder of a run, no network is in it"
   end
