@@ -105,11 +105,7 @@ end
 local function title_of(run) return ("%s, seed %d"):format(run.variant.name, run.seed) end
 
 --- Raises what is wrong with a run, with its name.
-local function raise_of(run, problem)
-  local where = raise.where()
-  if problem:sub(1, #where) == where then problem = problem:sub(#where + 1) end
-  raise("sweep: %s: %s", title_of(run), problem)
-end
+local function raise_of(run, problem) raise("sweep: %s: %s", title_of(run), problem) end
 
 local function trainer_of(o, run)
   core.manual_seed(run.seed)
