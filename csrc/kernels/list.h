@@ -12,6 +12,7 @@
 
 #include "kernels/bicubic.h"
 #include "kernels/gemm.h"
+#include "kernels/quantized.h"
 
 /* What the optimizer steps multiply with; see tensor/optim.h for the rules they come from. */
 typedef struct tx_sgd_factors {
@@ -194,7 +195,18 @@ typedef enum tx_activation {
   TX_KERNEL(depthwise_f32, void, (int64_t channels, int64_t taps, const float *const *x, const float *w, int64_t w_row, \
                                   float *y)) \
   TX_KERNEL(depthwise_grad_f32, void, (int64_t channels, int64_t taps, const float *const *x, const float *dy, float *dw, \
-                                       int64_t w_row))
+                                       int64_t w_row)) \
+  \
+  /* -- networks in 8 bits: kernels/quantized.h --------------------------------------------------------------------- */ \
+  TX_KERNEL(gemm_u8, void, (const tx_gemm_u8 *g)) \
+  TX_KERNEL(gemm_i16, void, (const tx_gemm_i16 *g)) \
+  /* w {taps, depth, n} and w {depth, n} into the panels that they read */ \
+  TX_KERNEL(pack_u8_weight, void, (int64_t taps, int64_t depth, int64_t n, const int8_t *w, int8_t *b)) \
+  TX_KERNEL(pack_i16_weight, void, (int64_t depth, int64_t n, const int16_t *w, int16_t *b)) \
+  TX_KERNEL(winograd_u8_input, void, (const tx_winograd_u8_input *w)) \
+  TX_KERNEL(winograd_u8_output, void, (const tx_winograd_u8_output *w)) \
+  /* y = nearest(min(max(x * inverse + zero, 0), 255)) */ \
+  TX_KERNEL(quantize_f32, void, (int64_t n, float inverse, float zero, const float *x, uint8_t *y))
 
 /* clang-format on */
 
