@@ -92,5 +92,6 @@ int luaopen_texres_core(lua_State *L) {
   tx_lua_open_hdf5(L);
   tx_lua_open_table(L);
   tx_lua_open_text(L);
+  tx_lua_open_quantized(L);
   return 1;
 }
