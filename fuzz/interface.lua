@@ -49,7 +49,7 @@ local function pick(list) return list[random(#list)] end
 -- Left out: what measures the machine, waits for signals, or changes the process as it is meant to.
 -- multiply_adds is asked by summary and profile, with what went through the layer.
 local LEFT_OUT = {
-  multiply_adds = true, process = true, fma_peak = true, set_num_threads = true, loader_threads = true,
+  multiply_adds = true, process = true, fma_peak = true, dot_peak = true, set_num_threads = true, loader_threads = true,
 }
 
 local functions = {} -- list of { name =, call = }

@@ -4,6 +4,11 @@
 #include <stdlib.h>
 #include <string.h>
 
+#if defined(__aarch64__) && defined(__linux__)
+#include <asm/hwcap.h>
+#include <sys/auxv.h>
+#endif
+
 static const char *const names[TX_ISA_COUNT] = {"ref", "avx2", "avx512", "neon"};
 
 const char *tx_isa_name(tx_isa isa) { return names[isa]; }
@@ -21,6 +26,24 @@ bool tx_isa_supported(tx_isa isa) {
 #elif defined(__aarch64__)
     case TX_ISA_NEON:
       return true;
+#endif
+    default:
+      return false;
+  }
+}
+
+bool tx_isa_has_dot(tx_isa isa) {
+  const char *wanted = getenv("TEXRES_DOT");
+  if (wanted != NULL && strcmp(wanted, "0") == 0) return false;
+  switch (isa) {
+#if defined(__x86_64__)
+    case TX_ISA_AVX2:
+      return __builtin_cpu_supports("avxvnni");
+    case TX_ISA_AVX512:
+      return __builtin_cpu_supports("avx512vnni");
+#elif defined(__aarch64__) && defined(HWCAP_ASIMDDP)
+    case TX_ISA_NEON:
+      return (getauxval(AT_HWCAP) & HWCAP_ASIMDDP) != 0;
 #endif
     default:
       return false;

@@ -16,6 +16,10 @@ typedef enum tx_isa { TX_ISA_REF = 0, TX_ISA_AVX2, TX_ISA_AVX512, TX_ISA_NEON, T
 const char *tx_isa_name(tx_isa isa);
 bool tx_isa_supported(tx_isa isa);
 
+/* Whether the CPU has, beyond those of an instruction set, instructions that add up products of bytes: AVX-512 VNNI, AVX-VNNI,
+ * NEON's dot products. TEXRES_DOT=0 in the environment: as if it had none. */
+bool tx_isa_has_dot(tx_isa isa);
+
 /* Writes the choice for this machine, honouring TEXRES_ISA. */
 tx_status tx_isa_choose(tx_isa *isa);
 

@@ -32,10 +32,10 @@ tx_isa tx_kernels_isa(void);
 /* Fills a table with the kernels of one instruction set that this machine supports (tx_isa_supported). */
 void tx_kernels_fill(tx_isa isa, tx_kernel_table *table);
 
-/* The same, one by one; those of another architecture are not in the binary. */
+/* The same, one by one; those of another architecture are not in the binary. dot: for a CPU with tx_isa_has_dot. */
 void tx_kernels_fill_ref(tx_kernel_table *table);
-void tx_kernels_fill_avx2(tx_kernel_table *table);
-void tx_kernels_fill_avx512(tx_kernel_table *table);
-void tx_kernels_fill_neon(tx_kernel_table *table);
+void tx_kernels_fill_avx2(tx_kernel_table *table, bool dot);
+void tx_kernels_fill_avx512(tx_kernel_table *table, bool dot);
+void tx_kernels_fill_neon(tx_kernel_table *table, bool dot);
 
 #endif

@@ -200,6 +200,9 @@ typedef enum tx_activation {
   /* -- networks in 8 bits: kernels/quantized.h --------------------------------------------------------------------- */ \
   TX_KERNEL(gemm_u8, void, (const tx_gemm_u8 *g)) \
   TX_KERNEL(gemm_i16, void, (const tx_gemm_i16 *g)) \
+  /* do nothing but the multiply-adds of gemm_u8 and gemm_i16 in registers; return their number */ \
+  TX_KERNEL(peak_u8, double, (int64_t rounds)) \
+  TX_KERNEL(peak_i16, double, (int64_t rounds)) \
   /* w {taps, depth, n} and w {depth, n} into the panels that they read */ \
   TX_KERNEL(pack_u8_weight, void, (int64_t taps, int64_t depth, int64_t n, const int8_t *w, int8_t *b)) \
   TX_KERNEL(pack_i16_weight, void, (int64_t depth, int64_t n, const int16_t *w, int16_t *b)) \

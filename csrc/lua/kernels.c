@@ -45,20 +45,37 @@ static int l_conv2d_plan(lua_State *L) {
 
 enum { ROUNDS = 2000000 };
 
-static void multiply_add(void *context, int64_t block, int worker) {
+typedef struct peak {
+  double (*kernel)(int64_t rounds);
+  double operations[TX_MAX_THREADS];
+} peak;
+
+static void run_peak(void *context, int64_t block, int worker) {
   (void)worker;
-  ((double *)context)[block] = tx_kernels.fma_peak_f32(ROUNDS);
+  peak *p = context;
+  p->operations[block] = p->kernel(ROUNDS);
+}
+
+static void push_peak(lua_State *L, double (*kernel)(int64_t rounds)) {
+  peak p = {.kernel = kernel};
+  const int threads = tx_num_threads();
+  const double start = tx_clock();
+  tx_parallel(threads, run_peak, &p);
+  const double seconds = tx_clock() - start;
+  double total = 0;
+  for (int i = 0; i < threads; i++) total += p.operations[i];
+  lua_pushnumber(L, total / seconds);
 }
 
 static int l_fma_peak(lua_State *L) {
-  double operations[TX_MAX_THREADS], total = 0;
-  const int threads = tx_num_threads();
-  const double start = tx_clock();
-  tx_parallel(threads, multiply_add, operations);
-  const double seconds = tx_clock() - start;
-  for (int i = 0; i < threads; i++) total += operations[i];
-  lua_pushnumber(L, total / seconds);
+  push_peak(L, tx_kernels.fma_peak_f32);
   return 1;
+}
+
+static int l_dot_peak(lua_State *L) {
+  push_peak(L, tx_kernels.peak_u8);
+  push_peak(L, tx_kernels.peak_i16);
+  return 2;
 }
 
 static const tx_function functions[] = {
@@ -68,6 +85,10 @@ static const tx_function functions[] = {
     {"fma_peak", l_fma_peak,
      "fma_peak(): floating-point operations per second (a multiply-add counts as two) that the threads in use reach "
      "together when they do nothing else; takes some 10 ms."},
+    {"dot_peak", l_dot_peak,
+     "dot_peak(): what bounds networks in 8 bits: multiply-adds per second of bytes, and of 16-bit numbers, that the "
+     "threads in "
+     "use reach together when they do nothing else (a multiply-add counts as one); takes some 20 ms."},
     {NULL, NULL, NULL},
 };
 

@@ -41,7 +41,7 @@ local PUBLIC = {
   -- files
   "load_npy", "save_npy", "load_npz", "load_hdf5", "hdf5_datasets", "load_image", "write_png", "read_csv",
   -- the machine
-  "num_threads", "set_num_threads", "live_bytes", "trim_memory", "clock", "conv2d_plan", "fma_peak",
+  "num_threads", "set_num_threads", "live_bytes", "trim_memory", "clock", "conv2d_plan", "fma_peak", "dot_peak",
 }
 for _, name in ipairs(PUBLIC) do texres[name] = core[name] end
 

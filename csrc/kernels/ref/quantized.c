@@ -57,6 +57,20 @@ void tx_gemm_i16_ref(const tx_gemm_i16 *g) {
   }
 }
 
+double tx_peak_u8_ref(int64_t rounds) {
+  volatile uint8_t a = 3; /* or the loop would be left out */
+  uint32_t sum = 0;
+  for (int64_t r = 0; r < rounds; r++) sum += (uint32_t)(a * (int8_t)sum);
+  return (double)rounds;
+}
+
+double tx_peak_i16_ref(int64_t rounds) {
+  volatile int16_t a = 3;
+  uint32_t sum = 0;
+  for (int64_t r = 0; r < rounds; r++) sum += (uint32_t)(a * (int16_t)sum);
+  return (double)rounds;
+}
+
 void tx_pack_u8_weight_ref(int64_t taps, int64_t depth, int64_t n, const int8_t *w, int8_t *b) {
   for (int64_t k0 = 0; k0 < n; k0 += PANEL) {
     for (int64_t t = 0; t < taps; t++) {

@@ -31,6 +31,12 @@
 TX_KERNELS(TX_KERNEL)
 #undef TX_KERNEL
 
+/* quantized_dot.c: for CPUs with tx_isa_has_dot (base/cpu.h) */
+void TX_SIMD_NAME(dot_gemm_u8)(const tx_gemm_u8 *g);
+void TX_SIMD_NAME(dot_gemm_i16)(const tx_gemm_i16 *g);
+double TX_SIMD_NAME(dot_peak_u8)(int64_t rounds);
+double TX_SIMD_NAME(dot_peak_i16)(int64_t rounds);
+
 enum { VF = TX_SIMD_NAME(vector) };
 
 typedef float vfloat __attribute__((vector_size(VF * 4)));
