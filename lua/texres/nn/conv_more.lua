@@ -139,5 +139,5 @@ end
 
 return {
   ConvTranspose2d = ConvTranspose2d, StandardizedConv2d = StandardizedConv2d,
-  depthwise_separable = depthwise_separable,
+  depthwise_separable = depthwise_separable, standardized = standardized,
 }
