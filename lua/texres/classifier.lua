@@ -285,6 +285,10 @@ function Classifier:export_onnx(path)
   })
 end
 
+--- Writes it as one C99 file that needs nothing but <stdint.h> and <math.h>: see texres.export.c, which has the options
+-- prefix, images, operating_point and note. True, or nil and a message; raises for a layer that such a file can't hold.
+function Classifier:export_c(path, options) return require("texres.export.c").export(path, self, options) end
+
 --- Reads a checkpoint; a classifier, or nil and a message when the file is missing, damaged or none. `model`: a module
 -- to load into, for one whose class no file can name; by default it is built as the file says. `options`: {max_bytes=}:
 -- the largest header that is read (default: 16 MiB).

@@ -1,0 +1,304 @@
+--- A classifier as one C file: it compiles without a warning for several machines, and gives what the library gives.
+--
+-- Compilers for other machines, and qemu-user that runs what they make, are used where they are installed.
+local tr = require "texres"
+local support = require "spec.support"
+local classifier = require "texres.classifier"
+local core = require "texres.core"
+local input = require "texres.input"
+local nn = tr.nn
+
+local WARNINGS = { "-std=c99", "-Wall", "-Wextra", "-pedantic", "-Werror" }
+
+-- Machines: a compiler, and what runs its programs.
+local MACHINES = {
+  { "cc", {} },
+  { "aarch64-linux-gnu-gcc", { "qemu-aarch64" } },
+  { "arm-linux-gnueabihf-gcc", { "qemu-arm" } },
+}
+
+local folder = support.folder()
+
+local function is_there(program) return (support.run { "sh", "-c", "command -v " .. program }) end
+
+local function words(...)
+  local list = {}
+  for _, part in ipairs { ... } do
+    for _, word in ipairs(type(part) == "table" and part or { part }) do list[#list + 1] = word end
+  end
+  return list
+end
+
+-- Compiles a file of C for a machine: the words that run it.
+local function compile(machine, path, ...)
+  local program = path .. ".out"
+  local static = machine[1] ~= "cc" and "-static" or {}
+  local ok, told = support.run(words(machine[1], WARNINGS, static, { ... }, path, "-o", program, "-lm"))
+  assert(ok, told)
+  return words(machine[2], program)
+end
+
+-- Calls test(machine) for each machine that is there; a test of which none is left is pending.
+local function on_each(test)
+  local missing = {}
+  for _, machine in ipairs(MACHINES) do
+    local runner = machine[2][1]
+    if is_there(machine[1]) and (not runner or is_there(runner)) then
+      test(machine)
+    else
+      missing[#missing + 1] = machine[1]
+    end
+  end
+  if #missing > 0 then pending("not tried, as they are not installed: " .. table.concat(missing, ", ")) end
+end
+
+-- -- networks ---------------------------------------------------------------------------------------------------------
+
+-- Whatever the file has a function for.
+local function all_layers()
+  tr.manual_seed(5)
+  local net = nn.Sequential {
+    name = "all layers",
+    nn.Conv2d(2, 10, 3, { stride = 2, padding = { 1, 0, 1, 0 } }), nn.BatchNorm(10), nn.ReLU(),
+    nn.Residual {
+      nn.Conv2d(10, 12, 3, { padding = "same", dilation = 2, groups = 2, bias = false }), nn.SiLU(),
+      shortcut = nn.Conv2d(10, 12, 1), activation = nn.GELU(),
+    },
+    nn.Residual { nn.Conv2d(12, 12, 3, { padding = 1 }), nn.ReLU() },
+    nn.Concat {
+      nn.MaxPool2d({ 1, 2 }, { stride = 1 }),
+      nn.Sequential { nn.AvgPool2d({ 3, 4 }, { stride = 1, padding = 1 }), nn.Tanh() },
+      nn.AvgPool2d({ 3, 4 }, { stride = 1, padding = 1, count_include_pad = false }),
+    },
+    nn.BatchNorm(36), nn.LeakyReLU(0.2), nn.Softplus(), nn.ELU(0.3), nn.Hardswish(),
+    nn.Multiply { nn.Conv2d(36, 36, 1), nn.Sequential { nn.Conv2d(36, 1, 1), nn.Sigmoid() } },
+    nn.Subtract { nn.Tanh(), nn.Identity() },
+    nn.DepthwiseSeparable(36, 16), nn.SqueezeExcitation(16, { reduction = 4 }),
+    nn.Concat {
+      nn.Sequential { nn.MaxPool2d(3), nn.Flatten(), nn.Linear(16, 3) },
+      nn.Sequential { nn.Concat { nn.GlobalAvgPool(), nn.GlobalMaxPool() }, nn.Linear(32, 2), nn.Sigmoid() },
+    },
+  }
+  for _, m in ipairs(net:modules()) do
+    if getmetatable(m) == nn.BatchNorm then
+      m.running_mean:copy_from(tr.randn { m.running_mean:numel() } * 0.1)
+      m.running_var:copy_from(tr.rand { m.running_var:numel() } + 0.5)
+    end
+  end
+  return net
+end
+
+local AWKWARD = { "good", "a*/b", "what??/", 'quo"te\\', "größer" }
+
+local function of(net, fields)
+  if fields.white == nil then fields.white = 1 end
+  input.give(net, input.new(fields))
+  return classifier.new { model = net:eval() }
+end
+
+local function with_all_layers()
+  return of(all_layers(), {
+    input = { 9, 11, 2 }, classes = AWKWARD, normalization = { mean = { 0.5, 0.25 }, std = 0.4 }, temperature = 1.7,
+  })
+end
+
+local function textile(width, head, fields)
+  tr.manual_seed(width)
+  fields = fields or {}
+  fields.input, fields.classes = { 64, 64, 1 }, { "good", "color", "cut", "hole", "thread", "metal" }
+  return of(tr.models.textile { width = width, head = head }, fields)
+end
+
+local function point(threshold, band)
+  local share = { value = 0, low = 0, high = 1 }
+  return {
+    threshold = threshold, band = band, good = "good", false_reject = share, escape = share,
+    images = { good = 9, defect = 9 },
+  }
+end
+
+-- -- programs ---------------------------------------------------------------------------------------------------------
+
+-- Reads images from standard input, and tells of each the class, the scores, the probabilities and what else is asked.
+local DRIVER = [[
+#include "%s"
+#include <stdio.h>
+int main(void)
+{
+  static uint8_t image[%d];
+  while (fread(image, sizeof image, 1, stdin) == 1) {
+    float scores[CLASSES], p[CLASSES];
+    int k;
+    printf("%%d", %sclassify(image, scores));
+    %sprobabilities(scores, p);
+    for (k = 0; k < CLASSES; k++) printf(" %%.9g", (double)scores[k]);
+    for (k = 0; k < CLASSES; k++) printf(" %%.9g", (double)p[k]);
+    %s
+    printf("\n");
+  }
+  return %sclassify(0, 0) != -1 || %sclassify(image, 0) != -1;
+}
+]]
+
+-- What the program tells of images, a list of numbers for each.
+local function ask(machine, path, images, prefix, more, ...)
+  prefix = prefix or ""
+  local bytes, driver = images:numel() // images:size(1), path:gsub("%.c$", "_driver.c")
+  support.write_file(driver, DRIVER:format(path, bytes, prefix, prefix, more or "", prefix, prefix))
+  local list = images:reshape(-1):to("f32"):totable()
+  for i, value in ipairs(list) do list[i] = string.char(math.tointeger(value)) end
+  support.write_file(path .. ".images", table.concat(list))
+  local program = compile(machine, driver, "-O3", ...)
+  local ok, told = support.run(words("sh", "-c", '"$@" <' .. path .. ".images", "sh", program))
+  assert(ok, told)
+  local answers = {}
+  for line in told:gmatch "[^\n]+" do
+    local answer = {}
+    for number in line:gmatch "%S+" do answer[#answer + 1] = tonumber(number) end
+    answers[#answers + 1] = answer
+  end
+  return answers
+end
+
+local function random_images(shape, count)
+  tr.manual_seed(3)
+  return (tr.rand { count, table.unpack(shape) } * 255):round():to "u8"
+end
+
+local function logits_of(one, images)
+  return core.no_grad(function() return one.model(input.of(one.model):batch(images, "spec")):totable() end)
+end
+
+local function assert_same(one, images, answers)
+  local count = #images:shape() > 0 and images:size(1)
+  assert.equal(count, #answers)
+  local logits, predictions = logits_of(one, images), one:predict(images)
+  for i, answer in ipairs(answers) do
+    local most = 1
+    for _, own in ipairs(logits[i]) do most = math.max(most, math.abs(own)) end
+    assert.equal(predictions[i].label - 1, answer[1])
+    for k, own in ipairs(logits[i]) do
+      assert.near(own, answer[1 + k], 1e-4 * most)
+      assert.near(predictions[i].probabilities[k], answer[1 + #logits[i] + k], 1e-4)
+    end
+  end
+end
+
+describe("a classifier as a C file", function()
+  it("gives what the library gives, on each machine", function()
+    for name, one in pairs { all = with_all_layers(), w10 = textile(10, "mean_max"), w16 = textile(16, "conv") } do
+      local path = ("%s/%s.c"):format(folder, name)
+      assert(one:export_c(path))
+      local images = random_images(one.input, 5)
+      on_each(function(machine) assert_same(one, images, ask(machine, path, images)) end)
+    end
+  end)
+
+  it("tests itself, and says what differs", function()
+    local path = folder .. "/self.c"
+    local one = with_all_layers()
+    assert(one:export_c(path, { images = random_images(one.input, 2) }))
+    on_each(function(machine)
+      local ok, told = support.run(compile(machine, path, "-O2", "-DTEXRES_SELF_TEST"))
+      assert.is_true(ok, told)
+      assert.matches("image 2: .- scores within %S+ of the library's: pass\npass\n$", told)
+    end)
+    local text = support.read_file(path)
+    local changed, count = text:gsub("(float bias_%d+%[%d+%] = {\n  )[^,]+", "%19")
+    assert.is_true(count > 0)
+    support.write_file(path, changed)
+    local ok, told, status = support.run(compile(MACHINES[1], path, "-DTEXRES_SELF_TEST"))
+    assert.is_false(ok)
+    assert.equal(1, status)
+    assert.matches("image 1: .-: FAIL\n  wanted [^\n]+\n  wanted [^\n]+\n  got [^\n]+\n.*\nFAIL\n$", told)
+  end)
+
+  it("knows the operating point, under the names that are wanted", function()
+    local one = textile(4, "gap", { normalization = { mean = 0.5, std = 0.25 } })
+    local images = random_images(one.input, 12)
+    local scores = {}
+    one:set_operating_point(point(0.5))
+    for i, answer in ipairs(one:predict(images)) do scores[i] = answer.defect_score end
+    table.sort(scores)
+    local low, high = 0.5 * (scores[4] + scores[5]), 0.5 * (scores[8] + scores[9])
+    local verdicts = { accept = 0, reject = 1, ask = 2 }
+    for _, given in ipairs { point(low), point(0.5, { low = low, high = high, share = 0.3 }) } do
+      one:set_operating_point(given)
+      local path = folder .. "/point.c"
+      assert(one:export_c(path, { prefix = "fabric_" }))
+      local answers = ask(MACHINES[1], path, images, "fabric_",
+        'printf(" %d %.9g", fabric_verdict(scores), fabric_defect_score(scores));')
+      for i, answer in ipairs(one:predict(images)) do
+        assert.equal(verdicts[answer.verdict], answers[i][14])
+        assert.near(answer.defect_score, answers[i][15], 1e-5)
+      end
+    end
+    assert(one:export_c(folder .. "/none.c", { operating_point = false }))
+    assert.is_nil(support.read_file(folder .. "/none.c"):find "verdict")
+  end)
+
+  it("takes bytes for what they were worth in training", function()
+    for _, white in ipairs { 255, 65535, 100 } do
+      local one = textile(4, "gap", { white = white, normalization = { mean = 0.4 * white, std = 0.2 * white } })
+      local path = ("%s/white.c"):format(folder)
+      assert(one:export_c(path))
+      local images = random_images(one.input, 2)
+      assert_same(one, images, ask(MACHINES[1], path, images))
+    end
+  end)
+
+  it("says what it is", function()
+    local one = with_all_layers()
+    assert(one:export_c(folder .. "/head.c", { note = "run 7 */" }))
+    local text = support.read_file(folder .. "/head.c")
+    for _, part in ipairs {
+      "head.c", "9 rows of 11 pixels of 2 bytes", "0  good", "1  a* /b", "2  what? ?/", "4  größer", "all layers",
+      "run 7 * /", "-DTEXRES_SELF_TEST",
+    } do
+      assert.is_truthy(text:find(part, 1, true), part)
+    end
+    assert.is_nil(text:find "alloc%(")
+  end)
+
+  it("refuses what it can't hold", function()
+    local function refused(net, message, fields, options)
+      fields = fields or {}
+      fields.input = fields.input or { 8, 8, 1 }
+      local one = of(net, fields)
+      assert.error_matches(function() one:export_c(folder .. "/no.c", options) end, message)
+    end
+    local simple = nn.Sequential { nn.Flatten(), nn.Linear(64, 2) }
+    refused(nn.Sequential { { up = nn.Upsample(2) }, nn.GlobalAvgPool() }, "export_c: the layer up %(Upsample")
+    refused(nn.Sequential { nn.Conv2d(1, 2, 3) }, "the network gives {N,6,6,2}, wanted a score for each class")
+    refused(simple, "gives {N,2}, wanted a score for each class, {N,3}", { classes = { "a", "b", "c" } })
+    refused(simple, "export_c: the pixels of the training had no range", { white = false, input = { 8, 8, 1 } })
+    local others = tr.zeros({ 1, 8, 8, 2 }):to "u8"
+    refused(simple, "export_c: images are {1,8,8,2}, wanted {N,8,8,1}", nil, { images = others })
+    refused(simple, 'export_c: prefix is "1x", wanted the beginning of a name in C', nil, { prefix = "1x" })
+    refused(simple, "export_c: unknown option 'prefx'; did you mean prefix%?", nil, { prefx = "x" })
+    local one = textile(2, "gap")
+    local views = point(0.5)
+    views.views = 8
+    one:set_operating_point(views)
+    assert.error_matches(function() one:export_c(folder .. "/no.c") end, "operating point belongs to the mean over 8")
+    assert.error_matches(function() tr.Ensemble({ one, one }):export_c(folder .. "/no.c") end, "export_c: an ensemble")
+    local written, message = textile(2, "gap"):export_c(folder .. "/missing/x.c")
+    assert.is_nil(written)
+    assert.matches("missing/x.c", message)
+  end)
+
+  it("is written by the command", function()
+    local run = folder .. "/net.safetensors"
+    assert(textile(2, "gap"):save(run))
+    local status, told, problem = support.texres("export", "c", run, folder .. "/cmd.c", "--prefix", "own_")
+    assert.equal("", problem)
+    assert.equal(0, status)
+    assert.matches("network: .*cmd.c\ntest it: cc .*-DTEXRES_SELF_TEST", told)
+    assert.matches("int own_classify", support.read_file(folder .. "/cmd.c"))
+    assert.matches("From:     net.safetensors, CRC%-32 %x+\n", support.read_file(folder .. "/cmd.c"))
+    status, told, problem = support.texres("export", "c", run, folder .. "/cmd.c", "--prefix", "1")
+    assert.equal("", told)
+    assert.equal(2, status)
+    assert.matches("%-%-prefix is 1, wanted the beginning of a name in C", problem)
+  end)
+end)
