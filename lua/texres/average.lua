@@ -155,7 +155,7 @@ end
 --- Averages the networks of files, a list of paths; the options stand among them: weights (a number for each), and
 -- statistics, a set of images of the training, on which the running statistics of batch norm are measured anew, which
 -- networks that lie further apart need. They have to be of one kind, with the same classes and normalization. Gives the
--- network in evaluation mode, without calibration and operating point; or nil and a message.
+-- network in evaluation mode, without calibration, operating point and novelty; or nil and a message.
 local function average(given)
   local o = option.read("average", given, KNOWN, true)
   local paths = {}

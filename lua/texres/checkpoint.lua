@@ -9,15 +9,17 @@
 --     })
 --     local saved = assert(checkpoint.load "best.safetensors")   -- the same table, with a new model
 --
--- What is left out of classes, input, window, normalization, white, integers, temperature and operating_point (see
--- texres.input) is taken from the model, which has learned it in training or brought it from a file. The model's
--- parameters and buffers stand under their names, additional tensors under "training/NAME". The metadata field "texres"
+-- What is left out of classes, input, window, normalization, white, integers, temperature, operating_point and novelty
+-- (see texres.input) is taken from the model, which has learned it in training or brought it from a file. The model's
+-- parameters and buffers stand under their names, additional tensors under "training/NAME", those of what is novel to
+-- the model (texres.novelty) under "novelty/NAME". The metadata field "texres"
 -- is the rest as JSON; the architecture there is what model:config() gives, so a model of classes without a registered
 -- name (see nn.register) is written without architecture, and read back through model:load.
 
 local core = require "texres.core"
 local input = require "texres.input"
 local json = require "texres.json"
+local novelty = require "texres.novelty"
 local operating_point = require "texres.metrics.operating_point"
 local option = require "texres.options"
 local plain = require "texres.plain"
@@ -33,7 +35,7 @@ require "texres.nn" -- the classes that files name
 local checkpoint = {}
 
 local FORMAT = 1 -- of the metadata
-local prefix = "training/"
+local TRAINING, NOVELTY = "training/", "novelty/" -- what the names of tensors begin with that are none of the model
 local SCRIPT = "build the model in the script and call texres.load(path, model)"
 
 -- -- fields -----------------------------------------------------------------------------------------------------------
@@ -72,6 +74,7 @@ local fields = {
   integers = option.kind("a number above 0 (in f32)", is_spread),
   temperature = option.kind("a number above 0 (in f32)", is_spread),
   operating_point = option.kind("an operating point, as result:operating_point gives it", operating_point.fits),
+  novelty = option.kind("what classifier:fit_novelty gives", novelty.is),
   extra = option.any(),
 }
 
@@ -174,7 +177,7 @@ end
 function checkpoint.save(path, contents)
   contents = check_contents(contents)
   local tensors = contents.model:state_dict()
-  for name, t in pairs(contents.tensors or {}) do tensors[prefix .. name] = t end
+  for name, t in pairs(contents.tensors or {}) do tensors[TRAINING .. name] = t end
   local described, obstacle = architecture.tried(contents.model)
   if described then
     local fits, misfit = check_size(described, tensors)
@@ -183,25 +186,31 @@ function checkpoint.save(path, contents)
   if not described then warn_of(path, contents.model, obstacle) end
   local info = { format = FORMAT, version = core._VERSION, architecture = described }
   for name, value in pairs(input.fields(contents.model, contents)) do info[name] = value end
+  if info.novelty then
+    local told, parts = novelty.describe(info.novelty)
+    info.novelty = told
+    for name, t in pairs(parts) do tensors[NOVELTY .. name] = t end
+  end
   info.extra = contents.extra
   local text, problem = json.encode(info)
   if not text then return nil, ("%s: %s"):format(path, problem) end
   return safetensors.save(path, tensors, { texres = text })
 end
 
---- The tensors of a file that belong to the model.
-function checkpoint.model_part(tensors)
+--- The tensors of a file whose names begin so, by the rest of their names.
+local function part_of(tensors, prefix)
   local part = {}
   for name, t in pairs(tensors) do
-    if name:sub(1, #prefix) ~= prefix then part[name] = t end
+    if name:sub(1, #prefix) == prefix then part[name:sub(#prefix + 1)] = t end
   end
   return part
 end
 
-local function training_part(tensors)
+--- The tensors of a file that belong to the model.
+function checkpoint.model_part(tensors)
   local part = {}
   for name, t in pairs(tensors) do
-    if name:sub(1, #prefix) == prefix then part[name:sub(#prefix + 1)] = t end
+    if name:sub(1, #TRAINING) ~= TRAINING and name:sub(1, #NOVELTY) ~= NOVELTY then part[name] = t end
   end
   return part
 end
@@ -225,8 +234,8 @@ end
 
 local function fill(model, tensors) return model:load_state_dict(checkpoint.model_part(tensors)) end
 
--- The metadata as a table; or nil and a message.
-local function read_info(text, max_bytes)
+-- The metadata as a table; or nil and a message. `tensors`: those of the file; nil: what is novel is left out.
+local function read_info(text, max_bytes, tensors)
   if not text then return nil, "not a texres checkpoint (use model:load for plain parameters)" end
   local info, problem = json.decode(text, max_bytes)
   if type(info) ~= "table" then return nil, "damaged metadata: " .. tostring(problem or "not an object") end
@@ -240,7 +249,13 @@ local function read_info(text, max_bytes)
   if info.version ~= nil and type(info.version) ~= "string" then
     return nil, "damaged metadata: version is not a text"
   end
-  problem = checkpoint.problem_of(info)
+  problem = nil
+  if info.novelty ~= nil and tensors then
+    info.novelty, problem = novelty.of(info.novelty, part_of(tensors, NOVELTY))
+  else
+    info.novelty = nil
+  end
+  problem = problem or checkpoint.problem_of(info)
   if problem then return nil, "damaged metadata: " .. problem end
   return info
 end
@@ -249,7 +264,7 @@ end
 local function read_file(path, options)
   local tensors, metadata = safetensors.load(path, options)
   if not tensors then return nil, metadata end
-  local info, problem = read_info(metadata.texres, options and options.max_bytes)
+  local info, problem = read_info(metadata.texres, options and options.max_bytes, tensors)
   if not info then return nil, ("%s: %s"):format(path, problem) end
   return tensors, info
 end
@@ -258,7 +273,7 @@ end
 function checkpoint.read(path)
   local tensors, info = read_file(path)
   if not tensors then return nil, info end
-  local contents = { weights = checkpoint.model_part(tensors), tensors = training_part(tensors) }
+  local contents = { weights = checkpoint.model_part(tensors), tensors = part_of(tensors, TRAINING) }
   for name in pairs(fields) do contents[name] = info[name] end
   return contents
 end
@@ -277,7 +292,7 @@ function checkpoint.load(path, model, options)
     model, problem = protect.catch(build, info, tensors)
   end
   if not model then return nil, ("%s: %s"):format(path, problem) end
-  local contents = { model = model:eval(), tensors = training_part(tensors) }
+  local contents = { model = model:eval(), tensors = part_of(tensors, TRAINING) }
   for name in pairs(fields) do contents[name] = info[name] end
   input.give(model, input.new(contents))
   return contents
@@ -294,16 +309,17 @@ function checkpoint.set_operating_point(path, point)
     return nil, ("%s: its classes have no '%s', which is good for the operating point"):format(path, point.good)
   end
   input.give(contents.model, input.of(contents.model):with {
-    temperature = contents.temperature, operating_point = point,
+    temperature = contents.temperature, operating_point = point, novelty = contents.novelty,
   })
   contents.operating_point = point
   return checkpoint.save(path, contents)
 end
 
---- The input that the metadata of a checkpoint tell, nil for other files; or nil and a message.
-function checkpoint.input(metadata, max_bytes)
+--- The input that the metadata of a checkpoint tell, nil for other files; or nil and a message. `tensors`: those of the
+-- file, where the layers have their names there.
+function checkpoint.input(metadata, max_bytes, tensors)
   if not metadata.texres then return nil end
-  local info, problem = read_info(metadata.texres, max_bytes)
+  local info, problem = read_info(metadata.texres, max_bytes, tensors)
   return info and input.new(info), problem
 end
 

@@ -3,7 +3,7 @@
 --     local clf = assert(tr.load "best.safetensors")
 --     local answer = clf:predict(image)
 --         --> { class = "hole", label = 3, probability = 0.93, probabilities = {...} }; with an operating point also
---         --  verdict ("accept", "reject" or "ask") and defect_score
+--         --  verdict ("accept", "reject" or "ask") and defect_score, after fit_novelty also novelty and unknown
 --
 -- Images are {H,W,C} or {H,W}, a batch {N,H,W,C}, of integers or floats; they are brought to the range of the pixels in
 -- training (texres.input says how) and normalized as in training.
@@ -14,6 +14,7 @@ local evaluate = require "texres.evaluate"
 local functional = require "texres.nn.functional"
 local input = require "texres.input"
 local listing = require "texres.listing"
+local novelty = require "texres.novelty"
 local option = require "texres.options"
 local operating_point = require "texres.metrics.operating_point"
 local plain = require "texres.plain"
@@ -24,7 +25,7 @@ local strict = require "texres.strict"
 local views = require "texres.views"
 
 local Classifier = strict.class("a classifier", {}, {
-  "classes", "input", "extra", "normalization", "operating_point",
+  "classes", "input", "extra", "normalization", "novelty", "operating_point",
 })
 
 --- A classifier around a model: {model=, classes=, normalization=, input=, white=} as in a checkpoint; what is left out
@@ -37,7 +38,7 @@ local function new(contents)
   input.give(model, takes)
   return setmetatable({
     classes = takes.classes, input = takes.input, normalization = takes.normalization, extra = contents.extra,
-    operating_point = takes.operating_point, model = model, models = { model },
+    operating_point = takes.operating_point, novelty = takes.novelty, model = model, models = { model },
   }, Classifier)
 end
 
@@ -62,7 +63,7 @@ local function difference(one, first)
 end
 
 --- Several classifiers of the same classes and size of images as one, which averages their probabilities:
--- texres.Ensemble { first, second, ... }. It has no operating point until it is given one.
+-- texres.Ensemble { first, second, ... }. It has no operating point until it is given one, and no novelty.
 local function ensemble(list)
   if type(list) ~= "table" or #list == 0 then raise "Ensemble: a list of classifiers is wanted" end
   local first, models = list[1], {}
@@ -96,17 +97,51 @@ function Classifier:temper(temperature)
   temperature = option.check("temper", "the temperature", temperature, option.number(nil, "(0, inf)"))
   if #self.models > 1 then raise "temper: an ensemble has no logits of its own: temper its members" end
   local takes = input.of(self.model)
-  input.give(self.model, takes:with { temperature = (takes.temperature or 1) * temperature })
+  input.give(self.model, takes:with {
+    temperature = (takes.temperature or 1) * temperature, novelty = takes.novelty,
+  })
   self.operating_point = nil
 end
 
---- Writes it as a checkpoint, which texres.load reads back: the same predictions, with the operating point and the
--- temperature that it has now. Batch norm stays folded. The file is replaced as a whole. True, or nil and a message.
+--- Learns how unlike anything that it was trained on an image may be (texres.novelty): predictions then have novelty, a
+-- distance, and unknown, whether that is out of range. `set`: what the model was trained on, or a part of it.
+-- @tparam Set set
+-- @tparam table options calibrate: a set of known classes that it was not trained on, on which the threshold is chosen;
+-- false_alarms (0.01): share of them that may be unknown; layer: whose input is looked at (default: the last dense
+-- layer); batch (128); bad ("error"), or "skip"
+-- @return what was fitted, which print() shows: threshold, false_alarms { value =, low =, high = }, ...; it stands in
+-- the field novelty, too, and is taken away by putting nil there
+function Classifier:fit_novelty(set, options)
+  if #self.models > 1 then raise "fit_novelty: an ensemble has no features of its own: fit its members" end
+  self.novelty = novelty.fit(self.model, set, options)
+  return self.novelty
+end
+
+local MEASURED = { batch = novelty.KNOWN.batch, bad = novelty.KNOWN.bad }
+
+--- How unlike anything that it was trained on the images of a set are, whatever their classes: a list of distances, as
+-- predict tells them. {batch=128}: images at a time; {bad="skip"}: those that can't be read are left out.
+function Classifier:novelty_of(set, options)
+  options = option.read("novelty_of", options, MEASURED)
+  if not self.novelty then raise "novelty_of: nothing is fitted: classifier:fit_novelty(train, { calibrate = val })" end
+  input.check_set(set, "novelty_of: the set")
+  set = input.readable(set, options.bad)
+  local label = {}
+  for i = 1, #set do label[i] = 1 end
+  return novelty.distances(self.novelty, self.model, set:with_labels(label, self.classes), options.batch,
+    "novelty_of: the set")
+end
+
+--- Writes it as a checkpoint, which texres.load reads back: the same predictions, with the operating point, the novelty
+-- and the temperature that it has now. Batch norm stays folded. The file is replaced as a whole. True, or nil and a
+-- message.
 function Classifier:save(path)
   option.check("save", "the path", path, option.PATH)
   if #self.models > 1 then raise "save: an ensemble is not one network: save its members" end
   local takes = input.of(self.model)
-  input.give(self.model, takes:with { temperature = takes.temperature, operating_point = self.operating_point })
+  input.give(self.model, takes:with {
+    temperature = takes.temperature, operating_point = self.operating_point, novelty = self.novelty,
+  })
   return checkpoint.save(path, { model = self.model, extra = self.extra })
 end
 
@@ -149,6 +184,7 @@ local function prediction_text(prediction, names)
     local name = names and names[order[k]] or ("class %d"):format(order[k])
     parts[k] = ("%s %s"):format(plain.visible_name(name), plain.percent(prediction.probabilities[order[k]]))
   end
+  if prediction.unknown then parts[1] = plain.format("unknown (novelty %.3g): %s", prediction.novelty, parts[1]) end
   if prediction.verdict then
     parts[1] = plain.format("%s (defect score %.2f): %s", prediction.verdict, prediction.defect_score, parts[1])
   end
@@ -184,13 +220,14 @@ function Classifier:__tostring()
   if self.operating_point then
     lines[#lines + 1] = "  " .. tostring(self.operating_point):gsub("\n", "\n  ")
   end
+  if self.novelty then lines[#lines + 1] = "  " .. tostring(self.novelty):gsub("\n", "\n  ") end
   return table.concat(lines, "\n")
 end
 
 -- -- predicting -------------------------------------------------------------------------------------------------------
 
 -- Probabilities that are not numbers name no class: comparisons with NaN would leave the first one.
-local function answer(self, probabilities, index)
+local function answer(self, probabilities, index, distance)
   local best = 1
   if self.classes and #self.classes ~= #probabilities then
     raise("predict: the model gives %d numbers, but there are %d class names", #probabilities, #self.classes)
@@ -210,7 +247,16 @@ local function answer(self, probabilities, index)
     prediction.defect_score = 1 - probabilities[good]
     prediction.verdict = operating_point.verdict(point, prediction.defect_score)
   end
+  if distance then prediction.novelty, prediction.unknown = distance, self.novelty:is_unknown(distance) end
   return prediction
+end
+
+-- The probabilities of a batch, a list for each image, and how far the images are, where that is known.
+local function judge(self, pixels_of, count)
+  if not self.novelty then return evaluate.probabilities(self.models, pixels_of, count):totable(), {} end
+  local probabilities, distances = self.novelty:beside(self.model, evaluate.probabilities, self.models, pixels_of,
+    count)
+  return probabilities:totable(), distances:totable()
 end
 
 local KNOWN = {
@@ -223,16 +269,17 @@ local KNOWN = {
 -- value says it (texres.input). {views=8} averages the probabilities over the image turned and mirrored (4: mirrored);
 -- by default as many views are taken as the operating point was chosen with.
 -- With an operating point, predictions also have defect_score (1 - p(good)) and verdict: "accept", "reject" or "ask".
+-- After fit_novelty they have novelty, how far the image, as it stands, is from what was trained on, and unknown.
 function Classifier:predict(image, options)
   options = option.read("predict", options, KNOWN)
   local batch, single = as_batch(image)
   for _, model in ipairs(self.models) do check_size(input.of(model), batch, options.any_size) end
   local function pixels_of(model) return input.of(model):batch(batch, "predict", options.white) end
   local count = views.count(options.views, self.operating_point)
-  local rows = core.no_grad(evaluate.probabilities, self.models, pixels_of, count):totable()
+  local rows, distances = core.no_grad(judge, self, pixels_of, count)
   local one, all = kinds_of(self.classes)
-  if single then return setmetatable(answer(self, rows[1], 1), one) end
-  for i, row in ipairs(rows) do rows[i] = setmetatable(answer(self, row, i), one) end
+  if single then return setmetatable(answer(self, rows[1], 1, distances[1]), one) end
+  for i, row in ipairs(rows) do rows[i] = setmetatable(answer(self, row, i, distances[i]), one) end
   return setmetatable(rows, all)
 end
 

@@ -11,8 +11,9 @@
 --     integers        what integers of the training were multiplied by, where their values told it (csrc/data/scale.h)
 --     temperature     what logits are divided by before softmax, so that probabilities are calibrated; nil: 1
 --     operating_point the defect score from which on pieces are rejected: see texres.metrics.operating_point
+--     novelty         how unlike the training images is unknown: see texres.novelty
 --
--- The last two are chosen on images that the weights were not trained on, and belong to these weights: a training
+-- The last three are chosen on images that the weights were not trained on, and belong to these weights: a training
 -- begins without them.
 --
 -- Pixels of another range are converted: a model that was trained on 0..1 is given 0..255 divided by 255, and the other
@@ -46,6 +47,7 @@ local function new(fields)
     white = white,
     integers = fields.integers, temperature = fields.temperature,
     operating_point = fields.operating_point and operating_point.of(fields.operating_point),
+    novelty = fields.novelty,
   }, Input)
 end
 
@@ -220,7 +222,7 @@ end
 
 --- The same without what belongs to the weights.
 function Input:bare()
-  if not self.temperature and not self.operating_point then return self end
+  if not self.temperature and not self.operating_point and not self.novelty then return self end
   return self:with {}
 end
 
@@ -232,12 +234,12 @@ function Input:unnamed()
   return same
 end
 
---- The same with another temperature and operating point.
+--- The same with another temperature, operating point and novelty.
 function Input:with(chosen)
   return new {
     input = self.input, window = self.window, classes = self.classes, normalization = self.normalization,
     white = self.white, integers = self.integers, temperature = chosen.temperature,
-    operating_point = chosen.operating_point,
+    operating_point = chosen.operating_point, novelty = chosen.novelty,
   }
 end
 
@@ -372,7 +374,9 @@ end
 local function of(model) return rawget(model, "_input") end
 local function give(model, input) rawset(model, "_input", input) end
 
-local FIELDS = { "input", "window", "classes", "normalization", "white", "integers", "temperature", "operating_point" }
+local FIELDS = {
+  "input", "window", "classes", "normalization", "white", "integers", "temperature", "operating_point", "novelty",
+}
 
 --- The fields for a file or a classifier of this model: those given, else the model's own. Any may be missing.
 local function fields(model, given)

@@ -24,6 +24,7 @@ local reference = {}
 -- are found in, and their name there.
 local OBJECTS = {
   { "Classifier", "texres.classifier" },
+  { "Novelty", "texres.novelty" },
   { "optim.Optimizer", "texres.optim.optimizer" },
   { "optim.Schedule", "texres.optim.schedule" },
   { "data.Audit", "texres.data.audit" },

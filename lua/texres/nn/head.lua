@@ -21,14 +21,20 @@ local CLASSES = option.kind("their number, or a list of different names", functi
     end)
 end)
 
---- The layer that is meant, and its name: that of this name, else the last dense layer, but for those of a gate.
-local function find(self, name)
-  if name then return module.layers_named(self, { name }, "replace_head")[1], name end
+--- The last dense layer of a model, but for those of a gate, and its name; nil where there is none.
+local function last_dense(self)
   local last, last_name, of_gates = nil, nil, {}
   for own, m in self:named_modules() do
     if getmetatable(m) == SqueezeExcitation then of_gates[m.squeeze], of_gates[m.excite] = true, true end
     if getmetatable(m) == Linear and not of_gates[m] then last, last_name = m, own end
   end
+  return last, last_name
+end
+
+--- The layer that is meant, and its name: that of this name, else the last dense layer.
+local function find(self, name)
+  if name then return module.layers_named(self, { name }, "replace_head")[1], name end
+  local last, last_name = last_dense(self)
   if not last then
     raise("replace_head: %s has no dense layer; name the one that gives the scores: { layer = ... }",
       getmetatable(self).__name)
@@ -81,3 +87,5 @@ function Module:replace_head(classes, options)
   if own then input.give(self, names and own:for_classes(names) or nil) end
   return self
 end
+
+return { last_dense = last_dense }

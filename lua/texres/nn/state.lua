@@ -253,7 +253,7 @@ function Module:load(path, options)
   local tensors, metadata = require("texres.safetensors").load(path, { max_bytes = o.max_bytes })
   if not tensors then return nil, metadata end
   local checkpoint = require "texres.checkpoint"
-  local input, problem = checkpoint.input(metadata, o.max_bytes)
+  local input, problem = checkpoint.input(metadata, o.max_bytes, not o.map and tensors or nil)
   if problem then return nil, ("%s: %s"):format(path, problem) end
   local given, left_out = checkpoint.model_part(tensors), {}
   if o.map then given, left_out = renamed(given, o.map) end

@@ -512,7 +512,9 @@ local function choose_late(trainer)
   if takes.operating_point and takes.operating_point.given then return end
   local point = trainer.validation and point_of(trainer, trainer.validation)
   if not point or tostring(point) == tostring(takes.operating_point) then return end
-  trainer.best_takes = takes:with { temperature = takes.temperature, operating_point = point }
+  trainer.best_takes = takes:with {
+    temperature = takes.temperature, operating_point = point, novelty = takes.novelty,
+  }
   input.give(trainer.model, trainer.best_takes)
   state.keep_best(trainer)
 end
