@@ -27,30 +27,52 @@ typedef struct operands {
   int64_t sum_row;
 } operands;
 
-/* rows and vectors are constants. Rows of a are addressed in threes, as in gemm.c. */
+/* A step: 4 bytes of each row, which are `at` in the groups, times those of a panel; rows and vectors are constants. */
+TX_INLINE TARGET void step(bool bytes, int rows, int vectors, const char *const *group, int64_t row, const char *b,
+                           vint sum[ROWS][2], vint *lifted) {
+  const weight b0 = weights(bytes, b), b1 = vectors == 2 ? weights(bytes, b + STEP / 2) : b0;
+  __builtin_prefetch(b + AHEAD);
+  if (vectors == 2) __builtin_prefetch(b + AHEAD + STEP / 2);
+  lifted[0] = lift(bytes, lifted[0], b0);
+  if (vectors == 2) lifted[1] = lift(bytes, lifted[1], b1);
+#pragma GCC unroll 16
+  for (int i = 0; i < rows; i++) {
+    const pixel x = pixels(bytes, group[i / 3] + i % 3 * row);
+    sum[i][0] = dot(bytes, sum[i][0], x, b0);
+    if (vectors == 2) sum[i][1] = dot(bytes, sum[i][1], x, b1);
+  }
+}
+
+/* Rows of a are addressed in threes, as in gemm.c. Few rows take several sums each, or a multiply-add would wait for the
+ * one before. */
 TX_INLINE TARGET void tile(bool bytes, int rows, int vectors, const operands *o) {
-  vint sum[ROWS][2], lifted[2] = {{0}, {0}};
+  enum { MOST = 4 };
+  const int chains = rows == 1 ? MOST : rows == 2 ? 2 : 1;
+  vint sum[MOST][ROWS][2], lifted[2] = {{0}, {0}};
   const int64_t row = o->a_row;
   const char *b = o->b;
+#pragma GCC unroll 4
+  for (int c = 0; c < chains; c++) {
 #pragma GCC unroll 16
-  for (int i = 0; i < rows; i++) sum[i][0] = sum[i][1] = vi_set(0);
+    for (int i = 0; i < rows; i++) sum[c][i][0] = sum[c][i][1] = vi_set(0);
+  }
   for (int64_t t = 0; t < o->taps; t++) {
     const char *group[(ROWS + 2) / 3];
 #pragma GCC unroll 16
     for (int i = 0; i < rows; i += 3) group[i / 3] = o->a + o->offset[t] + i * row;
-    for (int64_t d = 0; d < o->depth; d += 4) {
-      const weight b0 = weights(bytes, b), b1 = vectors == 2 ? weights(bytes, b + STEP / 2) : b0;
-      __builtin_prefetch(b + AHEAD);
-      if (vectors == 2) __builtin_prefetch(b + AHEAD + STEP / 2);
-      b += STEP;
-      lifted[0] = lift(bytes, lifted[0], b0);
-      if (vectors == 2) lifted[1] = lift(bytes, lifted[1], b1);
+    int64_t d = 0;
+    while (d + 4 * chains <= o->depth) {
+#pragma GCC unroll 4
+      for (int c = 0; c < chains; c++) {
+        step(bytes, rows, vectors, group, row, b, sum[c], lifted);
+        b += STEP;
+        d += 4;
 #pragma GCC unroll 16
-      for (int i = 0; i < rows; i++) {
-        const pixel x = pixels(bytes, group[i / 3] + i % 3 * row);
-        sum[i][0] = dot(bytes, sum[i][0], x, b0);
-        if (vectors == 2) sum[i][1] = dot(bytes, sum[i][1], x, b1);
+        for (int i = 0; i < rows; i += 3) group[i / 3] += 4;
       }
+    }
+    for (; chains > 1 && d < o->depth; d += 4, b += STEP) {
+      step(bytes, rows, vectors, group, row, b, sum[0], lifted);
 #pragma GCC unroll 16
       for (int i = 0; i < rows; i += 3) group[i / 3] += 4;
     }
@@ -58,7 +80,12 @@ TX_INLINE TARGET void tile(bool bytes, int rows, int vectors, const operands *o)
 #pragma GCC unroll 16
   for (int i = 0; i < rows; i++) {
 #pragma GCC unroll 2
-    for (int v = 0; v < vectors; v++) vi_store(o->sum + i * o->sum_row + v * VF, sum[i][v] + lifted[v]);
+    for (int v = 0; v < vectors; v++) {
+      vint all = sum[0][i][v] + lifted[v];
+#pragma GCC unroll 4
+      for (int c = 1; c < chains; c++) all += sum[c][i][v];
+      vi_store(o->sum + i * o->sum_row + v * VF, all);
+    }
   }
 }
 
