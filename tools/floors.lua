@@ -6,7 +6,8 @@
 -- With the built module, also that luaopen_texres_core is the only symbol it exports. Prints one line per fault.
 
 local FLOORS = {
-  base = 0, kernels = 1, passes = 2, tensor = 3, quantized = 3, autograd = 4, data = 5, fabric = 6, fingerprint = 6, lua = 7,
+  base = 0, kernels = 1, passes = 2, tensor = 3, quantized = 3, autograd = 4, data = 5, fabric = 6, fingerprint = 6,
+  lua = 7,
 }
 -- what stands in one file, or one folder, only
 local ALONE = {
