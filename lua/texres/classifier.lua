@@ -318,6 +318,15 @@ function Classifier:open(path, options)
   return data.open(path, given)
 end
 
+--- Scans an image larger than those of the training, a picture's file, or a strip in pieces from a function: where is
+-- what. Options and result: see texres.scan.
+--
+--     print(classifier:scan("roll.png", { step = 16, mm_per_pixel = 0.1 }))
+function Classifier:scan(image, options) return require("texres.scan").scan(self, image, options) end
+
+--- A scanner, for images one after the other (frame) and endless strips in pieces (push, finish): see texres.scan.
+function Classifier:scanner(options) return require("texres.scan").scanner(self, options) end
+
 --- A loader of the set as the model wants it; options are those of set:loader, except scale, mean and std.
 function Classifier:loader(set, options)
   return (input.of(self.model):loader(set, option.given("loader", options), "loader: the set"))

@@ -1,0 +1,143 @@
+--- One pass over a strip or an image: rows of pixels in, defects out.
+--
+--     rows --> strip --> scores of windows --> scores of cells --> hot cells --> defects
+--
+-- Windows of the training's size lie `step` pixels apart; a cell is a square of `step` pixels, and its scores are the
+-- mean over the windows that cover it. Right and below, where the windows don't come out even, the strip's last column
+-- and row are repeated. Work is cut into bands of windows by their position alone, so that the bits don't depend on the
+-- pieces that the rows come in.
+
+local F = require "texres.nn.functional"
+local core = require "texres.core"
+local defects = require "texres.scan.defects"
+local raise = require "texres.raise"
+local strip = require "texres.scan.strip"
+
+local Pass = {}
+Pass.__index = Pass
+
+--- How many windows of `side` pixels lie along `size`, at least 1.
+local function windows_along(size, side, step) return math.max(0, (size - side + step - 1) // step) + 1 end
+
+--- A pass over rows of so many columns. `setting`: { side = {h,w}, step =, band =, threshold =, longest =, good = the
+-- number of that class, classes = how many, make_runners = function() }; `white`: what white is in the pixels;
+-- `keeps`: whether the scores of all cells are kept.
+local function new(setting, width, white, keeps)
+  local padded = setting.side[2] + (windows_along(width, setting.side[2], setting.step) - 1) * setting.step
+  return setmetatable({
+    setting = setting, strip = strip.new(width, padded, white), runners = setting.make_runners(), done = 0,
+    height = 0, -- rows that were pushed
+    tracker = defects.tracker(setting.classes, setting.threshold, math.max(1, setting.longest // setting.step)),
+    kept = keeps and {} or nil,
+    above = nil, -- the last rows of windows, which still cover cells to come
+  }, Pass)
+end
+
+--- The scores {n,C,K} of the cells that rows of windows {P,Q,K} complete; `ended`: there are no windows below them.
+local function cells_of(self, scores, ended)
+  local side, step = self.setting.side, self.setting.step
+  local rows, columns = side[1] // step, side[2] // step
+  local all = self.above and core.cat({ self.above, scores }, 1) or scores
+  local count = all:size(1)
+  local above = rows - 1 - (count - scores:size(1))
+  local cells = F.avg_pool2d(all:unsqueeze(1), { rows, columns }, {
+    stride = 1, padding = { above, ended and rows - 1 or 0, columns - 1, columns - 1 }, count_include_pad = false,
+  })
+  local kept = math.min(rows - 1, count)
+  self.above = kept > 0 and all:slice(1, count - kept + 1, count):clone() or nil
+  return cells[1]
+end
+
+--- A defect of cells as one of pixels of the roll, which begins at `from`.
+local function in_pixels(self, defect)
+  local step = self.setting.step
+  local top, left = defect.top * step, defect.left * step
+  return {
+    top = top, left = left, height = math.min((defect.bottom + 1) * step, self.height) - top,
+    width = math.min((defect.right + 1) * step, self.strip.own_width) - left, cells = defect.cells,
+    score = defect.sum / defect.cells, peak = defect.peak, sums = defect.sums, continues = defect.continues,
+    continued = defect.continued,
+  }
+end
+
+--- The defects that so many further rows of cells end.
+local function track(self, cells)
+  local heat = 1 - cells:select(3, self.setting.good)
+  local hottest, list, cold = heat:max(2):totable(), {}, 0
+  local function add(ended) table.move(ended, 1, #ended, #list + 1, list) end
+  for row, value in ipairs(hottest) do
+    if value ~= value then
+      raise "scan: the probabilities are not numbers: look for pixels or weights that are NaN or infinite"
+    elseif value < self.setting.threshold then
+      cold = cold + 1
+    else
+      if cold > 0 then add(self.tracker:skip(cold)) end
+      cold = 0
+      add(self.tracker:add(heat[row]:totable(), cells[row]:totable()))
+    end
+  end
+  if cold > 0 then add(self.tracker:skip(cold)) end
+  return list
+end
+
+--- The mean of the scores of all models in windows first..last, {P,Q,K}.
+local function scores_of(self, first, last)
+  local sum
+  for _, runner in ipairs(self.runners) do
+    local scores = runner:scores(self.strip, first, last)
+    sum = sum and sum + scores or scores
+  end
+  return sum / #self.runners
+end
+
+--- The rows of pixels that windows first..last are of, for whichever model reads most.
+local function reads(self, first, last)
+  local top, bottom = math.huge, 0
+  for _, runner in ipairs(self.runners) do
+    local from, to = runner:reads(first, last)
+    top, bottom = math.min(top, from), math.max(bottom, to)
+  end
+  return top, bottom
+end
+
+--- Scans what can be: all where `total`, the number of rows of windows, is known. The defects that ended.
+local function advance(self, total)
+  local list = {}
+  while true do
+    local first = self.done
+    local last = math.min(first + self.setting.band, total or math.huge) - 1
+    local _, bottom = reads(self, first, last)
+    if last < first or not total and bottom > self.strip.count then return list end
+    local cells = cells_of(self, scores_of(self, first, last), last + 1 == total)
+    local ended = track(self, cells)
+    for _, defect in ipairs(ended) do list[#list + 1] = in_pixels(self, defect) end
+    if self.kept then table.insert(self.kept, cells) end
+    self.done = last + 1
+    self.strip:drop((reads(self, self.done, self.done)))
+  end
+end
+
+--- The next rows {n,W,C}; the defects that ended.
+function Pass:push(rows)
+  self.strip:push(rows)
+  self.height = self.height + rows:size(1)
+  return core.no_grad(advance, self)
+end
+
+--- Says that there are no further rows; the defects that are left, and the scores {R,C,K} of all cells where kept.
+function Pass:finish()
+  if self.height == 0 then return {} end
+  local side, step = self.setting.side[1], self.setting.step
+  local total = windows_along(self.height, side, step)
+  self.strip:fill(side + (total - 1) * step)
+  local list = core.no_grad(advance, self, total)
+  for _, defect in ipairs(self.tracker:skip(1)) do list[#list + 1] = in_pixels(self, defect) end
+  return list, self.kept and core.cat(self.kept, 1)
+end
+
+--- The first row of pixels of a defect that may still be told.
+function Pass:open_from()
+  return (self.tracker:open_from() or self.tracker.row) * self.setting.step
+end
+
+return { new = new }

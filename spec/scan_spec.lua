@@ -1,0 +1,152 @@
+-- texres.scan: the trunk over a band against patches, strips in pieces, cells to defects, points.
+
+local tr = require "texres"
+local classifiers = require "texres.classifier"
+local defects = require "texres.scan.defects"
+local points = require "texres.scan.points"
+local split = require "texres.scan.split"
+
+local CLASSES = { "good", "hole", "cut" }
+
+--- A classifier that is not trained, with weights so large that its probabilities differ from place to place.
+local function classifier(model)
+  tr.manual_seed(3)
+  local net = type(model) == "string" and tr.models.textile { width = 4, head = model, classes = 3 } or model()
+  for name, p in net:named_parameters() do
+    if name:find "fc" then p:detach():copy_from(p:detach() * 8) end
+  end
+  return classifiers.new {
+    model = net, classes = CLASSES, input = { 64, 64, 1 }, normalization = { mean = 0.5, std = 0.2 },
+  }
+end
+
+--- Noise with larger and smaller patterns, u8 {height,width,1}.
+local function cloth(height, width)
+  tr.manual_seed(7)
+  return (tr.rand(height, width, 1) * 255):to "u8"
+end
+
+local function furthest(a, b) return (a - b):abs():max():item() end
+
+describe("scan", function()
+  local function check_against_margin(model)
+    local clf, image = classifier(model), cloth(200, 230)
+    local got = clf:scan(image, { step = 32 })
+    local want = clf:scan(image, { step = 32, mode = "patches", margin = split(clf.model, clf.input).halo })
+    assert.are.same({ 7, 8, 3 }, got.scores:shape())
+    assert.is_true(got.scores:max():item() - got.scores:min():item() > 0.05) -- there is something to compare
+    assert.is_true(furthest(got.scores, want.scores) < 1e-5)
+  end
+
+  for _, head in ipairs { "gap", "gmp", "mean_max", "conv" } do
+    it("gives what patches with a margin give, with the head " .. head, function()
+      check_against_margin(head)
+      assert.is_true(split(classifier(head).model, { 64, 64, 1 }).slides)
+    end)
+  end
+
+  it("calls a head that can't slide for each window of the map", function()
+    local function net()
+      local nn = tr.nn
+      return nn.Sequential {
+        nn.Conv2d(1, 4, 3, { stride = 8, padding = 1 }), nn.ReLU(), nn.Flatten(), { fc = nn.Linear(4 * 64, 3) },
+      }
+    end
+    check_against_margin(net)
+    assert.is_false(split(classifier(net).model, { 64, 64, 1 }).slides)
+  end)
+
+  it("gives what predict gives of each patch, patch by patch", function()
+    local clf, image = classifier "gap", cloth(64, 128)
+    local got = clf:scan(image, { step = 64, mode = "patches" })
+    for c = 1, 2 do
+      local want = clf:predict(image:slice(2, 64 * c - 63, 64 * c)).probabilities
+      for k = 1, 3 do assert.is_true(math.abs(got.scores[1][c][k]:item() - want[k]) < 1e-6) end
+    end
+  end)
+
+  it("gives the same bits whatever pieces a strip comes in", function()
+    local clf, image = classifier "mean_max", cloth(777, 100)
+    local options, want, rows = { step = 16, mm_per_pixel = 1, band = 64 }, {}, {}
+    local heat = clf:scan(image, options).heat
+    options.threshold = (heat:mean() + heat:std()):item() -- so that some cells are hot
+    for i, defect in ipairs(clf:scan(image, options).defects) do want[i] = tostring(defect) .. defect.score end
+    assert.is_true(#want > 3)
+    for _, size in ipairs { 1, 50, 777 } do
+      local scanner, got = clf:scanner(options), {}
+      for top = 1, 777, size do
+        for _, defect in ipairs(scanner:push(image:slice(1, top, math.min(777, top + size - 1)))) do
+          got[#got + 1] = defect
+        end
+      end
+      local last, roll = scanner:finish()
+      table.move(last, 1, #last, #got + 1, got)
+      table.sort(got, function(a, b) return a.top < b.top or a.top == b.top and a.left < b.left end)
+      for i, defect in ipairs(got) do got[i] = tostring(defect) .. defect.score end
+      assert.are.same(want, got)
+      rows[#rows + 1] = tostring(roll)
+    end
+    assert.are.equal(rows[1], rows[2])
+    assert.are.equal(rows[1], rows[3])
+  end)
+end)
+
+describe("scan: defects", function()
+  --- The defects of a picture of cells: rows of text, in which . is cold.
+  local function of(rows, longest)
+    local tracker, list = defects.tracker(2, 0.5, longest or 100), {}
+    local function add(ended)
+      for _, d in ipairs(ended) do
+        list[#list + 1] = ("%d,%d-%d,%d %d%s%s"):format(d.top, d.left, d.bottom, d.right, d.cells,
+          d.continues and " continues" or "", d.continued and " continued" or "")
+      end
+    end
+    for _, row in ipairs(rows) do
+      local heat, scores = {}, {}
+      for cell in row:gmatch "." do
+        heat[#heat + 1] = cell == "." and 0 or 1
+        scores[#scores + 1] = { 0, 1 }
+      end
+      add(tracker:add(heat, scores))
+    end
+    add(tracker:skip(1))
+    return list
+  end
+
+  it("are cells that touch, at corners, too", function()
+    assert.are.same({ "0,0-1,1 2", "0,3-1,3 2" }, of { "#..#", ".#.#" })
+    assert.are.same({ "0,0-2,4 8" }, of { "#...#", "#.#.#", ".#.##" })
+    assert.are.same({ "0,0-0,0 1", "2,0-2,0 1" }, of { "#", ".", "#" })
+  end)
+
+  it("become one where a later row joins them", function()
+    assert.are.same({ "0,0-2,6 15" }, of { "#.#.#.#", "#.#.#.#", "#######" })
+    assert.are.same({ "0,6-0,6 1", "0,0-2,4 11" }, of { "#.#.#.#", "#.#.#..", "#####.." })
+  end)
+
+  it("are told in pieces where they go on", function()
+    assert.are.same({ "0,0-1,0 2 continues", "2,0-3,0 2 continues continued", "4,0-4,0 1 continued" },
+      of({ "#", "#", "#", "#", "#" }, 2))
+  end)
+end)
+
+describe("scan: points", function()
+  it("follow the length, and a hole's", function()
+    for length, count in pairs { [10] = 1, [75] = 1, [76] = 2, [150] = 2, [151] = 3, [230] = 3, [231] = 4 } do
+      assert.are.equal(count, points.of(length))
+    end
+    assert.are.equal(2, points.of(25, true))
+    assert.are.equal(4, points.of(26, true))
+  end)
+
+  it("are at most 4 for a metre, 4 for each that a long defect lies in, and the same when settled early", function()
+    local sum, early = points.sum(), points.sum()
+    for _, d in ipairs { { 10, 20, 3 }, { 30, 40, 3 }, { 1500, 1520, 1 }, { 2100, 4900, 4 } } do
+      sum:add(table.unpack(d))
+      early:settle(d[1])
+      early:add(table.unpack(d))
+    end
+    assert.are.equal(4 + 1 + 3 * 4, sum:all())
+    assert.are.equal(17, early:all())
+  end)
+end)
