@@ -169,13 +169,20 @@ tx_qparts tx_qconv_parts(const tx_qconv *conv, const tx_qlayout *y, int64_t imag
   return parts;
 }
 
-static int64_t element_bytes(const tx_qconv *conv, const tx_qlayout *y) {
-  const int64_t tiles = tx_max(1, TILES / tile_columns(y)) * tile_columns(y);
-  return ELEMENTS * tiles * conv->c * (int64_t)sizeof(int16_t);
+/* The most tiles of a part, and the bytes of one element of all its tiles: a line more than these hold, or the elements of a
+ * tile, a power of two apart, would all fall into the same few sets of the cache. */
+static int64_t most_tiles(const tx_qlayout *y) { return tx_max(1, TILES / tile_columns(y)) * tile_columns(y); }
+static int64_t element_bytes(int64_t tiles, int64_t channels, size_t size) {
+  enum { LINE = 64 };
+  return tiles * channels * (int64_t)size + LINE;
 }
 
 int64_t tx_qconv_scratch(const tx_qconv *conv, const tx_qlayout *y) {
-  if (conv->winograd) return element_bytes(conv, y) * (1 + tx_ceil_div(2 * tx_kernels.panel, conv->c));
+  if (conv->winograd) {
+    const int64_t tiles = most_tiles(y);
+    return ELEMENTS *
+           (element_bytes(tiles, conv->c, sizeof(int16_t)) + element_bytes(tiles, tx_kernels.panel, sizeof(int32_t)));
+  }
   if (is_depthwise(conv)) return conv->k * (int64_t)sizeof(int32_t);
   return tap_count(conv) * (int64_t)sizeof(int64_t);
 }
@@ -277,10 +284,11 @@ static void winograd_part(const tx_qconv *conv, tx_range rows, tx_range columns,
   const tx_qlayout *out = y.layout;
   const int64_t across = tile_columns(out), down = tile_rows(out), tiles = rows.count * across;
   const int64_t c = conv->c, panel = tx_kernels.panel;
+  const int64_t v_element = element_bytes(tiles, c, sizeof(int16_t)) / (int64_t)sizeof(int16_t);
   int16_t *v = (int16_t *)scratch;
-  int32_t *m = (int32_t *)(scratch + element_bytes(conv, out));
+  int32_t *m = (int32_t *)(v + ELEMENTS * v_element);
   tx_winograd_u8_input input = {
-      .tiles = across, .c = c, .x_row = x.layout->row, .zero = x.layout->zero, .v_element = tiles * c, .v_tile = c};
+      .tiles = across, .c = c, .x_row = x.layout->row, .zero = x.layout->zero, .v_element = v_element, .v_tile = c};
   for (int64_t i = 0; i < rows.count; i++) {
     const int64_t image = (rows.first + i) / down, p = (rows.first + i) % down * TILE;
     input.x = tx_qpixel(x, image, p - conv->top, -conv->left);
@@ -290,17 +298,18 @@ static void winograd_part(const tx_qconv *conv, tx_range rows, tx_range columns,
   tx_requantize after = after_of(conv, residual, out, false);
   for (int64_t j = columns.first; j < columns.first + columns.count; j++) {
     const int64_t channel = j * panel, n = tx_min(panel, conv->k - channel);
+    const int64_t m_element = element_bytes(tiles, n, sizeof(int32_t)) / (int64_t)sizeof(int32_t);
     tx_gemm_i16 g = {.m = tiles, .n = n, .depth = c, .a_row = c, .c_row = n};
     for (int64_t p = 0; p < ELEMENTS; p++) {
-      g.a = v + p * tiles * c;
+      g.a = v + p * v_element;
       g.b = (const int16_t *)conv->weight + (j * ELEMENTS + p) * c * panel;
-      g.c = m + p * tiles * n;
+      g.c = m + p * m_element;
       tx_kernels.gemm_i16(&g);
     }
     after.shift = conv->shift + channel;
     tx_winograd_u8_output output = {.columns = out->w,
                                     .n = n,
-                                    .m_element = tiles * n,
+                                    .m_element = m_element,
                                     .m_tile = n,
                                     .factor = conv->factor + ELEMENTS * channel,
                                     .after = &after,
