@@ -66,6 +66,29 @@ describe("texres predict", function()
     end
   end)
 
+  it("tells novelty, in each format, of a network that knows it", function()
+    local known, file = assert(tr.load(run .. "/best.safetensors")), root .. "/known.safetensors"
+    known:fit_novelty(set, { calibrate = set, false_alarms = 0.5 })
+    assert(known:save(file))
+    local function say(format)
+      local status, out = support.texres("predict", "--model", file, "--format", format, new)
+      assert.equal(0, status)
+      return out
+    end
+    local csv, text = lines(say "csv"), lines(say "table")
+    assert.matches("^path,class,probability,verdict,defect_score,novelty,unknown,p_", csv[1])
+    assert.matches("defect score  novelty  unknown  model ", text[1])
+    for i, answer in ipairs(answers(say "jsonl")) do
+      local wanted = known:predict(bytes(OF[i]))
+      assert.is_true(math.abs(wanted.novelty - answer.novelty) < 1e-2)
+      assert.equal(answer.novelty > known.novelty.threshold, answer.unknown)
+      if i == 1 then assert.matches(("%%d,%s,"):format(answer.unknown), csv[2]) end
+      assert.matches(answer.unknown and " yes  +%x+ " or " no  +%x+ ", text[i + 1])
+    end
+    local _, out = predict("--format", "csv", new)
+    assert.not_matches("novelty", out)
+  end)
+
   it("writes CSV that is read back, whatever the names", function()
     local status, out = predict("--format", "csv", new)
     assert.equal(0, status)

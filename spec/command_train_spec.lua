@@ -117,6 +117,32 @@ describe("texres train", function()
     assert.matches("operating point: reject from", out)
   end)
 
+  it("learns what is unknown to the network, where there are validation images, and so does texres novelty", function()
+    local dir = root .. "/novelty"
+    local status, out = train(many, "--groups", many .. "/index.csv:source", "--novelty", "0.1", "--out", dir)
+    assert.equal(0, status)
+    assert.matches("\nnovelty: unknown beyond a distance of %d.*false alarms .* of 6 groups\nreport: ", out)
+    local fitted = assert(tr.load(dir .. "/best.safetensors")).novelty
+    assert.equal(0.1, fitted.rate)
+    assert.is_true(fitted.false_alarms.value <= 0.1)
+    local function novelty(...) return support.texres("novelty", dir, many, "--calibrate", few, ...) end
+    status, out = novelty("--false-alarms", "0.3", "--dry-run")
+    assert.equal(0, status)
+    assert.matches("^novelty: unknown beyond .* of 60 images\n$", out)
+    assert.equal(fitted.threshold, assert(tr.load(dir .. "/best.safetensors")).novelty.threshold)
+    status, out = novelty("--false-alarms", "0.3")
+    assert.equal(0, status)
+    assert.matches("written into .*/novelty/best.safetensors\n$", out)
+    local classifier = assert(tr.load(dir .. "/best.safetensors"))
+    assert.same({ 0.3, 60, 0.05 }, { classifier.novelty.rate, classifier.novelty.false_alarms.images,
+      classifier.operating_point.rule.false_reject })
+    local wrong, _, err = support.texres("novelty", dir, many)
+    assert.equal(2, wrong)
+    assert.matches("%-%-calibrate", err)
+    _, out = train(few, "--groups", few .. "/index.csv:source", "--novelty", "0.1", "--out", root .. "/unvalidated")
+    assert.matches("\nno images are held out for validation, so there is no threshold of what is unknown", out)
+  end)
+
   it("builds other networks", function()
     local function built(...)
       local dir = os.tmpname()

@@ -170,8 +170,8 @@ describe("the novelty of an image", function()
     assert.is_nil(plain:predict(images)[1].novelty)
     local noise = clf:predict(tr.rand { 32, 32, 1 })
     assert.matches("^unknown %(novelty [%d.]+%): ", tostring(noise))
-    assert.matches("\n  novelty: unknown from a distance of .*false alarms +5 %%", tostring(clf))
-    assert.matches("^novelty: unknown from", tostring(clf.novelty))
+    assert.matches("\n  novelty: unknown beyond a distance of .*false alarms +5 %%", tostring(clf))
+    assert.matches("^novelty: unknown beyond", tostring(clf.novelty))
   end)
 
   it("is told of features by themselves, rows or maps", function()
@@ -214,6 +214,16 @@ describe("what is fitted", function()
     assert(tr.set_operating_point(path, nil)) -- of the file alone
     assert.equal(a.novelty, open(path):predict(image).novelty)
     assert.is_nil(open(path):predict(image).verdict)
+    assert(tr.set_novelty(path, nil))
+    assert.is_nil(open(path):predict(image).novelty)
+    assert(tr.set_novelty(path, clf.novelty))
+    assert.equal(a.novelty, open(path):predict(image).novelty)
+    local other = root .. "/other.safetensors"
+    assert(tr.save(other, { model = tr.models.cifar_resnet { depth = 8, in_channels = 1, classes = 5 } }))
+    local got, problem = tr.set_novelty(other, clf.novelty)
+    assert.is_nil(got)
+    assert.matches("other.safetensors: the model has no layer 'head.fc'", problem)
+    assert.error_matches(function() tr.set_novelty(path, 3) end, "set_novelty: what was fitted is 3, wanted what clas")
     again.novelty = nil
     assert(again:save(path))
     assert.is_nil(open(path):predict(image).novelty)
@@ -235,6 +245,31 @@ describe("what is fitted", function()
     assert.is_nil(require("texres.input").of(assert(tr.average { path, path })).novelty)
   end)
 
+  it("stays with the weights that a trainer has kept, also after a resume", function()
+    local positions = {}
+    for i = 1, 60 do positions[i] = i end
+    local few = train:subset(positions)
+    local function run()
+      return tr.Trainer { model = tr.models.textile { width = 2, classes = #train.classes }, epochs = 1, batch = 64,
+        quiet = true, dir = root .. "/run", resume = true, watch = false }
+    end
+    local first = run()
+    assert.error_matches(function() first:fit_novelty(few, { calibrate = few }) end,
+      "fit_novelty: it belongs to the weights of a training that has ended")
+    first:fit(few, few)
+    local found = first:fit_novelty(few, { calibrate = few, false_alarms = 0.2 })
+    local function in_file() return open(root .. "/run/best.safetensors").novelty end
+    assert.equal(found.threshold, in_file().threshold)
+    first:set_operating_point(first.validation:operating_point { false_reject = 0.1 })
+    assert.equal(found.threshold, in_file().threshold)
+    local second = run()
+    second:fit(few, few)
+    assert.equal(found.threshold, second.best_takes.novelty.threshold)
+    assert.equal(found.threshold, in_file().threshold)
+    second:fit(few, few, { fresh = true })
+    assert.is_nil(in_file())
+  end)
+
   it("is refused from a file that is damaged", function()
     local clf, path, bad = fitted(), root .. "/whole.safetensors", root .. "/bad.safetensors"
     assert(clf:save(path))
@@ -253,6 +288,7 @@ describe("what is fitted", function()
       refused("novelty." .. name, function(info) info.novelty[name] = nil end)
       refused("novelty." .. name, function(info) info.novelty[name] = -1 end)
     end
+    refused("novelty.layer is no layer of the model", function(info) info.novelty.layer = "head.x" end)
     for _, name in ipairs { "centre", "whitening", "means" } do
       local full = "novelty/" .. name
       refused("the tensors of novelty", function(_, t) t[full] = nil end)

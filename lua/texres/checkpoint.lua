@@ -291,6 +291,9 @@ function checkpoint.load(path, model, options)
   else
     model, problem = protect.catch(build, info, tensors)
   end
+  if model and info.novelty and not novelty.is_of(info.novelty, model) then
+    model, problem = nil, "damaged metadata: novelty.layer is no layer of the model"
+  end
   if not model then return nil, ("%s: %s"):format(path, problem) end
   local contents = { model = model:eval(), tensors = part_of(tensors, TRAINING) }
   for name in pairs(fields) do contents[name] = info[name] end
@@ -298,21 +301,42 @@ function checkpoint.load(path, model, options)
   return contents
 end
 
+-- Writes a file anew with what choose(contents) gives for what it holds: { temperature =, operating_point =,
+-- novelty = }, or nil and a message. All else stays, so that a training goes on from it as before. True, or nil and a message.
+local function choose_anew(path, choose)
+  local contents, problem = checkpoint.load(path)
+  if not contents then return nil, problem end
+  local chosen
+  chosen, problem = choose(contents)
+  if not chosen then return nil, ("%s: %s"):format(path, problem) end
+  input.give(contents.model, input.of(contents.model):with(chosen))
+  contents.operating_point, contents.novelty = chosen.operating_point, chosen.novelty
+  return checkpoint.save(path, contents)
+end
+
 --- Puts an operating point, as result:operating_point chooses one, into a checkpoint, in the place of its own; nil
 -- takes it away. All else in the file stays, so that a training goes on from it as before. True, or nil and a message:
 -- also where the model can't be rebuilt without its script.
 function checkpoint.set_operating_point(path, point)
   if point ~= nil then option.check("set_operating_point", "the point", point, fields.operating_point) end
-  local contents, problem = checkpoint.load(path)
-  if not contents then return nil, problem end
-  if point and not operating_point.fits(point, contents.classes) then
-    return nil, ("%s: its classes have no '%s', which is good for the operating point"):format(path, point.good)
-  end
-  input.give(contents.model, input.of(contents.model):with {
-    temperature = contents.temperature, operating_point = point, novelty = contents.novelty,
-  })
-  contents.operating_point = point
-  return checkpoint.save(path, contents)
+  return choose_anew(path, function(contents)
+    if point and not operating_point.fits(point, contents.classes) then
+      return nil, ("its classes have no '%s', which is good for the operating point"):format(point.good)
+    end
+    return { temperature = contents.temperature, operating_point = point, novelty = contents.novelty }
+  end)
+end
+
+--- Puts what classifier:fit_novelty gave for a checkpoint into it, in the place of its own; nil takes it away. All else
+-- stays, as with set_operating_point. True, or nil and a message.
+function checkpoint.set_novelty(path, found)
+  if found ~= nil then option.check("set_novelty", "what was fitted", found, fields.novelty) end
+  return choose_anew(path, function(contents)
+    if found and not novelty.is_of(found, contents.model) then
+      return nil, ("the model has no layer '%s', of which the novelty is"):format(found.layer)
+    end
+    return { temperature = contents.temperature, operating_point = contents.operating_point, novelty = found }
+  end)
 end
 
 --- The input that the metadata of a checkpoint tell, nil for other files; or nil and a message. `tensors`: those of the
@@ -323,7 +347,7 @@ function checkpoint.input(metadata, max_bytes, tensors)
   return info and input.new(info), problem
 end
 
-for _, name in ipairs { "save", "read", "load", "set_operating_point" } do
+for _, name in ipairs { "save", "read", "load", "set_operating_point", "set_novelty" } do
   checkpoint[name] = plain.telling(checkpoint[name])
 end
 

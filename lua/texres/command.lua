@@ -24,6 +24,7 @@ local NAMES = {
   "predict",
   "eval",
   "threshold",
+  "novelty",
   "audit",
   "report",
   "compare",

@@ -77,6 +77,7 @@ local parts = {
   Ensemble = { "texres.classifier", "ensemble" },
   save = { "texres.checkpoint", "save" },
   set_operating_point = { "texres.checkpoint", "set_operating_point" },
+  set_novelty = { "texres.checkpoint", "set_novelty" },
 }
 
 for name, part in pairs(parts) do

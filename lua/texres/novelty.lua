@@ -74,10 +74,14 @@ function Novelty:is_unknown(distance) return distance > self.threshold end
 --- What it was fitted on, and how often it is wrong.
 function Novelty:__tostring()
   local alarms = self.false_alarms
-  return plain.format("novelty: unknown from a distance of %.4g on\n  features              %d, given to %s, of %d "
-    .. "images\n  false alarms          %.3g %% (%.3g %% to %.3g %%) of %d images%s", self.threshold,
-    self.centre:numel(), self.layer, self.images, 100 * alarms.value, 100 * alarms.low, 100 * alarms.high,
-    alarms.images, alarms.groups and (" of %d groups"):format(alarms.groups) or "")
+  return table.concat({
+    plain.format("novelty: unknown beyond a distance of %.4g", self.threshold),
+    plain.format("  features              %d, given to %s, of %d images", self.centre:numel(),
+      plain.visible(self.layer), self.images),
+    plain.format("  false alarms          %.3g %% (%.3g %% to %.3g %%) of %d images%s", 100 * alarms.value,
+      100 * alarms.low, 100 * alarms.high, alarms.images,
+      alarms.groups and (" of %d groups"):format(alarms.groups) or ""),
+  }, "\n")
 end
 
 -- -- fitting ----------------------------------------------------------------------------------------------------------
@@ -191,6 +195,14 @@ local FIELDS = {
 
 --- Whether a value is what fit gives.
 function novelty.is(value) return getmetatable(value) == Novelty end
+
+--- Whether it is of a layer that the model has.
+function novelty.is_of(self, model)
+  for name in model:named_modules() do
+    if name == self.layer then return true end
+  end
+  return false
+end
 
 --- What is written of it: a table for JSON, and one of tensors by name.
 function novelty.describe(self)

@@ -70,6 +70,7 @@ train.KNOWN = {
   good = option.text(classes.GOOD), -- the class that means no defect
   false_reject = option.number(0.05, "[0, 1]"), -- share of the good pieces that may be rejected
   escape = SHARE, -- in its place: share of the defects that may pass
+  novelty = option.number(nil, "(0, 1)"), -- share of the validation images that may be unknown: see fit_novelty
   bad = option.choice("error", { "error", "skip" }), -- what becomes of pictures that can't be read
   dir = option.PATH, -- folder for network and reports: by default "run"
   resume = option.switch(false), -- go on with what dir holds
@@ -290,7 +291,7 @@ end
 -- -- what came out ----------------------------------------------------------------------------------------------------
 
 local Done = strict.class("a training", {}, {
-  "validation", "result", "measured", "point", "without_point", "careless", "interrupted",
+  "validation", "result", "measured", "point", "without_point", "novelty", "without_novelty", "careless", "interrupted",
 })
 
 --- Shares at the operating point on the test, as a line; nil where they say nothing.
@@ -317,6 +318,7 @@ local function lines_of(self)
   after[#after + 1] = at_point(self)
   if self.point and not self.validation then after[#after + 1] = tostring(self.point) end
   after[#after + 1] = self.without_point
+  after[#after + 1] = self.novelty and tostring(self.novelty) or self.without_novelty
   if self.careless and self.result then after[#after + 1] = self.careless end
   local cv = self.validation and ("%s/cv/report.html, "):format(self.dir) or ""
   after[#after + 1] = plain.visible_name(("report: %s%s/report.html, network: %s/best.safetensors"):format(cv, self.dir,
@@ -396,6 +398,18 @@ local function train_kept(self, o, plan, budget)
   return true
 end
 
+--- What the network that is kept knows of images unlike its own, where that is asked for; or why it knows nothing.
+local function novelty_of(self, o)
+  if not o.novelty then return nil end
+  if not self.plan.val then
+    return nil, "no images are held out for validation, so there is no threshold of what is unknown (texres novelty "
+      .. "chooses it on other images)"
+  end
+  return self.trainer:fit_novelty(self.plan.train, {
+    calibrate = self.plan.val, false_alarms = o.novelty, batch = o.batch, bad = o.bad,
+  })
+end
+
 --- Trains, tests and reports. An object that print() shows, with
 --
 --     plan          what was held out: text, and train, val, test (sets, or nil) or folds
@@ -403,6 +417,7 @@ end
 --     validation    the cross-validation (texres.cross_validate), where there was one
 --     result        metrics on what was held out, nil where nothing was; measured: "test", "validation" or "held-out"
 --     point         the operating point in the model's file, or nil
+--     novelty       what the model's file has of images that are unknown (texres.novelty), or nil
 --     interrupted   by Ctrl-C: another call with resume = true goes on
 --
 -- Nil and a message where the set can't be read or trained on, or dir holds a run and resume was not asked for.
@@ -440,6 +455,7 @@ function train.run(options)
     return self
   end
   self.point = self.trainer.best_takes and self.trainer.best_takes.operating_point
+  self.novelty, self.without_novelty = novelty_of(self, o)
   if plan.test then
     self.result, self.measured = self.trainer:evaluate(plan.test), "test"
   elseif plan.val then

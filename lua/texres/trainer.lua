@@ -81,6 +81,7 @@ local module = require "texres.nn.module"
 local option = require "texres.options"
 local plain = require "texres.plain"
 local objective = require "texres.trainer.objective"
+local novelty = require "texres.novelty"
 local operating_point = require "texres.metrics.operating_point"
 local probe = require "texres.trainer.probe"
 local protect = require "texres.protect"
@@ -340,25 +341,46 @@ function Trainer:evaluate(set, name, options)
   return result
 end
 
---- Gives the weights that were kept an operating point that was chosen elsewhere, such as by a cross-validation: it
--- stands in best.safetensors and in the report, and stays as long as these weights are kept, whatever the option
--- operating_point asks for. nil takes it away.
-function Trainer:set_operating_point(point)
-  if not self.best or self.pass or self.running then
-    raise "Trainer: set_operating_point: it belongs to the weights of a training that has ended: fit() comes before"
-  end
-  local takes = input.of(self.model)
-  if point ~= nil and not operating_point.fits(point, takes.classes) then
-    raise("Trainer: set_operating_point: %s is no operating point for the classes %s", option.shown(point),
-      table.concat(takes.classes, ", "))
-  end
-  self.best_takes = takes:with {
-    temperature = takes.temperature, operating_point = point and operating_point.given(point),
-  }
+--- Gives the weights that were kept what was chosen for them, { temperature =, operating_point =, novelty = }; the run
+-- is written with it.
+local function give_kept(self, chosen)
+  self.best_takes = input.of(self.model):with(chosen)
   input.give(self.model, self.best_takes)
   if not self.dir then return end
   state.keep_best(self)
   record.write(self)
+end
+
+--- What the model takes with the weights that were kept; raises where there are none. `what`: who asks.
+local function takes_of_kept(self, what)
+  if not self.best or self.pass or self.running then
+    raise("Trainer: %s: it belongs to the weights of a training that has ended: fit() comes before", what)
+  end
+  return input.of(self.model)
+end
+
+--- Gives the weights that were kept an operating point that was chosen elsewhere, such as by a cross-validation: it
+-- stands in best.safetensors and in the report, and stays as long as these weights are kept, whatever the option
+-- operating_point asks for. nil takes it away.
+function Trainer:set_operating_point(point)
+  local takes = takes_of_kept(self, "set_operating_point")
+  if point ~= nil and not operating_point.fits(point, takes.classes) then
+    raise("Trainer: set_operating_point: %s is no operating point for the classes %s", option.shown(point),
+      table.concat(takes.classes, ", "))
+  end
+  give_kept(self, {
+    temperature = takes.temperature, operating_point = point and operating_point.given(point), novelty = takes.novelty,
+  })
+end
+
+--- Learns for the weights that were kept how unlike anything that they were trained on an image may be, as
+-- classifier:fit_novelty does, with the same options: it stands in best.safetensors.
+-- @return what was fitted
+function Trainer:fit_novelty(set, options)
+  local takes = takes_of_kept(self, "fit_novelty")
+  local found = novelty.fit(self.model, set, options)
+  give_kept(self, { temperature = takes.temperature, operating_point = takes.operating_point, novelty = found })
+  return found
 end
 
 -- -- training ---------------------------------------------------------------------------------------------------------

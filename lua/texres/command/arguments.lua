@@ -133,6 +133,19 @@ function arguments.run_of(path)
   return files.exists(folder .. "run.json") and (folder == "" and "." or folder:sub(1, -2)) or nil
 end
 
+--- Calls write(path, value), which puts something into the file of a network, unless its run is under way, which would
+-- write over it; what write returns, or nil and a message.
+function arguments.change(path, write, value)
+  local lock = arguments.beside(path, ".lock")
+  local held, message
+  if files.exists(lock) then
+    held, message = core.process.lock(lock)
+    if not held then return nil, message end
+  end
+  local _ <close> = held -- luacheck: ignore
+  return write(path, value)
+end
+
 --- Declares a set of images that a command reads.
 function arguments.set(parser)
   parser:argument("set", "A folder with one of pictures for each class, a table of paths (.csv), .npy, .npz or .h5.")

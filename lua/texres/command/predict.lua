@@ -35,14 +35,15 @@ local function pad(text, width) return text .. (" "):rep(width - (utf8.len(text)
 formats.table = {
   head = function(shown)
     local point = shown.classifier.operating_point
-    return ("%s%s  probability  %smodel     path"):format(point and "verdict  " or "", pad("class", shown.width),
-      point and "defect score  " or "")
+    return ("%s%s  probability  %s%smodel     path"):format(point and "verdict  " or "", pad("class", shown.width),
+      point and "defect score  " or "", shown.classifier.novelty and "novelty  unknown  " or "")
   end,
   line = function(answer, shown)
     local verdict = answer.verdict and pad(answer.verdict, 9) or ""
     local score = answer.verdict and plain.format("%12.4f  ", answer.defect_score) or ""
-    return plain.format("%s%s  %11s  %s%s  %s", verdict, pad(plain.visible_name(answer.class), shown.width),
-      plain.percent(answer.probability), score, shown.hash, plain.visible_name(answer.path))
+    local novelty = answer.novelty and plain.format("%7.4g  %-7s  ", answer.novelty, answer.unknown and "yes" or "no")
+    return plain.format("%s%s  %11s  %s%s%s  %s", verdict, pad(plain.visible_name(answer.class), shown.width),
+      plain.percent(answer.probability), score, novelty or "", shown.hash, plain.visible_name(answer.path))
   end,
 }
 
@@ -52,6 +53,10 @@ local function row(answer, shown, titles)
     titles and "probability" or rounded(answer.probability) }
   if answer.verdict then
     list[4], list[5] = titles and "verdict" or answer.verdict, titles and "defect_score" or rounded(answer.defect_score)
+  end
+  if answer.novelty then
+    list[#list + 1] = titles and "novelty" or rounded(answer.novelty)
+    list[#list + 1] = titles and "unknown" or tostring(answer.unknown)
   end
   for c, name in ipairs(class_names(shown.classifier, answer)) do
     list[#list + 1] = titles and "p_" .. name or rounded(answer.probabilities[c])
@@ -76,7 +81,8 @@ formats.jsonl = {
     local told = setmetatable({ probabilities = {}, path = answer.path, class = answer.class, model = shown.hash,
       probability = plain.number(rounded(answer.probability)), verdict = answer.verdict,
       defect_score = answer.verdict and plain.number(rounded(answer.defect_score)), heatmap = answer.heatmap,
-    }, { __jsonorder = { "path", "class", "probability", "verdict", "defect_score" } })
+      novelty = answer.novelty and plain.number(rounded(answer.novelty)), unknown = answer.unknown,
+    }, { __jsonorder = { "path", "class", "probability", "verdict", "defect_score", "novelty", "unknown" } })
     local names = class_names(shown.classifier, answer)
     for c, name in ipairs(names) do told.probabilities[name] = plain.number(rounded(answer.probabilities[c])) end
     setmetatable(told.probabilities, { __jsontype = "object", __jsonorder = names })

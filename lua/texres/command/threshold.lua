@@ -3,8 +3,6 @@
 
 local arguments = require "texres.command.arguments"
 local checkpoint = require "texres.checkpoint"
-local core = require "texres.core"
-local files = require "texres.files"
 local operating_point = require "texres.metrics.operating_point"
 local option = require "texres.options"
 local plain = require "texres.plain"
@@ -15,18 +13,6 @@ local COSTS = option.kind("two costs, of a good piece that is rejected and of a 
   function(value)
     return option.is_list(value, function(cost) return type(cost) == "number" and cost >= 0 end) and #value == 2
   end)
-
---- Writes the point into the file of a network, unless its run is under way, which would write over it.
-local function write(path, point)
-  local lock = arguments.beside(path, ".lock")
-  local held, message
-  if files.exists(lock) then
-    held, message = core.process.lock(lock)
-    if not held then return nil, message end
-  end
-  local _ <close> = held -- luacheck: ignore
-  return checkpoint.set_operating_point(path, point)
-end
 
 return {
   summary = "Choose the operating point: from which defect score on a piece is rejected.",
@@ -72,7 +58,7 @@ return {
     print(point)
     if options.dry_run then return end
     local ok
-    ok, message = write(path, point)
+    ok, message = arguments.change(path, checkpoint.set_operating_point, point)
     if not ok then return nil, message end
     print("written into " .. plain.visible_name(path))
   end,

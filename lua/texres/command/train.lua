@@ -44,6 +44,8 @@ return {
       { "good", "The class that means no defect.", "CLASS" },
       { "false_reject", "Operating point: share of the good pieces that may be rejected.", "SHARE" },
       { "escape", "In its place: share of the defects that may pass.", "SHARE" },
+      { "novelty", "Tell images that are unlike all of the training: share of the validation images that may be taken "
+        .. "for such.", "SHARE" },
       { "resume", "Go on with what is in DIR, with the same options." },
     })
     arguments.threads(parser)
