@@ -1,22 +1,22 @@
---- texres' side of `make bench`: one network, measured on demand. The protocol stands in torch_worker.py.
+--- texres' side of `make bench`: one of networks.lua, measured on demand. The protocol stands in torch_worker.py.
 --
 --     lua5.4 bench/texres_worker.lua MODEL WORK BATCH THREADS
+--
+-- WORK is train, checkpoint, infer, or, against a runtime that is given a finished network, folded (infer with batch
+-- norm folded) or int8.
 
 dofile((arg[0]:match "^.*/" or "") .. "../examples/checkout.lua")
 local tr = require "texres"
 local F = tr.nn.functional
+local networks = dofile((arg[0]:match "^.*/" or "") .. "networks.lua")
 
 local name, work, batch, threads = arg[1], arg[2], math.tointeger(arg[3]), math.tointeger(arg[4])
 
-local function build()
-  local kind, number = name:match "^(%a+)(%d+)$"
-  number = math.tointeger(number)
-  if kind == "textile" then return tr.models.textile { width = number }, { 64, 64, 1 } end
-  local checkpoint = work == "checkpoint"
-  if kind == "cifar" then
-    return tr.models.cifar_resnet { depth = number, classes = 10, checkpoint = checkpoint }, { 32, 32, 3 }
-  end
-  return tr.models[name] { in_channels = 3, classes = 1000, checkpoint = checkpoint }, { 224, 224, 3 }
+--- The model in 8 bits, calibrated on synthetic fabric, which has the same in all its channels.
+local function quantized(model, shape)
+  local fabric = tr.data.fabric { count = 128, size = { shape[1], shape[2] }, seed = 1 }
+  local set = fabric:map(function(image) return image:expand(-1, -1, shape[3]):contiguous() end)
+  return require("texres.classifier").new({ model = model, input = shape }):quantize(set).model
 end
 
 --- Since this process was started, from the kernel's record of it (field 22 of /proc/self/stat).
@@ -35,7 +35,9 @@ end
 
 tr.set_num_threads(threads)
 tr.manual_seed(1)
-local model, shape = build()
+local model, shape = networks(name, work == "checkpoint")
+if work == "folded" then model:fuse() end
+if work == "int8" then model = quantized(model, shape) end
 local images = tr.rand { batch, table.unpack(shape) }
 local labels = (tr.rand(batch) * 6):floor():to "i64" + 1
 local optimizer = tr.optim.AdamW(model:parameters(), { lr = 1e-4 })
@@ -52,8 +54,9 @@ local function infer()
   return tr.no_grad(function() return model(images)[1][1] end)
 end
 
-model:train(work ~= "infer")
-local step = work == "infer" and infer or train
+local training = work == "train" or work == "checkpoint"
+model:train(training)
+local step = training and train or infer
 
 local function reply(format, ...)
   print(format:format(...))
