@@ -1,10 +1,11 @@
-/* quantized.c - networks in 8 bits (quantized/program.h), as lua/texres/quantize.lua describes them.
+/* quantized.c - networks in 8 bits (quantized/program.h), as lua/texres/nn/quantized.lua describes them.
  *
  *     core.quantized_program(description, tensors) -> program
- *     program:run(x)         x f32 {N,H,W,C} -> f32 {N,K}, or {N,P,Q,K} where the last step makes floats of images
+ *     program:run(x)         x f32 {N,H,W,C} -> f32 {N,K}, or {N,P,Q,K} where the last value is {P,Q,K}
  *
- * description = { values = { { shape = {H,W,C}, zero = 0, scale = 0.1 }, ... }, steps = { { op = "conv", input = 2, output = 3,
- * ... }, ... } }; values count from 1, the first is the input. tensors["step.3.weight"] and so on belong to steps.
+ * A description comes out of a file: nothing of it is believed. What is read here is in the range of its type, and each
+ * tensor has the size that its step says; tx_qprogram_plan sees whether the steps fit each other. Factors are quotients of
+ * scales, computed in f64 from left to right and rounded once.
  */
 #include "quantized/program.h"
 
@@ -18,225 +19,366 @@
 #define PROGRAM_TYPE "texres.QuantizedProgram"
 #define WHO "quantized_program"
 
-enum { MOST_STEPS = 1 << 14, MOST_SIDE = 1 << 20 };
+enum {
+  MOST_STEPS = 1 << 12, /* and values, and operands of a concatenation */
+  MOST_SIDE = 1 << 20,  /* of an image, channels, and numbers of a window */
+};
 
-/* -- reading the description -------------------------------------------------------------------------------------------- */
+/* What is read: a step of the description, number `number`, the table at `table`. */
+typedef struct reader {
+  lua_State *L;
+  tx_qprogram *p;
+  double *scale; /* of each value; 0: floats */
+  int tensors, table, number;
+  const char *who; /* for messages */
+} reader;
 
-static int64_t whole(lua_State *L, int table, const char *name, int64_t low, int64_t high, int64_t default_value) {
-  const int64_t value = tx_option_int(L, table, WHO, name, default_value);
+/* -- numbers ------------------------------------------------------------------------------------------------------------ */
+
+static int64_t in_range(lua_State *L, int64_t value, const char *who, const char *name, int64_t low, int64_t high) {
   if (value < low || value > high) {
-    tx_error(L, WHO ": %s is %I, wanted %I to %I", name, (LUAI_UACINT)value, (LUAI_UACINT)low, (LUAI_UACINT)high);
+    tx_error(L, "%s: %s is %I, wanted %I to %I", who, name, (LUAI_UACINT)value, (LUAI_UACINT)low, (LUAI_UACINT)high);
   }
   return value;
 }
 
-static float finite_float(lua_State *L, int table, const char *name, double default_value) {
-  const float value = (float)tx_option_number(L, table, WHO, name, default_value);
-  if (!isfinite(value)) tx_error(L, WHO ": %s is no finite number", name);
-  return value;
+static int64_t whole(lua_State *L, int table, const char *who, const char *name, int64_t low, int64_t high,
+                     int64_t default_value) {
+  return in_range(L, tx_option_int(L, table, who, name, default_value), who, name, low, high);
 }
 
-/* Pushes the table in field `name`. */
-static int push_table(lua_State *L, int table, const char *name) {
+/* The list of numbers from `low` on in field `name`; returns how many there are, which is n, or 1 to n with `fewer`. */
+static int list(lua_State *L, int table, const char *who, const char *name, int n, bool fewer, int64_t low,
+                int64_t high, int64_t *out) {
   lua_getfield(L, table, name);
-  tx_check_table(L, lua_gettop(L), WHO, name);
-  return lua_gettop(L);
-}
-
-/* The list of n numbers in field `name`; where there is none, all are `default_value`. */
-static void list(lua_State *L, int table, const char *name, int n, int64_t low, int64_t default_value, int64_t *out) {
-  if (lua_getfield(L, table, name) == LUA_TNIL) {
-    for (int i = 0; i < n; i++) out[i] = default_value;
-  } else {
-    if (tx_check_list(L, lua_gettop(L), WHO, name) != n) tx_error(L, WHO ": %s wants %d numbers", name, n);
-    for (int i = 0; i < n; i++) {
-      lua_geti(L, -1, i + 1);
-      out[i] = tx_check_int(L, lua_gettop(L), WHO, name);
-      if (out[i] < low || out[i] > MOST_SIDE) tx_error(L, WHO ": %s can't be %I", name, (LUAI_UACINT)out[i]);
-      lua_pop(L, 1);
-    }
+  const int at = lua_gettop(L), count = tx_check_list(L, at, who, name);
+  if (count > n || count < (fewer ? 1 : n)) tx_error(L, "%s: %s has %d numbers, wanted %d", who, name, count, n);
+  for (int i = 0; i < count; i++) {
+    lua_geti(L, at, i + 1);
+    out[i] = in_range(L, tx_check_int(L, lua_gettop(L), who, name), who, name, low, high);
+    lua_pop(L, 1);
   }
   lua_pop(L, 1);
+  return count;
 }
 
-static void read_value(lua_State *L, int table, tx_qlayout *l) {
-  const int shape = push_table(L, table, "shape"), dims = tx_check_list(L, shape, WHO, "shape");
-  int64_t size[3] = {1, 1, 1};
-  if (dims != 1 && dims != 3) tx_error(L, WHO ": a shape is {H,W,C} or {C}");
-  list(L, table, "shape", dims, 1, 1, dims == 3 ? size : size + 2);
-  lua_pop(L, 1);
-  *l = (tx_qlayout){.h = size[0], .w = size[1], .c = size[2]};
-  l->zero = (int32_t)whole(L, table, "zero", 0, 255, 0);
+static bool flag(const reader *r, const char *name) { return tx_option_bool(r->L, r->table, r->who, name, false); }
+
+/* The number of a value that steps before have made, from 0. */
+static int value(const reader *r, const char *name) {
+  return (int)whole(r->L, r->table, r->who, name, 1, r->p->values, 0) - 1;
 }
 
-/* Pushes tensors["step.<number>.<name>"] and gives it: of that dtype, contiguous, with so many elements. */
-static const void *step_tensor(lua_State *L, int tensors, int number, const char *name, tx_dtype dtype, int64_t numel) {
-  lua_pushfstring(L, "step.%d.%s", number, name);
-  lua_pushvalue(L, -1);
-  lua_gettable(L, tensors);
-  const tx_tensor *t = tx_test_tensor(L, lua_gettop(L));
+/* A factor of scales; those of floats are 0. */
+static float factor_of(const reader *r, double quotient) {
+  const float factor = (float)quotient;
+  if (!isfinite(factor) || factor == 0) tx_error(r->L, "%s: the scales of its values can't be", r->who);
+  return factor;
+}
+
+/* Where bytes are handed on as they are. */
+static void same_worth(const reader *r, int from, int to) {
+  const tx_qplace *place = r->p->place;
+  if (r->scale[from] != r->scale[to] || place[from].layout.zero != place[to].layout.zero) {
+    tx_error(r->L, "%s: its output must have the scale and zero of its input", r->who);
+  }
+}
+
+/* -- tensors ------------------------------------------------------------------------------------------------------------ */
+
+static void push_tensor(const reader *r, const char *name) {
+  lua_pushfstring(r->L, "step.%d.%s", r->number, name);
+  lua_pushvalue(r->L, -1);
+  lua_rawget(r->L, r->tensors);
+}
+
+/* Of what push_tensor has left at `at`. */
+static const void *data_of(const reader *r, int at, tx_dtype dtype, int64_t numel) {
+  const tx_tensor *t = tx_test_tensor(r->L, at);
   if (t == NULL || t->dtype != dtype || !tx_is_contiguous(t) || tx_numel(t) != numel) {
-    tx_error(L, WHO ": %s must be a contiguous tensor %s of %I elements, got %s", lua_tostring(L, -2),
-             tx_dtype_name(dtype), (LUAI_UACINT)numel, tx_describe(L, -1));
+    tx_error(r->L, WHO ": %s must be a contiguous tensor %s of %I elements, got %s", lua_tostring(r->L, at - 1),
+             tx_dtype_name(dtype), (LUAI_UACINT)numel, tx_describe(r->L, at));
   }
   return tx_data(t);
 }
 
+/* Raises unless sums of products with these weights, {places, k}, stay in 32 bits in whatever order they are added up. */
+static void check_sums(const reader *r, const uint8_t *weight, int bytes, int64_t places, int64_t k, int64_t largest) {
+  for (int64_t n = 0; n < k; n++) {
+    int64_t sum = 0;
+    for (int64_t i = 0; i < places; i++) {
+      const uint8_t *at = weight + (i * k + n) * bytes;
+      const int64_t w = bytes == 1 ? (int8_t)*at : (int16_t)(uint16_t)tx_load_le(at, 2);
+      sum += w < 0 ? -w : w;
+    }
+    if (sum > INT32_MAX / largest) tx_error(r->L, "%s: sums of its weights could leave 32 bits", r->who);
+  }
+}
+
+/* The same for each of the 36 elements, whose inputs are at most the sum of a row of B^T times one of another. */
+static void check_winograd_sums(const reader *r, const uint8_t *weight, int64_t c, int64_t k) {
+  static const int positive[6] = {5, 2, 5, 3, 3, 5}, negative[6] = {5, 8, 5, 3, 3, 5}; /* of the rows of B^T */
+  for (int p = 0; p < 36; p++) {
+    const int i = p / 6, j = p % 6;
+    const int64_t most = tx_max(positive[i] * positive[j] + negative[i] * negative[j],
+                                positive[i] * negative[j] + negative[i] * positive[j]);
+    check_sums(r, weight + p * c * k * 2, 2, c, k, 255 * most);
+  }
+}
+
+/* Packs the weights of a step whose numbers were read. */
+static void read_weights(const reader *r, tx_qstep *s) {
+  lua_State *L = r->L;
+  tx_qconv *c = &s->conv;
+  const int64_t places = c->winograd ? 36 * c->c : c->r * c->s * (c->c / c->groups);
+  const int top = lua_gettop(L);
+  push_tensor(r, "weight");
+  push_tensor(r, "factor");
+  push_tensor(r, "shift");
+  const uint8_t *weight = data_of(r, top + 2, TX_U8, places * c->k * (c->winograd ? 2 : 1));
+  const float *factor = data_of(r, top + 4, TX_F32, c->winograd ? 36 * c->k : c->k);
+  const float *shift = data_of(r, top + 6, TX_F32, c->k);
+  if (c->winograd) {
+    check_winograd_sums(r, weight, c->c, c->k);
+  } else {
+    check_sums(r, weight, 1, places, c->k, 255);
+  }
+  const tx_status status = tx_qconv_pack(c, weight, factor, shift, r->p->place[s->input].layout.zero);
+  if (status != TX_OK) tx_raise(L, status);
+  lua_settop(L, top);
+}
+
 /* -- steps -------------------------------------------------------------------------------------------------------------- */
 
-/* Raises where sums of products could leave 32 bits: U of one element and channel, all channels of the input at their most. */
-static void check_winograd_sums(lua_State *L, const uint8_t *u, int64_t c, int64_t k) {
-  static const int positive[6] = {5, 2, 5, 3, 3, 5}, negative[6] = {5, 8, 5, 3, 3, 5}; /* of the rows of B^T */
-  for (int64_t p = 0; p < 36; p++) {
-    const int i = (int)p / 6, j = (int)p % 6;
-    const int64_t bound = 255 * tx_max(positive[i] * positive[j] + negative[i] * negative[j],
-                                       positive[i] * negative[j] + negative[i] * positive[j]);
-    for (int64_t n = 0; n < k; n++) {
-      int64_t sum = 0;
-      for (int64_t d = 0; d < c; d++) {
-        const int64_t value = (int16_t)(uint16_t)tx_load_le(u + ((p * c + d) * k + n) * 2, 2);
-        sum += value < 0 ? -value : value;
-      }
-      if (sum * bound > INT32_MAX) tx_error(L, WHO ": sums of the weights could leave 32 bits");
-    }
-  }
-}
+/* Each reads what is its own into a step that has op, input, output and no other value. */
+typedef void read_fn(const reader *r, tx_qstep *s);
 
-static void read_conv(lua_State *L, int table, int tensors, int number, tx_qprogram *p, tx_qstep *s, bool dense) {
-  const tx_qlayout *x = &p->place[s->input].layout;
+static void read_quantize(const reader *r, tx_qstep *s) { s->factor = factor_of(r, 1 / r->scale[s->output]); }
+static void read_dequantize(const reader *r, tx_qstep *s) { s->factor = factor_of(r, r->scale[s->input]); }
+
+static void read_conv(const reader *r, tx_qstep *s) {
+  lua_State *L = r->L;
   tx_qconv *c = &s->conv;
   int64_t kernel[2], channels[2], padding[4];
-  list(L, table, "kernel", 2, 1, 1, kernel);
-  list(L, table, "stride", 2, 1, 1, c->stride);
-  list(L, table, "dilation", 2, 1, 1, c->dilation);
-  list(L, table, "padding", 4, 0, 0, padding);
-  list(L, table, "channels", 2, 1, 0, channels);
-  c->groups = whole(L, table, "groups", 1, MOST_SIDE, 1);
-  c->relu = tx_option_bool(L, table, WHO, "relu", false);
-  c->residual_last = tx_option_bool(L, table, WHO, "residual_last", false);
-  c->residual_factor = finite_float(L, table, "residual_factor", 0);
-  s->floats = tx_option_bool(L, table, WHO, "floats", false);
-  lua_getfield(L, table, "method");
-  c->winograd = !dense && strcmp(tx_check_string(L, lua_gettop(L), WHO, "method"), "winograd") == 0;
+  list(L, r->table, r->who, "kernel", 2, false, 1, MOST_SIDE, kernel);
+  list(L, r->table, r->who, "channels", 2, false, 1, MOST_SIDE, channels);
+  list(L, r->table, r->who, "stride", 2, false, 1, MOST_SIDE, c->stride);
+  list(L, r->table, r->who, "dilation", 2, false, 1, MOST_SIDE, c->dilation);
+  list(L, r->table, r->who, "padding", 4, false, 0, MOST_SIDE, padding);
+  c->r = kernel[0];
+  c->s = kernel[1];
+  c->c = channels[0];
+  c->k = channels[1];
+  c->top = padding[0];
+  c->left = padding[2];
+  c->groups = whole(L, r->table, r->who, "groups", 1, MOST_SIDE, 1);
+  c->relu = flag(r, "relu");
+  c->residual_last = flag(r, "residual_last");
+  s->other = (int)whole(L, r->table, r->who, "residual", 0, r->p->values, 0) - 1;
+  if (s->other >= 0) c->residual_factor = factor_of(r, r->scale[s->other] / r->scale[s->output]);
+  if (c->r * c->s > MOST_SIDE) tx_error(L, "%s: its kernel is too large", r->who);
+  if (c->c % c->groups != 0 || c->k % c->groups != 0) {
+    tx_error(L, "%s: %d groups don't divide its channels", r->who, (int)c->groups);
+  }
+  lua_getfield(L, r->table, "method");
+  const char *method = tx_check_string(L, lua_gettop(L), r->who, "method");
+  c->winograd = strcmp(method, "winograd") == 0;
+  if (!c->winograd && strcmp(method, "direct") != 0) {
+    tx_error(L, "%s: method is '%s', wanted direct or winograd", r->who, method);
+  }
   lua_pop(L, 1);
-  *c = (tx_qconv){.r = kernel[0],
-                  .s = kernel[1],
-                  .c = channels[0],
-                  .k = channels[1],
-                  .groups = c->groups,
-                  .stride = {c->stride[0], c->stride[1]},
-                  .dilation = {c->dilation[0], c->dilation[1]},
-                  .top = padding[0],
-                  .left = padding[1],
-                  .winograd = c->winograd,
-                  .relu = c->relu,
-                  .residual_last = c->residual_last,
-                  .residual_factor = c->residual_factor};
-  if (c->c < 1 || c->k < 1 || c->c % c->groups != 0 || c->k % c->groups != 0)
-    tx_error(L, WHO ": channels and groups differ");
-  const int64_t places = c->winograd ? 36 * c->c : c->r * c->s * (c->c / c->groups);
-  if (c->r * c->s > MOST_SIDE || places > INT32_MAX / (255 * 127)) tx_error(L, WHO ": sums could leave 32 bits");
   if (c->winograd && (c->r != 3 || c->s != 3 || c->stride[0] != 1 || c->stride[1] != 1 || c->dilation[0] != 1 ||
-                      c->dilation[1] != 1 || c->groups != 1 || c->c % 2 != 0 || s->floats)) {
-    tx_error(L, WHO ": winograd is for 3x3, stride 1, an even number of channels");
+                      c->dilation[1] != 1 || c->groups != 1 || c->c % 2 != 0)) {
+    tx_error(L, "%s: winograd is for 3x3, stride 1 and an even number of channels", r->who);
   }
-  const int64_t factors = c->winograd ? 36 * c->k : c->k;
-  const uint8_t *weight = step_tensor(L, tensors, number, "weight", TX_U8, places * c->k * (c->winograd ? 2 : 1));
-  const float *factor = step_tensor(L, tensors, number, "factor", TX_F32, factors);
-  const float *shift = step_tensor(L, tensors, number, "shift", TX_F32, c->k);
-  if (c->winograd) check_winograd_sums(L, weight, c->c, c->k);
-  const tx_status status = tx_qconv_pack(c, weight, factor, shift, x->zero);
-  if (status != TX_OK) tx_raise(L, status);
-  lua_pop(L, 6);
+  read_weights(r, s);
 }
 
-static void read_window(lua_State *L, int table, const tx_qlayout *x, tx_qwindow *w, bool global) {
+static void read_linear(const reader *r, tx_qstep *s) {
+  int64_t channels[2];
+  list(r->L, r->table, r->who, "channels", 2, false, 1, MOST_SIDE, channels);
+  s->conv = (tx_qconv){.r = 1,
+                       .s = 1,
+                       .c = channels[0],
+                       .k = channels[1],
+                       .groups = 1,
+                       .stride = {1, 1},
+                       .dilation = {1, 1},
+                       .relu = flag(r, "relu")};
+  s->floats = flag(r, "floats");
+  read_weights(r, s);
+}
+
+static void read_window(const reader *r, tx_qwindow *w) {
   int64_t kernel[2], padding[4];
-  list(L, table, "kernel", 2, 1, 1, kernel);
-  list(L, table, "stride", 2, 1, 1, w->stride);
-  list(L, table, "padding", 4, 0, 0, padding);
-  w->r = global ? x->h : kernel[0];
-  w->s = global ? x->w : kernel[1];
+  list(r->L, r->table, r->who, "kernel", 2, false, 1, MOST_SIDE, kernel);
+  list(r->L, r->table, r->who, "stride", 2, false, 1, MOST_SIDE, w->stride);
+  list(r->L, r->table, r->who, "padding", 4, false, 0, MOST_SIDE, padding);
+  w->r = kernel[0];
+  w->s = kernel[1];
   w->top = padding[0];
-  w->left = padding[1];
-  w->with_border = tx_option_bool(L, table, WHO, "count_include_pad", false);
-  w->factor = finite_float(L, table, "factor", 0);
+  w->left = padding[2];
 }
 
-static void read_sum(lua_State *L, int table, tx_qsum *sum) {
-  const int factors = push_table(L, table, "factors");
-  for (int i = 0; i < 2; i++) {
-    lua_geti(L, factors, i + 1);
-    sum->factor[i] = (float)tx_check_number(L, lua_gettop(L), WHO, "factors");
-    lua_pop(L, 1);
-  }
-  lua_pop(L, 1);
-  sum->relu = tx_option_bool(L, table, WHO, "relu", false);
+/* All of the input. */
+static void whole_window(const reader *r, tx_qstep *s) {
+  const tx_qlayout *x = &r->p->place[s->input].layout;
+  s->window = (tx_qwindow){.r = x->h, .s = x->w, .stride = {1, 1}, .with_border = true};
 }
+
+static void read_largest(const reader *r, tx_qstep *s) {
+  s->window.largest = true;
+  same_worth(r, s->input, s->output);
+}
+
+static void read_mean(const reader *r, tx_qstep *s) {
+  const double count = (double)s->window.r * (double)s->window.s;
+  s->window.factor = factor_of(r, r->scale[s->input] / (r->scale[s->output] * count));
+}
+
+static void read_max_pool(const reader *r, tx_qstep *s) {
+  read_window(r, &s->window);
+  read_largest(r, s);
+}
+
+static void read_global_max_pool(const reader *r, tx_qstep *s) {
+  whole_window(r, s);
+  read_largest(r, s);
+}
+
+static void read_avg_pool(const reader *r, tx_qstep *s) {
+  read_window(r, &s->window);
+  s->window.with_border = flag(r, "count_include_pad");
+  read_mean(r, s);
+}
+
+static void read_global_avg_pool(const reader *r, tx_qstep *s) {
+  whole_window(r, s);
+  read_mean(r, s);
+}
+
+static void read_add(const reader *r, tx_qstep *s) {
+  s->sum.factor[0] = factor_of(r, r->scale[s->input] / r->scale[s->output]);
+  s->sum.factor[1] = factor_of(r, r->scale[s->other] / r->scale[s->output]);
+  s->sum.relu = flag(r, "relu");
+}
+
+static void read_subtract(const reader *r, tx_qstep *s) {
+  read_add(r, s);
+  s->sum.factor[1] = -s->sum.factor[1];
+}
+
+static void read_multiply(const reader *r, tx_qstep *s) {
+  s->factor = factor_of(r, r->scale[s->input] * r->scale[s->other] / r->scale[s->output]);
+}
+
+/* One of the values that a cat puts side by side. */
+static void read_copy(const reader *r, tx_qstep *s) {
+  s->factor = factor_of(r, r->scale[s->input] / r->scale[s->output]);
+}
+
+static void read_lookup(const reader *r, tx_qstep *s) {
+  push_tensor(r, "table");
+  memcpy(s->table, data_of(r, lua_gettop(r->L), TX_U8, sizeof s->table), sizeof s->table);
+  lua_pop(r->L, 2);
+}
+
+static void read_flatten(const reader *r, tx_qstep *s) { same_worth(r, s->input, s->output); }
 
 static const struct {
   const char *name;
   tx_qop op;
+  int inputs; /* 1: `input`; 2: that many `inputs`; 0: as many as there are */
+  read_fn *read;
 } ops[] = {
-    {"quantize", TX_Q_QUANTIZE},     {"conv", TX_Q_CONV},
-    {"linear", TX_Q_CONV},           {"max_pool", TX_Q_POOL},
-    {"avg_pool", TX_Q_POOL},         {"global_max_pool", TX_Q_POOL},
-    {"global_avg_pool", TX_Q_POOL},  {"add", TX_Q_ADD},
-    {"multiply", TX_Q_MULTIPLY},     {"copy", TX_Q_COPY},
-    {"lookup", TX_Q_LOOKUP},         {"flatten", TX_Q_FLATTEN},
-    {"dequantize", TX_Q_DEQUANTIZE},
+    {"quantize", TX_Q_QUANTIZE, 1, read_quantize},
+    {"conv", TX_Q_CONV, 1, read_conv},
+    {"linear", TX_Q_CONV, 1, read_linear},
+    {"max_pool", TX_Q_POOL, 1, read_max_pool},
+    {"avg_pool", TX_Q_POOL, 1, read_avg_pool},
+    {"global_max_pool", TX_Q_POOL, 1, read_global_max_pool},
+    {"global_avg_pool", TX_Q_POOL, 1, read_global_avg_pool},
+    {"add", TX_Q_ADD, 2, read_add},
+    {"subtract", TX_Q_ADD, 2, read_subtract},
+    {"multiply", TX_Q_MULTIPLY, 2, read_multiply},
+    {"cat", TX_Q_COPY, 0, read_copy},
+    {"lookup", TX_Q_LOOKUP, 1, read_lookup},
+    {"flatten", TX_Q_FLATTEN, 1, read_flatten},
+    {"dequantize", TX_Q_DEQUANTIZE, 1, read_dequantize},
 };
+enum { OPS = sizeof ops / sizeof *ops };
 
-static void read_step(lua_State *L, int table, int tensors, int number, tx_qprogram *p) {
-  tx_qstep *s = &p->step[p->steps];
-  lua_getfield(L, table, "op");
-  const char *name = tx_check_string(L, lua_gettop(L), WHO, "op");
-  size_t i = 0;
-  while (i < sizeof ops / sizeof *ops && strcmp(ops[i].name, name) != 0) i++;
-  if (i == sizeof ops / sizeof *ops) tx_error(L, WHO ": step %d: there is no '%s'", number, name);
-  const bool dense = strcmp(name, "linear") == 0, global = strncmp(name, "global", 6) == 0;
-  *s = (tx_qstep){.op = ops[i].op, .window = {.largest = strstr(name, "max") != NULL}};
-  s->input = (int)whole(L, table, "input", 1, p->values, 0) - 1;
-  s->output = (int)whole(L, table, "output", 2, p->values, 0) - 1;
-  s->other = (int)whole(L, table, "other", 0, p->values, 0) - 1;
-  s->at = whole(L, table, "at", 1, MOST_SIDE, 1) - 1;
-  s->factor = finite_float(L, table, "factor", 0);
-  switch (s->op) {
-    case TX_Q_CONV:
-      p->steps++; /* from here on what it packs is given back */
-      read_conv(L, table, tensors, number, p, s, dense);
-      p->steps--;
-      break;
-    case TX_Q_POOL:
-      read_window(L, table, &p->place[s->input].layout, &s->window, global);
-      break;
-    case TX_Q_ADD:
-      read_sum(L, table, &s->sum);
-      break;
-    case TX_Q_LOOKUP:
-      memcpy(s->table, step_tensor(L, tensors, number, "table", TX_U8, 256), 256);
-      lua_pop(L, 2);
-      break;
-    default:
-      break;
-  }
-  lua_pop(L, 1);
-  p->steps++;
+static int find_op(const reader *r) {
+  lua_getfield(r->L, r->table, "op");
+  const char *name = tx_check_string(r->L, lua_gettop(r->L), r->who, "op");
+  int op = 0;
+  while (op < OPS && strcmp(ops[op].name, name) != 0) op++;
+  if (op == OPS) tx_error(r->L, "%s: there is no '%s'", r->who, name);
+  lua_pop(r->L, 1);
+  return op;
 }
 
-/* Every value but the first is made before it is read, by one step (copies: by several), and the last step makes the last. */
-static void check_order(lua_State *L, const tx_qprogram *p, bool *made) {
-  made[0] = true;
-  for (int i = 0; i < p->steps; i++) {
-    const tx_qstep *s = &p->step[i];
-    if (!made[s->input] || (s->other >= 0 && !made[s->other]) || s->output == s->input) {
-      tx_error(L, WHO ": step %d reads a value that is not made yet", i + 1);
-    }
-    if (made[s->output] && (s->op != TX_Q_COPY || p->step[i - 1].output != s->output)) {
-      tx_error(L, WHO ": step %d makes a value again", i + 1);
-    }
-    made[s->output] = true;
+/* The values that the step reads into `from`; returns how many. */
+static int read_inputs(const reader *r, int op, int64_t from[MOST_STEPS]) {
+  if (ops[op].inputs == 1) {
+    from[0] = value(r, "input") + 1;
+    return 1;
   }
+  const int n = ops[op].inputs;
+  return list(r->L, r->table, r->who, "inputs", n > 0 ? n : MOST_STEPS, n == 0, 1, r->p->values, from);
+}
+
+/* Of a cat, a step for each value. */
+static void read_step(reader *r, int64_t from[MOST_STEPS]) {
+  tx_qprogram *p = r->p;
+  const int op = find_op(r), inputs = read_inputs(r, op, from), output = value(r, "output");
+  const bool copies = ops[op].op == TX_Q_COPY;
+  int64_t at = 0;
+  for (int i = 0; i < (copies ? inputs : 1); i++) {
+    tx_qstep *s;
+    const tx_status status = tx_qprogram_add(p, &s); /* from here on what it packs is given back */
+    if (status != TX_OK) tx_raise(r->L, status);
+    s->op = ops[op].op;
+    s->number = r->number;
+    s->input = (int)from[i] - 1;
+    s->other = !copies && inputs == 2 ? (int)from[1] - 1 : -1;
+    s->output = output;
+    s->at = at;
+    ops[op].read(r, s);
+    at += p->place[s->input].layout.c;
+  }
+}
+
+/* -- the whole ---------------------------------------------------------------------------------------------------------- */
+
+static void read_value(const reader *r, int v) {
+  lua_State *L = r->L;
+  tx_qlayout *l = &r->p->place[v].layout;
+  int64_t size[3] = {1, 1, 1};
+  const int dims = list(L, r->table, r->who, "shape", 3, true, 1, MOST_SIDE, size);
+  if (dims == 2) tx_error(L, "%s: its shape is {H,W,C} or {C}", r->who);
+  *l = dims == 3 ? (tx_qlayout){.h = size[0], .w = size[1], .c = size[2]} : (tx_qlayout){.h = 1, .w = 1, .c = size[0]};
+  l->zero = (int32_t)whole(L, r->table, r->who, "zero", 0, 255, 0);
+  r->p->place[v].flat = dims == 1;
+  r->scale[v] = tx_option_number(L, r->table, r->who, "scale", 0);
+  if (!isfinite(r->scale[v]) || r->scale[v] < 0) tx_error(L, "%s: its scale can't be", r->who);
+}
+
+/* Pushes item number `number` of the list at `from`, and what messages call it. */
+static void next_item(reader *r, int from, int number, const char *what) {
+  r->number = number;
+  r->who = lua_pushfstring(r->L, WHO ": %s %d", what, number);
+  lua_geti(r->L, from, number);
+  r->table = lua_gettop(r->L);
+  tx_check_table(r->L, r->table, WHO, r->who + sizeof WHO ": " - 1);
+}
+
+/* Pushes the list in field `name` of the description. */
+static int push_list(lua_State *L, const char *name, int *count) {
+  lua_getfield(L, 1, name);
+  const int at = lua_gettop(L);
+  *count = (int)in_range(L, tx_check_list(L, at, WHO, name), WHO, "the number of items", 1, MOST_STEPS);
+  return at;
 }
 
 static int l_quantized_program(lua_State *L) {
@@ -247,28 +389,23 @@ static int l_quantized_program(lua_State *L) {
   tx_qprogram *p = lua_newuserdatauv(L, sizeof *p, 0);
   *p = (tx_qprogram){0};
   luaL_setmetatable(L, PROGRAM_TYPE);
-  const int values = push_table(L, 1, "values"), steps = push_table(L, 1, "steps");
-  const int value_count = tx_check_list(L, values, WHO, "values"), step_count = tx_check_list(L, steps, WHO, "steps");
-  if (step_count < 1 || step_count > MOST_STEPS || value_count < 2 || value_count > MOST_STEPS) {
-    tx_error(L, WHO ": %d steps and %d values", step_count, value_count);
-  }
-  tx_status status = tx_qprogram_open(p, step_count, value_count);
+  int value_count, step_count;
+  const int values = push_list(L, "values", &value_count), steps = push_list(L, "steps", &step_count);
+  reader r = {.L = L, .p = p, .tensors = 2, .scale = tx_new_array(L, value_count, sizeof *r.scale)};
+  int64_t *inputs = tx_new_array(L, MOST_STEPS, sizeof *inputs);
+  tx_status status = tx_qprogram_open(p, value_count);
   if (status != TX_OK) return tx_raise(L, status);
-  for (int v = 0; v < value_count; v++) {
-    lua_geti(L, values, v + 1);
-    tx_check_table(L, lua_gettop(L), WHO, "a value");
-    read_value(L, lua_gettop(L), &p->place[v].layout);
-    lua_pop(L, 1);
+  const int top = lua_gettop(L);
+  for (int v = 0; v < value_count; v++, lua_settop(L, top)) {
+    next_item(&r, values, v + 1, "value");
+    read_value(&r, v);
   }
-  for (int i = 0; i < step_count; i++) {
-    lua_geti(L, steps, i + 1);
-    tx_check_table(L, lua_gettop(L), WHO, "a step");
-    read_step(L, lua_gettop(L), 2, i + 1, p);
-    lua_pop(L, 1);
+  for (int i = 0; i < step_count; i++, lua_settop(L, top)) {
+    next_item(&r, steps, i + 1, "step");
+    read_step(&r, inputs);
   }
-  bool *made = tx_new_array(L, value_count, sizeof *made);
-  memset(made, 0, (size_t)value_count * sizeof *made);
-  check_order(L, p, made);
+  const int last = (int)whole(L, 1, WHO, "output", 1, value_count, 0) - 1;
+  if (last != p->step[p->steps - 1].output) return tx_error(L, WHO ": the last step does not make the output");
   status = tx_qprogram_plan(p);
   if (status != TX_OK) return tx_raise(L, status);
   lua_pushvalue(L, 3);
@@ -277,25 +414,41 @@ static int l_quantized_program(lua_State *L) {
 
 /* -- the object --------------------------------------------------------------------------------------------------------- */
 
+/* The shape of so many images that are laid out as `place`; returns its dimensions. */
+static int shape_of(const tx_qplace *place, int64_t images, int64_t shape[4]) {
+  const tx_qlayout *l = &place->layout;
+  shape[0] = images;
+  shape[1] = place->flat ? l->c : l->h;
+  shape[2] = l->w;
+  shape[3] = l->c;
+  return place->flat ? 2 : 4;
+}
+
+static bool fits(const tx_tensor *x, int dims, const int64_t *shape) {
+  bool same = x->dtype == TX_F32 && x->dims == dims;
+  for (int i = 1; same && i < dims; i++) same = x->shape[i] == shape[i];
+  return same;
+}
+
 static int l_run(lua_State *L) {
   lua_settop(L, 2);
   const tx_qprogram *p = tx_check_object(L, 1, PROGRAM_TYPE, "run", "a quantized program");
   tx_tensor **handle = tx_new_handle(L), **whole_x = tx_new_handle(L);
   const tx_tensor *x = tx_check_tensor(L, 2);
-  if (p->steps == 0) return tx_error(L, "run: the quantized program was closed");
-  const tx_qlayout *in = &p->place[0].layout, *out = tx_qprogram_output(p);
-  if (x->dtype != TX_F32 || x->dims != 4 || x->shape[1] != in->h || x->shape[2] != in->w || x->shape[3] != in->c) {
-    return tx_error(L, "run: the images are %s %s, the quantized network takes f32 {N,%I,%I,%I}",
-                    tx_dtype_name(x->dtype), tx_shape_of(x), (LUAI_UACINT)in->h, (LUAI_UACINT)in->w,
-                    (LUAI_UACINT)in->c);
+  if (p->arena == 0) return tx_error(L, "run: the quantized program was not made, or is closed");
+  char text[TX_SHAPE_TEXT];
+  int64_t shape[4];
+  int dims = shape_of(&p->place[0], x->dims > 0 ? x->shape[0] : 0, shape);
+  if (!fits(x, dims, shape)) {
+    return tx_error(L, "run: the images are %s %s, the quantized network takes f32 %s", tx_dtype_name(x->dtype),
+                    tx_shape_of(x), tx_shape_text(dims, shape, text));
   }
-  const int64_t images = x->shape[0], shape[4] = {images, out->h, out->w, out->c}, flat[2] = {images, out->c};
-  const bool pixel = out->h * out->w == 1;
+  dims = shape_of(tx_qprogram_output(p), x->shape[0], shape);
   tx_status status = tx_as_contiguous(x, whole_x);
-  if (status == TX_OK) status = tx_empty(TX_F32, pixel ? 2 : 4, pixel ? flat : shape, handle);
+  if (status == TX_OK) status = tx_empty(TX_F32, dims, shape, handle);
   if (status == TX_OK) {
     tx_watch_interrupt_later(L);
-    status = tx_keep(tx_qprogram_run(p, images, tx_f32(*whole_x), tx_f32(*handle)), handle);
+    status = tx_keep(tx_qprogram_run(p, shape[0], tx_f32(*whole_x), tx_f32(*handle)), handle);
   }
   tx_unref(*whole_x);
   *whole_x = NULL;

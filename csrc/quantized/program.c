@@ -2,6 +2,7 @@
 #include "quantized/program.h"
 
 #include <stddef.h>
+#include <string.h>
 
 #include "base/integers.h"
 #include "base/memory.h"
@@ -9,15 +10,31 @@
 
 enum {
   GROUP_BYTES = 3 << 18, /* of the values of a group of images, which stay in the L2 cache */
+  MOST_STEPS = 1 << 13,
   LARGEST_SIDE = 1 << 20,
   LARGEST_VALUE = 1 << 30, /* bytes of an image */
 };
 
-tx_status tx_qprogram_open(tx_qprogram *p, int steps, int values) {
-  p->step = tx_alloc_zero((size_t)steps * sizeof *p->step);
+tx_status tx_qprogram_open(tx_qprogram *p, int values) {
   p->place = tx_alloc_zero((size_t)values * sizeof *p->place);
   p->values = values;
-  return p->step != NULL && p->place != NULL ? TX_OK : TX_ENOMEM;
+  return p->place != NULL ? TX_OK : TX_ENOMEM;
+}
+
+tx_status tx_qprogram_add(tx_qprogram *p, tx_qstep **step) {
+  if (p->steps == p->room) {
+    if (p->steps >= MOST_STEPS) return tx_fail(TX_EINVAL, "quantized_program: more than %d steps", MOST_STEPS);
+    const int room = p->room > 0 ? 2 * p->room : 32;
+    tx_qstep *all = tx_alloc_array(room, sizeof *all);
+    if (all == NULL) return TX_ENOMEM;
+    if (p->steps > 0) memcpy(all, p->step, (size_t)p->steps * sizeof *all);
+    tx_dealloc(p->step);
+    p->step = all;
+    p->room = room;
+  }
+  *step = &p->step[p->steps++];
+  **step = (tx_qstep){0};
+  return TX_OK;
 }
 
 void tx_qprogram_close(tx_qprogram *p) {
@@ -29,8 +46,8 @@ void tx_qprogram_close(tx_qprogram *p) {
 
 /* -- checks ------------------------------------------------------------------------------------------------------------- */
 
-static tx_status fail(int step, const char *message) {
-  return tx_fail(TX_EINVAL, "quantized_program: step %d: %s", step + 1, message);
+static tx_status fail(const tx_qstep *s, const char *message) {
+  return tx_fail(TX_EINVAL, "quantized_program: step %d: %s", s->number, message);
 }
 
 static bool side_fits(int64_t v) { return v >= 1 && v <= LARGEST_SIDE; }
@@ -56,26 +73,26 @@ static bool window_fits(int64_t h, int64_t p, int64_t r, int64_t stride, int64_t
   return reach - h < LARGEST_SIDE;
 }
 
-static tx_status check_conv(const tx_qprogram *p, int i, const tx_qlayout *x, const tx_qlayout *y) {
-  const tx_qconv *c = &p->step[i].conv;
-  if (c->c != x->c || c->k != y->c) return fail(i, "its channels are not those of its values");
+static tx_status check_conv(const tx_qprogram *p, const tx_qstep *s, const tx_qlayout *x, const tx_qlayout *y) {
+  const tx_qconv *c = &s->conv;
+  if (c->c != x->c || c->k != y->c) return fail(s, "its channels are not those of its values");
   if (!window_fits(x->h, y->h, c->r, c->stride[0], c->dilation[0], c->top) ||
       !window_fits(x->w, y->w, c->s, c->stride[1], c->dilation[1], c->left)) {
-    return fail(i, "kernel, stride and padding don't fit its values");
+    return fail(s, "kernel, stride and padding don't fit its values");
   }
-  if (p->step[i].floats && (y->h != 1 || y->w != 1)) return fail(i, "floats are made of one pixel only");
-  if (p->step[i].floats && c->groups != 1) return fail(i, "floats are made in one group only");
-  const int other = p->step[i].other;
-  if (other >= 0 && !same_size(&p->place[other].layout, y)) return fail(i, "the residual has another size");
+  if (s->floats && (y->h != 1 || y->w != 1)) return fail(s, "floats are made of one pixel only");
+  if (s->floats && c->groups != 1) return fail(s, "floats are made in one group only");
+  const int other = s->other;
+  if (other >= 0 && !same_size(&p->place[other].layout, y)) return fail(s, "the residual has another size");
   return TX_OK;
 }
 
-static tx_status check_window(const tx_qprogram *p, int i, const tx_qlayout *x, const tx_qlayout *y) {
-  const tx_qwindow *w = &p->step[i].window;
-  if (x->c != y->c) return fail(i, "the pool changes the channels");
+static tx_status check_window(const tx_qstep *s, const tx_qlayout *x, const tx_qlayout *y) {
+  const tx_qwindow *w = &s->window;
+  if (x->c != y->c) return fail(s, "the pool changes the channels");
   if (!window_fits(x->h, y->h, w->r, w->stride[0], 1, w->top) ||
       !window_fits(x->w, y->w, w->s, w->stride[1], 1, w->left) || w->r * w->s > (1 << 23)) {
-    return fail(i, "window, stride and padding don't fit its values");
+    return fail(s, "window, stride and padding don't fit its values");
   }
   return TX_OK;
 }
@@ -85,27 +102,47 @@ static tx_status check_step(const tx_qprogram *p, int i) {
   const tx_qlayout *x = &p->place[s->input].layout, *y = &p->place[s->output].layout;
   const tx_qlayout *b = s->other >= 0 ? &p->place[s->other].layout : NULL;
   const bool last = i == p->steps - 1;
-  if ((s->op == TX_Q_QUANTIZE) != (s->input == 0) || s->other == 0) return fail(i, "floats come in by quantize");
-  if ((s->op == TX_Q_DEQUANTIZE || s->floats) != last) return fail(i, "the last step, and no other, makes floats");
+  if ((s->op == TX_Q_QUANTIZE) != (s->input == 0) || s->other == 0) return fail(s, "floats come in by quantize");
+  if ((s->op == TX_Q_DEQUANTIZE || s->floats) != last) return fail(s, "the last step, and no other, makes floats");
   switch (s->op) {
     case TX_Q_CONV:
-      return check_conv(p, i, x, y);
+      return check_conv(p, s, x, y);
     case TX_Q_POOL:
-      return check_window(p, i, x, y);
+      return check_window(s, x, y);
     case TX_Q_ADD:
-      return b != NULL && same_size(x, y) && same_size(b, y) ? TX_OK : fail(i, "the sizes of a sum differ");
+      return b != NULL && same_size(x, y) && same_size(b, y) ? TX_OK : fail(s, "the sizes of a sum differ");
     case TX_Q_MULTIPLY:
       return b != NULL && same_size(x, y) && b->c == y->c && ((b->h == 1 && b->w == 1) || same_size(b, y))
                  ? TX_OK
-                 : fail(i, "the sizes of a product differ");
+                 : fail(s, "the sizes of a product differ");
     case TX_Q_COPY:
-      return x->h == y->h && x->w == y->w && s->at >= 0 && s->at <= y->c - x->c ? TX_OK : fail(i, "it does not fit");
+      return x->h == y->h && x->w == y->w && s->at >= 0 && s->at <= y->c - x->c ? TX_OK : fail(s, "it does not fit");
     case TX_Q_FLATTEN:
       return y->h == 1 && y->w == 1 && y->c == x->h * x->w * x->c ? TX_OK
-                                                                  : fail(i, "flatten keeps the number of bytes");
+                                                                  : fail(s, "flatten keeps the number of bytes");
     default:
-      return same_size(x, y) ? TX_OK : fail(i, "the sizes of its values differ");
+      return same_size(x, y) ? TX_OK : fail(s, "the sizes of its values differ");
   }
+}
+
+/* Each value is made before it is read, by one step, or channel by channel by copies. */
+static tx_status check_order(const tx_qprogram *p) {
+  int64_t *made = tx_alloc_zero((size_t)p->values * sizeof *made); /* channels */
+  if (made == NULL) return TX_ENOMEM;
+  tx_status status = TX_OK;
+  made[0] = p->place[0].layout.c;
+  for (int i = 0; i < p->steps && status == TX_OK; i++) {
+    const tx_qstep *s = &p->step[i];
+    const tx_qlayout *x = &p->place[s->input].layout, *y = &p->place[s->output].layout;
+    if (made[s->input] != x->c || (s->other >= 0 && made[s->other] != p->place[s->other].layout.c)) {
+      status = fail(s, "it reads a value that was not made before");
+    } else if (made[s->output] != s->at) {
+      status = fail(s, "it makes a value that was made before");
+    }
+    made[s->output] = s->op == TX_Q_COPY ? s->at + x->c : y->c;
+  }
+  tx_dealloc(made);
+  return status;
 }
 
 /* -- planning ----------------------------------------------------------------------------------------------------------- */
@@ -158,27 +195,32 @@ static life life_of(const tx_qprogram *p, int value) {
   return own;
 }
 
+/* Nothing else stands where a kernel may read behind the value. */
+static int64_t place_bytes(const tx_qplace *place) { return (place->layout.image + TX_QSLACK + 63) / 64 * 64; }
+
 /* Gives each value the lowest place where no other stands that is needed at the same time. */
 static tx_status plan_places(tx_qprogram *p) {
   life *lives = tx_alloc_array(p->values, sizeof *lives);
   if (lives == NULL) return TX_ENOMEM;
+  int64_t arena = 0;
   for (int v = 0; v < p->values; v++) lives[v] = life_of(p, v);
   for (int v = 1; v < p->values; v++) {
+    const int64_t bytes = place_bytes(&p->place[v]);
     int64_t at = 0;
     for (bool moved = true; moved;) {
       moved = false;
       for (int u = 1; u < v; u++) {
         const tx_qplace *other = &p->place[u];
         const bool together = lives[u].first <= lives[v].last && lives[v].first <= lives[u].last;
-        if (!together || at >= other->offset + other->layout.image || other->offset >= at + p->place[v].layout.image)
-          continue;
-        at = other->offset + other->layout.image;
+        if (!together || at >= other->offset + place_bytes(other) || other->offset >= at + bytes) continue;
+        at = other->offset + place_bytes(other);
         moved = true;
       }
     }
     p->place[v].offset = at;
-    p->arena = tx_max(p->arena, at + p->place[v].layout.image);
+    arena = tx_max(arena, at + bytes);
   }
+  p->arena = arena;
   tx_dealloc(lives);
   return TX_OK;
 }
@@ -186,6 +228,7 @@ static tx_status plan_places(tx_qprogram *p) {
 tx_status tx_qprogram_plan(tx_qprogram *p) {
   TX_TRY(check_layouts(p));
   for (int i = 0; i < p->steps; i++) TX_TRY(check_step(p, i));
+  TX_TRY(check_order(p));
   TX_TRY(plan_borders(p));
   TX_TRY(plan_places(p));
   for (int i = 0; i < p->steps; i++) {
@@ -196,7 +239,7 @@ tx_status tx_qprogram_plan(tx_qprogram *p) {
   return TX_OK;
 }
 
-const tx_qlayout *tx_qprogram_output(const tx_qprogram *p) { return &p->place[p->step[p->steps - 1].output].layout; }
+const tx_qplace *tx_qprogram_output(const tx_qprogram *p) { return &p->place[p->step[p->steps - 1].output]; }
 
 /* -- running ------------------------------------------------------------------------------------------------------------ */
 
@@ -280,7 +323,7 @@ static void do_group(void *context, int64_t block, int worker) {
   const job *j = context;
   const tx_qprogram *p = j->all.p;
   const int64_t first = block * j->group_images;
-  const tx_qlayout *x = &p->place[0].layout, *y = tx_qprogram_output(p);
+  const tx_qlayout *x = &p->place[0].layout, *y = &tx_qprogram_output(p)->layout;
   char *arena = tx_scratch_of(&j->scratch, worker);
   const group own = {p, tx_min(j->group_images, j->all.images - first), j->all.x + first * x->h * x->w * x->c,
                      j->all.y + first * y->h * y->w * y->c, arena};

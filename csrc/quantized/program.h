@@ -30,6 +30,7 @@ typedef enum tx_qop {
 
 typedef struct tx_qstep {
   tx_qop op;
+  int number;               /* for messages */
   int input, other, output; /* values; other: residual, second operand, or -1 */
   bool floats;              /* of a convolution, the last step: no bytes are made */
   int64_t at;
@@ -42,25 +43,28 @@ typedef struct tx_qstep {
 
 typedef struct tx_qplace {
   tx_qlayout layout; /* h, w, c and zero are given; the rest is planned */
+  bool flat;         /* {c}, not {1,1,c}; nothing here depends on it */
   int64_t offset;    /* in the arena, bytes for one image */
 } tx_qplace;
 
 typedef struct tx_qprogram {
-  int steps, values; /* steps that are filled; convolutions among them own packed weights */
+  int steps, values, room; /* steps that are there, and how many there is room for */
   tx_qstep *step;
   tx_qplace *place;
-  int64_t arena, scratch; /* bytes for one image; for the parts of a step */
+  int64_t arena, scratch; /* bytes for one image, 0 until it is planned; for the parts of a step */
 } tx_qprogram;
 
-/* Room for so many; *program starts as zeros. */
-tx_status tx_qprogram_open(tx_qprogram *program, int steps, int values);
+/* So many values, all zeros, as *program is before. */
+tx_status tx_qprogram_open(tx_qprogram *program, int values);
+/* A further step, all zeros; what its convolution packs belongs to the program. */
+tx_status tx_qprogram_add(tx_qprogram *program, tx_qstep **step);
 void tx_qprogram_close(tx_qprogram *program);
 
 /* Checks that the steps fit each other, and plans borders and memory. */
 tx_status tx_qprogram_plan(tx_qprogram *program);
 
-/* The floats that come out: {h,w,c} of the last value. x {images,h,w,c}, y {images} of those. */
-const tx_qlayout *tx_qprogram_output(const tx_qprogram *program);
+/* The last value, which is floats. x {images,h,w,c}, y {images} of those. */
+const tx_qplace *tx_qprogram_output(const tx_qprogram *program);
 tx_status tx_qprogram_run(const tx_qprogram *program, int64_t images, const float *x, float *y);
 
 #endif
