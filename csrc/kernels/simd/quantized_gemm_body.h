@@ -14,7 +14,7 @@
 #include "base/integers.h"
 #include "kernels/simd/requantize.h"
 
-enum { PANEL = TX_SIMD_NAME(panel), STEP = 4 * PANEL, AHEAD = 8 * STEP };
+enum { PANEL = TX_SIMD_NAME(panel), STEP = 4 * PANEL, AHEAD = 16 * STEP };
 _Static_assert(PANEL == 2 * VF, "a tile is two vectors wide");
 
 /* What a tile reads, all offsets in bytes, and where its sums go. */
@@ -119,22 +119,33 @@ static tile_fn *const u8_tiles[ROWS][2] = {ALL(U8)};
 static tile_fn *const i16_tiles[ROWS][2] = {ALL(I16)};
 /* clang-format on */
 
-/* Of the sums of some rows of a panel's columns [j, j + columns): what comes after them, into rows from i on. */
-static void finish(const tx_gemm_u8 *g, int64_t i, int64_t rows, int64_t j, int64_t columns, const int32_t *sum) {
+/* What comes after the sums of `rows` rows, from row i on, and of n columns, at most a vector, from column j on. */
+TX_INLINE void finish(const tx_gemm_u8 *g, int64_t i, int64_t rows, int64_t j, int64_t n, const int32_t *sum) {
   const tx_requantize after = *g->after; /* a copy, which no store of bytes can change */
-  for (int64_t c = 0; c < columns; c += VF, j += VF, sum += VF) {
-    const int64_t n = tx_min(columns - c, VF);
-    const vint start = vi_load_part(g->start + j, n);
-    const vfloat factor = vf_load_part(after.factor + j, n), shift = vf_load_part(after.shift + j, n);
-    for (int64_t r = 0; r < rows; r++) {
-      const int64_t at = (i + r) * g->y_row + j;
-      const vfloat t = vi_to_float(vi_load(sum + r * PANEL) + start) * factor + shift;
-      const vfloat y = requantized(&after, t, after.residual + at, n);
-      if (g->y != NULL) {
-        vf_store_bytes(g->y + at, y + vf_set(after.zero), n);
-      } else {
-        vf_store_part(g->floats + at, y, n);
-      }
+  const vint start = vi_load_part(g->start + j, n);
+  const vfloat factor = vf_load_part(after.factor + j, n), shift = vf_load_part(after.shift + j, n);
+  const vfloat zero = vf_set(after.zero);
+  uint8_t *const y = g->y;
+  float *const floats = g->floats;
+  const int64_t y_row = g->y_row;
+  int64_t at = i * y_row + j;
+  for (int64_t r = 0; r < rows; r++, at += y_row, sum += PANEL) {
+    const vfloat t = vi_to_float(vi_load(sum) + start) * factor + shift;
+    const vfloat value = requantized(&after, t, after.residual + at, n);
+    if (y != NULL) {
+      vf_store_bytes(y + at, value + zero, n);
+    } else {
+      vf_store_part(floats + at, value, n);
+    }
+  }
+}
+
+static void finish_panel(const tx_gemm_u8 *g, int64_t i, int64_t rows, int64_t j, int64_t columns, const int32_t *sum) {
+  for (int64_t c = 0; c < columns; c += VF) {
+    if (columns - c < VF) {
+      finish(g, i, rows, j + c, columns - c, sum + c);
+    } else {
+      finish(g, i, rows, j + c, VF, sum + c);
     }
   }
 }
@@ -152,7 +163,7 @@ void GEMM_U8(const tx_gemm_u8 *g) {
       const int64_t rows = (g->m - i) / (tile_count - t);
       o.a = (const char *)g->a + i * g->a_row;
       u8_tiles[rows - 1][columns > VF](&o);
-      finish(g, i, rows, j, columns, sum);
+      finish_panel(g, i, rows, j, columns, sum);
       i += rows;
     }
   }
