@@ -150,3 +150,42 @@ describe("scan: points", function()
     assert.are.equal(17, early:all())
   end)
 end)
+
+describe("metrics on masks", function()
+  local metrics = tr.metrics
+
+  it("tell pixels apart as the ROC does", function()
+    tr.manual_seed(1)
+    local map, mask = (tr.rand(20, 30) * 8):floor(), tr.rand(20, 30):gt(0.7) -- heat with ties
+    local scores, belongs = map:reshape(600):to "f64", {}
+    for i, value in ipairs(mask:reshape(600):totable()) do belongs[i] = value == 1 end
+    local want = require("texres.metrics.curve").roc(scores, belongs).area
+    local halves = { map:slice(1, 1, 7), map:slice(1, 8, 20) }
+    local got = metrics.pixel_auroc(halves, { mask:slice(1, 1, 7), mask:slice(1, 8, 20) })
+    assert.is_true(math.abs(got - want) < 1e-12)
+    assert.is_true(math.abs(metrics.pixel_auroc({ mask:to "f32" }, { mask }) - 1) < 1e-12)
+  end)
+
+  it("find defects until the false alarms exceed their budget", function()
+    local map = tr.tensor { { 9, 0, 0, 5, 0 }, { 0, 0, 0, 0, 0 }, { 0, 7, 0, 0, 3 } }
+    local mask = tr.tensor({ { 1, 0, 0, 0, 0 }, { 0, 0, 0, 0, 0 }, { 0, 0, 0, 0, 1 } }, { dtype = "u8" })
+    local function at(budget, of)
+      local r = metrics.defect_recall({ map }, { of or mask }, { false_alarms = budget, outside = 0.5 })
+      return { r.found, r.count, r.false_alarms, r.threshold }
+    end
+    assert.are.same({ 1, 2, 0, 9 }, at(0))
+    assert.are.same({ 1, 2, 1, 7 }, at(1))
+    assert.are.same({ 2, 2, 2, 3 }, at(2))
+    local large = mask:reshape(3, 1, 5, 1):expand(3, 4, 5, 4):reshape(12, 20) -- a mask of pixels, a map of cells
+    assert.are.same({ 2, 2, 2, 3 }, at(2, large:slice(1, 1, 10):slice(2, 1, 19)))
+  end)
+
+  it("say what is wrong with them", function()
+    local map = tr.zeros(4, 4)
+    local function message(f, ...) return (select(2, pcall(f, ...)):gsub("^.-:%d+: ", "")) end
+    assert.are.equal("pixel_auroc: a list of heat maps and one of as many masks are wanted",
+      message(function() metrics.pixel_auroc({ map }, {}) end))
+    assert.are.equal("defect_recall: no mask shows a defect",
+      message(function() metrics.defect_recall({ map }, { map }) end))
+  end)
+end)

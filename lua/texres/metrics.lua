@@ -27,6 +27,7 @@ local bootstrap = require "texres.metrics.bootstrap"
 local confusions = require "texres.metrics.confusions"
 local core = require "texres.core"
 local counted = require "texres.metrics.counted"
+local masks = require "texres.metrics.masks"
 local option = require "texres.options"
 local plain = require "texres.plain"
 local raise = require "texres.raise"
@@ -35,6 +36,9 @@ local strict = require "texres.strict"
 local terminal = require "texres.terminal"
 
 local metrics = {}
+
+--- How well maps of heat agree with masks: see texres.metrics.masks.
+metrics.pixel_auroc, metrics.aupro, metrics.defect_recall = masks.pixel_auroc, masks.aupro, masks.defect_recall
 
 -- -- counting --------------------------------------------------------------------------------------------------------
 

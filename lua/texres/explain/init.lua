@@ -14,7 +14,7 @@
 -- @module texres.explain
 
 local heat = require "texres.explain.heat"
-local masks = require "texres.explain.masks"
+local masks = require "texres.metrics.masks"
 local picture = require "texres.explain.picture"
 local strict = require "texres.strict"
 
