@@ -302,7 +302,8 @@ function checkpoint.load(path, model, options)
 end
 
 -- Writes a file anew with what choose(contents) gives for what it holds: { temperature =, operating_point =,
--- novelty = }, or nil and a message. All else stays, so that a training goes on from it as before. True, or nil and a message.
+-- novelty = }, or nil and a message. All else stays, so that a training goes on from it as before. True, or nil and a
+-- message.
 local function choose_anew(path, choose)
   local contents, problem = checkpoint.load(path)
   if not contents then return nil, problem end
