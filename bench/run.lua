@@ -5,8 +5,8 @@
 --
 -- For every row, the sides run as processes of their own and are measured in turn, so that what else the machine does
 -- meets all alike: the figure of a pair is the ratio, and the table shows the median of the pairs. A row against
--- OpenVINO has two pairs, f32 and 8 bits, whose four sides are measured in turn; OpenVINO is given the network as texres
--- exports it. Where $PYTHON can't import torch, or openvino and nncf, texres is measured alone.
+-- OpenVINO has two pairs, f32 and 8 bits, whose four sides are measured in turn; OpenVINO is given the network as
+-- texres exports it. Where $PYTHON can't import torch, or openvino and nncf, texres is measured alone.
 
 dofile((arg[0]:match "^.*/" or "") .. "../examples/checkout.lua")
 local here = arg[0]:match "^.*/" or "./"
