@@ -332,13 +332,17 @@ function Classifier:loader(set, options)
   return (input.of(self.model):loader(set, option.given("loader", options), "loader: the set"))
 end
 
+local EXPORT = {
+  pixels = option.choice("f32", { "f32", "u8" }), outputs = option.choice("logits", { "logits", "probabilities" }),
+}
+
 --- Writes the model as ONNX, with its normalization, input shape and classes: see texres.onnx. The file takes floats in
--- 0..1 (what the training took, where that had no such range). True, or nil and a message.
-function Classifier:export_onnx(path)
+-- 0..1 (what the training took, where that had no such range), or with {pixels="u8"} bytes; it gives logits, or with
+-- {outputs="probabilities"} what predict gives, by its temperature. True, or nil and a message.
+function Classifier:export_onnx(path, options)
   if #self.models > 1 then raise "export_onnx: an ensemble is not one network: export its members" end
-  return require("texres.onnx").export(path, self.model, {
-    input = self.input, normalization = input.of(self.model):normalization_of_unit(), classes = self.classes,
-  })
+  local o = option.read("export_onnx", options, EXPORT)
+  return require("texres.onnx").export(path, self.model, input.of(self.model):for_onnx(self.input, o))
 end
 
 --- Writes it as one C99 file that needs nothing but <stdint.h> and <math.h>: see texres.export.c, which has the options

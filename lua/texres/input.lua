@@ -368,6 +368,17 @@ function Input:normalization_of_unit()
   return { mean = divided(normalization.mean, white), std = divided(normalization.std, white) }
 end
 
+--- The options of texres.onnx.export for images of this shape {H,W,C}; `chosen`: its pixels and outputs.
+function Input:for_onnx(shape, chosen)
+  if chosen.pixels == "u8" and not self.white then
+    raise "export_onnx: the pixels of the training had no range that begins at 0: what bytes are worth is not known"
+  end
+  return {
+    input = shape, normalization = self:normalization_of_unit(), classes = self.classes, pixels = chosen.pixels,
+    outputs = chosen.outputs, temperature = self.temperature,
+  }
+end
+
 -- -- the model's own --------------------------------------------------------------------------------------------------
 
 --- The input that belongs to a model, nil when it has none; and the call that gives it one.

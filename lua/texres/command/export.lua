@@ -17,13 +17,11 @@ local function tell(format, ...) print(plain.visible_name(format:format(...))) e
 local formats = {}
 
 function formats.onnx(net, image, options)
-  local own = input.of(net)
-  local written, message = onnx.export(options.out, net, {
-    input = image, classes = own and own.classes, normalization = own and own:normalization_of_unit(),
-  })
+  local own = input.of(net) or input.new {}
+  local written, message = onnx.export(options.out, net, own:for_onnx(image, options))
   if not written then return nil, message end
-  tell("network: %s, images {N,%s}%s", options.out, table.concat(image, ","),
-    own and own.normalization and " in 0..1" or "")
+  local range = options.pixels == "u8" and " of bytes" or own.normalization and " in 0..1" or ""
+  tell("network: %s, images {N,%s}%s", options.out, table.concat(image, ","), range)
   return true
 end
 
@@ -59,6 +57,10 @@ return {
     parser:argument("out", "The file to write.")
     parser:option("--prefix", "What names in C begin with."):argname "NAME"
       :convert(arguments.rule(export_c.KNOWN.prefix, "--prefix"))
+    parser:option("--pixels", "What it takes: u8, bytes as a camera gives them. By default floats."):argname "f32|u8"
+      :choices { "f32", "u8" }:default "f32"
+    parser:option("--outputs", "What it gives: probabilities, as texres predict does. By default logits.")
+      :argname "logits|probabilities":choices { "logits", "probabilities" }:default "logits"
   end,
   run = function(options)
     local net, shape = arguments.open_network(options)

@@ -159,14 +159,16 @@ local function attributes_of(node)
   return found
 end
 
--- {name =, sizes = {...}}: a size is a number, or false where it may be any; no sizes where the file tells none.
+-- {name =, element =, sizes = {...}}: a size is a number, or false where it may be any; no sizes where the file tells
+-- none. `element`: a type, as of tensors.
 local function value_of(record)
-  local shape = record.type and record.type.tensor and record.type.tensor.shape
+  local tensor = record.type and record.type.tensor
+  local shape = tensor and tensor.shape
   local sizes = shape and {}
   for i, size in ipairs(shape and shape.sizes or {}) do
     sizes[i] = size.size and size.size > 0 and size.size or false
   end
-  return { name = record.name or "", sizes = sizes }
+  return { name = record.name or "", element = tensor and tensor.element, sizes = sizes }
 end
 
 -- The tensor of a Constant node; nil for others.

@@ -170,6 +170,16 @@ function Import:normalize(how, by)
   end
 end
 
+local UINT8 = 2 -- a type of elements
+
+-- The normalization as a model's input has it: of images in 0..1, also where the file takes bytes.
+local function normalization_of(self)
+  local n = self.normalization
+  if self.file.inputs[1].element ~= UINT8 then return n end
+  n = n or { mean = 0.0, std = 1.0 }
+  return { mean = each(product, n.mean, 1 / 255), std = each(product, n.std, 1 / 255) }
+end
+
 -- -- the input --------------------------------------------------------------------------------------------------------
 
 local LARGEST = 1 << 20 -- pixels along a side, or channels: no data of the file stand behind them
@@ -241,19 +251,19 @@ local function translate(self, node)
   end
 end
 
--- The output as a value of ours, and whether there was a Softmax.
+-- The output as a value of ours, whether there was a Softmax, and by what its logits were divided, nil for 1.
 local function finish(self)
   local outputs = self.file.outputs
   if #outputs ~= 1 then fail("it has %d outputs, wanted one", #outputs) end
   local y = self.values[outputs[1].name]
   if not y then fail("its output %q is made by no node", outputs[1].name) end
-  local softmax = y.waits == "Softmax"
-  if softmax then y = y.of end
+  local softmax, temperature = y.waits == "Softmax", nil
+  if softmax then y, temperature = y.of, y.what end
   if y.waits or y.order == "blocks" then
     fail("its output %q is %s, which is known only as part of something else", outputs[1].name,
       y.waits or "what a Flatten of images makes")
   end
-  return y, softmax or nil
+  return y, softmax or nil, temperature
 end
 
 local function classes_of(file)
@@ -273,8 +283,9 @@ local function build(handle, path)
   local info = { input = begin(self), classes = classes_of(file) }
   for _, node in ipairs(file.nodes) do translate(self, node) end
   local y
-  y, info.softmax = finish(self)
-  info.normalization = self.normalization
+  y, info.softmax, info.temperature = finish(self)
+  info.normalization = normalization_of(self)
+  if file.inputs[1].element == UINT8 then info.pixels = "u8" end
   local problem = checkpoint.problem_of(info)
   if problem then fail("%s", problem) end
   local model = structure(self.steps, y.id)
@@ -284,11 +295,12 @@ local function build(handle, path)
 end
 
 --- Reads an ONNX file: import(path) gives a module in evaluation mode, and a table { input =, normalization =,
--- classes =, softmax = } of what the file tells. Nil and a message where it is damaged, or has what is not known: that
--- is named with its node.
+-- classes =, softmax =, temperature =, pixels = } of what the file tells. Nil and a message where it is damaged, or has
+-- what is not known: that is named with its node.
 --
 -- The module takes images {N,H,W,C}, whatever the file takes, and has no Softmax at its end: models give logits here
--- (`softmax` tells that there was one). Where the file begins by normalizing its images, that belongs to the model as
+-- (`softmax` tells that there was one, `temperature` what they were divided by before, where that was not 1). Where the
+-- file begins by normalizing its images, that belongs to the model as
 -- after a training (texres.input): the module takes normalized images, and a classifier of it does it itself. It can be
 -- trained, saved and exported; layers have the names of the file's weights.
 local function import(path)

@@ -5,7 +5,8 @@
 --     assert(tr.onnx.export("net.onnx", net, { input = { 64, 64, 1 } }))
 --
 -- The file takes "images" {N,H,W,C} f32, any N, as texres does, and gives "logits" {N,...}; batch norm and dropout are
--- written as in evaluation. Inside, images are channels first ({N,C,H,W}), which ONNX wants of convolutions.
+-- written as in evaluation. Inside, images are channels first ({N,C,H,W}), which ONNX wants of convolutions. On request
+-- it takes bytes as a camera gives them, and gives "probabilities" {N,K}: then nothing is left to do around it.
 --
 -- A module of your own is written by its method to_onnx(graph, x), which adds nodes and returns a value:
 --
@@ -29,7 +30,7 @@ local strict = require "texres.strict"
 local onnx = {}
 
 local IR_VERSION, OPERATOR_SET = 8, 17
-local FLOAT, INT64 = 1, 7 -- of TensorProto.DataType
+local FLOAT, UINT8, INT64 = 1, 2, 7 -- of TensorProto.DataType
 local attribute_types = { float = 1, int = 2, string = 3, ints = 7 }
 
 -- The graph
@@ -213,16 +214,31 @@ end
 -- The file
 -- --------------------------------------------------------------------------------------------------------------
 
--- A named float value with these sizes; "N" stands for any number.
-local function value_info(name, sizes)
+-- A named value with elements of that type and these sizes; "N" stands for any number.
+local function value_info(name, element, sizes)
   local shape = protobuf.message()
   for _, size in ipairs(sizes) do
     local dimension = protobuf.message()
     if size == "N" then dimension:text(2, size) else dimension:integer(1, size) end
     shape:message(1, dimension)
   end
-  local tensor_type = protobuf.message():integer(1, FLOAT):message(2, shape)
+  local tensor_type = protobuf.message():integer(1, element):message(2, shape)
   return protobuf.message():text(1, name):message(2, protobuf.message():message(1, tensor_type))
+end
+
+-- Bytes as floats in 0..1.
+local function unit_of_bytes(graph, x)
+  x = graph:node("Cast", { x }, { to = FLOAT }, x)
+  return graph:node("Div", { x, graph:number(255) }, {}, x)
+end
+
+-- Logits {N,K} as probabilities.
+local function probabilities(graph, y, temperature)
+  if y.dims ~= 2 then
+    raise("onnx.export: probabilities are made of logits {N,K}, the model's output has %d dimensions", y.dims)
+  end
+  if temperature ~= 1 then y = graph:node("Mul", { y, graph:number(1 / temperature) }, {}, y) end
+  return graph:node("Softmax", { y }, { axis = 1 }, y)
 end
 
 -- x - mean, divided by std; each a number or one per channel (the last dimension).
@@ -256,30 +272,40 @@ end
 
 local SHAPE = option.kind("the shape of one input {H,W,C}", "table")
 
+local KNOWN = {
+  input = option.table(), normalization = option.table(), classes = option.table(),
+  pixels = option.choice("f32", { "f32", "u8" }), outputs = option.choice("logits", { "logits", "probabilities" }),
+  temperature = option.number(1, "(0, inf)"),
+}
+
 --- Writes a model: export(path, model, {input = {H,W,C}, normalization=, classes=}). `input` is the shape of one input;
 -- with `normalization` {mean=, std=} the file does it itself, so that it takes what normalization was computed from;
--- `classes` are kept in the file's metadata. True, or nil and a message.
+-- `classes` are kept in the file's metadata. True, or nil and a message. Besides, there are
+--
+--     pixels        "f32": what is normalized, as it is; "u8": bytes, which the file divides by 255 first
+--     outputs       "logits", or "probabilities": the file ends with a softmax
+--     temperature   1; what logits are divided by before it
 function onnx.export(path, model, options)
   option.check("onnx.export", "the path", path, option.PATH)
   option.check("onnx.export", "model", model, module.IS_MODULE)
-  local o = option.read("onnx.export", options, {
-    input = option.table(), normalization = option.table(), classes = option.table(),
-  })
+  local o = option.read("onnx.export", options, KNOWN)
   option.check("onnx.export", "input", o.input, SHAPE)
   local shapes, shape = shapes_of(model, { 1, table.unpack(o.input) })
   local graph = setmetatable({
     message = protobuf.message(), initializers = {}, constants = {}, count = 0, names = names_of(model),
-    shapes = shapes, taken = { images = true, logits = true },
+    shapes = shapes, taken = { images = true, [o.outputs] = true },
   }, Graph)
   local x = { name = "images", dims = #o.input + 1 }
+  if o.pixels == "u8" then x = unit_of_bytes(graph, x) end
   if o.normalization then x = normalize(graph, x, o.normalization) end
   local y = graph:channels_last(graph:module(model, x))
-  graph.taken.logits = nil -- it was kept for this
-  graph:node("Identity", { y }, {}, y, "logits")
+  if o.outputs == "probabilities" then y = probabilities(graph, y, o.temperature) end
+  graph.taken[o.outputs] = nil -- it was kept for this
+  graph:node("Identity", { y }, {}, y, o.outputs)
   local m = graph.message:text(2, rawget(model, "name") or "texres")
   for _, initializer in ipairs(graph.initializers) do m:message(5, initializer) end
-  m:message(11, value_info("images", { "N", table.unpack(o.input) }))
-  m:message(12, value_info("logits", { "N", table.unpack(shape, 2) }))
+  m:message(11, value_info("images", o.pixels == "u8" and UINT8 or FLOAT, { "N", table.unpack(o.input) }))
+  m:message(12, value_info(o.outputs, FLOAT, { "N", table.unpack(shape, 2) }))
   local file = protobuf.message():integer(1, IR_VERSION):text(2, "texres"):message(7, m)
   file:message(8, protobuf.message():text(1, ""):integer(2, OPERATOR_SET))
   if o.classes then

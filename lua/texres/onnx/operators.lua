@@ -338,14 +338,20 @@ function operators.HardSigmoid(self, node)
   return { waits = "HardSigmoid", of = self:value(node, 1) }
 end
 
+-- Logits {N,C} times a number above 0, of which a Softmax makes probabilities: `what` is one divided by it.
+local function tempered(x, number)
+  if x.dims ~= 2 or not number or number <= 0 then return nil end
+  return { waits = "logits / temperature", of = x, what = rounded(1 / number) }
+end
+
 -- Logits are what models give here: one at the end is told apart, elsewhere it is not known.
 function operators.Softmax(self, node)
-  local x = self:value(node, 1)
+  local x, temperature = self:value(node, 1, "logits / temperature")
   local axis = node.attributes.axis or 1 -- in newer files -1, which is the same of {N,C}
   if (x.dims ~= 2 and x.order ~= "pooled") or (axis ~= 1 and axis ~= 1 - x.dims) then
     self:fail(node, "only one over the channels of {N,C} is known")
   end
-  return { waits = "Softmax", of = x }
+  return { waits = "Softmax", of = x, what = temperature }
 end
 
 -- -- sums, products ---------------------------------------------------------------------------------------------------
@@ -488,7 +494,7 @@ function operators.Mul(self, node)
   if constant then
     self:ready(node, x)
     return normalized(self, node, x, constant, "multiply") or into_group_norm(self, node, x, constant, "gamma")
-      or unknown_constant(self, node)
+      or tempered(x, one_number(constant)) or unknown_constant(self, node)
   end
   if x.waits then x, y = y, x end
   if y.waits == "HardSigmoid" and y.of.id == x.id then return self:item(node, nn.Hardswish(), x) end
@@ -516,6 +522,7 @@ function operators.Div(self, node)
   end
   self:ready(node, x)
   return constant and place == 2 and normalized(self, node, x, constant, "divide")
+    or place == 2 and number ~= 0 and tempered(x, number and 1 / number)
     or self:fail(node, "only that of a normalization of the input is known")
 end
 
@@ -705,7 +712,7 @@ end
 function operators.Cast(self, node)
   local x = self:any(node, 1)
   if not x.sizes and node.attributes.to ~= 1 then self:fail(node, "only one to floats is known") end
-  return x.waits and x or self:same(x, {})
+  return (x.waits or self:is_input(node, x)) and x or self:same(x, {})
 end
 
 function operators.Dropout(self, node)
