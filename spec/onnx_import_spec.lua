@@ -236,7 +236,7 @@ describe("ONNX import of other files", function()
       message_of({ { "Softmax", { "x" }, { "y" } } }, { sizes = { 1, 2, 4, 4 } }))
     for operator, what in pairs { Add = "a sum", Sub = "a difference", Mul = "a product" } do
       assert.matches(('node "node2" %%(%s%%): %s of values of different shapes'):format(operator, what),
-        message_of { { "GlobalAveragePool", { "x" }, { "a" } }, { operator, { "x", "a" }, { "y" } } })
+        message_of { { "GlobalMaxPool", { "x" }, { "a" } }, { operator, { "x", "a" }, { "y" } } })
     end
     assert.matches('node "node2" %(Add%): a sum of values of different shapes',
       message_of { { "Flatten", { "x" }, { "a" } }, { "Add", { "x", "a" }, { "y" } } })
@@ -251,6 +251,22 @@ describe("ONNX import of other files", function()
     assert.matches("3 dimensions, wanted images", message_of({ { "Relu", { "x" }, { "y" } } }, { sizes = { 1, 2, 3 } }))
     assert.matches("has a size of 1099511627776",
       message_of({ { "Relu", { "x" }, { "y" } } }, { sizes = { 1, 2, 1 << 40, 4 } }))
+  end)
+
+  it("multiplies an image by a value of each channel", function()
+    local nodes = {
+      { "GlobalAveragePool", { "x" }, { "a" } }, { "Conv", { "a", "w" }, { "b" } }, { "Tanh", { "b" }, { "c" } },
+      { "Mul", { "c", "x" }, { "d" } }, { "Relu", { "d" }, { "e" } }, { "GlobalAveragePool", { "e" }, { "f" } },
+      { "Add", { "f", "c" }, { "g" } }, { "Flatten", { "g" }, { "y" } }, -- the values are read a second time
+    }
+    local net = assert(tr.onnx.import(write(nodes)))
+    local x = tr.randn(2, 4, 4, 2)
+    local value = F.global_avg_pool(x):sum(2, true):tanh() -- both weights are 1
+    local want = F.global_avg_pool(F.relu(x * value:reshape(2, 1, 1, 1))) + value
+    assert.is_true(tr.allclose(tr.no_grad(net, x), want, 1e-5, 1e-6))
+    local path = support.folder() .. "/again.onnx"
+    assert(net:export_onnx(path, { input = { 4, 4, 2 } }))
+    assert.is_true(tr.allclose(tr.no_grad(assert(tr.onnx.import(path)), x), want, 1e-5, 1e-6))
   end)
 
   it("gives a layer no constant that others are to read without", function()

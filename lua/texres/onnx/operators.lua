@@ -402,6 +402,27 @@ local function squeeze_excitation(self, node, x, scale)
   return self:item(node, layer, x)
 end
 
+-- Layers that make of {N,1,1,C} what they make of {N,C}.
+local OF_CHANNELS = {}
+for _, name in ipairs { "Linear", "BatchNorm", "LayerNorm", "Dropout", "ReLU", "Sigmoid", "Tanh", "SiLU", "GELU",
+  "LeakyReLU", "ELU", "Hardswish", "Softplus" } do
+  OF_CHANNELS[nn[name]] = true
+end
+
+-- A value of each channel, {N,C} here, as an image of one pixel: its layers follow a pooling that keeps rows and
+-- columns. Nil for one that is no mean, or that more than layers made.
+local function as_pixel(self, node, y)
+  local items, step = {}, self:maker(y.id)
+  while step and OF_CHANNELS[getmetatable(step.item)] do
+    table.insert(items, 1, step.item)
+    step = self:maker(step.input)
+  end
+  if not step or getmetatable(step.item) ~= nn.GlobalAvgPool then return nil end
+  local pixel = self:item(node, nn.AdaptiveAvgPool2d(1), { id = step.input, dims = 4, order = "first" })
+  for _, item in ipairs(items) do pixel = self:item(node, item, pixel) end
+  return self:same(pixel, { channels = y.channels })
+end
+
 -- The scale or shift of a group norm that has none yet.
 local function into_group_norm(self, node, x, t, name)
   local layer = x.step and x.step.item
@@ -508,6 +529,7 @@ function operators.Mul(self, node)
   if gated(x, y) or gated(y, x) then return self:item(node, nn.SiLU(), gated(x, y) and x or y) end
   local excited = y.order == "pooled" and squeeze_excitation(self, node, x, y)
   if excited then return excited end
+  if y.order == "pooled" and x.order == "first" then y = as_pixel(self, node, y) or y end
   check_alike(self, node, x, y, "a product", true)
   local channels = x.channels and y.channels and math.max(x.channels, y.channels)
   return self:join("multiply", { x, y }, { dims = x.dims, order = x.order, channels = channels })
