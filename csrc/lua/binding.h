@@ -174,5 +174,6 @@ void tx_lua_open_hdf5(lua_State *L);
 void tx_lua_open_table(lua_State *L);
 void tx_lua_open_text(lua_State *L);
 void tx_lua_open_quantized(lua_State *L);
+void tx_lua_open_line(lua_State *L);
 
 #endif

@@ -93,5 +93,6 @@ int luaopen_texres_core(lua_State *L) {
   tx_lua_open_table(L);
   tx_lua_open_text(L);
   tx_lua_open_quantized(L);
+  tx_lua_open_line(L);
   return 1;
 }

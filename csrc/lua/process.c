@@ -7,7 +7,8 @@
  *                                       process ends, however that ends; nil and a message when another holds it
  *                    .interrupts(on)    while on, Ctrl-C is counted instead of ending the program; on again inside of it
  *                                       takes another off
- *                    .interrupted()     whether it was pressed since
+ *                    .terminations(on)  the same of SIGTERM, by which systemd and others stop a program
+ *                    .interrupted()     which of the two came since: "Ctrl-C" or "SIGTERM"; nil: none
  *                    .whole(f, ...)     what f(...) returns; Ctrl-C meanwhile is answered after it
  */
 #define _GNU_SOURCE /* sigaction, pthread_sigmask */
@@ -123,36 +124,58 @@ static const luaL_Reg lock_methods[] = {{"__gc", l_unlock}, {"__close", l_unlock
 
 /* -- Ctrl-C ---------------------------------------------------------------------------------------------------------- */
 
-static volatile sig_atomic_t pressed;
-static struct sigaction before;
-static int watching; /* how many runs want it: one may begin inside of another */
+/* One signal that is counted. */
+typedef struct counted {
+  volatile sig_atomic_t came;
+  struct sigaction before;
+  int watching; /* how many runs want it: one may begin inside of another */
+} counted;
 
-/* The second press goes to whoever had the signal before: the user means it. */
-static void on_interrupt(int signal_number) {
-  (void)signal_number;
-  if (pressed++ == 0) {
-    tx_prompt_pressed();
-    return;
+static counted presses, terminations;
+
+/* The second one goes to whoever had the signal before: the user means it. */
+static void count_signal(counted *c, int number) {
+  if (c->came++ == 0) return;
+  sigaction(number, &c->before, NULL);
+  raise(number);
+}
+
+static void on_interrupt(int number) {
+  if (presses.came == 0) tx_prompt_pressed();
+  count_signal(&presses, number);
+}
+
+static void on_termination(int number) { count_signal(&terminations, number); }
+
+static void count_signals(counted *c, int number, void (*handler)(int), bool on) {
+  if (on && c->watching++ == 0) {
+    struct sigaction action = {.sa_handler = handler, .sa_flags = SA_RESTART};
+    sigemptyset(&action.sa_mask);
+    c->came = 0;
+    sigaction(number, &action, &c->before);
+  } else if (!on && c->watching > 0 && --c->watching == 0) {
+    sigaction(number, &c->before, NULL);
   }
-  sigaction(SIGINT, &before, NULL);
-  raise(SIGINT);
 }
 
 static int l_interrupts(lua_State *L) {
-  bool on = lua_toboolean(L, 1);
-  if (on && watching++ == 0) {
-    struct sigaction action = {.sa_handler = on_interrupt, .sa_flags = SA_RESTART};
-    sigemptyset(&action.sa_mask);
-    pressed = 0;
-    sigaction(SIGINT, &action, &before);
-  } else if (!on && watching > 0 && --watching == 0) {
-    sigaction(SIGINT, &before, NULL);
-  }
+  count_signals(&presses, SIGINT, on_interrupt, lua_toboolean(L, 1));
+  return 0;
+}
+
+static int l_terminations(lua_State *L) {
+  count_signals(&terminations, SIGTERM, on_termination, lua_toboolean(L, 1));
   return 0;
 }
 
 static int l_interrupted(lua_State *L) {
-  lua_pushboolean(L, pressed > 0);
+  if (presses.came > 0) {
+    lua_pushliteral(L, "Ctrl-C");
+  } else if (terminations.watching > 0 && terminations.came > 0) {
+    lua_pushliteral(L, "SIGTERM");
+  } else {
+    lua_pushnil(L);
+  }
   return 1;
 }
 
@@ -175,6 +198,7 @@ static const tx_function functions[] = {
      "message."},
     {"lock", l_lock, NULL},
     {"interrupts", l_interrupts, NULL},
+    {"terminations", l_terminations, NULL},
     {"interrupted", l_interrupted, NULL},
     {"whole", l_whole, NULL},
     {NULL, NULL, NULL},

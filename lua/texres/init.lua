@@ -56,6 +56,7 @@ local parts = {
   onnx = "texres.onnx",
   data = "texres.data",
   warn = "texres.warn",
+  line = "texres.line",
   gradcheck = "texres.gradcheck",
   doctor = "texres.doctor",
   bench = { "texres.bench", "run" },

@@ -1,0 +1,176 @@
+--- A folder that is watched: see texres.line.folder.
+
+local core = require "texres.core"
+local formats = require "texres.data.formats"
+local open_journal = require "texres.line.journal"
+
+local SETTLED = 2e9 -- ns without a change after which a file that was found by looking counts as whole
+local AGAIN = 1     -- seconds to the next look where files are not settled, or nobody tells of them
+
+local Folder = {}
+Folder.__index = Folder
+
+local function is_picture(name) return name:byte() ~= 46 and formats.kind(name) == "picture" end -- "."
+
+local function stamp_of(path)
+  local size, written = core.file_stamp(path)
+  return size and ("%d %d"):format(size, written), written
+end
+
+-- Puts a file into the queue, once; as it is now.
+local function enqueue(self, name, stamp)
+  if self.journal:has(name, stamp) or self.queued[name] == stamp then return end
+  local file = { name = name, stamp = stamp, arrived = core.clock(), number = self.read + 1 }
+  self.read, self.queued[name] = self.read + 1, stamp
+  local full = self.last - self.first + 1 >= self.room
+  if full and self.drop and self.looked then -- what was there at the start waits
+    self.dropped = self.dropped + 1
+    self.tell("%s/%s: dropped, as %d files waited", self.path, name, self.room)
+    self:done(file)
+    return
+  end
+  file.late = full
+  self.last = self.last + 1
+  self.files[self.last] = file
+end
+
+-- Those that a look found, in the order in which they were written.
+local function in_order(a, b)
+  if a.written ~= b.written then return a.written < b.written end
+  return a.name < b.name
+end
+
+-- Looks through the folder. What is being written while nobody tells of its end is whole when it has not changed
+-- for a while or since the last look.
+local function look(self)
+  local names, message = core.list_folder(self.path)
+  self.next_look = core.clock() + (self.watch and self.watch:is_told() and self.every or AGAIN)
+  if not names then return nil, message end
+  local found, present, growing, now = {}, {}, {}, os.time() * 1e9
+  for _, name in ipairs(names) do
+    if is_picture(name) then
+      present[name] = true
+      local stamp, written = stamp_of(self.path .. "/" .. name)
+      if stamp and not self.journal:has(name, stamp) then
+        if now - written > SETTLED or self.growing[name] == stamp then
+          found[#found + 1] = { name = name, stamp = stamp, written = written }
+        else
+          growing[name] = stamp
+        end
+      end
+    end
+  end
+  self.growing = growing
+  if next(growing) then self.next_look = core.clock() + AGAIN end
+  table.sort(found, in_order)
+  for _, file in ipairs(found) do enqueue(self, file.name, file.stamp) end
+  for name in pairs(self.queued) do
+    if not present[name] then self.queued[name] = nil end
+  end
+  self.journal:keep(present)
+  self.looked = true
+  return true
+end
+
+-- Begins to watch, before it looks: what comes between the two is told.
+local function begin(self)
+  local message
+  self.watch, message = core.watch_folder(self.path)
+  if not self.watch then return nil, message end
+  return look(self)
+end
+
+--- options: room, drop, every (seconds between looks), memory (a path; false: none), channels
+local function open(path, o)
+  local journal, message = open_journal(o.memory or nil)
+  if not journal then return nil, message end
+  local self = setmetatable({
+    path = path, journal = journal, room = o.room, drop = o.drop, every = o.every, channels = o.channels,
+    files = {}, first = 1, last = 0, queued = {}, growing = {}, next_look = 0, read = 0, dropped = 0, delayed = 0,
+    waited = 0, longest = 0, tell = function() end,
+  }, Folder)
+  local ok
+  ok, message = begin(self)
+  if ok then return self end
+  self:close()
+  return nil, message
+end
+
+-- The folder can't be watched or read: told once; it is tried again every second.
+local function lose(self, message)
+  if not self.lost then self.tell("%s: %s; it is looked for again every second", self.path, message) end
+  self.lost = true
+  if self.watch then self.watch:close() end
+  self.watch, self.next_look = nil, core.clock() + AGAIN
+end
+
+-- Takes in what has come; waits for it `seconds` at most.
+local function gather(self, seconds)
+  if not self.watch then
+    core.pause(seconds)
+    if core.clock() < self.next_look then return end
+    local ok, message = begin(self)
+    if not ok then return lose(self, message) end
+    self.tell("%s: is there again", self.path)
+    self.lost = nil
+    return
+  end
+  local names, missed, gone = self.watch:wait(seconds)
+  if not names then return lose(self, missed) end
+  for _, name in ipairs(names) do
+    local stamp = is_picture(name) and stamp_of(self.path .. "/" .. name)
+    if stamp then enqueue(self, name, stamp) end
+  end
+  if gone then return lose(self, "is no longer there") end
+  if missed or core.clock() >= self.next_look then
+    local ok, message = look(self)
+    if not ok then lose(self, message) end
+  end
+end
+
+-- The first file of the queue; one that was written again since stands further behind, too.
+local function pop(self)
+  while self.first <= self.last do
+    local file = self.files[self.first]
+    self.files[self.first], self.first = nil, self.first + 1
+    local latest = self.queued[file.name]
+    if latest == nil or latest == file.stamp then return file end
+  end
+end
+
+--- The next file, for which it waits `seconds`; nil and whether more may come.
+function Folder:next(seconds)
+  if not self.stopped then gather(self, self.first <= self.last and 0 or seconds) end
+  local file = not self.stopped and pop(self)
+  if not file then return nil, not self.stopped end
+  local image, message = core.load_image(self.path .. "/" .. file.name, { channels = self.channels })
+  if not image then message = message:gsub("^load_image: ", "") end
+  file.image, file.message = image, message
+  if file.late then
+    local waited = core.clock() - file.arrived
+    self.delayed, self.waited, self.longest = self.delayed + 1, self.waited + waited, math.max(self.longest, waited)
+  end
+  return file
+end
+
+--- Its results are out: it is not given again, as long as it stays what it is.
+function Folder:done(file)
+  self.journal:add(file.name, file.stamp)
+  if self.queued[file.name] == file.stamp then self.queued[file.name] = nil end
+end
+
+function Folder:counts()
+  return { read = self.read, dropped = self.dropped, delayed = self.delayed, waited = self.waited,
+    longest = self.longest, short = 0 }
+end
+
+--- Gives no further file: those that wait stay in the folder, and are new after a restart.
+function Folder:stop() self.stopped = true end
+
+function Folder:close()
+  if self.watch then self.watch:close() end
+  self.watch = nil
+  self.journal:close()
+end
+
+return open

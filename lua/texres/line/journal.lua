@@ -1,0 +1,98 @@
+--- Which files of a folder are done, also after a restart: a line "SIZE MTIME NAME" for each, appended when its results
+-- are out, so that what was cut short is done again. The file is rewritten, whole or not at all, at the start and when
+-- most of it tells of files that are no longer there.
+
+local core = require "texres.core"
+local plain = require "texres.plain"
+
+local Journal = {}
+Journal.__index = Journal
+
+local function escaped(name)
+  return (name:gsub("[%c%%]", function(byte) return ("%%%02X"):format(byte:byte()) end))
+end
+
+local function unescaped(text)
+  return (text:gsub("%%(%x%x)", function(hex) return string.char(tonumber(hex, 16)) end))
+end
+
+local function line_of(name, stamp) return ("%s %s\n"):format(stamp, escaped(name)) end
+
+-- Writes all that is known, in order of the names.
+local function rewrite(self)
+  local lines = {}
+  for i, name in ipairs(plain.names(self.stamps)) do lines[i] = line_of(name, self.stamps[name]) end
+  if self.outlet then self.outlet:close(0) end
+  local ok, message = core.write_file(self.path, { table.concat(lines) })
+  if not ok then return nil, message end
+  self.lines = #lines
+  self.outlet, message = core.outlet_file(self.path)
+  return self.outlet and self, message
+end
+
+--- Opens a journal, which is made where there is none; path nil: in memory only. nil and a message where it can't be
+-- read or written, or another process works with it.
+local function open(path)
+  local self = setmetatable({ path = path, stamps = {}, lines = 0, tell = function() end }, Journal)
+  if not path then return self end
+  local message
+  self.lock, message = core.process.lock(path .. ".lock")
+  if not self.lock then return nil, message end
+  if core.file_kind(path) then
+    local file
+    file, message = core.open_file(path)
+    if not file then return nil, message end
+    for line in file:lines() do -- the last one may be torn: then it is none
+      local stamp, name = line:match "^(%d+ %-?%d+) (.+)$"
+      if stamp then self.stamps[unescaped(name)] = stamp end
+    end
+    file:close()
+  end
+  self.stale = true
+  return rewrite(self)
+end
+
+--- Whether the file is done as it is now.
+function Journal:has(name, stamp) return self.stamps[name] == stamp end
+
+--- Notes that it is. What can't be written, as the disk is full, is known until the end of the process, and written
+-- with all the rest as soon as there is room.
+function Journal:add(name, stamp)
+  self.stamps[name] = stamp
+  if not self.path then return end
+  local line = line_of(name, stamp)
+  local taken, message = 0, "it can't be opened"
+  if self.outlet then taken, message = self.outlet:write(line, 1) end
+  self.lines = self.lines + 1
+  if taken == #line then return end
+  if not self.unwritten then
+    self.tell("%s: %s; files may be done twice after a restart", self.path, message)
+  end
+  self.unwritten = true
+end
+
+--- Forgets files that are not among `present`, a set of names; nothing where that is empty, as of a disk that is not
+-- mounted. Writes what could not be written.
+function Journal:keep(present)
+  if not next(present) then return end
+  local count = 0
+  for name in pairs(self.stamps) do
+    if present[name] then
+      count = count + 1
+    else
+      self.stamps[name] = nil
+    end
+  end
+  if not self.path then return end
+  if self.stale or self.unwritten or self.lines > 2 * count + 1000 then self.unwritten = not rewrite(self) end
+  self.stale = nil
+end
+
+function Journal:close()
+  if self.path and self.unwritten then rewrite(self) end
+  if self.outlet then self.outlet:close(0) end
+  if self.lock then getmetatable(self.lock).__close(self.lock) end
+  self.outlet, self.lock = nil, nil
+end
+
+return open
