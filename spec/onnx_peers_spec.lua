@@ -1,6 +1,6 @@
 --- ONNX files as others run them: onnxruntime and OpenVINO give of each what texres gives, for any number of images.
 --
--- Skipped where Python ($PYTHON, or python3) can't import both. TEXRES_ALL_MODELS=1 takes the large networks too: 1.5 GB
+-- Skipped where Python ($PYTHON, or python3) can't import both. TEXRES_ALL_MODELS=1 takes large networks, too: 1.5 GB
 -- of files, some minutes.
 local tr = require "texres"
 local support = require "spec.support"

@@ -1,4 +1,4 @@
---- What a line in a mill has: frames that come and don't wait, results that have to go somewhere, and days without
+--- What a line in a mill has: frames that come and don't wait, results that have to go somewhere, days without
 -- anyone who looks. A source gives frames, a scanner (classifier:scanner) tells what is on them, sinks take the results:
 --
 --     local line = require "texres".line
