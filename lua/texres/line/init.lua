@@ -1,5 +1,5 @@
---- What a line in a mill has: frames that come and don't wait, results that have to go somewhere, days without
--- anyone who looks. A source gives frames, a scanner (classifier:scanner) tells what is on them, sinks take the results:
+--- What a line in a mill has: frames that come and don't wait, results that have to go somewhere, days without anyone
+-- who looks. A source gives frames, a scanner (classifier:scanner) tells what is on them, sinks take the results:
 --
 --     local line = require "texres".line
 --     local source = assert(line.frames("-", { 64, 4096 }, { late = "drop" }))
