@@ -37,7 +37,7 @@ typedef struct reader {
 
 static int64_t in_range(lua_State *L, int64_t value, const char *who, const char *name, int64_t low, int64_t high) {
   if (value < low || value > high) {
-    tx_error(L, "%s: %s is %I, wanted %I to %I", who, name, (LUAI_UACINT)value, (LUAI_UACINT)low, (LUAI_UACINT)high);
+    tx_error(L, "%s: %s is %lld, wanted %lld to %lld", who, name, (long long)value, (long long)low, (long long)high);
   }
   return value;
 }
@@ -96,8 +96,8 @@ static void push_tensor(const reader *r, const char *name) {
 static const void *data_of(const reader *r, int at, tx_dtype dtype, int64_t numel) {
   const tx_tensor *t = tx_test_tensor(r->L, at);
   if (t == NULL || t->dtype != dtype || !tx_is_contiguous(t) || tx_numel(t) != numel) {
-    tx_error(r->L, WHO ": %s must be a contiguous tensor %s of %I elements, got %s", lua_tostring(r->L, at - 1),
-             tx_dtype_name(dtype), (LUAI_UACINT)numel, tx_describe(r->L, at));
+    tx_error(r->L, WHO ": %s must be a contiguous tensor %s of %lld elements, got %s", lua_tostring(r->L, at - 1),
+             tx_dtype_name(dtype), (long long)numel, tx_describe(r->L, at));
   }
   return tx_data(t);
 }
@@ -424,10 +424,15 @@ static int shape_of(const tx_qplace *place, int64_t images, int64_t shape[4]) {
   return place->flat ? 2 : 4;
 }
 
-static bool fits(const tx_tensor *x, int dims, const int64_t *shape) {
+/* Raises unless x is images of that shape. */
+static void check_images(lua_State *L, const tx_tensor *x, int dims, const int64_t *shape) {
+  char text[TX_SHAPE_TEXT];
   bool same = x->dtype == TX_F32 && x->dims == dims;
   for (int i = 1; same && i < dims; i++) same = x->shape[i] == shape[i];
-  return same;
+  if (same) return;
+  tx_shape_text(dims - 1, shape + 1, text); /* "{4,5,6}" */
+  tx_error(L, "run: the images are %s %s, the quantized network takes f32 {N,%s", tx_dtype_name(x->dtype),
+           tx_shape_of(x), text + 1);
 }
 
 static int l_run(lua_State *L) {
@@ -436,13 +441,9 @@ static int l_run(lua_State *L) {
   tx_tensor **handle = tx_new_handle(L), **whole_x = tx_new_handle(L);
   const tx_tensor *x = tx_check_tensor(L, 2);
   if (p->arena == 0) return tx_error(L, "run: the quantized program was not made, or is closed");
-  char text[TX_SHAPE_TEXT];
   int64_t shape[4];
-  int dims = shape_of(&p->place[0], x->dims > 0 ? x->shape[0] : 0, shape);
-  if (!fits(x, dims, shape)) {
-    return tx_error(L, "run: the images are %s %s, the quantized network takes f32 %s", tx_dtype_name(x->dtype),
-                    tx_shape_of(x), tx_shape_text(dims, shape, text));
-  }
+  int dims = shape_of(&p->place[0], 0, shape);
+  check_images(L, x, dims, shape);
   dims = shape_of(tx_qprogram_output(p), x->shape[0], shape);
   tx_status status = tx_as_contiguous(x, whole_x);
   if (status == TX_OK) status = tx_empty(TX_F32, dims, shape, handle);
