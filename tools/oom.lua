@@ -16,6 +16,7 @@ local build = arg[1]
 local every = os.getenv "OOM_EVERY" == "1"
 local oom = assert(package.loadlib(build .. "/oom.so", "luaopen_oom"))()
 local texres = require "texres"
+local core = require "texres.core"
 local nn = texres.nn
 
 local function path(name) return build .. "/oom/" .. name end
@@ -49,6 +50,9 @@ assert(set:save_folder(path "damaged"))
 local damaged = assert(texres.data.folder { path = path "damaged", cache = false })
 assert(io.open(damaged.meta.path[5], "w")):close()
 texres.warn = function() end
+
+local networks = dofile "spec/quantized_cases.lua"
+local bytes_net, bytes_tensors = networks.find "a small residual network"
 
 local works = {
   { "tensors", function()
@@ -115,6 +119,10 @@ local works = {
   end },
   { "onnx", function() return texres.onnx.export(path "net.onnx", net, { input = { 16, 16, 1 } }) end },
   { "import", function() return texres.onnx.import "spec/fixtures/onnx/dense.onnx" end, stride = 20 },
+  { "quantized", function() -- one image goes other ways than many
+    local program = core.quantized_program(bytes_net, bytes_tensors)
+    return program:run(images) and program:run(images:slice(1, 1, 1))
+  end },
   { "save_npy", function() return texres.save_npy(path "y.npy", images) end },
   { "load_npy", function() return texres.load_npy(path "x.npy") end },
   { "npy", function() return texres.data.npy { images = path "x.npy", labels = labels } end },

@@ -438,7 +438,7 @@ static void check_images(lua_State *L, const tx_tensor *x, int dims, const int64
 static int l_run(lua_State *L) {
   lua_settop(L, 2);
   const tx_qprogram *p = tx_check_object(L, 1, PROGRAM_TYPE, "run", "a quantized program");
-  tx_tensor **handle = tx_new_handle(L), **whole_x = tx_new_handle(L);
+  tx_tensor **whole_x = tx_new_handle(L), **handle = tx_new_handle(L);
   const tx_tensor *x = tx_check_tensor(L, 2);
   if (p->arena == 0) return tx_error(L, "run: the quantized program was not made, or is closed");
   int64_t shape[4];
@@ -453,7 +453,6 @@ static int l_run(lua_State *L) {
   }
   tx_unref(*whole_x);
   *whole_x = NULL;
-  lua_pop(L, 1);
   return tx_return_tensor(L, status, handle);
 }
 
