@@ -22,6 +22,7 @@ local texres = require "texres" -- before any part of it: with it, errors blame 
 local NAMES = {
   "train",
   "predict",
+  "scan",
   "eval",
   "threshold",
   "novelty",

@@ -45,9 +45,10 @@ local function source_of(paths)
 end
 
 --- A function that gives the next file, { path =, name = }, with those of a folder in its place; one with a message is
--- a path that can't be followed.
-local function each_file(paths)
+-- a path that can't be followed. `paths`: a path, a list or a function.
+function predict.each_file(paths)
   local waiting, at = {}, 0
+  paths = source_of(paths)
   local function open_folder(folder)
     local found, message = tree.pictures(folder)
     if not found then return { path = folder, name = folder, message = plain.visible(message) } end
@@ -119,7 +120,7 @@ end
 --- The loop over files. Options: batch (32), how many are answered together; views, as for predict.
 function predict.files(classifier, paths, options)
   local o, told = option.read("predict_files", options, KNOWN), {}
-  local takes, next_file = input.of(classifier.model), each_file(source_of(paths))
+  local takes, next_file = input.of(classifier.model), predict.each_file(paths)
   local answers, at, ended = {}, 0, false
   return function()
     if not answers[at + 1] and not ended then

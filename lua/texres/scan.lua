@@ -131,6 +131,16 @@ end
 
 -- -- what is told -----------------------------------------------------------------------------------------------------
 
+-- A defect:
+--
+--     class, label, score, peak      the class with the highest sum of probabilities beside good; mean and largest heat
+--     top, left, height, width       its box in pixels: so many rows and columns lie before it
+--     cells, area                    how many, and their pixels
+--     position, across               with mm_per_pixel, in mm: where the box begins on the roll and from its left side
+--     length, breadth, area_mm2      its size along the roll and across, in mm
+--     points                         see texres.scan.points
+--     continues, continued           true where it goes on in another one, or goes on with one
+--     name                           of its image
 local Defect = strict.class("a defect", {}, {
   "position", "across", "length", "breadth", "area_mm2", "points", "continues", "continued", "name",
 })
@@ -145,7 +155,7 @@ function Defect:__tostring()
 end
 
 local Result = strict.class("a result of scanning", {}, {
-  "name", "position", "scores", "heat", "area_m2", "points", "points_per_100m2",
+  "name", "position", "scores", "heat", "step", "threshold", "area_m2", "points", "points_per_100m2",
 })
 
 function Result:__tostring()
@@ -195,8 +205,7 @@ function scan.scanner(classifier, options)
   if o.margin > 0 then check_margin(o, split_all(classifier.models)) end
   return setmetatable({
     classifier = classifier, mode = way.mode, step = way.step, why = way.why, mm_per_pixel = o.mm_per_pixel,
-    threshold = o.threshold or point and point.threshold or 0.5, holes = holes_of(o.holes), least = o.least,
-    white = o.white or false, sum = points.sum(),
+    holes = holes_of(o.holes), least = o.least, white = o.white or false, sum = points.sum(),
     rows = 0, area = 0, count = 0, -- of all that was scanned: rows, pixels, defects
     setting = {
       side = way.side, step = way.step, band = math.max(1, o.band // way.step), good = number, longest = o.longest,
@@ -291,9 +300,10 @@ function Scanner:summary()
     defects = {} }, self.area, self.sum:all())
 end
 
---- One image by itself: { defects =, count =, height =, width =, scores = f32 {R,C,K} of the cells, heat = f32 {R,C},
--- 1 - p(good) of them, step =, name =, position =; with mm_per_pixel area_m2, points and points_per_100m2 }. Options:
--- name, which its defects have, too; position: the row of the roll at which it begins (default: below those before).
+--- One image by itself: { defects = a list from the top, count =, height =, width =, scores = f32 {R,C,K} of the cells,
+-- heat = f32 {R,C}, 1 - p(good) of them, step =, threshold =, name =, position =; with mm_per_pixel area_m2, points and
+-- points_per_100m2 }. Options: name, which its defects have, too; position: the row of the roll at which it begins
+-- (default: below those before).
 function Scanner:frame(image, options)
   local o = option.read("frame", options, { name = option.any(), position = option.number(nil, "[0, inf)") })
   local pixels = as_rows(self, image, "the image")
@@ -310,7 +320,7 @@ function Scanner:frame(image, options)
   self.rows, self.area = self.rows + height, self.area + height * width
   return graded(self, {
     name = o.name, position = from, height = height, width = width, defects = told, count = #told, scores = scores,
-    heat = 1 - scores:select(3, self.setting.good), step = self.step,
+    heat = 1 - scores:select(3, self.setting.good), step = self.step, threshold = self.setting.threshold,
   }, height * width, own:all())
 end
 

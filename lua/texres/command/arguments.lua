@@ -253,4 +253,50 @@ function arguments.open_network(options)
   return net:eval(), { 1, table.unpack(shape) }
 end
 
+-- -- pictures of the command line -------------------------------------------------------------------------------------
+
+--- The next piece of a stream that ends in a zero byte, as `find -print0` writes them.
+local function read_null(stream)
+  local bytes = {}
+  for byte in function() return stream:read(1) end do
+    if byte == "\0" then return table.concat(bytes) end
+    bytes[#bytes + 1] = byte
+  end
+  return bytes[1] and table.concat(bytes)
+end
+
+--- The next line of a stream, of a list that was written on Windows, too.
+local function read_line(stream)
+  local line = stream:read "l"
+  return line and (line:gsub("\r$", ""))
+end
+
+--- A function that gives the paths of the command line, with those of standard input in the place of "-".
+function arguments.each_path(options)
+  local at, reading = 0, false
+  return function()
+    while true do
+      if reading then
+        local path = options.null and read_null(io.stdin) or not options.null and read_line(io.stdin) or nil
+        if path and path ~= "" then return path end
+        reading = path ~= nil
+      else
+        at = at + 1
+        if options.files[at] ~= "-" then return options.files[at] end
+        reading = true
+      end
+    end
+  end
+end
+
+--- A name for a picture beside that of this name that no other has, for what is written of it: new/1 for new/1.png,
+-- and new/1.jpg for new/1.jpg after that. `used`: the names that are taken.
+function arguments.unused_name(name, used)
+  local stem, count = name:match "^(.*)%.[^./]*$" or name, 2
+  local own = stem ~= "" and not used[stem] and stem or name
+  while used[own] do own, count = ("%s-%d"):format(name, count), count + 1 end
+  used[own] = true
+  return own
+end
+
 return arguments

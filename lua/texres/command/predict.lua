@@ -90,54 +90,7 @@ formats.jsonl = {
   end,
 }
 
--- -- paths ------------------------------------------------------------------------------------------------------------
-
---- The next piece of a stream that ends in a zero byte, as `find -print0` writes them.
-local function read_null(stream)
-  local bytes = {}
-  for byte in function() return stream:read(1) end do
-    if byte == "\0" then return table.concat(bytes) end
-    bytes[#bytes + 1] = byte
-  end
-  return bytes[1] and table.concat(bytes)
-end
-
---- The next line of a stream, of a list that was written on Windows, too.
-local function read_line(stream)
-  local line = stream:read "l"
-  return line and (line:gsub("\r$", ""))
-end
-
---- A function that gives the paths of the command line, with those of standard input in the place of "-".
-local function each_path(options)
-  local at, reading = 0, false
-  return function()
-    while true do
-      if reading then
-        local path = options.null and read_null(io.stdin) or not options.null and read_line(io.stdin) or nil
-        if path and path ~= "" then return path end
-        reading = path ~= nil
-      else
-        at = at + 1
-        if options.files[at] ~= "-" then return options.files[at] end
-        reading = true
-      end
-    end
-  end
-end
-
 -- -- heat maps --------------------------------------------------------------------------------------------------------
-
---- A name for the heat map of an answer that no other has: new/1.png, beside that of new/1.jpg as new/1.jpg.png.
-local function heatmap_name(answer, used)
-  local stem = answer.name:match "^(.*)%.[^./]*$" or answer.name
-  for _, name in ipairs { stem, answer.name } do
-    if name ~= "" and not used[name] then return name end
-  end
-  local count = 2
-  while used[("%s-%d"):format(answer.name, count)] do count = count + 1 end
-  return ("%s-%d"):format(answer.name, count)
-end
 
 --- Writes where in its image a defect was seen, or the class that it was taken for where none is good; true, or nil and
 -- a message.
@@ -147,8 +100,8 @@ local function write_heatmap(answer, classifier, folder, used)
   local map = explain.hires_cam(classifier, answer.image, {
     class = asked, good = asked and good, white = answer.white,
   })
-  local name = heatmap_name(answer, used)
-  used[name], answer.heatmap = true, ("%s/%s.png"):format(folder, name)
+  local name = arguments.unused_name(answer.name, used)
+  answer.heatmap = ("%s/%s.png"):format(folder, name)
   local ok, message = core.process.make_folder(answer.heatmap:match "^(.*)/")
   if not ok then return nil, message end
   return core.write_png(answer.heatmap, explain.overlay(answer.image, map))
@@ -202,7 +155,7 @@ return {
     local format, batch, piped, bad, used = formats[options.format], options.batch, false, 0, {}
     for _, path in ipairs(options.files) do piped = piped or path == "-" end
     if format.head then write(format.head(shown)) end
-    for answer in shown.classifier:predict_files(each_path(options), {
+    for answer in shown.classifier:predict_files(arguments.each_path(options), {
       batch = batch or (piped and 1 or nil), views = options.views,
     }) do
       if not answer.message and options.heatmaps then

@@ -1,0 +1,95 @@
+--- texres scan: pictures larger than those of the training, with what is found on them in each format.
+local tr = require "texres"
+local json = require "texres.json"
+local support = require "spec.support"
+
+local root = support.folder()
+local run, rolls = root .. "/run", root .. "/rolls"
+
+local set = tr.data.fabric { count = 120, size = 16, seed = 1 }
+local trainer = tr.Trainer { model = tr.models.textile { width = 4 }, epochs = 2, dir = run, quiet = true }
+trainer:fit(set, set)
+local classifier = assert(tr.load(run .. "/best.safetensors"))
+
+--- Patches of the set side by side, u8 {16 * rows, 16 * columns, 1}.
+local function roll(rows, columns)
+  local list = {}
+  for y = 1, rows do
+    local row = {}
+    for x = 1, columns do row[x] = (set:get((y - 1) * columns + x) * 255 + 0.5):floor():to "u8" end
+    list[y] = tr.cat(row, 2)
+  end
+  return tr.cat(list, 1)
+end
+
+tr.make_folder(rolls .. "/deep")
+assert(tr.write_png(rolls .. "/1.png", roll(4, 6)))
+assert(tr.write_png(rolls .. "/deep/2.png", roll(3, 5)))
+
+local function scan(...) return support.texres("scan", "--model", run, "--threads", "2", "--threshold", "0.4", ...) end
+
+local function lines(text)
+  local list = {}
+  for line in text:gmatch "[^\n]+" do list[#list + 1] = line end
+  return list
+end
+
+describe("texres scan", function()
+  local options = { threshold = 0.4, mm_per_pixel = 0.5, step = 8 }
+
+  it("tells what classifier:scan finds, in JSON", function()
+    local status, out, err = scan("--format", "jsonl", "--mm-per-pixel", "0.5", "--step", "8", rolls)
+    assert.equal(0, status, err)
+    local scanner, at, list, found = classifier:scanner(options), 0, {}, 0
+    for i, line in ipairs(lines(out)) do list[i] = assert(json.decode(line)) end
+    for _, name in ipairs { "1.png", "deep/2.png" } do
+      local want = scanner:frame(assert(tr.load_image(rolls .. "/" .. name, { channels = 1 })))
+      for _, defect in ipairs(want.defects) do
+        at, found = at + 1, found + 1
+        local got = list[at]
+        assert.are.same({ "defect", rolls .. "/" .. name, defect.class, defect.top, defect.left, defect.height,
+          defect.width, defect.points }, { got.kind, got.path, got.class, got.top, got.left, got.height, got.width,
+          got.points })
+        assert.is_true(math.abs(got.score - defect.score) < 1e-5 and math.abs(got.position_mm - defect.position) < 1e-3)
+      end
+      at = at + 1
+      assert.are.same({ "image", want.count, want.points }, { list[at].kind, list[at].defects, list[at].points })
+    end
+    assert.is_true(found > 1)
+    local sum = scanner:summary()
+    assert.are.same({ "summary", found, sum.points, 112 }, { list[at + 1].kind, list[at + 1].defects,
+      list[at + 1].points, list[at + 1].height })
+    assert.are.equal(#list, at + 1)
+  end)
+
+  it("writes a row for each defect in CSV, and overlays", function()
+    local seen = root .. "/seen"
+    local status, out, err = scan("--format", "csv", "--overlay", seen, "--step", "8", rolls)
+    assert.equal(0, status, err)
+    local count = 0
+    for _, name in ipairs { "1.png", "deep/2.png" } do
+      local image = assert(tr.load_image(rolls .. "/" .. name, { channels = 1 }))
+      count = count + classifier:scan(image, options).count
+      local picture = assert(tr.load_image(seen .. "/" .. name))
+      assert.are.same({ image:size(1), image:size(2), 3 }, picture:shape())
+    end
+    local rows = lines(out)
+    assert.are.equal("path,class,score,peak,top,left,height,width,area,position_mm,across_mm,length_mm,breadth_mm,"
+      .. "area_mm2,points", rows[1])
+    assert.are.equal(count + 1, #rows)
+    assert.matches(",,,,,,$", rows[2])
+  end)
+
+  it("passes over what it can't read, and says so", function()
+    local status, out, err = scan(root .. "/none.png", rolls .. "/1.png")
+    assert.equal(1, status)
+    assert.matches("^texres scan: passed over [^\n]*none.png[^\n]*\n$", err)
+    assert.matches("1.png: %d+ defects?\nall: %d+ defects?\n$", out)
+  end)
+
+  it("says which steps are possible", function()
+    local status, _, err = scan("--step", "5", rolls .. "/1.png")
+    assert.equal(1, status)
+    assert.matches("step is 5: 8, 16 are possible with patches of 16x16", err)
+  end)
+end)
