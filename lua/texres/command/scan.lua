@@ -81,8 +81,10 @@ local function scan_all(source, scanner, tell, options)
       local result = scanner:frame(file.image, { name = file.path })
       for _, defect in ipairs(result.defects) do tell("defect", defect) end
       tell("result", result)
-      local ok, message = not options.overlay or write_overlay(file, result, options.overlay, used)
-      if not ok then return nil, message end
+      if options.overlay then
+        local ok, message = write_overlay(file, result, options.overlay, used)
+        if not ok then return nil, message end
+      end
     end
   end
   return bad
@@ -92,7 +94,7 @@ return {
   summary = "Tell where on large pictures defects are, and how large.",
   examples = {
     { "scan --model run roll.png", "the defects of a picture, a line for each" },
-    { "scan --model run --format jsonl --mm-per-pixel 0.1 roll/", "all pictures of a folder, for programs, with points" },
+    { "scan --model run --format jsonl --mm-per-pixel 0.1 roll/", "all pictures of a folder, for programs; points" },
     { "scan --model run --overlay seen/ roll.png", "a picture with a box around each defect, too" },
   },
   describe = function(parser)
