@@ -18,11 +18,11 @@ tr.set_num_threads(math.tointeger(tonumber(os.getenv "THREADS" or 2)))
 local function scan_one(classifier, stem)
   local image = assert(tr.load_image(stem .. ".png", { channels = classifier.input[3] }))
   local mask = assert(tr.load_image(stem .. "_mask.png", { channels = 1 }))
-  local start = tr.clock()
+  local start, cpu = tr.clock(), os.clock()
   local result = classifier:scan(image, options)
   return {
-    heat = result.heat, mask = mask:ge(128), seconds = tr.clock() - start, pixels = image:numel(), result = result,
-    image = image, class = stem:match "([^/]*)_[^_]*$",
+    heat = result.heat, mask = mask:ge(128), seconds = tr.clock() - start, cpu = os.clock() - cpu,
+    pixels = image:numel(), result = result, image = image, class = stem:match "([^/]*)_[^_]*$",
   }
 end
 
@@ -60,14 +60,15 @@ local function overlay(one, folder)
 end
 
 local function sources(folder, ...)
-  local all, by_class, order, seconds, pixels = {}, {}, {}, 0, 0
+  local all, by_class, order, seconds, cpu, pixels = {}, {}, {}, 0, 0, 0
   for _, argument in ipairs { ... } do
     local net, names = argument:match "^(.*):([^:]*)$"
     local classifier = assert(tr.load(net))
     for name in names:gmatch "[^,]+" do
       local one = scan_one(classifier, folder .. "/" .. name)
       one.classes, one.stem = classifier.classes, name
-      seconds, pixels, all[#all + 1] = seconds + one.seconds, pixels + one.pixels, one
+      seconds, cpu, pixels = seconds + one.seconds, cpu + one.cpu, pixels + one.pixels
+      all[#all + 1] = one
       if not by_class[one.class] then by_class[one.class], order[#order + 1] = {}, one.class end
       table.insert(by_class[one.class], one)
     end
@@ -77,8 +78,8 @@ local function sources(folder, ...)
   print("| --- | ---: | ---: | ---: | ---: | ---: | ---: |")
   for _, class in ipairs(order) do row(class, by_class[class]) end
   local few = row("all", all)
-  print(("step %d, mode %s, %.2f megapixels/s; threshold at 1 false alarm per photograph %.3f"):format(
-    all[1].result.step, options.mode or "trunk", pixels / 1e6 / seconds, few.threshold))
+  print(("step %d, mode %s, %.2f megapixels/s, %.2f per second of a core; threshold at 1 false alarm %.3f"):format(
+    all[1].result.step, options.mode or "trunk", pixels / 1e6 / seconds, pixels / 1e6 / cpu, few.threshold))
   local pictures = os.getenv "OVERLAYS"
   for _, one in ipairs(pictures and all or {}) do overlay(one, pictures) end
 end
@@ -92,7 +93,7 @@ local function strip(net, picture, rows, columns)
   local classifier = assert(tr.load(net))
   local image = assert(tr.load_image(picture, { channels = classifier.input[3], size = { 1024, columns } }))
   options.threshold = 0.9
-  local scanner, count, start = classifier:scanner(options), 0, tr.clock()
+  local scanner, count, start, cpu = classifier:scanner(options), 0, tr.clock(), os.clock()
   for top = 0, rows - 1, PIECE do
     local at = top % 1024
     count = count + #scanner:push(image:slice(1, at + 1, at + math.min(PIECE, rows - top)))
@@ -100,8 +101,9 @@ local function strip(net, picture, rows, columns)
   count = count + #scanner:finish()
   local seconds, peak = tr.clock() - start, "unknown"
   for line in io.lines "/proc/self/status" do peak = line:match "^VmHWM:%s*(.*)" or peak end
-  print(("%d x %d pixels, %d defects: %.1f s, %.2f megapixels/s, peak memory %s"):format(columns, rows, count, seconds,
-    rows * columns / 1e6 / seconds, peak))
+  local megapixels = rows * columns / 1e6
+  print(("%d x %d pixels, %d defects: %.1f s, %.2f megapixels/s, %.2f per second of a core, peak memory %s"):format(
+    columns, rows, count, seconds, megapixels / seconds, megapixels / (os.clock() - cpu), peak))
 end
 
 local commands = { sources = sources, strip = strip }

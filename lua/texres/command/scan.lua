@@ -3,6 +3,7 @@
 local arguments = require "texres.command.arguments"
 local core = require "texres.core"
 local files = require "texres.files"
+local option = require "texres.options"
 local overlay = require "texres.scan.overlay"
 local predict = require "texres.predict"
 local scan = require "texres.scan"
@@ -12,6 +13,14 @@ local FAILED = 1
 
 -- -- where images come from -------------------------------------------------------------------------------------------
 
+--- A picture of a file, so many times as large; nil and a message where it can't be read.
+local function read(path, channels, scale)
+  local image, message = core.load_image(path, { channels = channels })
+  if not image or scale == 1 then return image, message end
+  local function scaled(size) return math.max(1, math.floor(size * scale + 0.5)) end
+  return core.load_image(path, { channels = channels, size = { scaled(image:size(1)), scaled(image:size(2)) } })
+end
+
 --- A function that gives the next picture of the files, { path =, name =, image = } or one with a message; nil after
 -- the last.
 local function pictures(options, classifier)
@@ -19,7 +28,7 @@ local function pictures(options, classifier)
   return function()
     local file = next_file()
     if not file or file.message then return file end
-    file.image, file.message = core.load_image(file.path, { channels = classifier.input[3] })
+    file.image, file.message = read(file.path, classifier.input[3], options.scale)
     return file
   end
 end
@@ -104,13 +113,18 @@ return {
       :default "table":show_default(false)
     parser:option("--overlay", "Folder for a picture of each with its heat and a box around each defect."):argname "DIR"
     arguments.options(parser, scan.KNOWN, ROWS)
+    parser:option("--scale", "Pictures are made so many times as large first, so that threads are as wide as in "
+      .. "training; pixels that are told are those of the larger picture. By default 1."):argname "FACTOR":default "1"
+      :show_default(false):convert(arguments.rule(option.number(nil, "(0, 16]"), "--scale"))
     parser:flag("--null", "Paths from standard input end in a zero byte, not a line: find -print0."):target "null"
     arguments.threads(parser)
   end,
   run = function(options)
     local classifier, hash = open(options)
     if not classifier then return nil, hash end
-    local scanner = classifier:scanner(arguments.given(options, scan.KNOWN))
+    local given = arguments.given(options, scan.KNOWN)
+    given.mm_per_pixel = given.mm_per_pixel and given.mm_per_pixel / options.scale
+    local scanner = classifier:scanner(given)
     local told = { model = hash, mode = scanner.mode, step = scanner.step }
     local tell = teller(options, told, to_stdout)
     tell("head", nil)
