@@ -30,6 +30,7 @@ local module = require "texres.nn.module"
 local option = require "texres.options"
 local plain = require "texres.plain"
 local raise = require "texres.raise"
+local Linear = require("texres.nn.linear").Linear
 local strict = require "texres.strict"
 
 local Novelty = strict.class("a novelty", {}, {})
@@ -47,14 +48,18 @@ local function as_rows(features)
   return features / features:norm(2, true):clamp { min = 1e-12 }
 end
 
---- What f(...) returns, and what the layer was given in its first call meanwhile.
+--- What f(...) returns, and what the layer was given in its first call meanwhile, as rows. A dense layer is a step of its
+-- own in the plans of containers, which stay as they are; of others it may be joined with its neighbours.
 local function watched(layer, f, ...)
-  local given
-  local function keep(m, _, inputs)
-    if m == layer then given = given or inputs[1] end
+  local rows
+  local function look(m, _, inputs)
+    if m == layer and not rows then rows = as_rows(inputs[1]) end
   end
-  local result = module.with_watcher({ layers = { [layer] = true }, fn = keep }, f, ...)
-  return result, given or raise "novelty: the network does not call the layer whose features are taken"
+  local planned = getmetatable(layer) == Linear
+  local result = module.with_watcher({
+    fn = look, planned = planned, layers = { [layer] = true }, keeps_nothing = true,
+  }, f, ...)
+  return result, rows or raise "novelty: the network does not call the layer whose features are taken"
 end
 
 --- How far features are from all that was trained on, f32 {N}: of what the layer `layer` (a name) is given, {N,D} or
@@ -64,8 +69,8 @@ function Novelty:of(features) return gaussians.distances(self, as_rows(features)
 --- What f(...) returns, which calls the model with images, and how far they are (the first batch of them), f32 {N}.
 function Novelty:beside(model, f, ...)
   local layer = module.layers_named(model, { self.layer }, "novelty")[1]
-  local result, features = watched(layer, f, ...)
-  return result, self:of(features)
+  local result, rows = watched(layer, f, ...)
+  return result, gaussians.distances(self, rows)
 end
 
 --- Whether an image that is so far is unknown.
@@ -92,8 +97,8 @@ local function each_batch(model, layer, set, batch, visit, what)
   model:eval()
   core.no_grad(function()
     for images, labels in loader:batches(1) do
-      local _, features = watched(layer, model, images:to(dtype))
-      visit(as_rows(features), labels)
+      local _, rows = watched(layer, model, images:to(dtype))
+      visit(rows, labels)
     end
   end)
 end
