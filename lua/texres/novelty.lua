@@ -8,11 +8,13 @@
 -- dense layer is given (its features) still tells such images apart, better or worse: they lie far from those of all
 -- classes. Features are brought to unit length, and each class gets a normal distribution of them, all with one
 -- covariance (gaussians.lua); the novelty of an image is the distance from the nearest (K. Lee and others, "A simple
--- unified framework for detecting out-of-distribution samples and adversarial attacks", 2018). On real patches of
--- photographs that the network had not seen, with one class of defects left out of training, this found that class
--- somewhat better than the largest probability did. Unit length was worth 0.13 of the area under the curve; distances
--- relative to one distribution of all images (J. Ren and others, "A simple fix to Mahalanobis distance for improving
--- near-OOD detection", 2021) were no better. bench/novelty.lua measures it, bench/README.md has the figures.
+-- unified framework for detecting out-of-distribution samples and adversarial attacks", 2018). Unit length made it
+-- better throughout; distances relative to one distribution of all images (J. Ren and others, "A simple fix to
+-- Mahalanobis distance for improving near-OOD detection", 2021) were no better on average.
+--
+-- Don't expect too much. Of real defects that were left out of training, on photographs that the network had not seen,
+-- it told stains of colour well from what was known (where the largest probability told nothing), cuts and holes hardly
+-- better than chance: bench/novelty.lua measures it, bench/README.md has the figures.
 --
 -- An image is unknown where it is farther than the threshold, which is chosen on images that the network was not
 -- trained on: of them a given share may be, the false alarms. Cloth of another kind than theirs is new, too, and gives
@@ -48,8 +50,8 @@ local function as_rows(features)
   return features / features:norm(2, true):clamp { min = 1e-12 }
 end
 
---- What f(...) returns, and what the layer was given in its first call meanwhile, as rows. A dense layer is a step of its
--- own in the plans of containers, which stay as they are; of others it may be joined with its neighbours.
+--- What f(...) returns, and what the layer was given in its first call meanwhile, as rows. A dense layer is a step of
+-- its own in the plans of containers, which stay as they are; others may be joined with their neighbours there.
 local function watched(layer, f, ...)
   local rows
   local function look(m, _, inputs)
