@@ -40,7 +40,8 @@ if work == "folded" then model:fuse() end
 if work == "int8" then model = quantized(model, shape) end
 local images = tr.rand { batch, table.unpack(shape) }
 local labels = (tr.rand(batch) * 6):floor():to "i64" + 1
-local optimizer = tr.optim.AdamW(model:parameters(), { lr = 1e-4 })
+local training = work == "train" or work == "checkpoint"
+local optimizer = training and tr.optim.AdamW(model:parameters(), { lr = 1e-4 })
 
 local function train()
   local loss = F.cross_entropy(model(images), labels)
@@ -54,7 +55,6 @@ local function infer()
   return tr.no_grad(function() return model(images)[1][1] end)
 end
 
-local training = work == "train" or work == "checkpoint"
 model:train(training)
 local step = training and train or infer
 
