@@ -10,7 +10,7 @@ local function scanner(pause)
     if pause then require("texres.core").pause(pause) end
     local first = image[1][1][1]:item()
     if first == 13 then error("frame: thirteen is not wanted", 0) end
-    return { name = about.name, number = about.number, first = first, defects = first > 200 and { {} } or {} }
+    return { name = about.name, first = first, defects = first > 200 and { {} } or {} }
   end }
 end
 
@@ -42,6 +42,16 @@ describe("raw frames", function()
     assert.equal(1, totals.defects)
     assert.equal(0, totals.bad + totals.dropped + totals.lost + totals.short)
     assert.is_nil(totals.ended)
+  end)
+
+  it("say where on the roll they begin, in rows", function()
+    local path, at = support.write_file(os.tmpname(), frame(1, 6) .. ("\0"):rep(6) .. frame(3, 6)), {}
+    line.run({ frame = function(_, _, about)
+      at[#at + 1] = about.position
+      return {}
+    end }, assert(line.frames(path, { 2, 3 })), { sinks = {}, every = false, report = function() end })
+    os.remove(path)
+    assert.same({ 0, 4 }, at)
   end)
 
   it("have the shape that was asked for, row by row", function()

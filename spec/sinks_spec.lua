@@ -181,12 +181,12 @@ describe("a run", function()
 
   it("writes its results to standard output, as JSON", function()
     local out = run "printf 'abcdefgh' | RUN"
-    assert.matches('{"name":"frame 1","number":1}\n{"name":"frame 2","number":2}\n2 frames, 0 lost, ended: nil', out)
+    assert.matches('{"name":"frame 1","position":0}\n{"name":"frame 2","position":1}\n2 frames, 0 lost, ended: nil', out)
   end)
 
   it("ends when nobody reads its standard output any more", function()
     local out = run "yes abc | RUN | head -n 1"
-    assert.matches('"number":1', out)
+    assert.matches('"frame 1"', out)
     assert.matches("standard output: nobody reads it any more", out)
     assert.matches("ended: standard output: nobody reads it any more", out)
   end)

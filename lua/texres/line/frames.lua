@@ -9,8 +9,8 @@ Frames.__index = Frames
 local function open(path, shape, room, drop)
   local raw, message = core.raw_frames(path, shape, room, drop)
   if not raw then return nil, message end
-  return setmetatable({ raw = raw, name = path == "-" and "standard input" or path, last = 0, dropped = ranges(),
-    delayed = ranges(), tell = function() end }, Frames)
+  return setmetatable({ raw = raw, name = path == "-" and "standard input" or path, height = shape[1], last = 0,
+    dropped = ranges(), delayed = ranges(), tell = function() end }, Frames)
 end
 
 -- Tells what was dropped and delayed, with the numbers of the frames, and begins anew.
@@ -45,7 +45,7 @@ function Frames:next(seconds)
   if waited > 0 then self.delayed:add(number, number) end
   self.last = number
   return {
-    name = ("frame %d"):format(number), number = number, image = not flat and image or nil, arrived = arrived,
+    name = ("frame %d"):format(number), number = number, position = (number - 1) * self.height, image = not flat and image or nil, arrived = arrived,
     message = flat and ("all bytes are %d: no picture"):format(image:min():item()) or nil,
   }
 end

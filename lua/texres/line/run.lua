@@ -69,7 +69,7 @@ local function handle(self, frame)
   local totals, result, message = self.totals, nil, frame.message
   if not message then
     result, message = protect.catch(self.scanner.frame, self.scanner, frame.image,
-      { name = frame.name, position = frame.position, number = frame.number })
+      { name = frame.name, position = frame.position })
   end
   totals.frames = totals.frames + 1
   if not result then
