@@ -3,10 +3,11 @@
 --     lua5.4 bench/soak.lua [--seconds 3600] [--rate 56] [--files 4] [--folder DIR] [--threads 1]
 --
 -- One process scans raw frames of a pipe, every 97th of which is no picture and the last cut short; its results go to a
--- small disk of their own (tmpfs, where the system lets one mount it), which is full for a third of the time. Another one
--- scans pictures that come into a watched folder, every 11th of which is corrupt, hands its results to a command, and is
--- killed (kill -9) and started again eight times. The network is not trained: this is about what comes and goes. At the
--- end: what was fed and what came out, and the memory of both processes after the first minute (or a tenth) and at the end.
+-- small disk of their own (tmpfs, where the system lets one mount it), which is full for a third of the time. Another
+-- one scans pictures that come into a watched folder, every 11th of which is corrupt, hands its results to a command,
+-- and is killed (kill -9) and started again eight times. The network is not trained: this is about what comes and goes.
+-- At the end: what was fed and what came out, and the memory of the scanner of frames after the first minute (or a
+-- tenth of the time) and at the end.
 
 dofile((arg[0]:match "^.*/" or "") .. "../examples/checkout.lua")
 local core = require "texres.core"
@@ -185,7 +186,8 @@ local function tell(...)
 end
 
 local function watch_over()
-  local start_time, mounted = core.clock(), shell("mount -t tmpfs -o size=64m tmpfs %s/disk 2>/dev/null", options.folder)
+  local start_time = core.clock()
+  local mounted = shell("mount -t tmpfs -o size=64m tmpfs %s/disk 2>/dev/null", options.folder)
   tell("the results of the frames go to %s", mounted and "a disk of 64 MB that is full for a third of the time"
     or "an ordinary folder: mounting is not allowed here")
   start("scan-frames", own "feed-frames" .. " | " .. own "scan-frames")
@@ -200,7 +202,8 @@ local function main()
   start("scan-files", own "scan-files")
   start("feed-files", own "feed-files")
   local first = math.min(60, options.seconds / 10)
-  local period, killed, full, begun, last, ends = options.seconds / (KILLS + 1), 0, false, nil, nil, options.seconds + 15
+  local period, ends = options.seconds / (KILLS + 1), options.seconds + 15
+  local killed, full, begun, last = 0, false, nil, nil
   local next_look = start_time + first
   while core.clock() - start_time < ends do
     core.pause(1)

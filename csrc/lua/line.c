@@ -302,11 +302,15 @@ static const luaL_Reg outlet_methods[] = {
 };
 
 static const luaL_Reg functions[] = {
-    {"raw_frames", l_raw_frames},       {"watch_folder", l_watch_folder},
-    {"file_stamp", l_file_stamp},       {"input_text", l_input_text},
+    {"raw_frames", l_raw_frames},
+    {"watch_folder", l_watch_folder},
+    {"file_stamp", l_file_stamp},
+    {"input_text", l_input_text},
     {"pause", l_pause},
-    {"outlet_file", l_outlet_file},     {"outlet_command", l_outlet_command},
-    {"outlet_stdout", l_outlet_stdout}, {NULL, NULL},
+    {"outlet_file", l_outlet_file},
+    {"outlet_command", l_outlet_command},
+    {"outlet_stdout", l_outlet_stdout},
+    {NULL, NULL},
 };
 
 static void make_type(lua_State *L, const char *name, const luaL_Reg *methods) {

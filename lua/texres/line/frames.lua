@@ -45,7 +45,8 @@ function Frames:next(seconds)
   if waited > 0 then self.delayed:add(number, number) end
   self.last = number
   return {
-    name = ("frame %d"):format(number), number = number, position = (number - 1) * self.height, image = not flat and image or nil, arrived = arrived,
+    name = ("frame %d"):format(number), number = number, position = (number - 1) * self.height,
+    image = not flat and image or nil, arrived = arrived,
     message = flat and ("all bytes are %d: no picture"):format(image:min():item()) or nil,
   }
 end
