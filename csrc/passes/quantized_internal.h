@@ -3,6 +3,7 @@
 #define TX_PASSES_QUANTIZED_INTERNAL_H
 
 #include <math.h>
+#include <stddef.h>
 
 #include "kernels/quantized.h"
 #include "passes/quantized.h"
