@@ -1,4 +1,5 @@
 /* quantized_rows.c - layers in 8 bits that are no convolutions: pools, sums, products, tables, and the way in and out. */
+#include <float.h>
 #include <string.h>
 
 #include "passes/passes.h"
@@ -56,8 +57,10 @@ static void largest(tx_qvalue x, int64_t image, inside in, uint8_t *restrict to)
 
 enum { SLICE = 256 }; /* channels whose sums are on the stack */
 
-static void mean(const tx_qwindow *w, tx_qvalue x, int64_t image, inside in, float zero, uint8_t *to) {
-  const int32_t count = (int32_t)((in.y1 - in.y0) * (in.x1 - in.x0));
+static void mean(const tx_qwindow *w, tx_qvalue x, int64_t image, inside in, float zero, uint8_t *restrict to) {
+  const int32_t count = (int32_t)((in.y1 - in.y0) * (in.x1 - in.x0)), zeros = count * x.layout->zero;
+  const bool whole = count == w->r * w->s;
+  const float factor = w->factor;
   const float share = w->with_border ? 1 : (float)(w->r * w->s) / (float)tx_max(count, 1);
   for (int64_t first = 0; first < x.layout->c; first += SLICE) {
     const int64_t c = tx_min(SLICE, x.layout->c - first);
@@ -69,8 +72,8 @@ static void mean(const tx_qwindow *w, tx_qvalue x, int64_t image, inside in, flo
       }
     }
     for (int64_t d = 0; d < c; d++) {
-      const float t = (float)(sum[d] - count * x.layout->zero) * w->factor;
-      to[first + d] = tx_qnearest(count == w->r * w->s ? t : t * share, zero);
+      const float t = (float)(sum[d] - zeros) * factor;
+      to[first + d] = tx_qnearest(whole ? t : t * share, zero);
     }
   }
 }
@@ -95,15 +98,17 @@ void tx_qpool_rows(const tx_qwindow *window, tx_qvalue x, tx_qvalue y, int64_t f
 
 void tx_qadd_rows(const tx_qsum *sum, tx_qvalue a, tx_qvalue b, tx_qvalue y, int64_t first, int64_t count) {
   const tx_qlayout *l = y.layout;
+  const int32_t zero_a = a.layout->zero, zero_b = b.layout->zero;
+  const float factor_a = sum->factor[0], factor_b = sum->factor[1], zero = (float)l->zero;
+  const float least = sum->relu ? 0 : -FLT_MAX;
   for (int64_t i = first; i < first + count; i++) {
     const row_place at = place_of(y, i);
     const uint8_t *p = tx_qpixel(a, at.image, at.y, 0), *q = tx_qpixel(b, at.image, at.y, 0);
-    uint8_t *to = tx_qpixel(y, at.image, at.y, 0);
+    uint8_t *restrict to = tx_qpixel(y, at.image, at.y, 0);
     for (int64_t d = 0; d < l->w * l->c; d++) {
-      const float u = (float)(p[d] - a.layout->zero) * sum->factor[0],
-                  v = (float)(q[d] - b.layout->zero) * sum->factor[1];
+      const float u = (float)(p[d] - zero_a) * factor_a, v = (float)(q[d] - zero_b) * factor_b;
       const float t = u + v;
-      to[d] = tx_qnearest(sum->relu && !(t > 0) ? 0 : t, (float)l->zero);
+      to[d] = tx_qnearest(t > least ? t : least, zero);
     }
     fill_beside(y, at);
   }
@@ -112,14 +117,16 @@ void tx_qadd_rows(const tx_qsum *sum, tx_qvalue a, tx_qvalue b, tx_qvalue y, int
 void tx_qmultiply_rows(float factor, tx_qvalue a, tx_qvalue b, tx_qvalue y, int64_t first, int64_t count) {
   const tx_qlayout *l = y.layout;
   const bool one = b.layout->h * b.layout->w == 1;
+  const int32_t zero_a = a.layout->zero, zero_b = b.layout->zero;
+  const float zero = (float)l->zero;
   for (int64_t i = first; i < first + count; i++) {
     const row_place at = place_of(y, i);
     for (int64_t x = 0; x < l->w; x++) {
       const uint8_t *p = tx_qpixel(a, at.image, at.y, x), *q = tx_qpixel(b, at.image, one ? 0 : at.y, one ? 0 : x);
-      uint8_t *to = tx_qpixel(y, at.image, at.y, x);
+      uint8_t *restrict to = tx_qpixel(y, at.image, at.y, x);
       for (int64_t d = 0; d < l->c; d++) {
-        const int32_t product = (p[d] - a.layout->zero) * (q[d] - b.layout->zero);
-        to[d] = tx_qnearest((float)product * factor, (float)l->zero);
+        const int32_t product = (p[d] - zero_a) * (q[d] - zero_b);
+        to[d] = tx_qnearest((float)product * factor, zero);
       }
     }
     fill_beside(y, at);
@@ -129,17 +136,17 @@ void tx_qmultiply_rows(float factor, tx_qvalue a, tx_qvalue b, tx_qvalue y, int6
 void tx_qcopy_rows(float factor, tx_qvalue x, tx_qvalue y, int64_t at_channel, int64_t first, int64_t count) {
   const int64_t c = x.layout->c;
   const bool same = factor == 1 && x.layout->zero == y.layout->zero;
+  const int32_t zero_x = x.layout->zero;
+  const float zero = (float)y.layout->zero;
   for (int64_t i = first; i < first + count; i++) {
     const row_place at = place_of(y, i);
     for (int64_t q = 0; q < y.layout->w; q++) {
       const uint8_t *from = tx_qpixel(x, at.image, at.y, q);
-      uint8_t *to = tx_qpixel(y, at.image, at.y, q) + at_channel;
+      uint8_t *restrict to = tx_qpixel(y, at.image, at.y, q) + at_channel;
       if (same) {
         memcpy(to, from, (size_t)c);
       } else {
-        for (int64_t d = 0; d < c; d++) {
-          to[d] = tx_qnearest((float)(from[d] - x.layout->zero) * factor, (float)y.layout->zero);
-        }
+        for (int64_t d = 0; d < c; d++) to[d] = tx_qnearest((float)(from[d] - zero_x) * factor, zero);
       }
     }
     fill_beside(y, at);
