@@ -10,7 +10,7 @@
 -- covariance (gaussians.lua); the novelty of an image is the distance from the nearest (K. Lee and others, "A simple
 -- unified framework for detecting out-of-distribution samples and adversarial attacks", 2018). Unit length made it
 -- better throughout; distances relative to one distribution of all images (J. Ren and others, "A simple fix to
--- Mahalanobis distance for improving near-OOD detection", 2021) were no better on average.
+-- Mahalanobis distance for improving near-OOD detection", 2021) came to the same on average, at twice the size.
 --
 -- Don't expect too much. Of real defects that were left out of training, on photographs that the network had not seen,
 -- it told stains of colour well from what was known (where the largest probability told nothing), cuts and holes hardly
