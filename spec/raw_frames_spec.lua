@@ -78,7 +78,8 @@ describe("raw frames", function()
 
   it("without a picture, and those that can't be scanned, are bad and passed over", function()
     local totals, lines, told = run(frame(1, 6) .. ("\0"):rep(6) .. frame(13, 6) .. frame(4, 6))
-    assert.same({ "frame 1 1", "frame 2 all bytes are 0: no picture", "frame 3 frame: thirteen is not wanted",
+    assert.same({ "frame 1 1", "frame 2 frame 2: all bytes are 0: no picture",
+      "frame 3 frame 3: frame: thirteen is not wanted",
       "frame 4 4" }, lines)
     assert.equal(2, totals.bad)
     assert.equal(4, totals.frames)

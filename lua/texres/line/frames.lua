@@ -47,7 +47,7 @@ function Frames:next(seconds)
   return {
     name = ("frame %d"):format(number), number = number, position = (number - 1) * self.height,
     image = not flat and image or nil, arrived = arrived,
-    message = flat and ("all bytes are %d: no picture"):format(image:min():item()) or nil,
+    message = flat and ("frame %d: all bytes are %d: no picture"):format(number, image:min():item()) or nil,
   }
 end
 

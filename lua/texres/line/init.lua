@@ -61,14 +61,15 @@ function line.folder(path, options)
   return require "texres.line.folder"((path:gsub("(.)/+$", "%1")), o)
 end
 
-local FILES = { channels = CHANNELS }
+local FILES = { channels = CHANNELS, null = option.switch(false) }
 
---- A source of files: line.files(paths, {channels=}). paths: a list; "-" in it stands for the lines of standard input.
+--- A source of files: line.files(paths, {channels=, null=}). paths: a list, in which a folder stands for the pictures in
+-- it and below, and "-" for the lines of standard input; null: these end in a zero byte, as `find -print0` writes them.
 function line.files(paths, options)
   if not option.is_list(paths, is_path) then
     raise("line.files: paths are %s, wanted a list of paths", option.shown(paths))
   end
-  return require "texres.line.list"(paths, option.read("line.files", options, FILES).channels)
+  return require "texres.line.list"(paths, option.read("line.files", options, FILES))
 end
 
 -- -- sinks ------------------------------------------------------------------------------------------------------------
@@ -115,12 +116,27 @@ local RUN = {
     return value == false or terminal.seconds(value)
   end, 10),
   unwritten = option.choice("keep", { "keep", "end" }), patience = option.number(5, "[0, inf)"),
+  last = option.FUNCTION,
 }
 
---- Scans what a source gives until it ends: line.run(scanner, source, {sinks=, write=, report=, every=, unwritten=,
--- patience=}). Gives the totals: frames, bad, dropped, delayed, waited and longest (seconds of the delayed), defects,
--- lines, lost, seconds, and ended: why before its end, "Ctrl-C", "SIGTERM" or a message; problem: what sink has lost
--- results. The source is closed.
+--- A scanner for the frames of a line-scan camera, which are pieces of one strip: line.strip(scanner). What lies across
+-- two frames is one defect, and told when it has ended.
+function line.strip(scanner) return require "texres.line.strip"(scanner) end
+
+--- Scans what a source gives until it ends: line.run(scanner, source, options). Options:
+--
+--     sinks      a list; default: standard output alone
+--     write      function(result, frame): the lines of a result, nil for none; default: JSON. What could not be
+--                scanned has a `message` and no `defects`
+--     last       function(): the lines that come last
+--     report     function(text): takes what is told; default: a line on standard error
+--     every      (10 s) time from one status to the next; false: none
+--     unwritten  "keep": results that can't be written are kept; "end": the run ends
+--     patience   (5) seconds that sinks are given to write what is left at the end
+--
+-- Gives the totals: frames, bad, dropped, delayed, waited and longest (seconds of the delayed), short, defects, lines,
+-- lost, seconds, and ended: why before its end, "Ctrl-C", "SIGTERM" or a message; problem: which sink has lost results,
+-- or has failed. The source is closed.
 function line.run(scanner, source, options)
   local o = option.read("line.run", options, RUN)
   o.every = o.every and terminal.seconds(o.every)

@@ -1,30 +1,31 @@
 --- A list of files: see texres.line.files.
 
 local core = require "texres.core"
+local predict = require "texres.predict"
 
 local Files = {}
 Files.__index = Files
 
---- paths: a list, in which "-" stands for the lines of standard input
-local function open(paths, channels)
-  return setmetatable({ paths = paths, at = 1, text = "", channels = channels, read = 0, tell = function() end }, Files)
+--- paths: a list, in which "-" stands for the paths of standard input; options: channels, null
+local function open(paths, o)
+  return setmetatable({ paths = paths, at = 1, text = "", channels = o.channels, read = 0, tell = function() end,
+    pattern = o.null and "^([^\0]*)\0(.*)$" or "^([^\n]*)\n(.*)$", found = function() end }, Files)
 end
 
--- The next line of standard input; nil and whether more may come.
+-- The next path of standard input; nil and whether more may come.
 local function next_line(self, seconds)
   while true do
-    local line, rest = self.text:match "^([^\n]*)\n(.*)$"
-    if line then
-      self.text = rest
-      line = line:gsub("\r$", "")
-      if line ~= "" then return line end
+    local path, rest = self.text:match(self.pattern)
+    if path then
+      self.text, path = rest, path:gsub("\r$", "")
+      if path ~= "" then return path, true end
     else
       local text, message = core.input_text(seconds)
       if text == "" then return nil, true end
       if message then self.tell("%s", message) end
       if not text then -- the last line may lack its end
-        line, self.text = self.text, ""
-        return line ~= "" and line or nil, false
+        path, self.text = self.text, ""
+        return path ~= "" and path or nil, false
       end
       self.text = self.text .. text
     end
@@ -45,14 +46,20 @@ local function next_path(self, seconds)
   return nil, false
 end
 
---- The next file, for whose name it waits `seconds`; nil and whether more may come.
+--- The next file, for whose path it waits `seconds`; nil and whether more may come.
 function Files:next(seconds)
-  local path, more = next_path(self, seconds)
-  if not path then return nil, more end
+  local file = not self.stopped and self.found() or nil
+  while not file do
+    local path, more = next_path(self, seconds)
+    if not path then return nil, more end
+    self.found = predict.each_file { path } -- a folder's pictures
+    file = self.found()
+  end
   self.read = self.read + 1
-  local image, message = core.load_image(path, { channels = self.channels })
-  if not image then message = message:gsub("^load_image: ", "") end
-  return { name = path, number = self.read, image = image, message = message, arrived = core.clock() }
+  local image, message = nil, file.message
+  if not message then image, message = core.load_image(file.path, { channels = self.channels }) end
+  return { name = file.path, below = file.name, number = self.read, image = image, arrived = core.clock(),
+    message = not image and message:gsub("^load_image: ", "") or nil }
 end
 
 function Files.done() end

@@ -15,7 +15,7 @@ Run.__index = Run
 
 local function new(scanner, source, o)
   local self = setmetatable({
-    scanner = scanner, source = source, sinks = o.sinks, write = o.write, every = o.every, tell = o.report,
+    scanner = scanner, source = source, sinks = o.sinks, write = o.write, every = o.every, last = o.last, tell = o.report,
     end_on_full = o.unwritten == "end", open = {}, first_open = 1, last_open = 0,
     totals = { frames = 0, bad = 0, defects = 0, lines = 0 }, started = core.clock(),
   }, Run)
@@ -68,18 +68,19 @@ local function without_image(frame)
   return frame
 end
 
--- Scans a frame: what it shows as a line; one that can't be read or scanned as { name =, message = }.
+-- Scans a frame; one that can't be read or scanned has { name =, message = } for a result.
 local function handle(self, frame)
   local totals, result, message = self.totals, nil, frame.message
   if not message then
     result, message = protect.catch(self.scanner.frame, self.scanner, frame.image,
       { name = frame.name, position = frame.position })
+    if not result then message = frame.name .. ": " .. message end
   end
   totals.frames = totals.frames + 1
   if totals.frames % COLLECT == 0 then collectgarbage() end
   if not result then
     totals.bad = totals.bad + 1
-    self.source.tell("%s: %s", frame.name, message)
+    self.source.tell("passed over %s", message)
     result = { name = frame.name, message = message }
   end
   totals.defects = totals.defects + #(result.defects or {})
@@ -158,6 +159,8 @@ local function finish(self, seconds)
 end
 
 local function end_run(self, patience)
+  local text = self.last and self.last()
+  if text then put(self, text) end
   local problem = finish(self, patience)
   local totals, counts = self.totals, self.source:counts()
   for name, value in pairs(counts) do totals[name] = value end
