@@ -26,6 +26,7 @@ local NAMES = {
   "eval",
   "threshold",
   "novelty",
+  "quantize",
   "audit",
   "report",
   "compare",

@@ -23,7 +23,7 @@
 --     flatten
 --     add              inputs {a, b}; relu
 --     cat              inputs, along the channels
---     multiply         inputs; sizes of 1 are broadcast
+--     multiply         inputs {a, b}; sizes of 1 are broadcast
 --     subtract         inputs {a, b}; the same
 --     module           item: whatever else, which is called
 --
@@ -219,7 +219,10 @@ function Lowering:join(how, inputs)
       raise("lower: %s of values with %d and %d dimensions", how, dimensions, #self:shape(value))
     end
   end
-  return self:add { op = how, inputs = inputs }
+  if how ~= "multiply" then return self:add { op = how, inputs = inputs } end
+  local product = inputs[1]
+  for i = 2, #inputs do product = self:add { op = how, inputs = { product, inputs[i] } } end
+  return product
 end
 
 --- The steps that plan.trace gives.

@@ -68,11 +68,7 @@ function DO.subtract(_, list) return list[1] - list[2] end
 
 function DO.cat(_, list) return core.cat(list, -1) end
 
-function DO.multiply(_, list)
-  local product = list[1]
-  for i = 2, #list do product = product * list[i] end
-  return product
-end
+function DO.multiply(_, list) return list[1] * list[2] end
 
 function DO.module(step, x) return step.item(x) end
 

@@ -29,6 +29,7 @@ end
 
 local FILES = {
   "container", "conv", "conv_more", "norm", "linear", "activation", "pool", "resize", "shape", "block", "graph",
+  "quantized",
 }
 for _, file in ipairs(FILES) do
   for name, class in pairs(require("texres.nn." .. file)) do
