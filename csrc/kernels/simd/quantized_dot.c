@@ -54,6 +54,8 @@ TX_INLINE TARGET vint dot(bool bytes, vint sum, pixel x, weight w) {
 #endif
 }
 
+TX_INLINE pixel unknown(pixel x) { return (pixel)vf_loaded((vfloat)x); }
+
 /* 128 times the weights where the pixels are less 128. */
 TX_INLINE TARGET vint lift(bool bytes, vint sum, weight w) {
 #if defined(__ARM_NEON)

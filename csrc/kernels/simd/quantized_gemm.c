@@ -48,6 +48,8 @@ TX_INLINE vint dot(bool bytes, vint sum, pixel x, weight w) {
   return sum;
 }
 
+TX_INLINE pixel unknown(pixel x) { return (pixel){(wide)vf_loaded((vfloat)x.even), (wide)vf_loaded((vfloat)x.odd)}; }
+
 #else
 
 #define ROWS 8
@@ -81,6 +83,11 @@ TX_INLINE vint dot(bool bytes, vint sum, pixel x, weight w) {
   s = vmlal_lane_s16(vmlal_lane_s16(s, w.of[0], x, 0), w.of[1], x, 1);
   if (bytes) s = vmlal_lane_s16(vmlal_lane_s16(s, w.of[2], x, 2), w.of[3], x, 3);
   return (vint)s;
+}
+
+TX_INLINE pixel unknown(pixel x) {
+  __asm__("" : "+w"(x));
+  return x;
 }
 
 #endif

@@ -6,6 +6,7 @@
  *     pixel, pixels(bytes, p)   what becomes of 4 bytes of a row of a: four numbers, or two of 16 bits unless `bytes`
  *     weight, weights(bytes, p)     and of a vector of b, which has as many for each of VF columns
  *     dot(bytes, sum, x, w)     sum + their products, added up by column
+ *     unknown(x)                x, of which the compiler is not to know that it is the same as before
  *     lift(bytes, sum, w)       sum + what `dot` leaves out of every row: nothing, unless pixels() made a difference
  *
  * A tile of rows x 2 vectors of sums stays in registers. A step multiplies 4 bytes of each row with 4 * PANEL bytes of a
@@ -198,14 +199,17 @@ TX_INLINE TARGET double peak(bool bytes, int64_t rounds) {
   enum { CHAINS = 12 };
   char operand[4 * VF];
   memset(operand, 3, sizeof operand);
-  const pixel x = pixels(bytes, operand);
+  pixel x = pixels(bytes, operand);
   const weight w = weights(bytes, operand);
   vint sum[CHAINS];
 #pragma GCC unroll 12
   for (int i = 0; i < CHAINS; i++) sum[i] = vi_set(i);
   for (int64_t r = 0; r < rounds; r++) {
 #pragma GCC unroll 12
-    for (int i = 0; i < CHAINS; i++) sum[i] = dot(bytes, sum[i], x, w);
+    for (int i = 0; i < CHAINS; i++) {
+      x = unknown(x); /* or one product would do for all sums */
+      sum[i] = dot(bytes, sum[i], x, w);
+    }
   }
   vint all = sum[0];
 #pragma GCC unroll 12
