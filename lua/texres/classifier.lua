@@ -371,6 +371,10 @@ end
 -- prefix, images, operating_point and note. True, or nil and a message; raises for a layer that such a file can't hold.
 function Classifier:export_c(path, options) return require("texres.export.c").export(path, self, options) end
 
+--- Writes it as one module of pure Lua 5.4, for hosts without a compiler: see texres.export.lua, which has the options
+-- images, operating_point and note. True, or nil and a message; raises for a layer that such a file can't hold.
+function Classifier:export_lua(path, options) return require("texres.export.lua").export(path, self, options) end
+
 --- Reads a checkpoint; a classifier, or nil and a message when the file is missing, damaged or none. `model`: a module
 -- to load into, for one whose class no file can name; by default it is built as the file says. `options`: {max_bytes=}:
 -- the largest header that is read (default: 16 MiB).

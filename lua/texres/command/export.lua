@@ -41,18 +41,28 @@ function formats.c(net, image, options)
   return true
 end
 
+function formats.lua(net, image, options)
+  local one = classifier.new { model = net, input = image }
+  local written, message = one:export_lua(options.out, { note = origin(options) })
+  if not written then return nil, message end
+  local name = plain.visible_name(options.out)
+  print(("network: %s\ntest it: lua5.4 %s --test"):format(name, name))
+  return true
+end
+
 -- -- the command ------------------------------------------------------------------------------------------------------
 
 return {
-  summary = "Write a network for other programs: as ONNX or C.",
+  summary = "Write a network for other programs: as ONNX, C or Lua.",
   examples = {
     { "export onnx run net.onnx", "the network of a run, with its normalization and the names of its classes" },
     { "export onnx resnet18 net.onnx --input 64x64x3", "one that texres.models builds, with random weights" },
     { "export c run fabric.c", "one C99 file that classifies images without texres" },
+    { "export lua run fabric.lua", "the same in pure Lua, for hosts without a compiler" },
   },
   describe = function(parser)
     parser:argument("format", "onnx: takes \"images\" {N,H,W,C}, gives \"logits\" {N,K}. c: a C99 file with a function "
-      .. "classify(image, scores)."):choices { "onnx", "c" }
+      .. "classify(image, scores). lua: a module of pure Lua 5.4 with classify(image)."):choices { "onnx", "c", "lua" }
     arguments.network(parser)
     parser:argument("out", "The file to write.")
     parser:option("--prefix", "What names in C begin with."):argname "NAME"

@@ -7,8 +7,8 @@
 --     double defect_score(const float *scores);                      with an operating point: 1 - p(good)
 --     int verdict(const float *scores);                              0 accept, 1 reject, 2 ask a person
 --
--- Scores are the network's logits, to within 1e-4 of the largest. Compiled with TEXRES_SELF_TEST the file is a program
--- that compares them with what the library gave.
+-- Scores are the network's logits: of a network in f32 to within 1e-4 of the largest, of a quantized one bit by bit.
+-- Compiled with TEXRES_SELF_TEST the file is a program that compares them with what the library gave.
 -- @module texres.export.c
 
 local c_float = require "texres.export.c_float"
@@ -127,10 +127,8 @@ static int largest(const float *scores)
 
 int @P@classify(const uint8_t *image, float *scores)
 {
-  int k;
   if (!image || !scores) return -1;
 @BODY@
-  for (k = 0; k < CLASSES; k++) scores[k] = @RESULT@[k];
   return largest(scores);
 }
 
@@ -169,7 +167,7 @@ int @P@verdict(const float *scores)
 local function functions(one, net, prefix)
   return c_text.fill(CLASSIFY, {
     P = prefix, COUNT = #one.classes, PROTOTYPES = one.point and c_text.fill(PROTOTYPES, { P = prefix }) or "",
-    DECLARATIONS = net.declarations, BODY = net.body, RESULT = net.result,
+    DECLARATIONS = net.declarations, BODY = net.body,
     TEMPERED = c_text.float(1 / one.temperature),
   })
 end

@@ -4,10 +4,12 @@ local arena = require "texres.export.arena"
 local c_text = require "texres.export.c_text"
 local functions = require "texres.export.c_float_functions"
 local raise = require "texres.raise"
+local Writer = require "texres.export.c_writer"
 local subject = require "texres.export.subject"
 
 local c_float = {}
 
+local ALIGN = 16 -- floats, of places in memory
 local TOLERANCE = 1e-4 -- of scores, as a part of the largest
 
 -- -- how wide panels are ----------------------------------------------------------------------------------------------
@@ -36,24 +38,6 @@ end
 -- STEPS[op](w, step, y) writes a step that makes value y. w: the writer below.
 
 local STEPS = {}
-local Writer = {}
-Writer.__index = Writer
-
-function Writer:use(name) self.used[name] = true end
-function Writer:call(format, ...) self.calls[#self.calls + 1] = "  " .. format:format(...) end
-function Writer:array(name, list)
-  self.arrays[#self.arrays + 1] = c_text.floats(name, list)
-  self.constants = self.constants + 4 * #list
-  return name
-end
-
--- The elements of a value; its pixels, and channels.
-function Writer:count(value) return subject.count(self.shapes[value]) end
-function Writer:image(value)
-  local shape = self.shapes[value]
-  local channels = shape[#shape]
-  return self:count(value) // channels, channels
-end
 
 local function zeros(n)
   local list = {}
@@ -121,8 +105,9 @@ function STEPS.conv(w, step, y, i)
   local out, depthwise = w.shapes[step.output], is_depthwise(step)
   local name = depthwise and "convolve_each" or "convolve"
   w:use(name)
-  local weight = w:array(("weight_%d"):format(i), depthwise and floats_of(step.weight) or panels(step, w.lanes))
-  local bias = w:array(("bias_%d"):format(i), step.bias and floats_of(step.bias) or zeros(k))
+  local values = depthwise and floats_of(step.weight) or panels(step, w.lanes)
+  local weight = w:array("float", ("weight_%d"):format(i), values)
+  local bias = w:array("float", ("bias_%d"):format(i), step.bias and floats_of(step.bias) or zeros(k))
   local image = pad(w, step, i)
   w:call("%s(&(const struct %s){ .columns = %d, .channels = %d, .kernel_rows = %d, .kernel_columns = %d,", name,
     depthwise and "depthwise" or "convolution", wide + step.padding[3] + step.padding[4], c, r, s)
@@ -136,8 +121,8 @@ end
 function STEPS.linear(w, step, y, i)
   local c, k = table.unpack(step.weight:shape())
   w:use "dense"
-  local weight = w:array(("weight_%d"):format(i), floats_of(step.weight))
-  local bias = w:array(("bias_%d"):format(i), step.bias and floats_of(step.bias) or zeros(k))
+  local weight = w:array("float", ("weight_%d"):format(i), floats_of(step.weight))
+  local bias = w:array("float", ("bias_%d"):format(i), step.bias and floats_of(step.bias) or zeros(k))
   w:call("dense(%d, %d, v%d, %s, %s, %s);", c, k, step.input, weight, bias, y)
   after(w, step, y)
 end
@@ -145,8 +130,8 @@ end
 function STEPS.scale(w, step, y, i)
   w:use "scale"
   local pixels, channels = w:image(step.input)
-  local factor = w:array(("factor_%d"):format(i), floats_of(step.factor))
-  local shift = w:array(("shift_%d"):format(i), floats_of(step.shift))
+  local factor = w:array("float", ("factor_%d"):format(i), floats_of(step.factor))
+  local shift = w:array("float", ("shift_%d"):format(i), floats_of(step.shift))
   w:call("scale(%d, %d, v%d, %s, %s, %s);", pixels, channels, step.input, factor, shift, y)
   after(w, step, y)
 end
@@ -245,38 +230,21 @@ local function work_of(program)
   return sizes
 end
 
---- A step in words: "convolution 3x3, stride 2, 64 -> 128 channels, ReLU".
-local function described(step)
-  local parts = { (step.op:gsub("_", " ")) }
-  if step.op == "conv" then
-    local r, s = table.unpack(step.weight:shape())
-    parts[1] = ("convolution %dx%d"):format(r, s)
-    if step.stride[1] > 1 then parts[#parts + 1] = ("stride %d"):format(step.stride[1]) end
-    if step.groups > 1 then parts[#parts + 1] = ("%d groups"):format(step.groups) end
-  elseif step.op == "activation" then
-    parts[1] = step.kind
-  end
-  if step.residual and not step.residual_last then parts[#parts + 1] = ("+ v%d"):format(step.residual) end
-  if step.relu then parts[#parts + 1] = "ReLU" end
-  if step.residual_last then parts[#parts + 1] = ("+ v%d"):format(step.residual) end
-  return table.concat(parts, ", ")
-end
-
---- The network as C: { declarations, body, memory = in bytes, constants = in bytes, result = name of the scores }.
+--- The network as C: { declarations, body, memory = in bytes, constants = in bytes, tolerance,
+-- numbers = and flags = in words }; the body writes `scores`.
 function c_float.write(one)
   local program = one.program
   local sizes = {}
   for value, shape in pairs(program.shapes) do sizes[value] = subject.count(shape) end
-  local w = setmetatable({
-    used = {}, calls = {}, arrays = {}, constants = 0, shapes = program.shapes, lanes = lanes_of(program),
-    places = arena(program, sizes, work_of(program), 16),
-  }, Writer)
+  local w = Writer.new(program.shapes)
+  w.lanes, w.places = lanes_of(program), arena(program, sizes, work_of(program), ALIGN)
   for i, step in ipairs(program.steps) do
-    w:call("/* %s: %s -> %s */", c_text.comment(described(step)), c_text.shape(w.shapes[step.inputs and step.inputs[1]
-      or step.input]), c_text.shape(w.shapes[step.output]))
+    w:comment(step)
     w:call("float *v%d = memory + %d;", step.output, w.places.offset[step.output])
     STEPS[step.op](w, step, ("v%d"):format(step.output), i)
   end
+  w:use "copy"
+  w:call("copy(CLASSES, v%d, scores);", program.output)
   local h, wide, c = table.unpack(one.input)
   local n = one.normalization
   local head = {
@@ -298,7 +266,7 @@ static void read_image(const uint8_t *image, float *y)
     .. table.concat(w.calls, "\n")
   return {
     declarations = table.concat(head, "\n"), body = body, memory = 4 * w.places.size, constants = w.constants,
-    result = ("v%d"):format(program.output), tolerance = c_text.float(TOLERANCE),
+    tolerance = c_text.float(TOLERANCE),
     numbers = "f32; scores are those of texres to within 1e-4 of the largest",
     flags = "with gcc -march=native -ffp-contract=fast is fastest",
   }

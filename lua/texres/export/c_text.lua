@@ -34,7 +34,9 @@ end
 
 --- The definition of an array.
 function c_text.array(kind, name, list, format, width)
-  return ("static const %s %s[%d] = {\n%s\n};\n"):format(kind, name, #list, c_text.numbers(list, format, width))
+  local aligned = kind:find "^int%d+_t" and "ALIGNED " or "" -- weights of a quantized network
+  return ("static const %s%s %s[%d] = {\n%s\n};\n"):format(aligned, kind, name, #list,
+    c_text.numbers(list, format, width))
 end
 
 --- One of floats, whose decimal digits give back the same bits.

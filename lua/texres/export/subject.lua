@@ -106,7 +106,7 @@ local function names_of(classifier, count)
   return names
 end
 
-local function check_program(program, model, class_names, where)
+local function check_layers(program, model, where)
   local names = {}
   for name, m in model:named_modules() do names[m] = name end
   for _, step in ipairs(program.steps) do
@@ -116,7 +116,9 @@ local function check_program(program, model, class_names, where)
         step.item:describe())
     end
   end
-  local scores = program.shapes[program.output]
+end
+
+local function check_scores(scores, class_names, where)
   if #scores ~= 1 or class_names and scores[1] ~= #class_names then
     raise("%s: the network gives {N,%s}, wanted a score for each class%s", where, table.concat(scores, ","),
       class_names and (", {N,%d}"):format(#class_names) or "")
@@ -130,8 +132,9 @@ function subject.count(shape)
   return n
 end
 
---- What of a classifier a file holds: { program =, input = {H,W,C}, classes =, normalization = { scale =, mean =,
--- factor = }, values_of_bytes =, temperature =, point =, tests =, model =, note = }. `o`: the options, read.
+--- What of a classifier a file holds: { program = as texres.lower gives it,
+-- input = {H,W,C}, classes =, normalization = { scale =, mean =, factor = }, values_of_bytes =, temperature =, point =,
+-- tests =, model =, note = }. `o`: the options, read.
 function subject.of(classifier, o, where)
   if #classifier.models > 1 then raise("%s: an ensemble is not one network: export its members", where) end
   local model, takes = classifier.model, input.of(classifier.model)
@@ -142,10 +145,12 @@ function subject.of(classifier, o, where)
       where)
   end
   local program = lower(model, shape)
-  check_program(program, model, classifier.classes, where)
+  check_layers(program, model, where)
+  check_scores(program.shapes[program.output], classifier.classes, where)
   local tests = tests_of(classifier, test_images(o.images, shape, where), where)
   return {
-    program = program, input = shape, window = takes.window, classes = names_of(classifier, #tests[1].logits),
+    program = program, input = shape, window = takes.window,
+    classes = names_of(classifier, #tests[1].logits),
     normalization = normalization_of(takes, shape[3]), values_of_bytes = values_of_bytes(takes, shape[3]),
     temperature = takes.temperature or 1, point = point_of(classifier, o.operating_point, where), tests = tests,
     model = model, note = o.note,

@@ -1,0 +1,141 @@
+--- A classifier as a module of pure Lua: it gives what the library gives.
+local tr = require "texres"
+local support = require "spec.support"
+local classifier = require "texres.classifier"
+local core = require "texres.core"
+local input = require "texres.input"
+local nn = tr.nn
+
+local folder = support.folder()
+
+local function of(net, fields)
+  fields.white = fields.white or 1
+  input.give(net, input.new(fields))
+  return classifier.new { model = net:eval() }
+end
+
+local function all_layers()
+  tr.manual_seed(5)
+  return of(nn.Sequential {
+    name = "all layers",
+    nn.Conv2d(2, 10, 3, { stride = 2, padding = { 1, 0, 1, 0 } }), nn.BatchNorm(10), nn.ReLU(),
+    nn.Residual {
+      nn.Conv2d(10, 12, 3, { padding = "same", dilation = 2, groups = 2, bias = false }), nn.SiLU(),
+      shortcut = nn.Conv2d(10, 12, 1), activation = nn.GELU(),
+    },
+    nn.Residual { nn.Conv2d(12, 12, 3, { padding = 1 }), nn.ReLU() },
+    nn.Concat {
+      nn.MaxPool2d({ 1, 2 }, { stride = 1 }),
+      nn.Sequential { nn.AvgPool2d({ 3, 4 }, { stride = 1, padding = 1 }), nn.Tanh() },
+      nn.AvgPool2d({ 3, 4 }, { stride = 1, padding = 1, count_include_pad = false }),
+    },
+    nn.BatchNorm(36), nn.LeakyReLU(0.2), nn.Softplus(), nn.ELU(0.3), nn.Hardswish(),
+    nn.Multiply { nn.Conv2d(36, 36, 1), nn.Sequential { nn.Conv2d(36, 1, 1), nn.Sigmoid() } },
+    nn.Subtract { nn.Tanh(), nn.Identity() },
+    nn.DepthwiseSeparable(36, 16), nn.SqueezeExcitation(16, { reduction = 4 }),
+    nn.Concat {
+      nn.Sequential { nn.MaxPool2d(3), nn.Flatten(), nn.Linear(16, 3) },
+      nn.Sequential { nn.Concat { nn.GlobalAvgPool(), nn.GlobalMaxPool() }, nn.Linear(32, 2), nn.Sigmoid() },
+    },
+  }, {
+    input = { 9, 11, 2 }, classes = { "good", "a]]b", 'quo"te\\', "größer", "line\nbreak" },
+    normalization = { mean = { 0.5, 0.25 }, std = 0.4 }, temperature = 1.7,
+  })
+end
+
+local function textile(width, head)
+  tr.manual_seed(width)
+  return of(tr.models.textile { width = width, head = head }, {
+    input = { 64, 64, 1 }, classes = { "good", "color", "cut", "hole", "thread", "metal" },
+    normalization = { mean = 0.4, std = 0.2 },
+  })
+end
+
+local function random_images(shape, count)
+  tr.manual_seed(3)
+  return (tr.rand { count, table.unpack(shape) } * 255):round():to "u8"
+end
+
+local function assert_same(one, net, count)
+  local images = random_images(one.input, count)
+  local logits = core.no_grad(function() return one.model(input.of(one.model):batch(images, "spec")):totable() end)
+  for i, answer in ipairs(one:predict(images)) do
+    local bytes = images:select(1, i):reshape(-1):to("f32"):totable()
+    local class, scores = net.classify(bytes)
+    assert.equal(answer.label, class)
+    local most = 1
+    for _, own in ipairs(logits[i]) do most = math.max(most, math.abs(own)) end
+    for k, own in ipairs(logits[i]) do assert.near(own, scores[k], 1e-4 * most) end
+    for k, p in ipairs(net.probabilities(scores)) do assert.near(answer.probabilities[k], p, 1e-4) end
+    if answer.verdict then
+      assert.equal(answer.verdict, net.verdict(scores))
+      assert.near(answer.defect_score, net.defect_score(scores), 1e-5)
+    end
+    for b, byte in ipairs(bytes) do bytes[b] = string.char(math.tointeger(byte)) end
+    assert.same({ class, scores }, { net.classify(table.concat(bytes)) })
+  end
+end
+
+describe("a classifier as a Lua module", function()
+  it("gives what the library gives", function()
+    for _, one in ipairs { all_layers(), textile(4, "mean_max"), textile(3, "conv") } do
+      local path = folder .. "/net.lua"
+      assert(one:export_lua(path))
+      local net = dofile(path)
+      assert.same(one.classes, net.classes)
+      assert.is_nil(net.verdict)
+      assert_same(one, net, 3)
+    end
+  end)
+
+  it("knows the operating point", function()
+    local one = textile(4, "gap")
+    local share = { value = 0, low = 0, high = 1 }
+    local scores = {}
+    local point = {
+      threshold = 0.5, good = "good", false_reject = share, escape = share, images = { good = 9, defect = 9 },
+    }
+    one:set_operating_point(point)
+    for i, answer in ipairs(one:predict(random_images(one.input, 9))) do scores[i] = answer.defect_score end
+    table.sort(scores)
+    point.band = { low = 0.5 * (scores[3] + scores[4]), high = 0.5 * (scores[6] + scores[7]), share = 0.3 }
+    one:set_operating_point(point)
+    assert(one:export_lua(folder .. "/point.lua"))
+    assert_same(one, dofile(folder .. "/point.lua"), 9)
+  end)
+
+  it("tests itself, runs alone, and says what is no image", function()
+    local path = folder .. "/self.lua"
+    assert(all_layers():export_lua(path, { note = "run 7" }))
+    local ok, told = support.run { "env", "-u", "LUA_PATH", "-u", "LUA_CPATH", support.lua, path, "--test" }
+    assert.is_true(ok, told)
+    assert.matches("image 3: .-: pass\npass\n$", told)
+    local net = dofile(path)
+    assert.same({ nil, "an image of 198 bytes is wanted" }, { net.classify "short" })
+    assert.same({ nil, "an image of 198 bytes is wanted" }, { net.classify() })
+    local text = support.read_file(path)
+    assert.is_truthy(text:find("-- From: run 7", 1, true))
+    support.write_file(path, (text:gsub("label = %d", "label = 99")))
+    local passed, said = support.run { support.lua, path, "--test" }
+    assert.is_false(passed)
+    assert.matches("FAIL\n$", said)
+  end)
+
+  it("is written by the command", function()
+    assert(textile(2, "gap"):save(folder .. "/net.safetensors"))
+    local status, told, problem = support.texres("export", "lua", folder .. "/net.safetensors", folder .. "/cmd.lua")
+    assert.same({ 0, "" }, { status, problem })
+    assert.matches("network: .*cmd.lua\ntest it: lua5.4 .*cmd.lua %-%-test", told)
+    assert.equal(6, #dofile(folder .. "/cmd.lua").classes)
+  end)
+
+  it("refuses what it can't hold", function()
+    local one = of(nn.Sequential { { up = nn.Upsample(2) }, nn.GlobalAvgPool() }, { input = { 8, 8, 1 } })
+    assert.error_matches(function() one:export_lua(folder .. "/no.lua") end, "export_lua: the layer up %(Upsample")
+    assert.error_matches(function() textile(2, "gap"):export_lua(folder .. "/no.lua", { prefix = "x" }) end,
+      "export_lua: unknown option 'prefix'")
+    local written, message = textile(2, "gap"):export_lua(folder .. "/missing/x.lua")
+    assert.is_nil(written)
+    assert.matches("missing/x.lua", message)
+  end)
+end)
