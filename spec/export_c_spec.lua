@@ -102,6 +102,35 @@ local function with_all_layers()
   })
 end
 
+-- The same of what is done in whole numbers: all but a product with a value for each pixel.
+local function with_integer_layers()
+  tr.manual_seed(6)
+  local net = nn.Sequential {
+    nn.Conv2d(2, 10, 3, { stride = 2, padding = { 1, 0, 1, 0 } }), nn.ReLU(),
+    nn.Residual {
+      nn.Conv2d(10, 12, 3, { padding = "same", dilation = 2, groups = 2 }), nn.SiLU(),
+      shortcut = nn.Conv2d(10, 12, 1), activation = nn.GELU(),
+    },
+    nn.Residual { nn.Conv2d(12, 12, 3, { padding = 1 }), nn.ReLU() },
+    nn.Residual { nn.Conv2d(12, 12, 3, { padding = 1 }), activation = nn.ReLU() },
+    nn.Concat {
+      nn.MaxPool2d({ 1, 2 }, { stride = 1 }),
+      nn.Sequential { nn.AvgPool2d({ 3, 4 }, { stride = 1, padding = 1 }), nn.Tanh() },
+      nn.AvgPool2d({ 3, 4 }, { stride = 1, padding = 1, count_include_pad = false }),
+    },
+    nn.Subtract { nn.Tanh(), nn.Identity() }, nn.Conv2d(36, 16, 1), nn.Conv2d(16, 16, 3, { padding = 1 }),
+    nn.Hardswish(),
+    nn.DepthwiseSeparable(16, 16), nn.SqueezeExcitation(16, { reduction = 4 }),
+    nn.Concat {
+      nn.Sequential { nn.MaxPool2d(3), nn.Flatten(), nn.Linear(16, 3), nn.ReLU() },
+      nn.Sequential { nn.Concat { nn.GlobalAvgPool(), nn.GlobalMaxPool() }, nn.Linear(32, 2), nn.Sigmoid() },
+    },
+  }
+  return of(net, {
+    input = { 9, 11, 2 }, classes = AWKWARD, normalization = { mean = { 0.5, 0.25 }, std = 0.4 },
+  })
+end
+
 local function textile(width, head, fields)
   tr.manual_seed(width)
   fields = fields or {}
@@ -182,6 +211,14 @@ local function assert_same(one, images, answers)
       assert.near(predictions[i].probabilities[k], answer[1 + #logits[i] + k], 1e-4)
     end
   end
+end
+
+-- A quantized one, by images of noise.
+local function quantized(one)
+  local set = assert(tr.data.tensors {
+    images = random_images(one.input, 24), labels = tr.ones(24):to "i64", classes = one.classes,
+  })
+  return one:quantize(set, { images = 24 })
 end
 
 describe("a classifier as a C file", function()
@@ -300,5 +337,67 @@ describe("a classifier as a C file", function()
     assert.equal("", told)
     assert.equal(2, status)
     assert.matches("%-%-prefix is 1, wanted the beginning of a name in C", problem)
+  end)
+end)
+
+describe("a quantized classifier as a C file", function()
+  -- Compares bits: nine digits tell a float from all others.
+  local function assert_bits(one, images, answers)
+    local logits = logits_of(one, images)
+    assert.equal(images:size(1), #answers)
+    for i, answer in ipairs(answers) do
+      for k, own in ipairs(logits[i]) do
+        assert.equal(("%.9g"):format(own), ("%.9g"):format(answer[1 + k]))
+      end
+    end
+  end
+
+  it("gives the library's bits, on each machine", function()
+    for name, one in pairs { bytes = with_integer_layers(), b16 = textile(16, "conv") } do
+      local path = ("%s/%s.c"):format(folder, name)
+      local small = quantized(one)
+      assert(small:export_c(path))
+      local images = random_images(one.input, 4)
+      on_each(function(machine)
+        assert_bits(small, images, ask(machine, path, images, nil, nil, "-std=gnu99")) -- which joins products and sums
+      end)
+    end
+    local one = quantized(textile(16, "mean_max"))
+    local path, images = folder .. "/native.c", random_images(one.input, 4)
+    assert(one:export_c(path))
+    for _, flags in ipairs { "-O2", "-march=native" } do
+      assert_bits(one, images, ask(MACHINES[1], path, images, nil, nil, flags, "-ffp-contract=fast"))
+    end
+  end)
+
+  it("tests itself without a tolerance", function()
+    local path = folder .. "/bytes_self.c"
+    assert(quantized(textile(8, "gap")):export_c(path))
+    on_each(function(machine)
+      local ok, told = support.run(compile(machine, path, "-O2", "-DTEXRES_SELF_TEST"))
+      assert.is_true(ok, told)
+      assert.matches("scores within 0 of the library's: pass\npass\n$", told)
+    end)
+    local text = support.read_file(path)
+    local changed, count = text:gsub("(float test_scores.-{\n  )%-?%d", "%15")
+    assert.equal(1, count)
+    support.write_file(path, changed)
+    assert.is_false((support.run(compile(MACHINES[1], path, "-DTEXRES_SELF_TEST"))))
+  end)
+
+  it("refuses what would change its bits, and what is not in bytes", function()
+    local path = folder .. "/fast.c"
+    assert(quantized(textile(8, "gap")):export_c(path))
+    local ok, told = support.run { "cc", "-std=c99", "-ffast-math", "-c", path, "-o", path .. ".o" }
+    assert.is_false(ok)
+    assert.matches("ffast%-math", told)
+    tr.manual_seed(4)
+    local mixed = of(nn.Sequential { nn.Conv2d(1, 4, 3), nn.Upsample(2), nn.Conv2d(4, 3, 3), nn.GlobalAvgPool() }, {
+      input = { 8, 8, 1 }, classes = { "a", "b", "c" },
+    })
+    assert.error_matches(function() quantized(mixed):export_c(path) end,
+      "export_c: the network has a step in f32, Upsample")
+    assert.error_matches(function() quantized(textile(8, "gap")):export_lua(path) end,
+      "export_lua: Lua is not faster in 8 bits")
   end)
 end)

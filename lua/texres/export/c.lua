@@ -11,6 +11,7 @@
 -- Compiled with TEXRES_SELF_TEST the file is a program that compares them with what the library gave.
 -- @module texres.export.c
 
+local c_bytes = require "texres.export.c_bytes"
 local c_float = require "texres.export.c_float"
 local c_text = require "texres.export.c_text"
 local core = require "texres.core"
@@ -272,7 +273,7 @@ local function export(path, classifier, options)
   option.check("export_c", "the path", path, option.PATH)
   local o = option.read("export_c", options, KNOWN)
   local one, prefix = subject.of(classifier, o, "export_c"), o.prefix or ""
-  local net = c_float.write(one)
+  local net = (one.quantized and c_bytes or c_float).write(one)
   return core.write_file(path, {
     head(one, net, prefix, path:match "[^/]*$"), functions(one, net, prefix), verdict(one, prefix),
     self_test(one, net, prefix),

@@ -11,6 +11,7 @@
 local core = require "texres.core"
 local option = require "texres.options"
 local plain = require "texres.plain"
+local raise = require "texres.raise"
 local runtime = require "texres.export.lua_runtime"
 local subject = require "texres.export.subject"
 
@@ -100,6 +101,7 @@ end
 local function export(path, classifier, options)
   option.check("export_lua", "the path", path, option.PATH)
   local one = subject.of(classifier, option.read("export_lua", options, subject.KNOWN), "export_lua")
+  if one.quantized then raise "export_lua: Lua is not faster in 8 bits: export the network in f32" end
   local steps = {}
   for i, step in ipairs(one.program.steps) do steps[i] = step_text(step, one.program) end
   local name, n = rawget(one.model, "name") or getmetatable(one.model).__name, one.normalization

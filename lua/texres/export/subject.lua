@@ -2,6 +2,7 @@
 
 local core = require "texres.core"
 local classes = require "texres.classes"
+local Quantized = require("texres.nn.quantized").Quantized
 local fabric = require "texres.data.fabric"
 local input = require "texres.input"
 local lower = require "texres.lower"
@@ -106,6 +107,20 @@ local function names_of(classifier, count)
   return names
 end
 
+-- The description and the tensors of a network in 8 bits; nil for one in f32.
+local function quantized_of(model, where)
+  if getmetatable(model) ~= Quantized then return nil end
+  local sections = model._description.sections
+  for _, section in ipairs(sections) do
+    local step = section.floats and section.steps[1]
+    if step then
+      raise("%s: the network has a step in f32, %s, which no section in 8 bits can take: export the network "
+        .. "in f32", where, step.item and model.items[step.item]:describe() or step.op)
+    end
+  end
+  return { section = sections[1], tensors = model.tensors[1] }
+end
+
 local function check_layers(program, model, where)
   local names = {}
   for name, m in model:named_modules() do names[m] = name end
@@ -132,7 +147,7 @@ function subject.count(shape)
   return n
 end
 
---- What of a classifier a file holds: { program = as texres.lower gives it,
+--- What of a classifier a file holds: { program = as texres.lower gives it, or quantized = { section =, tensors = },
 -- input = {H,W,C}, classes =, normalization = { scale =, mean =, factor = }, values_of_bytes =, temperature =, point =,
 -- tests =, model =, note = }. `o`: the options, read.
 function subject.of(classifier, o, where)
@@ -144,12 +159,14 @@ function subject.of(classifier, o, where)
     raise("%s: the pixels of the training had no range that begins at 0, so that bytes are worth nothing to the model",
       where)
   end
-  local program = lower(model, shape)
-  check_layers(program, model, where)
-  check_scores(program.shapes[program.output], classifier.classes, where)
+  local quantized = quantized_of(model, where)
+  local program = not quantized and lower(model, shape)
+  if program then check_layers(program, model, where) end
+  check_scores(program and program.shapes[program.output]
+    or quantized.section.values[quantized.section.output].shape, classifier.classes, where)
   local tests = tests_of(classifier, test_images(o.images, shape, where), where)
   return {
-    program = program, input = shape, window = takes.window,
+    program = program, quantized = quantized, input = shape, window = takes.window,
     classes = names_of(classifier, #tests[1].logits),
     normalization = normalization_of(takes, shape[3]), values_of_bytes = values_of_bytes(takes, shape[3]),
     temperature = takes.temperature or 1, point = point_of(classifier, o.operating_point, where), tests = tests,
