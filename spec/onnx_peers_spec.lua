@@ -1,7 +1,7 @@
 --- ONNX files as others run them: onnxruntime and OpenVINO give of each what texres gives, for any number of images.
 --
--- Skipped where Python ($PYTHON, or python3) can't import both. TEXRES_ALL_MODELS=1 takes the large networks, too: half a
--- minute, and 1.5 GB of files.
+-- Skipped where Python ($PYTHON, or python3) can't import both. TEXRES_ALL_MODELS=1 takes the large networks, too:
+-- half a minute, and 1.5 GB of files.
 local tr = require "texres"
 local support = require "spec.support"
 local classifier = require "texres.classifier"
