@@ -102,3 +102,81 @@ describe("texres scan", function()
     assert.matches("step is 5: 8, 16 are possible with patches of 16x16", err)
   end)
 end)
+
+describe("texres scan at a line", function()
+  local strip = roll(12, 6) -- 192 rows of 96 pixels
+  local function bytes_of(image) return string.char(table.unpack(image:flatten():totable())) end
+  local function bytes(first, last)
+    local parts = {}
+    for y = first, last do parts[#parts + 1] = bytes_of(strip:slice(1, y, y)) end
+    return table.concat(parts)
+  end
+
+  local function scan_in(input, ...)
+    return support.texres_in({ input = input }, "scan", "--model", run, "--threads", "1", "--threshold", "0.9",
+      "--step", "8", "--format", "jsonl", ...)
+  end
+
+  local function defects_of(text)
+    local list = {}
+    for _, row in ipairs(lines(text)) do
+      local record = assert(json.decode(row))
+      if record.kind == "defect" then list[#list + 1] = { record.class, record.top, record.left, record.height } end
+    end
+    return list
+  end
+
+  it("takes raw frames as pieces of one strip", function()
+    local status, out, err = scan_in(bytes(1, 192), "--raw", "96x32", "-")
+    assert.equal(0, status, err)
+    local scanner, want = classifier:scanner { threshold = 0.9, step = 8 }, {}
+    local told = scanner:push(strip)
+    for _, list in ipairs { told, (scanner:finish()) } do
+      for _, defect in ipairs(list) do want[#want + 1] = { defect.class, defect.top, defect.left, defect.height } end
+    end
+    assert.is_true(#want > 1)
+    assert.same(want, defects_of(out))
+    assert.matches("6 frames done.* 0 bad", err)
+  end)
+
+  it("takes them apart where that is asked for, and tells what is bad", function()
+    local frames = bytes(1, 32) .. ("\0"):rep(32 * 96) .. bytes(33, 64) .. "short"
+    local status, out, err = scan_in(frames, "--raw", "96x32", "--apart", "-")
+    assert.equal(0, status, err)
+    assert.matches('"kind":"bad","path":"frame 2","message":"frame 2: all bytes are 0: no picture"', out)
+    assert.matches('"kind":"image","path":"frame 3"', out)
+    assert.matches("frame 4 is cut short: 5 bytes of it came", err)
+  end)
+
+  it("scans what comes into a folder once, also after a restart; SIGTERM ends it", function()
+    local folder, out = root .. "/in", root .. "/out.jsonl"
+    tr.make_folder(folder)
+    assert(os.execute(("cp -p %s/1.png %s/1.png; touch -d '1 hour ago' %s/1.png"):format(rolls, folder, folder)))
+    local function go()
+      return support.texres_in({ script = 'timeout --preserve-status -s TERM 1 "$@"' }, "scan", "--model", run,
+        "--threads", "1", "--format", "jsonl", "--watch", "--out", out, folder)
+    end
+    local status, _, err = go()
+    assert.equal(0, status, err)
+    assert.matches("1 frames done", err)
+    status, _, err = go()
+    assert.equal(0, status, err)
+    assert.matches("0 frames done", err)
+    local _, images = support.read_file(out):gsub('"kind":"image"', "")
+    assert.equal(1, images)
+  end)
+
+  it("gives results to a command", function()
+    local out = root .. "/command.out"
+    local status, shown, err = scan("--format", "csv", "--to", "cat >" .. out, rolls)
+    assert.equal(0, status, err)
+    assert.equal("", shown)
+    assert.matches("^path,class,", support.read_file(out))
+  end)
+
+  it("says what can't be asked for together", function()
+    assert.equal(2, (scan("--raw", "96x32", "--watch", "-")))
+    assert.equal(2, (scan("--raw", "96x32", "--overlay", root, "-")))
+    assert.equal(2, (scan("--raw", "96", "-")))
+  end)
+end)

@@ -3,6 +3,7 @@
 local core = require "texres.core"
 local formats = require "texres.data.formats"
 local open_journal = require "texres.line.journal"
+local read_picture = require "texres.line.picture"
 
 local SETTLED = 2e9 -- ns without a change after which a file that was found by looking counts as whole
 local AGAIN = 1     -- seconds to the next look where files are not settled, or nobody tells of them
@@ -80,12 +81,13 @@ local function begin(self)
   return look(self)
 end
 
---- options: room, drop, every (seconds between looks), memory (a path; false: none), channels
+--- options: room, drop, every (seconds between looks), memory (a path; false: none), channels, scale
 local function open(path, o)
   local journal, message = open_journal(o.memory or nil)
   if not journal then return nil, message end
   local self = setmetatable({
-    path = path, journal = journal, room = o.room, drop = o.drop, every = o.every, channels = o.channels,
+    path = path, journal = journal, room = o.room, drop = o.drop, every = o.every,
+    channels = o.channels, scale = o.scale,
     files = {}, first = 1, last = 0, queued = {}, growing = {}, next_look = 0, read = 0, dropped = 0, delayed = 0,
     waited = 0, longest = 0, tell = function() end,
   }, Folder)
@@ -143,9 +145,7 @@ function Folder:next(seconds)
   if not self.stopped then gather(self, self.first <= self.last and 0 or seconds) end
   local file = not self.stopped and pop(self)
   if not file then return nil, not self.stopped end
-  local image, message = core.load_image(self.path .. "/" .. file.name, { channels = self.channels })
-  if not image then message = message:gsub("^load_image: ", "") end
-  file.image, file.message = image, message
+  file.image, file.message = read_picture(self.path .. "/" .. file.name, self.channels, self.scale)
   if file.late then
     local waited = core.clock() - file.arrived
     self.delayed, self.waited, self.longest = self.delayed + 1, self.waited + waited, math.max(self.longest, waited)

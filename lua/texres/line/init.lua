@@ -21,6 +21,7 @@ local line = {}
 -- -- sources ----------------------------------------------------------------------------------------------------------
 
 local CHANNELS = option.integer(nil, "[1, 4]")
+local SCALE = option.number(1, "(0, 16]") -- pictures are made so many times as large
 local LATE = option.choice("wait", { "wait", "drop" })
 local ROOM = option.integer(8, "[1, 65536]")
 
@@ -45,14 +46,14 @@ function line.frames(path, shape, options)
 end
 
 local FOLDER = {
-  late = LATE, room = ROOM, channels = CHANNELS, every = option.number(30, "[0.1, inf)"),
+  late = LATE, room = ROOM, channels = CHANNELS, scale = SCALE, every = option.number(30, "[0.1, inf)"),
   memory = option.kind("a path or false", function(value) return value == false or is_path(value) end),
 }
 
---- A source of the pictures that come into a folder: line.folder(path, {late=, room=, channels=, every=, memory=}).
--- Each is given once, when it has been closed after writing or moved there, also those that are there already; one that
--- is written again is new. What is done is noted in the file `memory`, so that it stays done after a restart. nil and a
--- message where the folder can't be read, or another process works on it.
+--- A source of the pictures that come into a folder: line.folder(path, {late=, room=, channels=, scale=, every=,
+-- memory=}). Each is given once, when it has been closed after writing or moved there, also those that are there
+-- already; one that is written again is new. What is done is noted in the file `memory`, so that it stays done after
+-- a restart. nil and a message where the folder can't be read, or another process works on it.
 function line.folder(path, options)
   option.check("line.folder", "path", path, option.PATH)
   local o = option.read("line.folder", options, FOLDER)
@@ -61,10 +62,11 @@ function line.folder(path, options)
   return require "texres.line.folder"((path:gsub("(.)/+$", "%1")), o)
 end
 
-local FILES = { channels = CHANNELS, null = option.switch(false) }
+local FILES = { channels = CHANNELS, scale = SCALE, null = option.switch(false) }
 
---- A source of files: line.files(paths, {channels=, null=}). paths: a list, in which a folder stands for the pictures in
--- it and below, and "-" for the lines of standard input; null: these end in a zero byte, as `find -print0` writes them.
+--- A source of files: line.files(paths, {channels=, scale=, null=}). paths: a list, in which a folder stands for the
+-- pictures in it and below, and "-" for the lines of standard input; null: these end in a zero byte, as
+-- `find -print0` has them.
 function line.files(paths, options)
   if not option.is_list(paths, is_path) then
     raise("line.files: paths are %s, wanted a list of paths", option.shown(paths))

@@ -2,14 +2,15 @@
 
 local core = require "texres.core"
 local predict = require "texres.predict"
+local read_picture = require "texres.line.picture"
 
 local Files = {}
 Files.__index = Files
 
---- paths: a list, in which "-" stands for the paths of standard input; options: channels, null
+--- paths: a list, in which "-" stands for the paths of standard input; options: channels, scale, null
 local function open(paths, o)
-  return setmetatable({ paths = paths, at = 1, text = "", channels = o.channels, read = 0, tell = function() end,
-    pattern = o.null and "^([^\0]*)\0(.*)$" or "^([^\n]*)\n(.*)$", found = function() end }, Files)
+  return setmetatable({ paths = paths, at = 1, text = "", channels = o.channels, scale = o.scale, read = 0,
+    tell = function() end, found = function() end, pattern = o.null and "^([^\0]*)\0(.*)$" or "^([^\n]*)\n(.*)$" }, Files)
 end
 
 -- The next path of standard input; nil and whether more may come.
@@ -57,9 +58,9 @@ function Files:next(seconds)
   end
   self.read = self.read + 1
   local image, message = nil, file.message
-  if not message then image, message = core.load_image(file.path, { channels = self.channels }) end
+  if not message then image, message = read_picture(file.path, self.channels, self.scale) end
   return { name = file.path, below = file.name, number = self.read, image = image, arrived = core.clock(),
-    message = not image and message:gsub("^load_image: ", "") or nil }
+    message = message }
 end
 
 function Files.done() end

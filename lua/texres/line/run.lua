@@ -15,12 +15,15 @@ Run.__index = Run
 
 local function new(scanner, source, o)
   local self = setmetatable({
-    scanner = scanner, source = source, sinks = o.sinks, write = o.write, every = o.every, last = o.last, tell = o.report,
-    end_on_full = o.unwritten == "end", open = {}, first_open = 1, last_open = 0,
+    scanner = scanner, source = source, sinks = o.sinks, write = o.write, every = o.every, last = o.last,
+    tell = o.report, end_on_full = o.unwritten == "end", open = {}, first_open = 1, last_open = 0,
     totals = { frames = 0, bad = 0, defects = 0, lines = 0 }, started = core.clock(),
   }, Run)
   source.tell = function(...) self.tell(plain.format(...)) end
-  for _, sink in ipairs(o.sinks) do sink.tell = source.tell end
+  for _, sink in ipairs(o.sinks) do
+    sink.tell = source.tell
+    if sink.head then sink:put(sink.head) end
+  end
   self.next_status = self.started + (self.every or 0)
   return self
 end

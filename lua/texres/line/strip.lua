@@ -1,5 +1,5 @@
---- A scanner of frames that are pieces of one strip: what lies across two of them is one defect. Where a frame was dropped
--- or is bad, the strip ends, and another one begins where the next frame lies.
+--- A scanner of frames that are pieces of one strip: what lies across two of them is one defect. Where a frame was
+-- dropped or is bad, the strip ends, and another one begins where the next frame lies.
 
 local Strip = {}
 Strip.__index = Strip

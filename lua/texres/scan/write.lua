@@ -5,6 +5,7 @@
 --     head(told)              what comes first
 --     defect(defect, told)    of a defect (texres.scan)
 --     result(result, told)    of an image or a strip, after its defects
+--     bad(frame, told)        of what could not be scanned: { name =, message = }
 --     summary(sum, told)      of all, at the end
 --
 -- each of which gives a text without the last line break, or nil. `told`: { model = the hash of its file, mode =,
@@ -54,6 +55,7 @@ write.jsonl = {
     return record("defect", order, values)
   end,
   result = function(result, told) return json_of_result("image", result, told) end,
+  bad = function(frame) return record("bad", { "path", "message" }, { path = frame.name, message = frame.message }) end,
   summary = function(sum, told) return json_of_result("summary", sum, told) end,
 }
 
