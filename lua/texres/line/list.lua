@@ -10,7 +10,8 @@ Files.__index = Files
 --- paths: a list, in which "-" stands for the paths of standard input; options: channels, scale, null
 local function open(paths, o)
   return setmetatable({ paths = paths, at = 1, text = "", channels = o.channels, scale = o.scale, read = 0,
-    tell = function() end, found = function() end, pattern = o.null and "^([^\0]*)\0(.*)$" or "^([^\n]*)\n(.*)$" }, Files)
+    tell = function() end, found = function() end,
+    pattern = o.null and "^([^\0]*)\0(.*)$" or "^([^\n]*)\n(.*)$" }, Files)
 end
 
 -- The next path of standard input; nil and whether more may come.
