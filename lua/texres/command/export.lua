@@ -73,6 +73,9 @@ return {
       :argname "logits|probabilities":choices { "logits", "probabilities" }:default "logits"
   end,
   run = function(options)
+    if options.format ~= "onnx" and (options.pixels ~= "f32" or options.outputs ~= "logits") then
+      return nil, "--pixels and --outputs are for onnx: the other files take bytes and give scores"
+    end
     local net, shape = arguments.open_network(options)
     if not net then return nil, shape end
     local written, message = formats[options.format](net, { table.unpack(shape, 2) }, options)

@@ -158,7 +158,7 @@ return {
     { "scan --model run --format jsonl --mm-per-pixel 0.1 roll/", "all pictures of a folder, for programs; points" },
     { "scan --model run --overlay seen/ roll.png", "a picture with a box around each defect, too" },
     { "scan --model run --watch --out defects.csv --format csv in/", "each picture that comes into a folder, once" },
-    { "ffmpeg -i CAMERA -f rawvideo -pix_fmt gray - | texres scan --model run --raw 4096x64 --late drop -",
+    { "camera | texres scan --model run --raw 4096x64 --late drop -",
       "an endless strip; frames that come too fast are dropped and counted" },
   },
   describe = function(parser)
