@@ -27,7 +27,7 @@ typedef struct tx_qlayout {
   int32_t zero;
 } tx_qlayout;
 
-/* Sets row and image; kernels may read TX_QSLACK bytes behind the last image. Sizes were checked by tx_qlayout_fits. */
+/* Sets row and image; kernels may read TX_QSLACK bytes behind the last image. Whoever plans has checked that the sizes fit. */
 enum { TX_QSLACK = 64 };
 void tx_qlayout_finish(tx_qlayout *layout);
 
