@@ -9,7 +9,7 @@
 enum {
   TILE = 4, /* output pixels of a tile along a side */
   ELEMENTS = 36,
-  TILES = 32,             /* of a block, about: their elements stay in the L2 cache */
+  TILES = 56,             /* of a block, about: whole register tiles, whose elements stay in the L2 cache */
   LARGE_WEIGHT = 1 << 19, /* bytes from which on each thread has channels of its own, whose weights stay in its cache */
 };
 

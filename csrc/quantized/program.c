@@ -9,7 +9,7 @@
 #include "base/threads.h"
 
 enum {
-  GROUP_BYTES = 3 << 18, /* of the values of a group of images, which stay in the L2 cache */
+  GROUP_BYTES = 3 << 20, /* of the values of a group of images, for which all weights are read once */
   MOST_STEPS = 1 << 13,
   LARGEST_SIDE = 1 << 20,
   LARGEST_VALUE = 1 << 30, /* bytes of an image */

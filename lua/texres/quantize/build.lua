@@ -164,13 +164,15 @@ local function mean_error(step, worth, mean)
 end
 
 local LARGEST_CACHED = 128 * 128 -- input times output channels whose transformed weights stay in the second cache
+local FEWEST = 32 -- channels of both for which the transforms cost less than the products that they save
 
 local function method_of(step)
   local w = step.weight
   local r, s, c, k = w:size()
-  local fits_winograd = r == 3 and s == 3 and step.stride[1] == 1 and step.stride[2] == 1 and step.dilation[1] == 1
-    and step.dilation[2] == 1 and step.groups == 1 and c % 16 == 0 and k % 16 == 0 and c * k <= LARGEST_CACHED
-  return fits_winograd and "winograd" or "direct"
+  local is_3x3 = r == 3 and s == 3 and step.stride[1] == 1 and step.stride[2] == 1 and step.dilation[1] == 1
+    and step.dilation[2] == 1 and step.groups == 1
+  local pays = math.min(c, k) >= FEWEST and c % 16 == 0 and k % 16 == 0 and c * k <= LARGEST_CACHED
+  return is_3x3 and pays and "winograd" or "direct"
 end
 
 -- The tensors of a convolution or dense layer whose sums become values of scale `out`.
