@@ -121,20 +121,20 @@ static tile_fn *const i16_tiles[ROWS][2] = {ALL(I16)};
 /* clang-format on */
 
 /* What comes after the sums of `rows` rows, from row i on, and of n columns, at most a vector, from column j on. */
-TX_INLINE void finish(const tx_gemm_u8 *g, int64_t i, int64_t rows, int64_t j, int64_t n, const int32_t *sum) {
+TX_INLINE void finish(const tx_gemm_u8 *g, bool zeros, int64_t i, int64_t rows, int64_t j, int64_t n,
+                      const int32_t *sum) {
   const tx_requantize after = *g->after; /* a copy, which no store of bytes can change */
   const vint start = vi_load_part(g->start + j, n);
   const vfloat factor = vf_load_part(after.factor + j, n), shift = vf_load_part(after.shift + j, n);
-  const vfloat zero = vf_set(after.zero);
   uint8_t *const y = g->y;
   float *const floats = g->floats;
   const int64_t y_row = g->y_row;
   int64_t at = i * y_row + j;
   for (int64_t r = 0; r < rows; r++, at += y_row, sum += PANEL) {
     const vfloat t = vi_to_float(vi_load(sum) + start) * factor + shift;
-    const vfloat value = requantized(&after, t, after.residual + at, n);
+    const vfloat value = requantized(&after, zeros, t, after.residual + at, n);
     if (y != NULL) {
-      vf_store_bytes(y + at, value + zero, n);
+      store_requantized(&after, zeros, y + at, value, n);
     } else {
       vf_store_part(floats + at, value, n);
     }
@@ -144,9 +144,11 @@ TX_INLINE void finish(const tx_gemm_u8 *g, int64_t i, int64_t rows, int64_t j, i
 static void finish_panel(const tx_gemm_u8 *g, int64_t i, int64_t rows, int64_t j, int64_t columns, const int32_t *sum) {
   for (int64_t c = 0; c < columns; c += VF) {
     if (columns - c < VF) {
-      finish(g, i, rows, j + c, columns - c, sum + c);
+      finish(g, false, i, rows, j + c, columns - c, sum + c);
+    } else if (zeros_are_0(g->after)) {
+      finish(g, true, i, rows, j + c, VF, sum + c);
     } else {
-      finish(g, i, rows, j + c, VF, sum + c);
+      finish(g, false, i, rows, j + c, VF, sum + c);
     }
   }
 }

@@ -65,8 +65,8 @@ TX_INLINE void output_1d(const vfloat *x, vfloat *y) {
 }
 
 /* n channels, from k on, of one tile; rows and columns of it lie inside of y, which begins with the tile. */
-TX_INLINE void bytes_of_sums(const tx_winograd_u8_output *g, const int32_t *m, int64_t k, int64_t n, int rows,
-                             int columns, uint8_t *y, const uint8_t *residual) {
+TX_INLINE void bytes_of_sums(const tx_winograd_u8_output *g, bool zeros, const int32_t *m, int64_t k, int64_t n,
+                             int rows, int columns, uint8_t *y, const uint8_t *residual) {
   vfloat half[4][6], x[6], y4[4];
   const float *factor = g->factor + k;
   m += k;
@@ -81,7 +81,7 @@ TX_INLINE void bytes_of_sums(const tx_winograd_u8_output *g, const int32_t *m, i
     for (int i = 0; i < 4; i++) half[i][j] = y4[i];
   }
   const tx_requantize after = *g->after; /* which a store of bytes may not change */
-  const vfloat shift = vf_load_part(after.shift + k, n), zero = vf_set(after.zero);
+  const vfloat shift = vf_load_part(after.shift + k, n);
   const int64_t row = g->y_row, pixel = g->y_pixel;
   for (int i = 0; i < rows; i++) {
     output_1d(half[i], y4);
@@ -89,19 +89,28 @@ TX_INLINE void bytes_of_sums(const tx_winograd_u8_output *g, const int32_t *m, i
     for (int j = 0; j < 4; j++) {
       if (j == columns) break;
       const int64_t at = i * row + j * pixel + k;
-      vf_store_bytes(y + at, requantized(&after, y4[j] + shift, residual + at, n) + zero, n);
+      const vfloat value = requantized(&after, zeros, y4[j] + shift, residual + at, n);
+      store_requantized(&after, zeros, y + at, value, n);
     }
   }
 }
 
-void TX_SIMD_NAME(winograd_u8_output)(const tx_winograd_u8_output *g) {
+TX_INLINE void output(const tx_winograd_u8_output *g, bool zeros) {
   for (int64_t t = 0; 4 * t < g->columns; t++) {
     const int rows = (int)g->rows, columns = (int)tx_min(g->columns - 4 * t, 4);
     const int32_t *m = g->m + t * g->m_tile;
     const int64_t at = 4 * t * g->y_pixel;
     const uint8_t *residual = g->after->residual == NULL ? NULL : g->after->residual + at;
     int64_t k = 0;
-    for (; k + VF <= g->n; k += VF) bytes_of_sums(g, m, k, VF, rows, columns, g->y + at, residual);
-    if (k < g->n) bytes_of_sums(g, m, k, g->n - k, rows, columns, g->y + at, residual);
+    for (; k + VF <= g->n; k += VF) bytes_of_sums(g, zeros, m, k, VF, rows, columns, g->y + at, residual);
+    if (k < g->n) bytes_of_sums(g, false, m, k, g->n - k, rows, columns, g->y + at, residual);
+  }
+}
+
+void TX_SIMD_NAME(winograd_u8_output)(const tx_winograd_u8_output *g) {
+  if (zeros_are_0(g->after)) {
+    output(g, true);
+  } else {
+    output(g, false);
   }
 }

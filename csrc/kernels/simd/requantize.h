@@ -59,14 +59,23 @@ TX_INLINE void vf_store_bytes(uint8_t *p, vfloat x, int64_t n) {
 #endif
 }
 
+/* Whether the zeros of the output and of the residual are 0, as they are after a ReLU: then nothing need be added. */
+TX_INLINE bool zeros_are_0(const tx_requantize *q) { return q->zero == 0 && q->residual_zero == 0; }
+
 /* From t, which holds factor and shift by now, to the value; residual: that of the first of n channels. */
-TX_INLINE vfloat requantized(const tx_requantize *q, vfloat t, const uint8_t *residual, int64_t n) {
+TX_INLINE vfloat requantized(const tx_requantize *q, bool zeros, vfloat t, const uint8_t *residual, int64_t n) {
   if (q->relu && q->residual_last) t = vf_max(t, vf_set(0));
   if (q->residual != NULL) {
-    t = t + (vf_load_bytes(residual, n) - vf_set(q->residual_zero)) * vf_set(q->residual_factor);
+    vfloat r = vf_load_bytes(residual, n);
+    if (!zeros) r = r - vf_set(q->residual_zero);
+    t = t + r * vf_set(q->residual_factor);
   }
   if (q->relu && !q->residual_last) t = vf_max(t, vf_set(0));
   return t;
+}
+
+TX_INLINE void store_requantized(const tx_requantize *q, bool zeros, uint8_t *p, vfloat value, int64_t n) {
+  vf_store_bytes(p, zeros ? value : value + vf_set(q->zero), n);
 }
 
 /* n (1 <= n <= VS) bytes as 16-bit numbers; the others are zero. */
