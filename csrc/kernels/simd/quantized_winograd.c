@@ -74,6 +74,7 @@ TX_INLINE void bytes_of_sums(const tx_winograd_u8_output *g, bool zeros, const i
   for (int j = 0; j < 6; j++, m += g->m_element, factor += g->n) {
 #pragma GCC unroll 6
     for (int i = 0; i < 6; i++) {
+      __builtin_prefetch(m + i * 6 * g->m_element + g->m_tile); /* of the next tile */
       x[i] = vi_to_float(vi_load_part(m + i * 6 * g->m_element, n)) * vf_load_part(factor + i * 6 * g->n, n);
     }
     output_1d(x, y4);
