@@ -2,11 +2,12 @@
 --
 -- Compilers for other machines, and qemu-user that runs what they make, are used where they are installed.
 local tr = require "texres"
+local cases = require "spec.export_cases"
 local support = require "spec.support"
-local classifier = require "texres.classifier"
 local core = require "texres.core"
 local input = require "texres.input"
 local nn = tr.nn
+local noise, of, point, quantized, textile = cases.noise, cases.of, cases.point, cases.quantized, cases.textile
 
 local WARNINGS = { "-std=c99", "-Wall", "-Wextra", "-pedantic", "-Werror" }
 
@@ -58,99 +59,7 @@ local function tell_missing(pending)
   if #missing > 0 then pending("not tried, as it is not installed: " .. table.concat(missing, ", ")) end
 end
 
--- -- networks ---------------------------------------------------------------------------------------------------------
-
--- Whatever the file has a function for.
-local function all_layers()
-  tr.manual_seed(5)
-  local net = nn.Sequential {
-    name = "all layers",
-    nn.Conv2d(2, 10, 3, { stride = 2, padding = { 1, 0, 1, 0 } }), nn.BatchNorm(10), nn.ReLU(),
-    nn.Residual {
-      nn.Conv2d(10, 12, 3, { padding = "same", dilation = 2, groups = 2, bias = false }), nn.SiLU(),
-      shortcut = nn.Conv2d(10, 12, 1), activation = nn.GELU(),
-    },
-    nn.Residual { nn.Conv2d(12, 12, 3, { padding = 1 }), nn.ReLU() },
-    nn.Concat {
-      nn.MaxPool2d({ 1, 2 }, { stride = 1 }),
-      nn.Sequential { nn.AvgPool2d({ 3, 4 }, { stride = 1, padding = 1 }), nn.Tanh() },
-      nn.AvgPool2d({ 3, 4 }, { stride = 1, padding = 1, count_include_pad = false }),
-    },
-    nn.BatchNorm(36), nn.LeakyReLU(0.2), nn.Softplus(), nn.ELU(0.3), nn.Hardswish(),
-    nn.Multiply { nn.Conv2d(36, 36, 1), nn.Sequential { nn.Conv2d(36, 1, 1), nn.Sigmoid() } },
-    nn.Subtract { nn.Tanh(), nn.Identity() },
-    nn.DepthwiseSeparable(36, 16), nn.SqueezeExcitation(16, { reduction = 4 }),
-    nn.Concat {
-      nn.Sequential { nn.MaxPool2d(3), nn.Flatten(), nn.Linear(16, 3) },
-      nn.Sequential { nn.Concat { nn.GlobalAvgPool(), nn.GlobalMaxPool() }, nn.Linear(32, 2), nn.Sigmoid() },
-    },
-  }
-  for _, m in ipairs(net:modules()) do
-    if getmetatable(m) == nn.BatchNorm then
-      m.running_mean:copy_from(tr.randn { m.running_mean:numel() } * 0.1)
-      m.running_var:copy_from(tr.rand { m.running_var:numel() } + 0.5)
-    end
-  end
-  return net
-end
-
 local AWKWARD = { "good", "a*/b", "what??/", 'quo"te\\', "größer" }
-
-local function of(net, fields)
-  if fields.white == nil then fields.white = 1 end
-  input.give(net, input.new(fields))
-  return classifier.new { model = net:eval() }
-end
-
-local function with_all_layers()
-  return of(all_layers(), {
-    input = { 9, 11, 2 }, classes = AWKWARD, normalization = { mean = { 0.5, 0.25 }, std = 0.4 }, temperature = 1.7,
-  })
-end
-
--- The same of what is done in whole numbers: all but a product with a value for each pixel.
-local function with_integer_layers()
-  tr.manual_seed(6)
-  local net = nn.Sequential {
-    nn.Conv2d(2, 10, 3, { stride = 2, padding = { 1, 0, 1, 0 } }), nn.ReLU(),
-    nn.Residual {
-      nn.Conv2d(10, 12, 3, { padding = "same", dilation = 2, groups = 2 }), nn.SiLU(),
-      shortcut = nn.Conv2d(10, 12, 1), activation = nn.GELU(),
-    },
-    nn.Residual { nn.Conv2d(12, 12, 3, { padding = 1 }), nn.ReLU() },
-    nn.Residual { nn.Conv2d(12, 12, 3, { padding = 1 }), activation = nn.ReLU() },
-    nn.Concat {
-      nn.MaxPool2d({ 1, 2 }, { stride = 1 }),
-      nn.Sequential { nn.AvgPool2d({ 3, 4 }, { stride = 1, padding = 1 }), nn.Tanh() },
-      nn.AvgPool2d({ 3, 4 }, { stride = 1, padding = 1, count_include_pad = false }),
-    },
-    nn.Subtract { nn.Tanh(), nn.Identity() }, nn.Conv2d(36, 16, 1), nn.Conv2d(16, 16, 3, { padding = 1 }),
-    nn.Hardswish(),
-    nn.DepthwiseSeparable(16, 16), nn.SqueezeExcitation(16, { reduction = 4 }),
-    nn.Concat {
-      nn.Sequential { nn.MaxPool2d(3), nn.Flatten(), nn.Linear(16, 3), nn.ReLU() },
-      nn.Sequential { nn.Concat { nn.GlobalAvgPool(), nn.GlobalMaxPool() }, nn.Linear(32, 2), nn.Sigmoid() },
-    },
-  }
-  return of(net, {
-    input = { 9, 11, 2 }, classes = AWKWARD, normalization = { mean = { 0.5, 0.25 }, std = 0.4 },
-  })
-end
-
-local function textile(width, head, fields)
-  tr.manual_seed(width)
-  fields = fields or {}
-  fields.input, fields.classes = { 64, 64, 1 }, { "good", "color", "cut", "hole", "thread", "metal" }
-  return of(tr.models.textile { width = width, head = head }, fields)
-end
-
-local function point(threshold, band)
-  local share = { value = 0, low = 0, high = 1 }
-  return {
-    threshold = threshold, band = band, good = "good", false_reject = share, escape = share,
-    images = { good = 9, defect = 9 },
-  }
-end
 
 -- -- programs ---------------------------------------------------------------------------------------------------------
 
@@ -195,11 +104,6 @@ local function ask(machine, path, images, prefix, more, ...)
   return answers
 end
 
-local function random_images(shape, count)
-  tr.manual_seed(3)
-  return (tr.rand { count, table.unpack(shape) } * 255):round():to "u8"
-end
-
 local function logits_of(one, images)
   return core.no_grad(function() return one.model(input.of(one.model):batch(images, "spec")):totable() end)
 end
@@ -219,20 +123,14 @@ local function assert_same(one, images, answers)
   end
 end
 
--- A quantized one, by images of noise.
-local function quantized(one)
-  local set = assert(tr.data.tensors {
-    images = random_images(one.input, 24), labels = tr.ones(24):to "i64", classes = one.classes,
-  })
-  return one:quantize(set, { images = 24 })
-end
-
 describe("a classifier as a C file", function()
   it("gives what the library gives, on each machine", function()
-    for name, one in pairs { all = with_all_layers(), w10 = textile(10, "mean_max"), w16 = textile(16, "conv") } do
+    for name, one in pairs {
+      all = cases.all_layers(AWKWARD), w10 = textile(10, "mean_max"), w16 = textile(16, "conv"),
+    } do
       local path = ("%s/%s.c"):format(folder, name)
       assert(one:export_c(path))
-      local images = random_images(one.input, 5)
+      local images = noise(one.input, 5)
       on_each(function(machine) assert_same(one, images, ask(machine, path, images)) end)
     end
     tell_missing(pending)
@@ -240,8 +138,8 @@ describe("a classifier as a C file", function()
 
   it("tests itself, and says what differs", function()
     local path = folder .. "/self.c"
-    local one = with_all_layers()
-    assert(one:export_c(path, { images = random_images(one.input, 2) }))
+    local one = cases.all_layers(AWKWARD)
+    assert(one:export_c(path, { images = noise(one.input, 2) }))
     on_each(function(machine)
       local ok, told = support.run(compile(machine, path, "-O2", "-DTEXRES_SELF_TEST"))
       assert.is_true(ok, told)
@@ -259,7 +157,7 @@ describe("a classifier as a C file", function()
 
   it("knows the operating point, under the names that are wanted", function()
     local one = textile(4, "gap", { normalization = { mean = 0.5, std = 0.25 } })
-    local images = random_images(one.input, 12)
+    local images = noise(one.input, 12)
     local scores = {}
     one:set_operating_point(point(0.5))
     for i, answer in ipairs(one:predict(images)) do scores[i] = answer.defect_score end
@@ -286,13 +184,13 @@ describe("a classifier as a C file", function()
       local one = textile(4, "gap", { white = white, normalization = { mean = 0.4 * white, std = 0.2 * white } })
       local path = ("%s/white.c"):format(folder)
       assert(one:export_c(path))
-      local images = random_images(one.input, 2)
+      local images = noise(one.input, 2)
       assert_same(one, images, ask(MACHINES[1], path, images))
     end
   end)
 
   it("says what it is", function()
-    local one = with_all_layers()
+    local one = cases.all_layers(AWKWARD)
     assert(one:export_c(folder .. "/head.c", { note = "run 7 */" }))
     local text = support.read_file(folder .. "/head.c")
     for _, part in ipairs {
@@ -360,17 +258,17 @@ describe("a quantized classifier as a C file", function()
   end
 
   it("gives the library's bits, on each machine", function()
-    for name, one in pairs { bytes = with_integer_layers(), b16 = textile(16, "conv") } do
+    for name, one in pairs { bytes = cases.integer_layers(AWKWARD), b16 = textile(16, "conv") } do
       local path = ("%s/%s.c"):format(folder, name)
       local small = quantized(one)
       assert(small:export_c(path))
-      local images = random_images(one.input, 4)
+      local images = noise(one.input, 4)
       on_each(function(machine)
         assert_bits(small, images, ask(machine, path, images, nil, nil, "-std=gnu99")) -- which joins products and sums
       end)
     end
     local one = quantized(textile(16, "mean_max"))
-    local path, images = folder .. "/native.c", random_images(one.input, 4)
+    local path, images = folder .. "/native.c", noise(one.input, 4)
     assert(one:export_c(path))
     for _, flags in ipairs { "-O2", "-march=native" } do
       assert_bits(one, images, ask(MACHINES[1], path, images, nil, nil, flags, "-ffp-contract=fast"))

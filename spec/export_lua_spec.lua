@@ -1,63 +1,21 @@
 --- A classifier as a module of pure Lua: it gives what the library gives.
 local tr = require "texres"
+local cases = require "spec.export_cases"
 local support = require "spec.support"
-local classifier = require "texres.classifier"
 local core = require "texres.core"
 local input = require "texres.input"
 local nn = tr.nn
 
 local folder = support.folder()
 
-local function of(net, fields)
-  fields.white = fields.white or 1
-  input.give(net, input.new(fields))
-  return classifier.new { model = net:eval() }
-end
-
-local function all_layers()
-  tr.manual_seed(5)
-  return of(nn.Sequential {
-    name = "all layers",
-    nn.Conv2d(2, 10, 3, { stride = 2, padding = { 1, 0, 1, 0 } }), nn.BatchNorm(10), nn.ReLU(),
-    nn.Residual {
-      nn.Conv2d(10, 12, 3, { padding = "same", dilation = 2, groups = 2, bias = false }), nn.SiLU(),
-      shortcut = nn.Conv2d(10, 12, 1), activation = nn.GELU(),
-    },
-    nn.Residual { nn.Conv2d(12, 12, 3, { padding = 1 }), nn.ReLU() },
-    nn.Concat {
-      nn.MaxPool2d({ 1, 2 }, { stride = 1 }),
-      nn.Sequential { nn.AvgPool2d({ 3, 4 }, { stride = 1, padding = 1 }), nn.Tanh() },
-      nn.AvgPool2d({ 3, 4 }, { stride = 1, padding = 1, count_include_pad = false }),
-    },
-    nn.BatchNorm(36), nn.LeakyReLU(0.2), nn.Softplus(), nn.ELU(0.3), nn.Hardswish(),
-    nn.Multiply { nn.Conv2d(36, 36, 1), nn.Sequential { nn.Conv2d(36, 1, 1), nn.Sigmoid() } },
-    nn.Subtract { nn.Tanh(), nn.Identity() },
-    nn.DepthwiseSeparable(36, 16), nn.SqueezeExcitation(16, { reduction = 4 }),
-    nn.Concat {
-      nn.Sequential { nn.MaxPool2d(3), nn.Flatten(), nn.Linear(16, 3) },
-      nn.Sequential { nn.Concat { nn.GlobalAvgPool(), nn.GlobalMaxPool() }, nn.Linear(32, 2), nn.Sigmoid() },
-    },
-  }, {
-    input = { 9, 11, 2 }, classes = { "good", "a]]b", 'quo"te\\', "größer", "line\nbreak" },
-    normalization = { mean = { 0.5, 0.25 }, std = 0.4 }, temperature = 1.7,
-  })
-end
+local AWKWARD = { "good", "a]]b", 'quo"te\\', "größer", "line\nbreak" }
 
 local function textile(width, head)
-  tr.manual_seed(width)
-  return of(tr.models.textile { width = width, head = head }, {
-    input = { 64, 64, 1 }, classes = { "good", "color", "cut", "hole", "thread", "metal" },
-    normalization = { mean = 0.4, std = 0.2 },
-  })
-end
-
-local function random_images(shape, count)
-  tr.manual_seed(3)
-  return (tr.rand { count, table.unpack(shape) } * 255):round():to "u8"
+  return cases.textile(width, head, { normalization = { mean = 0.4, std = 0.2 } })
 end
 
 local function assert_same(one, net, count)
-  local images = random_images(one.input, count)
+  local images = cases.noise(one.input, count)
   local logits = core.no_grad(function() return one.model(input.of(one.model):batch(images, "spec")):totable() end)
   for i, answer in ipairs(one:predict(images)) do
     local bytes = images:select(1, i):reshape(-1):to("f32"):totable()
@@ -78,7 +36,7 @@ end
 
 describe("a classifier as a Lua module", function()
   it("gives what the library gives", function()
-    for _, one in ipairs { all_layers(), textile(4, "mean_max"), textile(3, "conv") } do
+    for _, one in ipairs { cases.all_layers(AWKWARD), textile(4, "mean_max"), textile(3, "conv") } do
       local path = folder .. "/net.lua"
       assert(one:export_lua(path))
       local net = dofile(path)
@@ -90,13 +48,9 @@ describe("a classifier as a Lua module", function()
 
   it("knows the operating point", function()
     local one = textile(4, "gap")
-    local share = { value = 0, low = 0, high = 1 }
-    local scores = {}
-    local point = {
-      threshold = 0.5, good = "good", false_reject = share, escape = share, images = { good = 9, defect = 9 },
-    }
+    local scores, point = {}, cases.point(0.5)
     one:set_operating_point(point)
-    for i, answer in ipairs(one:predict(random_images(one.input, 9))) do scores[i] = answer.defect_score end
+    for i, answer in ipairs(one:predict(cases.noise(one.input, 9))) do scores[i] = answer.defect_score end
     table.sort(scores)
     point.band = { low = 0.5 * (scores[3] + scores[4]), high = 0.5 * (scores[6] + scores[7]), share = 0.3 }
     one:set_operating_point(point)
@@ -106,7 +60,7 @@ describe("a classifier as a Lua module", function()
 
   it("tests itself, runs alone, and says what is no image", function()
     local path = folder .. "/self.lua"
-    assert(all_layers():export_lua(path, { note = "run 7" }))
+    assert(cases.all_layers(AWKWARD):export_lua(path, { note = "run 7" }))
     local ok, told = support.run { "env", "-u", "LUA_PATH", "-u", "LUA_CPATH", support.lua, path, "--test" }
     assert.is_true(ok, told)
     assert.matches("image 3: .-: pass\npass\n$", told)
@@ -130,7 +84,7 @@ describe("a classifier as a Lua module", function()
   end)
 
   it("refuses what it can't hold", function()
-    local one = of(nn.Sequential { { up = nn.Upsample(2) }, nn.GlobalAvgPool() }, { input = { 8, 8, 1 } })
+    local one = cases.of(nn.Sequential { { up = nn.Upsample(2) }, nn.GlobalAvgPool() }, { input = { 8, 8, 1 } })
     assert.error_matches(function() one:export_lua(folder .. "/no.lua") end, "export_lua: the layer up %(Upsample")
     assert.error_matches(function() textile(2, "gap"):export_lua(folder .. "/no.lua", { prefix = "x" }) end,
       "export_lua: unknown option 'prefix'")
