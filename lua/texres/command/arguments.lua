@@ -163,6 +163,16 @@ function arguments.open_set(classifier, options)
   return classifier:open(options.set, given)
 end
 
+--- The trained network and the set that the options name: a classifier, the set, the path of the network's file; or nil
+-- and a message.
+function arguments.open_model_and_set(options)
+  local classifier, path = arguments.open_model(options.model)
+  if not classifier then return nil, path end
+  local set, message = arguments.open_set(classifier, options)
+  if not set then return nil, message end
+  return classifier, set, path
+end
+
 --- Declares how a network is tested, and what of it classifier:evaluate is told.
 function arguments.testing(parser)
   parser:option("--views", "1, 4 or 8: answers are the mean over the images turned and mirrored. By default as the "

@@ -32,17 +32,14 @@ return {
     arguments.threads(parser)
   end,
   run = function(options)
-    local classifier, path = arguments.open_model(options.model)
-    if not classifier then return nil, path end
-    local set, message = arguments.open_set(classifier, options)
-    if not set then return nil, message end
+    local classifier, set, path = arguments.open_model_and_set(options)
+    if not classifier then return nil, set end
     local result = classifier:evaluate(set, arguments.testing_options(options))
     result:show()
     local line = at_point(classifier, result)
     if line then print("\n" .. line) end
     local page = options.report or arguments.beside(path, "eval.html")
-    local ok
-    ok, message = report.tested(page, classifier, { { name = set.origin or "Test", result = result } },
+    local ok, message = report.tested(page, classifier, { { name = set.origin or "Test", result = result } },
       arguments.run_of(path))
     if not ok then return nil, message end
     print("\nreport: " .. plain.visible_name(page))

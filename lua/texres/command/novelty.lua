@@ -28,12 +28,9 @@ return {
     arguments.threads(parser)
   end,
   run = function(options)
-    local classifier, path = arguments.open_model(options.model)
-    if not classifier then return nil, path end
-    local set, known, message
-    set, message = arguments.open_set(classifier, options)
-    if not set then return nil, message end
-    known, message = classifier:open(options.calibrate, { bad = options.bad })
+    local classifier, set, path = arguments.open_model_and_set(options)
+    if not classifier then return nil, set end
+    local known, message = classifier:open(options.calibrate, { bad = options.bad })
     if not known then return nil, message end
     local found = classifier:fit_novelty(set, {
       calibrate = known, false_alarms = options.false_alarms, batch = options.batch, bad = options.bad,

@@ -37,11 +37,9 @@ return {
     arguments.threads(parser)
   end,
   run = function(options)
-    local classifier, path = arguments.open_model(options.model)
-    if not classifier then return nil, path end
-    local set, message = arguments.open_set(classifier, options)
-    if not set then return nil, message end
-    local test = set
+    local classifier, set = arguments.open_model_and_set(options)
+    if not classifier then return nil, set end
+    local test, message = set
     if options.test then test, message = classifier:open(options.test) end
     if not test then return nil, message end
     local small = classifier:quantize(set, arguments.given(options, quantize.KNOWN))

@@ -50,15 +50,12 @@ return {
       io.stderr:write "texres threshold: give what is to be kept to: --false-reject, --escape or --cost\n"
       return WRONG
     end
-    local classifier, path = arguments.open_model(options.model)
-    if not classifier then return nil, path end
-    local set, message = arguments.open_set(classifier, options)
-    if not set then return nil, message end
+    local classifier, set, path = arguments.open_model_and_set(options)
+    if not classifier then return nil, set end
     local point = classifier:evaluate(set, arguments.testing_options(options)):operating_point(rule)
     print(point)
     if options.dry_run then return end
-    local ok
-    ok, message = arguments.change(path, checkpoint.set_operating_point, point)
+    local ok, message = arguments.change(path, checkpoint.set_operating_point, point)
     if not ok then return nil, message end
     print("written into " .. plain.visible_name(path))
   end,
