@@ -1,4 +1,4 @@
---- texres' side of `make bench`: one of networks.lua, measured on demand. The protocol stands in torch_worker.py.
+--- texres' side of `make bench`: one of networks.lua, measured on demand. The protocol stands in worker.py.
 --
 --     lua5.4 bench/texres_worker.lua MODEL WORK BATCH THREADS
 --

@@ -1,23 +1,19 @@
-"""PyTorch's side of `make bench`: the same networks, measured by the same protocol as texres_worker.lua.
+"""PyTorch's side of `make bench`: the same networks, measured by the protocol of worker.py.
 
     python torch_worker.py MODEL WORK BATCH THREADS
 
-builds MODEL (textile64, cifar20, resnet18, ...), makes one batch of random images, does the work (train, infer, or
-checkpoint: train with less memory, computing blocks again in backward) twice to warm up and writes `ready SECONDS`, the time of the first batch included since the process began. Then, for every line
-`measure SECONDS` on standard input, it works for about that long and writes `step SECONDS`, the median time of a batch
-(with `measure SECONDS processor` of the processor's time, all threads together);
-`memory` is answered by `memory MIB`, the largest resident memory of the process, and `stop` ends it.
+builds MODEL (textile64, cifar20, resnet18, ...), makes one batch of random images, and does the work: train, infer, or
+checkpoint, which is train with less memory, computing blocks again in backward.
 """
 import math
-import os
-import statistics
 import sys
-import time
 
 import torch
 from torch import nn
 import torch.nn.functional as F
 from torch.utils.checkpoint import checkpoint
+
+from worker import serve
 
 
 def conv_bn(c, k, size, stride):
@@ -114,20 +110,6 @@ def build(name, segmented):
             "resnet50": lambda: resnet(bottleneck, (3, 4, 6, 3), 4, segmented)}[name]()
 
 
-def seconds_since_start():
-    """Since this process was started, from the kernel's record of it (field 22 of /proc/self/stat)."""
-    ticks = int(open("/proc/self/stat").read().rsplit(")", 1)[1].split()[19])
-    uptime = float(open("/proc/uptime").read().split()[0])
-    return uptime - ticks / os.sysconf("SC_CLK_TCK")
-
-
-def peak_memory():
-    for line in open("/proc/self/status"):
-        if line.startswith("VmHWM:"):
-            return int(line.split()[1]) / 1024
-    return float("nan")
-
-
 def main():
     name, work, batch, threads = sys.argv[1], sys.argv[2], int(sys.argv[3]), int(sys.argv[4])
     torch.set_num_threads(threads)
@@ -135,7 +117,6 @@ def main():
     torch.manual_seed(1)
     model, shape = build(name, work == "checkpoint")
     model = model.to(memory_format=torch.channels_last)
-    model = model
     images = torch.rand(batch, *shape).to(memory_format=torch.channels_last)
     labels = torch.randint(0, 6, (batch,))
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-4)
@@ -152,23 +133,7 @@ def main():
             return model(images)[0, 0].item()
 
     model.train(work != "infer")
-    step = infer if work == "infer" else train
-    step()
-    print(f"ready {seconds_since_start():.3f}", flush=True)
-    step()
-    for line in sys.stdin:
-        if line.startswith("stop"):
-            break
-        if line.startswith("memory"):
-            print(f"memory {peak_memory():.1f}", flush=True)
-            continue
-        clock = time.process_time if "processor" in line else time.perf_counter
-        budget, times, began = float(line.split()[1]), [], clock()
-        while len(times) < 3 or clock() - began < budget:
-            before = clock()
-            step()
-            times.append(clock() - before)
-        print(f"step {statistics.median(times):.6f}", flush=True)
+    serve(infer if work == "infer" else train)
 
 
 main()
