@@ -238,10 +238,49 @@ describe("a classifier as a C file", function()
     assert.matches("network: .*cmd.c\ntest it: cc .*-DTEXRES_SELF_TEST", told)
     assert.matches("int own_classify", support.read_file(folder .. "/cmd.c"))
     assert.matches("From:     net.safetensors, CRC%-32 %x+\n", support.read_file(folder .. "/cmd.c"))
+    assert.matches("has 3 images of synthetic fabric, not of", support.read_file(folder .. "/cmd.c"))
     status, told, problem = support.texres("export", "c", run, folder .. "/cmd.c", "--prefix", "1")
     assert.equal("", told)
     assert.equal(2, status)
     assert.matches("%-%-prefix is 1, wanted the beginning of a name in C", problem)
+  end)
+
+  it("tests itself on images of a set", function()
+    local run, set, path = folder .. "/set.safetensors", folder .. "/cloth", folder .. "/set.c"
+    local one = textile(2, "gap", { normalization = { mean = 0.5, std = 0.25 } })
+    assert(one:save(run))
+    local images = noise({ 64, 64, 1 }, 5)
+    for i, name in ipairs { "metal", "good", "good", "hole", "cut" } do
+      support.run { "mkdir", "-p", set .. "/" .. name }
+      assert(tr.write_png(("%s/%s/%d.png"):format(set, name, i), images:select(1, i)))
+    end
+    local status, told, problem = support.texres("export", "c", run, path, "--images", set .. "/")
+    assert.same({ 0, "" }, { status, problem })
+    assert.matches("test it: cc", told)
+    local text = support.read_file(path)
+    assert.matches("has 4 images of cloth\n", text)
+    local first = {}
+    local bytes = text:match "test_images%[TESTS%]%[%d+%] = { {(.-)}"
+    for number in bytes:gmatch "%d+" do first[#first + 1] = tonumber(number) end
+    assert.same(images:select(1, 2):reshape(-1):to("f32"):totable(), first) -- the first good one
+    local passed, said = support.run(compile(MACHINES[1], path, "-DTEXRES_SELF_TEST"))
+    assert.is_true(passed, said)
+    assert.matches("image 4: [^\n]+: pass\npass\n$", said)
+  end)
+
+  it("says what of the command line is wrong", function()
+    local run = folder .. "/wrong.safetensors"
+    assert(textile(2, "gap"):save(run))
+    local out = folder .. "/wrong.out"
+    local function refused(message, ...)
+      local status, told, problem = support.texres("export", ...)
+      assert.same({ 1, "" }, { status, told })
+      assert.matches(message, problem)
+      assert.is_nil((io.open(out)))
+    end
+    refused("%-%-images is for c and lua, which have a self%-test", "onnx", run, out, "--images", folder)
+    refused("%-%-prefix is for c: other files have no names in C", "lua", run, out, "--prefix", "x")
+    refused("nowhere: ", "c", run, out, "--images", folder .. "/nowhere")
   end)
 end)
 

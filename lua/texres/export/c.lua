@@ -50,6 +50,7 @@ local HEAD = [[
  *           _Thread_local) gives each thread its own
  * Compile:  cc -std=c99 -O3 -c @FILE@    (@FLAGS@)
  * Test:     cc -std=c99 -O3 -DTEXRES_SELF_TEST @FILE@ -lm -o test && ./test
+ *           has @TESTS@
  */
 #include <math.h>
 #include <stdint.h>
@@ -104,6 +105,7 @@ local function head(one, net, prefix, file)
     NETWORK = ("%s, %s parameters"):format(c_text.comment(name), plain.grouped(one.model:num_parameters())),
     NOTE = one.note and (" * From:     %s\n"):format(c_text.comment(one.note)) or "", NUMBERS = net.numbers,
     CONSTANTS = kilobytes(net.constants), STATIC = kilobytes(net.memory), FLAGS = net.flags,
+    TESTS = c_text.comment(one.tests_from),
   })
 end
 
@@ -265,10 +267,11 @@ end
 
 -- -- the whole --------------------------------------------------------------------------------------------------------
 
---- Writes a classifier as one C99 file. Options: prefix ("fabric_" makes fabric_classify of classify); images (bytes
--- {N,H,W,C}), which the self-test has, by default three of synthetic fabric; operating_point = false, which leaves it
--- out; note, a line for the head of the file. Raises for a layer that there is no function in C for; true, or nil and a
--- message where the file can't be written.
+--- Writes a classifier as one C99 file. Options: prefix ("fabric_" makes fabric_classify of classify); images, of the
+-- self-test: bytes {N,H,W,C}, or a data set, of which the first image of each class is taken (of 16 at the most), by
+-- default three of synthetic fabric; operating_point = false, which leaves it out; note, a line for the head of the
+-- file. Raises for a layer that there is no function in C for; true, or nil and a message where the file can't be
+-- written.
 local function export(path, classifier, options)
   option.check("export_c", "the path", path, option.PATH)
   local o = option.read("export_c", options, KNOWN)

@@ -106,14 +106,15 @@ local function export(path, classifier, options)
   for i, step in ipairs(one.program.steps) do steps[i] = step_text(step, one.program) end
   local name, n = rawget(one.model, "name") or getmetatable(one.model).__name, one.normalization
   local h, w, c = table.unpack(one.input)
-  local text = runtime.text:gsub("@(%u+)@", {
+  local text = runtime.text:gsub("@([%u_]+)@", {
     VERSION = core._VERSION, NETWORK = ("%s, %s parameters"):format(plain.visible_name(name),
       plain.grouped(one.model:num_parameters())),
     NOTE = one.note and ("\n-- From: " .. plain.visible_name(one.note)) or "",
     HEIGHT = h, WIDTH = w, CHANNELS = c, CLASSES = list_text(one.classes), SCALE = number(n.scale),
     MEAN = list_text(n.mean), FACTOR = list_text(n.factor), TEMPERATURE = number(one.temperature),
     POINT = point_text(one.point), STEPS = table.concat(steps, "\n"), OUTPUT = one.program.output,
-    TESTS = tests_text(one.tests), ALPHABET = ("%q"):format(runtime.ALPHABET),
+    TESTS = tests_text(one.tests), TESTS_FROM = plain.visible_name(one.tests_from),
+    ALPHABET = ("%q"):format(runtime.ALPHABET),
   })
   return core.write_file(path, { text })
 end

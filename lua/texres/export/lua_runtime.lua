@@ -17,7 +17,7 @@ runtime.text = [==[
 --
 -- An image has @HEIGHT@ rows of @WIDTH@ pixels of @CHANNELS@ bytes: 0 is black, 255 white. Classes count from 1.
 -- With an operating point there are net.defect_score(scores) and net.verdict(scores): "accept", "reject" or "ask".
--- `lua5.4 THIS_FILE.lua --test` classifies images that are inside, and compares.
+-- `lua5.4 THIS_FILE.lua --test` classifies images that are inside, and compares: @TESTS_FROM@.
 -- Network: @NETWORK@@NOTE@
 
 local HEIGHT, WIDTH, CHANNELS = @HEIGHT@, @WIDTH@, @CHANNELS@

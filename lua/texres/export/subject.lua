@@ -12,11 +12,14 @@ local raise = require "texres.raise"
 
 local subject = {}
 
-local IMAGES = option.kind("bytes {N,H,W,C}", function(value) return core.is_tensor(value) and value.dtype == "u8" end)
+local IMAGES = option.kind("bytes {N,H,W,C} or a data set", function(value)
+  return core.is_tensor(value) and value.dtype == "u8" or type(value) == "table" and value.loader ~= nil
+end)
 
 --- Options that every format has.
 subject.KNOWN = {
-  images = IMAGES, -- of the self-test; by default three of synthetic fabric
+  images = IMAGES, -- of the self-test: bytes, or a set, of which the first image of each class is taken (of 16 at the
+  -- most); by default three of synthetic fabric
   operating_point = option.switch(true), -- whether it is taken along, where there is one
   note = option.text(), -- a line for the head of the file: which run the network is of
 }
@@ -64,13 +67,42 @@ local function synthetic(shape)
   return core.cat(channels, 4)
 end
 
-local function test_images(images, shape, where)
-  if not images then return synthetic(shape) end
+local MOST = 16 -- images of a set
+
+-- The positions of the first image of each class.
+local function first_of_each(set)
+  local of_class, list = {}, {}
+  for i, label in ipairs(set.label) do of_class[label] = of_class[label] or i end
+  for class = 1, #set.classes do
+    if of_class[class] and #list < MOST then list[#list + 1] = of_class[class] end
+  end
+  return list
+end
+
+-- The first image of each class of a set, as bytes: what the model is given, brought back.
+local function of_set(takes, set, where)
+  set = takes:fit(set, where .. ": images")
+  set = set:subset(first_of_each(set))
+  local n = normalization_of(takes, takes.input[3])
+  local next_batch = takes:loader(set, { batch = #set }, where .. ": images"):batches(1)
+  local values = next_batch()
+  values = (values / core.tensor(n.factor) + core.tensor(n.mean)) / n.scale
+  return values:clamp({ min = 0, max = 255 }):round():to "u8"
+end
+
+-- Bytes {N,H,W,C}, and where they are from, in words.
+local function test_images(images, takes, where)
+  local shape = takes.input
+  if not images then return synthetic(shape), "of synthetic fabric, not of the cloth that it was trained on" end
+  if not core.is_tensor(images) then
+    local name = images.origin and images.origin:match "([^/]+)/*$"
+    return of_set(takes, images, where), name and "of " .. name or "of a data set"
+  end
   local got = images:shape()
   if #got ~= 4 or got[1] == 0 or got[2] ~= shape[1] or got[3] ~= shape[2] or got[4] ~= shape[3] then
     raise("%s: images are %s, wanted {N,%s}", where, module.shape_text(got), table.concat(shape, ","))
   end
-  return images
+  return images, "that were given"
 end
 
 --- The bytes of each image, its logits and what predict says of it.
@@ -149,7 +181,7 @@ end
 
 --- What of a classifier a file holds: { program = as texres.lower gives it, or quantized = { section =, tensors = },
 -- input = {H,W,C}, classes =, normalization = { scale =, mean =, factor = }, values_of_bytes =, temperature =, point =,
--- tests =, model =, note = }. `o`: the options, read.
+-- tests =, tests_from = a text, model =, note = }. `o`: the options, read.
 function subject.of(classifier, o, where)
   if #classifier.models > 1 then raise("%s: an ensemble is not one network: export its members", where) end
   local model, takes = classifier.model, input.of(classifier.model)
@@ -164,13 +196,14 @@ function subject.of(classifier, o, where)
   if program then check_layers(program, model, where) end
   check_scores(program and program.shapes[program.output]
     or quantized.section.values[quantized.section.output].shape, classifier.classes, where)
-  local tests = tests_of(classifier, test_images(o.images, shape, where), where)
+  local images, images_from = test_images(o.images, takes, where)
+  local tests = tests_of(classifier, images, where)
   return {
     program = program, quantized = quantized, input = shape, window = takes.window,
     classes = names_of(classifier, #tests[1].logits),
     normalization = normalization_of(takes, shape[3]), values_of_bytes = values_of_bytes(takes, shape[3]),
     temperature = takes.temperature or 1, point = point_of(classifier, o.operating_point, where), tests = tests,
-    model = model, note = o.note,
+    tests_from = ("%d image%s %s"):format(#tests, #tests > 1 and "s" or "", images_from), model = model, note = o.note,
   }
 end
 
