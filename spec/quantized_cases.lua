@@ -156,6 +156,25 @@ function Net:done()
   return d, self.tensors
 end
 
+--- A network of 4 * count values: small ones that are all needed at the same time, each at a lower place than the one
+-- before, with room for a value of one place below them; then twice as many of two places, which find none but above.
+function cases.crowded(count)
+  local PLACE = 128 -- bytes, more than the least that a value takes
+  local n, kept = net(1, 1, 1), {}
+  local function rows(h) -- of the one pixel and padding
+    return n:pool(2, "max_pool", { kernel = { 1, 1 }, stride = { 1, 1 }, padding = { 0, h - 1, 0, 0 } })
+  end
+  local function largest(input)
+    local kernel = { n:shape(input)[1], 1 }
+    return n:pool(input, "max_pool", { kernel = kernel, stride = { 1, 1 }, padding = { 0, 0, 0, 0 } })
+  end
+  for i = 1, count do kept[i] = largest(rows((count - i + 1) * PLACE)) end
+  for _ = 2, 2 * count do rows(PLACE + 1) end
+  kept[#kept + 1] = largest(rows(PLACE + 1))
+  n:join("cat", kept)
+  return n:done()
+end
+
 --- {description, tensors} by name: around the sizes of vectors, panels and tiles, and every kind of step.
 cases.networks = {}
 

@@ -246,6 +246,17 @@ describe("a description of a network in 8 bits", function()
   end)
 
   -- Every number of a description, in turn, as others: what is taken runs.
+  it("of thousands of values is planned at once", function()
+    local description, tensors = cases.crowded(1000)
+    local began = os.clock()
+    local program = core.quantized_program(description, tensors)
+    assert.is_true(os.clock() - began < 1) -- it takes some 0.04 s
+    local images = cases.images(description, 1)
+    local y = program:run(images):reshape(-1):totable()
+    assert.equal(1001, #y)
+    for _, v in ipairs(y) do assert.equal(y[1], v) end -- one pixel is the largest of all
+  end)
+
   it("whose numbers lie is refused or runs", function()
     local others = { 0, 1, 2, 3, 5, 16, 255, 1 << 20, -1, 0.5, false }
     local taken, refused = 0, 0

@@ -180,49 +180,67 @@ static tx_status plan_borders(tx_qprogram *p) {
   return TX_OK;
 }
 
-/* Whether two values are needed at the same time: from the step that makes them to the last one that reads them. */
+/* When a value is needed: from the step that makes it to the last one that reads it. */
 typedef struct life {
   int first, last;
 } life;
 
-static life life_of(const tx_qprogram *p, int value) {
-  life own = {p->steps, -1};
+static void lengthen(life *l, int step) {
+  if (step < l->first) l->first = step;
+  if (step > l->last) l->last = step;
+}
+
+/* life[value]; those that no step has are not needed at all. */
+static void find_lives(const tx_qprogram *p, life *lives) {
+  for (int v = 0; v < p->values; v++) lives[v] = (life){p->steps, -1};
   for (int i = 0; i < p->steps; i++) {
     const tx_qstep *s = &p->step[i];
-    if (s->output == value && i < own.first) own.first = i;
-    if (s->output == value || s->input == value || s->other == value) own.last = i;
+    lengthen(&lives[s->output], i);
+    lengthen(&lives[s->input], i);
+    if (s->other >= 0) lengthen(&lives[s->other], i);
   }
-  return own;
 }
+
+static bool together(life a, life b) { return a.first <= b.last && b.first <= a.last; }
 
 /* Nothing else stands where a kernel may read behind the value. */
 static int64_t place_bytes(const tx_qplace *place) { return (place->layout.image + TX_QSLACK + 63) / 64 * 64; }
 
-/* Gives each value the lowest place where no other stands that is needed at the same time. */
+/* The lowest place for a value among `count` others, in the order of their places, where none of these stands that is
+ * needed at the same time. */
+static int64_t lowest_place(const tx_qprogram *p, const life *lives, int value, const int *order, int count) {
+  const int64_t bytes = place_bytes(&p->place[value]);
+  int64_t at = 0;
+  for (int i = 0; i < count; i++) {
+    const tx_qplace *other = &p->place[order[i]];
+    if (other->offset >= at + bytes) break;
+    if (together(lives[order[i]], lives[value])) at = tx_max(at, other->offset + place_bytes(other));
+  }
+  return at;
+}
+
+static void insert_by_place(const tx_qprogram *p, int value, int *order, int count) {
+  int i = count;
+  for (; i > 0 && p->place[order[i - 1]].offset > p->place[value].offset; i--) order[i] = order[i - 1];
+  order[i] = value;
+}
+
 static tx_status plan_places(tx_qprogram *p) {
   life *lives = tx_alloc_array(p->values, sizeof *lives);
-  if (lives == NULL) return TX_ENOMEM;
-  int64_t arena = 0;
-  for (int v = 0; v < p->values; v++) lives[v] = life_of(p, v);
-  for (int v = 1; v < p->values; v++) {
-    const int64_t bytes = place_bytes(&p->place[v]);
-    int64_t at = 0;
-    for (bool moved = true; moved;) {
-      moved = false;
-      for (int u = 1; u < v; u++) {
-        const tx_qplace *other = &p->place[u];
-        const bool together = lives[u].first <= lives[v].last && lives[v].first <= lives[u].last;
-        if (!together || at >= other->offset + place_bytes(other) || other->offset >= at + bytes) continue;
-        at = other->offset + place_bytes(other);
-        moved = true;
-      }
+  int *order = tx_alloc_array(p->values, sizeof *order);
+  const tx_status status = lives != NULL && order != NULL ? TX_OK : TX_ENOMEM;
+  if (status == TX_OK) {
+    find_lives(p, lives);
+    for (int v = 1; v < p->values; v++) {
+      tx_qplace *place = &p->place[v];
+      place->offset = lowest_place(p, lives, v, order, v - 1);
+      insert_by_place(p, v, order, v - 1);
+      p->arena = tx_max(p->arena, place->offset + place_bytes(place));
     }
-    p->place[v].offset = at;
-    arena = tx_max(arena, at + bytes);
   }
-  p->arena = arena;
   tx_dealloc(lives);
-  return TX_OK;
+  tx_dealloc(order);
+  return status;
 }
 
 tx_status tx_qprogram_plan(tx_qprogram *p) {
