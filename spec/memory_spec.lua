@@ -34,6 +34,20 @@ describe("memory", function()
     if before then assert.is_true(after - before < 4096, ("resident memory grew by %d kB"):format(after - before)) end
   end)
 
+  it("stays flat over 20,000 small frames, whose tensors are dropped between Lua's tables", function()
+    local core, frame, before = require "texres.core", (tr.rand(64, 128, 1) * 255):to "u8", nil
+    for i = 1, 20000 do
+      local pixels = frame:to "f32"
+      local rows = core.cat({ pixels, pixels:slice(1, 1, 32) }, 1)
+      local cells, list = tr.nn.functional.avg_pool2d(rows:unsqueeze(1), 8), {}
+      for row = 1, 3 do list[row] = cells[1][row]:totable() end
+      assert.equal(16, #list[3])
+      if i == 2000 then before = resident() end
+    end
+    local grown = before and resident() - before
+    assert.is_true(not grown or grown < 2048, ("resident memory grew by %d kB"):format(grown or 0)) -- was 5700
+  end)
+
   it("stays bounded while large tensors are dropped, without a call to the collector", function()
     local start = live()
     tr.trim_memory()

@@ -36,6 +36,7 @@ typedef struct block {
   size_t bytes;       /* as asked for */
   size_t capacity;    /* held from the system, header included; 0 for a small block */
   struct block *next; /* in the free list: the next block, at a higher address */
+  void *start;        /* of a small block: what malloc gave */
 } block;
 
 _Static_assert(sizeof(block) <= HEADER, "the header must fit before the block");
@@ -160,6 +161,17 @@ static block *map_new(size_t capacity) {
   return b;
 }
 
+/* A block from malloc, aligned by hand: aligned_alloc of glibc (2.36) leaves the pieces that it cuts off where no later
+ * call of it finds them, and a process that makes small tensors without end grows without end. */
+static block *new_small(size_t bytes) {
+  char *start = malloc(bytes + HEADER + TX_ALIGNMENT);
+  if (start == NULL) return NULL;
+  block *b = (block *)(void *)(start + (TX_ALIGNMENT - (uintptr_t)start % TX_ALIGNMENT) % TX_ALIGNMENT);
+  b->capacity = 0;
+  b->start = start;
+  return b;
+}
+
 void *tx_alloc(size_t bytes) {
   if (bytes > (size_t)PTRDIFF_MAX / 2) {
     tx_fail(TX_ENOMEM, "not enough memory: a block of %zu bytes was asked for", bytes);
@@ -172,8 +184,7 @@ void *tx_alloc(size_t bytes) {
     b = take_free(capacity);
     if (b == NULL) b = map_new(capacity);
   } else {
-    b = aligned_alloc(TX_ALIGNMENT, round_up(bytes + HEADER, TX_ALIGNMENT));
-    if (b != NULL) b->capacity = 0;
+    b = new_small(bytes);
     pthread_mutex_lock(&lock);
   }
   if (b != NULL) {
@@ -203,7 +214,7 @@ void tx_dealloc(void *pointer) {
   live -= b->bytes;
   if (large) insert_free(b);
   pthread_mutex_unlock(&lock);
-  if (!large) free(b);
+  if (!large) free(b->start);
 }
 
 /* -- scratch ----------------------------------------------------------------------------------------------------------- */

@@ -6,10 +6,6 @@ local protect = require "texres.protect"
 
 local TICK = 0.1 -- seconds to wait for a frame before signals and sinks are looked after
 
--- Frames from one whole collection to the next. A collector that comes along now and then leaves small tensors between
--- Lua's objects: 4 kB more of the process with each frame of 64x128, of which nothing is in use.
-local COLLECT = 256
-
 local Run = {}
 Run.__index = Run
 
@@ -80,7 +76,6 @@ local function handle(self, frame)
     if not result then message = frame.name .. ": " .. message end
   end
   totals.frames = totals.frames + 1
-  if totals.frames % COLLECT == 0 then collectgarbage() end
   if not result then
     totals.bad = totals.bad + 1
     self.source.tell("passed over %s", message)
