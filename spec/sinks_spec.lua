@@ -55,10 +55,41 @@ describe("a file", function()
     for i = 1, 5 do assert.equal(i <= 3 and i or nil, sink:put(i .. "\n")) end
     assert.equal(3, sink:waiting())
     assert.equal(2, sink.lost)
-    assert.same({ "/dev/full: No space left on device; results are kept until it takes them, at most 3" }, list)
+    assert.same({ "/dev/full: No space left on device; results are kept until it takes them, at most 3 or 16 MB" },
+      list)
     local ok, message = sink:finish(0)
     assert.is_nil(ok)
     assert.equal("/dev/full: 5 results are lost: No space left on device", message)
+  end)
+
+  it("on a full disk keeps no more than 16 MB, however long the lines are", function()
+    local sink, long = line.to_file "/dev/full", ("-"):rep(2 ^ 20 - 1) .. "\n"
+    told(sink)
+    for i = 1, 20 do assert.equal(i <= 16 and i or nil, sink:put(long)) end
+    assert.equal(4, sink.lost)
+  end)
+
+  it("gives the memory of what was kept back when it is out", function()
+    if os.getenv "ASAN_OPTIONS" or not io.open "/proc/self/status" then return end
+    local function resident() return tonumber(support.read_file("/proc/self/status"):match "VmRSS:%s*(%d+)") end
+    local folder = support.folder()
+    local sink = line.to_file(folder .. "/later/out", { room = 60000 })
+    told(sink)
+    collectgarbage()
+    tr.trim_memory()
+    local between, before = {}, resident()
+    for i = 1, 60000 do
+      sink:put(("%d %s\n"):format(i, ("-"):rep(200)))
+      if i % 100 == 0 then between[#between + 1] = { i } end -- what stays, and holds the heap's end
+    end
+    local most = resident()
+    assert(core.process.make_folder(folder .. "/later"))
+    sink.retry = 0
+    assert.is_true(sink:pump())
+    assert.equal(0, sink:waiting())
+    assert.is_true(most - before > 10000, most - before)
+    assert.is_true(resident() - before < 3000, resident() - before)
+    assert.equal(600, #between)
   end)
 
   it("in a folder that comes later gets what was kept, in order", function()

@@ -13,6 +13,9 @@
 #define _GNU_SOURCE /* MAP_ANONYMOUS, madvise */
 #include "base/memory.h"
 
+#ifdef __GLIBC__
+#include <malloc.h>
+#endif
 #include <pthread.h>
 #include <stdbool.h>
 #include <stdlib.h>
@@ -338,4 +341,7 @@ void tx_memory_trim(void) {
   shrink_to(0);
   peak = live;
   pthread_mutex_unlock(&lock);
+#ifdef __GLIBC__
+  malloc_trim(0); /* free pages between blocks that are in use, too */
+#endif
 }

@@ -185,8 +185,8 @@ return {
       :convert(arguments.rule(option.integer(nil, "[1, 65536]"), "--queue"))
     parser:option("--out", "File to which results are appended, in place of standard output."):argname "FILE"
     parser:option("--to", "Command that gets results on its standard input, also several."):argname "COMMAND":count "*"
-    parser:option("--unwritten", "Results that can't be written, as the disk is full: keep (and lose what is beyond "
-      .. "10000), or end. By default keep."):choices { "keep", "end" }
+    parser:option("--unwritten", "Results that can't be written, as the disk is full: keep (10000 of them or 16 "
+      .. "MB, and lose what comes after these), or end. By default keep."):choices { "keep", "end" }
     parser:option("--every", "Seconds from one status to the next. By default 10 with --raw and --watch, else none.")
       :argname "SECONDS":convert(arguments.rule(option.number(nil, "(0, inf)"), "--every"))
     arguments.threads(parser)

@@ -65,9 +65,6 @@ function Frames:stop()
   self.raw:stop()
 end
 
---- The frame's results are out: a pipe does not ask.
-function Frames.done() end
-
 function Frames:close() self.raw:close() end
 
 return open

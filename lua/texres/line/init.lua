@@ -88,7 +88,8 @@ function line.to_output(options)
 end
 
 --- A sink that appends lines to a file: line.to_file(path, {room=}). While the disk is full, up to `room` lines are
--- kept. A file that was moved away, as logs are, is made anew.
+-- kept (10000; or 16 MB of text), and what comes after them is lost, and counted. A file that was moved away, as logs
+-- are, is made anew.
 function line.to_file(path, options)
   option.check("line.to_file", "path", path, option.PATH)
   return new_sink({

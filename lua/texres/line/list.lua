@@ -64,7 +64,6 @@ function Files:next(seconds)
     message = message }
 end
 
-function Files.done() end
 function Files:stop() self.stopped = true end
 function Files.close() end
 

@@ -42,6 +42,11 @@ local function put(self, text)
   return not lost and numbers or nil
 end
 
+-- Tells a source that asks for it that a frame is done.
+local function done(self, frame)
+  if self.source.done then self.source:done(frame) end
+end
+
 -- Tells the source of the frames whose lines are out in all sinks.
 local function settle(self)
   while self.first_open <= self.last_open do
@@ -49,7 +54,7 @@ local function settle(self)
     for i, sink in ipairs(self.sinks) do
       if not sink:is_out(item.numbers[i]) then return end
     end
-    self.source:done(item.frame)
+    done(self, item.frame)
     self.open[self.first_open], self.first_open = nil, self.first_open + 1
   end
 end
@@ -83,9 +88,9 @@ local function handle(self, frame)
   end
   totals.defects = totals.defects + #(result.defects or {})
   local text = self.write(result, frame)
-  if not text then return self.source:done(frame) end
+  if not text then return done(self, frame) end
   local numbers = put(self, text)
-  if not numbers then return end -- a file is new after a restart
+  if not numbers or not self.source.done then return end -- a file is new after a restart
   self.last_open = self.last_open + 1
   self.open[self.last_open] = { frame = without_image(frame), numbers = numbers }
 end

@@ -1,11 +1,13 @@
 --- Where results go: texres.line.to_output, to_file, to_command.
 --
 -- A sink takes lines and never waits: what can't be written now, as the disk is full or a command does not read, is
--- kept and written later, in order. Where more than `room` lines wait, the new ones are lost, and counted.
+-- kept and written later, in order. Where `room` lines wait, or 16 MB of text, the new ones are lost, and counted. When
+-- all that waited is out, its memory goes back to the system.
 
 local core = require "texres.core"
 
 local PAUSE, LONGEST_PAUSE = 1, 30 -- seconds between two attempts to open an outlet again
+local MOST_BYTES = 16 * 2 ^ 20     -- of the lines that wait
 
 local Sink = {}
 Sink.__index = Sink
@@ -18,8 +20,8 @@ Sink.__index = Sink
 --     waits     whether a run waits for it rather than lose a line
 local function new(kind, room)
   return setmetatable({
-    kind = kind, name = kind.name, room = room, lines = {}, first = 1, last = 0, at = 1, written = 0, lost = 0,
-    retry = 0, pause = PAUSE, moving = core.clock(), tell = function() end,
+    kind = kind, name = kind.name, room = room, lines = {}, first = 1, last = 0, bytes = 0, at = 1, written = 0,
+    lost = 0, retry = 0, pause = PAUSE, moving = core.clock(), tell = function() end,
   }, Sink)
 end
 
@@ -27,12 +29,12 @@ end
 function Sink:waiting() return self.last - self.first + 1 end
 
 --- Whether it can take no further line without losing one.
-function Sink:is_full() return self:waiting() >= self.room end
+function Sink:is_full() return self:waiting() >= self.room or self.bytes >= MOST_BYTES end
 
 -- Tells of a failure once, until it is over.
 local function failed(self, message)
   if self.failing ~= message then
-    self.tell("%s: %s; results are kept until it takes them, at most %d", self.name, message, self.room)
+    self.tell("%s: %s; results are kept until it takes them, at most %d or 16 MB", self.name, message, self.room)
   end
   self.failing = message
 end
@@ -64,6 +66,7 @@ end
 
 -- One line is out.
 local function advance(self, now)
+  self.bytes = self.bytes - #self.lines[self.first]
   self.lines[self.first] = nil
   self.first, self.at, self.written = self.first + 1, 1, self.written + 1
   self.moving, self.pause = now, PAUSE
@@ -76,6 +79,14 @@ local function give_up(self, now, message)
   local _, ending = drop_outlet(self, 0)
   self.tell("%s: it is started again%s", self.name, ending and "; " .. ending or "")
   put_off(self, now)
+end
+
+-- All that was kept is out.
+local function recover(self)
+  self.tell("%s: results are written again; %d are lost", self.name, self.lost)
+  self.failing, self.lines = nil, {}
+  collectgarbage()
+  core.trim_memory()
 end
 
 --- Writes what can be written of the lines that wait; true where none is left.
@@ -99,8 +110,8 @@ function Sink:pump()
       return false
     end
   end
-  if self.failing then self.tell("%s: results are written again; %d are lost", self.name, self.lost) end
-  self.failing, self.moving = nil, now
+  if self.failing then recover(self) end
+  self.moving = now
   return true
 end
 
@@ -115,7 +126,7 @@ function Sink:put(line)
   end
   if self.first > self.last then self.moving = core.clock() end
   self.last = self.last + 1
-  self.lines[self.last] = line
+  self.lines[self.last], self.bytes = line, self.bytes + #line
   self:pump()
   return self.last
 end
@@ -129,7 +140,7 @@ function Sink:finish(seconds)
   local till = core.clock() + seconds
   while not self:pump() and core.clock() < till do core.pause(0.05) end
   local waiting = self:waiting()
-  self.lost, self.last, self.lines = self.lost + waiting, self.first - 1, {}
+  self.lost, self.last, self.lines, self.bytes = self.lost + waiting, self.first - 1, {}, 0
   local closed, message = drop_outlet(self, seconds)
   if self.lost > 0 then
     return nil, ("%s: %d results are lost%s"):format(self.name, self.lost, self.failing and ": " .. self.failing
