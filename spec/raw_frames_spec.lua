@@ -162,6 +162,25 @@ describe("a run is ended", function()
     end)
   end
 
+  it("when the frame that has begun is whole: who reads the pipe next begins with a whole one", function()
+    local script = support.write_file(os.tmpname(), CHILD)
+    local _, out = support.run { "bash", "-c", ([[(printf 'abcdab'; sleep 0.6; printf 'cdefgh'; exec sleep 0.5) | (
+      %s %s & child=$!; sleep 0.4; kill -TERM $child; wait $child; head -c 4)]]):format(support.lua, script) }
+    os.remove(script)
+    assert.matches("frame 1\nframe 2\n", out)
+    assert.matches("ended by SIGTERM, 2\nefgh$", out)
+    assert.is_nil(out:find("cut short", 1, true))
+  end)
+
+  it("before its first frame is waited for: then nothing was read", function()
+    local _, out = support.run { "bash", "-c", ([[printf 'abcd' | %s -e '
+      local source = require("texres").line.frames("-", { 1, 4 })
+      require("texres.core").pause(0.2)
+      source:close()
+      print(io.read "a")']]):format(support.lua) }
+    assert.equal("abcd\n", out)
+  end)
+
   it("and signals are what they were before", function()
     local ok, out, status = support.run { "bash", "-c", ([[%s -e '
       local line = require("texres").line

@@ -16,7 +16,10 @@
 #include "base/interrupt.h"
 #include "base/memory.h"
 
-enum { LOOK_MS = 100 }; /* how often a thread that waits for bytes looks whether it is to stop */
+enum {
+  LOOK_MS = 100, /* how often a thread that waits for bytes looks whether it is to stop */
+  LAST_LOOKS = 5 /* for how many of these a frame that has begun may stand still then */
+};
 
 typedef struct queued {
   uint8_t *data;
@@ -43,17 +46,24 @@ struct tx_frames {
 
 /* -- the thread that reads ------------------------------------------------------------------------------------------- */
 
-static bool is_to_stop(tx_frames *f) { return atomic_load(&f->stops) || atomic_load(&f->closes); }
+/* Whether to read no further bytes. A frame that has begun is read to its end, so that who reads the pipe next begins with a
+ * whole one; `still`: for how many looks nothing has come. */
+static bool is_to_stop(tx_frames *f, size_t done, int still) {
+  if (atomic_load(&f->closes)) return true;
+  return atomic_load(&f->stops) && (done == 0 || still >= LAST_LOOKS);
+}
 
 /* Reads up to `bytes` bytes: how many came, fewer at the end of the stream, after a failure, and when it is to stop. */
 static size_t read_whole(tx_frames *f, uint8_t *to, size_t bytes) {
   size_t done = 0;
-  while (done < bytes && !is_to_stop(f)) {
+  for (int still = 0; done < bytes && !is_to_stop(f, done, still);) {
     struct pollfd wanted = {.fd = f->descriptor, .events = POLLIN};
     int ready = poll(&wanted, 1, LOOK_MS);
+    if (ready == 0) still += atomic_load(&f->stops);
     if (ready == 0 || (ready < 0 && errno == EINTR)) continue;
     ssize_t got = ready < 0 ? -1 : read(f->descriptor, to + done, bytes - done);
     if (got > 0) {
+      still = 0;
       done += (size_t)got;
     } else if (got == 0) {
       break;
@@ -111,13 +121,15 @@ static void *read_frames(void *argument) {
 /* -- the caller ------------------------------------------------------------------------------------------------------ */
 
 /* The thread blocks all signals, which are the host's. */
-static bool start(tx_frames *f) {
+static void start(tx_frames *f) {
   sigset_t all, before;
   sigfillset(&all);
   pthread_sigmask(SIG_SETMASK, &all, &before);
   f->runs = pthread_create(&f->thread, NULL, read_frames, f) == 0;
   pthread_sigmask(SIG_SETMASK, &before, NULL);
-  return f->runs;
+  if (f->runs) return;
+  f->ended = true;
+  f->counts.failure = "no thread can be started that reads the frames";
 }
 
 static bool allocate(tx_frames *f) {
@@ -142,17 +154,17 @@ tx_status tx_frames_open(int descriptor, const tx_frames_options *options, tx_fr
   pthread_cond_init(&f->came, &clock);
   pthread_condattr_destroy(&clock);
   pthread_cond_init(&f->left, NULL);
-  const bool allocated = allocate(f);
-  if (!allocated || !start(f)) {
+  if (!allocate(f)) {
     f->options.owned = false; /* it stays with the caller */
     tx_frames_close(f);
-    return allocated ? tx_fail(TX_EWORLD, "no thread can be started that reads the frames") : TX_ENOMEM;
+    return TX_ENOMEM;
   }
   *out = f;
   return TX_OK;
 }
 
 tx_frames_answer tx_frames_wait(tx_frames *f, double seconds) {
+  if (!f->runs && !f->ended) start(f);
   const double until = tx_clock() + seconds;
   const struct timespec when = {(time_t)until, (long)((until - (double)(time_t)until) * 1e9)};
   pthread_mutex_lock(&f->lock);

@@ -38,6 +38,7 @@ typedef struct tx_frames_counts {
 
 typedef enum tx_frames_answer { TX_FRAMES_NONE, TX_FRAMES_ONE, TX_FRAMES_END } tx_frames_answer;
 
+/* Nothing is read before the first frame is waited for: whoever is ended before that has taken nothing. */
 tx_status tx_frames_open(int descriptor, const tx_frames_options *options, tx_frames **out);
 /* Waits for a frame, no longer than `seconds`. */
 tx_frames_answer tx_frames_wait(tx_frames *frames, double seconds);
@@ -51,7 +52,8 @@ typedef struct tx_frame {
 /* Copies the next frame, which has been waited for, to `to`. */
 tx_frame tx_frames_take(tx_frames *frames, void *to);
 tx_frames_counts tx_frames_count(tx_frames *frames);
-/* Reads no further frame; what has come whole can still be taken. */
+/* Reads no further frame, but to its end the one that has begun, as long as its bytes come; what has come whole can still be
+ * taken. */
 void tx_frames_stop(tx_frames *frames);
 void tx_frames_close(tx_frames *frames); /* NULL is ignored */
 

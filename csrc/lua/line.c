@@ -57,7 +57,9 @@ static int l_raw_frames(lua_State *L) {
   options.owned = strcmp(path, "-") != 0;
   int descriptor = 0;
   tx_status status = options.owned ? tx_frames_open_path(NULL, path, &descriptor) : TX_OK;
-  if (status == TX_OK) status = tx_frames_open(descriptor, &options, &self->frames);
+  if (status != TX_OK) return tx_raise(L, status);
+  status = tx_frames_open(descriptor, &options, &self->frames);
+  if (status != TX_OK && options.owned) close(descriptor);
   if (status != TX_OK) return tx_raise(L, status);
   lua_pushvalue(L, 5);
   return 1;
