@@ -1,15 +1,17 @@
---- Runs what stands at a line for as long as one says, and counts whether everything that was fed came out:
+--- Runs `texres scan` as at a line for as long as one says, and counts whether everything that was fed came out:
 --
 --     lua5.4 bench/soak.lua [--seconds 3600] [--rate 56] [--files 4] [--folder DIR] [--threads 1]
 --
--- One process scans raw frames of a pipe, every 97th of which is no picture and the last cut short; its results go to a
--- small disk of their own (tmpfs, where the system lets one mount it), which is full for a third of the time. Another
--- one scans pictures that come into a watched folder, every 11th of which is corrupt, hands its results to a command,
--- and is killed (kill -9) and started again eight times. The network is not trained: this is about what comes and goes.
--- At the end: what was fed and what came out, and the memory of the scanner of frames after the first minute (or a
--- tenth of the time) and at the end.
+-- Three processes scan. One takes raw frames of a pipe, each a picture by itself; every 97th is no picture, the last is
+-- cut short; its results go to a small disk of their own (tmpfs, where the system lets one mount it), which is full
+-- three times for a 24th of the time, and once for a 12th: in an hour that is more than is kept, so that some are lost,
+-- and counted. The second takes the same frames as one strip. The third watches a folder, into which pictures come, each
+-- 11th corrupt, hands its results to a command, and is ended (kill -9 and SIGTERM in turn) and started again eight
+-- times. The network is not trained: this is about what comes and goes. Told are the memory of the three once a minute
+-- (or a tenth of the time), and at the end what was fed and what came out.
 
-dofile((arg[0]:match "^.*/" or "") .. "../examples/checkout.lua")
+local ROOT = (arg[0]:match "^.*/" or "") .. "../"
+dofile(ROOT .. "examples/checkout.lua")
 local core = require "texres.core"
 local tr = require "texres"
 
@@ -101,41 +103,35 @@ end
 
 -- -- who scans --------------------------------------------------------------------------------------------------------
 
-local function scanner()
-  tr.set_num_threads(options.threads)
+local function save_network()
   tr.manual_seed(3)
-  local net = tr.models.textile { width = 4, head = "conv", classes = 3 }
-  return require("texres.classifier").new({
-    model = net, classes = { "good", "hole", "cut" }, input = { 64, 64, 1 }, normalization = { mean = 0.5, std = 0.2 },
-  }):scanner { mm_per_pixel = 0.1, step = 32 }
+  assert(require("texres.classifier").new({
+    model = tr.models.textile { width = 4, head = "conv", classes = 3 }, classes = { "good", "hole", "cut" },
+    input = { 64, 64, 1 }, normalization = { mean = 0.5, std = 0.2 },
+  }):save(options.folder .. "/net.safetensors"))
 end
 
-local function write(result)
-  return ("%s\t%s\n"):format(result.name, result.message or #result.defects)
+-- `texres scan` with what DIR, HEIGHT and WIDTH stand for; its number goes to DIR/NAME.pid.
+local function scan(name, rest)
+  local command = "echo $$ >DIR/NAME.pid; exec %s %sbin/texres scan --model DIR/net.safetensors --threads %d --step 32 "
+    .. "--mm-per-pixel 0.1 --format jsonl --every 60 "
+  return ("sh -c '%s'"):format((command:format(arg[-1] or "lua5.4", ROOT, options.threads) .. rest)
+    :gsub("%u+", { DIR = options.folder, NAME = name, SIZE = ("%dx%d"):format(WIDTH, HEIGHT) }))
 end
 
-local function scan(source, sink)
-  local totals = tr.line.run(scanner(), assert(source), { sinks = { sink }, write = write, every = "1 min" })
-  io.stderr:write(("frames %d, bad %d, short %d, dropped %d, delayed %d, lost %d, ended %s\n"):format(totals.frames,
-    totals.bad, totals.short, totals.dropped, totals.delayed, totals.lost, totals.ended or "by itself"))
-end
-
-roles["scan-frames"] = function()
-  scan(tr.line.frames("-", { HEIGHT, WIDTH }), tr.line.to_file(options.folder .. "/disk/results", { room = 500000 }))
-end
-
-roles["scan-files"] = function()
-  scan(tr.line.folder(options.folder .. "/in", { channels = 1 }),
-    tr.line.to_command(("cat >>%s/file-results"):format(options.folder)))
-end
+local SCANS = {
+  frames = "--raw SIZE --apart --out DIR/disk/results -",
+  strip = "--raw SIZE --to \"cat >>DIR/strip-results\" DIR/strip",
+  files = "--watch --to \"cat >>DIR/file-results\" DIR/in",
+}
 
 -- -- the whole --------------------------------------------------------------------------------------------------------
 
 local function shell(...) return os.execute((...):format(select(2, ...))) end
 
 local function own(role)
-  return ("%s %s --seconds %g --rate %g --files %g --threads %d --folder %s --role %s"):format(arg[-1] or "lua5.4",
-    arg[0], options.seconds, options.rate, options.files, options.threads, options.folder, role)
+  return ("%s %s --seconds %g --rate %g --files %g --folder %s --role %s"):format(arg[-1] or "lua5.4", arg[0],
+    options.seconds, options.rate, options.files, options.folder, role)
 end
 
 -- Starts a command in the background.
@@ -146,38 +142,41 @@ end
 
 local function pid(name) return math.tointeger(tonumber(read_file(("%s/%s.pid"):format(options.folder, name)))) end
 
+-- Resident kilobytes; 0: it does not run.
 local function memory(name)
   local text = read_file(("/proc/%d/status"):format(pid(name) or 0))
-  return tonumber(text:match "VmRSS:%s*(%d+)"), tonumber(text:match "VmHWM:%s*(%d+)")
-end
-
-local function runs(name)
-  return pid(name) ~= nil and read_file(("/proc/%d/cmdline"):format(pid(name))):find("soak", 1, true) ~= nil
+  return text:find("lua", 1, true) and tonumber(text:match "VmRSS:%s*(%d+)") or 0
 end
 
 -- Fills the disk of the results, or empties it.
 local function fill(full)
   local path = options.folder .. "/disk/filler"
   if full then
-    shell("head -c 1G /dev/zero >%s 2>/dev/null", path)
+    shell("head -c 2G /dev/zero >%s 2>/dev/null", path)
   else
     os.remove(path)
   end
 end
 
--- What came out: how often each name, and how many lines with a message.
+-- Whether the disk is to be full at a time.
+local function is_full_time(now)
+  local part = now / options.seconds * 24
+  return part >= 20 and part < 22 or part < 20 and part % 6 >= 2 and part % 6 < 3
+end
+
+-- What came out: results of how many pictures, how many of them bad, how many results of a picture that had one.
 local function count_lines(path)
-  local names, lines, bad, twice, distinct = {}, 0, 0, 0, 0
+  local seen, count = {}, { pictures = 0, bad = 0, twice = 0 }
   for text in io.lines(path) do
-    local name, told = text:match "^([^\t]*)\t(.*)$"
-    if name then
-      lines = lines + 1
-      if names[name] then twice = twice + 1 else distinct = distinct + 1 end
-      if not names[name] and not tonumber(told) then bad = bad + 1 end
-      names[name] = true
+    local kind, name = text:match '^{"kind":"(%a+)","path":"([^"]*)"'
+    if kind == "image" or kind == "bad" then
+      local key = seen[name] and "twice" or "pictures"
+      count[key] = count[key] + 1
+      if not seen[name] and kind == "bad" then count.bad = count.bad + 1 end
+      seen[name] = true
     end
   end
-  return { lines = lines, distinct = distinct, bad = bad, twice = twice }
+  return count
 end
 
 local function tell(...)
@@ -185,75 +184,115 @@ local function tell(...)
   io.stdout:flush()
 end
 
-local function watch_over()
-  local start_time = core.clock()
-  local mounted = shell("mount -t tmpfs -o size=64m tmpfs %s/disk 2>/dev/null", options.folder)
-  tell("the results of the frames go to %s", mounted and "a disk of 64 MB that is full for a third of the time"
+-- Whether the small disk could be mounted.
+local function begin()
+  shell("mkdir -p %s/in %s/disk && mkfifo %s/strip", options.folder, options.folder, options.folder)
+  save_network()
+  local mounted = shell("mount -t tmpfs -o size=256m tmpfs %s/disk 2>/dev/null", options.folder)
+  tell("the results of the frames go to %s", mounted and "a disk of 256 MB that is full four times"
     or "an ordinary folder: mounting is not allowed here")
-  start("scan-frames", own "feed-frames" .. " | " .. own "scan-frames")
-  return start_time, mounted
+  start("strip", scan("strip", SCANS.strip))
+  start("frames", own "feed-frames" .. (" | tee %s/strip | "):format(options.folder) .. scan("frames", SCANS.frames))
+  start("files", scan("files", SCANS.files))
+  start("feed-files", own "feed-files")
+  return mounted
+end
+
+-- Ends the scanner of files and starts it again; `hard`: with kill -9.
+local function restart(hard)
+  shell("kill -%s %d", hard and "KILL" or "TERM", pid "files")
+  while memory "files" > 0 do core.pause(0.05) end
+  start("files", scan("files", SCANS.files))
+end
+
+-- Feeds and kills until the time is over. The memory at each look: { name = list of kB }.
+local function run(mounted)
+  local start_time, looks = core.clock(), { frames = {}, strip = {}, files = {} }
+  local ended, full, next_look = 0, false, 0
+  local step = math.min(60, options.seconds / 10)
+  for name in pairs(looks) do looks[name].step = step end
+  while core.clock() - start_time < options.seconds - 2 do
+    core.pause(1)
+    local now = core.clock() - start_time
+    if mounted and is_full_time(now) ~= full then
+      full = not full
+      fill(full)
+    end
+    if now > options.seconds / (KILLS + 1) * (ended + 1) then
+      ended = ended + 1
+      restart(ended % 2 == 1)
+    end
+    if now >= next_look + step then
+      next_look = next_look + step
+      for name, list in pairs(looks) do list[#list + 1] = memory(name) end
+      local n = #looks.frames
+      tell("%5.0f s: frames %d kB, strip %d kB, files %d kB%s", now, looks.frames[n], looks.strip[n], looks.files[n],
+        full and "; the disk is full" or "")
+    end
+  end
+  return looks
+end
+
+-- Waits for the end of the feeders and of those who read from a pipe, and ends the one of files.
+local function finish()
+  for _ = 1, 90 do
+    if memory "frames" + memory "strip" == 0 and #read_file(options.folder .. "/fed-files") > 0 then break end
+    core.pause(1)
+  end
+  core.pause(3) -- the last files
+  shell("kill -TERM %d", pid "files")
+  for _ = 1, 30 do
+    if memory "files" == 0 then break end
+    core.pause(1)
+  end
+end
+
+local function fed(name)
+  local count, bad = read_file(options.folder .. "/fed-" .. name):match "(%d+) (%d+)"
+  return math.tointeger(tonumber(count)), math.tointeger(tonumber(bad))
+end
+
+local function tell_memory(looks)
+  for name, list in pairs(looks) do
+    tell("memory of the scanner of %s: %d kB after %.0f s, %d kB at the end, at most %d kB", name, list[1], list.step,
+      list[#list], math.max(table.unpack(list)))
+  end
+end
+
+-- Compares what was fed with what came out; whether that is the same.
+local function judge()
+  local count, flats = fed "frames"
+  local files, corrupt = fed "files"
+  local log = read_file(options.folder .. "/frames.log")
+  local lost = math.tointeger(tonumber(log:match ".*wait, (%d+) lost"))
+  local of_frames = count_lines(options.folder .. "/disk/results")
+  local of_strip = count_lines(options.folder .. "/strip-results")
+  local of_files = count_lines(options.folder .. "/file-results")
+  tell("frames: fed %d, %d of them without a picture, and a piece; results of %d, %d of them bad, %d twice; %d lost",
+    count, flats, of_frames.pictures, of_frames.bad, of_frames.twice, lost)
+  tell("strip: %d bad", of_strip.bad)
+  tell("files: fed %d, %d of them corrupt, scanner ended %d times; results of %d, %d of them bad, %d twice", files,
+    corrupt, KILLS, of_files.pictures, of_files.bad, of_files.twice)
+  tell("log of the frames' scanner, its end:\n%s", log:sub(-1500))
+  return count == of_frames.pictures + lost and of_frames.twice == 0 and flats == of_strip.bad
+    and files == of_files.pictures and corrupt == of_files.bad and of_files.twice <= KILLS // 2
 end
 
 local function main()
   local made = not options.folder
   options.folder = options.folder or os.tmpname() .. "-soak"
-  shell("mkdir -p %s/in %s/disk", options.folder, options.folder)
-  local start_time, mounted = watch_over()
-  start("scan-files", own "scan-files")
-  start("feed-files", own "feed-files")
-  local first = math.min(60, options.seconds / 10)
-  local period, ends = options.seconds / (KILLS + 1), options.seconds + 15
-  local killed, full, begun, last = 0, false, nil, nil
-  local next_look = start_time + first
-  while core.clock() - start_time < ends do
-    core.pause(1)
-    local now = core.clock() - start_time
-    local should_fill = mounted and now < options.seconds * 0.95 and (now // (options.seconds / 12)) % 3 == 1
-    if should_fill ~= full then
-      full = should_fill
-      fill(full)
-    end
-    if now > period * (killed + 1) and now < options.seconds * 0.95 then
-      killed = killed + 1
-      shell("kill -9 %d", pid "scan-files")
-      core.pause(0.5)
-      start("scan-files", own "scan-files")
-    end
-    if core.clock() >= next_look and now < options.seconds - 2 then
-      last = { memory "scan-frames" }
-      begun = begun or last
-      next_look = next_look + first
-      tell("%5.0f s: frames %s kB, files %s kB", now, last[1], (memory "scan-files"))
-    end
-  end
-  shell("kill -TERM %d", pid "scan-files")
-  for _ = 1, 60 do
-    if not runs "scan-files" and not runs "scan-frames" then break end
-    core.pause(1)
-  end
-  local fed, flats = read_file(options.folder .. "/fed-frames"):match "(%d+) (%d+)"
-  local files, corrupt = read_file(options.folder .. "/fed-files"):match "(%d+) (%d+)"
-  local of_frames = count_lines(options.folder .. "/disk/results")
-  local of_files = count_lines(options.folder .. "/file-results")
-  tell("frames: fed %s, %s of them without a picture, and a piece; results %d, %d of them bad, %d twice", fed, flats,
-    of_frames.lines, of_frames.bad, of_frames.twice)
-  tell("files: fed %s, %s of them corrupt, scanner killed %d times; results of %d, %d of them bad, %d twice", files,
-    corrupt, killed, of_files.distinct, of_files.bad, of_files.twice)
-  tell("memory of the scanner of frames: %d kB after %.0f s, %d kB at the end, at most %d kB", begun[1], first, last[1],
-    last[2])
-  local good = tonumber(fed) == of_frames.lines and tonumber(flats) == of_frames.bad and of_frames.twice == 0
-    and tonumber(files) == of_files.distinct and tonumber(corrupt) == of_files.bad
-  tell(good and "all that was fed came out" or "NOT all that was fed came out")
-  tell("log of the frames' scanner, its end:\n%s", read_file(options.folder .. "/scan-frames.log"):sub(-1500))
+  local mounted = begin()
+  local looks = run(mounted)
+  finish()
+  tell_memory(looks)
+  local good = judge()
+  tell(good and "all that was fed came out, or was told as lost" or "NOT all that was fed came out")
   if mounted then shell("umount %s/disk", options.folder) end
   if made then shell("rm -r %s", options.folder) end
   os.exit(good, true)
 end
 
 if options.role then
-  local file = assert(io.open(("%s/%s.pid"):format(options.folder, options.role), "w"))
-  file:write(io.open("/proc/self/stat"):read "n")
-  file:close()
   roles[options.role]()
 else
   main()
