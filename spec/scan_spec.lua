@@ -91,6 +91,64 @@ describe("scan", function()
   end)
 end)
 
+describe("scan: places", function()
+  local nn = tr.nn
+
+  --- A network that averages: three convolutions of stride 2, and a class that is likelier the brighter a patch is.
+  local function averaging(padding)
+    local function conv()
+      local one = nn.Conv2d(1, 1, 3, { stride = 2, padding = padding, bias = false })
+      one.weight:detach():copy_from(tr.tensor({ 1, 2, 1, 2, 4, 2, 1, 2, 1 }):reshape(3, 3, 1, 1) / 16)
+      return one
+    end
+    local net = nn.Sequential { conv(), conv(), conv(), nn.GlobalAvgPool(), nn.Linear(1, 2) }
+    local dense = net:parameters()[4]
+    dense:detach():copy_from(tr.tensor({ -1, 1 }):reshape(1, 2))
+    net:parameters()[5]:detach():fill(0)
+    return classifiers.new { model = net, classes = { "good", "hole" }, input = { 64, 64, 1 } }
+  end
+
+  --- The middle {row, column} of what is above 0 in a map.
+  local function middle_of(map)
+    local sum, list = map:sum():item(), {}
+    for axis = 1, 2 do
+      local line = map:sum(3 - axis):reshape(map:size(axis))
+      list[axis] = (line * tr.arange(0, map:size(axis) - 1, { dtype = "f32" })):sum():item() / sum
+    end
+    return list
+  end
+
+  --- How far heat lies below and right of a mark of 9x9 pixels, in the mean over eight phases of the step.
+  local function displaced(clf, options)
+    local blank = tr.zeros(256, 256)
+    local before, sums = clf:scan(blank, options):map(), { 0, 0 }
+    for phase = 0, 7 do
+      local at, marked = { 112 + phase * options.step // 8, 120 + 3 * phase % 8 * options.step // 8 }, blank:clone()
+      marked:slice(1, at[1] - 3, at[1] + 5):slice(2, at[2] - 3, at[2] + 5):fill(1) -- its middle, from 0, is at
+      local found = middle_of(clf:scan(marked, options):map() - before)
+      for axis = 1, 2 do sums[axis] = sums[axis] + (found[axis] - at[axis]) / 8 end
+    end
+    return sums
+  end
+
+  local function check_displaced(options, most)
+    for padding, offset in pairs { [1] = -3, [{ 0, 1, 1, 0 }] = 4 } do
+      local clf = averaging(padding)
+      local want = options.mode == "patches" and { 0, 0 } or type(padding) == "table" and { offset, -3 } or { -3, -3 }
+      assert.are.same(want, clf:scan(tr.zeros(64, 64), options).offset)
+      for _, pixels in ipairs(displaced(clf, options)) do assert.is_true(math.abs(pixels) < most, pixels) end
+    end
+  end
+
+  it("are where the trunk's kernels, strides and paddings look", function()
+    for _, step in ipairs { 8, 16, 32 } do check_displaced({ step = step }, 0.6) end
+  end)
+
+  it("are the same patch by patch, to two pixels", function()
+    check_displaced({ step = 16, mode = "patches" }, 2)
+  end)
+end)
+
 describe("scan: defects", function()
   --- The defects of a picture of cells: rows of text, in which . is cold.
   local function of(rows, longest)

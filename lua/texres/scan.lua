@@ -14,6 +14,10 @@
 -- around them instead, which reaches as far into a patch as the trunk sees: mode = "patches" cuts those.
 -- At the border of an image and at the sides of a strip padding stands in both. Cells are squares of `step` pixels that
 -- have the mean of the windows which cover them, and defects are cells above `threshold` that touch.
+--
+-- A cell (r, c), counted from 0, begins at row r * step + offset[1] and column c * step + offset[2] of the image: what
+-- a place of the map sees has its middle where kernels, strides and paddings put it, in most networks half a stride
+-- above and left of the pixels that it stands for. A patch by itself has the offset 0. Boxes and result:map() follow it.
 -- @module texres.scan
 
 local classes = require "texres.classes"
@@ -24,6 +28,7 @@ local pass = require "texres.scan.pass"
 local plain = require "texres.plain"
 local points = require "texres.scan.points"
 local raise = require "texres.raise"
+local resample = require "texres.explain.resample"
 local split = require "texres.scan.split"
 local strict = require "texres.strict"
 local windows = require "texres.scan.windows"
@@ -155,8 +160,14 @@ function Defect:__tostring()
 end
 
 local Result = strict.class("a result of scanning", {}, {
-  "name", "position", "scores", "heat", "step", "threshold", "area_m2", "points", "points_per_100m2",
+  "name", "position", "scores", "heat", "step", "offset", "threshold", "area_m2", "points", "points_per_100m2",
 })
+
+--- The heat of each pixel of an image, f32 {H,W}: between the middles of cells it is interpolated.
+function Result:map()
+  local function axis(i) return { first = self.offset[i] + (self.step - 1) / 2, step = self.step } end
+  return resample.map(self.heat, self.height, self.width, axis(1), axis(2))
+end
 
 function Result:__tostring()
   local lines = { plain.format("%d x %d pixels, %d defect%s", self.width, self.height, self.count,
@@ -301,9 +312,10 @@ function Scanner:summary()
 end
 
 --- One image by itself: { defects = a list from the top, count =, height =, width =, scores = f32 {R,C,K} of the cells,
--- heat = f32 {R,C}, 1 - p(good) of them, step =, threshold =, name =, position =; with mm_per_pixel area_m2, points and
--- points_per_100m2 }. Options: name, which its defects have, too; position: the row of the roll at which it begins
--- (default: below those before).
+-- heat = f32 {R,C}, 1 - p(good) of them, step = and offset = {rows, columns}, which say where they lie, threshold =,
+-- name =, position =; with mm_per_pixel area_m2, points and points_per_100m2 }. result:map() is the heat of each pixel.
+-- Options: name, which its defects have, too; position: the row of the roll at which it begins (default: below those
+-- before).
 function Scanner:frame(image, options)
   local o = option.read("frame", options, { name = option.any(), position = option.number(nil, "[0, inf)") })
   local pixels = as_rows(self, image, "the image")
@@ -320,7 +332,8 @@ function Scanner:frame(image, options)
   self.rows, self.area = self.rows + height, self.area + height * width
   return graded(self, {
     name = o.name, position = from, height = height, width = width, defects = told, count = #told, scores = scores,
-    heat = 1 - scores:select(3, self.setting.good), step = self.step, threshold = self.setting.threshold,
+    heat = 1 - scores:select(3, self.setting.good), step = self.step, offset = one.offset,
+    threshold = self.setting.threshold,
   }, height * width, own:all())
 end
 

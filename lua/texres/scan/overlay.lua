@@ -4,7 +4,6 @@
 
 local core = require "texres.core"
 local picture = require "texres.explain.picture"
-local resample = require "texres.explain.resample"
 
 -- M. Okabe and K. Ito's colours for the colour-blind, from the second class on.
 local COLOURS = { { 86, 180, 233 }, { 0, 158, 115 }, { 230, 159, 0 }, { 240, 228, 66 }, { 204, 121, 167 },
@@ -31,12 +30,9 @@ end
 
 --- The picture, u8 {H,W,3}, of an image that was scanned and what classifier:scan or Scanner:frame gave.
 return function(image, result)
-  local height, width, step = result.height, result.width, result.step
-  local cells = result.heat
-  local map = resample.map(cells, cells:size(1) * step, cells:size(2) * step)
+  local map = result:map()
   local above = (1 - result.threshold) * 2
   if above > 0 then map = (map - (1 - above)) / above end
-  map = map:slice(1, 1, height):slice(2, 1, width)
   local page = picture.overlay(image, map, { alpha = 0.6, max = 1 })
   for _, defect in ipairs(result.defects) do draw_box(page, defect) end
   return page

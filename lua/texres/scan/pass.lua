@@ -3,9 +3,10 @@
 --     rows --> strip --> scores of windows --> scores of cells --> hot cells --> defects
 --
 -- Windows of the training's size lie `step` pixels apart; a cell is a square of `step` pixels, and its scores are the
--- mean over the windows that cover it. Right and below, where the windows don't come out even, the strip's last column
--- and row are repeated. Work is cut into bands of windows by their position alone, so that the bits don't depend on the
--- pieces that the rows come in.
+-- mean over the windows that cover it. Cells lie `offset` pixels beside the squares that the windows share, where what
+-- the windows see lies (texres.scan.windows); the outermost reach to the border. Right and below, where the windows
+-- don't come out even, the strip's last column and row are repeated. Work is cut into bands of windows by their
+-- position alone, so that the bits don't depend on the pieces that the rows come in.
 
 local F = require "texres.nn.functional"
 local core = require "texres.core"
@@ -19,14 +20,26 @@ Pass.__index = Pass
 --- How many windows of `side` pixels lie along `size`, at least 1.
 local function windows_along(size, side, step) return math.max(0, (size - side + step - 1) // step) + 1 end
 
+--- {rows, columns} in whole pixels from the middle of a window to the middle of what it sees: of all models the mean.
+local function offset_of(runners)
+  local sums = { 0, 0 }
+  for _, runner in ipairs(runners) do
+    for axis = 1, 2 do sums[axis] = sums[axis] + runner.offset[axis] / #runners end
+  end
+  return { math.floor(sums[1] + 0.5), math.floor(sums[2] + 0.5) }
+end
+
 --- A pass over rows of so many columns. `setting`: { side = {h,w}, step =, band =, threshold =, longest =, good = the
 -- number of that class, classes = how many, make_runners = function() }; `white`: what white is in the pixels;
 -- `keeps`: whether the scores of all cells are kept.
 local function new(setting, width, white, keeps)
   local padded = setting.side[2] + (windows_along(width, setting.side[2], setting.step) - 1) * setting.step
+  local runners = setting.make_runners()
   return setmetatable({
-    setting = setting, strip = strip.new(width, padded, white), runners = setting.make_runners(), done = 0,
+    setting = setting, strip = strip.new(width, padded, white), runners = runners, done = 0,
+    offset = offset_of(runners), columns = padded // setting.step, -- of cells
     height = 0, -- rows that were pushed
+    rows = math.huge, -- of cells; not known before the end
     tracker = defects.tracker(setting.classes, setting.threshold, math.max(1, setting.longest // setting.step)),
     kept = keeps and {} or nil,
     above = nil, -- the last rows of windows, which still cover cells to come
@@ -48,13 +61,21 @@ local function cells_of(self, scores, ended)
   return cells[1]
 end
 
---- A defect of cells as one of pixels of the roll, which begins at `from`.
+--- The pixels of cells first..last, of `count` along an axis of `size` pixels: the first, and the one after the last.
+local function span(self, axis, first, last, count, size)
+  local step, offset = self.setting.step, self.offset[axis]
+  local from = first > 0 and math.max(0, first * step + offset) or 0
+  local to = last + 1 < count and (last + 1) * step + offset or size
+  from = math.min(from, size - 1)
+  return from, math.max(from + 1, math.min(to, size))
+end
+
+--- A defect of cells as one of pixels.
 local function in_pixels(self, defect)
-  local step = self.setting.step
-  local top, left = defect.top * step, defect.left * step
+  local top, bottom = span(self, 1, defect.top, defect.bottom, self.rows, self.height)
+  local left, right = span(self, 2, defect.left, defect.right, self.columns, self.strip.own_width)
   return {
-    top = top, left = left, height = math.min((defect.bottom + 1) * step, self.height) - top,
-    width = math.min((defect.right + 1) * step, self.strip.own_width) - left, cells = defect.cells,
+    top = top, left = left, height = bottom - top, width = right - left, cells = defect.cells,
     score = defect.sum / defect.cells, peak = defect.peak, sums = defect.sums, continues = defect.continues,
     continued = defect.continued,
   }
@@ -129,6 +150,7 @@ function Pass:finish()
   if self.height == 0 then return {} end
   local side, step = self.setting.side[1], self.setting.step
   local total = windows_along(self.height, side, step)
+  self.rows = total - 1 + side // step
   self.strip:fill(side + (total - 1) * step)
   local list = core.no_grad(advance, self, total)
   for _, defect in ipairs(self.tracker:skip(1)) do list[#list + 1] = in_pixels(self, defect) end
@@ -137,7 +159,8 @@ end
 
 --- The first row of pixels of a defect that may still be told.
 function Pass:open_from()
-  return (self.tracker:open_from() or self.tracker.row) * self.setting.step
+  local row = self.tracker:open_from() or self.tracker.row
+  return (span(self, 1, row, row, self.rows, self.height))
 end
 
 return { new = new }

@@ -9,9 +9,14 @@
 --
 -- A patch is not quite what the band is at the same place: around a patch the convolutions read their padding, on the
 -- band the cloth beside it. Of a patch the band gives what the patch would with a margin of `halo` pixels around it.
+--
+-- The field that a place sees has its middle where kernels, strides and paddings put it, which need not be the middle
+-- of the place's own pixels: three convolutions 3x3 of stride 2 and padding 1 look at pixels 0, 8, 16, ..., while the
+-- middles of eight pixels each are 3.5, 11.5, 19.5, ... What a place tells is `offset` = -3.5 pixels away from them.
 
 local F = require "texres.nn.functional"
 local core = require "texres.core"
+local layers = require "texres.explain.layers"
 local module = require "texres.nn.module"
 local nn = require "texres.nn"
 local reach = require "texres.nn.reach"
@@ -84,6 +89,15 @@ local function halo_of(trunk, size, stride)
     if inside then return (seen + stride - 1) // stride * stride end
     times = times * 2
   end
+end
+
+--- How far the middles of the fields lie below and right of those of the places' own pixels: {rows, columns}, 0 where
+-- the layers don't tell.
+local function offset_of(trunk, size, map, stride)
+  local x = core.zeros(1, table.unpack(size))
+  local down, right = layers.grid(layers.calls(trunk, x), x, map:size(2), map:size(3))
+  local middle = (stride - 1) / 2
+  return { down and down.first - middle or 0, right and right.first - middle or 0 }
 end
 
 -- -- the head ---------------------------------------------------------------------------------------------------------
@@ -175,7 +189,10 @@ local function split(model, size)
   if not halo then return nil, "a place of its feature map sees the whole image" end
   local cells = { map:size(2), map:size(3) }
   local head, slides = head_of(items, count, map, cells)
-  return { trunk = trunk, head = head, stride = stride, halo = halo, cells = cells, slides = slides }
+  return {
+    trunk = trunk, head = head, stride = stride, halo = halo, offset = offset_of(trunk, size, map, stride),
+    cells = cells, slides = slides,
+  }
 end
 
 local known = setmetatable({}, { __mode = "k" }) -- of models
@@ -187,6 +204,7 @@ local known = setmetatable({}, { __mode = "k" }) -- of models
 --     stride              pixels from one place of the map to the next
 --     cells               {rows, columns} of the map of one image
 --     halo                pixels around a place that it sees besides its own, a multiple of stride
+--     offset              {rows, columns} in pixels from the middle of a place's own to that of the field it sees
 --     slides              whether the head slides; else it is called for each window
 return function(model, size)
   if not known[model] then known[model] = table.pack(core.no_grad(split, model, size)) end

@@ -3,8 +3,10 @@
 --     trunk      the trunk runs over the band in tiles with its halo around them, the head slides over the map
 --     patches    each window is cut out and given to the model, as predict does: the reference
 --
--- Both have reads(first, last), the rows of pixels that windows first..last need, and scores(strip, first, last), their
--- probabilities {P,Q,K}; rows of windows count from 0 and are asked for in order.
+-- Both have reads(first, last), the rows of pixels that windows first..last need, scores(strip, first, last), their
+-- probabilities {P,Q,K}, and offset, {rows, columns} in pixels from the middle of a window to that of what it sees;
+-- rows of windows count from 0 and are asked for in order. A patch that is cut out sees itself and nothing beside it:
+-- its offset is 0. With the cloth around it a window sees what the places of its map see (texres.scan.split).
 
 local core = require "texres.core"
 local input = require "texres.input"
@@ -32,7 +34,7 @@ Trunk.__index = Trunk
 --- `parts`: of texres.scan.split; `step`: pixels from one window to the next.
 function windows.trunk(model, parts, step)
   return setmetatable({
-    model = model, parts = parts, step = step // parts.stride, -- in places of the map
+    model = model, parts = parts, offset = parts.offset, step = step // parts.stride, -- in places of the map
     map = nil, first = 0, last = 0, -- the rows of the map that are kept: first..last - 1
   }, Trunk)
 end
@@ -91,8 +93,10 @@ Patches.__index = Patches
 
 --- `parts` is nil where margin is 0: the pixels around a window that the trunk sees besides, where the strip has them.
 function windows.patches(model, parts, step, margin)
-  return setmetatable({ model = model, parts = parts, step = step, side = input.of(model).input, margin = margin },
-    Patches)
+  return setmetatable({
+    model = model, parts = parts, step = step, side = input.of(model).input, margin = margin,
+    offset = margin > 0 and parts.offset or { 0, 0 },
+  }, Patches)
 end
 
 function Patches:reads(first, last)
