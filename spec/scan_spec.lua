@@ -207,6 +207,23 @@ describe("scan: points", function()
     assert.are.equal(4 + 1 + 3 * 4, sum:all())
     assert.are.equal(17, early:all())
   end)
+
+  it("of a roll before are forgotten by a scanner of frames, and each roll has its own", function()
+    local clf, image = classifier "gap", cloth(64, 64)
+    local function scanner() return clf:scanner { mm_per_pixel = 5, threshold = 1e-6 } end -- a frame has 320 mm
+    local one = scanner()
+    for _ = 1, 100 do one:frame(image) end
+    local open = 0
+    for _ in pairs(one.sum.metres) do open = open + 1 end
+    assert.are.equal(1, open)
+    assert.are.equal(4 * 32, one:summary().points) -- 4 of each metre that is begun
+    local two = scanner()
+    for _ = 1, 3 do
+      two:frame(image, { position = 0 })
+      two:frame(image, { position = 20 }) -- in the same metre
+    end
+    assert.are.equal(3 * 4, two:summary().points)
+  end)
 end)
 
 describe("metrics on masks", function()

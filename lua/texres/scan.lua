@@ -315,7 +315,7 @@ end
 -- heat = f32 {R,C}, 1 - p(good) of them, step = and offset = {rows, columns}, which say where they lie, threshold =,
 -- name =, position =; with mm_per_pixel area_m2, points and points_per_100m2 }. result:map() is the heat of each pixel.
 -- Options: name, which its defects have, too; position: the row of the roll at which it begins (default: below those
--- before).
+-- before). Images come in the order of the roll: one that begins before the last is of another roll, for its points.
 function Scanner:frame(image, options)
   local o = option.read("frame", options, { name = option.any(), position = option.number(nil, "[0, inf)") })
   local pixels = as_rows(self, image, "the image")
@@ -325,6 +325,7 @@ function Scanner:frame(image, options)
   local rest, scores = one:finish()
   table.move(rest, 1, #rest, #list + 1, list)
   table.sort(list, function(a, b) return a.top < b.top or a.top == b.top and a.left < b.left end)
+  if self.mm_per_pixel then self.sum:settle(from * self.mm_per_pixel) end
   local told, own = complete_all(self, list, from, o.name), points.sum()
   for _, defect in ipairs(told) do
     if defect.points then own:add(defect.position, defect.position + defect.length, defect.points) end

@@ -24,7 +24,7 @@ local Sum = {}
 Sum.__index = Sum
 
 --- The points of a roll, summed up as its defects are told.
-function points.sum() return setmetatable({ total = 0, metres = {}, done = 0 }, Sum) end
+function points.sum() return setmetatable({ total = 0, metres = {}, top = 0 }, Sum) end
 
 local function give(self, metre, count)
   self.metres[metre] = math.min(MOST, (self.metres[metre] or 0) + count)
@@ -38,10 +38,13 @@ function Sum:add(top, bottom, count)
   for metre = first, last do give(self, metre, MOST) end
 end
 
---- Says that no further defect begins before `top`: what lies before it is summed up and forgotten.
+--- Says that no further defect begins before `top`: what lies before it is summed up and forgotten. One that is before
+-- the last such begins another roll, whose metres have points of their own.
 function Sum:settle(top)
+  local another = top < self.top
+  self.top = top
   for metre, count in pairs(self.metres) do
-    if (metre + 1) * METRE <= top then
+    if another or (metre + 1) * METRE <= top then
       self.total = self.total + count
       self.metres[metre] = nil
     end
