@@ -1,7 +1,10 @@
 -- How well and how fast a trained network scans photographs with masks, and what a long strip takes.
 --
 --     lua bench/scan.lua sources FOLDER NET:NAME,NAME... ...     photographs NAME.png, CLASS_NNN, with NAME_mask.png,
---                                                                each by the network that was not trained on it
+--                                                                each by the network that was not trained on it, but
+--                                                                on all others: on those its threshold is chosen
+--     lua bench/scan.lua agree FOLDER NET:NAME,NAME... ...       how far apart the trunk and patches by themselves,
+--                                                                with padding around them, are in windows side by side
 --     lua bench/scan.lua strip NET PICTURE [ROWS [COLUMNS]]      a picture over and over as a strip: pixels per second
 --                                                                and the largest memory
 --
@@ -40,10 +43,19 @@ local function on_cells(mask, result)
   return moved
 end
 
+--- How many defects a list of scans has at a threshold: a table as metrics.defect_recall gives it.
+local function at(list, o)
+  local cells, moved = {}, {}
+  for i, one in ipairs(list) do cells[i], moved[i] = one.heat, on_cells(one.mask, one.result) end
+  return tr.metrics.defect_recall(cells, moved, o)
+end
+
+local function share(r) return ("%d of %d"):format(r.found, r.count) end
+
 local function row(name, list)
-  local cells, maps, masks, moved, named = {}, {}, {}, {}, 0
+  local maps, masks, named = {}, {}, 0
   for i, one in ipairs(list) do
-    cells[i], masks[i], moved[i], maps[i] = one.heat, one.mask, on_cells(one.mask, one.result), one.result:map()
+    maps[i], masks[i] = one.result:map(), one.mask
     local best = one.result.scores:reshape(one.heat:numel(), one.result.scores:size(3))
       :index_select(1, one.heat:reshape(one.heat:numel()):argmax(1):reshape(1)):totable()[1]
     local label = 2
@@ -52,11 +64,11 @@ local function row(name, list)
     end
     if one.classes[label] == one.class then named = named + 1 end
   end
-  local few = tr.metrics.defect_recall(cells, moved, { false_alarms = 1 })
-  local more = tr.metrics.defect_recall(cells, moved, { false_alarms = 3 })
-  print(("| %s | %d | %.3f | %.3f | %d of %d | %d of %d | %d of %d |"):format(name, #list,
-    tr.metrics.pixel_auroc(maps, masks), tr.metrics.aupro(maps, masks), few.found, few.count, more.found, more.count,
-    named, #list))
+  local few = at(list, { false_alarms = 1 })
+  local more = at(list, { false_alarms = 3 })
+  print(("| %s | %d | %.3f | %.3f | %s | %s | %d of %d |"):format(name, #list,
+    tr.metrics.pixel_auroc(maps, masks), tr.metrics.aupro(maps, masks), share(few), share(more), named,
+    #list))
   return few
 end
 
@@ -65,18 +77,63 @@ local function overlay(one, folder)
   assert(tr.write_png(("%s/%s.png"):format(folder, one.stem), picture))
 end
 
+-- -- thresholds -------------------------------------------------------------------------------------------------------
+
+--- For each network the threshold of a budget, chosen on photographs that it was trained on, and what it does to those
+-- that it was not.
+local function thresholds(networks)
+  print "\n| network | budget | threshold | trained on: found | false alarms | held out: found | false alarms |"
+  print "| --- | ---: | ---: | ---: | ---: | ---: | ---: |"
+  for _, budget in ipairs { 0.2, 1, 3 } do
+    for _, net in ipairs(networks) do
+      local own = at(net.trained, { false_alarms = budget })
+      local new = at(net.held, { threshold = own.threshold })
+      print(("| %s | %g | %.4f | %s | %.1f | %s | %.1f |"):format(net.name, budget, own.threshold, share(own),
+        own.false_alarms, share(new), new.false_alarms))
+    end
+  end
+  for _, threshold in ipairs { 0.5, 0.9, 0.99 } do
+    local all = {}
+    for _, net in ipairs(networks) do table.move(net.held, 1, #net.held, #all + 1, all) end
+    local r = at(all, { threshold = threshold })
+    print(("| all | | %g | | | %s | %.1f |"):format(threshold, share(r), r.false_alarms))
+  end
+end
+
+--- What the command line names: a list of { name =, classifier =, names = of the photographs it was not trained on }.
+local function networks_of(arguments)
+  local list = {}
+  for i, argument in ipairs(arguments) do
+    local net, names = argument:match "^(.*):([^:]*)$"
+    list[i] = { name = net:match "([^/]*)%.%w+$" or net, classifier = assert(tr.load(net)), names = {} }
+    for name in names:gmatch "[^,]+" do table.insert(list[i].names, name) end
+  end
+  return list
+end
+
+local function scan_all(net, names, folder)
+  local list = {}
+  for i, name in ipairs(names) do
+    list[i] = scan_one(net.classifier, folder .. "/" .. name)
+    list[i].classes, list[i].stem = net.classifier.classes, name
+  end
+  return list
+end
+
 local function sources(folder, ...)
   local all, by_class, order, seconds, cpu, pixels = {}, {}, {}, 0, 0, 0
-  for _, argument in ipairs { ... } do
-    local net, names = argument:match "^(.*):([^:]*)$"
-    local classifier = assert(tr.load(net))
-    for name in names:gmatch "[^,]+" do
-      local one = scan_one(classifier, folder .. "/" .. name)
-      one.classes, one.stem = classifier.classes, name
+  local networks = networks_of { ... }
+  for _, net in ipairs(networks) do
+    net.held, net.trained = scan_all(net, net.names, folder), {}
+    for _, one in ipairs(net.held) do
       seconds, cpu, pixels = seconds + one.seconds, cpu + one.cpu, pixels + one.pixels
       all[#all + 1] = one
       if not by_class[one.class] then by_class[one.class], order[#order + 1] = {}, one.class end
       table.insert(by_class[one.class], one)
+    end
+    for _, other in ipairs(networks) do
+      local seen = other ~= net and scan_all(net, other.names, folder) or {}
+      table.move(seen, 1, #seen, #net.trained + 1, net.trained)
     end
   end
   table.sort(order)
@@ -86,8 +143,53 @@ local function sources(folder, ...)
   local few = row("all", all)
   print(("step %d, mode %s, %.2f megapixels/s, %.2f per second of a core; threshold at 1 false alarm %.3f"):format(
     all[1].result.step, options.mode or "trunk", pixels / 1e6 / seconds, pixels / 1e6 / cpu, few.threshold))
+  if #networks > 1 then thresholds(networks) end
   local pictures = os.getenv "OVERLAYS"
   for _, one in ipairs(pictures and all or {}) do overlay(one, pictures) end
+end
+
+-- -- the trunk and patches --------------------------------------------------------------------------------------------
+
+--- What to count of windows.
+local function tally() return { count = 0, sum = 0, largest = 0, class = 0, side = 0 } end
+
+local function likeliest(scores)
+  local best = 1
+  for c, score in ipairs(scores) do best = score > scores[best] and c or best end
+  return best
+end
+
+--- Adds a window by its probabilities of both ways; `good`: the class whose heat is compared.
+local function count_window(into, trunk, patch, good)
+  local apart = math.abs(trunk[good] - patch[good])
+  into.count, into.sum, into.largest = into.count + 1, into.sum + apart, math.max(into.largest, apart)
+  if likeliest(trunk) ~= likeliest(patch) then into.class = into.class + 1 end
+  if (trunk[good] > 0.5) ~= (patch[good] > 0.5) then into.side = into.side + 1 end
+end
+
+local function agree(folder, ...)
+  print "| network | windows | | heat apart, mean | largest | another class | another side of 0.5 |"
+  print "| --- | --- | ---: | ---: | ---: | ---: | ---: |"
+  for _, net in ipairs(networks_of { ... }) do
+    local inside, border, good = tally(), tally(), nil
+    for c, name in ipairs(net.classifier.classes) do good = name == "good" and c or good end
+    for _, name in ipairs(net.names) do
+      local image = assert(tr.load_image(folder .. "/" .. name .. ".png", { channels = net.classifier.input[3] }))
+      local step = net.classifier.input[1] -- each cell is one window
+      local trunk = net.classifier:scan(image, { step = step, mode = "trunk" }).scores:totable()
+      local patches = net.classifier:scan(image, { step = step, mode = "patches" }).scores:totable()
+      for y, line in ipairs(trunk) do
+        for x, scores in ipairs(line) do
+          local outermost = y == 1 or x == 1 or y == #trunk or x == #line
+          count_window(outermost and border or inside, scores, patches[y][x], good)
+        end
+      end
+    end
+    for where, t in pairs { inside = inside, border = border } do
+      print(("| %s | %s | %d | %.3f | %.3f | %.1f %% | %.1f %% |"):format(net.name, where, t.count, t.sum / t.count,
+        t.largest, 100 * t.class / t.count, 100 * t.side / t.count))
+    end
+  end
 end
 
 -- -- a strip ----------------------------------------------------------------------------------------------------------
@@ -101,8 +203,8 @@ local function strip(net, picture, rows, columns)
   options.threshold = 0.9
   local scanner, count, start, cpu = classifier:scanner(options), 0, tr.clock(), os.clock()
   for top = 0, rows - 1, PIECE do
-    local at = top % 1024
-    count = count + #scanner:push(image:slice(1, at + 1, at + math.min(PIECE, rows - top)))
+    local first = top % 1024
+    count = count + #scanner:push(image:slice(1, first + 1, first + math.min(PIECE, rows - top)))
   end
   count = count + #scanner:finish()
   local seconds, peak = tr.clock() - start, "unknown"
@@ -112,6 +214,6 @@ local function strip(net, picture, rows, columns)
     columns, rows, count, seconds, megapixels / seconds, megapixels / (os.clock() - cpu), peak))
 end
 
-local commands = { sources = sources, strip = strip }
-local command = assert(commands[arg[1]], "sources or strip: see the top of the file")
+local commands = { sources = sources, agree = agree, strip = strip }
+local command = assert(commands[arg[1]], "sources, agree or strip: see the top of the file")
 command(table.unpack(arg, 2))
