@@ -226,6 +226,42 @@ describe("scan: points", function()
   end)
 end)
 
+describe("scan: threshold", function()
+  local clf, images = classifier "gap", { cloth(256, 256), cloth(200, 320) }
+
+  --- How many defects the images have at a threshold, in the mean.
+  local function alarms(threshold, options)
+    options.threshold = threshold
+    local sum = 0
+    for _, image in ipairs(images) do sum = sum + clf:scan(image, options).count end
+    return sum / #images
+  end
+
+  it("is the lowest that keeps to a budget on good cloth", function()
+    local cases = { { 0.5 }, { 1 }, { 2, 2 } } -- false alarms, and cells that make a defect
+    for _, case in ipairs(cases) do
+      local budget, least = table.unpack(case)
+      local chosen = clf:scan_threshold(images, { false_alarms = budget, step = 16, least = least })
+      assert.are.equal(2, chosen.images)
+      assert.is_true(chosen.false_alarms <= budget and chosen.false_alarms > 0)
+      assert.are.equal(chosen.false_alarms, alarms(chosen.threshold, { step = 16, least = least }))
+      assert.matches(("%.2f a picture, of 2 pictures"):format(chosen.false_alarms), tostring(chosen), 1, true)
+    end
+    local none = clf:scan_threshold(images, { false_alarms = 0, step = 16 })
+    assert.are.equal(0, alarms(none.threshold, { step = 16 }))
+    assert.is_true(none.threshold < 1)
+  end)
+
+  it("says what is wrong with its images", function()
+    local message = select(2, pcall(function() clf:scan_threshold("good.png") end))
+    assert.matches('scan_threshold: images are "good.png", wanted a list of images and paths', message, 1, true)
+    assert.matches("no picture of good cloth was given", select(2, pcall(clf.scan_threshold, clf, {})), 1, true)
+    local chosen, problem = clf:scan_threshold { "/missing.png" }
+    assert.is_nil(chosen)
+    assert.matches("missing.png", problem, 1, true)
+  end)
+end)
+
 describe("metrics on masks", function()
   local metrics = tr.metrics
 
@@ -251,6 +287,11 @@ describe("metrics on masks", function()
     assert.are.same({ 1, 2, 0, 9 }, at(0))
     assert.are.same({ 1, 2, 1, 7 }, at(1))
     assert.are.same({ 2, 2, 2, 3 }, at(2))
+    local given = metrics.defect_recall({ map }, { mask }, { threshold = 6 })
+    assert.are.same({ 1, 1, 6 }, { given.found, given.false_alarms, given.threshold })
+    local clean = map - 9 * mask:to "f32"
+    assert.are.same({ 5, 2 }, { metrics.alarm_threshold({ clean }, { false_alarms = 2, outside = 0.5 }) })
+    assert.are.same({ math.huge, 0 }, { metrics.alarm_threshold({ map }, { false_alarms = 0.5 }) })
     local large = mask:reshape(3, 1, 5, 1):expand(3, 4, 5, 4):reshape(12, 20) -- a mask of pixels, a map of cells
     assert.are.same({ 2, 2, 2, 3 }, at(2, large:slice(1, 1, 10):slice(2, 1, 19)))
   end)

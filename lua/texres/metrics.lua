@@ -39,6 +39,7 @@ local metrics = {}
 
 --- How well maps of heat agree with masks: see texres.metrics.masks.
 metrics.pixel_auroc, metrics.aupro, metrics.defect_recall = masks.pixel_auroc, masks.aupro, masks.defect_recall
+metrics.alarm_threshold = masks.alarm_threshold
 
 -- -- counting --------------------------------------------------------------------------------------------------------
 

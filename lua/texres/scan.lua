@@ -17,7 +17,7 @@
 --
 -- A cell (r, c), counted from 0, begins at row r * step + offset[1] and column c * step + offset[2] of the image: what
 -- a place of the map sees has its middle where kernels, strides and paddings put it, in most networks half a stride
--- above and left of the pixels that it stands for. A patch by itself has the offset 0. Boxes and result:map() follow it.
+-- above and left of the pixels that it stands for. A patch by itself has the offset 0. Boxes and result:map() heed it.
 -- @module texres.scan
 
 local classes = require "texres.classes"
@@ -31,6 +31,7 @@ local raise = require "texres.raise"
 local resample = require "texres.explain.resample"
 local split = require "texres.scan.split"
 local strict = require "texres.strict"
+local threshold = require "texres.scan.threshold"
 local windows = require "texres.scan.windows"
 
 local scan = {}
@@ -195,7 +196,9 @@ local Scanner = strict.class("a scanner", {}, { "mm_per_pixel", "why", "pass" })
 --     step          pixels from one window to the next: divides the side of a patch; default: a quarter of it
 --     mode          "trunk", or "patches", the reference; default: trunk, where the network can be split
 --     margin        (0) of patches: pixels around each that the trunk sees, too
---     threshold     1 - p(good) from which a cell is hot; default: that of the operating point, else 0.5
+--     threshold     1 - p(good) from which a cell is hot; default: that of the operating point, else 0.5. Both are of
+--                   single patches: on photographs of a million pixels they gave 18 false alarms each. Choose one for
+--                   scans: classifier:scan_threshold
 --     good          the class that is no defect; default: that of the operating point, else "good"
 --     white         what white is in the pixels; default: 255 in bytes, 1 in floats
 --     mm_per_pixel  for millimetres and points
@@ -360,6 +363,25 @@ function scan.scan(classifier, image, options)
   local told, result = scanner:finish()
   result.defects = table.move(told, 1, #told, #all + 1, all)
   return result
+end
+
+--- Chooses the threshold of scans on images of good cloth, a list of tensors and pictures' files. Options: those of a
+-- scanner, which are to be given to it, too, and false_alarms (1): how many of them an image may have, in the mean.
+-- What texres.scan.threshold gives, or nil and a message for a file that can't be read.
+function scan.scan_threshold(classifier, images, options)
+  local given = option.given("scan_threshold", options)
+  local wanted = option.read("scan_threshold", { false_alarms = given.false_alarms },
+    { false_alarms = threshold.FALSE_ALARMS })
+  if not option.is_list(images, function(one) return type(one) == "string" or core.is_tensor(one) end) then
+    raise("scan_threshold: images are %s, wanted a list of images and paths", option.shown(images))
+  end
+  local settings, maps = option.without(given, "false_alarms"), {}
+  for i, image in ipairs(images) do
+    local result, message = scan.scan(classifier, image, settings)
+    if not result then return nil, message end
+    maps[i] = result.heat
+  end
+  return threshold.choose(maps, wanted.false_alarms, settings.least)
 end
 
 return scan

@@ -9,6 +9,7 @@ local option = require "texres.options"
 local overlay = require "texres.scan.overlay"
 local plain = require "texres.plain"
 local scan = require "texres.scan"
+local threshold = require "texres.scan.threshold"
 local write = require "texres.scan.write"
 
 local FAILED, WRONG, INTERRUPTED = 1, 2, 130
@@ -45,6 +46,13 @@ local function wrong_together(options)
   if options.apart and not options.raw then return "--apart is for --raw" end
   if options.raw and options.scale ~= 1 then return "--scale is for pictures in files" end
   if options.memory and not options.watch then return "--memory is for --watch" end
+  if options.false_alarms and options.raw and not options.apart then
+    return "--false-alarms is for pictures: give --apart, too, where each frame is a picture"
+  end
+  if options.false_alarms and (options.threshold or options.format or options.overlay) then
+    return "--false-alarms chooses a threshold and tells no defects: --threshold, --format and --overlay don't go "
+      .. "with it"
+  end
   if options.overlay and options.raw and not options.apart then
     return "--overlay is for pictures, not for a strip: give --apart, too, where each frame is a picture"
   end
@@ -97,7 +105,8 @@ end
 local ROWS = {
   { "step", "Pixels from one window to the next; divides the side of a patch. By default about a quarter of it." },
   { "mm_per_pixel", "Millimetres of cloth in a pixel: for areas, places and points." },
-  { "threshold", "1 - p(good) from which a cell is hot. By default that of the operating point, else 0.5." },
+  { "threshold", "1 - p(good) from which a cell is hot. By default that of the operating point, else 0.5: both are of "
+    .. "single patches, and give large pictures many false alarms; choose one by --false-alarms." },
   { "good", "The class that is no defect. By default that of the operating point, else good." },
   { "mode", "trunk: the network runs once over the picture; patches: patch by patch, slowly. By default trunk, where "
     .. "the network can be split." },
@@ -114,10 +123,18 @@ end
 
 local function report(text) io.stderr:write("texres scan: ", plain.visible(text), "\n") end
 
+--- The functions for line.run that choose a threshold: one that takes results, and one that tells it at the end.
+local function chooser(options)
+  local maps = {}
+  return function(result) maps[#maps + 1] = result.heat end, function()
+    return maps[1] and tostring(threshold.choose(maps, options.false_alarms, options.least)) .. "\n"
+  end
+end
+
 --- Scans what a source gives, and tells it: the totals of line.run, with `unwritten`, how many overlays could not be
 -- written.
 local function scan_all(source, scanner, told, options)
-  local format, used, unwritten = write[options.format], {}, 0
+  local format, used, unwritten = write[options.format or "table"], {}, 0
   local function write_result(result, frame)
     if options.overlay and not result.message then
       local ok, message = write_overlay(frame, result, options.overlay, used)
@@ -134,10 +151,11 @@ local function scan_all(source, scanner, told, options)
     things[#things + 1] = { "summary", sum }
     return text_of(format, told, things)
   end
+  if options.false_alarms then write_result, last = chooser(options) end
   local endless = options.raw or options.watch
   local totals = line.run(options.raw and not options.apart and line.strip(scanner) or scanner, source, {
-    sinks = sinks_of(options, format.head and format.head(told)), write = write_result, last = last, report = report,
-    every = options.every or endless and 10 or false, unwritten = options.unwritten,
+    sinks = sinks_of(options, not options.false_alarms and format.head and format.head(told)), write = write_result,
+    last = last, report = report, every = options.every or endless and 10 or false, unwritten = options.unwritten,
   })
   totals.unwritten = unwritten
   return totals
@@ -158,6 +176,7 @@ return {
     { "scan --model run --format jsonl --mm-per-pixel 0.1 roll/", "all pictures of a folder, for programs; points" },
     { "scan --model run --overlay seen/ roll.png", "a picture with a box around each defect, too" },
     { "scan --model run --watch --out defects.csv --format csv in/", "each picture that comes into a folder, once" },
+    { "scan --model run --false-alarms 0.5 good/", "the threshold at which every other picture of good cloth has one" },
     { "camera | texres scan --model run --raw 4096x64 --late drop -",
       "an endless strip; frames that come too fast are dropped and counted" },
   },
@@ -166,9 +185,11 @@ return {
       .. "pipe, - for standard input; with --watch a folder."):args "+"
     parser:option("--model", "The folder of a run, or the file of a network (.safetensors)."):argname "MODEL":count "1"
     parser:option("--format", "table, csv or jsonl. By default table."):choices { "table", "csv", "jsonl" }
-      :default "table":show_default(false)
     parser:option("--overlay", "Folder for a picture of each with its heat and a box around each defect."):argname "DIR"
     arguments.options(parser, scan.KNOWN, ROWS)
+    parser:option("--false-alarms", "Choose the threshold in place of telling defects: the files are pictures of good "
+      .. "cloth, and so many false alarms may be on each, in the mean."):argname "N"
+      :convert(arguments.rule(threshold.FALSE_ALARMS, "--false-alarms"))
     parser:option("--scale", "Pictures are made so many times as large first, so that threads are as wide as in "
       .. "training; pixels that are told are those of the larger picture. By default 1."):argname "FACTOR":default "1"
       :show_default(false):convert(arguments.rule(option.number(nil, "(0, 16]"), "--scale"))

@@ -141,20 +141,20 @@ local function coarse_mask(mask, map)
 end
 
 -- Of one map: its heat and the defect of each cell as lists, 0 outside, and the number of its defects.
-local function cells_of(map, mask, index)
-  check_map("defect_recall", map)
+local function cells_of(what, map, mask, index)
+  check_map(what, map)
   if map:ne(map):max():item() > 0 then
-    raise("defect_recall: heat map %d has pixels that are not numbers", index)
+    raise("%s: heat map %d has pixels that are not numbers", what, index)
   end
-  mask = as_mask("defect_recall", coarse_mask(mask, map), map:size(1), map:size(2))
+  mask = as_mask(what, coarse_mask(mask, map), map:size(1), map:size(2))
   local number, sizes = core.regions(mask:unsqueeze(1):contiguous())
   return { map = map, heat = map:reshape(map:numel()):totable(), defect = number:reshape(map:numel()):totable(),
     count = sizes:numel(), outside = map:numel() - sizes:sum():item() }
 end
 
--- How many of the defects of a map are hot somewhere at a threshold, how many hot regions touch none, and how many
--- cells outside are hot.
-local function found_at(cells, threshold)
+-- How many of the defects of a map are hot somewhere at a threshold, how many hot regions of `least` cells touch none,
+-- and how many cells outside are hot.
+local function found_at(cells, threshold, least)
   local number, sizes = core.regions(cells.map:ge(threshold):unsqueeze(1):contiguous())
   local region, found, hits, right, touching, outside = number:reshape(cells.map:numel()):totable(), {}, 0, {}, 0, 0
   for i, defect in ipairs(cells.defect) do
@@ -166,52 +166,93 @@ local function found_at(cells, threshold)
       if not right[own] then right[own], touching = true, touching + 1 end
     end
   end
-  return hits, sizes:numel() - touching, outside
+  local large = least > 1 and sizes:ge(least):to("i64"):sum():item() or sizes:numel()
+  return hits, large - touching, outside
 end
 
-local THRESHOLDS = 200
+local FINENESS = 20 -- of thresholds
 
--- Heat values that occur, from the highest on, about so many.
+-- Heat values that occur, from the highest on: each at first, where false alarms are few, then one in 20, so that a
+-- threshold makes hardly more than 5 % more cells hot than the one before.
 local function thresholds_of(list)
-  local all, values = {}, {}
+  local all, values, i = {}, {}, 1
   for _, cells in ipairs(list) do table.move(cells.heat, 1, #cells.heat, #all + 1, all) end
   table.sort(all, function(a, b) return a > b end)
-  for i = 1, #all, math.max(1, #all // THRESHOLDS) do
+  while i <= #all do
     if all[i] ~= values[#values] then values[#values + 1] = all[i] end
+    i = i + 1 + i // FINENESS
   end
   return values
 end
 
+-- The defects that all maps have at a threshold: { found =, false_alarms = per map, threshold = }, and how many cells
+-- outside are hot.
+local function count_at(list, threshold, least)
+  local found, wrong, spilt = 0, 0, 0
+  for _, cells in ipairs(list) do
+    local hits, alarms, hot = found_at(cells, threshold, least or 1)
+    found, wrong, spilt = found + hits, wrong + alarms, spilt + hot
+  end
+  return { found = found, false_alarms = wrong / #list, threshold = threshold }, spilt
+end
+
+-- The same at the lowest threshold that keeps to the budget; `outside`: how many cells are.
+local function search(list, o, outside)
+  local best = { found = 0, false_alarms = 0, threshold = math.huge }
+  for _, threshold in ipairs(thresholds_of(list)) do
+    local counts, spilt = count_at(list, threshold, o.least)
+    if counts.false_alarms > o.false_alarms or spilt > o.outside * outside then break end
+    best = counts
+  end
+  return best
+end
+
+local ALARMS = { false_alarms = option.number(1, "[0, inf)"), outside = option.number(0.1, "[0, 1]") }
+
+--- The lowest threshold of heat at which good cloth keeps to a budget of false alarms, which are connected regions of
+-- hot cells (8 neighbours). It is lowered from the highest heat on, until they exceed the budget.
+-- @tparam table maps heat maps {H,W} of cloth without defects, such as the cells of scans
+-- @tparam[opt] table options false_alarms (1): how many there may be per map, in the mean; outside (0.1): the share of
+-- the cells that may be hot; least (1): cells that make a region
+-- @treturn number (inf: none serves)
+-- @treturn number false alarms per map at this threshold
+function masks.alarm_threshold(maps, options)
+  local o = option.read("alarm_threshold", options, {
+    false_alarms = ALARMS.false_alarms, outside = ALARMS.outside, least = option.integer(1, "[1, inf)"),
+  })
+  check_lists("alarm_threshold", maps, maps)
+  local list, cells = {}, 0
+  for i, map in ipairs(maps) do
+    check_map("alarm_threshold", map)
+    list[i] = cells_of("alarm_threshold", map, core.zeros(map:size(1), map:size(2), { dtype = "u8" }), i)
+    cells = cells + map:numel()
+  end
+  local best = search(list, o, cells)
+  return best.threshold, best.false_alarms
+end
+
 --- The share of the defects that are found where false alarms have a budget. A defect is a connected region of a mask
 -- (8 neighbours), found where any of its cells is hot; a false alarm is a connected region of hot cells that touches no
--- defect. The threshold is lowered, from the highest of about 200 values of heat, until the false alarms of all maps
--- exceed the budget, or so many cells outside of the masks are hot that regions grow together.
+-- defect. The threshold is lowered, from the highest heat on, until the false alarms of all maps exceed the budget, or
+-- so many cells outside of the masks are hot that regions grow together. What it does to the maps that it was chosen on
+-- is the best case: to see what it does to new ones, choose it on others, and give it as an option here.
 -- @tparam table maps heat maps {H,W}, of any sizes, such as the cells of a scan
 -- @tparam table of their masks, of the maps' sizes or so many times larger: a cell belongs where any of its pixels does
 -- @tparam[opt] table options false_alarms (1): how many there may be per map, in the mean; outside (0.1): the share of
--- the cells outside of masks that may be hot
+-- the cells outside of masks that may be hot; threshold: count at this one, and choose none
 -- @treturn table { recall = 0..1, found =, count = of defects, false_alarms = per map, threshold = (inf: none serves) }
 function masks.defect_recall(maps, of, options)
   local o = option.read("defect_recall", options, {
-    false_alarms = option.number(1, "[0, inf)"), outside = option.number(0.1, "[0, 1]"),
+    false_alarms = ALARMS.false_alarms, outside = ALARMS.outside, threshold = option.number(nil, "(-inf, inf)"),
   })
   check_lists("defect_recall", maps, of)
   local list, count, outside = {}, 0, 0
   for i, map in ipairs(maps) do
-    list[i] = cells_of(map, of[i], i)
+    list[i] = cells_of("defect_recall", map, of[i], i)
     count, outside = count + list[i].count, outside + list[i].outside
   end
   if count == 0 then raise "defect_recall: no mask shows a defect" end
-  local best = { found = 0, false_alarms = 0, threshold = math.huge }
-  for _, threshold in ipairs(thresholds_of(list)) do
-    local found, wrong, spilt = 0, 0, 0
-    for _, cells in ipairs(list) do
-      local hits, alarms, hot = found_at(cells, threshold)
-      found, wrong, spilt = found + hits, wrong + alarms, spilt + hot
-    end
-    if wrong > o.false_alarms * #maps or spilt > o.outside * outside then break end
-    best = { found = found, false_alarms = wrong / #maps, threshold = threshold }
-  end
+  local best = o.threshold and count_at(list, o.threshold) or search(list, o, outside)
   best.count, best.recall = count, best.found / count
   return best
 end
