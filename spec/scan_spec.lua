@@ -256,6 +256,9 @@ describe("scan: threshold", function()
     local message = select(2, pcall(function() clf:scan_threshold("good.png") end))
     assert.matches('scan_threshold: images are "good.png", wanted a list of images and paths', message, 1, true)
     assert.matches("no picture of good cloth was given", select(2, pcall(clf.scan_threshold, clf, {})), 1, true)
+    local choose = require("texres.scan.threshold").choose
+    assert.matches("no threshold gives so few false alarms", select(2, choose({ tr.ones(4, 4) }, 0.5)), 1, true)
+    assert.matches("no threshold gives so few false alarms", select(2, choose({ tr.ones(4, 4) }, 5)), 1, true)
     local chosen, problem = clf:scan_threshold { "/missing.png" }
     assert.is_nil(chosen)
     assert.matches("missing.png", problem, 1, true)

@@ -123,11 +123,15 @@ end
 
 local function report(text) io.stderr:write("texres scan: ", plain.visible(text), "\n") end
 
---- The functions for line.run that choose a threshold: one that takes results, and one that tells it at the end.
-local function chooser(options)
+--- The functions for line.run that choose a threshold: one that takes results, and one that tells it at the end; where
+-- there is none, `fail` is given why.
+local function chooser(options, fail)
   local maps = {}
   return function(result) maps[#maps + 1] = result.heat end, function()
-    return maps[1] and tostring(threshold.choose(maps, options.false_alarms, options.least)) .. "\n"
+    if not maps[1] then return end
+    local chosen, message = threshold.choose(maps, options.false_alarms, options.least)
+    if not chosen then return fail(message) end
+    return tostring(chosen) .. "\n"
   end
 end
 
@@ -151,12 +155,17 @@ local function scan_all(source, scanner, told, options)
     things[#things + 1] = { "summary", sum }
     return text_of(format, told, things)
   end
-  if options.false_alarms then write_result, last = chooser(options) end
+  local problem
+  if options.false_alarms then
+    write_result, last = chooser(options, function(message) problem = message end)
+  end
   local endless = options.raw or options.watch
   local totals = line.run(options.raw and not options.apart and line.strip(scanner) or scanner, source, {
     sinks = sinks_of(options, not options.false_alarms and format.head and format.head(told)), write = write_result,
     last = last, report = report, every = options.every or endless and 10 or false, unwritten = options.unwritten,
   })
+  if problem then report(problem) end
+  totals.problem = totals.problem or problem
   totals.unwritten = unwritten
   return totals
 end

@@ -23,18 +23,26 @@ local threshold = {}
 --- How many false alarms a picture may have, as an option.
 threshold.FALSE_ALARMS = option.number(1, "[0, inf)")
 
+--- The highest heat of all maps.
+local function hottest_of(maps)
+  local hottest = 0
+  for _, map in ipairs(maps) do hottest = math.max(hottest, map:max():item()) end
+  return hottest
+end
+
 --- The lowest threshold that gives maps of heat of good cloth at most so many false alarms each, in the mean, regions
 -- of `least` cells and more: { threshold =, false_alarms =, images = }. Where even the hottest cell is one too many, it
--- lies half-way between that cell and 1.
+-- lies half-way between that cell and 1; nil and a message where it is 1.
 function threshold.choose(maps, false_alarms, least)
   if #maps == 0 then raise "scan_threshold: no picture of good cloth was given" end
   local value, found = alarm_threshold(maps, { false_alarms = false_alarms, least = least })
   if value == math.huge then
-    for _, map in ipairs(maps) do
-      local hottest = map:max():item()
-      value = (value == math.huge or hottest > value) and hottest or value
+    local hottest = hottest_of(maps)
+    if hottest >= 1 then
+      return nil, "no threshold gives so few false alarms: there are cells with a defect score of 1; what is on the "
+        .. "pictures of good cloth is unlike that of the training, or no cloth"
     end
-    value = (value + 1) / 2
+    value = (hottest + 1) / 2
   end
   return setmetatable({ threshold = value, false_alarms = found, images = #maps }, Threshold)
 end
