@@ -342,7 +342,5 @@ describe("a quantized classifier as a C file", function()
     })
     assert.error_matches(function() quantized(mixed):export_c(path) end,
       "export_c: the network has a step in f32, Upsample")
-    assert.error_matches(function() quantized(textile(8, "gap")):export_lua(path) end,
-      "export_lua: Lua is not faster in 8 bits")
   end)
 end)

@@ -14,9 +14,13 @@ local function textile(width, head)
   return cases.textile(width, head, { normalization = { mean = 0.4, std = 0.2 } })
 end
 
+local function logits_of(one, images)
+  return core.no_grad(function() return one.model(input.of(one.model):batch(images, "spec")):totable() end)
+end
+
 local function assert_same(one, net, count)
   local images = cases.noise(one.input, count)
-  local logits = core.no_grad(function() return one.model(input.of(one.model):batch(images, "spec")):totable() end)
+  local logits = logits_of(one, images)
   for i, answer in ipairs(one:predict(images)) do
     local bytes = images:select(1, i):reshape(-1):to("f32"):totable()
     local class, scores = net.classify(bytes)
@@ -44,6 +48,26 @@ describe("a classifier as a Lua module", function()
       assert.is_nil(net.verdict)
       assert_same(one, net, 3)
     end
+  end)
+
+  it("gives the library's bits of a quantized one", function()
+    for name, one in pairs {
+      all = cases.integer_layers(AWKWARD), w16 = textile(16, "conv"), w3 = textile(3, "mean_max"),
+    } do
+      local small, path = cases.quantized(one), folder .. "/bytes.lua"
+      assert(small:export_lua(path, { images = cases.noise(one.input, 1) }))
+      local net, images = dofile(path), cases.noise(one.input, name == "all" and 4 or 1)
+      for i, logits in ipairs(logits_of(small, images)) do
+        local class, scores = net.classify(images:select(1, i):reshape(-1):to("f32"):totable())
+        assert.same(logits, scores)
+        assert.equal(small:predict(images:select(1, i)).label, class)
+      end
+    end
+    local text = support.read_file(folder .. "/bytes.lua")
+    support.write_file(folder .. "/bytes.lua", (text:gsub("scores = { %-?%d", "%09")))
+    local passed, said = support.run { support.lua, folder .. "/bytes.lua", "--test" }
+    assert.is_false(passed)
+    assert.matches("FAIL\n$", said)
   end)
 
   it("knows the operating point", function()

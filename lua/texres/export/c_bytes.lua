@@ -2,6 +2,7 @@
 
 local Writer = require "texres.export.c_writer"
 local arena = require "texres.export.arena"
+local bytes = require "texres.export.bytes"
 local c_text = require "texres.export.c_text"
 local f32 = require "texres.export.f32"
 local functions = require "texres.export.c_bytes_functions"
@@ -17,15 +18,7 @@ local THIN = 32 -- sums of fewer products are made for all outputs at once
 
 -- -- numbers ----------------------------------------------------------------------------------------------------------
 
-local function signed(byte) return byte < 128 and byte or byte - 256 end
-
 local function floats_of(t) return t:reshape(-1):totable() end
-
-local function bytes_of(t)
-  local list = t:reshape(-1):to("f32"):totable()
-  for i, value in ipairs(list) do list[i] = math.tointeger(value) end
-  return list
-end
 
 -- Weights {taps, K} of a layer in groups as {group, K / groups, taps}, with zeros to a multiple of four outputs.
 local function by_output(list, taps, outputs, groups)
@@ -33,7 +26,7 @@ local function by_output(list, taps, outputs, groups)
   for g = 0, groups - 1 do
     for k = 1, (width + 3) // 4 * 4 do
       for tap = 0, taps - 1 do
-        turned[#turned + 1] = k <= width and signed(list[tap * outputs + g * width + k]) or 0
+        turned[#turned + 1] = k <= width and bytes.signed(list[tap * outputs + g * width + k]) or 0
       end
     end
   end
@@ -53,12 +46,11 @@ end
 
 -- Weights {36,C,K,2} as {36,K,C}, 16 bits.
 local function winograd_weights(list, channels, outputs)
-  local turned = {}
+  local turned, words = {}, bytes.words(list)
   for element = 0, ELEMENTS - 1 do
     for k = 0, outputs - 1 do
       for c = 0, channels - 1 do
-        local at = 2 * ((element * channels + c) * outputs + k)
-        turned[#turned + 1] = list[at + 1] + 256 * signed(list[at + 2])
+        turned[#turned + 1] = words[(element * channels + c) * outputs + k + 1]
       end
     end
   end
@@ -92,7 +84,7 @@ local function after(w, step, i)
     step.relu and 1 or 0, step.residual_last and 1 or 0)
   w:call("    .zero = %s%s };", step.floats and "0" or zero_text(w, step.output), not step.residual and ""
     or (", .residual = v%d, .residual_zero = %s, .residual_factor = %s"):format(step.residual,
-      zero_text(w, step.residual), literal(w.values[step.residual].scale / w.values[step.output].scale)))
+      zero_text(w, step.residual), literal(bytes.ratio(w.values, step.residual, step.output))))
   return name
 end
 
@@ -110,7 +102,7 @@ end
 
 function STEPS.conv(w, step, y, i)
   local channels, outputs = step.channels[1], step.channels[2]
-  local list, name = bytes_of(tensor(w, i, "weight")), ("weight_%d"):format(i)
+  local list, name = bytes.of(tensor(w, i, "weight")), ("weight_%d"):format(i)
   local follow = after(w, step, i)
   window(w, step, i, step.kernel)
   if step.method == "winograd" then
@@ -126,8 +118,7 @@ function STEPS.conv(w, step, y, i)
   local groups, taps = step.groups, step.kernel[1] * step.kernel[2] * channels // step.groups
   if groups > 1 and groups == channels and groups == outputs then
     w:use "convolve_each"
-    for k, byte in ipairs(list) do list[k] = signed(byte) end
-    w:array("int8_t", name, list)
+    w:array("int8_t", name, bytes.all_signed(list))
     w:call("convolve_each(&window_%d, v%d, %s, &%s, %s);", i, step.input, name, follow, y)
     return
   end
@@ -138,8 +129,7 @@ function STEPS.conv(w, step, y, i)
   w:array("int32_t", ("start_%d"):format(i), starts(weights, taps, zero_of(w, step.input)))
   if groups == 1 and taps < THIN then
     w:use "convolve_thin"
-    for k, byte in ipairs(list) do list[k] = signed(byte) end
-    w:array("int8_t", name, list)
+    w:array("int8_t", name, bytes.all_signed(list))
     w:call("convolve_thin(&window_%d, %d, v%d, %s, start_%d, &%s, %s);", i, outputs, step.input, name, i, follow, y)
     return
   end
@@ -153,7 +143,7 @@ function STEPS.linear(w, step, y, i)
   w:use "dot"
   w:use "dense"
   local inputs, outputs = step.channels[1], step.channels[2]
-  local weights = by_output(bytes_of(tensor(w, i, "weight")), inputs, outputs, 1)
+  local weights = by_output(bytes.of(tensor(w, i, "weight")), inputs, outputs, 1)
   w:array("int8_t", ("weight_%d"):format(i), weights)
   w:array("int32_t", ("start_%d"):format(i), starts(weights, inputs, zero_of(w, step.input)))
   enlarge(w, "PATCH", inputs)
@@ -173,14 +163,10 @@ function STEPS.max_pool(w, step, y, i)
   w:call("max_pool(&window_%d, v%d, %s);", i, step.input, y)
 end
 
-local function mean_factor(w, step, count) return w.values[step.input].scale / (w.values[step.output].scale * count) end
-
 function STEPS.avg_pool(w, step, y, i)
   w:use "mean_pool"
   window(w, step, i, step.kernel)
-  local factors = { 0 }
-  for count = 1, step.kernel[1] * step.kernel[2] do factors[count + 1] = f32(mean_factor(w, step, count)) end
-  w:array("float", ("means_%d"):format(i), factors)
+  w:array("float", ("means_%d"):format(i), { 0, table.unpack(bytes.means(w.values, step)) })
   w:call("mean_pool(&window_%d, %d, means_%d, %s, v%d, %s);", i, step.count_include_pad == false and 0 or 1, i,
     zero_text(w, step.output), step.input, y)
 end
@@ -189,7 +175,7 @@ function STEPS.global_avg_pool(w, step, y)
   w:use "mean_of_all"
   local pixels, channels = w:image(step.input)
   w:call("mean_of_all(%d, %d, %d, %s, %s, v%d, %s);", pixels, channels, zero_of(w, step.input),
-    literal(mean_factor(w, step, pixels)), zero_text(w, step.output), step.input, y)
+    literal(bytes.mean(w.values, step, pixels)), zero_text(w, step.output), step.input, y)
 end
 
 function STEPS.global_max_pool(w, step, y)
@@ -201,9 +187,9 @@ end
 local function sum(w, step, y, sign)
   w:use "add"
   local a, b = step.inputs[1], step.inputs[2]
-  local scale = w.values[step.output].scale
-  w:call("add(%d, v%d, %d, %s, v%d, %d, %s,", w:count(step.output), a, zero_of(w, a),
-    literal(w.values[a].scale / scale), b, zero_of(w, b), literal(sign * (w.values[b].scale / scale)))
+  local a_factor, b_factor = bytes.ratio(w.values, a, step.output), bytes.ratio(w.values, b, step.output)
+  w:call("add(%d, v%d, %d, %s, v%d, %d, %s,", w:count(step.output), a, zero_of(w, a), literal(a_factor), b,
+    zero_of(w, b), literal(sign * b_factor))
   w:call("    %d, %s, %s);", step.relu and 1 or 0, zero_text(w, step.output), y)
 end
 
@@ -214,7 +200,7 @@ function STEPS.multiply(w, step, y)
   w:use "multiply"
   local a, b = step.inputs[1], step.inputs[2]
   w:call("multiply(%d, v%d, %d, %d, v%d, %d, %s, %s, %s);", w:count(a), a, zero_of(w, a), w:count(b), b, zero_of(w, b),
-    literal(w.values[a].scale * w.values[b].scale / w.values[step.output].scale), zero_text(w, step.output), y)
+    literal(bytes.product(w.values, step)), zero_text(w, step.output), y)
 end
 
 function STEPS.cat(w, step, y)
@@ -226,14 +212,14 @@ function STEPS.cat(w, step, y)
     local own = w.values[value]
     local same = own.scale == to.scale and own.zero == to.zero
     w:call("place(%d, %d, %d, v%d, %d, %d, %s, %s, %s + %d);", pixels, channels, all, value, same and 1 or 0, own.zero,
-      literal(own.scale / to.scale), zero_text(w, step.output), y, at)
+      literal(bytes.ratio(w.values, value, step.output)), zero_text(w, step.output), y, at)
     at = at + channels
   end
 end
 
 function STEPS.lookup(w, step, y, i)
   w:use "look_up"
-  w:array("uint8_t", ("table_%d"):format(i), bytes_of(tensor(w, i, "table")))
+  w:array("uint8_t", ("table_%d"):format(i), bytes.of(tensor(w, i, "table")))
   w:call("look_up(%d, table_%d, v%d, %s);", w:count(step.input), i, step.input, y)
 end
 
@@ -249,17 +235,6 @@ function STEPS.dequantize(w, step, y)
 end
 
 -- -- the whole --------------------------------------------------------------------------------------------------------
-
--- What the first step makes of each byte of an image: {channel}{256}.
-local function pixels_of(one, value)
-  local list, inverse = {}, f32(1 / value.scale)
-  for c = 1, one.input[3] do
-    for byte = 0, 255 do
-      list[#list + 1] = f32.nearest(f32(f32(one.values_of_bytes[c][byte] * inverse) + value.zero))
-    end
-  end
-  return list
-end
 
 local READ_IMAGE = [[
 /* What bytes of an image are as values of the network: normalized and rounded. */
@@ -293,7 +268,7 @@ function c_bytes.write(one)
   w.sizes = { OUTPUTS = 1, PATCH = 1, CHANNELS = 1, TILES = 1, PRODUCTS = 1 }
   local places = arena(section, sizes, {}, ALIGN)
   local first = section.steps[1]
-  w:array("uint8_t", "pixel", pixels_of(one, section.values[first.output]))
+  w:array("uint8_t", "pixel", bytes.pixels(one, section.values[first.output]))
   for i, step in ipairs(section.steps) do
     local y = "scores"
     if section.values[step.output].scale then

@@ -1,14 +1,6 @@
---- What a classifier in pure Lua is made of, but for its weights: the text of the module (texres.export.lua).
+--- What a classifier in pure Lua is made of, but for its steps: the text of the module (texres.export.lua).
 
-local letters = {}
-for byte = 33, 126 do
-  local letter = string.char(byte)
-  if not letter:find '["\\%]]' and #letters < 85 then letters[#letters + 1] = letter end
-end
-
-local runtime = { ALPHABET = table.concat(letters) }
-
-runtime.text = [==[
+return [==[
 -- Tells what an image shows. Written by @VERSION@; the network is inside, nothing else is needed but Lua 5.4.
 --
 --     local net = dofile "THIS_FILE.lua"
@@ -18,11 +10,11 @@ runtime.text = [==[
 -- An image has @HEIGHT@ rows of @WIDTH@ pixels of @CHANNELS@ bytes: 0 is black, 255 white. Classes count from 1.
 -- With an operating point there are net.defect_score(scores) and net.verdict(scores): "accept", "reject" or "ask".
 -- `lua5.4 THIS_FILE.lua --test` classifies images that are inside, and compares: @TESTS_FROM@.
+-- Numbers: @NUMBERS@
 -- Network: @NETWORK@@NOTE@
 
 local HEIGHT, WIDTH, CHANNELS = @HEIGHT@, @WIDTH@, @CHANNELS@
 local CLASSES = @CLASSES@
-local SCALE, MEAN, FACTOR = @SCALE@, @MEAN@, @FACTOR@ -- (byte * SCALE - MEAN) * FACTOR is what the network is given
 local TEMPERATURE, POINT = @TEMPERATURE@, @POINT@
 
 -- -- numbers that are written as letters, five for each four bytes ----------------------------------------------------
@@ -40,57 +32,16 @@ local function bytes_of(text)
   return table.concat(list)
 end
 
-local function floats_of(packed)
-  local count, bytes, list = packed[1], bytes_of(packed[2]), {}
-  for i = 1, count do list[i] = string.unpack("<f", bytes, 4 * i - 3) end
+-- So many numbers of a kind as string.unpack names it.
+local function numbers(count, kind, text)
+  local bytes, size, list = bytes_of(text), string.packsize(kind), {}
+  for i = 1, count do list[i] = string.unpack(kind, bytes, (i - 1) * size + 1) end
   return list
 end
 
 -- -- steps: what each makes of the lists that it reads, {row, column, channel} in one list --------------------------
 
 local STEPS = {}
-
-local ACTIVATIONS = {
-  relu = function(x) return x < 0 and 0 or x end,
-  leaky_relu = function(x, slope) return x > 0 and x or slope * x end,
-  sigmoid = function(x) return 1 / (1 + math.exp(-x)) end,
-  tanh = function(x) return 1 - 2 / (math.exp(2 * x) + 1) end,
-  silu = function(x) return x / (1 + math.exp(-x)) end,
-  softplus = function(x) return (x < 0 and 0 or x) + math.log(1 + math.exp(-math.abs(x))) end,
-  elu = function(x, slope) return x > 0 and x or slope * (math.exp(x) - 1) end,
-  hard_swish = function(x) return x <= -3 and 0 or x >= 3 and x or x * (x + 3) / 6 end,
-  gelu = function(x) -- erf by its series, or as 1 - erfc by a continued fraction
-    local z, y = math.abs(x) * 0.70710678118654752440
-    if z < 3 then
-      local term, n = z, 0
-      y = z
-      repeat
-        n = n + 1
-        term = -term * z * z / n
-        y = y + term / (2 * n + 1)
-      until math.abs(term) < 1e-17
-      y = y * 1.1283791670955126
-    else
-      local fraction = z
-      for n = 60, 1, -1 do fraction = z + 0.5 * n / fraction end
-      y = 1 - math.exp(-z * z) * 0.5641895835477563 / fraction
-    end
-    return 0.5 * x * (1 + (x < 0 and -y or y))
-  end,
-}
-
--- Adds the residual and applies ReLU, in the order of the step.
-local function finish(step, y, residual)
-  local last = step.residual_last
-  for i = 1, #y do
-    local t = y[i]
-    if residual and not last then t = t + residual[i] end
-    if step.relu and t < 0 then t = 0 end
-    if residual and last then t = t + residual[i] end
-    y[i] = t
-  end
-  return y
-end
 
 -- What a window sees that is not 0: the values, and where their weights {tap, output} begin; how many.
 local function look(step, x, p, q, first, depth, outputs, values, places)
@@ -135,7 +86,8 @@ local function add_up(count, values, places, weight, bias, first, last, y, at)
   end
 end
 
-function STEPS.conv(step, x, residual)
+-- Sums of products of a convolution.
+local function convolve(step, x)
   local outputs, groups = step.to[3], step.groups
   local depth, width, y = step.from[3] // groups, outputs // groups, {}
   local values, places = {}, {}
@@ -148,32 +100,18 @@ function STEPS.conv(step, x, residual)
       end
     end
   end
-  return finish(step, y, residual)
+  return y
 end
 
-function STEPS.linear(step, x)
+-- Those of a dense layer.
+local function dense(step, x)
   local outputs, places, y = step.to[1], {}, {}
   for i = 1, #x do places[i] = (i - 1) * outputs end
   add_up(#x, x, places, step.weight, step.bias, 1, outputs, y, 0)
-  return finish(step, y)
+  return y
 end
 
 local function channels_of(step) return step.from[#step.from] end
-
-function STEPS.scale(step, x, residual)
-  local channels, y = channels_of(step), {}
-  for i = 1, #x do
-    local k = (i - 1) % channels + 1
-    y[i] = x[i] * step.factor[k] + step.shift[k]
-  end
-  return finish(step, y, residual)
-end
-
-function STEPS.activation(step, x)
-  local f, slope, y = ACTIVATIONS[step.kind], step.slope, {}
-  for i = 1, #x do y[i] = f(x[i], slope) end
-  return y
-end
 
 -- Calls visit(list of places in x, of the first channel, y's place) for each window.
 local function each_window(step, visit)
@@ -205,29 +143,6 @@ function STEPS.max_pool(step, x)
   return y
 end
 
-function STEPS.avg_pool(step, x)
-  local y = {}
-  each_window(step, function(places, at, channels)
-    local count = step.count_include_pad and step.kernel[1] * step.kernel[2] or #places
-    for k = 1, channels do
-      local sum = 0
-      for _, place in ipairs(places) do sum = sum + x[place + k] end
-      y[at + k] = sum / count
-    end
-  end)
-  return y
-end
-
-function STEPS.global_avg_pool(step, x)
-  local channels, y = channels_of(step), {}
-  for k = 1, channels do
-    local sum = 0
-    for i = k, #x, channels do sum = sum + x[i] end
-    y[k] = sum / (#x // channels)
-  end
-  return y
-end
-
 function STEPS.global_max_pool(step, x)
   local channels, y = channels_of(step), {}
   for k = 1, channels do
@@ -239,13 +154,8 @@ end
 
 function STEPS.flatten(_, x) return x end
 
-function STEPS.add(step, _, _, list)
-  local y = {}
-  for i = 1, #list[1] do y[i] = list[1][i] end
-  return finish(step, y, list[2])
-end
-
-function STEPS.cat(step, _, _, list)
+-- Values side by side, pixel by pixel.
+local function side_by_side(step, list)
   local y, at = {}, 0
   local pixels = #list[1] // step.channels[1]
   for pixel = 0, pixels - 1 do
@@ -258,26 +168,7 @@ function STEPS.cat(step, _, _, list)
   return y
 end
 
--- Lists of which one may have a value for all pixels, or for all channels.
-local function combine(step, list, f)
-  local channels, n, y = step.to[#step.to], 1, list[1]
-  for _, size in ipairs(step.to) do n = n * size end
-  local function place(x, own, i)
-    if #x == n then return i end
-    local pixel, k = (i - 1) // channels, own == 1 and 1 or (i - 1) % channels + 1
-    return #x == own and k or pixel * own + k
-  end
-  for j = 2, #list do
-    local x, z, a, b = y, list[j], j == 2 and step.channels[1] or channels, step.channels[j]
-    y = {}
-    for i = 1, n do y[i] = f(x[place(x, a, i)], z[place(z, b, i)]) end
-  end
-  return y
-end
-
-function STEPS.multiply(step, _, _, list) return combine(step, list, function(a, b) return a * b end) end
-function STEPS.subtract(step, _, _, list) return combine(step, list, function(a, b) return a - b end) end
-
+@FUNCTIONS@
 -- -- the network ------------------------------------------------------------------------------------------------------
 
 local steps = {
@@ -285,9 +176,6 @@ local steps = {
 }
 
 for _, step in ipairs(steps) do
-  for _, name in ipairs { "weight", "bias", "factor", "shift" } do
-    if step[name] then step[name] = floats_of(step[name]) end
-  end
   if step.weight and not step.bias then
     step.bias = {}
     for k = 1, step.to[#step.to] do step.bias[k] = 0 end
@@ -304,11 +192,9 @@ function net.classify(image)
   end
   local x = {}
   for i = 1, n do
-    local byte = type(image) == "string" and image:byte(i) or image[i]
-    local c = (i - 1) % CHANNELS + 1
-    x[i] = (byte * SCALE - MEAN[c]) * FACTOR[c]
+    x[i] = read(type(image) == "string" and image:byte(i) or image[i], (i - 1) % CHANNELS + 1)
   end
-  local values = { x }
+  local values = { [@INPUT@] = x }
   for _, step in ipairs(steps) do
     local list = {}
     for i, value in ipairs(step.inputs or {}) do list[i] = values[value] end
@@ -354,7 +240,8 @@ if ... == "--test" then
       apart = math.max(apart, math.abs(score - test.scores[k]))
       most = math.max(most, math.abs(test.scores[k]))
     end
-    local same = class == test.label and apart <= 1e-4 * most and (not POINT or net.verdict(scores) == test.verdict)
+    local judged = not POINT or net.verdict(scores) == test.verdict
+    local same = class == test.label and apart <= @TOLERANCE@ * most and judged
     print(("image %d: %s, scores within %.2g of the library's: %s"):format(i, CLASSES[class], apart,
       same and "pass" or "FAIL"))
     if not same then failed = failed + 1 end
@@ -365,5 +252,3 @@ end
 
 return net
 ]==]
-
-return runtime
