@@ -77,6 +77,35 @@ local function overlay(one, folder)
   assert(tr.write_png(("%s/%s.png"):format(folder, one.stem), picture))
 end
 
+-- -- places -----------------------------------------------------------------------------------------------------------
+
+local FARTHEST = 12 -- pixels
+
+--- How many pixels heat lies below (axis 1) or right (2) of the masks: where its log odds in them are highest.
+local function displacement(list, axis)
+  local best, most
+  for by = -FARTHEST, FARTHEST do
+    local sum = 0
+    for _, one in ipairs(list) do
+      local size = one.mask:size(axis)
+      one.odds = one.odds or (function(p) return (p / (1 - p)):log() end)(one.result:map():clamp(1e-4, 0.9999))
+      local odds = one.odds:slice(axis, 1 + FARTHEST + by, size - FARTHEST + by)
+      local mask = one.mask:slice(axis, 1 + FARTHEST, size - FARTHEST):to "f32"
+      sum = sum + ((odds * mask):sum() / mask:sum() - odds:mean()):item() / odds:std():item()
+    end
+    if not most or sum > most then best, most = by, sum end
+  end
+  return best
+end
+
+local function places(networks)
+  print "\n| network | heat too low, pixels | too far right |"
+  print "| --- | ---: | ---: |"
+  for _, net in ipairs(networks) do
+    print(("| %s | %d | %d |"):format(net.name, displacement(net.held, 1), displacement(net.held, 2)))
+  end
+end
+
 -- -- thresholds -------------------------------------------------------------------------------------------------------
 
 --- For each network the threshold of a budget, chosen on photographs that it was trained on, and what it does to those
@@ -143,6 +172,7 @@ local function sources(folder, ...)
   local few = row("all", all)
   print(("step %d, mode %s, %.2f megapixels/s, %.2f per second of a core; threshold at 1 false alarm %.3f"):format(
     all[1].result.step, options.mode or "trunk", pixels / 1e6 / seconds, pixels / 1e6 / cpu, few.threshold))
+  places(networks)
   if #networks > 1 then thresholds(networks) end
   local pictures = os.getenv "OVERLAYS"
   for _, one in ipairs(pictures and all or {}) do overlay(one, pictures) end
@@ -150,8 +180,8 @@ end
 
 -- -- the trunk and patches --------------------------------------------------------------------------------------------
 
---- What to count of windows.
-local function tally() return { count = 0, sum = 0, largest = 0, class = 0, side = 0 } end
+--- What is counted of windows.
+local function tally(where) return { where = where, count = 0, sum = 0, largest = 0, class = 0, side = 0 } end
 
 local function likeliest(scores)
   local best = 1
@@ -171,7 +201,7 @@ local function agree(folder, ...)
   print "| network | windows | | heat apart, mean | largest | another class | another side of 0.5 |"
   print "| --- | --- | ---: | ---: | ---: | ---: | ---: |"
   for _, net in ipairs(networks_of { ... }) do
-    local inside, border, good = tally(), tally(), nil
+    local inside, border, good = tally "inside", tally "border", nil
     for c, name in ipairs(net.classifier.classes) do good = name == "good" and c or good end
     for _, name in ipairs(net.names) do
       local image = assert(tr.load_image(folder .. "/" .. name .. ".png", { channels = net.classifier.input[3] }))
@@ -185,8 +215,8 @@ local function agree(folder, ...)
         end
       end
     end
-    for where, t in pairs { inside = inside, border = border } do
-      print(("| %s | %s | %d | %.3f | %.3f | %.1f %% | %.1f %% |"):format(net.name, where, t.count, t.sum / t.count,
+    for _, t in ipairs { inside, border } do
+      print(("| %s | %s | %d | %.3f | %.3f | %.1f %% | %.1f %% |"):format(net.name, t.where, t.count, t.sum / t.count,
         t.largest, 100 * t.class / t.count, 100 * t.side / t.count))
     end
   end
