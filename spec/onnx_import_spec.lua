@@ -50,6 +50,21 @@ describe("ONNX import of PyTorch's files", function()
     end
   end)
 
+  it("finds an adaptive pooling whose windows overlap", function()
+    local net, info, images, want = import "pooled"
+    assert.same({ 7, 10, 1 }, info.input)
+    assert.is_true(tr.allclose(tr.no_grad(net, images), want, 1e-4, 1e-5))
+    local file = support.read_file(FOLDER .. "pooled.onnx")
+    local path = support.folder() .. "/other.onnx"
+    local last = ("<i8i8"):pack(6, 9) -- row and column, of the last pixel of the last window
+    local changed, count = file:gsub(last:gsub("%z", "%%z"), ("<i8i8"):pack(6, 8))
+    assert.equal(1, count)
+    support.write_file(path, changed)
+    local none, message = tr.onnx.import(path)
+    assert.is_nil(none)
+    assert.matches("GatherND%): only the windows of an adaptive pooling, all of one size, are known", message)
+  end)
+
   it("is a Graph where branches cross, and takes normalization for the model's input", function()
     local net, info, images, want = import "crossing"
     local function check(model)

@@ -185,6 +185,62 @@ function operators.MatMul(self, node)
   return (dense(self, node, x, self:weight(node, 2, 2)))
 end
 
+-- An adaptive pooling as PyTorch writes it where its windows overlap, all of one size: a Transpose to {H,W,N,C},
+-- GatherND of the pixels of each window, to {P,R,Q,S,N,C}, a Transpose to {N,C,P,R,Q,S}, and the mean over R and S.
+local WINDOWS_FROM, WINDOWS_TO = "2 3 0 1", "4 5 0 1 2 3"
+
+-- Whether windows that begin at `first`, each `long` pixels, are those of an adaptive pooling of `size` pixels.
+local function are_adaptive(first, long, size)
+  for p, at in ipairs(first) do
+    local out = #first
+    if at ~= (p - 1) * size // out or at + long ~= (p * size + out - 1) // out then return false end
+  end
+  return true
+end
+
+-- Indices {P,R,Q,S,2} of pixels as {rows, columns} of windows; nil where they are of no adaptive pooling.
+local function windows_of(index)
+  if index.dtype ~= "i64" or index:dim() ~= 5 or index:size(5) ~= 2 or index:numel() == 0 then return nil end
+  local out, windows = {}, index:shape()
+  for axis = 1, 2 do
+    local at = index:select(5, axis):to "f64"
+    local line = (axis == 1 and at:select(4, 1):select(3, 1) or at:select(2, 1):select(1, 1)):contiguous()
+    local long, first = windows[2 * axis], line:select(2, 1):contiguous():totable()
+    local grid = core.arange(0, long - 1):to("f64") + line:select(2, 1):contiguous():reshape(-1, 1)
+    grid = axis == 1 and grid:reshape(#first, long, 1, 1) or grid:reshape(1, 1, #first, long)
+    if not are_adaptive(first, long, first[#first] + long) or (at - grid):abs():max():item() ~= 0 then return nil end
+    out[axis] = #first
+  end
+  return out
+end
+
+function operators.GatherND(self, node)
+  local x, images = self:value(node, 1, "Transpose to {H,W,N,C}")
+  local out = images and (node.attributes.batch_dims or 0) == 0 and windows_of(self:constant(node, 2))
+  if not out then self:fail(node, "only the windows of an adaptive pooling, all of one size, are known") end
+  return { waits = "list of windows", what = out, of = x, dims = 6 }
+end
+
+-- What a Transpose on the way to such a pooling makes; nil for others.
+local function towards_windows(x, order)
+  if order == WINDOWS_FROM and x.order == "first" then
+    return { waits = "Transpose to {H,W,N,C}", what = true, of = x, dims = 4 }
+  end
+  if order == WINDOWS_TO and x.waits == "list of windows" then
+    return { waits = "set of windows", what = x.what, of = x.of, dims = 6 }
+  end
+end
+
+-- The mean over the pixels of each window.
+local function mean_of_windows(self, node)
+  local x, out = self:value(node, 1, "set of windows")
+  local _, set = axes_of(self, node, 2, 6)
+  if not set[3] or not set[5] or (node.attributes.keepdims or 1) ~= 0 then
+    self:fail(node, "only the mean over the pixels of windows is known")
+  end
+  return self:item(node, nn.AdaptiveAvgPool2d(collapsed(out)), x)
+end
+
 function operators.ConvTranspose(self, node)
   local x = self:want(node, self:value(node, 1), "first")
   local weight, a = self:weight(node, 2, 4), node.attributes
@@ -299,6 +355,7 @@ operators.GlobalAveragePool, operators.GlobalMaxPool = global(nn.GlobalAvgPool),
 -- The mean or the largest value over rows and columns.
 local function reduce(pool)
   return function(self, node)
+    if self:any(node, 1).waits and pool == operators.GlobalAveragePool then return mean_of_windows(self, node) end
     local axes, set = axes_of(self, node, 2, 4)
     if not axes or #axes ~= 2 or not set[2] or not set[3] then
       self:fail(node, "only one over rows and columns is known")
@@ -659,8 +716,10 @@ function operators.Unsqueeze(self, node)
 end
 
 function operators.Transpose(self, node)
-  local x = self:value(node, 1)
   local order = table.concat(node.attributes.perm or {}, " ")
+  local waiting = towards_windows(self:any(node, 1), order)
+  if waiting then return waiting end
+  local x = self:value(node, 1)
   if order == "0 2 3 1" and x.order == "first" then return self:same(x, { order = "same" }) end
   if order == "0 2 3 1" and x.order == "pooled" and x.step and getmetatable(x.step.item) == nn.GlobalAvgPool
     and self:only_reader(node) then
