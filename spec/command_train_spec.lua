@@ -121,7 +121,7 @@ describe("texres train", function()
     local dir = root .. "/novelty"
     local status, out = train(many, "--groups", many .. "/index.csv:source", "--novelty", "0.1", "--out", dir)
     assert.equal(0, status)
-    assert.matches("\nnovelty: unknown beyond a distance of %d.*false alarms .* of 6 groups\nreport: ", out)
+    assert.matches("\nnovelty: unknown beyond %d.*false alarms .* of 6 groups\nreport: ", out)
     local fitted = assert(tr.load(dir .. "/best.safetensors")).novelty
     assert.equal(0.1, fitted.rate)
     assert.is_true(fitted.false_alarms.value <= 0.1)

@@ -5,6 +5,7 @@ local checkpoint = require "texres.checkpoint"
 local core = require "texres.core"
 local gaussians = require "texres.gaussians"
 local json = require "texres.json"
+local novelty = require "texres.novelty"
 local safetensors = require "texres.safetensors"
 local support = require "spec.support"
 
@@ -35,6 +36,18 @@ describe("distributions of features", function()
       end
     end)
   end
+
+  it("tell how far the nearest class is, and the nearest but one", function()
+    local fitted = { centre = tr.tensor { 1, 0 }, whitening = core.eye(2),
+      means = tr.tensor { { 4, 0 }, { 0, 0 }, { 0, 3 }, { 0, 3 } } }
+    local near, second = gaussians.distances(fitted, tr.tensor { { 3, 0 }, { 1, 2 }, { 6, 0 } })
+    assert.same({ 2, 1, 1 }, near:totable())
+    assert.is_true(second:allclose(tr.tensor { 2, 1, 5 }))
+    fitted.means = fitted.means:slice(1, 1, 1)
+    near, second = gaussians.distances(fitted, tr.tensor { { 3, 0 } })
+    assert.same({ 2 }, near:totable())
+    assert.is_nil(second)
+  end)
 
   it("are those of two passes over rows that lie far from zero, whatever the batches", function()
     tr.manual_seed(3)
@@ -156,6 +169,27 @@ describe("the novelty of an image", function()
     end
   end)
 
+  it("is measured against the highest threshold that is found without one of the groups", function()
+    local found, values, groups = fitted().novelty, {}, {}
+    for i = 1, 20 do values[i], groups[i] = 21 - i, i <= 10 and "far" or "near" end
+    local function threshold(share, of)
+      novelty.calibrate(found, values, share, of)
+      return found.threshold
+    end
+    assert.equal(16.5, threshold(0.2))
+    assert.equal(18.5, threshold(0.2, groups)) -- without the near ones; 8.5 without the far ones
+    assert.equal(2, found.false_alarms.groups)
+    assert.equal(0.1, found.false_alarms.value)
+    assert.equal(0, threshold(1, groups))
+    assert.equal(20, threshold(0.01, groups))
+    for i in ipairs(groups) do groups[i] = "one" end
+    assert.equal(16.5, threshold(0.2, groups))
+    values = { 5, 5, 5, 1, 7 } -- those that are as large as others are known together
+    assert.equal(6, threshold(0.2))
+    assert.equal(6, threshold(0.6))
+    assert.equal(3, threshold(0.8))
+  end)
+
   it("stands in predictions, whose probabilities stay as they are", function()
     local clf, plain = fitted(), open()
     local images = core.stack({ (known:get(1)), (known:get(2)), (novel:get(1)) }, 1)
@@ -170,16 +204,20 @@ describe("the novelty of an image", function()
     assert.is_nil(plain:predict(images)[1].novelty)
     local noise = clf:predict(tr.rand { 32, 32, 1 })
     assert.matches("^unknown %(novelty [%d.]+%): ", tostring(noise))
-    assert.matches("\n  novelty: unknown beyond a distance of .*false alarms +5 %%", tostring(clf))
+    assert.matches("\n  novelty: unknown beyond [%d.]+\n.*false alarms +5 %%", tostring(clf))
     assert.matches("^novelty: unknown beyond", tostring(clf.novelty))
   end)
 
   it("is told of features by themselves, rows or maps", function()
     local clf = fitted()
     local rows = tr.rand { 5, clf.novelty.centre:numel() }
-    local wanted = gaussians.distances(clf.novelty, rows / rows:norm(2, true))
+    local near, second = gaussians.distances(clf.novelty, rows / rows:norm(2, true))
+    local wanted = near * (near / second) ^ 2
     assert.is_true(clf.novelty:of(rows):allclose(wanted))
     assert.is_true(clf.novelty:of(rows * 3):allclose(wanted, 1e-4))
+    clf.novelty.means = clf.novelty.means:slice(1, 1, 1) -- of one class alone: how far that is
+    wanted = gaussians.distances(clf.novelty, rows / rows:norm(2, true))
+    assert.is_true(clf.novelty:of(rows):allclose(wanted))
     local maps = rows:unsqueeze(2):unsqueeze(2):expand { 5, 3, 4, rows:size(2) }
     assert.is_true(clf.novelty:of(maps):allclose(wanted, 1e-3))
   end)

@@ -103,10 +103,12 @@ function Classifier:temper(temperature)
   self.operating_point = nil
 end
 
---- Learns how unlike anything that it was trained on an image may be (texres.novelty): predictions then have novelty, a
--- distance, and unknown, whether that is out of range. `set`: what the model was trained on, or a part of it.
+--- Learns how unlike anything that it was trained on an image may be (texres.novelty): predictions then have
+-- novelty, the larger the less known, and unknown, whether that is out of range. `set`: what the model was trained on,
+-- or a part of it.
 -- @tparam Set set
--- @tparam table options calibrate: a set of known classes that it was not trained on, on which the threshold is chosen;
+-- @tparam table options calibrate: a set of known classes that it was not trained on, on which the threshold is chosen,
+-- with each of its groups left out in turn where it knows them;
 -- false_alarms (0.01): share of them that may be unknown; layer: whose input is looked at (default: the last dense
 -- layer); batch (128); bad ("error"), or "skip"
 -- @return what was fitted, which print() shows: threshold, false_alarms { value =, low =, high = }, ...; it stands in
@@ -119,8 +121,8 @@ end
 
 local MEASURED = { batch = novelty.KNOWN.batch, bad = novelty.KNOWN.bad }
 
---- How unlike anything that it was trained on the images of a set are, whatever their classes: a list of distances, as
--- predict tells them. {batch=128}: images at a time; {bad="skip"}: those that can't be read are left out.
+--- How unlike anything that it was trained on the images of a set are, whatever their classes: a list, as predict
+-- tells it. {batch=128}: images at a time; {bad="skip"}: those that can't be read are left out.
 function Classifier:novelty_of(set, options)
   options = option.read("novelty_of", options, MEASURED)
   if not self.novelty then raise "novelty_of: nothing is fitted: classifier:fit_novelty(train, { calibrate = val })" end
@@ -128,7 +130,7 @@ function Classifier:novelty_of(set, options)
   set = input.readable(set, options.bad)
   local label = {}
   for i = 1, #set do label[i] = 1 end
-  return novelty.distances(self.novelty, self.model, set:with_labels(label, self.classes), options.batch,
+  return novelty.of_set(self.novelty, self.model, set:with_labels(label, self.classes), options.batch,
     "novelty_of: the set")
 end
 

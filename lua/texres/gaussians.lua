@@ -1,10 +1,10 @@
 --- Normal distributions of features, one for each class, with one covariance for all of them, and how far rows of
--- features are from the nearest (the Mahalanobis distance).
+-- features are from the nearest and from the next (Mahalanobis distances).
 --
 --     local sums = gaussians.sums(128, 6)                        -- of features, of classes
 --     for rows, labels in batches do sums:add(rows, labels) end  -- {N,D}; i64 {N}
 --     local fitted = sums:fit()                                  -- { centre =, whitening =, means =, ... }
---     gaussians.distances(fitted, rows)                          --> f32 {N}
+--     local near, second = gaussians.distances(fitted, rows)     -- f32 {N} each
 --
 -- Everything is summed in f64, in one pass. Where features are many, the covariance that is counted is too sure of
 -- directions in which the images hardly differ: it is shrunk towards equal variances, by as much as the formula OAS
@@ -123,15 +123,20 @@ end
 
 -- -- measuring --------------------------------------------------------------------------------------------------------
 
---- How far rows {N,D} are from the nearest class, f32 {N}, in standard deviations of the direction in which they are.
+--- How far rows {N,D} are from the nearest class, f32 {N}, in standard deviations of the direction in which they are;
+-- and how far from the nearest but one, or nil where there is one class.
 function gaussians.distances(fitted, rows)
-  local white, nearest = (rows:to "f32" - fitted.centre):matmul(fitted.whitening), nil
+  local white, nearest, second = (rows:to "f32" - fitted.centre):matmul(fitted.whitening), nil, nil
   for k = 1, fitted.means:size(1) do
     local apart = white - fitted.means:select(1, k)
     local square = (apart * apart):sum(2)
+    if nearest then
+      local farther = nearest:maximum(square)
+      second = second and second:minimum(farther) or farther
+    end
     nearest = nearest and nearest:minimum(square) or square
   end
-  return nearest:sqrt()
+  return nearest:sqrt(), second and second:sqrt()
 end
 
 return gaussians

@@ -1,24 +1,26 @@
 --- Known unknowns: how unlike anything that a network was trained on an image is.
 --
 --     clf:fit_novelty(train, { calibrate = val, false_alarms = 0.01 })
---     local answer = clf:predict(image)      -- answer.novelty, a distance; answer.unknown: whether it is out of range
+--     local answer = clf:predict(image)      -- answer.novelty; answer.unknown: whether that is out of range
 --     clf:save "best.safetensors"            -- with what was fitted
 --
 -- A network gives every image one of its classes, also a piece with a defect that nobody has shown to it. What its last
 -- dense layer is given (its features) still tells such images apart, better or worse: they lie far from those of all
--- classes. Features are brought to unit length, and each class gets a normal distribution of them, all with one
--- covariance (gaussians.lua); the novelty of an image is the distance from the nearest (K. Lee and others, "A simple
--- unified framework for detecting out-of-distribution samples and adversarial attacks", 2018). Unit length made it
--- better throughout; distances relative to one distribution of all images (J. Ren and others, "A simple fix to
--- Mahalanobis distance for improving near-OOD detection", 2021) came to the same on average, at twice the size.
+-- classes, or between two of them. Features are brought to unit length, and each class gets a normal distribution of
+-- them, all with one covariance (gaussians.lua). Of the distance a from the nearest (K. Lee and others, "A simple unified
+-- framework for detecting out-of-distribution samples and adversarial attacks", 2018) and b from the next, the novelty
+-- is a (a / b)^2: the distance, the less it counts the more clearly an image belongs to one class. Cloth that was not
+-- seen in training is far from all classes with its known defects, too; undecided it is less often.
 --
 -- Don't expect too much. Of real defects that were left out of training, on photographs that the network had not seen,
--- it told stains of colour well from what was known (where the largest probability told nothing), cuts and holes hardly
--- better than chance: bench/novelty.lua measures it, bench/README.md has the figures.
+-- it tells stains of colour, threads and metal from what was known in three to four of five pairs, cuts and holes little
+-- better than chance: bench/novelty.lua measures it, bench/README.md has the figures, and what else was tried.
 --
--- An image is unknown where it is farther than the threshold, which is chosen on images that the network was not
--- trained on: of them a given share may be, the false alarms. Cloth of another kind than theirs is new, too, and gives
--- more alarms: choose the threshold on pieces of the line at which the network works.
+-- An image is unknown where its novelty is above the threshold, which is chosen on images that the network was not
+-- trained on: of them a given share may be, the false alarms. Images of one group (a roll, a photograph) are alike, so
+-- that a new group may give more: where the set knows its groups, each is left out in turn, and the highest of the
+-- thresholds is taken. Cloth of another kind gives more alarms all the same: choose the threshold on many pieces of the
+-- line at which the network works.
 --
 -- What is fitted belongs to the weights, as an operating point does: it stands in the model's input (texres.input) and
 -- in its file, and a further training begins without it.
@@ -64,25 +66,31 @@ local function watched(layer, f, ...)
   return result, rows or raise "novelty: the network does not call the layer whose features are taken"
 end
 
---- How far features are from all that was trained on, f32 {N}: of what the layer `layer` (a name) is given, {N,D} or
--- maps {N,H,W,C}, which are averaged.
-function Novelty:of(features) return gaussians.distances(self, as_rows(features)) end
+--- The novelty of rows of unit length, f32 {N}. Of one class it is the distance itself.
+local function of_rows(fitted, rows)
+  local near, second = gaussians.distances(fitted, rows)
+  return second and near * (near / second:clamp { min = 1e-12 }) ^ 2 or near
+end
 
---- What f(...) returns, which calls the model with images, and how far they are (the first batch of them), f32 {N}.
+--- How unlike all that was trained on features are, f32 {N}: of what the layer `layer` (a name) is given, {N,D} or maps
+-- {N,H,W,C}, which are averaged.
+function Novelty:of(features) return of_rows(self, as_rows(features)) end
+
+--- What f(...) returns, which calls the model with images, and their novelty (the first batch of them), f32 {N}.
 function Novelty:beside(model, f, ...)
   local layer = module.layers_named(model, { self.layer }, "novelty")[1]
   local result, rows = watched(layer, f, ...)
-  return result, gaussians.distances(self, rows)
+  return result, of_rows(self, rows)
 end
 
---- Whether an image that is so far is unknown.
-function Novelty:is_unknown(distance) return distance > self.threshold end
+--- Whether an image of that novelty is unknown.
+function Novelty:is_unknown(value) return value > self.threshold end
 
 --- What it was fitted on, and how often it is wrong.
 function Novelty:__tostring()
   local alarms = self.false_alarms
   return table.concat({
-    plain.format("novelty: unknown beyond a distance of %.4g", self.threshold),
+    plain.format("novelty: unknown beyond %.4g", self.threshold),
     plain.format("  features              %d, given to %s, of %d images", self.centre:numel(),
       plain.visible(self.layer), self.images),
     plain.format("  false alarms          %.3g %% (%.3g %% to %.3g %%) of %d images%s", 100 * alarms.value,
@@ -126,14 +134,38 @@ local function fit_on(model, layer, set, batch)
   return sums:fit()
 end
 
---- The least threshold that at most such a share of the distances is above: in the middle between two of them.
-local function threshold_for(distances, share)
-  local sorted = table.move(distances, 1, #distances, 1, {})
-  table.sort(sorted)
-  local last = #sorted - math.floor(share * #sorted + 1e-9) -- of those that are known
-  if last == 0 then return 0 end
-  while sorted[last + 1] == sorted[last] do last = last + 1 end -- those that are as far are so many alarms more
-  return sorted[last + 1] and 0.5 * (sorted[last] + sorted[last + 1]) or sorted[last]
+--- The least threshold that at most a share of the values is above: in the middle between two of them. `values`: the
+-- largest first; those of `group` (optional) are left out.
+local function threshold_without(group, values, groups, share)
+  local allowed, above, last = #values, nil, nil
+  for i = 1, group and #values or 0 do allowed = allowed - (groups[i] == group and 1 or 0) end
+  allowed = math.floor(share * allowed + 1e-9)
+  for i, value in ipairs(values) do
+    if not group or groups[i] ~= group then
+      if last and value < last then above = last end -- those that are as large are all known, or all above
+      if allowed == 0 then return above and 0.5 * (value + above) or value end
+      last, allowed = value, allowed - 1
+    end
+  end
+  return 0
+end
+
+--- The same of values in any order; where they have groups, the highest that is found without one of these.
+local function threshold_of(values, share, groups)
+  local order, sorted, own = {}, {}, groups and {}
+  for i = 1, #values do order[i] = i end
+  table.sort(order, function(a, b) return values[a] > values[b] end)
+  for k, i in ipairs(order) do
+    sorted[k] = values[i]
+    if own then own[k] = groups[i] end
+  end
+  local highest, seen = threshold_without(nil, sorted, nil, share), {}
+  for _, group in ipairs(own or {}) do
+    if not seen[group] then
+      seen[group], highest = true, math.max(highest, threshold_without(group, sorted, own, share))
+    end
+  end
+  return highest
 end
 
 local novelty = {}
@@ -147,19 +179,19 @@ novelty.KNOWN = {
   bad = option.choice("error", { "error", "skip" }), -- what becomes of pictures that can't be read
 }
 
---- Chooses the threshold of what was fitted, on these distances. `groups`: of their images, or nil.
-function novelty.calibrate(self, distances, share, groups)
-  self.threshold, self.rate = threshold_for(distances, share), share
+--- Chooses the threshold of what was fitted, on the novelty of images. `groups`: theirs, or nil.
+function novelty.calibrate(self, values, share, groups)
+  self.threshold, self.rate = threshold_of(values, share, groups), share
   local hits = {}
-  for i, distance in ipairs(distances) do hits[i] = self:is_unknown(distance) end
+  for i, value in ipairs(values) do hits[i] = self:is_unknown(value) end
   self.false_alarms = counted.share(hits, groups)
 end
 
---- How far the images of a set are, a list. `model`: in evaluation mode; `batch`: images at a time.
-function novelty.distances(self, model, set, batch, what)
+--- The novelty of the images of a set, a list. `model`: in evaluation mode; `batch`: images at a time.
+function novelty.of_set(self, model, set, batch, what)
   local layer, list = module.layers_named(model, { self.layer }, "novelty")[1], {}
   each_batch(model, layer, set, batch, function(rows)
-    for _, distance in ipairs(gaussians.distances(self, rows):totable()) do list[#list + 1] = distance end
+    for _, value in ipairs(of_rows(self, rows):totable()) do list[#list + 1] = value end
   end, what)
   return list
 end
@@ -176,8 +208,8 @@ function novelty.fit(model, set, options)
   self.layer = name
   setmetatable(self, Novelty)
   local known = input.readable(o.calibrate, o.bad)
-  local distances = novelty.distances(self, model, known, o.batch, "fit_novelty: calibrate")
-  novelty.calibrate(self, distances, o.false_alarms, known.group and known.meta[known.group])
+  local values = novelty.of_set(self, model, known, o.batch, "fit_novelty: calibrate")
+  novelty.calibrate(self, values, o.false_alarms, known.group and known.meta[known.group])
   return self
 end
 
