@@ -5,6 +5,7 @@ local core = require "texres.core"
 local input = require "texres.input"
 local reference = require "spec.quantized_reference"
 local ranges = require "texres.quantize.ranges"
+local rounding = require "texres.quantize.rounding"
 local safetensors = require "texres.safetensors"
 local support = require "spec.support"
 local weights = require "texres.quantize.weights"
@@ -111,6 +112,82 @@ describe("weights in 8 and 16 bits", function()
   end)
 end)
 
+describe("weights that are fitted", function()
+  local function images_that_are_smooth(n, size, channels)
+    return tr.nn.functional.avg_pool2d(tr.randn(n, size + 2, size + 2, channels), 3, { stride = 1 }) + 1
+  end
+
+  -- The mean squared error of a convolution's sums on x with weights that are worth this.
+  local function error_of(step, x, worth)
+    local o = { stride = step.stride, padding = step.padding, dilation = step.dilation }
+    local F = tr.nn.functional
+    return (F.conv2d(x, worth:to "f32", o) - F.conv2d(x, step.weight, o)):pow(2):mean():item()
+  end
+
+  it("change sums less than those that are rounded to the nearest, on other images too", function()
+    tr.manual_seed(3)
+    for _, step in ipairs {
+      { stride = { 2, 2 }, padding = { 0, 1, 0, 1 }, dilation = { 1, 1 }, kernel = { 3, 3 }, channels = 1 },
+      { stride = { 1, 2 }, padding = { 2, 0, 1, 3 }, dilation = { 2, 1 }, kernel = { 2, 3 }, channels = 5 },
+    } do
+      step.op, step.groups = "conv", 1
+      step.weight = tr.randn(step.kernel[1], step.kernel[2], step.channels, 24)
+      local seen = {}
+      for _ = 1, 3 do rounding.gather(seen, step, images_that_are_smooth(8, 20, step.channels)) end
+      local other = images_that_are_smooth(8, 20, step.channels)
+      local _, scale, nearest = weights.direct(step.weight)
+      local bytes, same_scale, fitted = weights.direct(step.weight, seen)
+      assert.is_true(tr.allclose(scale, same_scale, 0, 0))
+      assert.same(step.weight:shape(), bytes:shape())
+      assert.is_true(error_of(step, other, fitted) < 0.5 * error_of(step, other, nearest))
+    end
+  end)
+
+  it("know the inputs of each output: where the products' sum is asked for, it is that of a convolution", function()
+    tr.manual_seed(4)
+    local step = {
+      op = "conv", stride = { 2, 1 }, padding = { 1, 0, 2, 1 }, dilation = { 1, 2 }, groups = 1,
+      weight = tr.randn(3, 2, 3, 4),
+    }
+    local x, seen = tr.rand(2, 9, 8, 3), {}
+    rounding.gather(seen, step, x)
+    local y = tr.nn.functional.conv2d(x, step.weight, {
+      stride = step.stride, padding = step.padding, dilation = step.dilation,
+    }):to "f64"
+    local w = step.weight:reshape(-1, 4):to "f64"
+    local squares = (w * seen.products:matmul(w)):sum(1)
+    assert.is_true(tr.allclose(squares, y:pow(2):sum { 1, 2, 3 }, 1e-4, 1e-4))
+    assert.is_true(tr.allclose(rounding.mean_error(w, seen), y:mean { 1, 2, 3 }, 1e-4, 1e-4))
+    assert.equal(y:numel() // 4, seen.count)
+  end)
+
+  it("are nearest ones where the inputs are 0, and stay in 8 bits", function()
+    local w = tr.randn(6, 3)
+    local seen, step = {}, { op = "linear", weight = w }
+    rounding.gather(seen, step, tr.zeros(4, 6))
+    local _, _, nearest = weights.direct(w)
+    local _, _, fitted = weights.direct(w, seen)
+    assert.is_true(tr.allclose(nearest, fitted, 0, 0))
+    seen = {}
+    rounding.gather(seen, step, tr.rand(50, 6) + 5)
+    local _, scale, worth = weights.direct(tr.ones(6, 3) * tr.tensor { 1, 0.4999, 1 }, seen)
+    assert.is_true((worth / scale):abs():max():item() <= 127)
+  end)
+
+  it("are of layers without groups, which are not too large", function()
+    local function can(step) return weights.can_be_fitted(step) end
+    local conv = { op = "conv", stride = { 2, 2 }, dilation = { 1, 1 }, groups = 1 }
+    local function of(weight, groups)
+      return setmetatable({ weight = weight, groups = groups }, { __index = conv })
+    end
+    assert.is_true(can(of(tr.zeros(3, 3, 128, 2))))
+    assert.is_false(can(of(tr.zeros(3, 3, 129, 2))))
+    assert.is_false(can(of(tr.zeros(3, 3, 1, 4), 4)))
+    assert.is_true(can { op = "linear", weight = tr.zeros(8, 2) })
+    assert.is_false(can { op = "flatten" })
+  end)
+end)
+
 describe("ranges", function()
   it("hold 0, which is a byte, and the ends", function()
     for _, range in ipairs { { 0, 3 }, { -1, 2 }, { -5, 0 }, { -1e-3, 1e3 } } do
@@ -143,6 +220,20 @@ describe("ranges", function()
     assert.same({ 0, 9900 }, { table.unpack(found "minmax"[2]) })
     assert.same({ 0, 9900 * 1.5 }, { table.unpack(found("minmax", { margin = 0.5 })[2]) })
     assert.same({ 0, 9800 }, { table.unpack(found "percentile"[2]) })
+    local layers = lower(nn.Sequential { nn.Conv2d(1, 1, 1), nn.Conv2d(1, 1, 10) }, { 10, 10, 1 })
+    local function reach(value, margin)
+      local given
+      return ranges.find(layers, function()
+        if not given then
+          given = true
+          return x
+        end
+      end, { method = "minmax", margin = margin })[value][2]
+    end
+    for value, share in pairs { [2] = 1.1, [3] = 1.5 } do -- with a single pixel, more
+      assert.is_true(math.abs(reach(value, 0.1) - share * reach(value, 0)) <= 1e-6 * reach(value, 0))
+    end
+    assert.is_true(math.abs(reach(3, 0.4) - 2 * reach(3, 0)) <= 1e-6 * reach(3, 0))
     assert.is_true(found "mse"[2][2] > 9700)
     assert.is_true(math.abs(found "minmax"[2].mean:item() - x:relu():mean():item()) < 0.1)
     x = tr.rand(300, 10, 10, 1)
@@ -152,7 +243,67 @@ describe("ranges", function()
   end)
 end)
 
+describe("ranges of what a network is given", function()
+  local lower = require "texres.lower"
+  local program = lower(nn.Sequential { nn.ReLU() }, { 4, 4, 1 })
+  local pixels = { black = -0.7, step = 0.011 }
+
+  local function range_of(x)
+    local given = false
+    return ranges.find(program, function()
+      if given then return nil end
+      given = true
+      return x
+    end, { method = "minmax", margin = 0.1 }, pixels)[1]
+  end
+
+  it("are those of 8-bit pixels, so that each byte is a pixel", function()
+    local number = tr.arange(3, 18):to "f64"
+    local range = range_of((number * pixels.step + pixels.black):to("f32"):reshape(1, 4, 4, 1))
+    local scale, zero = ranges.bytes(range[1], range[2])
+    for _, pixel in ipairs { 0, 1, 64, 255 } do
+      local x = pixel * pixels.step + pixels.black
+      assert.equal(pixel, math.floor(x / scale + zero + 0.5))
+      assert.is_true(math.abs(x - (pixel - zero) * scale - range.less) < 1e-6)
+    end
+    assert.is_true(range.less ~= 0 and math.abs(range.less) <= 0.5 * pixels.step)
+  end)
+
+  it("are what was seen where pixels are no bytes", function()
+    for _, number in ipairs { tr.arange(3, 18):to "f32" + 0.3, tr.arange(250, 265):to "f32" } do
+      local x = number * pixels.step + pixels.black
+      local range = range_of(x:reshape(1, 4, 4, 1))
+      assert.is_nil(range.less)
+      assert.is_true(math.abs(range[2] - 1.1 * math.max(0, x:max():item())) < 1e-6)
+    end
+  end)
+end)
+
 describe("a network in 8 bits", function()
+  it("is given 8-bit pixels without rounding", function()
+    tr.manual_seed(12)
+    local net = nn.Sequential { nn.Conv2d(1, 4, 3), nn.Flatten(), nn.Linear(4 * 30 * 30, 6) }
+    local small = classifier_of(net):quantize(set, { images = 8 })
+    local section, norm = small.model._description.sections[1], input.of(net).normalization
+    local value = section.values[section.steps[1].output]
+    assert.is_true(math.abs(value.scale * 255 * norm.std[1] - 1) < 1e-6)
+    assert.equal(math.floor(255 * norm.mean[1] + 0.5), value.zero)
+  end)
+
+  it("joins values without rounding them twice", function()
+    tr.manual_seed(13)
+    local clf = classifier_of(tr.models.textile { width = 4, head = "mean_max" })
+    local section = clf:quantize(set, { images = 8 }).model._description.sections[1]
+    local joined
+    for _, step in ipairs(section.steps) do
+      if step.op == "cat" then joined = step end
+    end
+    for _, value in ipairs(joined.inputs) do
+      assert.equal(section.values[joined.output].scale, section.values[value].scale)
+      assert.equal(section.values[joined.output].zero, section.values[value].zero)
+    end
+  end)
+
   it("gives the bits of its definition, in batches of any size, on any number of threads", function()
     local threads = tr.num_threads()
     finally(function() tr.set_num_threads(threads) end)

@@ -351,6 +351,7 @@ end
 --     images            512; so many are looked at, spread evenly over the set
 --     margin            0.1; how much further ranges reach than what was seen: values of new images do, too
 --     percentile        0.9999; the share of values that the method of that name keeps
+--     rounding          of weights: "fitted" (default), up or down so that the images' sums change least, or "nearest"
 --     bias_correction   true; shift outputs by what the rounding of weights takes from them on average
 --     batch             32; images at a time
 --

@@ -26,6 +26,7 @@ quantize.KNOWN = {
   margin = option.number(0.1, "[0, 1]"), -- how much further ranges reach than what was seen
   percentile = option.number(0.9999, "(0.5, 1]"), -- of the method of that name: the share of values that is kept
   bias_correction = option.switch(true), -- shift outputs by what the rounding of weights takes from them on average
+  rounding = option.choice("fitted", { "fitted", "nearest" }), -- of weights: see texres.quantize.rounding
   batch = option.integer(32, "[1, inf)"), -- images at a time
 }
 
@@ -34,6 +35,15 @@ local function spread(n, count)
   local list = {}
   for i = 1, math.min(n, count) do list[i] = 1 + (i - 1) * n // math.min(n, count) end
   return list
+end
+
+-- A number, or that of a list in which all are the same; else nil.
+local function same_number(value)
+  if type(value) == "number" then return value end
+  for _, other in ipairs(value) do
+    if other ~= value[1] then return nil end
+  end
+  return value[1]
 end
 
 -- The next batch of the set's images as the model takes them, each time it is called.
@@ -48,6 +58,13 @@ local function batches_of(model, set, o)
   end
 end
 
+-- What the model is given for pixels of 8 bits, where it is the same in all channels: black + step * pixel.
+local function pixels_of(takes)
+  local normalization = takes.normalization or { mean = 0, std = 1 }
+  local mean, std = same_number(normalization.mean), same_number(normalization.std)
+  if takes.white and mean and std then return { black = -mean / std, step = takes.white / 255 / std } end
+end
+
 --- The model of a classifier in 8 bits; `where`: who asks, for messages.
 function quantize.model(model, set, o, where)
   local takes = input.of(model)
@@ -57,7 +74,7 @@ function quantize.model(model, set, o, where)
   end
   return core.no_grad(function()
     local program = lower(model:clone():to "f32", takes.input)
-    local found = ranges.find(program, batches_of(model, set, o), o)
+    local found = ranges.find(program, batches_of(model, set, o), o, pixels_of(takes))
     local sections, tensors, items = build.build(program, found, o)
     if not sections then raise("%s: no convolution and no dense layer of this model can be done in 8 bits", where) end
     local made = quantized.of(o.method, sections, tensors, items)

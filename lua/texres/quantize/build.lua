@@ -7,6 +7,7 @@
 local core = require "texres.core"
 local lowered = require "texres.lowered"
 local ranges = require "texres.quantize.ranges"
+local rounding = require "texres.quantize.rounding"
 local weights = require "texres.quantize.weights"
 
 local build = {}
@@ -124,7 +125,7 @@ function Section:bytes(value, scale, zero, shape)
 end
 
 function Section:bytes_in_range(value)
-  local range = self.ranges[value]
+  local range = self.ranges[self.joined_by[value] or value]
   local scale, zero = ranges.bytes(range[1], range[2])
   return self:bytes(value, scale, zero)
 end
@@ -144,10 +145,8 @@ function Section:add(step, tensors)
   for name, t in pairs(tensors or {}) do self.tensors[("step.%d.%s"):format(#steps, name)] = t end
 end
 
--- What the rounding of a weight takes from each output on average: the sum of what it took, times the means of the
--- input.
-local function mean_error(step, worth, mean)
-  local lost = step.weight:to "f64" - worth
+-- What a weight of which this is lost takes from each output on average, the means of the input being such.
+local function mean_error(step, lost, mean)
   local k = lost:size(-1)
   if step.groups and step.groups > 1 then
     local per, sums = lost:size(3), {}
@@ -163,24 +162,19 @@ local function mean_error(step, worth, mean)
   return mean:reshape(1, c):matmul(lost:reshape(-1, c, k):sum(1):contiguous()):reshape(-1)
 end
 
-local LARGEST_CACHED = 128 * 128 -- input times output channels whose transformed weights stay in the second cache
-local FEWEST = 32 -- channels of both for which the transforms cost less than the products that they save
-
-local function method_of(step)
-  local w = step.weight
-  local r, s, c, k = w:size()
-  local is_3x3 = r == 3 and s == 3 and step.stride[1] == 1 and step.stride[2] == 1 and step.dilation[1] == 1
-    and step.dilation[2] == 1 and step.groups == 1
-  local pays = math.min(c, k) >= FEWEST and c % 16 == 0 and k % 16 == 0 and c * k <= LARGEST_CACHED
-  return is_3x3 and pays and "winograd" or "direct"
-end
-
 -- The tensors of a convolution or dense layer whose sums become values of scale `out`.
 function Section:products(step, method, out)
   local scale_in, bias = self:value(step.input).scale, step.bias and step.bias:to "f64"
-  local bytes, scale, worth = weights[method](step.weight)
+  local inputs = self.ranges.inputs[step]
+  local bytes, scale, worth = weights[method](step.weight, inputs)
+  local range = self.ranges[step.input]
   if worth and self.options.bias_correction then
-    local error = mean_error(step, worth, self.ranges[step.input].mean)
+    local lost = step.weight:to "f64" - worth
+    local error = inputs and rounding.mean_error(lost, inputs) or mean_error(step, lost, range.mean)
+    bias = bias and bias + error or error
+  end
+  if range.less then
+    local error = mean_error(step, worth or step.weight:to "f64", range.mean * 0 + range.less)
     bias = bias and bias + error or error
   end
   local k = scale:size(-1)
@@ -193,7 +187,7 @@ end
 local EMIT = {} -- op -> function(section, step, is_last)
 
 function EMIT.conv(section, step)
-  local w, method = step.weight, method_of(step)
+  local w, method = step.weight, weights.method(step)
   local output = section:bytes_in_range(step.output)
   section:add({
     op = "conv", input = section.number[step.input], output = output, kernel = { w:size(1), w:size(2) },
@@ -296,10 +290,26 @@ function EMIT.multiply(section, step)
   section:add { op = "multiply", inputs = numbers(section, { a, b }), output = section:bytes_in_range(step.output) }
 end
 
+-- Values that only a concatenation reads -> what that gives: they have its range, so that their bytes are copied.
+local function joined_by(steps)
+  local by, readers = {}, {}
+  for _, step in ipairs(steps) do
+    for _, value in ipairs(lowered.reads(step)) do
+      readers[value] = (readers[value] or 0) + 1
+      by[value] = step.op == "cat" and step.output or nil
+    end
+  end
+  for value, count in pairs(readers) do
+    if count > 1 then by[value] = nil end
+  end
+  return by
+end
+
 local function quantized(program, one, found, o)
   local description = { input = copy(program.shapes[one.input]), values = {}, steps = {} }
   local section = setmetatable({
     program = program, ranges = found, options = o, description = description, tensors = {}, number = {},
+    joined_by = joined_by(one.steps),
   }, Section)
   description.values[1] = { shape = copy(program.shapes[one.input]) }
   local first = section:bytes_in_range(one.input)

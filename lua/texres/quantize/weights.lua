@@ -1,10 +1,12 @@
 --- Weights of convolutions and dense layers as whole numbers. csrc/kernels/quantized.h says what is computed with them.
 --
--- direct: 8 bits, one scale for each output channel. winograd: U = G w G^T of a 3x3 convolution in 16 bits, with a
+-- direct: 8 bits, one scale for each output channel, rounded so that sums change least (texres.quantize.rounding).
+-- winograd: U = G w G^T of a 3x3 convolution in 16 bits, with a
 -- scale for each of the 36 elements and each output channel, as fine as the sums over the input channels allow: they
 -- are to stay in 32 bits whatever the image holds.
 
 local core = require "texres.core"
+local rounding = require "texres.quantize.rounding"
 
 local weights = {}
 
@@ -17,17 +19,37 @@ local function unsigned(t, bits) return t + t:lt(0):to "f64" * (1 << bits) end
 -- Scales, with 1 in the place of 0.
 local function not_zero(scale) return scale + scale:eq(0):to "f64" end
 
---- The bytes of a weight {...,K} in 8 bits, the scale {K} of each channel, and what they are worth, both f64.
-function weights.direct(weight)
+--- The bytes of a weight {...,K} in 8 bits, the scale {K} of each channel, and what they are worth, both f64. `seen`:
+-- what texres.quantize.rounding has gathered of its inputs; without it each is rounded to the nearest.
+function weights.direct(weight, seen)
   local w = weight:detach():to "f64"
   local channels = w:size(-1)
-  local scale = not_zero(w:reshape(-1, channels):abs():max(1) / LARGEST_8)
-  local whole = (w / scale):round()
+  local flat = w:reshape(-1, channels)
+  local scale = not_zero(flat:abs():max(1) / LARGEST_8)
+  local whole = (seen and rounding.whole(flat, scale, seen) or (flat / scale):round()):reshape(w:shape())
   return unsigned(whole, 8):to "u8", scale, whole * scale
+end
+
+local LARGEST_CACHED = 128 * 128 -- input times output channels whose transformed weights stay in the second cache
+local FEWEST = 32 -- channels of both for which the transforms cost less than the products that they save
+
+--- How a convolution or dense layer is computed: direct or winograd.
+function weights.method(step)
+  if step.op ~= "conv" then return "direct" end
+  local r, s, c, k = step.weight:size()
+  local is_3x3 = r == 3 and s == 3 and step.stride[1] == 1 and step.stride[2] == 1 and step.dilation[1] == 1
+    and step.dilation[2] == 1 and step.groups == 1
+  local pays = math.min(c, k) >= FEWEST and c % 16 == 0 and k % 16 == 0 and c * k <= LARGEST_CACHED
+  return is_3x3 and pays and "winograd" or "direct"
 end
 
 --- Whether sums of such a weight stay in 32 bits: `taps` products for each output.
 function weights.fits_direct(taps) return taps * LARGEST_8 * LARGEST_BYTE <= LARGEST_SUM end
+
+--- Whether the weights of a step are rounded by what its inputs are.
+function weights.can_be_fitted(step)
+  return step.weight ~= nil and weights.method(step) == "direct" and rounding.is_for(step)
+end
 
 -- -- Winograd ---------------------------------------------------------------------------------------------------------
 
