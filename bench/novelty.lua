@@ -6,14 +6,15 @@
 -- Fold f holds out the f-th photograph of each class. Known are all patches of these photographs whose class the
 -- network has learned; unknown are all patches of the class that was left out. For each, a row: the network's accuracy
 -- on the known ones; the area under the ROC curve, by which unknown patches are told from known ones (0.5: as by
--- chance), for classifier:fit_novelty, for two of its alternatives, and for the plainest, the largest probability; and
--- which shares are flagged. For known patches the threshold is chosen on the other held-out photographs, so that they
+-- chance), for classifier:fit_novelty, for three of its alternatives, and for the plainest, the largest probability;
+-- and which shares are flagged. For known patches the threshold is chosen on the other held-out photographs, so that they
 -- are of cloth that it has not seen; for unknown ones on all that are held out.
 package.path = "lua/?.lua;lua/?/init.lua;" .. package.path
 package.cpath = "lua/?.so;" .. package.cpath
 local tr = require "texres"
 local curve = require "texres.metrics.curve"
 local gaussians = require "texres.gaussians"
+local novelty = require "texres.novelty"
 
 local parser = require "argparse" ("novelty.lua", "Leaves one class of real defects out of training and looks for it.")
 parser:argument("data", "Folder with X.npy and index.csv, which has the columns source and indication_value.")
@@ -108,14 +109,15 @@ local function fitted(rows, labels, classes)
   return sums:fit()
 end
 
---- Alternatives: the distances of features as they are, and those of unit length less, squared, those from one
--- distribution of all images. Functions of features.
+--- Alternatives: the distances of features as they are, those of features of unit length, and these less, squared,
+-- those from one distribution of all images. Functions of features.
 local function alternatives(clf, train)
   local rows, labels = features_of(clf, train)
   local plain, round = fitted(rows, labels, #train.classes), fitted(unit(rows), labels, #train.classes)
   local whole = fitted(unit(rows), labels * 0 + 1, 1)
   return {
-    plain = function(x) return gaussians.distances(plain, x) end,
+    plain = function(x) return (gaussians.distances(plain, x)) end,
+    distance = function(x) return (gaussians.distances(round, unit(x))) end,
     relative = function(x)
       local own, all = gaussians.distances(round, unit(x)), gaussians.distances(whole, unit(x))
       return own * own - all * all
@@ -151,19 +153,29 @@ local function threshold_of(scores)
   return sorted[#sorted - math.floor(options.false_alarms * #sorted)]
 end
 
---- Which share of the known images is above a threshold that is chosen on those of the other photographs.
-local function flagged_elsewhere(scores, photographs)
+--- The threshold of what was fitted, chosen on these scores.
+local function calibrated(found, scores, photographs)
+  novelty.calibrate(found, scores, options.false_alarms, photographs)
+  return found.threshold
+end
+
+--- Which share of the known images is above a threshold that choose(scores, photographs) finds on those of the other
+-- photographs.
+local function flagged_elsewhere(scores, photographs, choose)
   local count, seen = 0, {}
   for _, photograph in ipairs(photographs) do seen[photograph] = true end
   for photograph in pairs(seen) do
-    local own, others = {}, {}
-    for i, score in ipairs(scores) do table.insert(photographs[i] == photograph and own or others, score) end
-    count = count + share_above(own, threshold_of(others)) * #own
+    local own, others, whose = {}, {}, {}
+    for i, score in ipairs(scores) do
+      table.insert(photographs[i] == photograph and own or others, score)
+      if photographs[i] ~= photograph then whose[#others] = photographs[i] end
+    end
+    count = count + share_above(own, choose(others, whose)) * #own
   end
   return count / #scores
 end
 
-local COLUMNS = { "accuracy", "novelty", "plain", "relative", "softmax", "known flagged", "flagged",
+local COLUMNS = { "accuracy", "novelty", "distance", "plain", "relative", "softmax", "known flagged", "flagged",
   "known flagged, softmax", "flagged, softmax" }
 
 local function measure(left_out, fold)
@@ -174,7 +186,7 @@ local function measure(left_out, fold)
   local of_known, of_novel = clf:novelty_of(known), clf:novelty_of(novel)
   row.novelty = area(of_novel, of_known)
   row.flagged = share_above(of_novel, found.threshold)
-  row["known flagged"] = flagged_elsewhere(of_known, photographs)
+  row["known flagged"] = flagged_elsewhere(of_known, photographs, function(...) return calibrated(found, ...) end)
   local known_rows, novel_rows = features_of(clf, known), features_of(clf, novel)
   for name, score in pairs(alternatives(clf, train)) do
     row[name] = area(score(novel_rows):totable(), score(known_rows):totable())
@@ -182,7 +194,7 @@ local function measure(left_out, fold)
   of_known, of_novel = least_sure(clf, known), least_sure(clf, novel)
   row.softmax = area(of_novel, of_known)
   row["flagged, softmax"] = share_above(of_novel, threshold_of(of_known))
-  row["known flagged, softmax"] = flagged_elsewhere(of_known, photographs)
+  row["known flagged, softmax"] = flagged_elsewhere(of_known, photographs, threshold_of)
   return row
 end
 

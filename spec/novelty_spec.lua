@@ -172,8 +172,8 @@ describe("the novelty of an image", function()
   it("is measured against the highest threshold that is found without one of the groups", function()
     local found, values, groups = fitted().novelty, {}, {}
     for i = 1, 20 do values[i], groups[i] = 21 - i, i <= 10 and "far" or "near" end
-    local function threshold(share, of)
-      novelty.calibrate(found, values, share, of)
+    local function threshold(rate, of)
+      novelty.calibrate(found, values, rate, of)
       return found.threshold
     end
     assert.equal(16.5, threshold(0.2))
