@@ -7,8 +7,8 @@
 -- network has learned; unknown are all patches of the class that was left out. For each, a row: the network's accuracy
 -- on the known ones; the area under the ROC curve, by which unknown patches are told from known ones (0.5: as by
 -- chance), for classifier:fit_novelty, for three of its alternatives, and for the plainest, the largest probability;
--- and which shares are flagged. For known patches the threshold is chosen on the other held-out photographs, so that they
--- are of cloth that it has not seen; for unknown ones on all that are held out.
+-- and which shares are flagged. For known patches the threshold is chosen on the other held-out photographs, so that
+-- they are of cloth that it has not seen; for unknown ones on all that are held out.
 package.path = "lua/?.lua;lua/?/init.lua;" .. package.path
 package.cpath = "lua/?.so;" .. package.cpath
 local tr = require "texres"

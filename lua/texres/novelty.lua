@@ -8,9 +8,9 @@
 -- dense layer is given (its features) still tells such images apart, better or worse: they lie far from those of all
 -- classes, or between two of them. Features are brought to unit length, and each class gets a normal distribution of
 -- them, all with one covariance (gaussians.lua). Of the distance a from the nearest (K. Lee and others, "A simple
--- unified framework for detecting out-of-distribution samples and adversarial attacks", 2018) and b from the next, the novelty
--- is a (a / b)^2: the distance, the less it counts the more clearly an image belongs to one class. Cloth that was not
--- seen in training is far from all classes with its known defects, too; undecided it is less often.
+-- unified framework for detecting out-of-distribution samples and adversarial attacks", 2018) and b from the
+-- next, the novelty is a (a / b)^2: the distance, the less it counts the more clearly an image belongs to one class.
+-- Cloth that was not seen in training is far from all classes with its known defects, too; undecided it is less often.
 --
 -- Don't expect too much. Of real defects that were left out of training, on photographs that the network had not seen,
 -- it tells stains of colour, threads and metal from what was known in three or four of five pairs, cuts and holes
