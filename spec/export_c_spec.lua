@@ -280,6 +280,13 @@ describe("a classifier as a C file", function()
     end
     refused("%-%-images is for c and lua, which have a self%-test", "onnx", run, out, "--images", folder)
     refused("%-%-prefix is for c: other files have no names in C", "lua", run, out, "--prefix", "x")
+    refused("this is the network itself: name another file", "c", run, run)
+    assert(tr.load(run))
+    support.run { "ln", "-s", run, folder .. "/link.onnx" }
+    refused("link.onnx: this is the network itself", "onnx", run, folder .. "/link.onnx")
+    local small = folder .. "/wrong8.safetensors"
+    assert(quantized(textile(2, "gap")):save(small))
+    refused("a network in 8 bits is for c and lua, not for onnx", "onnx", small, out)
     refused("nowhere: ", "c", run, out, "--images", folder .. "/nowhere")
   end)
 end)

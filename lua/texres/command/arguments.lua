@@ -122,6 +122,15 @@ function arguments.open_model(model)
   return classifier, path
 end
 
+--- Says that the file to be written is the network that is read, under whatever name: nil where it is not.
+function arguments.overwrites(out, network)
+  local path = arguments.checkpoint(network)
+  if core.file_kind(out) ~= "file" or core.file_kind(path) ~= "file" then return nil end
+  local own = files.hash(path)
+  if not own or files.hash(out) ~= own then return nil end
+  return ("%s: this is the network itself: name another file to write"):format(out)
+end
+
 local function folder_of(path) return path:match "^(.*/)[^/]*$" or "" end
 
 --- The path of a file beside another one.

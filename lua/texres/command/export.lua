@@ -1,5 +1,6 @@
 --- texres export: a network for other programs.
 
+local Quantized = require("texres.nn.quantized").Quantized
 local arguments = require "texres.command.arguments"
 local classifier = require "texres.classifier"
 local export_c = require "texres.export.c"
@@ -18,6 +19,9 @@ local function tell(format, ...) print(plain.visible_name(format:format(...))) e
 local formats = {}
 
 function formats.onnx(net, image, options)
+  if getmetatable(net) == Quantized then
+    return nil, "a network in 8 bits is for c and lua, not for onnx: export the one in f32 that it was made of"
+  end
   local own = input.of(net) or input.new {}
   local written, message = onnx.export(options.out, net, own:for_onnx(image, options))
   if not written then return nil, message end
@@ -99,7 +103,7 @@ return {
       :argname "logits|probabilities":choices { "logits", "probabilities" }:default "logits"
   end,
   run = function(options)
-    local problem = misplaced(options)
+    local problem = misplaced(options) or arguments.overwrites(options.out, options.network)
     if problem then return nil, problem end
     local net, shape = arguments.open_network(options)
     if not net then return nil, shape end

@@ -37,6 +37,8 @@ return {
     arguments.threads(parser)
   end,
   run = function(options)
+    local problem = arguments.overwrites(options.out, options.model)
+    if problem then return nil, problem end
     local classifier, set = arguments.open_model_and_set(options)
     if not classifier then return nil, set end
     local test, message = set
