@@ -105,6 +105,11 @@ describe("a classifier as a Lua module", function()
     assert.same({ 0, "" }, { status, problem })
     assert.matches("network: .*cmd.lua\ntest it: lua5.4 .*cmd.lua %-%-test", told)
     assert.equal(6, #dofile(folder .. "/cmd.lua").classes)
+    local odd = folder .. "/it's $(1).lua"
+    status, told = support.texres("export", "lua", folder .. "/net.safetensors", odd)
+    assert.equal(0, status)
+    local passed, said = support.run { "sh", "-c", support.lua .. told:match "test it: lua5.4( [^\n]+)" }
+    assert.is_true(passed, said)
   end)
 
   it("refuses what it can't hold", function()

@@ -45,14 +45,20 @@ local function tested(net, image, options)
   return one, { note = origin(options), images = images }
 end
 
+-- A path as a shell takes it, and as a terminal shows it.
+local function shell_word(path)
+  local name = plain.visible_name(path)
+  return name:find "[^%w_./+,:@=-]" and "'" .. name:gsub("'", "'\\''") .. "'" or name
+end
+
 function formats.c(net, image, options)
   local one, given = tested(net, image, options)
   if not one then return nil, given end
   given.prefix = options.prefix
   local written, message = one:export_c(options.out, given)
   if not written then return nil, message end
-  local name = plain.visible_name(options.out)
-  print(("network: %s\ntest it: cc -std=c99 -O3 -DTEXRES_SELF_TEST %s -lm -o test && ./test"):format(name, name))
+  tell("network: %s", options.out)
+  print(("test it: cc -std=c99 -O3 -DTEXRES_SELF_TEST %s -lm -o test && ./test"):format(shell_word(options.out)))
   return true
 end
 
@@ -61,8 +67,8 @@ function formats.lua(net, image, options)
   if not one then return nil, given end
   local written, message = one:export_lua(options.out, given)
   if not written then return nil, message end
-  local name = plain.visible_name(options.out)
-  print(("network: %s\ntest it: lua5.4 %s --test"):format(name, name))
+  tell("network: %s", options.out)
+  print(("test it: lua5.4 %s --test"):format(shell_word(options.out)))
   return true
 end
 
