@@ -3,8 +3,9 @@
 --     lua5.4 bench/quantized.lua --data shared/data/textile --networks a_f1.safetensors b_f2.safetensors
 --
 -- A file NAME_fK.safetensors is a network that was trained without the K-th photograph of each class of defects, sorted
--- by name; on these it is judged. Both sides are calibrated on the same patches of the others, and have the same
--- network: OpenVINO that which texres exports. Where $PYTHON can't import openvino and nncf, texres is judged alone.
+-- by name; on these it is judged. It is calibrated on several samples of patches of the others, drawn by chance: what a
+-- sample decides is seen by the worst of them. Both sides have the same samples and the same network: OpenVINO that
+-- which texres exports. Where $PYTHON can't import openvino and nncf, texres is judged alone.
 
 dofile((arg[0]:match "^.*/" or "") .. "../examples/checkout.lua")
 local tr = require "texres"
@@ -13,7 +14,9 @@ local here = arg[0]:match "^.*/" or "./"
 local parser = require "argparse" ("quantized.lua", "Judges networks in 8 bits on real patches.")
 parser:option("--data", "Folder with X.npy and index.csv."):count(1)
 parser:option("--networks", "Files NAME_fK.safetensors."):args "+":count(1)
-parser:option("--images", "That calibrate."):convert(math.tointeger):default "300"
+parser:option("--images", "How many calibrate."):convert(math.tointeger):default "300"
+parser:option("--samples", "Of images that calibrate."):convert(math.tointeger):default "4"
+parser:option("--peer-samples", "Of these, for OpenVINO."):convert(math.tointeger):default "4"
 parser:option("--method", "Of classifier:quantize; by default its own.")
 parser:option("--threads", "How many."):convert(math.tointeger):default "2"
 local options = parser:parse()
@@ -54,11 +57,16 @@ local function split(fold)
   return set:filter(function(...) return not is_held(...) end), set:filter(is_held)
 end
 
---- So many patches of a set, spread evenly.
-local function spread(from, count)
-  local list = {}
-  for i = 1, count do list[i] = 1 + (i - 1) * #from // count end
-  return from:subset(list)
+--- So many patches of a set, drawn by chance: sample 1, 2, ...
+local function drawn(from, count, sample)
+  math.randomseed(sample)
+  local order = {}
+  for i = 1, #from do order[i] = i end
+  for i = 1, count do
+    local other = math.random(i, #from)
+    order[i], order[other] = order[other], order[i]
+  end
+  return from:subset(table.move(order, 1, count, 1, {}))
 end
 
 -- -- the sides --------------------------------------------------------------------------------------------------------
@@ -66,11 +74,9 @@ end
 local python = os.getenv "PYTHON" or "python3"
 local has_openvino = os.execute(python .. " -c 'import openvino, nncf' >/dev/null 2>&1")
 
---- {f32 =, int8 =, same =}, shares of 1, as quantized_openvino.py finds them; empty where there is none.
+--- {f32 =, int8 =, same =}, shares of 1, as quantized_openvino.py finds them.
 local function of_openvino(classifier, calibrate, test)
-  local found = {}
-  if not has_openvino then return found end
-  local folder = os.tmpname()
+  local found, folder = {}, os.tmpname()
   assert(os.remove(folder) and tr.make_folder(folder))
   assert(classifier:export_onnx(folder .. "/net.onnx"))
   assert(tr.save_npy(folder .. "/calibrate_x.npy", calibrate:images()))
@@ -103,20 +109,32 @@ end
 
 -- -- the table --------------------------------------------------------------------------------------------------------
 
-local function percent(share) return share and ("%.2f"):format(100 * share) or "-" end
-local function points(found) return found.f32 and ("%+.2f"):format(100 * (found.int8 - found.f32)) or "-" end
+--- Of what a side found with each sample, as text: points won or lost on average, in the worst and in the best case,
+-- and the share that kept its class, on average.
+local function summary(found)
+  if #found == 0 then return "- | - | - | -" end
+  local worst, best, points, same = math.huge, -math.huge, 0, 0
+  for _, one in ipairs(found) do
+    local change = 100 * (one.int8 - one.f32)
+    worst, best = math.min(worst, change), math.max(best, change)
+    points, same = points + change / #found, same + 100 * one.same / #found
+  end
+  return ("%+.2f | %+.2f | %+.2f | %.2f"):format(points, worst, best, same)
+end
 
-print("| network, held-out patches | f32 | texres 8 bits | points | same class "
-  .. "| OpenVINO f32 | 8 bits | points | same class |")
-print "|---|---:|---:|---:|---:|---:|---:|---:|---:|"
+print("| network, held-out patches | f32 | texres 8 bits, points: mean | worst | best | same class "
+  .. "| OpenVINO 8 bits, points: mean | worst | best | same class |")
+print("|---" .. ("|---:"):rep(9) .. "|")
 for _, path in ipairs(options.networks) do
   local classifier = assert(tr.load(path))
   local fold = math.tointeger(path:match "_f(%d+)%.safetensors$") or error(path .. ": the name does not end in _fK")
   local train, test = split(fold)
-  local calibrate = spread(train, options.images)
-  local mine, theirs = of_texres(classifier, calibrate, test), of_openvino(classifier, calibrate, test)
-  print(("| %s, %d | %s |"):format(path:match "([^/]*)%.safetensors$", #test, table.concat({
-    percent(mine.f32), percent(mine.int8), points(mine), percent(mine.same),
-    percent(theirs.f32), percent(theirs.int8), points(theirs), percent(theirs.same),
-  }, " | ")))
+  local mine, theirs = {}, {}
+  for sample = 1, options.samples do
+    local calibrate = drawn(train, options.images, sample)
+    mine[sample] = of_texres(classifier, calibrate, test)
+    if has_openvino and sample <= options.peer_samples then theirs[sample] = of_openvino(classifier, calibrate, test) end
+  end
+  print(("| %s, %d | %.2f | %s | %s |"):format(path:match "([^/]*)%.safetensors$", #test, 100 * mine[1].f32,
+    summary(mine), summary(theirs)))
 end
