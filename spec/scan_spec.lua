@@ -45,6 +45,52 @@ describe("scan", function()
     end)
   end
 
+  --- The same in 8 bits, by noise.
+  local function in_8_bits(clf)
+    local set = assert(tr.data.tensors {
+      images = (tr.rand(24, 64, 64, 1) * 255):to "u8", labels = tr.ones(24):to "i64", classes = CLASSES,
+    })
+    return clf:quantize(set, { images = 24 })
+  end
+
+  for _, head in ipairs { "gap", "gmp", "mean_max", "conv" } do
+    it("gives in 8 bits what patches with a margin give but for roundings of tiles, with the head " .. head, function()
+      local float, image = classifier(head), cloth(200, 230)
+      local clf = in_8_bits(float)
+      local parts, of_float = split(clf.model, clf.input), split(float.model, float.input)
+      assert.are.same({ of_float.stride, of_float.halo, of_float.offset, of_float.cells, true },
+        { parts.stride, parts.halo, parts.offset, parts.cells, parts.slides })
+      local got = clf:scan(image, { step = 32 })
+      local want = clf:scan(image, { step = 32, mode = "patches", margin = parts.halo })
+      assert.is_true(furthest(got.scores, want.scores) < 0.02)
+      assert.is_true(got.scores:max():item() - got.scores:min():item() > 0.05)
+      local patch = image:slice(1, 1, 64):slice(2, 1, 64) -- whose borders are those of the image
+      local alone, predicted = clf:scan(patch, { step = 64 }), clf:predict(patch).probabilities
+      for k = 1, 3 do assert.is_true(math.abs(alone.scores[1][1][k]:item() - predicted[k]) < 1e-6) end
+      local scanner = clf:scanner { step = 32, band = 64, threshold = 0.01, good = "hole" }
+      local whole = clf:scan(image, { step = 32, band = 64, threshold = 0.01, good = "hole" })
+      local told = scanner:push(image:slice(1, 1, 77))
+      table.move(scanner:push(image:slice(1, 78, 200)), 1, 99, #told + 1, told)
+      table.move((scanner:finish()), 1, 99, #told + 1, told)
+      assert.is_true(#told > 0)
+      for i, defect in ipairs(told) do assert.are.equal(whole.defects[i].score, defect.score) end
+    end)
+  end
+
+  it("says why a network in 8 bits is scanned patch by patch", function()
+    local nn = tr.nn
+    local clf = in_8_bits(classifier(function()
+      return nn.Sequential {
+        nn.Conv2d(1, 4, 3, { padding = 1 }), nn.GroupNorm(2, 4), nn.Conv2d(4, 4, 3, { padding = 1 }),
+        nn.GlobalAvgPool(), { fc = nn.Linear(4, 3) },
+      }
+    end))
+    local scanner = clf:scanner { step = 32 }
+    assert.are.same({ "patches", "in 8 bits layers in f32 follow before the map ends" }, { scanner.mode, scanner.why })
+    assert.error_matches(function() clf:scan(cloth(64, 64), { mode = "trunk" }) end,
+      "scan: mode = \"patches\" is needed: in 8 bits layers in f32 follow", 1, true)
+  end)
+
   it("calls a head that can't slide for each window of the map", function()
     local function net()
       local nn = tr.nn

@@ -170,6 +170,9 @@ local function programs_of(self)
   return own
 end
 
+--- What it was made of: its description, and the tensors of each section by name.
+function Quantized:parts() return self._description, self.tensors end
+
 function Quantized:forward(x)
   if not core.is_tensor(x) then raise("Quantized: x is %s, wanted images {N,H,W,C}", option.shown(x)) end
   x = x:detach()

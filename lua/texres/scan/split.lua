@@ -19,7 +19,9 @@ local core = require "texres.core"
 local layers = require "texres.explain.layers"
 local module = require "texres.nn.module"
 local nn = require "texres.nn"
+local quantized = require "texres.scan.quantized"
 local reach = require "texres.nn.reach"
+local Quantized = require("texres.nn.quantized").Quantized
 local is_plain = module.is_plain
 
 -- -- the parts --------------------------------------------------------------------------------------------------------
@@ -151,28 +153,48 @@ local function sliding(item, map, cells)
   end
 end
 
+--- Windows of a map through what takes them, as a head that does not slide.
+local function each_window(rest, cells)
+  return function(of, step)
+    local p, q = (of:size(2) - cells[1]) // step + 1, (of:size(3) - cells[2]) // step + 1
+    local logits = rest(windows_of(of, cells, step))
+    return logits:reshape(p, q, logits:numel() // (p * q))
+  end
+end
+
 --- The head as function(map, step) -> logits {P,Q,K}, and whether it slides.
 local function head_of(items, count, map, cells)
   local slide = items[count + 1] and sliding(items[count + 1], map, cells)
   local rest = sequence(items, count + (slide and 2 or 1), #items)
-  local flat = slide and items[count + 1](map):dim() == 2
+  if not slide then return each_window(rest, cells), false end
+  local flat = items[count + 1](map):dim() == 2
   return function(of, step)
-    local p, q = (of:size(2) - cells[1]) // step + 1, (of:size(3) - cells[2]) // step + 1
-    local x
-    if slide then
-      x = slide(of, step)
-      x = flat and x:reshape(p * q, x:size(4)) or x:reshape(p * q, 1, 1, x:size(4))
-    else
-      x = windows_of(of, cells, step)
-    end
-    local logits = rest(x)
+    local x = slide(of, step)
+    local p, q = x:size(2), x:size(3)
+    local logits = rest(flat and x:reshape(p * q, x:size(4)) or x:reshape(p * q, 1, 1, x:size(4)))
     return logits:reshape(p, q, logits:numel() // (p * q))
-  end, slide ~= nil
+  end, true
 end
 
 -- -- both -------------------------------------------------------------------------------------------------------------
 
+--- The same of a network in 8 bits.
+local function split_quantized(model, size)
+  local parts, why = quantized(model, size)
+  if not parts then return nil, "in 8 bits " .. why end
+  parts.slides = parts.slide ~= nil
+  parts.head = parts.slides and function(of, step)
+    local cells = parts.cells
+    local p, q = (of:size(2) - cells[1]) // step + 1, (of:size(3) - cells[2]) // step + 1
+    local x = parts.slide(of, step):slice(2, 1, p):slice(3, 1, q):contiguous()
+    local logits = parts.rest(x:reshape(p * q, table.unpack(parts.takes)))
+    return logits:reshape(p, q, logits:numel() // (p * q))
+  end or each_window(parts.rest, parts.cells)
+  return parts
+end
+
 local function split(model, size)
+  if is_plain(model, Quantized) then return split_quantized(model, size) end
   if not is_plain(model, nn.Sequential) then
     return nil, ("the model is %s, not a Sequential: where its trunk ends is not known"):format(
       getmetatable(model).__name)
