@@ -5,8 +5,8 @@
 -- Three processes scan. One takes raw frames of a pipe, each a picture by itself; every 97th is no picture, the last is
 -- cut short; its results go to a small disk of their own (tmpfs, where the system lets one mount it), which is full
 -- three times for a 24th of the time, and once for a 12th: in an hour that is more than is kept, so that some are lost,
--- and counted. The second takes the same frames as one strip. The third watches a folder, into which pictures come, each
--- 11th corrupt, hands its results to a command, and is ended (kill -9 and SIGTERM in turn) and started again eight
+-- and counted. The second takes the same frames as one strip. The third watches a folder, into which pictures come, a
+-- few corrupt, hands its results to a command, and is ended (kill -9 and SIGTERM in turn) and started again eight
 -- times. The network is not trained: this is about what comes and goes. Told are the memory of the three once a minute
 -- (or a tenth of the time), and at the end what was fed and what came out.
 
