@@ -91,6 +91,33 @@ describe("scan", function()
       "scan: mode = \"patches\" is needed: in 8 bits layers in f32 follow", 1, true)
   end)
 
+  it("tells what is unlike all that was trained on, unless it is a known defect", function()
+    local clf = classifier "mean_max"
+    local function set(seed)
+      tr.manual_seed(seed)
+      local labels = tr.tensor({ 1, 2, 3, 1, 2, 3, 1, 2, 3, 1, 2, 3 }, { dtype = "i64" })
+      local images = (tr.rand(12, 64, 64, 1) * 255):to "u8"
+      return assert(tr.data.tensors { images = images, labels = labels, classes = CLASSES })
+    end
+    clf:fit_novelty(set(1), { calibrate = set(2), false_alarms = 0.1 })
+    local image = cloth(64, 256)
+    image:slice(2, 129, 192):copy_from(tr.full({ 64, 64, 1 }, 255, { dtype = "u8" }))
+    local patches = clf:scan(image, { step = 64, mode = "patches", threshold = 1 })
+    for c = 1, 4 do -- as predict does
+      local want = clf:predict(image:slice(2, 64 * c - 63, 64 * c)).novelty
+      assert.is_true(math.abs(patches.novelty[1][c]:item() - want) < 1e-3 * want)
+    end
+    local plain = clf:scan(image, { step = 16, threshold = 1 })
+    local middle = 0.9 * plain.novelty:max():item() + 0.1 * plain.novelty:mean():item()
+    local got = clf:scan(image, { step = 16, threshold = 1, unknown = middle, mm_per_pixel = 1 })
+    assert.are.same({ 0, 1, "unknown", true, 0 }, { got.count, got.unknown, got.defects[1].class,
+      got.defects[1].unknown, got.points })
+    assert.is_true(got.defects[1].novelty >= middle and not got.defects[1].label)
+    assert.are.equal(0, clf:scan(image, { step = 16, threshold = 1e-6, unknown = middle }).unknown) -- all is hot
+    clf.novelty = nil
+    assert.is_nil(clf:scan(image, { step = 16, threshold = 1 }).unknown)
+  end)
+
   it("calls a head that can't slide for each window of the map", function()
     local function net()
       local nn = tr.nn

@@ -50,6 +50,7 @@ scan.KNOWN = {
   white = option.number(nil, "(0, inf)"), -- what white is in the pixels; nil: 255 in bytes, 1 in floats
   mm_per_pixel = option.number(nil, "(0, inf)"), -- nil: neither millimetres nor points
   holes = option.any { "hole" }, -- classes that are graded as holes, a list of names
+  unknown = option.number(nil, "(0, inf)"), -- novelty from which a cell is unknown; nil: as fit_novelty chose it
   least = option.integer(1, "[1, inf)"), -- cells that make a defect
   longest = option.integer(16384, "[1, inf)"), -- rows of pixels after which a defect is told, in pieces
   band = option.integer(256, "[1, inf)"), -- rows of pixels that are scanned at once, about
@@ -116,7 +117,8 @@ local function way_of(classifier, o)
     local list = {}
     for i, model in ipairs(classifier.models) do
       local own = parts and parts[i]
-      list[i] = mode == "trunk" and windows.trunk(model, own, step) or windows.patches(model, own, step, o.margin)
+      list[i] = mode == "trunk" and windows.trunk(model, own, step, classifier.novelty)
+        or windows.patches(model, own, step, o.margin, classifier.novelty)
     end
     return list
   end
@@ -149,23 +151,30 @@ end
 --     position, across               with mm_per_pixel, in mm: where the box begins on the roll and from its left side
 --     length, breadth, area_mm2      its size along the roll and across, in mm
 --     points                         see texres.scan.points
+--     novelty                        after fit_novelty: how far its cells are from what was trained on, in the mean
+--     unknown                        true where no cell is hot, but they are farther than they may be: its class is
+--                                    "unknown", it has neither label nor peak, and no points
 --     continues, continued           true where it goes on in another one, or goes on with one
 --     name                           of its image
 local Defect = strict.class("a defect", {}, {
   "position", "across", "length", "breadth", "area_mm2", "points", "continues", "continued", "name",
+  "novelty", "unknown", "label", "peak",
 })
 
 function Defect:__tostring()
   local place = plain.format("%d x %d pixels at row %d, column %d", self.width, self.height, self.top, self.left)
   if self.position then
-    place = plain.format("%.0f x %.0f mm at %.3f m, %.0f mm across, %d point%s", self.breadth, self.length,
-      self.position / 1000, self.across, self.points, self.points == 1 and "" or "s")
+    place = plain.format("%.0f x %.0f mm at %.3f m, %.0f mm across", self.breadth, self.length, self.position / 1000,
+      self.across)
+    if self.points then place = place .. plain.format(", %d point%s", self.points, self.points == 1 and "" or "s") end
   end
+  if self.unknown then return plain.format("unknown (novelty %.3g), %s", self.novelty, place) end
   return plain.format("%s %.2f (peak %.2f), %s", plain.visible_name(self.class), self.score, self.peak, place)
 end
 
 local Result = strict.class("a result of scanning", {}, {
-  "name", "position", "scores", "heat", "step", "offset", "threshold", "area_m2", "points", "points_per_100m2",
+  "name", "position", "scores", "heat", "unknown", "novelty", "step", "offset", "threshold",
+  "area_m2", "points", "points_per_100m2",
 })
 
 --- The heat of each pixel of an image, f32 {H,W}: between the middles of cells it is interpolated.
@@ -177,6 +186,7 @@ end
 function Result:__tostring()
   local lines = { plain.format("%d x %d pixels, %d defect%s", self.width, self.height, self.count,
     self.count == 1 and "" or "s") }
+  if self.unknown then lines[1] = lines[1] .. plain.format(", %d unknown", self.unknown) end
   if self.area_m2 then
     lines[1] = lines[1] .. plain.format(", %.3f m2, %d points, %.1f points per 100 m2", self.area_m2, self.points,
       self.points_per_100m2)
@@ -207,6 +217,8 @@ local Scanner = strict.class("a scanner", {}, { "mm_per_pixel", "why", "pass" })
 --     white         what white is in the pixels; default: 255 in bytes, 1 in floats
 --     mm_per_pixel  for millimetres and points
 --     holes         ({"hole"}) classes that are graded as holes
+--     unknown       after fit_novelty: the novelty from which cells that are not hot are unknown; default: that which
+--                   it chose, of images by themselves. A cell has the mean of its windows
 --     least         (1) cells that make a defect
 --     longest       (16384) rows of pixels after which one that goes on is told, in pieces
 --     band          (256) rows of pixels that are scanned at once, about
@@ -225,10 +237,11 @@ function scan.scanner(classifier, options)
     classifier = classifier, mode = way.mode, step = way.step, why = way.why, mm_per_pixel = o.mm_per_pixel,
     holes = holes_of(o.holes), least = o.least, white = o.white or false, sum = points.sum(),
     rows = 0, area = 0, count = 0, -- of all that was scanned: rows, pixels, defects
+    unknown = classifier.novelty and 0, -- defects of that kind, beside `count`
     setting = {
       side = way.side, step = way.step, band = math.max(1, o.band // way.step), good = number, longest = o.longest,
       threshold = o.threshold or point and point.threshold or 0.5, classes = #classifier.classes,
-      make_runners = way.make_runners,
+      unknown = classifier.novelty and (o.unknown or classifier.novelty.threshold), make_runners = way.make_runners,
     },
   }, Scanner)
 end
@@ -248,16 +261,23 @@ local function white_of(self, rows) return self.white or (rows.dtype == "u8" and
 
 --- Gives a defect its class, and what follows from millimetres; `from`: the row of the roll at which its pass began.
 local function complete(self, defect, from, name)
-  local label, names = nil, self.classifier.classes
-  for c, sum in ipairs(defect.sums) do
-    if c ~= self.setting.good and (not label or sum > defect.sums[label]) then label = c end
+  local label, names, sums = nil, self.classifier.classes, defect.sums
+  for c = 1, #names do
+    if c ~= self.setting.good and (not label or sums[c] > sums[label]) then label = c end
   end
   defect.class, defect.label, defect.sums, defect.name = names[label], label, nil, name
+  defect.novelty = self.unknown and sums[#names + 1] / defect.cells or nil
+  if defect.unknown then
+    defect.class, defect.label, defect.peak = "unknown", nil, nil
+    defect.score = 1 - sums[self.setting.good] / defect.cells
+  end
   defect.area = defect.cells * self.step * self.step
   local mm = self.mm_per_pixel
   if mm then
     defect.length, defect.breadth, defect.area_mm2 = defect.height * mm, defect.width * mm, defect.area * mm * mm
     defect.position, defect.across = (from + defect.top) * mm, defect.left * mm
+  end
+  if mm and not defect.unknown then
     defect.points = points.of(math.max(defect.length, defect.breadth), self.holes[defect.class])
     self.sum:add(defect.position, defect.position + defect.length, defect.points)
   end
@@ -270,8 +290,10 @@ local function complete_all(self, list, from, name)
   for _, defect in ipairs(list) do
     if defect.cells >= self.least then told[#told + 1] = complete(self, defect, from, name) end
   end
-  self.count = self.count + #told
-  return told
+  local unknown = 0
+  for _, defect in ipairs(told) do unknown = unknown + (defect.unknown and 1 or 0) end
+  self.count, self.unknown = self.count + #told - unknown, self.unknown and self.unknown + unknown
+  return told, unknown
 end
 
 --- What belongs to an area of so many pixels with such points.
@@ -315,7 +337,7 @@ end
 -- area_m2, points, points_per_100m2 }, where a metre of the roll has at most 4 points.
 function Scanner:summary()
   return graded(self, { height = self.rows, width = self.rows > 0 and self.area // self.rows or 0, count = self.count,
-    defects = {} }, self.area, self.sum:all())
+    unknown = self.unknown or nil, defects = {} }, self.area, self.sum:all())
 end
 
 --- One image by itself: { defects = a list from the top, count =, height =, width =, scores = f32 {R,C,K} of the cells,
@@ -333,13 +355,16 @@ function Scanner:frame(image, options)
   table.move(rest, 1, #rest, #list + 1, list)
   table.sort(list, function(a, b) return a.top < b.top or a.top == b.top and a.left < b.left end)
   if self.mm_per_pixel then self.sum:settle(from * self.mm_per_pixel) end
-  local told, own = complete_all(self, list, from, o.name), points.sum()
+  local told, unknown = complete_all(self, list, from, o.name)
+  local own, novelty, classes_of = points.sum(), nil, #self.classifier.classes
+  if self.unknown then novelty, scores = scores:select(3, classes_of + 1), scores:slice(3, 1, classes_of) end
   for _, defect in ipairs(told) do
     if defect.points then own:add(defect.position, defect.position + defect.length, defect.points) end
   end
   self.rows, self.area = self.rows + height, self.area + height * width
   return graded(self, {
-    name = o.name, position = from, height = height, width = width, defects = told, count = #told, scores = scores,
+    name = o.name, position = from, height = height, width = width, defects = told, count = #told - unknown,
+    scores = scores, unknown = self.unknown and unknown or nil, novelty = novelty,
     heat = 1 - scores:select(3, self.setting.good), step = self.step, offset = one.offset,
     threshold = self.setting.threshold,
   }, height * width, own:all())

@@ -110,6 +110,8 @@ local ROWS = {
   { "good", "The class that is no defect. By default that of the operating point, else good." },
   { "mode", "trunk: the network runs once over the picture; patches: patch by patch, slowly. By default trunk, where "
     .. "the network can be split." },
+  { "unknown", "After texres novelty: the novelty from which cells without a known defect are told as unknown. By "
+    .. "default the one that was chosen there." },
   { "least", "Cells that make a defect." },
 }
 
@@ -229,7 +231,7 @@ return {
     local given = arguments.given(options, scan.KNOWN)
     given.mm_per_pixel = given.mm_per_pixel and given.mm_per_pixel / options.scale
     local scanner = classifier:scanner(given)
-    local told = { model = hash, mode = scanner.mode, step = scanner.step }
+    local told = { model = hash, mode = scanner.mode, step = scanner.step, novelty = classifier.novelty ~= nil }
     local source, message = open_source(options, classifier)
     if not source then return nil, message end
     return status_of(scan_all(source, scanner, told, options), options)

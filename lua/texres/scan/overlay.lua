@@ -1,6 +1,6 @@
 --- A picture of what a scan found: the image in grey, the heat of its cells over it, and a box around each defect in
--- the colour of its class. A cell at the threshold has half of the heat's colour, so that pictures of scans with a high
--- threshold are not full of cells that are far below it.
+-- the colour of its class, white where it is unknown. A cell at the threshold has half of the heat's colour, so that pictures of
+-- scans with a high threshold are not full of cells that are far below it.
 
 local core = require "texres.core"
 local picture = require "texres.explain.picture"
@@ -8,6 +8,7 @@ local picture = require "texres.explain.picture"
 -- M. Okabe and K. Ito's colours for the colour-blind, from the second class on.
 local COLOURS = { { 86, 180, 233 }, { 0, 158, 115 }, { 230, 159, 0 }, { 240, 228, 66 }, { 204, 121, 167 },
   { 213, 94, 0 }, { 0, 114, 178 } }
+local UNKNOWN = { 255, 255, 255 }
 local LINE = 3 -- pixels
 
 --- Fills rows top..bottom - 1, columns left..right - 1, as far as they are in the picture.
@@ -19,7 +20,7 @@ local function fill(page, top, left, bottom, right, colour)
 end
 
 local function draw_box(page, defect)
-  local colour = core.tensor(COLOURS[(defect.label - 2) % #COLOURS + 1], { dtype = "u8" })
+  local colour = core.tensor(defect.unknown and UNKNOWN or COLOURS[(defect.label - 2) % #COLOURS + 1], { dtype = "u8" })
   local top, left = defect.top, defect.left
   local bottom, right = top + defect.height, left + defect.width
   fill(page, top, left, top + LINE, right, colour)

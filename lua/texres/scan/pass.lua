@@ -29,8 +29,14 @@ local function offset_of(runners)
   return { math.floor(sums[1] + 0.5), math.floor(sums[2] + 0.5) }
 end
 
+local function tracker_of(setting, threshold)
+  return defects.tracker(setting.classes + (setting.unknown and 1 or 0), threshold,
+    math.max(1, setting.longest // setting.step))
+end
+
 --- A pass over rows of so many columns. `setting`: { side = {h,w}, step =, band =, threshold =, longest =, good = the
--- number of that class, classes = how many, make_runners = function() }; `white`: what white is in the pixels;
+-- number of that class, classes = how many, unknown = from which novelty on a cell is, or nil, make_runners =
+-- function() }; `white`: what white is in the pixels;
 -- `keeps`: whether the scores of all cells are kept.
 local function new(setting, width, white, keeps)
   local padded = setting.side[2] + (windows_along(width, setting.side[2], setting.step) - 1) * setting.step
@@ -40,7 +46,8 @@ local function new(setting, width, white, keeps)
     offset = offset_of(runners), columns = padded // setting.step, -- of cells
     height = 0, -- rows that were pushed
     rows = math.huge, -- of cells; not known before the end
-    tracker = defects.tracker(setting.classes, setting.threshold, math.max(1, setting.longest // setting.step)),
+    tracker = tracker_of(setting, setting.threshold),
+    unknown = setting.unknown and tracker_of(setting, setting.unknown), -- of cells that are not hot
     kept = keeps and {} or nil,
     above = nil, -- the last rows of windows, which still cover cells to come
   }, Pass)
@@ -71,34 +78,43 @@ local function span(self, axis, first, last, count, size)
 end
 
 --- A defect of cells as one of pixels.
-local function in_pixels(self, defect)
+local function in_pixels(self, defect, unknown)
   local top, bottom = span(self, 1, defect.top, defect.bottom, self.rows, self.height)
   local left, right = span(self, 2, defect.left, defect.right, self.columns, self.strip.own_width)
   return {
     top = top, left = left, height = bottom - top, width = right - left, cells = defect.cells,
     score = defect.sum / defect.cells, peak = defect.peak, sums = defect.sums, continues = defect.continues,
-    continued = defect.continued,
+    continued = defect.continued, unknown = unknown,
   }
 end
 
---- The defects that so many further rows of cells end.
-local function track(self, cells)
-  local heat = 1 - cells:select(3, self.setting.good)
-  local hottest, list, cold = heat:max(2):totable(), {}, 0
-  local function add(ended) table.move(ended, 1, #ended, #list + 1, list) end
+--- Puts the defects that so many further rows of cells with this heat end into `list`.
+local function follow(self, tracker, heat, cells, list)
+  local hottest, cold = heat:max(2):totable(), 0
+  local function add(ended)
+    for _, defect in ipairs(ended) do list[#list + 1] = in_pixels(self, defect, tracker == self.unknown or nil) end
+  end
   for row, value in ipairs(hottest) do
     if value ~= value then
       raise "scan: the probabilities are not numbers: look for pixels or weights that are NaN or infinite"
-    elseif value < self.setting.threshold then
+    elseif value < tracker.threshold then
       cold = cold + 1
     else
-      if cold > 0 then add(self.tracker:skip(cold)) end
+      if cold > 0 then add(tracker:skip(cold)) end
       cold = 0
-      add(self.tracker:add(heat[row]:totable(), cells[row]:totable()))
+      add(tracker:add(heat[row]:totable(), cells[row]:totable()))
     end
   end
-  if cold > 0 then add(self.tracker:skip(cold)) end
-  return list
+  if cold > 0 then add(tracker:skip(cold)) end
+end
+
+--- The same for both kinds: a cell that is hot is of a known defect, however far it is.
+local function track(self, cells, list)
+  local heat = 1 - cells:select(3, self.setting.good)
+  follow(self, self.tracker, heat, cells, list)
+  if not self.unknown then return end
+  local cold = heat:lt(self.setting.threshold):to "f32"
+  follow(self, self.unknown, cells:select(3, cells:size(3)) * cold, cells, list)
 end
 
 --- The mean of the scores of all models in windows first..last, {P,Q,K}.
@@ -130,8 +146,7 @@ local function advance(self, total)
     local _, bottom = reads(self, first, last)
     if last < first or not total and bottom > self.strip.count then return list end
     local cells = cells_of(self, scores_of(self, first, last), last + 1 == total)
-    local ended = track(self, cells)
-    for _, defect in ipairs(ended) do list[#list + 1] = in_pixels(self, defect) end
+    track(self, cells, list)
     if self.kept then table.insert(self.kept, cells) end
     self.done = last + 1
     self.strip:drop((reads(self, self.done, self.done)))
@@ -154,6 +169,9 @@ function Pass:finish()
   self.strip:fill(side + (total - 1) * step)
   local list = core.no_grad(advance, self, total)
   for _, defect in ipairs(self.tracker:skip(1)) do list[#list + 1] = in_pixels(self, defect) end
+  for _, defect in ipairs(self.unknown and self.unknown:skip(1) or {}) do
+    list[#list + 1] = in_pixels(self, defect, true)
+  end
   return list, self.kept and core.cat(self.kept, 1)
 end
 

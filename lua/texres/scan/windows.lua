@@ -5,11 +5,13 @@
 --
 -- Both have reads(first, last), the rows of pixels that windows first..last need, scores(strip, first, last), their
 -- probabilities {P,Q,K}, and offset, {rows, columns} in pixels from the middle of a window to that of what it sees;
--- rows of windows count from 0 and are asked for in order. A patch that is cut out sees itself and nothing beside it:
--- its offset is 0. With the cloth around it a window sees what the places of its map see (texres.scan.split).
+-- where a novelty is given (texres.novelty) {P,Q,K+1}, the last of which is how far the window is from all that was
+-- trained on; rows of windows count from 0 and are asked for in order. A patch that is cut out sees itself and nothing
+-- beside it: its offset is 0. With the cloth around it a window sees what the places of its map see (texres.scan.split).
 
 local core = require "texres.core"
 local input = require "texres.input"
+local raise = require "texres.raise"
 
 local windows = {}
 
@@ -24,6 +26,18 @@ end
 
 local function probabilities(model, logits) return input.of(model):tempered(logits):softmax(logits:dim()) end
 
+--- The probabilities {..., K} of the logits that f(...) gives; with a novelty {..., K+1}.
+local function scored(self, f, ...)
+  if not self.novelty then return probabilities(self.model, f(...)) end
+  local logits, far = self.novelty:beside(self.model, f, ...)
+  local scores, shape = probabilities(self.model, logits), logits:shape()
+  shape[#shape] = 1
+  if far:numel() * logits:size(-1) ~= logits:numel() then
+    raise("scan: novelty is of what %s is given, which is no layer that is called for each window", self.novelty.layer)
+  end
+  return core.cat({ scores, far:reshape(shape) }, #shape)
+end
+
 -- -- the trunk over the band ------------------------------------------------------------------------------------------
 
 local TILE = 1 << 18 -- pixels that the trunk is given at once, about
@@ -31,10 +45,11 @@ local TILE = 1 << 18 -- pixels that the trunk is given at once, about
 local Trunk = {}
 Trunk.__index = Trunk
 
---- `parts`: of texres.scan.split; `step`: pixels from one window to the next.
-function windows.trunk(model, parts, step)
+--- `parts`: of texres.scan.split; `step`: pixels from one window to the next; `novelty`: of the model, or nil.
+function windows.trunk(model, parts, step, novelty)
   return setmetatable({
-    model = model, parts = parts, offset = parts.offset, step = step // parts.stride, -- in places of the map
+    model = model, novelty = novelty, parts = parts, offset = parts.offset,
+    step = step // parts.stride, -- in places of the map
     map = nil, first = 0, last = 0, -- the rows of the map that are kept: first..last - 1
   }, Trunk)
 end
@@ -76,7 +91,7 @@ function Trunk:scores(strip, first, last)
     self.last = bottom
   end
   local map = self.map:slice(2, top - self.first + 1, bottom - self.first)
-  local scores = probabilities(self.model, self.parts.head(map, self.step))
+  local scores = scored(self, self.parts.head, map, self.step)
   local following = (last + 1) * self.step
   self.map = following < self.last and self.map:slice(2, following - self.first + 1, self.last - self.first):clone()
     or nil
@@ -92,9 +107,9 @@ local Patches = {}
 Patches.__index = Patches
 
 --- `parts` is nil where margin is 0: the pixels around a window that the trunk sees besides, where the strip has them.
-function windows.patches(model, parts, step, margin)
+function windows.patches(model, parts, step, margin, novelty)
   return setmetatable({
-    model = model, parts = parts, step = step, side = input.of(model).input, margin = margin,
+    model = model, novelty = novelty, parts = parts, step = step, side = input.of(model).input, margin = margin,
     offset = margin > 0 and parts.offset or { 0, 0 },
   }, Patches)
 end
@@ -103,37 +118,36 @@ function Patches:reads(first, last)
   return first * self.step - self.margin, last * self.step + self.side[1] + self.margin
 end
 
---- The logits {1,K} of a window at (top, left), seen with its margin.
+--- The scores {1,K} of a window at (top, left), seen with its margin.
 local function with_margin(self, strip, top, left)
   local parts, margin = self.parts, self.margin
   local x = pixels_of(self.model, strip, top - margin, top + self.side[1] + margin, left - margin,
     left + self.side[2] + margin)
   local above, before = math.min(top, margin) // parts.stride, math.min(left, margin) // parts.stride
   local map = parts.trunk(x):slice(2, above + 1, above + parts.cells[1]):slice(3, before + 1, before + parts.cells[2])
-  local logits = parts.head(map, 1)
-  return logits:reshape(1, logits:size(3))
+  return scored(self, parts.head, map, 1)[1]
 end
 
---- The logits of one row of windows, {Q,K}.
+--- The scores of one row of windows, {Q,K}.
 local function row(self, strip, index)
-  local top, list, logits = index * self.step, {}, {}
+  local top, list, scores = index * self.step, {}, {}
   local last = strip.width - self.side[2]
   for left = 0, last, self.step do
     if self.margin > 0 then
-      logits[#logits + 1] = with_margin(self, strip, top, left)
+      scores[#scores + 1] = with_margin(self, strip, top, left)
     else
       list[#list + 1] = pixels_of(self.model, strip, top, top + self.side[1], left, left + self.side[2])
       if #list == BATCH or left + self.step > last then
-        logits[#logits + 1], list = self.model(core.cat(list, 1)), {}
+        scores[#scores + 1], list = scored(self, self.model, core.cat(list, 1)), {}
       end
     end
   end
-  return core.cat(logits, 1)
+  return core.cat(scores, 1)
 end
 
 function Patches:scores(strip, first, last)
   local rows = {}
-  for index = first, last do rows[#rows + 1] = probabilities(self.model, row(self, strip, index)):unsqueeze(1) end
+  for index = first, last do rows[#rows + 1] = row(self, strip, index):unsqueeze(1) end
   return core.cat(rows, 1)
 end
 

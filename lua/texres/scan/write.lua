@@ -9,7 +9,7 @@
 --     summary(sum, told)      of all, at the end
 --
 -- each of which gives a text without the last line break, or nil. `told`: { model = the hash of its file, mode =,
--- step = }. Defects bear the `name` that their image was given, its path.
+-- step =, novelty = whether it has one }. Defects bear the `name` that their image was given, its path.
 
 local cells = require "texres.data.cells"
 local json = require "texres.json"
@@ -27,6 +27,7 @@ local FIELDS = {
   { "left", "left" }, { "height", "height" }, { "width", "width" }, { "area", "area" },
   { "position_mm", "position" }, { "across_mm", "across" }, { "length_mm", "length" }, { "breadth_mm", "breadth" },
   { "area_mm2", "area_mm2" }, { "points", "points" },
+  { "novelty", "novelty" },
 }
 
 local function value_of(defect, field)
@@ -42,7 +43,7 @@ end
 
 local function json_of_result(kind, result, told)
   return record(kind, { "path", "height", "width", "defects" }, {
-    path = result.name, height = result.height, width = result.width, defects = result.count,
+    path = result.name, height = result.height, width = result.width, defects = result.count, unknown = result.unknown,
     position = result.position, step = told.step, mode = told.mode, area_m2 = short(result.area_m2),
     points = result.points, points_per_100m2 = short(result.points_per_100m2), model = told.model,
   })
@@ -50,7 +51,7 @@ end
 
 write.jsonl = {
   defect = function(defect)
-    local order, values = {}, { continues = defect.continues, continued = defect.continued }
+    local order, values = {}, { unknown = defect.unknown, continues = defect.continues, continued = defect.continued }
     for i, field in ipairs(FIELDS) do order[i], values[field[1]] = field[1], value_of(defect, field[2]) end
     return record("defect", order, values)
   end,
@@ -61,16 +62,19 @@ write.jsonl = {
 
 -- -- csv --------------------------------------------------------------------------------------------------------------
 
+--- How many of the fields a table has: novelty, the last, only where a model has one.
+local function columns(told) return told.novelty and #FIELDS or #FIELDS - 1 end
+
 write.csv = {
-  head = function()
+  head = function(told)
     local titles = {}
-    for i, field in ipairs(FIELDS) do titles[i] = field[1] end
+    for i = 1, columns(told) do titles[i] = FIELDS[i][1] end
     return table.concat(titles, ",")
   end,
-  defect = function(defect)
+  defect = function(defect, told)
     local row = {}
-    for i, field in ipairs(FIELDS) do
-      local value = value_of(defect, field[2])
+    for i = 1, columns(told) do
+      local value = value_of(defect, FIELDS[i][2])
       row[i] = cells.write(value == nil and "" or value)
     end
     return table.concat(row, ",")
