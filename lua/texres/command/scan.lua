@@ -111,7 +111,7 @@ local ROWS = {
   { "mode", "trunk: the network runs once over the picture; patches: patch by patch, slowly. By default trunk, where "
     .. "the network can be split." },
   { "unknown", "After texres novelty: the novelty from which cells without a known defect are told as unknown. By "
-    .. "default the one that was chosen there." },
+    .. "default the one that was chosen there with --mode patches; with trunk, where windows lie farther, none." },
   { "least", "Cells that make a defect." },
 }
 

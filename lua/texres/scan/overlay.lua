@@ -1,6 +1,6 @@
 --- A picture of what a scan found: the image in grey, the heat of its cells over it, and a box around each defect in
--- the colour of its class, white where it is unknown. A cell at the threshold has half of the heat's colour, so that pictures of
--- scans with a high threshold are not full of cells that are far below it.
+-- the colour of its class, white where unknown. A cell at the threshold has half of the heat's colour, so that pictures
+-- of scans with a high threshold are not full of cells that are far below it.
 
 local core = require "texres.core"
 local picture = require "texres.explain.picture"

@@ -6,8 +6,9 @@
 -- Both have reads(first, last), the rows of pixels that windows first..last need, scores(strip, first, last), their
 -- probabilities {P,Q,K}, and offset, {rows, columns} in pixels from the middle of a window to that of what it sees;
 -- where a novelty is given (texres.novelty) {P,Q,K+1}, the last of which is how far the window is from all that was
--- trained on; rows of windows count from 0 and are asked for in order. A patch that is cut out sees itself and nothing
--- beside it: its offset is 0. With the cloth around it a window sees what the places of its map see (texres.scan.split).
+-- trained on; rows of windows count from 0 and are asked for in order. A patch that is cut out sees itself and
+-- nothing beside it: its offset is 0. With the cloth around it a window sees what the places of its map see
+-- (texres.scan.split).
 
 local core = require "texres.core"
 local input = require "texres.input"
