@@ -50,7 +50,7 @@ scan.KNOWN = {
   white = option.number(nil, "(0, inf)"), -- what white is in the pixels; nil: 255 in bytes, 1 in floats
   mm_per_pixel = option.number(nil, "(0, inf)"), -- nil: neither millimetres nor points
   holes = option.any { "hole" }, -- classes that are graded as holes, a list of names
-  unknown = option.number(nil, "(0, inf)"), -- novelty from which a cell is unknown; nil: of patches as fit_novelty chose it
+  unknown = option.number(nil, "(0, inf)"), -- novelty from which a cell is unknown; nil: of patches as fitted
   least = option.integer(1, "[1, inf)"), -- cells that make a defect
   longest = option.integer(16384, "[1, inf)"), -- rows of pixels after which a defect is told, in pieces
   band = option.integer(256, "[1, inf)"), -- rows of pixels that are scanned at once, about
@@ -219,7 +219,8 @@ local Scanner = strict.class("a scanner", {}, { "mm_per_pixel", "why", "pass" })
 --     holes         ({"hole"}) classes that are graded as holes
 --     unknown       after fit_novelty: the novelty from which cells that are not hot are unknown; default: of patches
 --                   that which it chose; of the trunk none is, as windows with cloth around them lie farther: on
---                   real good cloth nearly all lay beyond it. Choose one on result.novelty of good cloth. A cell has the mean of its windows
+--                   real good cloth nearly all lay beyond it. Choose one on result.novelty of good cloth. A cell has
+--                   the mean of its windows
 --     least         (1) cells that make a defect
 --     longest       (16384) rows of pixels after which one that goes on is told, in pieces
 --     band          (256) rows of pixels that are scanned at once, about
