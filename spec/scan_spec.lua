@@ -325,13 +325,47 @@ describe("scan: threshold", function()
     assert.is_true(none.threshold < 1)
   end)
 
+  it("is chosen for novelty, too, where that was fitted", function()
+    local own = classifier "gap"
+    local function patches(seed)
+      tr.manual_seed(seed)
+      local labels = tr.tensor({ 1, 2, 3, 1, 2, 3, 1, 2, 3 }, { dtype = "i64" })
+      local own_images = (tr.rand(9, 64, 64, 1) * 255):to "u8"
+      return assert(tr.data.tensors { images = own_images, labels = labels, classes = CLASSES })
+    end
+    own:fit_novelty(patches(1), { calibrate = patches(2), false_alarms = 0.2 })
+    for _, mode in ipairs { "trunk", "patches" } do
+      local options = { step = 16, mode = mode, least = 2, false_alarms = 1.5 }
+      local chosen = own:scan_threshold(images, options)
+      assert.matches(("unknown %.6g"):format(chosen.unknown), tostring(chosen), 1, true)
+      local function unknown_at(beyond)
+        local sum = 0
+        for _, image in ipairs(images) do
+          sum = sum + own:scan(image, { step = 16, mode = mode, least = 2, threshold = chosen.threshold,
+            unknown = beyond }).unknown
+        end
+        return sum / #images
+      end
+      assert.is_true(unknown_at(chosen.unknown) <= 1.5)
+      options.false_alarms = 0
+      chosen = own:scan_threshold(images, options)
+      assert.are.equal(0, unknown_at(chosen.unknown))
+      local strange = images[1]:clone()
+      strange:slice(1, 65, 160):copy_from(tr.full({ 96, 256, 1 }, 255, { dtype = strange.dtype }))
+      local result = own:scan(strange, { step = 16, mode = mode, threshold = 1, unknown = chosen.unknown })
+      local farthest = result.novelty:reshape(-1):argmax(1):item() - 1
+      local row = farthest // result.novelty:size(2) * 16
+      assert.is_true(row >= 32 and row < 176, ("%s: the farthest cell lies at row %d"):format(mode, row))
+    end
+  end)
+
   it("says what is wrong with its images", function()
     local message = select(2, pcall(function() clf:scan_threshold("good.png") end))
     assert.matches('scan_threshold: images are "good.png", wanted a list of images and paths', message, 1, true)
     assert.matches("no picture of good cloth was given", select(2, pcall(clf.scan_threshold, clf, {})), 1, true)
-    local choose = require("texres.scan.threshold").choose
-    assert.matches("no threshold gives so few false alarms", select(2, choose({ tr.ones(4, 4) }, 0.5)), 1, true)
-    assert.matches("no threshold gives so few false alarms", select(2, choose({ tr.ones(4, 4) }, 5)), 1, true)
+    local choose, hottest = require("texres.scan.threshold").choose, { { heat = tr.ones(4, 4) } }
+    assert.matches("no threshold gives so few false alarms", select(2, choose(hottest, 0.5)), 1, true)
+    assert.matches("no threshold gives so few false alarms", select(2, choose(hottest, 5)), 1, true)
     local chosen, problem = clf:scan_threshold { "/missing.png" }
     assert.is_nil(chosen)
     assert.matches("missing.png", problem, 1, true)

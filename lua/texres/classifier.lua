@@ -326,11 +326,12 @@ end
 --     print(classifier:scan("roll.png", { step = 16, mm_per_pixel = 0.1 }))
 function Classifier:scan(image, options) return require("texres.scan").scan(self, image, options) end
 
---- The threshold that gives scans of good cloth so many false alarms an image: { threshold =, false_alarms = per image
--- of those given, images = how many }; images: a list of tensors and pictures' files. Options: see texres.scan.
+--- The threshold that gives scans of good cloth so many false alarms an image: { threshold =, unknown = (the same of
+-- novelty, after fit_novelty), false_alarms = per image of those given, images = how many }; images: a list of tensors
+-- and pictures' files. Options: see texres.scan.
 --
 --     local chosen = assert(clf:scan_threshold({ "good/1.png", "good/2.png" }, { false_alarms = 0.5, step = 16 }))
---     clf:scan("roll.png", { threshold = chosen.threshold, step = 16 })
+--     clf:scan("roll.png", { threshold = chosen.threshold, unknown = chosen.unknown, step = 16 })
 function Classifier:scan_threshold(images, options)
   return require("texres.scan").scan_threshold(self, images, options)
 end

@@ -219,8 +219,8 @@ local Scanner = strict.class("a scanner", {}, { "mm_per_pixel", "why", "pass" })
 --     holes         ({"hole"}) classes that are graded as holes
 --     unknown       after fit_novelty: the novelty from which cells that are not hot are unknown; default: of patches
 --                   that which it chose; of the trunk none is, as windows with cloth around them lie farther: on
---                   real good cloth nearly all lay beyond it. Choose one on result.novelty of good cloth. A cell has
---                   the mean of its windows
+--                   real good cloth nearly all lay beyond it: classifier:scan_threshold chooses one. A cell has the
+--                   mean of its windows
 --     least         (1) cells that make a defect
 --     longest       (16384) rows of pixels after which one that goes on is told, in pieces
 --     band          (256) rows of pixels that are scanned at once, about
@@ -399,7 +399,8 @@ end
 
 --- Chooses the threshold of scans on images of good cloth, a list of tensors and pictures' files. Options: those of a
 -- scanner, which are to be given to it, too, and false_alarms (1): how many of them an image may have, in the mean.
--- Gives { threshold =, false_alarms = of an image, images = how many }, which print() shows; nil and a message where a
+-- Gives { threshold =, unknown = (after fit_novelty), false_alarms = of an image, images = how many }, which print()
+-- shows; nil and a message where a
 -- file can't be read, or no threshold serves.
 function scan.scan_threshold(classifier, images, options)
   local given = option.given("scan_threshold", options)
@@ -408,13 +409,13 @@ function scan.scan_threshold(classifier, images, options)
   if not option.is_list(images, function(one) return type(one) == "string" or core.is_tensor(one) end) then
     raise("scan_threshold: images are %s, wanted a list of images and paths", option.shown(images))
   end
-  local settings, maps = option.without(given, "false_alarms"), {}
+  local settings, results = option.without(given, "false_alarms"), {}
   for i, image in ipairs(images) do
     local result, message = scan.scan(classifier, image, settings)
     if not result then return nil, message end
-    maps[i] = result.heat
+    results[i] = { heat = result.heat, novelty = result.novelty }
   end
-  return threshold.choose(maps, wanted.false_alarms, settings.least)
+  return threshold.choose(results, wanted.false_alarms, settings.least)
 end
 
 return scan

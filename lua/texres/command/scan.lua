@@ -111,7 +111,8 @@ local ROWS = {
   { "mode", "trunk: the network runs once over the picture; patches: patch by patch, slowly. By default trunk, where "
     .. "the network can be split." },
   { "unknown", "After texres novelty: the novelty from which cells without a known defect are told as unknown. By "
-    .. "default the one that was chosen there with --mode patches; with trunk, where windows lie farther, none." },
+    .. "default the one that was chosen there with --mode patches; with trunk, where windows lie farther, none: "
+    .. "--false-alarms chooses one." },
   { "least", "Cells that make a defect." },
 }
 
@@ -128,10 +129,12 @@ local function report(text) io.stderr:write("texres scan: ", plain.visible(text)
 --- The functions for line.run that choose a threshold: one that takes results, and one that tells it at the end; where
 -- there is none, `fail` is given why.
 local function chooser(options, fail)
-  local maps = {}
-  return function(result) maps[#maps + 1] = result.heat end, function()
-    if not maps[1] then return end
-    local chosen, message = threshold.choose(maps, options.false_alarms, options.least)
+  local results = {}
+  return function(result)
+    if result.heat then results[#results + 1] = { heat = result.heat, novelty = result.novelty } end
+  end, function()
+    if not results[1] then return end
+    local chosen, message = threshold.choose(results, options.false_alarms, options.least)
     if not chosen then return fail(message) end
     return tostring(chosen) .. "\n"
   end
