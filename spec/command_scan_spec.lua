@@ -93,6 +93,34 @@ describe("texres scan", function()
     assert.matches(",,,,,,$", rows[2])
   end)
 
+  it("tells of unknown places, where the model has a novelty", function()
+    local own, path, seen = assert(tr.load(run .. "/best.safetensors")), root .. "/strange.safetensors", root .. "/white"
+    own:fit_novelty(set, { calibrate = tr.data.fabric { count = 60, size = 16, seed = 2 } })
+    assert(own:save(path))
+    local given = { threshold = 1, unknown = 1e-3, step = 8 }
+    local want = own:scan(rolls .. "/1.png", given)
+    assert.is_true(want.unknown > 0)
+    local function unknown(...)
+      local status, out, err = support.texres("scan", "--model", path, "--threshold", "1", "--unknown", "1e-3", "--step",
+        "8", ...)
+      assert.equal(0, status, err)
+      return lines(out)
+    end
+    local told = unknown("--format", "jsonl", rolls .. "/1.png")
+    local defect, image = assert(json.decode(told[1])), assert(json.decode(told[want.unknown + 1]))
+    assert.are.same({ "unknown", true, want.defects[1].top }, { defect.class, defect.unknown, defect.top })
+    assert.is_true(math.abs(defect.novelty / want.defects[1].novelty - 1) < 1e-4)
+    assert.are.same({ "image", 0, want.unknown }, { image.kind, image.defects, image.unknown })
+    told = unknown("--format", "csv", "--overlay", seen, rolls .. "/1.png")
+    assert.matches(",points,novelty$", told[1])
+    assert.matches("%.png,unknown,[%d.e-]+,,", told[2]) -- without a peak
+    local box = assert(tr.load_image(seen .. "/1.png")):select(1, math.max(want.defects[1].top, 0) + 1)
+    local column = math.max(want.defects[1].left, 0) + 1
+    assert.are.same({ 255, 255, 255 }, box:select(1, column):totable())
+    told = unknown(rolls .. "/1.png")
+    assert.matches(("0 defects, %d unknown$"):format(want.unknown), told[#told])
+  end)
+
   it("passes over what it can't read, and says so", function()
     local status, out, err = scan(root .. "/none.png", rolls .. "/1.png")
     assert.equal(1, status)

@@ -10,7 +10,8 @@
 --     local last, roll = scanner:finish()
 --
 -- The trunk of the network runs once over a band, and its head slides over the map (texres.scan.split). That is what
--- patches give that are cut out with a margin, to 1e-5 of a probability. Patches as predict is given them have padding
+-- patches give that are cut out with a margin, to 1e-5 of a probability; of a network in 8 bits, whose tiles lie
+-- elsewhere then, to 0.02. Patches as predict is given them have padding
 -- around them instead, which reaches as far into a patch as the trunk sees: mode = "patches" cuts those. They are not
 -- the same to a network: of six that were trained on real patches, 1 - p(good) of a window was 0.09 to 0.15 apart in
 -- the mean, up to 0.7, and the likeliest class another one in 12 to 47 of 100 windows. Neither is the better for that

@@ -89,14 +89,17 @@ local function graded(result)
     result.points_per_100m2)
 end
 
-local function counted(count) return ("%d defect%s"):format(count, count == 1 and "" or "s") end
+local function counted(result)
+  return ("%d defect%s%s"):format(result.count, result.count == 1 and "" or "s",
+    result.unknown and (", %d unknown"):format(result.unknown) or "")
+end
 
 write.table = {
   defect = function(defect) return "  " .. tostring(defect) end,
   result = function(result)
-    return plain.format("%s: %s%s", plain.visible_name(result.name), counted(result.count), graded(result))
+    return plain.format("%s: %s%s", plain.visible_name(result.name), counted(result), graded(result))
   end,
-  summary = function(sum) return plain.format("all: %s%s", counted(sum.count), graded(sum)) end,
+  summary = function(sum) return plain.format("all: %s%s", counted(sum), graded(sum)) end,
 }
 
 return write
