@@ -133,7 +133,9 @@ for _, path in ipairs(options.networks) do
   for sample = 1, options.samples do
     local calibrate = drawn(train, options.images, sample)
     mine[sample] = of_texres(classifier, calibrate, test)
-    if has_openvino and sample <= options.peer_samples then theirs[sample] = of_openvino(classifier, calibrate, test) end
+    if has_openvino and sample <= options.peer_samples then
+      theirs[sample] = of_openvino(classifier, calibrate, test)
+    end
   end
   print(("| %s, %d | %.2f | %s | %s |"):format(path:match "([^/]*)%.safetensors$", #test, 100 * mine[1].f32,
     summary(mine), summary(theirs)))

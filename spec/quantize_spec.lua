@@ -8,6 +8,7 @@ local ranges = require "texres.quantize.ranges"
 local rounding = require "texres.quantize.rounding"
 local safetensors = require "texres.safetensors"
 local support = require "spec.support"
+local units = require "texres.quantize.units"
 local weights = require "texres.quantize.weights"
 local nn = tr.nn
 
@@ -276,6 +277,81 @@ describe("ranges of what a network is given", function()
       assert.is_nil(range.less)
       assert.is_true(math.abs(range[2] - 1.1 * math.max(0, x:max():item())) < 1e-6)
     end
+  end)
+end)
+
+describe("units of channels", function()
+  local lower = require "texres.lower"
+
+  -- The units of a network's values, the reach of channel c being c.
+  local function units_of(net, shape)
+    net:eval()
+    local program = lower(net, shape)
+    local found = {}
+    for value, own in ipairs(program.shapes) do found[value] = { reach = tr.arange(1, own[#own]):to "f64" } end
+    return units.of({ steps = program.steps, output = program.output }, found, program.shapes), program
+  end
+
+  local function conv(from, to) return nn.Conv2d(from, to, 3, { padding = 1 }) end
+
+  -- The values, by number, that have units.
+  local function having(net, shape)
+    local unit, program = units_of(net, shape)
+    local list = {}
+    for value = 1, #program.shapes do
+      if unit[value] then list[#list + 1] = value end
+    end
+    return list
+  end
+
+  it("are the square roots of what channels reach, from what makes them to what multiplies them back", function()
+    local unit = units_of(nn.Sequential {
+      conv(1, 4), nn.MaxPool2d(2), nn.Concat { nn.GlobalAvgPool(), nn.GlobalMaxPool() }, nn.Linear(8, 3),
+    }, { 8, 8, 1 })
+    local want = (tr.arange(1, 4):to "f64" / 4):sqrt()
+    assert.is_true(tr.allclose(want, unit[2], 0, 0))
+    assert.is_true(tr.allclose(tr.cat({ want, want }, 1), unit[6], 0, 0))
+    assert.is_nil(unit[1])
+    assert.is_nil(unit[7])
+    assert.equal(1, units.stretch(nil, want))
+    assert.is_true(math.abs(units.stretch(tr.tensor({ 1, 0.5 }, { dtype = "f64" }), tr.tensor { 1, 3 }) - 2) < 1e-6)
+  end)
+
+  it("are those of what is added, and none where somebody can't multiply them back", function()
+    local function residual() return nn.Residual { conv(4, 4) } end
+    assert.same({ 2, 3, 4 }, having(nn.Sequential { conv(1, 4), residual(), residual(), conv(4, 2) }, { 8, 8, 1 }))
+    local unit = units_of(nn.Sequential { conv(1, 4), residual(), conv(4, 2) }, { 8, 8, 1 })
+    assert.is_true(tr.allclose(unit[2], unit[3], 0, 0))
+    assert.same({}, having(nn.Sequential { conv(1, 4), residual(), nn.Sigmoid(), conv(4, 2) }, { 8, 8, 1 }))
+    assert.same({}, having(nn.Sequential { conv(1, 4), nn.Flatten(), nn.Linear(4 * 64, 2) }, { 8, 8, 1 }))
+    assert.same({ 2, 3 }, having(nn.Sequential { conv(1, 4), nn.Flatten(), nn.Linear(4, 2) }, { 1, 1, 1 }))
+    assert.same({}, having(nn.Sequential { nn.MaxPool2d(2), residual(), conv(4, 4) }, { 8, 8, 4 }))
+    local grouped = nn.Conv2d(4, 4, 3, { groups = 2 })
+    assert.same({ 3 }, having(nn.Sequential { conv(1, 4), grouped, conv(4, 4) }, { 8, 8, 1 }))
+  end)
+
+  it("let a small channel be seen beside a large one", function()
+    tr.manual_seed(14)
+    local clf = classifier_of(nn.Sequential {
+      nn.Conv2d(1, 32, 3), nn.ReLU(), nn.Conv2d(32, 32, 3), nn.Flatten(), nn.Linear(32 * 28 * 28, 6),
+    })
+    local net = clf.model
+    local before = logits(clf, images(8))
+    local function off()
+      return (logits(clf:quantize(set, { images = 16 }), images(8)) - logits(clf, images(8))):pow(2):mean():item()
+    end
+    tr.no_grad(function()
+      net[1].weight:slice(4, 9, 32):copy_from(net[1].weight:slice(4, 9, 32) / 50)
+      net[1].bias:slice(1, 9, 32):copy_from(net[1].bias:slice(1, 9, 32) / 50)
+      net[3].weight:slice(3, 9, 32):copy_from(net[3].weight:slice(3, 9, 32) * 50)
+    end)
+    assert.is_true((logits(clf, images(8)) - before):abs():max():item() < 1e-4) -- the same network
+    local with = off()
+    local own = units.of
+    finally(function() units.of = own end)
+    units.of = function() return {} end
+    local without = off()
+    assert.is_true(with < 0.3 * without, with / without)
   end)
 end)
 

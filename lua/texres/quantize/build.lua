@@ -8,6 +8,7 @@ local core = require "texres.core"
 local lowered = require "texres.lowered"
 local ranges = require "texres.quantize.ranges"
 local rounding = require "texres.quantize.rounding"
+local units = require "texres.quantize.units"
 local weights = require "texres.quantize.weights"
 
 local build = {}
@@ -125,8 +126,10 @@ function Section:bytes(value, scale, zero, shape)
 end
 
 function Section:bytes_in_range(value)
-  local range = self.ranges[self.joined_by[value] or value]
-  local scale, zero = ranges.bytes(range[1], range[2])
+  local like = self.joined_by[value] or value
+  local range = self.ranges[like]
+  local stretch = units.stretch(self.unit[like], range.reach)
+  local scale, zero = ranges.bytes(range[1] * stretch, range[2] * stretch)
   return self:bytes(value, scale, zero)
 end
 
@@ -162,21 +165,43 @@ local function mean_error(step, lost, mean)
   return mean:reshape(1, c):matmul(lost:reshape(-1, c, k):sum(1):contiguous()):reshape(-1)
 end
 
+-- What a weight of which this is lost takes from the outputs of a step on average, by what is known of its inputs.
+function Section:mean_error(step, lost)
+  local inputs = self.ranges.inputs[step]
+  if inputs then return rounding.mean_error(lost, inputs) end
+  return mean_error(step, lost, self.ranges[step.input].mean)
+end
+
+-- A weight {...,C,K} for bytes of such units, to values of such units; nil: without.
+local function between(weight, from, to)
+  local w = weight:to "f64"
+  if from then w = w * from:reshape(-1, 1) end
+  return to and w / to or w
+end
+
+-- What it is worth without these units.
+local function without(worth, from, to)
+  if from then worth = worth / from:reshape(-1, 1) end
+  return to and worth * to or worth
+end
+
+local function plus(bias, error) return bias and bias + error or error end
+
 -- The tensors of a convolution or dense layer whose sums become values of scale `out`.
 function Section:products(step, method, out)
   local scale_in, bias = self:value(step.input).scale, step.bias and step.bias:to "f64"
-  local inputs = self.ranges.inputs[step]
-  local bytes, scale, worth = weights[method](step.weight, inputs)
-  local range = self.ranges[step.input]
+  local from, to = self.unit[step.input], self.unit[step.output]
+  local inputs, less = self.ranges.inputs[step], self.ranges[step.input].less
+  local bytes, scale, worth = weights[method](between(step.weight, from, to),
+    inputs and rounding.in_units(inputs, from))
+  worth = worth and without(worth, from, to)
   if worth and self.options.bias_correction then
-    local lost = step.weight:to "f64" - worth
-    local error = inputs and rounding.mean_error(lost, inputs) or mean_error(step, lost, range.mean)
-    bias = bias and bias + error or error
+    bias = plus(bias, self:mean_error(step, step.weight:to "f64" - worth))
   end
-  if range.less then
-    local error = mean_error(step, worth or step.weight:to "f64", range.mean * 0 + range.less)
-    bias = bias and bias + error or error
+  if less then
+    bias = plus(bias, mean_error(step, worth or step.weight:to "f64", self.ranges[step.input].mean * 0 + less))
   end
+  if bias and to then bias = bias / to end
   local k = scale:size(-1)
   return {
     weight = bytes, factor = f32(scale * (scale_in / out)),
@@ -309,7 +334,7 @@ local function quantized(program, one, found, o)
   local description = { input = copy(program.shapes[one.input]), values = {}, steps = {} }
   local section = setmetatable({
     program = program, ranges = found, options = o, description = description, tensors = {}, number = {},
-    joined_by = joined_by(one.steps),
+    joined_by = joined_by(one.steps), unit = units.of(one, found, program.shapes),
   }, Section)
   description.values[1] = { shape = copy(program.shapes[one.input]) }
   local first = section:bytes_in_range(one.input)

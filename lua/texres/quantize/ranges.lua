@@ -36,9 +36,11 @@ local function note(seen, y, batch, with_samples)
   if with_samples then table.insert(seen.samples, sample_of(y, batch)) end
 end
 
--- The sum of each channel, for means.
+-- The sum of each channel, for means, and the largest magnitude.
 local function add_channels(seen, y)
   local channels = y:size(-1)
+  local reach = y:reshape(-1, channels):abs():max(1):to "f64"
+  seen.reach = seen.reach and core.maximum(seen.reach, reach) or reach
   local sum = y:reshape(-1, channels):to("f64"):sum(1)
   seen.sum = seen.sum and seen.sum + sum or sum
   seen.count = (seen.count or 0) + y:numel() // channels
@@ -128,7 +130,7 @@ function ranges.find(program, batches, o, pixels)
   for value, own in ipairs(seen) do
     local low, high = CHOOSE[value == 1 and "minmax" or o.method](own, o)
     local margin = margin_of(own, o)
-    found[value] = { low * (1 + margin), high * (1 + margin), mean = own.sum / own.count }
+    found[value] = { low * (1 + margin), high * (1 + margin), mean = own.sum / own.count, reach = own.reach }
   end
   if pixels and pixels.black <= 0 then
     local range = of_pixels(pixels)

@@ -58,6 +58,14 @@ function rounding.gather(seen, step, x)
   seen.count = (seen.count or 0) + rows:size(1)
 end
 
+--- The same of inputs whose channels have such units {C}; nil: as they are.
+function rounding.in_units(seen, unit)
+  if not unit then return seen end
+  local n = seen.sum:numel()
+  local each = (core.ones({ n // unit:numel(), 1 }, { dtype = "f64" }) * unit):reshape(n)
+  return { products = seen.products / each / each:reshape(n, 1), sum = seen.sum / each, count = seen.count }
+end
+
 local function at(t, i) return t:slice(1, i, i) end
 
 -- The diagonal of H, with the damping, as a list.
