@@ -99,8 +99,8 @@ local function judged(classifier, test)
   return classifier:evaluate(test).accuracy, labels
 end
 
-local function of_texres(classifier, calibrate, test)
-  local f32, before = judged(classifier, test)
+--- {f32 =, int8 =, same =}; f32 and `before`: what was judged without 8 bits.
+local function of_texres(classifier, calibrate, test, f32, before)
   local int8, after = judged(classifier:quantize(calibrate, { method = options.method, images = #calibrate }), test)
   local same = 0
   for i, label in ipairs(before) do same = same + (after[i] == label and 1 or 0) end
@@ -129,14 +129,14 @@ for _, path in ipairs(options.networks) do
   local classifier = assert(tr.load(path))
   local fold = math.tointeger(path:match "_f(%d+)%.safetensors$") or error(path .. ": the name does not end in _fK")
   local train, test = split(fold)
-  local mine, theirs = {}, {}
+  local mine, theirs, f32, before = {}, {}, judged(classifier, test)
   for sample = 1, options.samples do
     local calibrate = drawn(train, options.images, sample)
-    mine[sample] = of_texres(classifier, calibrate, test)
+    mine[sample] = of_texres(classifier, calibrate, test, f32, before)
     if has_openvino and sample <= options.peer_samples then
       theirs[sample] = of_openvino(classifier, calibrate, test)
     end
   end
-  print(("| %s, %d | %.2f | %s | %s |"):format(path:match "([^/]*)%.safetensors$", #test, 100 * mine[1].f32,
+  print(("| %s, %d | %.2f | %s | %s |"):format(path:match "([^/]*)%.safetensors$", #test, 100 * f32,
     summary(mine), summary(theirs)))
 end

@@ -1,7 +1,8 @@
 --- A trained network in 8 bits, without training it again: classifier:quantize, texres quantize.
 --
 -- The network is lowered to a list of steps (texres.lower), batch norm folded. Images show what range each value has
--- (texres.quantize.ranges); weights are rounded with a scale of their own for each output channel, those of 3x3
+-- (texres.quantize.ranges); channels that are small are made larger (texres.quantize.units); weights are rounded with a
+-- scale of their own for each output channel, by what they are multiplied with (texres.quantize.rounding), those of 3x3
 -- convolutions after a Winograd transformation, in 16 bits (texres.quantize.weights). What runs is a
 -- texres.nn.quantized.
 --
