@@ -250,6 +250,14 @@ for _, with_border in ipairs { true, false } do
     })
   end)
 end
+case("avg_pool of means that are halves", 3, 3, 300, function(n) -- those of the four pixels at corners
+  local x = n:lookup(2)
+  n.description.values[x].zero = 0
+  n:like(n:pool(x, "avg_pool", { kernel = { 3, 3 }, stride = { 1, 1 }, padding = { 1, 1, 1, 1 } }), x)
+end)
+case("avg_pool of windows outside", 5, 5, 3, function(n)
+  n:pool(2, "avg_pool", { kernel = { 2, 2 }, stride = { 2, 2 }, padding = { 4, 4, 4, 4 } })
+end)
 case("global pools", 5, 6, 17, function(n)
   local x = n:conv(2, { k = 20, relu = true, zero = 0 })
   local mean, largest = n:global(x, "global_avg_pool"), n:global(x, "global_max_pool")
@@ -485,11 +493,9 @@ end
 
 function make.avg_pool(step, v, values)
   local x, all = values[step.input], step.kernel[1] * step.kernel[2]
-  local factor = f32(x.scale / (v.scale * all))
-  window(step, v, x, function(sum, _, count)
-    local t = f32(sum * factor)
-    if not step.count_include_pad and count ~= all then t = f32(t * f32(all / count)) end
-    return nearest(f32(t + v.zero))
+  window(step, v, x, function(sum, _, inside)
+    local count = step.count_include_pad and all or math.max(inside, 1)
+    return nearest(f32(f32(sum * f32(x.scale / (v.scale * count))) + v.zero))
   end)
 end
 

@@ -232,8 +232,11 @@ static void read_largest(const reader *r, tx_qstep *s) {
 }
 
 static void read_mean(const reader *r, tx_qstep *s) {
-  const double count = (double)s->window.r * (double)s->window.s;
-  s->window.factor = factor_of(r, r->scale[s->input] / (r->scale[s->output] * count));
+  tx_qwindow *w = &s->window;
+  w->scale = r->scale[s->input];
+  w->scale_y = r->scale[s->output];
+  factor_of(r, w->scale / w->scale_y); /* of one pixel, and of all */
+  factor_of(r, w->scale / (w->scale_y * ((double)w->r * (double)w->s)));
 }
 
 static void read_max_pool(const reader *r, tx_qstep *s) {

@@ -77,9 +77,9 @@ void tx_qconv_part(const tx_qconv *conv, const tx_qparts *parts, int64_t part, i
 /* The others work on rows [first, first + count) of all images together, and fill the border of what they write. */
 typedef struct tx_qwindow {
   int64_t r, s, stride[2], top, left;
-  bool largest;     /* else the mean */
-  bool with_border; /* the mean divides by r * s, not by the pixels inside */
-  float factor;     /* of the mean: scale_in / scale_out, divided by the number of pixels */
+  bool largest;          /* else the mean */
+  bool with_border;      /* the mean divides by r * s, not by the pixels inside */
+  double scale, scale_y; /* of the mean: what the bytes of x and y are worth */
 } tx_qwindow;
 void tx_qpool_rows(const tx_qwindow *window, tx_qvalue x, tx_qvalue y, int64_t first, int64_t count);
 

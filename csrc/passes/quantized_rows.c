@@ -41,7 +41,10 @@ typedef struct inside {
 
 static inside inside_of(const tx_qwindow *w, const tx_qlayout *x, int64_t p, int64_t q) {
   const int64_t y = p * w->stride[0] - w->top, left = q * w->stride[1] - w->left;
-  return (inside){tx_max(y, 0), tx_min(y + w->r, x->h), tx_max(left, 0), tx_min(left + w->s, x->w)};
+  inside in = {tx_max(y, 0), tx_min(y + w->r, x->h), tx_max(left, 0), tx_min(left + w->s, x->w)};
+  in.y1 = tx_max(in.y0, in.y1); /* a window may lie in the border as a whole */
+  in.x1 = tx_max(in.x0, in.x1);
+  return in;
 }
 
 static void largest(tx_qvalue x, int64_t image, inside in, uint8_t *restrict to) {
@@ -57,11 +60,14 @@ static void largest(tx_qvalue x, int64_t image, inside in, uint8_t *restrict to)
 
 enum { SLICE = 256 }; /* channels whose sums are on the stack */
 
+/* By which a sum of so many pixels becomes their mean. */
+static float mean_factor(const tx_qwindow *w, int64_t count) {
+  return (float)(w->scale / (w->scale_y * (double)count));
+}
+
 static void mean(const tx_qwindow *w, tx_qvalue x, int64_t image, inside in, float zero, uint8_t *restrict to) {
   const int32_t count = (int32_t)((in.y1 - in.y0) * (in.x1 - in.x0)), zeros = count * x.layout->zero;
-  const bool whole = count == w->r * w->s;
-  const float factor = w->factor;
-  const float share = w->with_border ? 1 : (float)(w->r * w->s) / (float)tx_max(count, 1);
+  const float factor = mean_factor(w, w->with_border ? w->r * w->s : tx_max(count, 1));
   for (int64_t first = 0; first < x.layout->c; first += SLICE) {
     const int64_t c = tx_min(SLICE, x.layout->c - first);
     int32_t sum[SLICE] = {0};
@@ -72,8 +78,7 @@ static void mean(const tx_qwindow *w, tx_qvalue x, int64_t image, inside in, flo
       }
     }
     for (int64_t d = 0; d < c; d++) {
-      const float t = (float)(sum[d] - zeros) * factor;
-      to[first + d] = tx_qnearest(whole ? t : t * share, zero);
+      to[first + d] = tx_qnearest((float)(sum[d] - zeros) * factor, zero);
     }
   }
 }
