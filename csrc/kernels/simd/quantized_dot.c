@@ -50,7 +50,7 @@ TX_INLINE TARGET vint dot(bool bytes, vint sum, pixel x, weight w) {
   if (bytes) return (vint)vdotq_s32((int32x4_t)sum, (int8x16_t)w, (int8x16_t)x);
   const int16x8_t a = (int16x8_t)x, b = (int16x8_t)w;
   const int32x4_t low = vmull_s16(vget_low_s16(a), vget_low_s16(b)), high = vmull_high_s16(a, b);
-  return sum + (vint)vpaddq_s32(low, high);
+  return (vint)((vword)sum + (vword)vpaddq_s32(low, high)); /* sums of `peak` wrap */
 #endif
 }
 

@@ -43,9 +43,9 @@ TX_INLINE weight weights(bool bytes, const char *p) {
 }
 
 TX_INLINE vint dot(bool bytes, vint sum, pixel x, weight w) {
-  sum += (vint)WIDE(madd_epi16)(x.even, w.even);
-  if (bytes) sum += (vint)WIDE(madd_epi16)(x.odd, w.odd);
-  return sum;
+  vword all = (vword)sum + (vword)WIDE(madd_epi16)(x.even, w.even); /* sums of `peak` wrap */
+  if (bytes) all += (vword)WIDE(madd_epi16)(x.odd, w.odd);
+  return (vint)all;
 }
 
 TX_INLINE pixel unknown(pixel x) { return (pixel){(wide)vf_loaded((vfloat)x.even), (wide)vf_loaded((vfloat)x.odd)}; }
