@@ -240,6 +240,11 @@ for _, winograd in ipairs { false, true } do
     end
   end
 end
+case("winograd of the largest factors", 8, 8, 16, function(n) -- the bytes are 0 and 255
+  n:conv(n:conv(2, { k = 18, winograd = true }), { k = 18, winograd = true })
+  local factor = n.tensors["step.3.factor"]
+  n.tensors["step.3.factor"] = (factor / factor:max():item()) * 0x1p80
+end)
 case("max_pool", 7, 8, 21, function(n)
   n:pool(2, "max_pool", { kernel = { 3, 2 }, stride = { 2, 3 }, padding = { 1, 1, 0, 1 } })
 end)

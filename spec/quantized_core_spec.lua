@@ -35,10 +35,8 @@ describe("a network in 8 bits", function()
     local images = cases.images(description, 1):fill(0 / 0)
     local zeros = cases.images(description, 1):fill(-1e30)
     assert.same(floats_of(description, tensors, zeros), floats_of(description, tensors, images))
-    floats_of(description, tensors, images:fill(math.huge))
-    tensors["step.2.factor"] = tr.full({ 16 }, 0 / 0)
-    tensors["step.3.factor"] = tr.full({ 36, 16 }, math.huge)
-    floats_of(description, tensors, images)
+    local large = cases.images(description, 1):fill(1e30)
+    assert.same(floats_of(description, tensors, large), floats_of(description, tensors, images:fill(math.huge)))
   end)
 end)
 
@@ -127,6 +125,9 @@ describe("a description of a network in 8 bits", function()
     refuse("the input " .. tostring(size), function(d) d.steps[2].input = size end, "step 2: input")
     refuse("the output " .. tostring(size), function(d) d.steps[2].output = size end, "step 2: output")
   end
+  refuse("no groups", function(d) d.steps[2].groups = nil end, "step 2: groups must be an integer, got nil")
+  refuse("no zero of what is bytes", function(d) d.values[2].zero = nil end, "value 2: zero must be an integer, got")
+  refuse("the residual 0", function(d) d.steps[3].residual = 0 end, "step 3: residual is 0, wanted 1 to")
   refuse("padding of -1", function(d) d.steps[2].padding[3] = -1 end, "step 2: padding is %-1")
   refuse("a list too long", function(d) d.steps[2].stride[3] = 1 end, "step 2: stride has 3 numbers, wanted 2")
   refuse("a shape of two numbers", function(d) d.values[2].shape[3] = nil end, "value 2: its shape is {H,W,C} or {C}")
@@ -182,6 +183,17 @@ describe("a description of a network in 8 bits", function()
       refuse(key .. " of f64", function(_, t) t[key] = t[key]:to "f64" end, key .. " must be a contiguous tensor")
       refuse(key .. " that is freed", function(_, t) t[key]:free() end, "closed")
     end
+  end
+  for _, number in ipairs { 0 / 0, math.huge, -math.huge } do
+    for _, key in ipairs { "2.factor", "2.shift", "3.factor", "3.shift", "7.factor" } do
+      local step, name = key:match "(%d).(%a+)"
+      refuse(("%s in step.%s"):format(number, key), function(_, t) t["step." .. key]:select(-1, 2):fill(number) end,
+        ("step %s: its %s holds a number that can't be"):format(step, name))
+    end
+  end
+  for _, number in ipairs { 1e25, -1e25 } do
+    refuse("an element's factor of " .. number, function(_, t) t["step.3.factor"]:select(-1, 2):fill(number) end,
+      "step 3: its factor holds a number that can't be")
   end
   refuse("a transposed tensor", function(_, t)
     t["step.7.weight"] = tr.zeros({ 6, 32 }, { dtype = "u8" }):transpose(1, 2)

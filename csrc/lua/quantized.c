@@ -9,6 +9,7 @@
  */
 #include "quantized/program.h"
 
+#include <float.h>
 #include <math.h>
 #include <string.h>
 
@@ -23,6 +24,10 @@ enum {
   MOST_STEPS = 1 << 12, /* and values, and operands of a concatenation */
   MOST_SIDE = 1 << 20,  /* of an image, channels, and numbers of a window */
 };
+
+/* A^T adds up 36 elements, each at most 64 times: below this their sums, of 32 bits each, stay finite at every step, so
+ * that it makes no difference where a power of two is multiplied as part of a sum. */
+#define LARGEST_ELEMENT_FACTOR 0x1p80f
 
 /* What is read: a step of the description, number `number`, the table at `table`. */
 typedef struct reader {
@@ -42,9 +47,17 @@ static int64_t in_range(lua_State *L, int64_t value, const char *who, const char
   return value;
 }
 
-static int64_t whole(lua_State *L, int table, const char *who, const char *name, int64_t low, int64_t high,
-                     int64_t default_value) {
-  return in_range(L, tx_option_int(L, table, who, name, default_value), who, name, low, high);
+static int64_t whole(lua_State *L, int table, const char *who, const char *name, int64_t low, int64_t high) {
+  lua_getfield(L, table, name);
+  const int64_t number = in_range(L, tx_check_int(L, lua_gettop(L), who, name), who, name, low, high);
+  lua_pop(L, 1);
+  return number;
+}
+
+static bool is_given(lua_State *L, int table, const char *name) {
+  const bool given = lua_getfield(L, table, name) != LUA_TNIL;
+  lua_pop(L, 1);
+  return given;
 }
 
 /* The list of numbers from `low` on in field `name`; returns how many there are, which is n, or 1 to n with `fewer`. */
@@ -66,7 +79,7 @@ static bool flag(const reader *r, const char *name) { return tx_option_bool(r->L
 
 /* The number of a value that steps before have made, from 0. */
 static int value(const reader *r, const char *name) {
-  return (int)whole(r->L, r->table, r->who, name, 1, r->p->values, 0) - 1;
+  return (int)whole(r->L, r->table, r->who, name, 1, r->p->values) - 1;
 }
 
 /* A factor of scales; those of floats are 0. */
@@ -74,6 +87,13 @@ static float factor_of(const reader *r, double quotient) {
   const float factor = (float)quotient;
   if (!isfinite(factor) || factor == 0) tx_error(r->L, "%s: the scales of its values can't be", r->who);
   return factor;
+}
+
+/* Raises unless all are finite and at most `largest`. */
+static void check_floats(const reader *r, const char *name, const float *x, int64_t n, float largest) {
+  for (int64_t i = 0; i < n; i++) {
+    if (!(fabsf(x[i]) <= largest)) tx_error(r->L, "%s: its %s holds a number that can't be", r->who, name);
+  }
 }
 
 /* Where bytes are handed on as they are. */
@@ -138,6 +158,8 @@ static void read_weights(const reader *r, tx_qstep *s) {
   const uint8_t *weight = data_of(r, top + 2, TX_U8, places * c->k * (c->winograd ? 2 : 1));
   const float *factor = data_of(r, top + 4, TX_F32, c->winograd ? 36 * c->k : c->k);
   const float *shift = data_of(r, top + 6, TX_F32, c->k);
+  check_floats(r, "factor", factor, c->winograd ? 36 * c->k : c->k, c->winograd ? LARGEST_ELEMENT_FACTOR : FLT_MAX);
+  check_floats(r, "shift", shift, c->k, FLT_MAX);
   if (c->winograd) {
     check_winograd_sums(r, weight, c->c, c->k);
   } else {
@@ -171,11 +193,13 @@ static void read_conv(const reader *r, tx_qstep *s) {
   c->k = channels[1];
   c->top = padding[0];
   c->left = padding[2];
-  c->groups = whole(L, r->table, r->who, "groups", 1, MOST_SIDE, 1);
+  c->groups = whole(L, r->table, r->who, "groups", 1, MOST_SIDE);
   c->relu = flag(r, "relu");
   c->residual_last = flag(r, "residual_last");
-  s->other = (int)whole(L, r->table, r->who, "residual", 0, r->p->values, 0) - 1;
-  if (s->other >= 0) c->residual_factor = factor_of(r, r->scale[s->other] / r->scale[s->output]);
+  if (is_given(L, r->table, "residual")) {
+    s->other = value(r, "residual");
+    c->residual_factor = factor_of(r, r->scale[s->other] / r->scale[s->output]);
+  }
   if (c->r * c->s > MOST_SIDE) tx_error(L, "%s: its kernel is too large", r->who);
   if (c->c % c->groups != 0 || c->k % c->groups != 0) {
     tx_error(L, "%s: %d groups don't divide its channels", r->who, (int)c->groups);
@@ -361,7 +385,7 @@ static void read_value(const reader *r, int v) {
   const int dims = list(L, r->table, r->who, "shape", 3, true, 1, MOST_SIDE, size);
   if (dims == 2) tx_error(L, "%s: its shape is {H,W,C} or {C}", r->who);
   *l = dims == 3 ? (tx_qlayout){.h = size[0], .w = size[1], .c = size[2]} : (tx_qlayout){.h = 1, .w = 1, .c = size[0]};
-  l->zero = (int32_t)whole(L, r->table, r->who, "zero", 0, 255, 0);
+  if (is_given(L, r->table, "scale")) l->zero = (int32_t)whole(L, r->table, r->who, "zero", 0, 255);
   r->p->place[v].flat = dims == 1;
   r->scale[v] = tx_option_number(L, r->table, r->who, "scale", 0);
   if (!isfinite(r->scale[v]) || r->scale[v] < 0) tx_error(L, "%s: its scale can't be", r->who);
@@ -407,7 +431,7 @@ static int l_quantized_program(lua_State *L) {
     next_item(&r, steps, i + 1, "step");
     read_step(&r, inputs);
   }
-  const int last = (int)whole(L, 1, WHO, "output", 1, value_count, 0) - 1;
+  const int last = (int)whole(L, 1, WHO, "output", 1, value_count) - 1;
   if (last != p->step[p->steps - 1].output) return tx_error(L, WHO ": the last step does not make the output");
   status = tx_qprogram_plan(p);
   if (status != TX_OK) return tx_raise(L, status);
