@@ -6,6 +6,7 @@ local cases = require "spec.export_cases"
 local support = require "spec.support"
 local core = require "texres.core"
 local input = require "texres.input"
+local quantize_nn = require "texres.nn.quantized"
 local nn = tr.nn
 local noise, of, point, quantized, textile = cases.noise, cases.of, cases.point, cases.quantized, cases.textile
 
@@ -320,6 +321,58 @@ describe("a quantized classifier as a C file", function()
       assert_bits(one, images, ask(MACHINES[1], path, images, nil, nil, flags, "-ffp-contract=fast"))
     end
     tell_missing(pending)
+  end)
+
+  it("gives them where means of windows at the edge are halves", function()
+    tr.manual_seed(7)
+    local pool = nn.AvgPool2d(3, { stride = 1, padding = 1, count_include_pad = false })
+    local net = nn.Sequential { nn.Conv2d(1, 64, 1), nn.ReLU(), pool, nn.Flatten(), nn.Linear(9 * 64, 3) }
+    local one = quantized(of(net, { input = { 3, 3, 1 }, classes = { "a", "b", "c" } }))
+    local section = one.model._description.sections[1]
+    local step = section.steps[3]
+    assert.equal("avg_pool", step.op)
+    local from = section.values[step.input]
+    for value = step.output, step.output + 1 do
+      section.values[value].scale, section.values[value].zero = from.scale, from.zero
+    end
+    local path, images = folder .. "/halves.c", random_images(one.input, 64)
+    assert(one:export_c(path))
+    assert_bits(one, images, ask(MACHINES[1], path, images))
+  end)
+
+  it("is refused where it is of a description that lies", function()
+    local path = folder .. "/other.c"
+    local function refuses(message, change)
+      local one = quantized(textile(32, "gap"))
+      change(one.model._description.sections, one.model.tensors)
+      assert.error_matches(function() one:export_c(path) end, message)
+    end
+    refuses("value 3: shape must be a list, got true", function(s) s[1].values[3].shape = true end)
+    refuses("values must be a list, got nil", function(s) s[1].values = nil end)
+    refuses("step 2: groups must be an integer", function(s) s[1].steps[2].groups = nil end)
+    refuses("export_c: the network has 2 sections, wanted one in 8 bits", function(s) s[2] = s[1] end)
+    local bytes = { dtype = "u8" }
+    local few = quantize_nn.of("minmax", { {
+      values = {
+        { shape = { 8, 8, 1 } }, { scale = 1, zero = 0, shape = { 8, 8, 1 } },
+        { scale = 1, zero = 0, shape = { 8, 8, 2 } }, { scale = 1, zero = 0, shape = { 8, 8, 8 } },
+        { scale = 1, zero = 0, shape = { 8 } }, { shape = { 8 } },
+      },
+      steps = {
+        { op = "quantize", input = 1, output = 2 }, { op = "cat", inputs = { 2, 2 }, output = 3 },
+        {
+          op = "conv", method = "winograd", input = 3, output = 4, kernel = { 3, 3 }, channels = { 2, 8 },
+          stride = { 1, 1 }, padding = { 1, 1, 1, 1 }, dilation = { 1, 1 }, groups = 1,
+        },
+        { op = "global_max_pool", input = 4, output = 5 }, { op = "dequantize", input = 5, output = 6 },
+      },
+      output = 6,
+    } }, { {
+      ["step.3.weight"] = tr.zeros({ 36, 2, 8, 2 }, bytes), ["step.3.factor"] = tr.zeros(36, 8),
+      ["step.3.shift"] = tr.zeros(8),
+    } })
+    assert.error_matches(function() of(few, { input = { 8, 8, 1 } }):export_c(path) end,
+      "export_c: a Winograd convolution has 8 output channels, wanted a multiple of 16")
   end)
 
   it("tests itself without a tolerance", function()

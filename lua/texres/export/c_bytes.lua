@@ -14,6 +14,7 @@ local c_bytes = {}
 
 local ALIGN = 64 -- bytes, of places in memory
 local ELEMENTS = 36 -- of a Winograd tile
+local STRIP = 16 -- outputs that are brought back from tiles at once, as in the functions
 local THIN = 32 -- sums of fewer products are made for all outputs at once
 
 -- -- numbers ----------------------------------------------------------------------------------------------------------
@@ -106,6 +107,9 @@ function STEPS.conv(w, step, y, i)
   local follow = after(w, step, i)
   window(w, step, i, step.kernel)
   if step.method == "winograd" then
+    if outputs % STRIP ~= 0 then
+      raise("export_c: a Winograd convolution has %d output channels, wanted a multiple of %d", outputs, STRIP)
+    end
     w:use "winograd"
     w:array("int16_t", name, winograd_weights(list, channels, outputs))
     local tiles = (w.shapes[step.output][2] + 3) // 4
@@ -167,7 +171,7 @@ function STEPS.avg_pool(w, step, y, i)
   w:use "mean_pool"
   window(w, step, i, step.kernel)
   w:array("float", ("means_%d"):format(i), { 0, table.unpack(bytes.means(w.values, step)) })
-  w:call("mean_pool(&window_%d, %d, means_%d, %s, v%d, %s);", i, step.count_include_pad == false and 0 or 1, i,
+  w:call("mean_pool(&window_%d, %d, means_%d, %s, v%d, %s);", i, step.count_include_pad and 1 or 0, i,
     zero_text(w, step.output), step.input, y)
 end
 

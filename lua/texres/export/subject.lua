@@ -150,6 +150,8 @@ local function quantized_of(model, where)
         .. "in f32", where, step.item and model.items[step.item]:describe() or step.op)
     end
   end
+  if #sections ~= 1 then raise("%s: the network has %d sections, wanted one in 8 bits", where, #sections) end
+  core.quantized_program(sections[1], model.tensors[1]) -- or the description is refused: it may be of a file
   return { section = sections[1], tensors = model.tensors[1] }
 end
 
