@@ -497,6 +497,13 @@ describe("a network in 8 bits", function()
     refuses("quantize: an ensemble is not one network", function() tr.Ensemble({ clf, clf }):quantize(set) end)
     refuses("quantize: the set", function() clf:quantize(5) end)
     refuses("quantize: the set: the images are", function() clf:quantize(tr.data.fabric { count = 6, size = 48 }) end)
+    for _, number in ipairs { 0 / 0, math.huge } do
+      local broken = classifier_of(tr.models.textile { width = 2 })
+      core.no_grad(function() broken.model:parameters()[1]:fill(number) end)
+      refuses("quantize: the network makes numbers of these images that are not finite", function()
+        broken:quantize(set, { images = 4 })
+      end)
+    end
     local own = nn.Sequential { nn.GroupNorm(1, 1), nn.Flatten(), nn.LayerNorm(32 * 32) }
     input.give(own, input.of(clf.model))
     refuses("quantize: no convolution and no dense layer", function()

@@ -66,6 +66,14 @@ local function pixels_of(takes)
   if takes.white and mean and std then return { black = -mean / std, step = takes.white / 255 / std } end
 end
 
+-- Raises where a value of the network was not finite on the images.
+local function check_finite(found, where)
+  for _, range in ipairs(found) do
+    local sum = range.mean:sum():item()
+    if sum - sum ~= 0 then raise("%s: the network makes numbers of these images that are not finite", where) end
+  end
+end
+
 --- The model of a classifier in 8 bits; `where`: who asks, for messages.
 function quantize.model(model, set, o, where)
   local takes = input.of(model)
@@ -76,6 +84,7 @@ function quantize.model(model, set, o, where)
   return core.no_grad(function()
     local program = lower(model:clone():to "f32", takes.input)
     local found = ranges.find(program, batches_of(model, set, o), o, pixels_of(takes))
+    check_finite(found, where)
     local sections, tensors, items = build.build(program, found, o)
     if not sections then raise("%s: no convolution and no dense layer of this model can be done in 8 bits", where) end
     local made = quantized.of(o.method, sections, tensors, items)
