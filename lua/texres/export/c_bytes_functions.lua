@@ -129,11 +129,12 @@ static void gather(const struct window *c, int p, int q, int depth, const uint8_
     for (s = 0; s < c->kernel_columns; s++, out += depth) {
       int row = p * c->down - c->top + r * c->dilation_down;
       int column = q * c->right - c->left + s * c->dilation_right;
-      const uint8_t *x = image + (row * c->columns + column) * c->channels;
-      if (row < 0 || row >= c->rows || column < 0 || column >= c->columns)
-        for (d = 0; d < depth; d++) out[d] = (operand)c->zero;
-      else
+      int inside = row >= 0 && row < c->rows && column >= 0 && column < c->columns;
+      const uint8_t *x = inside ? image + (row * c->columns + column) * c->channels : 0;
+      if (inside)
         for (d = 0; d < depth; d++) out[d] = x[d];
+      else
+        for (d = 0; d < depth; d++) out[d] = (operand)c->zero;
     }
 }
 ]] },
@@ -183,9 +184,10 @@ static void convolve_each(const struct window *c, const uint8_t *image, const in
         for (s = 0; s < c->kernel_columns; s++) {
           int row = p * c->down - c->top + r * c->dilation_down;
           int column = q * c->right - c->left + s * c->dilation_right;
-          const uint8_t *x = image + (row * c->columns + column) * n;
           const int8_t *w = weight + (r * c->kernel_columns + s) * n;
+          const uint8_t *x;
           if (row < 0 || row >= c->rows || column < 0 || column >= c->columns) continue;
+          x = image + (row * c->columns + column) * n;
           for (k = 0; k < n; k++) sums[k] += (x[k] - c->zero) * w[k];
         }
       finish_sums(a, n, 0, (p * c->out_columns + q) * n, y);
@@ -339,8 +341,9 @@ static void max_pool(const struct window *c, const uint8_t *image, uint8_t *y)
       for (r = 0; r < c->kernel_rows; r++)
         for (s = 0; s < c->kernel_columns; s++) {
           int row = p * c->down - c->top + r, column = q * c->right - c->left + s;
-          const uint8_t *x = image + (row * c->columns + column) * c->channels;
+          const uint8_t *x;
           if (row < 0 || row >= c->rows || column < 0 || column >= c->columns) continue;
+          x = image + (row * c->columns + column) * c->channels;
           for (k = 0; k < c->channels; k++)
             if (x[k] > y[k]) y[k] = x[k];
         }
