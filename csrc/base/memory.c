@@ -46,7 +46,7 @@ _Static_assert(sizeof(block) <= HEADER, "the header must fit before the block");
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static block *free_list; /* in the order of addresses */
-static size_t live, peak, mapped, cached;
+static size_t live, small, peak, mapped, cached;
 
 /* A forked process finds the cache whole and not locked. */
 static void before_fork(void) { pthread_mutex_lock(&lock); }
@@ -193,6 +193,7 @@ void *tx_alloc(size_t bytes) {
   if (b != NULL) {
     b->bytes = bytes;
     live += bytes;
+    if (b->capacity == 0) small += bytes;
     if (live > peak) peak = live;
   }
   pthread_mutex_unlock(&lock);
@@ -215,7 +216,11 @@ void tx_dealloc(void *pointer) {
   bool large = b->capacity != 0;
   pthread_mutex_lock(&lock);
   live -= b->bytes;
-  if (large) insert_free(b);
+  if (large) {
+    insert_free(b);
+  } else {
+    small -= b->bytes;
+  }
   pthread_mutex_unlock(&lock);
   if (!large) free(b->start);
 }
@@ -329,6 +334,7 @@ static size_t read_counter(const size_t *counter) {
 }
 
 size_t tx_live_bytes(void) { return read_counter(&live); }
+size_t tx_small_bytes(void) { return read_counter(&small); }
 size_t tx_peak_bytes(void) { return read_counter(&peak); }
 size_t tx_cached_bytes(void) { return read_counter(&cached); }
 

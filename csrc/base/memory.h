@@ -60,6 +60,7 @@ tx_status tx_size_mul(size_t a, size_t b, size_t *product);
 
 /* Bytes handed out and not yet freed; the most there have been so far; bytes freed and cached. */
 size_t tx_live_bytes(void);
+size_t tx_small_bytes(void); /* of the live ones: in blocks below 64 KiB, which are not cached but go back to malloc */
 size_t tx_peak_bytes(void);
 size_t tx_cached_bytes(void);
 

@@ -212,17 +212,20 @@ void **tx_new_block(lua_State *L) {
   return block;
 }
 
-/* Small tensors: the collector sees 40 bytes of a handle, behind which about 1 KiB stands; it is told of the difference
+/* Small tensors: the collector sees 40 bytes of a handle, behind which about 1 KiB stands, and elements. It is told of that
  * now and then, as if Lua had allocated it. Large ones: it runs when their bytes have grown by half, or by the slack. */
 void tx_pace_collector(lua_State *L) {
   enum { BATCH = 64 };
   static int untold;   /* handles */
+  static size_t told;  /* bytes of small blocks, when it was told last */
   static size_t bound; /* live bytes at which the collector should run */
   const size_t slack = (size_t)64 << 20;
   if (!lua_gc(L, LUA_GCISRUNNING)) return;
   if (++untold >= BATCH) {
+    const size_t bytes = tx_small_bytes();
     untold = 0;
-    lua_gc(L, LUA_GCSTEP, BATCH);
+    lua_gc(L, LUA_GCSTEP, BATCH + (int)((bytes > told ? bytes - told : 0) >> 10));
+    told = tx_small_bytes();
   }
   if (tx_live_bytes() < (bound > slack ? bound : slack)) return;
   lua_gc(L, LUA_GCCOLLECT);
