@@ -51,6 +51,29 @@ local damaged = assert(texres.data.folder { path = path "damaged", cache = false
 assert(io.open(damaged.meta.path[5], "w")):close()
 texres.warn = function() end
 
+local line = texres.line
+local raw = assert(io.open(path "frames", "w"))
+raw:write(("frames of a camera, "):rep(3))
+raw:close()
+os.execute("mkdir -p " .. path "watched")
+assert(texres.write_png(path "watched/x.png", images[1]))
+
+--- Scans what a source gives, into a sink: true where each of so many frames is out, or nil and what was told.
+local function run_line(count, sink, opened, message)
+  if not opened then return nil, message end
+  local source <close> = opened
+  local told = {}
+  local scanner = { frame = function(_, image, about)
+    if count == 1 then source:stop() end
+    return { name = about.name, mean = image:to("f32"):mean():item() }
+  end }
+  local totals = line.run(scanner, source, { sinks = { sink }, every = false, report = function(text)
+    told[#told + 1] = text
+  end })
+  if totals.frames == count and totals.bad + totals.lost == 0 and not totals.problem then return true end
+  return nil, table.concat(told, "; ")
+end
+
 local networks = dofile "spec/quantized_cases.lua"
 local bytes_net, bytes_tensors = networks.find "a small residual network"
 
@@ -122,6 +145,14 @@ local works = {
   { "quantized", function() -- one image goes other ways than many
     local program = core.quantized_program(bytes_net, bytes_tensors)
     return program:run(images) and program:run(images:slice(1, 1, 1))
+  end },
+  { "frames", function()
+    return run_line(3, line.to_file(path "results"), line.frames(path "frames", { 4, 5 }))
+  end },
+  { "watch", function()
+    collectgarbage() -- a lock that could not be given back for want of memory even for that goes with its object
+    os.remove(path "watched/.texres-done")
+    return run_line(1, line.to_command "cat >/dev/null", line.folder(path "watched", { channels = 1 }))
   end },
   { "save_npy", function() return texres.save_npy(path "y.npy", images) end },
   { "load_npy", function() return texres.load_npy(path "x.npy") end },

@@ -3,6 +3,7 @@
 local core = require "texres.core"
 local formats = require "texres.data.formats"
 local open_journal = require "texres.line.journal"
+local protect = require "texres.protect"
 local read_picture = require "texres.line.picture"
 
 local SETTLED = 2e9 -- ns without a change after which a file that was found by looking counts as whole
@@ -83,19 +84,21 @@ end
 
 --- options: room, drop, every (seconds between looks), memory (a path; false: none), channels, scale
 local function open(path, o)
-  local journal, message = open_journal(o.memory or nil)
-  if not journal then return nil, message end
   local self = setmetatable({
-    path = path, journal = journal, room = o.room, drop = o.drop, every = o.every,
-    channels = o.channels, scale = o.scale,
+    path = path, room = o.room, drop = o.drop, every = o.every, channels = o.channels, scale = o.scale,
     files = {}, first = 1, last = 0, queued = {}, growing = {}, next_look = 0, read = 0, dropped = 0, delayed = 0,
     waited = 0, longest = 0, tell = function() end,
   }, Folder)
-  local ok
-  ok, message = begin(self)
-  if ok then return self end
-  self:close()
-  return nil, message
+  local whole = false
+  return protect.finally(function()
+    if not whole then self:close() end
+  end, function()
+    local message
+    self.journal, message = open_journal(o.memory or nil)
+    if not self.journal then return nil, message end
+    whole, message = begin(self)
+    return whole and self, message
+  end)
 end
 
 -- The folder can't be watched or read: told once; it is tried again every second.
@@ -169,8 +172,10 @@ function Folder:stop() self.stopped = true end
 
 function Folder:close()
   if self.watch then self.watch:close() end
-  self.watch = nil
-  self.journal:close()
+  if self.journal then self.journal:close() end
+  self.watch, self.journal = nil, nil
 end
+
+Folder.__close = Folder.close
 
 return open

@@ -67,4 +67,6 @@ end
 
 function Frames:close() self.raw:close() end
 
+Frames.__close = Frames.close
+
 return open

@@ -4,6 +4,7 @@
 
 local core = require "texres.core"
 local plain = require "texres.plain"
+local protect = require "texres.protect"
 
 local Journal = {}
 Journal.__index = Journal
@@ -30,26 +31,37 @@ local function rewrite(self)
   return self.outlet and self, message
 end
 
+-- Reads what is noted; true, or nil and a message.
+local function read(self)
+  if not core.file_kind(self.path) then return true end
+  local file, message = core.open_file(self.path)
+  if not file then return nil, message end
+  for line in file:lines() do -- the last one may be torn: then it is none
+    local stamp, name = line:match "^(%d+ %-?%d+) (.+)$"
+    if stamp then self.stamps[unescaped(name)] = stamp end
+  end
+  file:close()
+  return true
+end
+
 --- Opens a journal, which is made where there is none; path nil: in memory only. nil and a message where it can't be
 -- read or written, or another process works with it.
 local function open(path)
   local self = setmetatable({ path = path, stamps = {}, lines = 0, tell = function() end }, Journal)
   if not path then return self end
-  local message
-  self.lock, message = core.process.lock(path .. ".lock")
-  if not self.lock then return nil, message end
-  if core.file_kind(path) then
-    local file
-    file, message = core.open_file(path)
-    if not file then return nil, message end
-    for line in file:lines() do -- the last one may be torn: then it is none
-      local stamp, name = line:match "^(%d+ %-?%d+) (.+)$"
-      if stamp then self.stamps[unescaped(name)] = stamp end
-    end
-    file:close()
-  end
-  self.stale = true
-  return rewrite(self)
+  local whole = false
+  return protect.finally(function()
+    if not whole then self:close() end
+  end, function()
+    local ok, message
+    self.lock, message = core.process.lock(path .. ".lock")
+    if not self.lock then return nil, message end
+    ok, message = read(self)
+    if not ok then return nil, message end
+    self.stale = true
+    whole, message = rewrite(self)
+    return whole, message
+  end)
 end
 
 --- Whether the file is done as it is now.
@@ -89,10 +101,11 @@ function Journal:keep(present)
 end
 
 function Journal:close()
+  local _ <close> = self.lock -- given back also where memory runs out on the way
+  self.lock = nil
   if self.path and self.unwritten then rewrite(self) end
   if self.outlet then self.outlet:close(0) end
-  if self.lock then getmetatable(self.lock).__close(self.lock) end
-  self.outlet, self.lock = nil, nil
+  self.outlet = nil
 end
 
 return open

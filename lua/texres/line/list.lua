@@ -66,6 +66,7 @@ end
 
 function Files:stop() self.stopped = true end
 function Files.close() end
+Files.__close = Files.close
 
 function Files:counts() return { read = self.read, dropped = 0, delayed = 0, waited = 0, longest = 0, short = 0 } end
 

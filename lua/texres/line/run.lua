@@ -173,7 +173,7 @@ local function end_run(self, patience)
   return totals
 end
 
-return function(scanner, source, o)
+local function run(scanner, source, o)
   local process, self = core.process, new(scanner, source, o)
   return protect.between(function()
     process.interrupts(true)
@@ -181,9 +181,13 @@ return function(scanner, source, o)
   end, function()
     process.interrupts(false)
     process.terminations(false)
-    source:close()
   end, function()
     loop(self)
     return end_run(self, o.patience)
   end)
+end
+
+return function(scanner, source, o)
+  local _ <close> = source
+  return run(scanner, source, o)
 end
