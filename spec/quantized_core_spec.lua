@@ -136,6 +136,9 @@ describe("a description of a network in 8 bits", function()
     refuse("a scale of " .. scale, function(d) d.values[4].scale = scale end, "value 4: its scale can't be")
   end
   refuse("no scale of what is bytes", function(d) d.values[2].scale = nil end, "step 1: the scales")
+  refuse("no scale of a convolution's bytes", function(d) d.values[3].scale = nil end, "step 2: its output has no scale")
+  refuse("no scale of a table's bytes", function(d) d.values[3].scale = nil end, "step 2: its output has no scale",
+    "lookup")
   refuse("scales too far apart", function(d) d.values[6].scale = 1e-300 end, "the scales of its values can't be")
   refuse("a relu that is a number", function(d) d.steps[2].relu = 1 end, "step 2: relu must be true or false")
   refuse("another method", function(d) d.steps[2].method = "fft" end, "step 2: method is 'fft'")
@@ -163,7 +166,8 @@ describe("a description of a network in 8 bits", function()
   refuse("winograd of 5x5", function(d) d.steps[3].kernel = { 5, 5 } end, "step 3: winograd is for 3x3")
   refuse("floats in between", function(d) d.steps[6].op, d.steps[6].output = "dequantize", 7 end,
     "step 6: .*the last step")
-  refuse("bytes at the end", function(d) d.steps[7].floats = false end, "step 7: the last step")
+  refuse("bytes at the end", function(d) d.steps[7].floats, d.values[8].scale, d.values[8].zero = false, 1, 0 end,
+    "step 7: the last step")
   refuse("floats read as bytes", function(d) d.steps[2].input = 1 end, "step 2: floats come in by quantize")
   refuse("bytes made of bytes", function(d) d.steps[1].input = 2 end, "step 1: floats come in by quantize")
   refuse("a value read before it is made", function(d) d.steps[6].input, d.values[7].shape = 7, { 32 } end,

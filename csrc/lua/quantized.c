@@ -372,6 +372,9 @@ static void read_step(reader *r, int64_t from[MOST_STEPS]) {
     s->output = output;
     s->at = at;
     ops[op].read(r, s);
+    if (s->op != TX_Q_DEQUANTIZE && !s->floats && r->scale[output] == 0) {
+      tx_error(r->L, "%s: its output has no scale", r->who);
+    }
     at += p->place[s->input].layout.c;
   }
 }
