@@ -136,7 +136,7 @@ describe("a description of a network in 8 bits", function()
     refuse("a scale of " .. scale, function(d) d.values[4].scale = scale end, "value 4: its scale can't be")
   end
   refuse("no scale of what is bytes", function(d) d.values[2].scale = nil end, "step 1: the scales")
-  refuse("no scale of a convolution's bytes", function(d) d.values[3].scale = nil end, "step 2: its output has no scale")
+  refuse("no scale of bytes of a convolution", function(d) d.values[3].scale = nil end, "step 2: .* no scale")
   refuse("no scale of a table's bytes", function(d) d.values[3].scale = nil end, "step 2: its output has no scale",
     "lookup")
   refuse("scales too far apart", function(d) d.values[6].scale = 1e-300 end, "the scales of its values can't be")
