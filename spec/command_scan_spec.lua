@@ -94,15 +94,16 @@ describe("texres scan", function()
   end)
 
   it("tells of unknown places, where the model has a novelty", function()
-    local own, path, seen = assert(tr.load(run .. "/best.safetensors")), root .. "/strange.safetensors", root .. "/white"
+    local path, seen = root .. "/strange.safetensors", root .. "/white"
+    local own = assert(tr.load(run .. "/best.safetensors"))
     own:fit_novelty(set, { calibrate = tr.data.fabric { count = 60, size = 16, seed = 2 } })
     assert(own:save(path))
     local given = { threshold = 1, unknown = 1e-3, step = 8 }
     local want = own:scan(rolls .. "/1.png", given)
     assert.is_true(want.unknown > 0)
     local function unknown(...)
-      local status, out, err = support.texres("scan", "--model", path, "--threshold", "1", "--unknown", "1e-3", "--step",
-        "8", ...)
+      local status, out, err = support.texres("scan", "--model", path, "--threshold", "1", "--unknown", "1e-3",
+        "--step", "8", ...)
       assert.equal(0, status, err)
       return lines(out)
     end

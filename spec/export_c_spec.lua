@@ -335,7 +335,7 @@ describe("a quantized classifier as a C file", function()
     for value = step.output, step.output + 1 do
       section.values[value].scale, section.values[value].zero = from.scale, from.zero
     end
-    local path, images = folder .. "/halves.c", random_images(one.input, 64)
+    local path, images = folder .. "/halves.c", noise(one.input, 64)
     assert(one:export_c(path))
     assert_bits(one, images, ask(MACHINES[1], path, images))
   end)
