@@ -207,7 +207,7 @@ asan: setup-test ## the specs under AddressSanitizer and UBSan (SPECS=... for so
 # The specs in which several threads work. What tools/tsan.supp leaves out is explained there. The runtime is loaded into the
 # interpreter alone, by the dynamic loader: a shell that it is loaded into does not start.
 TSAN_SPECS := $(addprefix spec/,threads_spec.lua loader_spec.lua determinism_spec.lua models_spec.lua \
-  quantized_core_spec.lua)
+  quantized_core_spec.lua raw_frames_spec.lua)
 build-tsan/lua/run: Makefile
 	@mkdir -p $(@D)
 	@printf '#!/bin/sh\nexec %s --preload %s %s "$$@"\n' "$$(ldd $$(command -v $(LUA)) | \

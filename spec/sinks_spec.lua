@@ -70,7 +70,7 @@ describe("a file", function()
   end)
 
   it("gives the memory of what was kept back when it is out", function()
-    if os.getenv "ASAN_OPTIONS" or not io.open "/proc/self/status" then return end
+    if os.getenv "ASAN_OPTIONS" or os.getenv "TSAN_OPTIONS" or not io.open "/proc/self/status" then return end
     local function resident() return tonumber(support.read_file("/proc/self/status"):match "VmRSS:%s*(%d+)") end
     local folder = support.folder()
     local sink = line.to_file(folder .. "/later/out", { room = 60000 })
