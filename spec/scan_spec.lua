@@ -279,6 +279,9 @@ describe("scan: points", function()
     end
     assert.are.equal(4 + 1 + 3 * 4, sum:all())
     assert.are.equal(17, early:all())
+    local long = points.sum()
+    long:add(0.1 * 10000, 0.1 * 10000 + 0.1 * 20000, 4) -- two metres, which end with the second
+    assert.are.equal(2 * 4, long:all())
   end)
 
   it("of a roll before are forgotten by a scanner of frames, and each roll has its own", function()

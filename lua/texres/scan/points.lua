@@ -9,6 +9,7 @@
 
 local points = {}
 
+local NEARLY = 1e-9 -- of a metre: what is lost in products of pixels and millimetres
 local LENGTHS = { { 75, 1 }, { 150, 2 }, { 230, 3 }, { math.huge, 4 } }
 local HOLES = { { 25, 2 }, { math.huge, 4 } }
 local MOST, METRE = 4, 1000
@@ -32,7 +33,7 @@ end
 
 --- Adds a defect that lies from `top` to `bottom`, millimetres of the roll, and has so many points.
 function Sum:add(top, bottom, count)
-  local first, last = math.floor(top / METRE), math.floor(bottom / METRE)
+  local first, last = math.floor(top / METRE), math.ceil(bottom / METRE - NEARLY) - 1
   give(self, first, count)
   if bottom - top <= METRE then return end
   for metre = first, last do give(self, metre, MOST) end
