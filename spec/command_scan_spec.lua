@@ -181,6 +181,27 @@ describe("texres scan at a line", function()
     assert.matches("6 frames done.* 0 bad", err)
   end)
 
+  it("tells where on the roll defects lie behind frames that are bad, and what was scanned", function()
+    local function told(input)
+      local status, out, err = scan_in(input, "--raw", "96x32", "--mm-per-pixel", "0.5", "-")
+      assert.equal(0, status, err)
+      local list = lines(out)
+      for i, one in ipairs(list) do list[i] = assert(json.decode(one)) end
+      return list, table.remove(list)
+    end
+    local alone = told(bytes(1, 96))
+    local bad = ("\0"):rep(32 * 96)
+    local list, sum = told(bytes(1, 96) .. bad .. bad .. bytes(1, 96))
+    local behind = { table.unpack(list, #list - #alone + 1) }
+    assert.is_true(#alone > 0)
+    for i, defect in ipairs(alone) do
+      assert.are.equal(defect.top + 160, behind[i].top)
+      assert.are.equal(defect.position_mm + 80, behind[i].position_mm)
+      assert.is_true(defect.area <= defect.height * defect.width)
+    end
+    assert.are.same({ 192, 96 }, { sum.height, sum.width })
+  end)
+
   it("takes them apart where that is asked for, and tells what is bad", function()
     local frames = bytes(1, 32) .. ("\0"):rep(32 * 96) .. bytes(33, 64) .. "short"
     local status, out, err = scan_in(frames, "--raw", "96x32", "--apart", "-")

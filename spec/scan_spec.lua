@@ -138,6 +138,17 @@ describe("scan", function()
     end
   end)
 
+  it("counts the pixels of a defect that are in the image", function()
+    local clf = classifier "gap"
+    for _, size in ipairs { { 100, 150 }, { 64, 64 }, { 1, 200 }, { 90, 1 }, { 30, 40 } } do
+      local all = clf:scan(cloth(size[1], size[2]), { step = 16, threshold = 1e-6 })
+      assert.are.equal(1, all.count)
+      local one = all.defects[1]
+      assert.are.same({ 0, 0, size[1], size[2], size[1] * size[2] },
+        { one.top, one.left, one.height, one.width, one.area })
+    end
+  end)
+
   it("gives the same bits whatever pieces a strip comes in", function()
     local clf, image = classifier "mean_max", cloth(777, 100)
     local options, want, rows = { step = 16, mm_per_pixel = 1, band = 64 }, {}, {}
@@ -228,17 +239,18 @@ describe("scan: defects", function()
     local tracker, list = defects.tracker(2, 0.5, longest or 100), {}
     local function add(ended)
       for _, d in ipairs(ended) do
+        assert.are.equal(10 * d.cells, d.area)
         list[#list + 1] = ("%d,%d-%d,%d %d%s%s"):format(d.top, d.left, d.bottom, d.right, d.cells,
           d.continues and " continues" or "", d.continued and " continued" or "")
       end
     end
     for _, row in ipairs(rows) do
-      local heat, scores = {}, {}
+      local heat, scores, areas = {}, {}, {}
       for cell in row:gmatch "." do
         heat[#heat + 1] = cell == "." and 0 or 1
-        scores[#scores + 1] = { 0, 1 }
+        scores[#scores + 1], areas[#areas + 1] = { 0, 1 }, 10
       end
-      add(tracker:add(heat, scores))
+      add(tracker:add(heat, scores, areas))
     end
     add(tracker:skip(1))
     return list

@@ -147,8 +147,9 @@ end
 -- A defect:
 --
 --     class, label, score, peak      the class with the highest sum of probabilities beside good; mean and largest heat
---     top, left, height, width       its box in pixels: so many rows and columns lie before it
---     cells, area                    how many, and their pixels
+--     top, left, height, width       its box in pixels: so many rows and columns of the image lie before it, of a strip
+--                                    so many rows of the roll
+--     cells, area                    how many, and their pixels in the image
 --     position, across               with mm_per_pixel, in mm: where the box begins on the roll and from its left side
 --     length, breadth, area_mm2      its size along the roll and across, in mm
 --     points                         see texres.scan.points
@@ -240,6 +241,7 @@ function scan.scanner(classifier, options)
     classifier = classifier, mode = way.mode, step = way.step, why = way.why, mm_per_pixel = o.mm_per_pixel,
     holes = holes_of(o.holes), least = o.least, white = o.white or false, sum = points.sum(),
     rows = 0, area = 0, count = 0, -- of all that was scanned: rows, pixels, defects
+    at = 0, -- the row of the roll at which the next rows begin: some may be missing before it
     unknown = classifier.novelty and 0, -- defects of that kind, beside `count`
     setting = {
       side = way.side, step = way.step, band = math.max(1, o.band // way.step), good = number, longest = o.longest,
@@ -275,7 +277,6 @@ local function complete(self, defect, from, name)
     defect.class, defect.label, defect.peak = "unknown", nil, nil
     defect.score = 1 - sums[self.setting.good] / defect.cells
   end
-  defect.area = defect.cells * self.step * self.step
   local mm = self.mm_per_pixel
   if mm then
     defect.length, defect.breadth, defect.area_mm2 = defect.height * mm, defect.width * mm, defect.area * mm * mm
@@ -300,6 +301,12 @@ local function complete_all(self, list, from, name)
   return told, unknown
 end
 
+--- Those of the pass over a strip, with their rows on the roll.
+local function complete_on_roll(self, list)
+  for _, defect in ipairs(list) do defect.top = self.from + defect.top end
+  return complete_all(self, list, 0)
+end
+
 --- What belongs to an area of so many pixels with such points.
 local function graded(self, result, area, sum)
   local mm = self.mm_per_pixel
@@ -310,6 +317,11 @@ local function graded(self, result, area, sum)
   return setmetatable(result, Result)
 end
 
+--- Counts rows that were scanned, which begin at a row of the roll.
+local function count_rows(self, height, width, from)
+  self.rows, self.area, self.at = self.rows + height, self.area + height * width, from + height
+end
+
 --- The next rows of a strip, {n,W,C} or {n,W}: the list of the defects that have ended with them, from the top of the
 -- roll on. The first rows say how wide it is.
 function Scanner:push(rows)
@@ -317,12 +329,12 @@ function Scanner:push(rows)
   local strip = rawget(self, "pass")
   if not strip then
     strip = pass.new(self.setting, pixels:size(2), white_of(self, pixels), false)
-    self.pass, self.from = strip, self.rows
+    self.pass, self.from = strip, self.at
   elseif strip.strip.own_width ~= pixels:size(2) then
     raise("scan: these rows have %d pixels, those before %d", pixels:size(2), strip.strip.own_width)
   end
-  local told = complete_all(self, strip:push(pixels), self.from)
-  self.rows, self.area = self.rows + pixels:size(1), self.area + pixels:size(1) * pixels:size(2)
+  local told = complete_on_roll(self, strip:push(pixels))
+  count_rows(self, pixels:size(1), pixels:size(2), self.at)
   if self.mm_per_pixel then self.sum:settle((self.from + strip:open_from()) * self.mm_per_pixel) end
   return told
 end
@@ -331,14 +343,14 @@ end
 function Scanner:finish()
   local told, strip = {}, rawget(self, "pass")
   if strip then
-    told = complete_all(self, (strip:finish()), self.from)
+    told = complete_on_roll(self, (strip:finish()))
     self.pass = nil
   end
   return told, self:summary()
 end
 
---- What was scanned up to now, strips and images together: { height = rows, count = of defects, and, with mm_per_pixel,
--- area_m2, points, points_per_100m2 }, where a metre of the roll has at most 4 points.
+--- What was scanned up to now, strips and images together: { height = rows, width = of them in the mean, count = of
+-- defects, and, with mm_per_pixel, area_m2, points, points_per_100m2 }, where a metre of the roll has at most 4 points.
 function Scanner:summary()
   return graded(self, { height = self.rows, width = self.rows > 0 and self.area // self.rows or 0, count = self.count,
     unknown = self.unknown or nil, defects = {} }, self.area, self.sum:all())
@@ -352,7 +364,7 @@ end
 function Scanner:frame(image, options)
   local o = option.read("frame", options, { name = option.any(), position = option.number(nil, "[0, inf)") })
   local pixels = as_rows(self, image, "the image")
-  local height, width, from = pixels:size(1), pixels:size(2), o.position or self.rows
+  local height, width, from = pixels:size(1), pixels:size(2), o.position or self.at
   local one = pass.new(self.setting, width, white_of(self, pixels), true)
   local list = one:push(pixels)
   local rest, scores = one:finish()
@@ -365,7 +377,7 @@ function Scanner:frame(image, options)
   for _, defect in ipairs(told) do
     if defect.points then own:add(defect.position, defect.position + defect.length, defect.points) end
   end
-  self.rows, self.area = self.rows + height, self.area + height * width
+  count_rows(self, height, width, from)
   return graded(self, {
     name = o.name, position = from, height = height, width = width, defects = told, count = #told - unknown,
     scores = scores, unknown = self.unknown and unknown or nil, novelty = novelty,

@@ -7,9 +7,9 @@ Strip.__index = Strip
 --- Scans the next piece: { name =, defects = those that have ended with it, also of a strip before }.
 function Strip:frame(image, about)
   local ended = {}
-  if about.position ~= self.scanner.rows then
+  if about.position ~= self.scanner.at then
     ended = self.scanner:finish()
-    self.scanner.rows = about.position
+    self.scanner.at = about.position
   end
   local told = self.scanner:push(image)
   return { name = about.name, defects = table.move(told, 1, #told, #ended + 1, ended) }

@@ -12,18 +12,19 @@ local defects = {}
 local function new(classes, continued)
   local sums = {}
   for c = 1, classes do sums[c] = 0 end
-  return { cells = 0, sum = 0, peak = 0, sums = sums, continued = continued or nil }
+  return { cells = 0, area = 0, sum = 0, peak = 0, sums = sums, continued = continued or nil }
 end
 
---- Adds cells first..last of a row; rows and columns of a defect count from 0.
-local function take(defect, row, first, last, heat, scores)
+--- Adds cells first..last of a row, whose areas are a list; rows and columns of a defect count from 0.
+local function take(defect, row, first, last, heat, scores, areas)
   defect.top = math.min(defect.top or row, row)
   defect.bottom = math.max(defect.bottom or row, row)
   defect.left = math.min(defect.left or first - 1, first - 1)
   defect.right = math.max(defect.right or last - 1, last - 1)
   for column = first, last do
     local value = heat[column]
-    defect.cells, defect.sum, defect.peak = defect.cells + 1, defect.sum + value, math.max(defect.peak, value)
+    defect.cells, defect.area = defect.cells + 1, defect.area + areas[column]
+    defect.sum, defect.peak = defect.sum + value, math.max(defect.peak, value)
     for c, score in ipairs(scores[column]) do defect.sums[c] = defect.sums[c] + score end
   end
 end
@@ -33,7 +34,8 @@ local function merge(into, from)
   if into == from then return end
   into.top, into.bottom = math.min(into.top, from.top), math.max(into.bottom, from.bottom)
   into.left, into.right = math.min(into.left, from.left), math.max(into.right, from.right)
-  into.cells, into.sum, into.peak = into.cells + from.cells, into.sum + from.sum, math.max(into.peak, from.peak)
+  into.cells, into.area = into.cells + from.cells, into.area + from.area
+  into.sum, into.peak = into.sum + from.sum, math.max(into.peak, from.peak)
   for c, sum in ipairs(from.sums) do into.sums[c] = into.sums[c] + sum end
   into.continued = into.continued or from.continued
 end
@@ -123,12 +125,13 @@ local function cut(self, runs, list)
   end
 end
 
---- The next row: heat, a list of numbers, and scores, one of lists of numbers. The defects that it ends.
-function Tracker:add(heat, scores)
+--- The next row: of its cells the heat and the area, lists of numbers, and the scores, a list of such. The defects that
+-- it ends.
+function Tracker:add(heat, scores, areas)
   local runs = runs_of(heat, self.threshold)
   join(self, runs)
   local list = ended(self, runs)
-  for _, run in ipairs(runs) do take(run.defect, self.row, run.first, run.last, heat, scores) end
+  for _, run in ipairs(runs) do take(run.defect, self.row, run.first, run.last, heat, scores, areas) end
   self.row = self.row + 1
   cut(self, runs, list)
   self.runs = runs

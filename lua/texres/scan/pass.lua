@@ -68,13 +68,27 @@ local function cells_of(self, scores, ended)
   return cells[1]
 end
 
---- The pixels of cells first..last, of `count` along an axis of `size` pixels: the first, and the one after the last.
+--- The pixel at which a cell begins, of `count` along an axis of `size` pixels.
+local function edge(self, axis, cell, count, size)
+  if cell == 0 or cell == count then return cell == 0 and 0 or size end
+  return math.min(math.max(cell * self.setting.step + self.offset[axis], 0), size)
+end
+
+--- The pixels of cells first..last: the first, and the one after the last; of cells beside the image its last one.
 local function span(self, axis, first, last, count, size)
-  local step, offset = self.setting.step, self.offset[axis]
-  local from = first > 0 and math.max(0, first * step + offset) or 0
-  local to = last + 1 < count and (last + 1) * step + offset or size
-  from = math.min(from, size - 1)
-  return from, math.max(from + 1, math.min(to, size))
+  local from = math.min(edge(self, axis, first, count, size), size - 1)
+  return from, math.max(from + 1, edge(self, axis, last + 1, count, size))
+end
+
+--- The pixels of the image in each cell of a row, a list.
+local function areas_of(self, row)
+  local areas, width = {}, self.strip.own_width
+  local height = edge(self, 1, row + 1, self.rows, self.height) - edge(self, 1, row, self.rows, self.height)
+  for column = 1, self.columns do
+    local left = edge(self, 2, column - 1, self.columns, width)
+    areas[column] = height * (edge(self, 2, column, self.columns, width) - left)
+  end
+  return areas
 end
 
 --- A defect of cells as one of pixels.
@@ -83,8 +97,8 @@ local function in_pixels(self, defect, unknown)
   local left, right = span(self, 2, defect.left, defect.right, self.columns, self.strip.own_width)
   return {
     top = top, left = left, height = bottom - top, width = right - left, cells = defect.cells,
-    score = defect.sum / defect.cells, peak = defect.peak, sums = defect.sums, continues = defect.continues,
-    continued = defect.continued, unknown = unknown,
+    area = math.max(1, defect.area), score = defect.sum / defect.cells, peak = defect.peak, sums = defect.sums,
+    continues = defect.continues, continued = defect.continued, unknown = unknown,
   }
 end
 
@@ -102,7 +116,7 @@ local function follow(self, tracker, heat, cells, list)
     else
       if cold > 0 then add(tracker:skip(cold)) end
       cold = 0
-      add(tracker:add(heat[row]:totable(), cells[row]:totable()))
+      add(tracker:add(heat[row]:totable(), cells[row]:totable(), areas_of(self, tracker.row)))
     end
   end
   if cold > 0 then add(tracker:skip(cold)) end
