@@ -112,6 +112,61 @@ describe("a watched folder", function()
     assert.is_false(support.exists(folder .. "/.texres-done"))
   end)
 
+  it("tells where its memory is damaged, and does again what is missing there", function()
+    local folder = support.folder()
+    for _, name in ipairs { "a.png", "b.png", "c.png" } do
+      put(folder, name, 1)
+      age(folder .. "/" .. name)
+    end
+    local source = assert(line.folder(folder))
+    assert.equal(3, #take(source))
+    source:close()
+    local path = folder .. "/.texres-done"
+    support.write_file(path, (support.read_file(path):gsub("^%d+", "\0")))
+    source = assert(line.folder(folder))
+    local names, _, told = take(source)
+    assert.same({ { "a.png" }, { path .. ": 1 line is damaged: files that are missing in it are done again" } },
+      { names, told })
+    source:close()
+  end)
+
+  it("goes on while its memory can't be written, tells so once, and writes it as soon as there is room", function()
+    local folder, memory = support.folder(), support.folder() .. "/done"
+    local source = assert(line.folder(folder, { memory = memory, every = 0.1 }))
+    local write_file, file, room, all = core.write_file, source.journal.outlet, 5, {} -- bytes that the disk still has
+    local outlet = { closed = false }
+    function outlet.write(_, text, from)
+      local taken = file:write(text:sub(1, room), from)
+      room = room - taken
+      return taken, taken < #text and "No space left on device" or nil
+    end
+    function outlet.close() outlet.closed = true end
+    source.journal.outlet = outlet
+    rawset(core, "write_file", function() return nil, "No space left on device" end)
+    local function seen(name)
+      put(folder, name, 1)
+      local names, _, told = take(source)
+      table.move(told, 1, #told, #all + 1, all)
+      return table.concat(names, " ")
+    end
+    local ok, names = pcall(function()
+      local list = { seen "a.png", seen "b.png" }
+      room = 1000
+      list[3] = seen "c.png"
+      return list
+    end)
+    rawset(core, "write_file", write_file)
+    assert.is_true(ok, names)
+    assert.same({ "a.png", "b.png", "c.png" }, names)
+    assert.same({ memory .. ": No space left on device; files may be done twice after a restart" }, all)
+    assert.is_false(outlet.closed)
+    assert.matches("^[%d ]+\n%d+ %d+ c.png\n$", support.read_file(memory)) -- behind the torn line one of its own
+    take(source)
+    assert.is_true(outlet.closed)
+    assert.matches("^%d+ %d+ a.png\n%d+ %d+ b.png\n%d+ %d+ c.png\n$", support.read_file(memory))
+    source:close()
+  end)
+
   it("is worked on by one process at a time", function()
     local folder = support.folder()
     local source = assert(line.folder(folder))
@@ -199,7 +254,7 @@ describe("a watched folder", function()
     assert(os.rename(folder, folder .. "-away"))
     local _, _, told = take(source)
     assert.equal(1, #told)
-    assert.matches("is no longer there; it is looked for again every second", told[1])
+    assert.equal(folder .. ": is no longer there; it is looked for again every second", told[1])
     put(folder .. "-away", "a.png", 1)
     age(folder .. "-away/a.png")
     assert(os.rename(folder .. "-away", folder))
@@ -214,7 +269,10 @@ describe("a watched folder", function()
   it("that is none is refused", function()
     local none, message = line.folder "/nowhere/at/all"
     assert.is_nil(none)
-    assert.matches("^/nowhere/at/all", message)
+    assert.equal("/nowhere/at/all: No such file or directory", message)
+    none, message = line.folder "/etc/passwd"
+    assert.is_nil(none)
+    assert.equal("/etc/passwd: Not a directory", message)
   end)
 end)
 

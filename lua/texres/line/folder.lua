@@ -47,7 +47,7 @@ end
 local function look(self)
   local names, message = core.list_folder(self.path)
   self.next_look = core.clock() + (self.watch and self.watch:is_told() and self.every or AGAIN)
-  if not names then return nil, message end
+  if not names then return nil, (message:gsub("^list_folder: ", "")) end
   local found, present, growing, now = {}, {}, {}, os.time() * 1e9
   for _, name in ipairs(names) do
     if is_picture(name) then
@@ -74,12 +74,11 @@ local function look(self)
   return true
 end
 
--- Begins to watch, before it looks: what comes between the two is told.
-local function begin(self)
+-- Begins to watch, which is before it looks: what comes between the two is told.
+local function watch(self)
   local message
   self.watch, message = core.watch_folder(self.path)
-  if not self.watch then return nil, message end
-  return look(self)
+  return self.watch, message
 end
 
 --- options: room, drop, every (seconds between looks), memory (a path; false: none), channels, scale
@@ -93,17 +92,19 @@ local function open(path, o)
   return protect.finally(function()
     if not whole then self:close() end
   end, function()
-    local message
+    local ok, message = watch(self)
+    if not ok then return nil, message end
     self.journal, message = open_journal(o.memory or nil)
     if not self.journal then return nil, message end
-    whole, message = begin(self)
+    function self.journal.tell(...) self.tell(...) end
+    whole, message = look(self)
     return whole and self, message
   end)
 end
 
 -- The folder can't be watched or read: told once; it is tried again every second.
 local function lose(self, message)
-  if not self.lost then self.tell("%s: %s; it is looked for again every second", self.path, message) end
+  if not self.lost then self.tell("%s; it is looked for again every second", message) end
   self.lost = true
   if self.watch then self.watch:close() end
   self.watch, self.next_look = nil, core.clock() + AGAIN
@@ -114,19 +115,20 @@ local function gather(self, seconds)
   if not self.watch then
     core.pause(seconds)
     if core.clock() < self.next_look then return end
-    local ok, message = begin(self)
+    local ok, message = watch(self)
+    if ok then ok, message = look(self) end
     if not ok then return lose(self, message) end
     self.tell("%s: is there again", self.path)
     self.lost = nil
     return
   end
   local names, missed, gone = self.watch:wait(seconds)
-  if not names then return lose(self, missed) end
+  if not names then return lose(self, self.path .. ": " .. missed) end
   for _, name in ipairs(names) do
     local stamp = is_picture(name) and stamp_of(self.path .. "/" .. name)
     if stamp then enqueue(self, name, stamp) end
   end
-  if gone then return lose(self, "is no longer there") end
+  if gone then return lose(self, self.path .. ": is no longer there") end
   if missed or core.clock() >= self.next_look then
     local ok, message = look(self)
     if not ok then lose(self, message) end
@@ -145,6 +147,7 @@ end
 
 --- The next file, for which it waits `seconds`; nil and whether more may come.
 function Folder:next(seconds)
+  self.journal:tell_damage()
   if not self.stopped then gather(self, self.first <= self.last and 0 or seconds) end
   local file = not self.stopped and pop(self)
   if not file then return nil, not self.stopped end

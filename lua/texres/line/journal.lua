@@ -19,16 +19,22 @@ end
 
 local function line_of(name, stamp) return ("%s %s\n"):format(stamp, escaped(name)) end
 
--- Writes all that is known, in order of the names.
+-- Opens the file for appending; itself, or nil and a message.
+local function append(self)
+  if self.outlet then self.outlet:close(0) end
+  local message
+  self.outlet, message = core.outlet_file(self.path)
+  return self.outlet and self, message
+end
+
+-- Writes all that is known, in order of the names. Where that fails, the file stays what it is, and open.
 local function rewrite(self)
   local lines = {}
   for i, name in ipairs(plain.names(self.stamps)) do lines[i] = line_of(name, self.stamps[name]) end
-  if self.outlet then self.outlet:close(0) end
   local ok, message = core.write_file(self.path, { table.concat(lines) })
   if not ok then return nil, message end
-  self.lines = #lines
-  self.outlet, message = core.outlet_file(self.path)
-  return self.outlet and self, message
+  self.lines, self.unwritten, self.torn = #lines, false, false
+  return append(self)
 end
 
 -- Reads what is noted; true, or nil and a message.
@@ -36,10 +42,17 @@ local function read(self)
   if not core.file_kind(self.path) then return true end
   local file, message = core.open_file(self.path)
   if not file then return nil, message end
-  for line in file:lines() do -- the last one may be torn: then it is none
+  local strange, damaged = 0, 0
+  for line in file:lines() do
+    damaged = strange -- the last one may be torn, by the end of the process
     local stamp, name = line:match "^(%d+ %-?%d+) (.+)$"
-    if stamp then self.stamps[unescaped(name)] = stamp end
+    if stamp then
+      self.stamps[unescaped(name)] = stamp
+    elseif line ~= "" then
+      strange = strange + 1
+    end
   end
+  self.damaged = damaged
   file:close()
   return true
 end
@@ -47,7 +60,7 @@ end
 --- Opens a journal, which is made where there is none; path nil: in memory only. nil and a message where it can't be
 -- read or written, or another process works with it.
 local function open(path)
-  local self = setmetatable({ path = path, stamps = {}, lines = 0, tell = function() end }, Journal)
+  local self = setmetatable({ path = path, stamps = {}, lines = 0, damaged = 0, tell = function() end }, Journal)
   if not path then return self end
   local whole = false
   return protect.finally(function()
@@ -59,7 +72,11 @@ local function open(path)
     ok, message = read(self)
     if not ok then return nil, message end
     self.stale = true
-    whole, message = rewrite(self)
+    whole = rewrite(self)
+    if not whole then -- the disk may be full
+      whole, message = append(self)
+      self.unwritten = true
+    end
     return whole, message
   end)
 end
@@ -72,15 +89,24 @@ function Journal:has(name, stamp) return self.stamps[name] == stamp end
 function Journal:add(name, stamp)
   self.stamps[name] = stamp
   if not self.path then return end
-  local line = line_of(name, stamp)
+  local line = (self.torn and "\n" or "") .. line_of(name, stamp)
   local taken, message = 0, "it can't be opened"
   if self.outlet then taken, message = self.outlet:write(line, 1) end
   self.lines = self.lines + 1
+  self.torn = taken < #line and (self.torn or taken > 0) -- the last line of the file is not whole
   if taken == #line then return end
   if not self.unwritten then
     self.tell("%s: %s; files may be done twice after a restart", self.path, message)
   end
   self.unwritten = true
+end
+
+--- Tells of lines that could not be read; once.
+function Journal:tell_damage()
+  if self.damaged == 0 then return end
+  self.tell("%s: %d line%s damaged: files that are missing in it are done again", self.path, self.damaged,
+    self.damaged == 1 and " is" or "s are")
+  self.damaged = 0
 end
 
 --- Forgets files that are not among `present`, a set of names; nothing where that is empty, as of a disk that is not
@@ -96,7 +122,9 @@ function Journal:keep(present)
     end
   end
   if not self.path then return end
-  if self.stale or self.unwritten or self.lines > 2 * count + 1000 then self.unwritten = not rewrite(self) end
+  if self.stale or self.unwritten or self.lines > 2 * count + 1000 then
+    self.unwritten = not rewrite(self)
+  end
   self.stale = nil
 end
 
