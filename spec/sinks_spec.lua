@@ -155,7 +155,7 @@ describe("a command", function()
       return #list > 0
     end))
     assert.matches("nobody reads it any more", list[1])
-    assert.matches("it is started again; it ended with status 3$", list[2])
+    assert.matches("what it had not read yet is lost; it is started again; it ended with status 3$", list[2])
     sink.retry = 0
     assert.is_true(until_true(function() return sink:pump() end))
     sink:finish(2)

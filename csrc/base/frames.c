@@ -9,6 +9,7 @@
 #include <signal.h>
 #include <stdatomic.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -214,6 +215,10 @@ void tx_frames_close(tx_frames *f) {
 
 tx_status tx_frames_open_path(const char *operation, const char *path, int *descriptor) {
   *descriptor = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK); /* a pipe's writer is waited for where bytes are */
-  if (*descriptor >= 0) return TX_OK;
-  return tx_fail_at(tx_fail(TX_EWORLD, "%s", strerror(errno)), operation, path);
+  struct stat info;
+  if (*descriptor >= 0 && (fstat(*descriptor, &info) != 0 || !S_ISDIR(info.st_mode))) return TX_OK;
+  const char *reason = *descriptor < 0 ? strerror(errno) : "is a folder, a file or a pipe of frames is wanted";
+  if (*descriptor >= 0) close(*descriptor);
+  *descriptor = -1;
+  return tx_fail_at(tx_fail(TX_EWORLD, "%s", reason), operation, path);
 }

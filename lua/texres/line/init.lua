@@ -99,7 +99,7 @@ function line.to_file(path, options)
 end
 
 --- A sink that is the standard input of a command: line.to_command("logger -t texres", {room=, patience=}). One that
--- ends, or takes nothing for `patience` seconds, is told of and started again.
+-- ends, or takes nothing for `patience` seconds, is told of and started again; what it had not read yet is lost.
 function line.to_command(command, options)
   option.check("line.to_command", "command", command, option.PATH)
   local o = option.read("line.to_command", options, COMMAND)
@@ -138,8 +138,8 @@ function line.strip(scanner) return require "texres.line.strip"(scanner) end
 --     patience   (5) seconds that sinks are given to write what is left at the end
 --
 -- Gives the totals: frames, bad, dropped, delayed, waited and longest (seconds of the delayed), short, defects, lines,
--- lost, seconds, and ended: why before its end, "Ctrl-C", "SIGTERM" or a message; problem: which sink has lost results,
--- or has failed. The source is closed.
+-- lost, seconds, and ended: why before its end, "Ctrl-C", "SIGTERM" or a message; failure: why the source could not be
+-- read on; problem: which sink has lost results, or has failed. The source is closed.
 function line.run(scanner, source, options)
   local o = option.read("line.run", options, RUN)
   o.every = o.every and terminal.seconds(o.every)

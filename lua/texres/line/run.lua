@@ -12,7 +12,8 @@ Run.__index = Run
 local function new(scanner, source, o)
   local self = setmetatable({
     scanner = scanner, source = source, sinks = o.sinks, write = o.write, every = o.every, last = o.last,
-    tell = o.report, end_on_full = o.unwritten == "end", open = {}, first_open = 1, last_open = 0,
+    tell = function(text) o.report(plain.visible_name(text)) end, -- one line, whatever names files have
+    end_on_full = o.unwritten == "end", open = {}, first_open = 1, last_open = 0,
     totals = { frames = 0, bad = 0, defects = 0, lines = 0 }, started = core.clock(),
   }, Run)
   source.tell = function(...) self.tell(plain.format(...)) end

@@ -56,8 +56,9 @@ local function open(self, now)
   if now < self.retry then return false end
   local outlet, message = self.kind.open()
   if not outlet then
+    local own = self.name .. ": " -- which is told anyway
     put_off(self, now)
-    failed(self, message)
+    failed(self, message:sub(1, #own) == own and message:sub(#own + 1) or message)
     return false
   end
   self.outlet, self.moving = outlet, now
@@ -77,7 +78,7 @@ local function give_up(self, now, message)
   failed(self, message)
   if not self.kind.again then return end
   local _, ending = drop_outlet(self, 0)
-  self.tell("%s: it is started again%s", self.name, ending and "; " .. ending or "")
+  self.tell("%s: what it had not read yet is lost; it is started again%s", self.name, ending and "; " .. ending or "")
   put_off(self, now)
 end
 
