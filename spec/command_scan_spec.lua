@@ -202,6 +202,27 @@ describe("texres scan at a line", function()
     assert.are.same({ 192, 96 }, { sum.height, sum.width })
   end)
 
+  it("refuses what can't be meant", function()
+    local function refused(status, message, ...)
+      local got, out, err = support.texres("scan", "--model", run, ...)
+      assert.are.same({ status, "" }, { got, out })
+      assert.matches(message, err, 1, true)
+    end
+    refused(2, "--raw is 96x32x, wanted WIDTHxHEIGHT", "--raw", "96x32x", "-")
+    refused(1, "--raw is frames with 3 channels, the network takes 1", "--raw", "96x32x3", "-")
+    refused(1, rolls .. ": is a folder, a file or a pipe of frames is wanted", "--raw", "96x32", rolls)
+    refused(2, "--late and --queue are for --raw and --watch", "--late", "drop", rolls)
+    refused(1, "unknown is 3, but what the network has never seen is not known", "--unknown", "3", rolls)
+  end)
+
+  it("tells each thing on one line, and a sink's name once", function()
+    local folder, file = support.folder(), "a\nb.png"
+    support.write_file(folder .. "/" .. file, "no picture")
+    local _, _, err = scan("--out", folder .. "/none/out", folder)
+    assert.matches("passed over " .. folder .. "/a\\x0ab.png: not a PNG", err, 1, true)
+    assert.matches("texres scan: " .. folder .. "/none/out: No such file or directory; results are kept", err, 1, true)
+  end)
+
   it("takes them apart where that is asked for, and tells what is bad", function()
     local frames = bytes(1, 32) .. ("\0"):rep(32 * 96) .. bytes(33, 64) .. "short"
     local status, out, err = scan_in(frames, "--raw", "96x32", "--apart", "-")

@@ -235,6 +235,10 @@ function scan.scanner(classifier, options)
     raise("scan: there is no class '%s' among %s: name that which is no defect, good = ...", good,
       table.concat(classifier.classes or { "none" }, ", "))
   end
+  if o.unknown and not classifier.novelty then
+    raise("scan: unknown is %g, but what the network has never seen is not known: fit_novelty, texres novelty, first",
+      o.unknown)
+  end
   local way = way_of(classifier, o)
   if o.margin > 0 then check_margin(o, split_all(classifier.models)) end
   return setmetatable({

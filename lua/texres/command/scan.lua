@@ -18,10 +18,9 @@ local FAILED, WRONG, INTERRUPTED = 1, 2, 130
 
 --- WxH or WxHxC, as cameras and ffmpeg say it, as {H,W,C}.
 local function raw_shape(text)
-  local width, height, channels = text:match "^(%d+)x(%d+)x?(%d*)$"
-  width, height = math.tointeger(width), math.tointeger(height)
-  channels = channels == "" and 1 or math.tointeger(channels)
-  if not width or not channels or width * height * channels == 0 then
+  local width, height, channels = (text:match "x.*x" and text or text .. "x1"):match "^(%d+)x(%d+)x(%d+)$"
+  width, height, channels = math.tointeger(width), math.tointeger(height), math.tointeger(channels)
+  if not width or not height or not channels or width * height * channels == 0 then
     return nil, ("--raw is %s, wanted WIDTHxHEIGHT or WIDTHxHEIGHTxCHANNELS, such as 4096x64"):format(text)
   end
   return { height, width, channels }
@@ -35,6 +34,10 @@ local function open_source(options, classifier)
       scale = options.scale })
   end
   if #options.files ~= 1 then return nil, "--raw and --watch take one path" end
+  if options.raw and options.raw[3] ~= classifier.input[3] then
+    return nil, ("--raw is frames with %d channels, the network takes %d: ffmpeg has -pix_fmt gray and rgb24"):format(
+      options.raw[3], classifier.input[3])
+  end
   if options.raw then return line.frames(options.files[1], options.raw, late) end
   late.channels, late.memory, late.scale = classifier.input[3], options.memory, options.scale
   return line.folder(options.files[1], late)
@@ -45,6 +48,9 @@ local function wrong_together(options)
   if options.raw and options.watch then return "--raw and --watch are two sources" end
   if options.apart and not options.raw then return "--apart is for --raw" end
   if options.raw and options.scale ~= 1 then return "--scale is for pictures in files" end
+  if (options.late or options.queue) and not (options.raw or options.watch) then
+    return "--late and --queue are for --raw and --watch"
+  end
   if options.memory and not options.watch then return "--memory is for --watch" end
   if options.false_alarms and options.raw and not options.apart then
     return "--false-alarms is for pictures: give --apart, too, where each frame is a picture"
@@ -178,7 +184,7 @@ end
 --- The exit status. What a camera sent badly was told, and is no failure of the run.
 local function status_of(totals, options)
   if totals.ended == "Ctrl-C" then return INTERRUPTED end
-  if totals.ended and totals.ended ~= "SIGTERM" then return FAILED end
+  if totals.ended and totals.ended ~= "SIGTERM" or totals.failure then return FAILED end
   local bad = not (options.raw or options.watch) and totals.bad or 0
   if totals.lost + totals.unwritten + bad > 0 or totals.problem then return FAILED end
 end
