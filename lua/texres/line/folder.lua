@@ -6,7 +6,7 @@ local open_journal = require "texres.line.journal"
 local protect = require "texres.protect"
 local read_picture = require "texres.line.picture"
 
-local SETTLED = 2e9 -- ns without a change after which a file that was found by looking counts as whole
+local SETTLED = 2   -- seconds without a change after which a file that was found by looking counts as whole
 local AGAIN = 1     -- seconds to the next look where files are not settled, or nobody tells of them
 
 local Folder = {}
@@ -19,9 +19,12 @@ local function stamp_of(path)
   return size and ("%d %d"):format(size, written), written
 end
 
+-- Whether a file as it is now is done, or will be.
+local function is_known(self, name, stamp) return self.journal:has(name, stamp) or self.queued[name] == stamp end
+
 -- Puts a file into the queue, once; as it is now.
 local function enqueue(self, name, stamp)
-  if self.journal:has(name, stamp) or self.queued[name] == stamp then return end
+  if is_known(self, name, stamp) then return end
   local file = { name = name, stamp = stamp, arrived = core.clock(), number = self.read + 1 }
   self.read, self.queued[name] = self.read + 1, stamp
   local full = self.last - self.first + 1 >= self.room
@@ -42,23 +45,28 @@ local function in_order(a, b)
   return a.name < b.name
 end
 
--- Looks through the folder. What is being written while nobody tells of its end is whole when it has not changed
--- for a while or since the last look.
+-- Whether a file has not changed for a while, by its own time, or, where another machine's clock gave it that, by ours;
+-- else it is looked at again.
+local function is_settled(self, name, stamp, written, growing)
+  local before, now = self.growing[name], core.clock()
+  local since = before and before.stamp == stamp and before.since or now
+  if os.time() - written / 1e9 > SETTLED or now - since > SETTLED then return true end
+  growing[name] = { stamp = stamp, since = since }
+  return false
+end
+
+-- Looks through the folder. Of what was found in this way nobody tells when it has been written to its end.
 local function look(self)
   local names, message = core.list_folder(self.path)
   self.next_look = core.clock() + (self.watch and self.watch:is_told() and self.every or AGAIN)
   if not names then return nil, (message:gsub("^list_folder: ", "")) end
-  local found, present, growing, now = {}, {}, {}, os.time() * 1e9
+  local found, present, growing = {}, {}, {}
   for _, name in ipairs(names) do
     if is_picture(name) then
       present[name] = true
       local stamp, written = stamp_of(self.path .. "/" .. name)
-      if stamp and not self.journal:has(name, stamp) then
-        if now - written > SETTLED or self.growing[name] == stamp then
-          found[#found + 1] = { name = name, stamp = stamp, written = written }
-        else
-          growing[name] = stamp
-        end
+      if stamp and not is_known(self, name, stamp) and is_settled(self, name, stamp, written, growing) then
+        found[#found + 1] = { name = name, stamp = stamp, written = written }
       end
     end
   end
