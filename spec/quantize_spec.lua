@@ -454,6 +454,19 @@ describe("a network in 8 bits", function()
     assert.is_true(same_bits(logits({ model = twin }, x), before))
   end)
 
+  it("gives in f64 what it gave in f32, and says that gradients can't tell what it looks at", function()
+    for _, name in ipairs { "textile", "odd" } do
+      tr.manual_seed(7)
+      local small, x = classifier_of(NETWORKS[name]()):quantize(set, { images = 8 }), images(3)
+      local before = logits(small, x)
+      local wide = small.model:clone():to "f64"
+      local off = (logits({ model = wide }, x):to "f32" - before):abs():max():item()
+      assert.is_true(off < 1e-5, name)
+      assert.is_true(same_bits(logits({ model = wide:to "f32" }, x), before), name)
+      assert.matches("coverage: pixels that no gradient", small.model:check({ 1, 32, 32, 1 }).unmeasured, 1, true)
+    end
+  end)
+
   it("of a file that is damaged is refused with the path", function()
     tr.manual_seed(8)
     local small = classifier_of(tr.models.textile { width = 2 }):quantize(set, { images = 8 })
@@ -533,5 +546,26 @@ describe("texres quantize", function()
     assert.same({ 1, "" }, { status, text })
     assert.matches("this is the network itself: name another file to write", err)
     assert.equal(before, support.read_file(path))
+  end)
+
+  it("says that unknown images are no longer told", function()
+    tr.manual_seed(12)
+    local folder = support.folder()
+    local cloth, path, out = folder .. "/cloth", folder .. "/net.safetensors", folder .. "/small.safetensors"
+    assert(set:save_folder(cloth))
+    local clf = classifier_of(tr.models.textile { width = 2 })
+    local function quantized()
+      assert(clf:save(path))
+      local status, text, err = support.texres("quantize", path, cloth, "--out", out, "--images", "8")
+      assert.equal(0, status, err)
+      return text
+    end
+    assert.is_nil(quantized():find "unknown")
+    clf:fit_novelty(set, { calibrate = set })
+    assert.matches("unknown images are not told in 8 bits", quantized(), 1, true)
+    local small = assert(tr.load(out))
+    assert.is_nil(small.novelty)
+    assert.error_matches(function() small:fit_novelty(set, { calibrate = set }) end,
+      "the features of a network in 8 bits can't be looked at")
   end)
 end)

@@ -35,6 +35,7 @@ local option = require "texres.options"
 local plain = require "texres.plain"
 local raise = require "texres.raise"
 local Linear = require("texres.nn.linear").Linear
+local Quantized = require("texres.nn.quantized").Quantized
 local strict = require "texres.strict"
 
 local Novelty = strict.class("a novelty", {}, {})
@@ -116,6 +117,11 @@ end
 --- The layer of that name, or the last dense one, and its name.
 local function layer_of(model, name)
   if name then return module.layers_named(model, { name }, "fit_novelty")[1], name end
+  for _, m in ipairs(model:modules()) do
+    if getmetatable(m) == Quantized then
+      raise "fit_novelty: the features of a network in 8 bits can't be looked at: fit the one in f32 that it was made of"
+    end
+  end
   local layer, own = head.last_dense(model)
   if not layer then raise "fit_novelty: the network has no dense layer: name one to look at, { layer = ... }" end
   return layer, own

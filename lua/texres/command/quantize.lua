@@ -52,6 +52,9 @@ return {
     print(row("before", before))
     print(row("8 bits", after))
     print(plain.format("the same class for %s of %d images", plain.percent(agreement(before, after)), #test))
+    if classifier.novelty then
+      print "unknown images are not told in 8 bits: what texres novelty has written stays with the network in f32"
+    end
     print("\nnetwork: " .. plain.visible_name(options.out))
   end,
 }

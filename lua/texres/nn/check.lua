@@ -234,8 +234,8 @@ local function each_plan(m, visit, seen)
   end
 end
 
-local HIDDEN = "coverage: pixels that no gradient reaches change the output, so a layer of your own looks at more than "
-  .. "its gradient says"
+local HIDDEN = "coverage: pixels that no gradient reaches change the output, so a layer of your own, or one in 8 "
+  .. "bits, looks at more than its gradient says"
 
 return function(self, shape)
   costs.check_shape("check", shape)

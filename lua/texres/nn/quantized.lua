@@ -143,6 +143,13 @@ local function floating(section, tensors, items)
   return { steps = steps, output = section.output }
 end
 
+-- Tensors of bytes and f32, also of a network that was converted to f64, where they have the same values.
+local function of_core(tensors)
+  local own = {}
+  for name, t in pairs(tensors) do own[name] = t.dtype == "f64" and t:to "f32" or t end
+  return own
+end
+
 local made = setmetatable({}, { __mode = "k" }) -- module -> { programs..., tensors, versions }
 
 -- Whether programs were made of the tensors as they are now.
@@ -163,7 +170,7 @@ local function programs_of(self)
     if section.floats then
       own[s] = floating(section, tensors, self.items)
     else
-      own[s] = core.quantized_program(section, tensors)
+      own[s] = core.quantized_program(section, of_core(tensors))
     end
   end
   made[self] = own
@@ -176,8 +183,9 @@ function Quantized:parts() return self._description, self.tensors end
 function Quantized:forward(x)
   if not core.is_tensor(x) then raise("Quantized: x is %s, wanted images {N,H,W,C}", option.shown(x)) end
   x = x:detach()
+  local dtype = module.float_dtype(self) -- of sections in f32, which are in f64 where the network was converted
   for s, program in ipairs(programs_of(self)) do
-    x = self._description.sections[s].floats and lowered.run(program, x) or program:run(x:to "f32":contiguous())
+    x = self._description.sections[s].floats and lowered.run(program, x:to(dtype)) or program:run(x:to "f32":contiguous())
   end
   return x
 end
