@@ -119,7 +119,8 @@ local function layer_of(model, name)
   if name then return module.layers_named(model, { name }, "fit_novelty")[1], name end
   for _, m in ipairs(model:modules()) do
     if getmetatable(m) == Quantized then
-      raise "fit_novelty: the features of a network in 8 bits can't be looked at: fit the one in f32 that it was made of"
+      raise("fit_novelty: the features of a network in 8 bits can't be looked at: fit the one in f32 that it was "
+        .. "made of")
     end
   end
   local layer, own = head.last_dense(model)

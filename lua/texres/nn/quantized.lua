@@ -185,7 +185,8 @@ function Quantized:forward(x)
   x = x:detach()
   local dtype = module.float_dtype(self) -- of sections in f32, which are in f64 where the network was converted
   for s, program in ipairs(programs_of(self)) do
-    x = self._description.sections[s].floats and lowered.run(program, x:to(dtype)) or program:run(x:to "f32":contiguous())
+    local floats = self._description.sections[s].floats
+    x = floats and lowered.run(program, x:to(dtype)) or program:run(x:to "f32":contiguous())
   end
   return x
 end
