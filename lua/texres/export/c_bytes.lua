@@ -79,7 +79,6 @@ local function after(w, step, i)
   local name = ("after_%d"):format(i)
   w:array("float", ("factor_%d"):format(i), floats_of(tensor(w, i, "factor")))
   w:array("float", ("shift_%d"):format(i), floats_of(tensor(w, i, "shift")))
-  w:use "finish"
   enlarge(w, "OUTPUTS", (step.channels[2] + 3) // 4 * 4)
   w:call("const struct after %s = { .factor = factor_%d, .shift = shift_%d, .relu = %d, .relu_first = %d,", name, i, i,
     step.relu and 1 or 0, step.residual_last and 1 or 0)
@@ -110,6 +109,7 @@ function STEPS.conv(w, step, y, i)
     if outputs % STRIP ~= 0 then
       raise("export_c: a Winograd convolution has %d output channels, wanted a multiple of %d", outputs, STRIP)
     end
+    w:use "finish"
     w:use "winograd"
     w:array("int16_t", name, winograd_weights(list, channels, outputs))
     local tiles = (w.shapes[step.output][2] + 3) // 4
@@ -119,6 +119,9 @@ function STEPS.conv(w, step, y, i)
     w:call("winograd(&window_%d, %d, v%d, %s, &%s, %s);", i, outputs, step.input, name, follow, y)
     return
   end
+  w:use "sums"
+  w:use "finish"
+  w:use "finish_sums"
   local groups, taps = step.groups, step.kernel[1] * step.kernel[2] * channels // step.groups
   if groups > 1 and groups == channels and groups == outputs then
     w:use "convolve_each"
@@ -126,7 +129,7 @@ function STEPS.conv(w, step, y, i)
     w:call("convolve_each(&window_%d, v%d, %s, &%s, %s);", i, step.input, name, follow, y)
     return
   end
-  w:use "dot"
+  w:use "patch"
   w:use "gather"
   enlarge(w, "PATCH", taps)
   local weights = by_output(list, taps, outputs, groups)
@@ -137,6 +140,7 @@ function STEPS.conv(w, step, y, i)
     w:call("convolve_thin(&window_%d, %d, v%d, %s, start_%d, &%s, %s);", i, outputs, step.input, name, i, follow, y)
     return
   end
+  w:use "dot"
   w:use "convolve"
   w:array("int8_t", name, weights)
   w:call("convolve(&window_%d, %d, %d, v%d, %s, start_%d, &%s, %s);", i, groups, outputs, step.input, name, i, follow,
@@ -144,6 +148,8 @@ function STEPS.conv(w, step, y, i)
 end
 
 function STEPS.linear(w, step, y, i)
+  w:use "sums"
+  w:use "patch"
   w:use "dot"
   w:use "dense"
   local inputs, outputs = step.channels[1], step.channels[2]
@@ -157,6 +163,8 @@ function STEPS.linear(w, step, y, i)
     w:use "give_floats"
     w:call("give_floats(&%s, %d, %s);", follow, outputs, y)
   else
+    w:use "finish"
+    w:use "finish_sums"
     w:call("finish_sums(&%s, %d, 0, 0, %s);", follow, outputs, y)
   end
 end

@@ -46,10 +46,10 @@ static uint8_t nearest(float t)
 
 -- Name, what it stands on, and text; those stand in a file that its steps call, in this order.
 local TEXTS = {
-  { "finish", [[
+  { "sums", [[
 static TEXRES_THREAD ALIGNED int32_t sums[@OUTPUTS@];
-static TEXRES_THREAD ALIGNED float scaled[@OUTPUTS@];
-
+]] },
+  { "finish", [[
 /* From t, which holds factor and shift, to bytes y; residual: that of the first. */
 static void finish(const struct after *a, int n, float *t, const uint8_t *residual, uint8_t *y)
 {
@@ -66,6 +66,10 @@ static void finish(const struct after *a, int n, float *t, const uint8_t *residu
   for (k = 0; k < n; k++) y[k] = nearest(t[k] + a->zero);
 }
 
+]] },
+  { "finish_sums", [[
+static TEXRES_THREAD ALIGNED float scaled[@OUTPUTS@];
+
 /* The bytes of n sums, of outputs from `first` on, which are at place `at` of y. */
 static void finish_sums(const struct after *a, int n, int first, int at, uint8_t *y)
 {
@@ -77,7 +81,7 @@ static void finish_sums(const struct after *a, int n, int first, int at, uint8_t
   finish(a, n, scaled, a->residual ? a->residual + at : 0, y + at);
 }
 ]] },
-  { "dot", [[
+  { "patch", [[
 /* Compilers make products of bytes of this where there is an instruction for it, else of 16 bits. */
 #if defined __AVX512VNNI__ || defined __AVXVNNI__ || defined __ARM_FEATURE_MATMUL_INT8
 typedef uint8_t operand;
@@ -86,7 +90,8 @@ typedef int16_t operand;
 #endif
 
 static TEXRES_THREAD ALIGNED operand patch[@PATCH@];
-
+]] },
+  { "dot", [[
 /* The sums of `outputs` (of four at a time: there are zeros behind the last). weight is {output}{depth}. */
 static void sum_patch(int outputs, int depth, const int8_t *weight, const int32_t *start)
 {
