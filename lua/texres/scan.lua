@@ -11,12 +11,12 @@
 --
 -- The trunk of the network runs once over a band, and its head slides over the map (texres.scan.split). That is what
 -- patches give that are cut out with a margin, to 1e-5 of a probability; of a network in 8 bits, whose tiles lie
--- elsewhere then, to 0.02. Patches as predict is given them have padding
--- around them instead, which reaches as far into a patch as the trunk sees: mode = "patches" cuts those. They are not
--- the same to a network: of six that were trained on real patches, 1 - p(good) of a window was 0.09 to 0.15 apart in
--- the mean, up to 0.7, and the likeliest class another one in 12 to 47 of 100 windows. Neither is the better for that
--- (bench/README.md). Take the trunk, and a threshold that was chosen in the same mode; take patches where the answers
--- must be those of predict, or the network can't be split.
+-- elsewhere then, to 0.02. Patches as predict is given them have padding around them instead, which reaches as far into
+-- a patch as the trunk sees: mode = "patches" cuts those. They are not the same to a network: of six that were trained
+-- on real patches, 1 - p(good) of a window was 0.09 to 0.15 apart in the mean, up to 0.7, and the likeliest class
+-- another one in 12 to 47 of 100 windows. Neither is the better for that (bench/README.md). Take the trunk, and a
+-- threshold that was chosen in the same mode; take patches where the answers must be those of predict, or the network
+-- can't be split.
 -- At the border of an image and at the sides of a strip padding stands in both. Cells are squares of `step` pixels that
 -- have the mean of the windows which cover them, and defects are cells above `threshold` that touch.
 --
@@ -417,8 +417,7 @@ end
 --- Chooses the threshold of scans on images of good cloth, a list of tensors and pictures' files. Options: those of a
 -- scanner, which are to be given to it, too, and false_alarms (1): how many of them an image may have, in the mean.
 -- Gives { threshold =, unknown = (after fit_novelty), false_alarms = of an image, images = how many }, which print()
--- shows; nil and a message where a
--- file can't be read, or no threshold serves.
+-- shows; nil and a message where a file can't be read, or no threshold serves.
 function scan.scan_threshold(classifier, images, options)
   local given = option.given("scan_threshold", options)
   local wanted = option.read("scan_threshold", { false_alarms = given.false_alarms },
