@@ -157,7 +157,7 @@ describe("a run is ended", function()
     support.write_file(folder .. "/script", script)
     local _, out = support.run { "bash", "-c", ([[D=%s; mkfifo $D/pipe; exec 3<>$D/pipe; printf '%s' >&3
       %s $D/script <&3 >$D/out 2>&1 & child=$!
-      for try in {1..500}; do grep -q '%s' $D/out && break; sleep 0.02; done
+      for try in {1..500}; do grep -qs '%s' $D/out && break; sleep 0.02; done
       sleep 0.3 # in which the frame that has begun is read
       kill -%s $child; %s
       wait $child; echo "status $?"; cat $D/out]]):format(folder, bytes, support.lua, sign, signal, after or "") }
