@@ -112,6 +112,21 @@ describe("raw frames", function()
     assert.matches("dropped, as the queue was full: frames %d+%-%d+", table.concat(told, "\n"))
   end)
 
+  it("are counted while they come", function()
+    local path, told = support.write_file(os.tmpname(), (frame(1, 6)):rep(60)), {}
+    line.run(scanner(0.002), assert(line.frames(path, { 2, 3 }, { room = 2 })),
+      { sinks = {}, every = 0.001, report = quiet(told) })
+    os.remove(path)
+    local last = 0
+    for _, text in ipairs(told) do
+      local done = math.tointeger(tonumber(text:match "^(%d+) frames done, .* 0 dropped, "))
+      assert.is_true(not done or done >= last)
+      last = done or last
+    end
+    assert.equal(60, last)
+    assert.is_true(#told > 60)
+  end)
+
   it("that come in pieces are put together", function()
     local pipe = os.tmpname()
     os.remove(pipe)
