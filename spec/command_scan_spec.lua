@@ -237,9 +237,11 @@ describe("texres scan at a line", function()
     tr.make_folder(folder)
     assert(os.execute(("cp -p %s/1.png %s/1.png; touch -d '1 hour ago' %s/1.png"):format(rolls, folder, folder)))
     local function go()
-      -- --foreground: the signal comes once, not to the group, too
-      return support.texres_in({ script = 'timeout --foreground --preserve-status -s TERM 1 "$@"' }, "scan", "--model",
-        run, "--threads", "1", "--format", "jsonl", "--watch", "--out", out, folder)
+      -- the lock says that it has begun
+      return support.texres_in({ script = ([["$@" & child=$!
+        until grep -qs "$child" %s/.texres-done.lock; do sleep 0.05; done
+        sleep 0.5; kill -TERM $child; wait $child]]):format(folder) }, "scan", "--model", run, "--threads", "1",
+        "--format", "jsonl", "--watch", "--out", out, folder)
     end
     local status, _, err = go()
     assert.equal(0, status, err)
