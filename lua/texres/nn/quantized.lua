@@ -183,10 +183,12 @@ function Quantized:parts() return self._description, self.tensors end
 function Quantized:forward(x)
   if not core.is_tensor(x) then raise("Quantized: x is %s, wanted images {N,H,W,C}", option.shown(x)) end
   x = x:detach()
-  local dtype = module.float_dtype(self) -- of sections in f32, which are in f64 where the network was converted
   for s, program in ipairs(programs_of(self)) do
-    local floats = self._description.sections[s].floats
-    x = floats and lowered.run(program, x:to(dtype)) or program:run(x:to "f32":contiguous())
+    if self._description.sections[s].floats then -- in f64 where the network was converted
+      x = lowered.run(program, x:to(module.float_dtype(self)))
+    else
+      x = program:run(x:to "f32":contiguous())
+    end
   end
   return x
 end
