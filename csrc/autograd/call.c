@@ -115,7 +115,7 @@ tx_status tx_record_replay(const char *name, tx_tensor *x, tx_tensor *y, tx_repl
   if (status == TX_OK) {
     node->version[0] = x->storage->version;
     node->n_out = 1;
-    node->replay = run;
+    tx_node_make_replay(node, run);
     node->release_context = release;
     node->context = context;
     tx_node_attach(node, 0, y);

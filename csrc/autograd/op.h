@@ -147,6 +147,11 @@ const char *tx_operation_of(const tx_tensor *t);
  * Frees the graph as it goes; a second call says so. Iterative: any depth. */
 tx_status tx_backward(tx_tensor *t, tx_tensor *gradient);
 
+/* Is told of each leaf whose gradient is whole while a backward goes on with others; not of one to which another graph leads
+ * that is still there, nor while layers stand in a graph that backward computes again. NULL: nobody is. */
+typedef void tx_leaf_listener(void *context, tx_tensor *leaf);
+void tx_listen_to_leaves(tx_leaf_listener *listener, void *context);
+
 /* Refuses to change in place a tensor that a graph depends on through autograd ("fill: ..."), or whose elements share memory;
  * to be called by every in-place operation before it writes; counts the change. */
 tx_status tx_writable(const char *operation, tx_tensor *t);

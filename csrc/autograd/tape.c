@@ -14,6 +14,7 @@
 
 static tx_node *pending; /* nodes without references that wait to be freed */
 static bool releasing;
+static int replays; /* nodes that stand for calls whose leaves nobody knows yet */
 
 /* Lets go of everything that backward needed. */
 static void clear(tx_node *node) {
@@ -26,6 +27,7 @@ static void clear(tx_node *node) {
     node->dout[o] = NULL;
   }
   for (int i = 0; i < node->n_in; i++) {
+    if (node->edges[i].leaf != NULL) node->edges[i].leaf->edges--;
     tx_unref(node->edges[i].leaf);
     tx_node_unref(node->edges[i].node);
   }
@@ -36,6 +38,8 @@ static void clear(tx_node *node) {
   node->params = NULL;
   if (node->release_context != NULL) node->release_context(node->context);
   node->release_context = NULL;
+  if (node->replay != NULL) replays--;
+  node->replay = NULL;
 }
 
 void tx_node_unref(tx_node *node) {
@@ -91,10 +95,16 @@ tx_status tx_node_make(const char *name, int n_in, tx_tensor *const *in, tx_node
       node->edges[i].output = in[i]->node_output;
     } else {
       node->edges[i].leaf = tx_ref(in[i]);
+      in[i]->edges++;
     }
   }
   *out = node;
   return TX_OK;
+}
+
+void tx_node_make_replay(tx_node *node, tx_replay *run) {
+  node->replay = run;
+  replays++;
 }
 
 void tx_node_attach(tx_node *node, int output, tx_tensor *t) {
@@ -329,6 +339,28 @@ static tx_status replay(heap *h, tx_node *node) {
   return status;
 }
 
+static tx_leaf_listener *listener;
+static void *listening;
+
+void tx_listen_to_leaves(tx_leaf_listener *f, void *context) {
+  listener = f;
+  listening = context;
+}
+
+/* Tells of the leaves that no other call leads to than this one, which has delivered. */
+static void tell_leaves(const tx_node *node) {
+  if (listener == NULL || replays > 0) return;
+  for (int i = 0; i < node->n_in; i++) {
+    tx_tensor *leaf = node->edges[i].leaf;
+    int own = 0, later = 0;
+    for (int k = 0; leaf != NULL && k < node->n_in; k++) {
+      own += node->edges[k].leaf == leaf;
+      later += k > i && node->edges[k].leaf == leaf;
+    }
+    if (leaf != NULL && later == 0 && leaf->edges == own && leaf->grad != NULL) listener(listening, leaf);
+  }
+}
+
 /* Runs one node's backward, hands its gradients on and frees it. From its beginning on the node counts as freed: a backward
  * in Lua may call backward again, which must not come by here. */
 static tx_status visit(heap *h, tx_node *node) {
@@ -354,6 +386,7 @@ static tx_status visit(heap *h, tx_node *node) {
     }
   }
   if (din != few) tx_dealloc(din);
+  if (status == TX_OK) tell_leaves(node);
   clear(node);
   return status;
 }

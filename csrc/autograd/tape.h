@@ -48,6 +48,8 @@ typedef struct tx_node {
 tx_status tx_node_make(const char *name, int n_in, tx_tensor *const *in, tx_node **out);
 /* Makes `t` output number `output` of the node; where no graph is kept, only one that requires a gradient. */
 void tx_node_attach(tx_node *node, int output, tx_tensor *t);
+/* Makes it a replay. */
+void tx_node_make_replay(tx_node *node, tx_replay *run);
 void tx_node_unref(tx_node *node);
 
 #endif

@@ -69,6 +69,7 @@ typedef struct tx_tensor {
   struct tx_tensor *grad; /* owned; accumulated by backward, leaves only */
   tx_node_base *node;     /* owned; the recorded call that made this tensor, NULL for a leaf */
   int node_output;        /* which of its outputs this is */
+  int edges;              /* of recorded calls that have not been walked back over, to this leaf */
 } tx_tensor;
 
 /* -- life ------------------------------------------------------------------------------------------------------------ */
