@@ -51,7 +51,14 @@ HDF5_PC     := $(call first_pc,hdf5-serial hdf5)
 HDF5_CFLAGS := $(if $(HDF5_PC),-DTX_HAVE_HDF5 $(shell $(PKG_CONFIG) --cflags $(HDF5_PC)))
 HDF5_LIBS   := $(if $(HDF5_PC),$(shell $(PKG_CONFIG) --libs $(HDF5_PC)))
 endif
-WITHOUT := $(if $(BLAS_LIBS),,OpenBLAS) $(if $(HDF5_LIBS),,HDF5)
+
+# MPI is optional: with it, unless MPI=no, trainings run on several processes: a module of its own, lua/texres/mpi.so.
+ifneq ($(MPI),no)
+MPI_PC     := $(call first_pc,mpi-c ompi-c mpich)
+MPI_CFLAGS := $(if $(MPI_PC),$(patsubst -I%,-isystem %,$(shell $(PKG_CONFIG) --cflags-only-I $(MPI_PC))))
+MPI_LIBS   := $(if $(MPI_PC),$(shell $(PKG_CONFIG) --libs $(MPI_PC)))
+endif
+WITHOUT := $(if $(BLAS_LIBS),,OpenBLAS) $(if $(HDF5_LIBS),,HDF5) $(if $(MPI_LIBS),,MPI)
 
 ARCH := $(firstword $(subst -, ,$(TARGET)))
 ifeq ($(ARCH),x86_64)
@@ -63,19 +70,22 @@ FLAGS_avx2   := -mavx2 -mfma
 FLAGS_avx512 := -mavx512f -mavx512bw -mavx512dq -mavx512vl -mfma -mprefer-vector-width=512
 FLAGS_neon   :=
 
-SOURCES := $(sort $(filter-out csrc/kernels/simd/%,$(wildcard csrc/*/*.c csrc/kernels/*/*.c)))
+SOURCES := $(sort $(filter-out csrc/kernels/simd/% csrc/mpi/%,$(wildcard csrc/*/*.c csrc/kernels/*/*.c)))
 SIMD    := $(sort $(wildcard csrc/kernels/simd/*.c))
 OBJECTS := $(SOURCES:csrc/%.c=$(BUILD)/%.o) $(foreach isa,$(ISAS),$(SIMD:csrc/kernels/simd/%.c=$(BUILD)/kernels/simd/$(isa)/%.o))
 CORE    ?= lua/texres/core.so
+MPI_SOURCES := $(if $(MPI_LIBS),$(sort $(wildcard csrc/mpi/*.c)))
+MPI_OBJECTS := $(MPI_SOURCES:csrc/%.c=$(BUILD)/%.o)
+MPI_MODULE  := $(if $(MPI_LIBS),$(dir $(CORE))mpi.so)
 
 # `make V=1` shows the commands.
 say = $(if $(V),,@echo '  $(1)'; )
 
 .PHONY: all
-all: $(CORE) ## build the module: lua/texres/core.so
+all: $(CORE) $(MPI_MODULE) ## build the module: lua/texres/core.so
 
 # Holds what objects are made with, so that other flags, or a library that was installed since, build them anew.
-MADE_WITH := $(CC) $(CFLAGS) $(TX_CFLAGS) $(TX_SANITIZE) $(BLAS_CFLAGS) $(HDF5_CFLAGS) $(BLAS_LIBS) $(HDF5_LIBS) $(TX_LIBS) \
+MADE_WITH := $(CC) $(CFLAGS) $(TX_CFLAGS) $(TX_SANITIZE) $(BLAS_CFLAGS) $(HDF5_CFLAGS) $(MPI_CFLAGS) $(BLAS_LIBS) $(HDF5_LIBS) $(MPI_LIBS) $(TX_LIBS) \
   $(LDFLAGS) $(VERSION)
 .PHONY: always
 $(BUILD)/made-with: always
@@ -83,7 +93,7 @@ $(BUILD)/made-with: always
 	@[ "$$(cat $@ 2>/dev/null)" = '$(subst ','\'',$(MADE_WITH))' ] || printf '%s\n' '$(subst ','\'',$(MADE_WITH))' >$@
 
 # Headers that are missing are told of before anything is compiled, with the packages that bring them.
-$(OBJECTS): | $(BUILD)/headers
+$(OBJECTS) $(MPI_OBJECTS): | $(BUILD)/headers
 $(BUILD)/headers: $(BUILD)/made-with
 	@printf '#include <%s>\n' lauxlib.h zlib.h stb/stb_image.h stb/stb_image_resize.h | \
 	  $(CC) $(CFLAGS) $(TX_CFLAGS) -E -x c -o /dev/null - || { tools/setup.sh --tell build; exit 1; }
@@ -94,6 +104,10 @@ $(CORE): $(OBJECTS)
 	@mkdir -p $(@D)
 	$(call say,LD $@$(if $(strip $(WITHOUT)), (without $(strip $(WITHOUT)))))$(LINK) -o $@ $(OBJECTS) $(BLAS_LIBS) $(HDF5_LIBS) $(TX_LIBS)
 
+$(dir $(CORE))mpi.so: $(MPI_OBJECTS)
+	@mkdir -p $(@D)
+	$(call say,LD $@)$(LINK) -o $@ $^ $(MPI_LIBS)
+
 $(BUILD)/%.o: csrc/%.c Makefile $(BUILD)/made-with
 	@mkdir -p $(@D)
 	$(call say,CC $<)$(CC) $(CFLAGS) $(TX_CFLAGS) $(TX_SANITIZE) -MMD -MP -c -o $@ $<
@@ -102,6 +116,8 @@ $(BUILD)/%.o: csrc/%.c Makefile $(BUILD)/made-with
 quoted = '"$(subst ',,$(subst ",,$(strip $(1))))"'
 $(BUILD)/passes/gemm.o: TX_CFLAGS += $(BLAS_CFLAGS)
 $(BUILD)/data/hdf5.o: TX_CFLAGS += $(HDF5_CFLAGS)
+$(BUILD)/mpi/wire.o: TX_CFLAGS += -D_DEFAULT_SOURCE $(MPI_CFLAGS)
+$(BUILD)/mpi/module.o: TX_CFLAGS += -DTX_VERSION=$(call quoted,$(VERSION))
 $(BUILD)/lua/build.o: TX_CFLAGS += -DTX_VERSION=$(call quoted,$(VERSION)) -DTX_BUILD_FLAGS=$(call quoted,$(CFLAGS) $(TX_CODE))
 
 # The module without optional libraries, of the same objects but for the two that know these: for spec/build_spec.lua.
@@ -125,7 +141,7 @@ $(BUILD)/kernels/simd/$(1)/%.o: csrc/kernels/simd/%.c Makefile $(BUILD)/made-wit
 endef
 $(foreach isa,$(ISAS),$(eval $(call isa_rule,$(isa))))
 
--include $(OBJECTS:.o=.d) $(BARE:%=$(BUILD)/bare/%.d)
+-include $(OBJECTS:.o=.d) $(MPI_OBJECTS:.o=.d) $(BARE:%=$(BUILD)/bare/%.d)
 
 # -- what people type -------------------------------------------------------------------------------------------------
 

@@ -7,12 +7,13 @@
 
 local FLOORS = {
   base = 0, kernels = 1, passes = 2, tensor = 3, quantized = 3, autograd = 4, data = 5, fabric = 6, fingerprint = 6,
-  lua = 7,
+  lua = 7, mpi = 8,
 }
 -- what stands in one file, or one folder, only
 local ALONE = {
-  { "#%s*include%s*[<\"][%w./]*lua%w*%.h", "^csrc/lua/", "lua.h belongs to csrc/lua/" },
-  { "#%s*include%s*[<\"][%w./]*lauxlib%.h", "^csrc/lua/", "lauxlib.h belongs to csrc/lua/" },
+  { "#%s*include%s*[<\"][%w./]*lua%w*%.h", "^csrc/[lm]%l%l/", "lua.h belongs to csrc/lua/ and csrc/mpi/" },
+  { "#%s*include%s*[<\"][%w./]*lauxlib%.h", "^csrc/[lm]%l%l/", "lauxlib.h belongs to csrc/lua/ and csrc/mpi/" },
+  { "#%s*include%s*[<\"]mpi%.h", "^csrc/mpi/wire%.c$", "mpi.h belongs to csrc/mpi/wire.c" },
   { "#%s*include%s*[<\"][%w./]*cblas%.h", "^csrc/passes/gemm%.c$", "cblas.h belongs to csrc/passes/gemm.c" },
   { "snprintf%(.*%%[%d%.*]*[efg]", "^csrc/base/text%.c$", "a number becomes text by tx_format (base/text.h)" },
   { "strto[df]%(", "^csrc/base/text%.c$", "text is read as a number by tx_text_value (base/text.h)" },

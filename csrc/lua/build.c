@@ -4,6 +4,7 @@
 #include "base/cpu.h"
 #include "data/hdf5.h"
 #include "lua/binding.h"
+#include "lua/core_api.h"
 #include "passes/gemm.h"
 
 #if defined(__clang__)
@@ -42,7 +43,18 @@ static int l_build_info(lua_State *L) {
 
 static const luaL_Reg functions[] = {{"build_info", l_build_info}, {NULL, NULL}};
 
+static const tx_core_api api = {
+    .version = TX_VERSION,
+    .check_tensor = tx_check_tensor,
+    .error = tx_error,
+    .is_contiguous = tx_is_contiguous,
+    .elements_apart = tx_elements_apart,
+    .listen_to_leaves = tx_listen_to_leaves,
+};
+
 void tx_lua_open_build(lua_State *L) {
+  lua_pushlightuserdata(L, (void *)(uintptr_t)&api);
+  lua_setfield(L, LUA_REGISTRYINDEX, TX_CORE_API);
   luaL_setfuncs(L, functions, 0);
   lua_pushliteral(L, "texres " TX_VERSION);
   lua_setfield(L, -2, "_VERSION");
