@@ -35,6 +35,8 @@ tx_status tx_loader_check(tx_loader *loader) {
   if (l->batch < 1) return tx_fail(TX_EINVAL, "loader: batch is %" PRId64 ", 1 or more wanted", l->batch);
   if (l->classes < 0 || l->classes > INT32_MAX)
     return tx_fail(TX_EINVAL, "loader: classes is %" PRId64 ": 0..%d are possible", l->classes, INT32_MAX);
+  if (l->shard < 0 || (l->shard > 0 && (l->rank < 0 || l->rank >= l->ranks)))
+    return tx_fail(TX_EINVAL, "loader: rank %d of %d, shards of %" PRId64 " images", l->rank, l->ranks, l->shard);
   if (l->workers < 0 || l->workers > TX_MAX_WORKERS)
     return tx_fail(TX_EINVAL, "loader: workers is %d: 0..%d are possible", l->workers, TX_MAX_WORKERS);
   for (int64_t i = 0; i < l->count; i++) {
@@ -79,6 +81,47 @@ void tx_loader_unref(tx_loader *loader) {
 int64_t tx_loader_batches(const tx_loader *loader) {
   int64_t whole = loader->count / loader->batch;
   return loader->drop_last || loader->count % loader->batch == 0 ? whole : whole + 1;
+}
+
+static int64_t batch_images(const tx_loader *loader, int64_t batch) {
+  return tx_min(loader->count - batch * loader->batch, loader->batch);
+}
+
+tx_shards tx_loader_shards(const tx_loader *loader, int64_t batch) {
+  tx_shards cut = {.images = batch_images(loader, batch), .count = 1, .first = 0, .end = 1};
+  if (loader->shard == 0) return cut;
+  while (cut.count < TX_MAX_SHARDS && cut.images / (2 * cut.count) >= loader->shard) cut.count *= 2;
+  cut.first = cut.count * loader->rank / loader->ranks;
+  cut.end = cut.count * (loader->rank + 1) / loader->ranks;
+  return cut;
+}
+
+/* What an epoch hands out at once: a batch, or a shard of one. */
+typedef struct portion {
+  int64_t first, count; /* places in the order of the epoch */
+  uint64_t number;      /* by which it is mixed */
+} portion;
+
+/* How many portions the batches before this one are. */
+static int64_t portions_before(const tx_loader *loader, int64_t batch) {
+  if (batch == 0) return 0;
+  const tx_shards whole = tx_loader_shards(loader, 0); /* only the last batch can be another */
+  const int64_t last = tx_loader_batches(loader) - 1;
+  if (batch <= last) return batch * (whole.end - whole.first);
+  const tx_shards rest = tx_loader_shards(loader, last);
+  return last * (whole.end - whole.first) + rest.end - rest.first;
+}
+
+static portion portion_at(const tx_loader *loader, int64_t index) {
+  const tx_shards whole = tx_loader_shards(loader, 0);
+  const int64_t last = tx_loader_batches(loader) - 1, each = whole.end - whole.first;
+  const int64_t batch = each == 0 ? last : tx_min(index / each, last);
+  const tx_shards cut = tx_loader_shards(loader, batch);
+  const int64_t shard = cut.first + index - batch * each;
+  const int64_t first = cut.images * shard / cut.count, end = cut.images * (shard + 1) / cut.count;
+  return (portion){.first = batch * loader->batch + first,
+                   .count = end - first,
+                   .number = (uint64_t)(loader->shard == 0 ? batch : batch * TX_MAX_SHARDS + shard)};
 }
 
 /* -- the order of an epoch ------------------------------------------------------------------------------------------- */
@@ -173,9 +216,9 @@ struct tx_epoch {
   uint64_t epoch;
   int64_t *order, *turn; /* [count] */
   char **trouble;        /* [count] with skip_bad: why the sample at a place of the order is left out, or NULL */
-  int64_t batches;
-  int64_t next;   /* batch that tx_epoch_next hands out next */
-  int64_t opened; /* batches before this one have their slots prepared */
+  int64_t batches;       /* or shards, of which what follows speaks as of batches */
+  int64_t next;          /* batch that tx_epoch_next hands out next */
+  int64_t opened;        /* batches before this one have their slots prepared */
   int slots;
   slot *slot;
   float *scratch; /* per worker, in images of the source: one for augmenting, one that is larger than in the batch; for
@@ -193,11 +236,6 @@ struct tx_epoch {
 static atomic_int threads_alive;
 
 int tx_loader_threads(void) { return atomic_load(&threads_alive); }
-
-static int64_t samples_of(const tx_loader *loader, int64_t batch) {
-  int64_t left = loader->count - batch * loader->batch;
-  return tx_min(left, loader->batch);
-}
 
 static void multiply(const tx_loader *loader, float *image) {
   if (loader->scale == 1) return;
@@ -276,7 +314,7 @@ static tx_status fill_mask(const tx_loader *loader, int64_t sample, tx_rng rng, 
 /* Puts sample number `at` of a batch in place. */
 static tx_status fill_sample(const tx_epoch *run, const slot *s, int64_t batch, int64_t at, float *scratch) {
   const tx_loader *loader = run->loader;
-  int64_t place = batch * loader->batch + at, sample = run->order[place];
+  int64_t place = portion_at(loader, batch).first + at, sample = run->order[place];
   int64_t pixels = loader->size.height * loader->size.width, values = pixels * loader->source->channels;
   tx_rng rng = tx_augment_rng(loader->seed, run->epoch, (uint64_t)sample, (uint64_t)run->turn[place]);
   paste p = {.donor = sample};
@@ -297,7 +335,7 @@ static tx_status keep_trouble(char **trouble) {
 /* The same, or notes that it can't be read. */
 static tx_status try_sample(const tx_epoch *run, const slot *s, int64_t batch, int64_t at, float *scratch) {
   if (run->trouble == NULL) return fill_sample(run, s, batch, at, scratch);
-  char **trouble = &run->trouble[batch * run->loader->batch + at];
+  char **trouble = &run->trouble[portion_at(run->loader, batch).first + at];
   tx_dealloc(*trouble); /* of a time before */
   *trouble = NULL;
   tx_status status = fill_sample(run, s, batch, at, scratch);
@@ -420,7 +458,7 @@ static tx_status open_slots(tx_epoch *run) {
   tx_loader *loader = run->loader;
   while (run->opened < run->batches && run->opened < run->next + run->slots) {
     slot fresh;
-    TX_TRY(make_slot(loader, samples_of(loader, run->opened), &fresh));
+    TX_TRY(make_slot(loader, portion_at(loader, run->opened).count, &fresh));
     pthread_mutex_lock(&run->lock);
     run->slot[run->opened % run->slots] = fresh;
     run->opened++;
@@ -461,8 +499,8 @@ tx_status tx_epoch_start(tx_loader *loader, uint64_t epoch, int64_t first, tx_ep
   run->loader = tx_loader_ref(loader);
   run->process = getpid();
   run->epoch = epoch;
-  run->batches = batches;
-  run->next = run->opened = first;
+  run->batches = portions_before(loader, batches);
+  run->next = run->opened = portions_before(loader, first);
   pthread_mutex_init(&run->lock, NULL);
   pthread_cond_init(&run->work, NULL);
   pthread_cond_init(&run->ready, NULL);
@@ -501,8 +539,8 @@ static tx_status wait_for(tx_epoch *run, slot *s) {
 static tx_status mix(const tx_epoch *run, tx_batch *batch) {
   const tx_loader *loader = run->loader;
   int64_t n = batch->images->shape[0], height = loader->size.height, width = loader->size.width;
-  tx_mix_plan plan =
-      tx_augment_plan_mix(&loader->augment, loader->seed, run->epoch, (uint64_t)run->next, n, height, width);
+  tx_mix_plan plan = tx_augment_plan_mix(&loader->augment, loader->seed, run->epoch,
+                                         portion_at(loader, run->next).number, n, height, width);
   if (!plan.wanted) return TX_OK;
   tx_tensor *scratch;
   TX_TRY(tx_empty_like(batch->images, &scratch));
@@ -528,8 +566,9 @@ tx_status tx_epoch_wait(tx_epoch *run, bool *end) {
 }
 
 int64_t tx_epoch_places(const tx_epoch *run, int64_t *first) {
-  *first = run->next * run->loader->batch;
-  return samples_of(run->loader, run->next);
+  const portion next = portion_at(run->loader, run->next);
+  *first = next.first;
+  return next.count;
 }
 
 const char *tx_epoch_trouble(const tx_epoch *run, int64_t place, int64_t *sample) {

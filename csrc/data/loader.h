@@ -18,6 +18,10 @@
  * With `paste` in the augmentation, a sample of the class `good` gets, with its probability, the defect of another sample of
  * the loader and that one's label, before it is augmented (data/paste.h).
  *
+ * Of a training on several processes each hands out its own part. A batch of n images is cut into shards by its size alone, the
+ * largest power of two of them (at most TX_MAX_SHARDS) that leaves `shard` images to each; rank r of `ranks` has those from
+ * shards * r / ranks on. They come one by one in place of the batches, and are mixed each by itself.
+ *
  * Workers read images, and nothing else, from what the recipe points to: it must outlive the epochs (an epoch keeps a
  * reference to the loader).
  */
@@ -27,7 +31,7 @@
 #include "data/augment.h"
 #include "data/source.h"
 
-enum { TX_MAX_WORKERS = 64 };
+enum { TX_MAX_WORKERS = 64, TX_MAX_SHARDS = 64 };
 
 typedef enum tx_sampling {
   TX_SAMPLE_IN_ORDER = 0,
@@ -58,6 +62,8 @@ typedef struct tx_loader {
   tx_size2 size;             /* of the images of a batch: tx_loader_check finds it out */
   float *mean, *inverse_std; /* [channels] or NULL: value = (pixel - mean) * inverse_std */
   int workers;
+  int64_t shard; /* images of a shard, at least; 0: batches are not cut */
+  int rank, ranks;
   atomic_int refs;
 } tx_loader;
 
@@ -68,6 +74,12 @@ tx_loader *tx_loader_ref(tx_loader *loader);
 void tx_loader_unref(tx_loader *loader); /* NULL is ignored */
 
 int64_t tx_loader_batches(const tx_loader *loader);
+
+/* How a batch is cut, and the shards of this rank: from first up to, but not with, end. A batch that is not cut is one shard. */
+typedef struct tx_shards {
+  int64_t images, count, first, end;
+} tx_shards;
+tx_shards tx_loader_shards(const tx_loader *loader, int64_t batch);
 
 /* The samples of an epoch in order: order and turn have room for loader->count; turn tells the repeated draws of a sample
  * apart, 0 for the first. */
@@ -94,7 +106,7 @@ const char *tx_epoch_trouble(const tx_epoch *run, int64_t place, int64_t *sample
 /* The next batch (new references), waiting for it if need be; *end after the last one. After a failure the same batch is next:
  * no batch is lost. */
 tx_status tx_epoch_next(tx_epoch *run, tx_batch *batch, bool *end);
-/* Where an epoch stands: its number, batches handed out (those before `first` count), and all of them. */
+/* Where an epoch stands: its number, batches or shards handed out (those before `first` count), and all of them. */
 void tx_epoch_place(const tx_epoch *run, uint64_t *epoch, int64_t *done, int64_t *batches);
 /* Stops the workers, waits for them, frees the epoch; NULL is ignored. */
 void tx_epoch_stop(tx_epoch *run);

@@ -396,6 +396,9 @@ static void read_loader_options(lua_State *L, int arg, tx_loader *loader) {
   lua_pop(L, 1);
   if (lua_getfield(L, arg, "masks") != LUA_TNIL) loader->masks = tx_source_ref(tx_check_source(L, lua_gettop(L)));
   lua_pop(L, 1);
+  loader->shard = tx_option_int(L, arg, "loader", "shard", 0);
+  loader->rank = (int)tx_option_int(L, arg, "loader", "rank", 0);
+  loader->ranks = (int)tx_option_int(L, arg, "loader", "ranks", 1);
   loader->give_masks = tx_option_bool(L, arg, "loader", "give_masks", false);
   loader->good = tx_option_int(L, arg, "loader", "good", 0) - 1;
   read_scale(L, arg, loader);
@@ -404,7 +407,7 @@ static void read_loader_options(lua_State *L, int arg, tx_loader *loader) {
 }
 
 /* texres.loader(source, positions, labels, {classes=, batch=, shuffle=, balanced=, weights=, drop_last=, skip_bad=, seed=,
- * scale=, augment=, mean=, std=, workers=, masks=, give_masks=, good=}) -> Loader. */
+ * scale=, augment=, mean=, std=, workers=, masks=, give_masks=, good=, shard=, rank=, ranks=}) -> Loader. */
 static int l_loader(lua_State *L) {
   if (!lua_istable(L, 2)) tx_error(L, "loader: positions must be a list, got %s", tx_describe(L, 2));
   tx_check_table(L, 4, "loader", "the options");
@@ -435,6 +438,21 @@ static int l_loader_tostring(lua_State *L) {
 static int l_loader_length(lua_State *L) {
   lua_pushinteger(L, (lua_Integer)tx_loader_batches(check_loader(L, 1)));
   return 1;
+}
+
+/* loader:shards(batch) -> into how many shards a batch (from 1) is cut, the first one of this rank and the one after its last,
+ * from 0, and the images of the batch. */
+static int l_loader_shards(lua_State *L) {
+  const int64_t batch = tx_check_int(L, 2, "loader", "batch");
+  const tx_loader *loader = check_loader(L, 1);
+  if (batch < 1 || batch > tx_loader_batches(loader))
+    return tx_error(L, "loader: there is no batch %lld", (long long)batch);
+  const tx_shards cut = tx_loader_shards(loader, batch - 1);
+  lua_pushinteger(L, (lua_Integer)cut.count);
+  lua_pushinteger(L, (lua_Integer)cut.first);
+  lua_pushinteger(L, (lua_Integer)cut.end);
+  lua_pushinteger(L, (lua_Integer)cut.images);
+  return 4;
 }
 
 /* loader:order(epoch) -> list of the epoch's samples, from 1. */
@@ -566,9 +584,13 @@ static const luaL_Reg augment_methods[] = {{"apply", l_augment_apply},
                                            {"__tostring", l_augment_tostring},
                                            {NULL, NULL}};
 
-static const luaL_Reg loader_methods[] = {{"start", l_loader_start},  {"order", l_loader_order},
-                                          {"__len", l_loader_length}, {"__tostring", l_loader_tostring},
-                                          {"__gc", l_loader_gc},      {NULL, NULL}};
+static const luaL_Reg loader_methods[] = {{"start", l_loader_start},
+                                          {"order", l_loader_order},
+                                          {"shards", l_loader_shards},
+                                          {"__len", l_loader_length},
+                                          {"__tostring", l_loader_tostring},
+                                          {"__gc", l_loader_gc},
+                                          {NULL, NULL}};
 
 static const luaL_Reg epoch_methods[] = {{"next", l_epoch_next},           {"stop", l_epoch_stop},
                                          {"__tostring", l_epoch_tostring}, {"__gc", l_epoch_stop},

@@ -42,6 +42,7 @@ local KNOWN = {
   std = option.any(), -- the same
   masks = option.switch(false), -- hand out the masks of the set, too
   good = option.text(classes.GOOD), -- the class of the cloth that the augmentation `paste` puts defects on
+  part = option.table(), -- hand out one rank's shards of each batch: {rank, ranks, shard}, see portions()
   workers = option.integer(2, "[0, inf)"), -- threads; 0: batches are made when they are asked for
 }
 
@@ -88,6 +89,7 @@ function Set:loader(options)
     skip_bad = o.bad == "skip", scale = o.scale, augment = augment, workers = o.workers,
     mean = o.mean and as_list(o.mean, channels) or nil, std = o.std and as_list(o.std, channels) or nil,
     masks = (o.masks or pastes) and self.masks or nil, give_masks = o.masks, good = good,
+    shard = o.part and o.part.shard, rank = o.part and o.part.rank, ranks = o.part and o.part.ranks,
   })
   local order = o.weights and ", drawn by weight" or o.balanced and ", balanced" or o.shuffle and ", shuffled" or ""
   local what = ("%d images, %d at a time%s%s"):format(#self, o.batch, order, o.augment and ", augmented" or "")
@@ -137,6 +139,23 @@ function Loader:batches(epoch, first)
     return images, labels, mix, masks
   end
   return next_batch, nil, nil, run
+end
+
+--- Into how many shards a batch of an epoch is cut, by its size alone; the first one of this loader's `part` and the
+-- one after its last, from 0; and how many images the batch has.
+function Loader:shards(batch) return self.handle:shards(batch) end
+
+--- As batches(epoch, first), where the option `part` is given: the shards of that rank, one by one, each as a batch is
+-- handed out, but also one of which no image can be read.
+function Loader:portions(epoch, first)
+  self.epoch, self.batch, self.skipped = check_epoch(epoch), first - 1, {}
+  local run, skipped = self.handle:start(epoch, first), self.skipped
+  local function next_portion()
+    local images, labels, mix, masks, bad = run:next()
+    table.move(bad or {}, 1, #(bad or {}), #skipped + 1, skipped)
+    return images, labels, mix, masks
+  end
+  return next_portion, nil, nil, run
 end
 
 --- Where the loader stands: the epoch and the number of batches that were handed out.
