@@ -37,12 +37,18 @@ end
 local function logits_of_set(model, set, options)
   local dtype, list = module.float_dtype(model), {}
   local loader, same = input.of(model):loader(set, { batch = options.batch, bad = options.bad }, options.what)
+  local share = options.share
+  local first, last = 1, #loader
+  if share then first, last = share.range(#loader) end
   model:eval()
   core.no_grad(function()
-    for images in loader:batches(1) do
+    if first > last then return end
+    for images in loader:batches(1, first) do
       list[#list + 1] = logits_of(model, images:to(dtype), options.views)
+      if first + #list > last then break end
     end
   end)
+  if share then return share.all(list, #set, options.batch, dtype, #same.classes), same end
   local skipped
   for i, one in ipairs(options.bad == "skip" and loader.skipped or {}) do
     skipped = skipped or {}
@@ -72,7 +78,8 @@ end
 -- @param models a list of modules with an input; of several, the probabilities are averaged
 -- @param set its classes and sizes must fit the models'
 -- @tparam table options batch; loss(logits, labels), as objective.loss makes it; views: 1, 4 or 8 (texres.views), whose
--- probabilities are averaged; bad: "skip" leaves out what can't be read; what: who asks, for messages
+-- probabilities are averaged; bad: "skip" leaves out what can't be read; what: who asks, for messages; share: of ranks
+-- that measure a set together (texres.trainer.shards), with none left out
 -- @return the metrics; the set that was measured, with the models' classes; where images were left out, the list of
 -- their positions in the given set
 function evaluate.run(models, set, options)

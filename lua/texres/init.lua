@@ -57,6 +57,7 @@ local parts = {
   data = "texres.data",
   warn = "texres.warn",
   line = "texres.line",
+  distributed = "texres.distributed",
   gradcheck = "texres.gradcheck",
   doctor = "texres.doctor",
   bench = { "texres.bench", "run" },

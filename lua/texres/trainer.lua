@@ -87,6 +87,7 @@ local probe = require "texres.trainer.probe"
 local protect = require "texres.protect"
 local raise = require "texres.raise"
 local record = require "texres.trainer.record"
+local shards = require "texres.trainer.shards"
 local state = require "texres.trainer.state"
 local strict = require "texres.strict"
 local terminal = require "texres.terminal"
@@ -232,6 +233,7 @@ local function training_loader(self, takes, set, weights)
   return (takes:loader(set, {
     batch = self.batch, shuffle = not weights, seed = self.seed, augment = self.augment, drop_last = single,
     balanced = self.balanced, weights = weights, workers = self.workers, bad = self.bad,
+    part = shards.part(shards.job()),
   }, "Trainer: the training set"))
 end
 
@@ -395,8 +397,9 @@ local function begin(self, run, train, val, options)
   if self.running then
     raise "Trainer: a run of this trainer is under way: leave its loop, or trainer:leave() it, before another begins"
   end
-  local plan = plan_of(self, train, val)
-  run.lock = state.lock(self)
+  local plan, job = plan_of(self, train, val), shards.job()
+  run.job = job
+  if not job or job.rank == 0 then run.lock = state.lock(self) end
   local saved
   if self.identity and not options.fresh then
     plan.identity.trained = self.identity.trained -- it is the same model, and what is frozen is up to it
@@ -404,6 +407,8 @@ local function begin(self, run, train, val, options)
   elseif self.resume and not options.fresh then
     saved = state.read(self, plan)
   end
+  if job then shards.agree(job, self, plan, saved) end
+  if job and job.rank > 0 then self.dir, self.quiet = nil, true end -- rank 0 writes and tells
   run:begin(plan, saved, options.fresh)
 end
 

@@ -32,6 +32,7 @@ local option = require "texres.options"
 local protect = require "texres.protect"
 local raise = require "texres.raise"
 local record = require "texres.trainer.record"
+local shards = require "texres.trainer.shards"
 local state = require "texres.trainer.state"
 local terminal = require "texres.terminal"
 local watch = require "texres.trainer.watch"
@@ -170,18 +171,30 @@ local function divide_gradients(trainer, parts)
   end)
 end
 
---- A step of so many batches; returns how many images they hold and the number of the last one. `look`: at this step,
--- or nil. No step is taken where the epoch has no images any more.
-local function step_of(run, count, look)
-  local trainer, counter = run.trainer, run.trainer.pass.counter
+--- Adds up the gradients of the next `count` batches: what they gave, how many images they hold, and the number of the
+-- last one.
+local function gradients_of(run, count, look)
   local parts, images, number = take(run, count)
-  if #parts == 0 then return images, number end
-  trainer.optimizer:zero_grad()
+  if #parts > 0 then run.trainer.optimizer:zero_grad() end
   for _, part in ipairs(parts) do
     part.logits, part.sum, part.weight = run:add_gradient(part, #parts == 1, look)
     part.batch = nil
   end
-  if #parts > 1 then divide_gradients(trainer, parts) end
+  return parts, images, number
+end
+
+--- A step of so many batches; returns how many images they hold and the number of the last one. `look`: at this step,
+-- or nil. No step is taken where the epoch has no images any more.
+local function step_of(run, count, look)
+  local trainer, counter = run.trainer, run.trainer.pass.counter
+  local parts, images, number
+  if run.job then
+    parts, images, number = shards.gradients(run, look)
+  else
+    parts, images, number = gradients_of(run, count, look)
+  end
+  if #parts == 0 then return images, number end
+  if run.job or #parts > 1 then divide_gradients(trainer, parts) end
   update(trainer, look)
   for _, part in ipairs(parts) do
     counter:add(part.logits, part.labels)
@@ -201,7 +214,8 @@ end
 function Run:begin_batches()
   if self.batches then return end
   local pass = self.trainer.pass
-  local advance, _, _, handle = self.plan.loader:batches(pass.epoch, pass.batch + 1)
+  local loader = self.plan.loader
+  local advance, _, _, handle = (self.job and loader.portions or loader.batches)(loader, pass.epoch, pass.batch + 1)
   self.batches, self.handle, self.clock = advance, handle, core.clock()
 end
 
@@ -247,10 +261,11 @@ local function with_kept_weights(trainer, f)
 end
 
 --- Validates with the weights that are to be kept; also the positions of images that were left out, or nil.
-local function validate(trainer, val)
+local function validate(trainer, val, job)
   local function assess()
     local result, _, skipped = evaluate.run({ trainer.model }, val, {
       batch = trainer.batch, loss = trainer.loss_of, bad = trainer.bad, what = "Trainer: the validation set",
+      share = job and trainer.bad ~= "skip" and shards.share(job) or nil,
     })
     return result, skipped
   end
@@ -319,7 +334,7 @@ function Run:end_epoch()
     skipped = pass.skipped > 0 and pass.skipped or nil,
   }
   local validation, skipped
-  if val then validation, skipped = validate(trainer, val) end
+  if val then validation, skipped = validate(trainer, val, self.job) end
   if validation then entry.val_loss, entry.val_accuracy = validation.loss, validation.accuracy end
   watch.end_epoch(trainer, self, pass.epoch)
   trainer.history[#trainer.history + 1], trainer.pass = entry, nil
@@ -424,7 +439,7 @@ function Run:next()
     self.clock = core.clock() -- the time that the caller's loop took is not the training's
     core.rng_state(table.unpack(self.random)) -- nor are the random numbers that it drew
     self.inside, self.failed = true, true
-    protect.finally(function() self.inside = false end, self.advance, self)
+    protect.finally(function() self.inside = false end, self.job and shards.together or self.advance, self)
     self.failed = false
     self.random = { core.rng_state() }
   end

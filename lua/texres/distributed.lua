@@ -1,0 +1,127 @@
+--- Several processes that work as one, by MPI:
+--
+--     mpirun -n 4 lua5.4 train.lua
+--
+-- A script that trains with texres.Trainer need not change: see texres.trainer.shards for what the processes share. For
+-- loops of one's own, here is what they say to each other. Each process runs the same script; `rank` tells them apart,
+-- from 0, and all of them come by the same calls in the same order. In a process that mpirun did not start, rank is 0
+-- and size 1, and all of this does nothing, so that a script runs in both ways.
+--
+-- A process that ends with an error, or that os.exit ends with another status than 0, ends all the others.
+-- @module texres.distributed
+
+local core = require "texres.core"
+local option = require "texres.options"
+local raise = require "texres.raise"
+local strict = require "texres.strict"
+
+local distributed = {}
+
+-- What mpirun or srun tell a process that they start, for Open MPI, MPICH and PMIx.
+local STARTED_BY = { "OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "PMIX_RANK" }
+
+local WITHOUT = "distributed: texres was built without MPI, which mpirun needs: install %s and build it again (%s)"
+local PACKAGES = "libopenmpi-dev and openmpi-bin, or libmpich-dev and mpich,"
+
+local folder = debug.getinfo(1, "S").source:match "^@(.*)distributed%.lua$" or "./"
+
+--- The module texres.mpi as the searchers find it, else the one that was built beside this file (a checkout).
+local function load_mpi()
+  local found, mpi = pcall(require, "texres.mpi")
+  if found then return mpi end
+  local open, message = package.loadlib(folder .. "mpi.so", "luaopen_texres_mpi")
+  if not open then raise(WITHOUT, PACKAGES, (message:gsub("\n.*", ""))) end
+  package.loaded["texres.mpi"] = open()
+  return package.loaded["texres.mpi"]
+end
+
+local job -- { mpi =, rank =, size =, library = } of this process, once it has joined
+
+--- Whether mpirun, or what stands for it, has started this process.
+-- @treturn bool
+function distributed.is_launched()
+  for _, name in ipairs(STARTED_BY) do
+    if os.getenv(name) then return true end
+  end
+  return false
+end
+
+--- What the processes of this job share; nil in one that mpirun did not start.
+function distributed._job()
+  if job or not distributed.is_launched() then return job end
+  local mpi = load_mpi()
+  local rank, size, library = mpi.open()
+  job = { mpi = mpi, rank = rank, size = size, library = library }
+  return job
+end
+
+--- The number of this process, from 0.
+-- @treturn int
+function distributed.rank()
+  local own = distributed._job()
+  return own and own.rank or 0
+end
+
+--- How many processes there are.
+-- @treturn int
+function distributed.size()
+  local own = distributed._job()
+  return own and own.size or 1
+end
+
+--- Waits until all processes have come here.
+function distributed.barrier()
+  local own = distributed._job()
+  if own then own.mpi.barrier() end
+end
+
+local function check_tensor(operation, t)
+  if not core.is_tensor(t) then raise("%s: wanted a tensor, got %s", operation, option.shown(t)) end
+  return t
+end
+
+--- Gives a tensor of one process to all: in place, and returned. Shapes and dtypes are the same everywhere.
+-- @tparam Tensor t contiguous
+-- @tparam[opt=0] int root the rank whose tensor it is
+-- @treturn Tensor
+function distributed.broadcast(t, root)
+  check_tensor("broadcast", t)
+  local size = distributed.size()
+  root = option.check("broadcast", "root", root or 0, option.integer(0, ("[0, %d)"):format(size)))
+  if size > 1 then core.no_grad(function() job.mpi.broadcast(t, root) end) end
+  return t
+end
+
+--- The tensors of all processes, {size, ...}, in the order of their ranks.
+-- @tparam Tensor t of the same shape and dtype everywhere
+-- @treturn Tensor
+function distributed.all_gather(t)
+  check_tensor("all_gather", t)
+  local size = distributed.size()
+  local all = core.empty({ size, table.unpack(t:shape()) }, { dtype = t.dtype })
+  if size == 1 then
+    all:copy_from(t:detach():reshape(all:shape()))
+  else
+    job.mpi.all_gather(t:detach():contiguous(), all)
+  end
+  return all
+end
+
+--- The sum of the tensors of all processes, in place, and returned. They are added in the order of ranks: every process
+-- gets the same bits, but other numbers of processes may give others. For gradients whose bits must not depend on it,
+-- see texres.trainer.shards.
+-- @tparam Tensor t of the same shape and dtype everywhere
+-- @treturn Tensor
+function distributed.all_reduce(t)
+  check_tensor("all_reduce", t)
+  if distributed.size() == 1 then return t end
+  core.no_grad(function()
+    local all = distributed.all_gather(t)
+    local sum = all[1]
+    for rank = 2, distributed.size() do sum = sum + all[rank] end
+    t:copy_from(sum)
+  end)
+  return t
+end
+
+return strict.table("texres.distributed", distributed)

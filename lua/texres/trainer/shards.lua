@@ -1,0 +1,269 @@
+--- The gradients of a training on several processes: `mpirun -n 4 lua5.4 train.lua`, with the script unchanged.
+--
+-- Every process, a rank, runs the whole script. Each batch is cut into shards by its size alone, a batch of 256 into
+-- eight of 32 images, and each rank reads and computes its own. Gradients are added along one tree over all shards
+-- (csrc/mpi/reduction.h), so that the weights have the same bits for any number of ranks, and of threads; they set out
+-- while backward still goes on. All ranks take the same step then, and have the same weights, losses and metrics.
+-- Rank 0 writes files and tells of progress.
+--
+-- Batch norm takes mean and variance of a shard; running statistics are the mean of those of the shards, weighted by
+-- their images. Dropout draws by the numbers of step and shard.
+
+local core = require "texres.core"
+local distributed = require "texres.distributed"
+local identity = require "texres.trainer.identity"
+local raise = require "texres.raise"
+
+local SHARD = 32 -- images of a shard, at least
+local BUCKET = 1 << 20 -- bytes of gradients that set out together
+
+local shards = {}
+
+--- The job that this process is part of; nil where it is alone.
+function shards.job() return distributed._job() end
+
+--- What the loader of this rank hands out.
+function shards.part(job) return job and { shard = SHARD, rank = job.rank, ranks = job.size } or nil end
+
+-- -- before the first step -------------------------------------------------------------------------------------------
+
+local function weights_of(model)
+  local sums = {}
+  for name, t in pairs(model:state_dict()) do
+    sums[#sums + 1] = ("%s %08x"):format(name, core.crc32(t:detach():contiguous()))
+  end
+  table.sort(sums)
+  return ("checksum %08x"):format(core.crc32(table.concat(sums, "\n")))
+end
+
+local function rows_of(text)
+  local rows, at = {}, 1
+  while at <= #text do
+    local name, value
+    name, value, at = string.unpack("s4s4", text, at)
+    rows[name] = value
+  end
+  return rows
+end
+
+--- Checks that all ranks are about to do the same. Raises, on every rank, where one of them has other data, options,
+-- weights or libraries than rank 0.
+function shards.agree(job, trainer, plan, saved)
+  if trainer.accumulate > 1 then
+    raise("Trainer: accumulate is %d: several processes share a batch by themselves: give the larger batch",
+      trainer.accumulate)
+  end
+  local rows = { MPI = job.library, weights = weights_of(trainer.model), resumed = tostring(saved ~= nil) }
+  for name, value in pairs(plan.identity) do rows[name] = tostring(value) end
+  local parts = {}
+  for name, value in pairs(rows) do parts[#parts + 1] = string.pack("s4s4", name, value) end
+  local texts = job.mpi.texts(table.concat(parts))
+  local first = rows_of(texts[1])
+  for rank = 1, job.size - 1 do
+    local differences = identity.differences(first, rows_of(texts[rank + 1]))
+    if differences then
+      raise("Trainer: rank %d is about to do something else than rank 0 (rank 0 -> rank %d):\n  %s", rank, rank,
+        differences)
+    end
+  end
+end
+
+--- Takes a run to its next event. An error of one rank would leave the others waiting for it: it ends them all.
+function shards.together(run)
+  local done, message = xpcall(run.advance, debug.traceback, run)
+  if done then return end
+  io.stderr:write(("rank %d of %d: %s\n"):format(run.job.rank, run.job.size, message))
+  run.job.mpi.abort(1)
+end
+
+-- -- a set that is measured ------------------------------------------------------------------------------------------
+
+--- How the ranks measure a set together: range(batches) gives the first and the last batch of this one, all(list, ...)
+-- the logits of all batches, in their order.
+function shards.share(job)
+  local function range_of(rank, batches)
+    return batches * rank // job.size + 1, batches * (rank + 1) // job.size
+  end
+  return {
+    range = function(batches) return range_of(job.rank, batches) end,
+    all = function(list, images, batch, dtype, classes)
+      local batches = (images + batch - 1) // batch
+      local own = core.zeros({ (batches + job.size - 1) // job.size * batch, classes }, { dtype = dtype })
+      local at = 1
+      for _, logits in ipairs(list) do
+        own:slice(1, at, at + logits:size(1) - 1):copy_from(logits)
+        at = at + batch
+      end
+      local gathered, every = {}, distributed.all_gather(own)
+      for rank = 0, job.size - 1 do
+        local first, last = range_of(rank, batches)
+        for b = first, last do
+          local from, n = (b - first) * batch + 1, math.min(batch, images - (b - 1) * batch)
+          gathered[b] = every[rank + 1]:slice(1, from, from + n - 1)
+        end
+      end
+      return gathered
+    end,
+  }
+end
+
+-- -- a step ----------------------------------------------------------------------------------------------------------
+
+--- What is added up over the shards, last layers first as backward comes by them, and then the running statistics, each
+-- as the gradient of a tensor that stands for it.
+local function terms_of(run)
+  local terms, statistics = {}, {}
+  local parameters = run.trainer.optimizer:parameters()
+  for i = #parameters, 1, -1 do
+    if parameters[i].requires_grad then terms[#terms + 1] = parameters[i] end
+  end
+  for i, buffer in ipairs(run.buffers) do
+    statistics[i] = core.zeros_like(buffer, { requires_grad = true })
+    terms[#terms + 1] = statistics[i]
+  end
+  return terms, statistics
+end
+
+--- The sums over that many shards, made once for as long as the same parameters are trained.
+local function sums_of(run, count)
+  local own = run.sums or { by_count = {} }
+  run.sums = own
+  local terms, statistics = terms_of(run)
+  local same = own.terms and #own.terms == #terms
+  for i = 1, same and #terms - #statistics or 0 do same = same and own.terms[i] == terms[i] end
+  if not same then own.terms, own.statistics, own.by_count = terms, statistics, {} end
+  own.by_count[count] = own.by_count[count] or run.job.mpi.reduction(own.terms, count, BUCKET)
+  return own.by_count[count], own
+end
+
+--- The seed of what a shard of a step draws.
+local function seed_of(seed, step, shard)
+  local x = seed ~ (step * 0x9e3779b97f4a7c15) ~ ((shard + 1) * 0xc2b2ae3d27d4eb4f)
+  x = (x ~ (x >> 31)) * 0xbf58476d1ce4e5b9
+  return (x ~ (x >> 29)) & math.maxinteger
+end
+
+--- Adds the gradients of the shard that has just been done to those parts of the tree that it completes.
+local function keep_part(run, own, parts, first, done)
+  local terms = {}
+  for i, term in ipairs(own.terms) do
+    terms[i] = term.grad or core.zeros_like(term)
+    term.grad = nil
+  end
+  for _ = 1, run.job.mpi.completed(first, done) do
+    local left = table.remove(parts)
+    for i, term in ipairs(terms) do terms[i] = left[i] + term end
+  end
+  parts[#parts + 1] = terms
+end
+
+--- Forward and backward of one shard of a batch of so many images.
+local function do_shard(run, own, part, images, before, look)
+  core.no_grad(function()
+    for i, buffer in ipairs(run.buffers) do buffer:copy_from(before[i]) end
+  end)
+  part.logits, part.sum, part.weight = run:add_gradient(part, false, look)
+  core.no_grad(function()
+    for i, buffer in ipairs(run.buffers) do own.statistics[i].grad = buffer * (part.labels:numel() / images) end
+  end)
+  part.batch = nil
+end
+
+local NUMBERS = "<nnI4" -- sum, weight (NaN: the loss is a sum), images
+
+--- What each rank says of its shards: losses, weights, images, as lists by rank; and the most images of one rank.
+local function numbers_of_all(job, parts)
+  local texts, lists, most = {}, {}, 0
+  for i, part in ipairs(parts) do
+    texts[i] = NUMBERS:pack(part.sum, part.weight or 0 / 0, part.labels:numel())
+  end
+  for rank, text in ipairs(job.mpi.texts(table.concat(texts))) do
+    local list, images, at = {}, 0, 1
+    while at <= #text do
+      local sum, weight, n
+      sum, weight, n, at = NUMBERS:unpack(text, at)
+      list[#list + 1] = { sum = sum, weight = weight == weight and weight, images = n }
+      images = images + n
+    end
+    lists[rank], most = list, math.max(most, images)
+  end
+  return lists, most
+end
+
+--- What all ranks know of all shards, in their order: losses, weights, logits and labels.
+local function gather(run, parts)
+  local lists, most = numbers_of_all(run.job, parts)
+  local logits = core.zeros({ most, #run.trainer.classes }, { dtype = run.dtype })
+  local labels, at = core.zeros({ most }, { dtype = "i64" }), 1
+  for _, part in ipairs(parts) do
+    local last = at + part.labels:numel() - 1
+    logits:slice(1, at, last):copy_from(part.logits)
+    labels:slice(1, at, last):copy_from(part.labels)
+    at = last + 1
+  end
+  local all_logits, all_labels, gathered = distributed.all_gather(logits), distributed.all_gather(labels), {}
+  for rank, list in ipairs(lists) do
+    at = 1
+    for _, part in ipairs(list) do
+      local last = at + part.images - 1
+      part.logits, part.labels = all_logits[rank]:slice(1, at, last), all_labels[rank]:slice(1, at, last)
+      at, gathered[#gathered + 1] = last + 1, part
+    end
+  end
+  return gathered
+end
+
+--- Takes away the gradients of what no rank has one of.
+local function drop_absent(run, own)
+  local marks = {}
+  for i in ipairs(own.terms) do marks[i] = own.had[i] and "1" or "0" end
+  local all = run.job.mpi.texts(table.concat(marks))
+  for i, term in ipairs(own.terms) do
+    local present = false
+    for _, text in ipairs(all) do present = present or text:sub(i, i) == "1" end
+    if not present then term.grad = nil end
+  end
+end
+
+--- The shards of this rank, from cut.first up to, but not with, cut.last: what each gave. Their gradients are in `sums`
+-- then, or on their way.
+local function do_shards(run, own, sums, cut, look)
+  local before, before_last, parts = {}, {}, {}
+  local seed = core.rng_state()
+  for i, buffer in ipairs(run.buffers) do before[i] = buffer:clone() end
+  for shard = cut.first, cut.last - 1 do
+    local batch, labels, mix = run.batches()
+    local part = { batch = batch, labels = labels, mix = mix, number = cut.number }
+    if shard == cut.last - 1 then sums:begin(before_last) end
+    core.rng_state(seed_of(seed, run.trainer.steps, shard), 0)
+    do_shard(run, own, part, cut.images, before, look)
+    for i, term in ipairs(own.terms) do own.had[i] = own.had[i] or term.grad ~= nil end
+    if shard < cut.last - 1 then keep_part(run, own, before_last, cut.first, shard - cut.first) end
+    parts[#parts + 1] = part
+  end
+  if cut.first == cut.last then sums:begin {} end
+  return parts
+end
+
+--- The gradients of the batch that comes next, of the sum of its losses, in every rank; what its shards gave, how many
+-- images it has, and its number. The loader's portions are the shards of this rank.
+function shards.gradients(run, look)
+  local cut = { number = run.trainer.pass.batch + 1 }
+  local count
+  count, cut.first, cut.last, cut.images = run.plan.loader:shards(cut.number)
+  local sums, own = sums_of(run, count)
+  own.had = {}
+  for _, term in ipairs(own.terms) do term.grad = nil end
+  local seed, stream = core.rng_state()
+  local parts = do_shards(run, own, sums, cut, look)
+  core.rng_state(seed, stream)
+  core.no_grad(function()
+    for _, term in ipairs(own.terms) do term.grad = term.grad or core.zeros_like(term) end
+    sums:finish()
+    for i, buffer in ipairs(run.buffers) do buffer:copy_from(own.statistics[i].grad) end
+    drop_absent(run, own)
+  end)
+  return gather(run, parts), cut.images, cut.number
+end
+
+return shards
