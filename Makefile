@@ -82,7 +82,7 @@ MPI_MODULE  := $(if $(MPI_LIBS),$(dir $(CORE))mpi.so)
 say = $(if $(V),,@echo '  $(1)'; )
 
 .PHONY: all
-all: $(CORE) $(MPI_MODULE) ## build the module: lua/texres/core.so
+all: $(CORE) $(MPI_MODULE) ## build the module: lua/texres/core.so, and mpi.so where MPI is there
 
 # Holds what objects are made with, so that other flags, or a library that was installed since, build them anew.
 MADE_WITH := $(CC) $(CFLAGS) $(TX_CFLAGS) $(TX_SANITIZE) $(BLAS_CFLAGS) $(HDF5_CFLAGS) $(MPI_CFLAGS) $(BLAS_LIBS) $(HDF5_LIBS) $(MPI_LIBS) $(TX_LIBS) \
@@ -102,6 +102,7 @@ $(BUILD)/headers: $(BUILD)/made-with
 LINK = $(CC) $(TX_LDFLAGS) $(TX_SANITIZE) $(LDFLAGS)
 $(CORE): $(OBJECTS)
 	@mkdir -p $(@D)
+	@$(if $(MPI_MODULE),,rm -f $(dir $@)mpi.so) # of a build with MPI
 	$(call say,LD $@$(if $(strip $(WITHOUT)), (without $(strip $(WITHOUT)))))$(LINK) -o $@ $(OBJECTS) $(BLAS_LIBS) $(HDF5_LIBS) $(TX_LIBS)
 
 $(dir $(CORE))mpi.so: $(MPI_OBJECTS)
@@ -157,7 +158,7 @@ TREE      := $(LUA_PATHS) LUA_CPATH='./lua/?.so;;' TEXRES_LUA='$(LUA)' BUSTED='$
 # Installs missing system packages: those for building, for running, and for the use named. What needs them afterwards
 # runs in a make of its own, which then finds them.
 setup-%:
-	@tools/setup.sh build run $(filter-out run,$*)
+	@tools/setup.sh build run $(filter-out run,$*) $(if $(filter no,$(MPI)),,$(if $(filter test lint tidy,$*),mpi))
 
 DEMO := demo/run
 demo: setup-run ## build, train on synthetic fabric, test, use the network, in under four minutes
@@ -183,20 +184,20 @@ lint: setup-lint ## luacheck, clang-format, the floors of csrc/, every header on
 .PHONY: check
 check: all
 	@luacheck -q $(wildcard lua examples spec bench fuzz tools bin/texres)
-	@$(LUA) tools/floors.lua $(CORE)
+	@$(LUA) tools/floors.lua $(CORE) $(MPI_MODULE)
 	@clang-format --dry-run -Werror $(C_FILES)
 	@for h in $(filter-out csrc/kernels/simd/% %_body.h,$(filter %.h,$(C_FILES))); do \
 	  $(CC) $(TX_CFLAGS) -Werror -Wno-unused-function -fsyntax-only -include $$h -x c /dev/null || exit 1; \
 	done
 
 # What needs minutes: clang-tidy (.clang-tidy) and cppcheck (tools/cppcheck.supp) over all sources but those of csrc/kernels/simd/.
-TIDY_FLAGS = $(filter-out -W% -Icsrc,$(TX_CFLAGS)) -I$(CURDIR)/csrc $(BLAS_CFLAGS) $(HDF5_CFLAGS)
+TIDY_FLAGS = $(filter-out -W% -Icsrc,$(TX_CFLAGS)) -I$(CURDIR)/csrc $(BLAS_CFLAGS) $(HDF5_CFLAGS) -D_DEFAULT_SOURCE $(MPI_CFLAGS)
 tidy: setup-tidy ## clang-tidy and cppcheck
 	@mkdir -p $(BUILD)
 	@printf '%s\n' $(TIDY_FLAGS) '-DTX_VERSION=""' '-DTX_BUILD_FLAGS=""' >$(BUILD)/compile_flags.txt
-	@printf '%s\n' $(SOURCES) | xargs -P 2 -n 8 clang-tidy --quiet -p $(BUILD) 2>/dev/null
+	@printf '%s\n' $(SOURCES) $(MPI_SOURCES) | xargs -P 2 -n 8 clang-tidy --quiet -p $(BUILD) 2>/dev/null
 	@cppcheck --quiet --std=c11 --enable=warning,performance,portability --error-exitcode=1 -j 2 \
-	  --suppressions-list=tools/cppcheck.supp --inline-suppr -Icsrc -DTX_HAVE_OPENBLAS -DTX_HAVE_HDF5 $(SOURCES)
+	  --suppressions-list=tools/cppcheck.supp --inline-suppr -Icsrc -DTX_HAVE_OPENBLAS -DTX_HAVE_HDF5 $(SOURCES) $(MPI_SOURCES)
 
 format: setup-lint ## bring the C sources into the house's style
 	clang-format -i $(C_FILES)
@@ -335,13 +336,14 @@ $(BUILD)/cores: bench/cores.c
 install: all ## install below PREFIX (/usr/local), or to LUADIR, LIBDIR and BINDIR
 	@for f in $(LUA_FILES:lua/%=%); do install -D -m 644 lua/$$f "$(DESTDIR)$(LUADIR)/$$f" || exit 1; done
 	install -D -m 755 $(CORE) "$(DESTDIR)$(LIBDIR)/texres/core.so"
+	$(if $(MPI_MODULE),install -D -m 755 $(MPI_MODULE),@rm -f) "$(DESTDIR)$(LIBDIR)/texres/mpi.so"
 	install -D -m 755 bin/texres "$(DESTDIR)$(BINDIR)/texres"
 	@[ '$(LUA)' = lua5.4 ] || sed -i.made '1s|.*|#!$(if $(filter /%,$(LUA)),,/usr/bin/env )$(LUA)|' "$(DESTDIR)$(BINDIR)/texres"
 	@rm -f "$(DESTDIR)$(BINDIR)/texres.made"
 
 uninstall: ## remove what `make install` puts in place
 	@for f in $(LUA_FILES:lua/%=%); do rm -f "$(DESTDIR)$(LUADIR)/$$f" || exit 1; done
-	@rm -f "$(DESTDIR)$(LIBDIR)/texres/core.so" "$(DESTDIR)$(BINDIR)/texres"
+	@rm -f "$(DESTDIR)$(LIBDIR)/texres/core.so" "$(DESTDIR)$(LIBDIR)/texres/mpi.so" "$(DESTDIR)$(BINDIR)/texres"
 	@for d in "$(DESTDIR)$(LUADIR)/texres" "$(DESTDIR)$(LIBDIR)/texres"; do \
 	  if [ -d "$$d" ]; then find "$$d" -type d -empty -delete; fi; \
 	done
@@ -350,7 +352,7 @@ uninstall: ## remove what `make install` puts in place
 	done
 
 clean: ## remove what was built
-	rm -rf build build-asan build-tsan build-fuzz build-aarch64 build-coverage $(CORE) demo
+	rm -rf build build-asan build-tsan build-fuzz build-aarch64 build-coverage $(CORE) $(dir $(CORE))mpi.so demo
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile

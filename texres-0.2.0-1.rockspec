@@ -10,7 +10,7 @@ description = {
 A Lua 5.4 module with a C11 core that trains and runs residual networks on the CPU: tensors, automatic
 differentiation, layers, optimizers, data sets, a trainer with reports, and checkpoints in safetensors. The command
 texres trains, tests and applies a network without a line of Lua. OpenBLAS is used where it is found (OPENBLAS_DIR
-says where), libhdf5 where pkg-config knows it.]],
+says where), libhdf5 and MPI where pkg-config knows them.]],
   license = "MIT",
 }
 supported_platforms = { "unix" }

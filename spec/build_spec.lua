@@ -9,6 +9,17 @@ local function make(...)
   return output
 end
 
+--- The library's files of Lua in a folder of their own, with that core, and with texres.mpi as if it were older.
+local function make_tree(folder, core_path, mpi_path)
+  assert(os.execute(("cp -r lua/texres '%s' && cp '%s' '%s/texres/core.so'"):format(folder, core_path, folder)))
+  os.remove(folder .. "/texres/mpi.so")
+  if not mpi_path then return end
+  local version = core._VERSION:match "%S+$"
+  local older, count = support.read_file(mpi_path):gsub("\0" .. version:gsub("%.", "%%.") .. "\0", "\0000.0.0\0")
+  assert(count > 0, "the version is not in mpi.so")
+  support.write_file(folder .. "/texres/mpi.so", older)
+end
+
 describe("build_info", function()
   local info = core.build_info()
 
@@ -31,6 +42,56 @@ describe("build_info", function()
   it("comes with the version, which the rockspec has, too", function()
     local version = tr._VERSION:match "^texres (%d+%.%d+%.%d+)$"
     assert.matches('version = "' .. version .. '-1"', support.read_file("texres-" .. version .. "-1.rockspec"), 1, true)
+  end)
+end)
+
+describe("texres.mpi, a module of its own", function()
+  local core_path = package.searchpath("texres.core", package.cpath)
+  local mpi_path = core_path:gsub("core%.so$", "mpi.so")
+
+  local function needs(path, pattern)
+    local ok, symbols = support.run { "nm", "-D", path }
+    assert.is_true(ok, symbols)
+    return symbols:find(pattern) ~= nil
+  end
+
+  it("has all that is MPI's, and nothing of the core", function()
+    if not support.run { "nm", "--version" } then pending "nm is not installed" end
+    assert.is_false(needs(core_path, "U P?MPI_"))
+    local _, libraries = support.run { "ldd", core_path }
+    assert.is_nil(libraries:find "libmpi")
+    if not support.exists(mpi_path) then pending "texres is built without MPI" end
+    assert.is_true(needs(mpi_path, "U MPI_Init"))
+    assert.is_false(needs(mpi_path, "U tx_"))
+    assert.is_true(needs(mpi_path, " T luaopen_texres_mpi\n"))
+    assert.is_false(needs(mpi_path, " [TDBRV] [^l]"))
+  end)
+
+  it("is left out by MPI=no, which is told", function()
+    local told = make("-n", "MPI=no", "BUILD=" .. support.folder())
+    assert.matches("LD [%w/._-]+core%.so %(without[%w ]* MPI%)", told)
+    assert.is_nil(told:find("LD %S+mpi%.so"))
+    assert.is_nil(told:find("lmpi", 1, true))
+    assert.matches("rm %-f %S+mpi%.so", told) -- of a build before
+  end)
+
+  it("is asked for by mpirun alone, with a message where it is absent or of another version", function()
+    local tree = support.folder()
+    make_tree(tree, core_path)
+    local env = { LUA_PATH = tree .. "/?.lua;" .. tree .. "/?/init.lua", LUA_CPATH = tree .. "/?.so" }
+    local script = [[
+      local tr = require "texres"
+      io.write(tostring(tr.distributed._library()), " ", select(2, pcall(tr.distributed.rank)))]]
+    assert.equal("nil 0", select(2, support.run_lua(script, { env = env })))
+    env.OMPI_COMM_WORLD_SIZE = 1
+    assert.matches("distributed: texres was built without MPI, which mpirun needs: install libopenmpi%-dev",
+      select(2, support.run_lua(script, { env = env })))
+    support.write_file(tree .. "/texres/mpi.so", "no library")
+    assert.matches("distributed: texres.mpi can't be loaded: .*mpi.so", select(2, support.run_lua(script, { env = env })))
+    if not support.exists(mpi_path) then pending "texres is built without MPI" end
+    make_tree(tree, core_path, mpi_path)
+    assert.matches("texres.mpi is of texres 0.0.0, but this is " .. core._VERSION:gsub("texres ", ""),
+      select(2, support.run_lua(script, { env = env })), 1, true)
   end)
 end)
 

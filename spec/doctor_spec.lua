@@ -72,7 +72,7 @@ end)
 -- A machine on which all is well, but for what `changed` says.
 local function facts(changed)
   local all = {
-    version = "texres 1", lua = "Lua 5.4", folder = "lua/texres", isa = "avx2", argparse = "0.7.1", load = 0.1,
+    version = "texres 1", lua = "Lua 5.4", folder = "lua/texres", isa = "avx2", argparse = "0.7.1", mpi = "Open MPI v4", load = 0.1,
     processor = "CPU", processors = 4, threads = 4, memory = 8 << 30, memory_available = 6 << 30, huge_pages = "always",
     build = { compiler = "gcc", zlib = "1", blas = "OpenBLAS Haswell", hdf5 = "1", isas = { "ref", "avx2" } },
     test = { functions = 3, error = 1e-6, worst = "ReLU", same_bits = true,
@@ -137,11 +137,21 @@ describe("what the doctor makes of it", function()
     assert.matches("^multiply%-adds 10 GFLOP/s with one thread; a 3x3", told { threads = 1 })
   end)
 
+  it("tells of MPI, which one box does well without", function()
+    local function told(changed)
+      for _, check in ipairs(checks.of(facts(changed))) do
+        if check.name == "MPI" then return check.value end
+      end
+    end
+    assert.equal("Open MPI v4", told {})
+    assert.matches("^none; .*make setup%-mpi", told { mpi = false })
+  end)
+
   it("leaves out what can't be known", function()
     local bare = facts { load = false, memory = false, huge_pages = false, processor = false, processors = false }
     local names = {}
     for i, check in ipairs(checks.of(bare)) do names[i] = check.name end
-    assert.same({ "version", "build", "processor", "kernels", "OpenBLAS", "HDF5", "argparse", "threads", "correctness",
+    assert.same({ "version", "build", "processor", "kernels", "OpenBLAS", "HDF5", "MPI", "argparse", "threads", "correctness",
       "speed" }, names)
   end)
 end)

@@ -8,7 +8,9 @@ local function run(words, options)
   return output
 end
 
-local version = require "texres"._VERSION .. "\n"
+local tr = require "texres"
+
+local version = tr._VERSION .. "\n"
 
 --- The words of a command that runs without the paths of this checkout, and in another folder.
 local function bare(...)
@@ -35,6 +37,8 @@ local function works_from(tree)
     if script then run({ support.lua, script }, { env = paths }) end
   end
   assert.equal(version, run(bare(tree .. "/bin/texres", "--version")))
+  if not tr.distributed._library() then return end
+  run({ support.lua, "-e", "assert(require('texres').distributed._library())" }, { env = paths })
 end
 
 local function files_below(folder) return run { "find", folder, "-type", "f", "-path", "*texres*" } end
@@ -152,6 +156,7 @@ describe("installation by LuaRocks", function()
   setup(function()
     run { "sh", "-c", "cp -r Makefile csrc lua bin tools examples texres-*.rockspec " .. clean }
     os.remove(clean .. "/lua/texres/core.so")
+    os.remove(clean .. "/lua/texres/mpi.so")
   end)
 
   for _, which in ipairs { "0.2.0-1", "scm-1" } do

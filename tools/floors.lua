@@ -1,9 +1,10 @@
 --- Checks what the compiler can't: that every floor of csrc/ uses only the floors below it, and the house's few
 -- other rules.
 --
---     lua5.4 tools/floors.lua [lua/texres/core.so]
+--     lua5.4 tools/floors.lua [lua/texres/core.so [lua/texres/mpi.so]]
 --
--- With the built module, also that luaopen_texres_core is the only symbol it exports. Prints one line per fault.
+-- With built modules, also that each exports no symbol but its luaopen_*, that the core needs none of MPI, and that
+-- mpi.so needs none of the core. Prints one line per fault.
 
 local FLOORS = {
   base = 0, kernels = 1, passes = 2, tensor = 3, quantized = 3, autograd = 4, data = 5, fabric = 6, fingerprint = 6,
@@ -128,10 +129,18 @@ end
 
 for path in io.popen("find csrc -name '*.[ch]' | LC_ALL=C sort"):lines() do check(path) end
 
-if arg[1] then
-  for line in io.popen("nm -D --defined-only " .. arg[1]):lines() do
-    local symbol = line:match "%S+$"
-    if symbol ~= "luaopen_texres_core" then fault(arg[1], 0, "exports " .. symbol) end
+--- Checks a module: its one symbol, and that it needs none of those that a pattern tells.
+local function check_module(path, own, foreign)
+  for line in io.popen(("nm -D '%s'"):format(path)):lines() do
+    local kind, symbol = line:match "(%a) (%S+)$"
+    if kind == "U" then
+      if symbol:find(foreign) then fault(path, 0, "needs " .. symbol) end
+    elseif kind ~= "w" and symbol ~= own then
+      fault(path, 0, "exports " .. symbol)
+    end
   end
 end
+
+if arg[1] then check_module(arg[1], "luaopen_texres_core", "^P?MPI_") end
+if arg[2] then check_module(arg[2], "luaopen_texres_mpi", "^tx_") end
 os.exit(faults == 0)

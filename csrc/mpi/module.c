@@ -34,6 +34,12 @@ static tx_tensor *check_elements(lua_State *L, int arg, bool written, int64_t *c
 
 /* -- all together ------------------------------------------------------------------------------------------------------- */
 
+/* library(): what it calls itself; may be asked before open */
+static int l_library(lua_State *L) {
+  lua_pushstring(L, tx_wire_library());
+  return 1;
+}
+
 /* open() -> rank, size (from 0), library */
 static int l_open(lua_State *L) {
   tx_wire_open(&own_rank, &job_size);
@@ -236,9 +242,9 @@ static int l_close(lua_State *L) {
 }
 
 static const luaL_Reg functions[] = {
-    {"open", l_open},           {"barrier", l_barrier}, {"broadcast", l_broadcast}, {"all_gather", l_all_gather},
-    {"texts", l_texts},         {"abort", l_abort},     {"reduction", l_reduction}, {"shards", l_shards},
-    {"completed", l_completed}, {NULL, NULL},
+    {"library", l_library},       {"open", l_open},           {"barrier", l_barrier}, {"broadcast", l_broadcast},
+    {"all_gather", l_all_gather}, {"texts", l_texts},         {"abort", l_abort},     {"reduction", l_reduction},
+    {"shards", l_shards},         {"completed", l_completed}, {NULL, NULL},
 };
 static const luaL_Reg methods[] = {{"begin", l_begin}, {"finish", l_finish}, {"bytes", l_bytes}, {NULL, NULL}};
 static const luaL_Reg meta[] = {{"__gc", l_close}, {"__close", l_close}, {NULL, NULL}};

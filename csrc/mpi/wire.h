@@ -11,7 +11,7 @@
 
 /* Joins the job, once. From then on a process that ends with another status than 0 ends all others. */
 void tx_wire_open(int *rank, int *size);
-/* The library, as it names itself: all processes of a job have the same. */
+/* The library, as it names itself: all processes of a job have the same. Asked at any time. */
 const char *tx_wire_library(void);
 
 void tx_wire_barrier(void);

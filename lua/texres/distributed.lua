@@ -11,6 +11,7 @@
 -- @module texres.distributed
 
 local core = require "texres.core"
+local files = require "texres.files"
 local option = require "texres.options"
 local raise = require "texres.raise"
 local strict = require "texres.strict"
@@ -20,19 +21,38 @@ local distributed = {}
 -- What mpirun or srun tell a process that they start, for Open MPI, MPICH and PMIx.
 local STARTED_BY = { "OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "PMIX_RANK" }
 
-local WITHOUT = "distributed: texres was built without MPI, which mpirun needs: install %s and build it again (%s)"
-local PACKAGES = "libopenmpi-dev and openmpi-bin, or libmpich-dev and mpich,"
+local WITHOUT = "distributed: texres was built without MPI, which mpirun needs: install libopenmpi-dev and openmpi-bin, or "
+  .. "libmpich-dev and mpich, and build it again"
+local CANNOT = "distributed: texres.mpi can't be loaded: %s"
 
 local folder = debug.getinfo(1, "S").source:match "^@(.*)distributed%.lua$" or "./"
 
---- The module texres.mpi as the searchers find it, else the one that was built beside this file (a checkout).
-local function load_mpi()
+--- The module texres.mpi as the searchers find it, else the one that was built beside this file (a checkout); nil and a
+-- message where there is none that can be loaded.
+local function find_mpi()
   local found, mpi = pcall(require, "texres.mpi")
   if found then return mpi end
-  local open, message = package.loadlib(folder .. "mpi.so", "luaopen_texres_mpi")
-  if not open then raise(WITHOUT, PACKAGES, (message:gsub("\n.*", ""))) end
-  package.loaded["texres.mpi"] = open()
-  return package.loaded["texres.mpi"]
+  if not mpi:find("^[^\n]*module 'texres.mpi' not found") then return nil, CANNOT:format(mpi) end
+  local beside = folder .. "mpi.so"
+  if not files.exists(beside) then return nil, WITHOUT end
+  local open, message = package.loadlib(beside, "luaopen_texres_mpi")
+  if not open then return nil, CANNOT:format(message) end
+  found, mpi = pcall(open)
+  if not found then return nil, CANNOT:format(mpi) end
+  package.loaded["texres.mpi"] = mpi
+  return mpi
+end
+
+local function load_mpi()
+  local mpi, message = find_mpi()
+  if not mpi then raise("%s", message) end
+  return mpi
+end
+
+--- The library that the module was built with, as it names itself; nil without one.
+function distributed._library()
+  local mpi = find_mpi()
+  return mpi and mpi.library() or nil
 end
 
 local job -- { mpi =, rank =, size =, library = } of this process, once it has joined

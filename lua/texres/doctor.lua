@@ -10,6 +10,7 @@
 
 local checks = require "texres.doctor.checks"
 local core = require "texres.core"
+local distributed = require "texres.distributed"
 local machine = require "texres.machine"
 local plain = require "texres.plain"
 local self_test = require "texres.doctor.self_test"
@@ -52,7 +53,7 @@ local function facts()
   local found, argparse = pcall(require, "argparse")
   local memory, available = machine.memory()
   return {
-    version = core._VERSION, lua = _VERSION, build = core.build_info(), isa = core.isa(),
+    version = core._VERSION, lua = _VERSION, build = core.build_info(), mpi = distributed._library(), isa = core.isa(),
     folder = straight(debug.getinfo(1, "S").source:match "^@(.*)/[^/]*$" or "memory"),
     argparse = found and (argparse.version or "of an unknown version") or nil,
     processor = machine.processor(), processors = machine.processors(), processor_limit = machine.processor_limit(),

@@ -49,6 +49,11 @@ function checks.HDF5(facts)
   return note("none", "files such as train64.h5 can't be read: install libhdf5-dev and build texres anew")
 end
 
+function checks.MPI(facts)
+  if facts.mpi then return ok(facts.mpi) end
+  return ok "none; it trains on several processes or machines: make setup-mpi, then build texres anew"
+end
+
 function checks.argparse(facts)
   if facts.argparse then return ok(facts.argparse) end
   return note("none", "the command texres needs it: install lua-argparse, or luarocks install argparse")
@@ -148,7 +153,7 @@ end
 -- -- all of them ------------------------------------------------------------------------------------------------------
 
 local ORDER = {
-  "version", "build", "processor", "kernels", "OpenBLAS", "HDF5", "argparse", "threads", "load", "memory",
+  "version", "build", "processor", "kernels", "OpenBLAS", "HDF5", "MPI", "argparse", "threads", "load", "memory",
   "huge pages", "correctness", "speed",
 }
 
