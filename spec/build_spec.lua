@@ -87,7 +87,8 @@ describe("texres.mpi, a module of its own", function()
     assert.matches("distributed: texres was built without MPI, which mpirun needs: install libopenmpi%-dev",
       select(2, support.run_lua(script, { env = env })))
     support.write_file(tree .. "/texres/mpi.so", "no library")
-    assert.matches("distributed: texres.mpi can't be loaded: .*mpi.so", select(2, support.run_lua(script, { env = env })))
+    assert.matches("distributed: texres.mpi can't be loaded: .*mpi.so",
+      select(2, support.run_lua(script, { env = env })))
     if not support.exists(mpi_path) then pending "texres is built without MPI" end
     make_tree(tree, core_path, mpi_path)
     assert.matches("texres.mpi is of texres 0.0.0, but this is " .. core._VERSION:gsub("texres ", ""),

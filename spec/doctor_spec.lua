@@ -72,7 +72,8 @@ end)
 -- A machine on which all is well, but for what `changed` says.
 local function facts(changed)
   local all = {
-    version = "texres 1", lua = "Lua 5.4", folder = "lua/texres", isa = "avx2", argparse = "0.7.1", mpi = "Open MPI v4", load = 0.1,
+    version = "texres 1", lua = "Lua 5.4", folder = "lua/texres", isa = "avx2", argparse = "0.7.1", load = 0.1,
+    mpi = "Open MPI v4",
     processor = "CPU", processors = 4, threads = 4, memory = 8 << 30, memory_available = 6 << 30, huge_pages = "always",
     build = { compiler = "gcc", zlib = "1", blas = "OpenBLAS Haswell", hdf5 = "1", isas = { "ref", "avx2" } },
     test = { functions = 3, error = 1e-6, worst = "ReLU", same_bits = true,
@@ -151,8 +152,8 @@ describe("what the doctor makes of it", function()
     local bare = facts { load = false, memory = false, huge_pages = false, processor = false, processors = false }
     local names = {}
     for i, check in ipairs(checks.of(bare)) do names[i] = check.name end
-    assert.same({ "version", "build", "processor", "kernels", "OpenBLAS", "HDF5", "MPI", "argparse", "threads", "correctness",
-      "speed" }, names)
+    assert.same({ "version", "build", "processor", "kernels", "OpenBLAS", "HDF5", "MPI", "argparse", "threads",
+      "correctness", "speed" }, names)
   end)
 end)
 

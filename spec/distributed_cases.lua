@@ -1,0 +1,210 @@
+--- What the ranks of a job run, started by mpirun for distributed_spec.lua: lua5.4 spec/distributed_cases.lua CASE [...]
+--
+-- A case raises what is wrong, which ends the job; what rank 0 prints is what the spec looks at.
+local tr = require "texres"
+local core = require "texres.core"
+
+local nn, distributed = tr.nn, tr.distributed
+local rank, size = distributed.rank(), distributed.size()
+local cases = {}
+
+local function say(...) if rank == 0 then print(...) end end
+
+-- -- what ranks say to each other -------------------------------------------------------------------------------------
+
+--- That f(...) raises a text with this pattern in it.
+local function refuses(pattern, f, ...)
+  local ok, message = pcall(f, ...)
+  assert(not ok and message:find(pattern), ("wanted '%s', got %s"):format(pattern, message))
+end
+
+local function same(t, values) -- of a tensor, flat
+  local flat = t:flatten():totable()
+  assert(#flat == #values, #flat)
+  for i, value in ipairs(values) do assert(flat[i] == value, ("%d: %s, wanted %s"):format(i, flat[i], value)) end
+end
+
+function cases.functions(launched)
+  assert(distributed.is_launched() == (launched == "launched"))
+  distributed.barrier()
+  for _, dtype in ipairs { "f32", "f64", "u8", "i64" } do
+    local t = tr.tensor({ rank + 1, 2, 3 }, { dtype = dtype })
+    local all = distributed.all_gather(t)
+    assert(all.dtype == dtype and all:size(1) == size and all:dim() == 2)
+    for r = 1, size do same(all[r], { r, 2, 3 }) end
+    assert(distributed.broadcast(t, size - 1) == t)
+    same(t, { size, 2, 3 })
+    t = tr.tensor({ { rank + 1, 1 }, { 1, 0 } }, { dtype = dtype })
+    assert(distributed.all_reduce(t) == t and t.dtype == dtype)
+    same(t, { size * (size + 1) // 2, size, size, 0 })
+    same(distributed.all_gather(tr.tensor(rank, { dtype = dtype })), tr.arange(0, size - 1):totable())
+  end
+  local base = (tr.arange(0, 5):reshape(2, 3) + rank * 10):transpose(1, 2) -- neither one after the other, nor a copy
+  same(distributed.all_gather(base)[size], { (size - 1) * 10, (size - 1) * 10 + 3, (size - 1) * 10 + 1,
+    (size - 1) * 10 + 4, (size - 1) * 10 + 2, (size - 1) * 10 + 5 })
+  distributed.all_reduce(base)
+  local tens = 10 * size * (size - 1) // 2
+  same(base, { tens, 3 * size + tens, size + tens, 4 * size + tens, 2 * size + tens, 5 * size + tens })
+  local empty = distributed.all_gather(tr.zeros(0, 3))
+  assert(empty:size(1) == size and empty:numel() == 0)
+  local leaf = tr.ones(2, { requires_grad = true }) -- a weight, whose value changes and which stays a leaf
+  distributed.all_reduce(leaf)
+  same(leaf, { size, size })
+  assert(leaf.is_leaf and leaf.requires_grad and not distributed.all_gather(leaf).requires_grad)
+  refuses("broadcast: wanted a tensor, got 3", distributed.broadcast, 3)
+  refuses("all_reduce: wanted a tensor, got nil", distributed.all_reduce)
+  refuses("all_gather: wanted a tensor, got a table", distributed.all_gather, {})
+  refuses("broadcast: .*root", distributed.broadcast, tr.ones(1), size)
+  refuses("broadcast: .*root", distributed.broadcast, tr.ones(1), -1)
+  refuses("broadcast: .*root", distributed.broadcast, tr.ones(1), 0.5)
+  if size > 1 then
+    refuses("contiguous", distributed.broadcast, tr.ones(2, 3):transpose(1, 2))
+    refuses("expanded", distributed.all_reduce, tr.ones(1):expand(3))
+    refuses("distributed_cases.lua:%d+: ", distributed.broadcast, tr.ones(2, 3):transpose(1, 2))
+  end
+  distributed.barrier() -- nothing of a call that was refused is under way
+  say(("functions %d"):format(size))
+end
+
+-- -- trainings --------------------------------------------------------------------------------------------------------
+
+local function hash(tensors)
+  local sums = {}
+  for name, t in pairs(tensors) do sums[#sums + 1] = ("%s %08x"):format(name, core.crc32(t:detach():contiguous())) end
+  table.sort(sums)
+  return ("%08x"):format(core.crc32(table.concat(sums, "\n")))
+end
+
+--- Batches of 256 in eight shards, of 120 in two; 1144 training images, five batches an epoch.
+local function sets()
+  local set = tr.data.fabric { count = 1244, size = 8, seed = 2, sources = 1244 }
+  return set:split { 1144 / 1244, 100 / 1244, seed = 1, group = "source" }
+end
+
+local NETS = {
+  all = function() -- all that draws random numbers, and what sees all gradients or weights together
+    return nn.Sequential {
+      nn.Conv2d(1, 6, 3, { padding = 1, bias = false }), nn.BatchNorm(6), nn.ReLU(), nn.Dropout(0.3), nn.MaxPool2d(2),
+      nn.Conv2d(6, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(16, 6),
+    }, {
+      augment = { "flip", { "noise" }, { "mixup", alpha = 0.4 } }, ema = 0.9, clip_grad_norm = 0.5,
+      loss = { "cross_entropy", weight = "balanced", label_smoothing = 0.1 }, optimizer = { "adamw", lr = 0.01 },
+      schedule = { "one_cycle" },
+    }
+  end,
+  frozen = function() -- layers that are not trained, and those that compute forward twice; f64
+    local first = nn.Sequential { nn.Conv2d(1, 4, 3), nn.BatchNorm(4), nn.ReLU() }
+    local net = nn.Sequential {
+      first, nn.Conv2d(4, 4, 3, { padding = 1 }), nn.BatchNorm(4), nn.ReLU(), nn.Dropout(0.2), nn.Conv2d(4, 4, 3),
+      nn.GlobalAvgPool(), nn.Linear(4, 6), checkpoint = 2,
+    }
+    first:freeze()
+    return net:to "f64", { optimizer = { "sgd", lr = 0.05, momentum = 0.9 }, weights = { 1, 2, 1, 3, 1, 1 } }
+  end,
+}
+
+local function options_of(kind, changed)
+  tr.manual_seed(5)
+  local model, options = NETS[kind]()
+  for name, value in pairs { model = model, epochs = 4, batch = 256, seed = 3, quiet = true, watch = false } do
+    options[name] = value
+  end
+  for name, value in pairs(changed or {}) do options[name] = value end
+  return options
+end
+
+--- What a training came to: weights, and all figures, with all their digits.
+local function outcome(trainer)
+  local parts = { hash(trainer.model:state_dict()), trainer.steps }
+  for _, entry in ipairs(trainer.history) do
+    for _, name in ipairs { "loss", "accuracy", "val_loss", "val_accuracy" } do
+      parts[#parts + 1] = ("%a"):format(entry[name])
+    end
+  end
+  parts[#parts + 1] = hash { trainer.validation.confusion, trainer.validation.scores }
+  return table.concat(parts, " ")
+end
+
+--- That all ranks have the same text, which is returned.
+local function agreed(text)
+  if size == 1 then return text end
+  for _, other in ipairs(distributed._job().mpi.texts(text)) do assert(other == text, other .. "\n" .. text) end
+  return text
+end
+
+--- CASE bits: the outcome of both networks, with one thread and with two.
+function cases.bits()
+  local train, val = sets()
+  for threads = 1, 2 do
+    tr.set_num_threads(threads)
+    for _, kind in ipairs { "all", "frozen" } do
+      local trainer = tr.Trainer(options_of(kind))
+      local images = 0
+      for event in trainer:run(train, val) do images = images + (event.kind == "step" and event.images or 0) end
+      assert(images == 4 * #train, images)
+      say(kind, agreed(outcome(trainer)))
+    end
+  end
+end
+
+--- CASE gradient: that of a batch of 130 images, two shards and a rest, against the same from one process.
+function cases.gradient()
+  local train = sets()
+  local positions = {}
+  for i = 1, 130 do positions[i] = i end
+  train = train:subset(positions)
+  tr.manual_seed(5)
+  local net = nn.Sequential { nn.Conv2d(1, 3, 3), nn.ReLU(), nn.Flatten(), nn.Linear(108, 6) }
+  local before = {}
+  for name, t in pairs(net:state_dict()) do before[name] = t:clone() end
+  local options = { model = net, epochs = 1, batch = 130, quiet = true, watch = false, normalize = false,
+    loss = { "cross_entropy", weight = { 1, 2, 3, 4, 5, 6 } }, optimizer = { "sgd", lr = 1 } }
+  tr.Trainer(options):fit(train)
+  local lines = {}
+  for name, t in pairs(net:state_dict()) do
+    for _, value in ipairs((before[name] - t):flatten():totable()) do lines[#lines + 1] = name .. " " .. value end
+  end
+  table.sort(lines)
+  say(agreed(table.concat(lines, "\n")))
+end
+
+--- CASE train FOLDER EPOCHS: writes a run into the folder, and goes on with one that is there.
+function cases.train(folder, epochs)
+  local train, val = sets()
+  local trainer = tr.Trainer(options_of("all", {
+    dir = folder, epochs = math.tointeger(epochs), resume = true, schedule = "constant", save_every = "1 ms", watch = true,
+    quiet = false,
+  }))
+  tr.warn "told once"
+  trainer:fit(train, val)
+  say(agreed(outcome(trainer)))
+end
+
+--- CASE samples: which images the ranks have seen in an epoch, by a pixel that tells.
+function cases.samples()
+  local count = 301
+  local images = (tr.arange(1, count) / 512):reshape(count, 1, 1, 1):expand(count, 2, 2, 1):contiguous()
+  local labels = tr.arange(1, count):to "i64"
+  for i = 1, count do labels[i] = i % 2 + 1 end
+  local set = tr.data.tensors { images = images, labels = labels, classes = { "a", "b" } }
+  local seen, eye = {}, { linear = nn.Linear(4, 2) }
+  function eye:forward(x)
+    if self.training then
+      for _, value in ipairs(x:detach():slice(2, 1, 1):slice(3, 1, 1):flatten():totable()) do
+        seen[#seen + 1] = ("%d"):format(math.floor(value * 512 + 0.5))
+      end
+    end
+    return self.linear(x:reshape(x:size(1), 4))
+  end
+  tr.Trainer { model = nn.Module(eye), epochs = 1, batch = 128, quiet = true, watch = false, normalize = false }:fit(set)
+  local all = {}
+  for _, text in ipairs(distributed._job().mpi.texts(table.concat(seen, " "))) do
+    for number in text:gmatch "%d+" do all[#all + 1] = math.tointeger(number) end
+  end
+  table.sort(all)
+  assert(#all == count, #all)
+  for i, number in ipairs(all) do assert(i == number, number) end
+  say("each of " .. count)
+end
+
+cases[arg[1]](table.unpack(arg, 2))
