@@ -1,4 +1,4 @@
---- What the ranks of a job run, started by mpirun for distributed_spec.lua: lua5.4 spec/distributed_cases.lua CASE [...]
+--- What the ranks of a job run that distributed_spec.lua starts: lua5.4 spec/distributed_cases.lua CASE [...]
 --
 -- A case raises what is wrong, which ends the job; what rank 0 prints is what the spec looks at.
 local tr = require "texres"
@@ -172,8 +172,8 @@ end
 function cases.train(folder, epochs)
   local train, val = sets()
   local trainer = tr.Trainer(options_of("all", {
-    dir = folder, epochs = math.tointeger(epochs), resume = true, schedule = "constant", save_every = "1 ms", watch = true,
-    quiet = false,
+    dir = folder, epochs = math.tointeger(epochs), resume = true, schedule = "constant", save_every = "1 ms",
+    watch = true, quiet = false,
   }))
   tr.warn "told once"
   trainer:fit(train, val)
@@ -196,7 +196,10 @@ function cases.samples()
     end
     return self.linear(x:reshape(x:size(1), 4))
   end
-  tr.Trainer { model = nn.Module(eye), epochs = 1, batch = 128, quiet = true, watch = false, normalize = false }:fit(set)
+  local trainer = tr.Trainer {
+    model = nn.Module(eye), epochs = 1, batch = 128, quiet = true, watch = false, normalize = false,
+  }
+  trainer:fit(set)
   local all = {}
   for _, text in ipairs(distributed._job().mpi.texts(table.concat(seen, " "))) do
     for number in text:gmatch "%d+" do all[#all + 1] = math.tointeger(number) end

@@ -40,13 +40,32 @@ static int l_library(lua_State *L) {
   return 1;
 }
 
-/* open() -> rank, size (from 0), library */
+/* A thread of Lua that has the function to call before a job ends because a rank has come to its end. */
+static lua_State *teller;
+
+static void tell_ended(int rank) {
+  lua_pushvalue(teller, 1);
+  lua_pushinteger(teller, rank);
+  lua_pcall(teller, 1, 0, 0);
+}
+
+/* open(ended) -> rank, size (from 0), library. ended(rank) tells of a rank that is waited for, but has come to its end. */
 static int l_open(lua_State *L) {
-  tx_wire_open(&own_rank, &job_size);
+  lua_settop(L, 1);
+  teller = lua_newthread(L);
+  lua_pushvalue(L, 1);
+  lua_xmove(L, teller, 1);
+  lua_rawsetp(L, LUA_REGISTRYINDEX, &teller);
+  tx_wire_open(&own_rank, &job_size, tell_ended);
   lua_pushinteger(L, own_rank);
   lua_pushinteger(L, job_size);
   lua_pushstring(L, tx_wire_library());
   return 3;
+}
+
+static int l_waited(lua_State *L) {
+  lua_pushnumber(L, tx_wire_waited());
+  return 1;
 }
 
 static int l_barrier(lua_State *L) {
@@ -242,9 +261,9 @@ static int l_close(lua_State *L) {
 }
 
 static const luaL_Reg functions[] = {
-    {"library", l_library},       {"open", l_open},           {"barrier", l_barrier}, {"broadcast", l_broadcast},
-    {"all_gather", l_all_gather}, {"texts", l_texts},         {"abort", l_abort},     {"reduction", l_reduction},
-    {"shards", l_shards},         {"completed", l_completed}, {NULL, NULL},
+    {"library", l_library},     {"waited", l_waited},         {"open", l_open},           {"barrier", l_barrier},
+    {"broadcast", l_broadcast}, {"all_gather", l_all_gather}, {"texts", l_texts},         {"abort", l_abort},
+    {"reduction", l_reduction}, {"shards", l_shards},         {"completed", l_completed}, {NULL, NULL},
 };
 static const luaL_Reg methods[] = {{"begin", l_begin}, {"finish", l_finish}, {"bytes", l_bytes}, {NULL, NULL}};
 static const luaL_Reg meta[] = {{"__gc", l_close}, {"__close", l_close}, {NULL, NULL}};

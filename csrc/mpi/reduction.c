@@ -268,6 +268,7 @@ void tx_reduction_ready(tx_reduction *r, int i, void *data) {
 /* -- life --------------------------------------------------------------------------------------------------------------- */
 
 void tx_reduction_begin(tx_reduction *r, void *const *const *before) {
+  if (r->size > 1) tx_wire_begin();
   r->before = before;
   r->next = r->done = 0;
   memset(r->data, 0, (size_t)r->count * sizeof r->data[0]);

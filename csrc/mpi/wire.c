@@ -9,29 +9,89 @@ enum { PIECE = 1 << 28 }; /* bytes of one call: MPI counts in int */
 
 /* -- the job ------------------------------------------------------------------------------------------------------------ */
 
+static struct {
+  int rank, size;
+  MPI_Comm farewells; /* what processes tell at their ends: the number of their calls */
+  int64_t calls;      /* in which this one has taken part */
+  int64_t *calls_of;  /* of those that have come to their ends; -1: not yet */
+  double waited;
+  void (*ended)(int rank);
+} job;
+
+void tx_wire_abort(int code) { MPI_Abort(MPI_COMM_WORLD, code); }
+
+/* Takes note of a process that has come to its end. Does it lack a call in which this one is, that would wait for ever. */
+static void note_farewells(void) {
+  int came = 1;
+  while (came) {
+    MPI_Status status;
+    MPI_Iprobe(MPI_ANY_SOURCE, 0, job.farewells, &came, &status);
+    if (came) {
+      MPI_Recv(&job.calls_of[status.MPI_SOURCE], 1, MPI_INT64_T, status.MPI_SOURCE, 0, job.farewells,
+               MPI_STATUS_IGNORE);
+    }
+  }
+  for (int r = 0; r < job.size; r++) {
+    if (job.calls_of[r] < 0 || job.calls_of[r] >= job.calls) continue;
+    job.ended(r);
+    tx_wire_abort(1);
+  }
+}
+
+/* Waits until all of these are done. */
+static void wait_for(int count, MPI_Request *request) {
+  const double start = MPI_Wtime();
+  int done = 0;
+  for (int turn = 0; !done; turn++) {
+    MPI_Testall(count, request, &done, MPI_STATUSES_IGNORE);
+    if (!done && turn % 64 == 63) note_farewells();
+  }
+  job.waited += MPI_Wtime() - start;
+}
+
+/* Of one that came to its end in order: it waits for the others to do so, too. */
+static void say_farewell(void) {
+  MPI_Request *sent = malloc((size_t)job.size * sizeof *sent);
+  if (sent == NULL) tx_wire_abort(1);
+  for (int r = 0; r < job.size; r++) MPI_Isend(&job.calls, 1, MPI_INT64_T, r, 0, job.farewells, &sent[r]);
+  for (int r = 0; r < job.size; r++) {
+    if (job.calls_of[r] >= 0) continue;
+    MPI_Recv(&job.calls_of[r], 1, MPI_INT64_T, r, 0, job.farewells, MPI_STATUS_IGNORE);
+  }
+  MPI_Waitall(job.size, sent, MPI_STATUSES_IGNORE);
+  free(sent);
+}
+
 /* At the end of the process. One that failed leaves the others waiting for it: it ends them. */
 static void leave(int status, void *unused) {
   (void)unused;
   int finalized = 0;
   MPI_Finalized(&finalized);
   if (finalized) return;
-  if (status != 0) {
-    MPI_Abort(MPI_COMM_WORLD, status);
-  } else {
-    MPI_Finalize();
-  }
+  if (status != 0) tx_wire_abort(status);
+  say_farewell();
+  MPI_Finalize();
 }
 
-void tx_wire_open(int *rank, int *size) {
+void tx_wire_open(int *rank, int *size, void (*ended)(int rank)) {
   int initialized = 0, provided;
   MPI_Initialized(&initialized);
-  if (!initialized) {
-    MPI_Init_thread(NULL, NULL, MPI_THREAD_FUNNELED, &provided);
-    on_exit(leave, NULL);
+  if (!initialized) MPI_Init_thread(NULL, NULL, MPI_THREAD_FUNNELED, &provided);
+  if (job.calls_of == NULL) {
+    MPI_Comm_rank(MPI_COMM_WORLD, &job.rank);
+    MPI_Comm_size(MPI_COMM_WORLD, &job.size);
+    MPI_Comm_dup(MPI_COMM_WORLD, &job.farewells);
+    job.calls_of = malloc((size_t)job.size * sizeof *job.calls_of);
+    if (job.calls_of == NULL) tx_wire_abort(1);
+    for (int r = 0; r < job.size; r++) job.calls_of[r] = -1;
+    if (!initialized) on_exit(leave, NULL);
   }
-  MPI_Comm_rank(MPI_COMM_WORLD, rank);
-  MPI_Comm_size(MPI_COMM_WORLD, size);
+  job.ended = ended;
+  *rank = job.rank;
+  *size = job.size;
 }
+
+double tx_wire_waited(void) { return job.waited; }
 
 const char *tx_wire_library(void) {
   static char text[MPI_MAX_LIBRARY_VERSION_STRING];
@@ -43,31 +103,42 @@ const char *tx_wire_library(void) {
   return text;
 }
 
-void tx_wire_abort(int code) { MPI_Abort(MPI_COMM_WORLD, code); }
-
 /* -- all together ------------------------------------------------------------------------------------------------------- */
 
 static int piece_of(int64_t left) { return left < PIECE ? (int)left : PIECE; }
 
-void tx_wire_barrier(void) { MPI_Barrier(MPI_COMM_WORLD); }
+/* Begins a call in which all take part. */
+void tx_wire_begin(void) {
+  job.calls++;
+  note_farewells();
+}
+
+static void end_call(MPI_Request request) { wait_for(1, &request); }
+
+void tx_wire_barrier(void) {
+  MPI_Request request;
+  tx_wire_begin();
+  MPI_Ibarrier(MPI_COMM_WORLD, &request);
+  end_call(request);
+}
 
 void tx_wire_broadcast(void *data, int64_t bytes, int root) {
   char *at = data;
   for (int64_t left = bytes; left > 0;) {
     const int n = piece_of(left);
-    MPI_Bcast(at, n, MPI_BYTE, root, MPI_COMM_WORLD);
+    MPI_Request request;
+    tx_wire_begin();
+    MPI_Ibcast(at, n, MPI_BYTE, root, MPI_COMM_WORLD, &request);
+    end_call(request);
     at += n;
     left -= n;
   }
 }
 
 void tx_wire_all_gather_some(const void *own, const int64_t *bytes, void *all) {
-  int rank, size;
-  MPI_Comm_rank(MPI_COMM_WORLD, &rank);
-  MPI_Comm_size(MPI_COMM_WORLD, &size);
   char *at = all;
-  for (int r = 0; r < size; r++) { /* one after the other: no table of offsets has to fit into int */
-    if (r == rank && bytes[r] > 0) {
+  for (int r = 0; r < job.size; r++) { /* one after the other: no table of offsets has to fit into int */
+    if (r == job.rank && bytes[r] > 0) {
       for (int64_t i = 0; i < bytes[r]; i++) at[i] = ((const char *)own)[i];
     }
     tx_wire_broadcast(at, bytes[r], r);
@@ -77,14 +148,15 @@ void tx_wire_all_gather_some(const void *own, const int64_t *bytes, void *all) {
 
 void tx_wire_all_gather(const void *own, int64_t bytes, void *all) {
   if (bytes <= PIECE) {
-    MPI_Allgather(own, (int)bytes, MPI_BYTE, all, (int)bytes, MPI_BYTE, MPI_COMM_WORLD);
+    MPI_Request request;
+    tx_wire_begin();
+    MPI_Iallgather(own, (int)bytes, MPI_BYTE, all, (int)bytes, MPI_BYTE, MPI_COMM_WORLD, &request);
+    end_call(request);
     return;
   }
-  int size;
-  MPI_Comm_size(MPI_COMM_WORLD, &size);
-  int64_t *same = malloc((size_t)size * sizeof *same);
+  int64_t *same = malloc((size_t)job.size * sizeof *same);
   if (same == NULL) tx_wire_abort(1);
-  for (int r = 0; r < size; r++) same[r] = bytes;
+  for (int r = 0; r < job.size; r++) same[r] = bytes;
   tx_wire_all_gather_some(own, same, all);
   free(same);
 }
@@ -116,7 +188,7 @@ bool tx_wire_is_done(tx_wire *w, bool wait) {
   if (w->count == 0) return true;
   int done = 1;
   if (wait) {
-    MPI_Waitall(w->count, w->request, MPI_STATUSES_IGNORE);
+    wait_for(w->count, w->request);
   } else {
     MPI_Testall(w->count, w->request, &done, MPI_STATUSES_IGNORE);
   }

@@ -1,7 +1,8 @@
 /* wire.h - bytes between the processes of a job: what the rest of this floor knows of MPI.
  *
  * Every process calls the same functions in the same order, but for transfers, which are told apart by their tags. What
- * MPI itself finds wrong ends the job.
+ * MPI itself finds wrong ends the job. So does a process that comes to its end while another one waits for it: that would
+ * never end. Each tells the others at its end in how many calls it has taken part.
  */
 #ifndef TX_MPI_WIRE_H
 #define TX_MPI_WIRE_H
@@ -9,10 +10,14 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-/* Joins the job, once. From then on a process that ends with another status than 0 ends all others. */
-void tx_wire_open(int *rank, int *size);
+/* Joins the job, once. From then on a process that ends with another status than 0 ends all others. `ended` is told, before the
+ * job ends, which rank has come to its end while this one waits for it. */
+void tx_wire_open(int *rank, int *size, void (*ended)(int rank));
 /* The library, as it names itself: all processes of a job have the same. Asked at any time. */
 const char *tx_wire_library(void);
+
+/* How long this process has waited for others so far, in seconds. */
+double tx_wire_waited(void);
 
 void tx_wire_barrier(void);
 void tx_wire_broadcast(void *data, int64_t bytes, int root);
@@ -23,6 +28,8 @@ void tx_wire_all_gather_some(const void *own, const int64_t *bytes, void *all);
 /* Ends all processes of the job, this one included. */
 void tx_wire_abort(int code);
 
+/* Transfers begin in which all take part: one more call, as those above are. */
+void tx_wire_begin(void);
 /* Transfers that are under way, at most as many at a time as it was made for. */
 typedef struct tx_wire tx_wire;
 tx_wire *tx_wire_new(int most); /* NULL: no memory */

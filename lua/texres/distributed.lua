@@ -7,7 +7,8 @@
 -- from 0, and all of them come by the same calls in the same order. In a process that mpirun did not start, rank is 0
 -- and size 1, and all of this does nothing, so that a script runs in both ways.
 --
--- A process that ends with an error, or that os.exit ends with another status than 0, ends all the others.
+-- A process that ends with an error, or that os.exit ends with another status than 0, ends all the others. So does one
+-- that comes to its end while others wait for it.
 -- @module texres.distributed
 
 local core = require "texres.core"
@@ -21,8 +22,8 @@ local distributed = {}
 -- What mpirun or srun tell a process that they start, for Open MPI, MPICH and PMIx.
 local STARTED_BY = { "OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "PMIX_RANK" }
 
-local WITHOUT = "distributed: texres was built without MPI, which mpirun needs: install libopenmpi-dev and openmpi-bin, or "
-  .. "libmpich-dev and mpich, and build it again"
+local WITHOUT = "distributed: texres was built without MPI, which mpirun needs: install libopenmpi-dev and openmpi-bin, "
+  .. "or libmpich-dev and mpich, and build it again"
 local CANNOT = "distributed: texres.mpi can't be loaded: %s"
 
 local folder = debug.getinfo(1, "S").source:match "^@(.*)distributed%.lua$" or "./"
@@ -70,7 +71,10 @@ end
 function distributed._job()
   if job or not distributed.is_launched() then return job end
   local mpi = load_mpi()
-  local rank, size, library = mpi.open()
+  local rank, size, library
+  rank, size, library = mpi.open(function(ended)
+    io.stderr:write(("texres: rank %d has come to its end, but rank %d waits for it\n"):format(ended, rank))
+  end)
   job = { mpi = mpi, rank = rank, size = size, library = library }
   return job
 end
