@@ -210,4 +210,53 @@ function cases.samples()
   say("each of " .. count)
 end
 
+-- -- faults -----------------------------------------------------------------------------------------------------------
+
+local function own_pid() return io.open("/proc/self/stat"):read "n" end
+
+--- What the last rank does at the third step, or all of them where `rank` is not asked for.
+local FAULTS = {
+  raise = function() error "the third step" end,
+  exit = function() os.exit(1) end,
+  leave = function() os.exit(0) end,
+  kill = function() os.execute("kill -9 " .. own_pid()) end,
+  memory = function()
+    local list = {}
+    while true do list[#list + 1] = tr.zeros(1 << 24) end
+  end,
+  lr = function(trainer) trainer:set_lr(0.5) end,
+  epochs = function(trainer) trainer.epochs = 7 end,
+  stop = function(trainer) trainer:stop() end,
+  weights = function(trainer) core.no_grad(function() trainer.model[1].weight:fill(0) end) end,
+  interrupt = function() os.execute("kill -TERM " .. own_pid()) end,
+  slow = function(trainer)
+    local forward = trainer.model.forward
+    trainer.model.forward = function(...)
+      os.execute "sleep 0.1"
+      return forward(...)
+    end
+  end,
+}
+
+--- CASE fault KIND FOLDER [pcall]: what the last rank does at its third step, or to what it begins with.
+function cases.fault(kind, folder, protected)
+  local last = rank == size - 1
+  local train, val = sets()
+  local options = options_of("all", { dir = folder, save_every = "1 ms" })
+  if last and kind == "seed" then options.seed = 77 end
+  if last and kind == "data" then train, val = val, train end
+  if last and kind == "set" then train = 5 end
+  if last and kind == "other weights" then options.model[1].weight:detach():fill(0) end
+  local trainer = tr.Trainer(options)
+  local ok, message = (protected and pcall or function(f) return true, f() end)(function()
+    for event in trainer:run(train, val) do
+      if last and event.step == 3 and FAULTS[kind] then FAULTS[kind](trainer) end
+      if last and event.step == 3 and kind == "break" then break end
+      if kind == "slow" and event.step == 11 then trainer:stop() end
+    end
+  end)
+  local pieces = agreed(("%s %s %d"):format(trainer.interrupted, trainer.stopped, trainer.steps))
+  say(ok, message, pieces)
+end
+
 cases[arg[1]](table.unpack(arg, 2))

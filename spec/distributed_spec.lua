@@ -1,6 +1,8 @@
 --- Several processes that train as one: mpirun starts them here, and distributed_cases.lua is what they run.
 --
 -- More ranks than cores are started; the nets are small. Skipped where texres is built without MPI or mpirun is absent.
+local core = require "texres.core"
+local safetensors = require "texres.safetensors"
 local support = require "spec.support"
 local tr = require "texres"
 
@@ -13,7 +15,7 @@ local ENV = {
   OMPI_ALLOW_RUN_AS_ROOT = 1, OMPI_ALLOW_RUN_AS_ROOT_CONFIRM = 1, OMPI_MCA_rmaps_base_oversubscribe = 1,
   OMPI_MCA_btl_vader_single_copy_mechanism = "none", TEXRES_NUM_THREADS = 1,
 }
-local SECONDS = "60" -- after which a job that hangs is ended, and its spec fails: none takes that long
+local SECONDS = 40 -- after which a job that hangs is ended, and its spec fails: none takes that long
 
 --- Runs words as `ranks` ranks: whether they ended well, what they wrote, and the status. Options: env; before: a
 -- shell's words before "$@".
@@ -24,11 +26,13 @@ local function job(ranks, words, options)
   for _, table in ipairs { ENV, options and options.env or {} } do
     for name, value in pairs(table) do env[name] = value end
   end
-  local start = { "timeout", "-k", "5", SECONDS, MPIRUN, "-n", ("%d"):format(ranks) }
+  local start, began = { "timeout", "-k", "5", ("%d"):format(SECONDS), MPIRUN, "-n", ("%d"):format(ranks) }, core.clock()
   local ok, output, status = support.run(table.move(words, 1, #words, #start + 1, start), { env = env })
-  assert.is_true(status ~= 124 and status ~= 137, "it hung: " .. output)
+  assert.is_true(core.clock() - began < SECONDS, "it hung: " .. output)
   return ok, output, status
 end
+
+local KILLS = math.tointeger(tonumber(os.getenv "TEXRES_KILLS")) or 3
 
 local function case(ranks, name, ...)
   local ok, output = job(ranks, { support.lua, "spec/distributed_cases.lua", name, ... })
@@ -79,5 +83,138 @@ describe("a Trainer on several ranks", function()
       assert.equal(pair[1], found[i][1])
       assert.is_true(math.abs(pair[2] - found[i][2]) < 2e-6, ("%s: %g, %g"):format(pair[1], pair[2], found[i][2]))
     end
+  end)
+end)
+
+local function tensors_of(path)
+  local all = {}
+  for name, t in pairs(assert(safetensors.load(path))) do all[name] = { t.dtype, t:flatten():totable() } end
+  return all
+end
+
+describe("the files of a run on several ranks", function()
+  local folder = support.folder()
+
+  it("are written by rank 0, which alone tells of warnings and progress", function()
+    local told = case(3, "train", folder .. "/whole", "4")
+    local _, warnings = told:gsub("told once", "")
+    assert.equal(1, warnings)
+    local _, epochs = told:gsub("epoch 4/4", "")
+    assert.equal(1, epochs, told)
+    local _, lines = support.read_file(folder .. "/whole/metrics.csv"):gsub("\n", "")
+    assert.equal(5, lines)
+    for _, name in ipairs { "best.safetensors", "report.html", "metrics.jsonl", "watch.jsonl", "run.json" } do
+      assert.is_true(support.exists(folder .. "/whole/" .. name), name)
+    end
+  end)
+
+  it("let another number of ranks go on, with the same bits", function()
+    local epochs = 0
+    for _, ranks in ipairs { 2, 1, 4, 3 } do
+      epochs = epochs + 1
+      case(ranks, "train", folder .. "/parts", ("%d"):format(epochs))
+    end
+    for _, name in ipairs { "/last.safetensors", "/best.safetensors" } do
+      assert.same(tensors_of(folder .. "/whole" .. name), tensors_of(folder .. "/parts" .. name))
+    end
+  end)
+
+  it(("are whole after a kill of any rank at %d moments, none of which leaves a hang"):format(KILLS), function()
+    local cut, state, killed = folder .. "/cut", 4321, 0
+    local function random()
+      state = (state * 1103515245 + 12345) % 2147483648
+      return state / 2147483648
+    end
+    local start = core.clock()
+    case(3, "train", cut, "4")
+    local seconds = core.clock() - start
+    local function check()
+      for _, name in ipairs { "/last.safetensors", "/best.safetensors" } do
+        assert.same(tensors_of(folder .. "/whole" .. name), tensors_of(cut .. name))
+      end
+      assert(os.execute("rm -r " .. cut))
+    end
+    check()
+    while killed < KILLS do
+      local victim, after = math.floor(3 * random()), seconds * (0.2 + 0.7 * random())
+      local ok, told = job(3, { "sh", "-c", [[
+        rank=${OMPI_COMM_WORLD_RANK:-$PMI_RANK}; victim=$1; after=$2; shift 2
+        if [ $rank = $victim ]; then exec timeout --foreground -s KILL $after "$@"; fi; exec "$@"]], "sh",
+        ("%d"):format(victim), ("%.3f"):format(after), support.lua, "spec/distributed_cases.lua", "train", cut, "4" })
+      if ok then
+        check() -- it ended before it could be killed: the next one begins anew
+      else
+        assert.is_true(told:find "signal 9" ~= nil or told:find "137" ~= nil, told)
+        killed = killed + 1
+      end
+    end
+    case(3, "train", cut, "4")
+    check()
+  end)
+end)
+
+describe("a fault of one rank", function()
+  --- What a job of three says whose last rank has this fault; it has come to its end.
+  local function fault(kind, ...)
+    local start = core.clock()
+    local ok, told = job(3, { support.lua, "spec/distributed_cases.lua", "fault", kind, ... })
+    return ok, told, core.clock() - start
+  end
+
+  --- That the fault ends all ranks, within seconds, with a message and a checkpoint that is whole.
+  local function ends_all(kind, pattern)
+    local folder = support.folder() .. "/run"
+    local ok, told, seconds = fault(kind, folder)
+    assert.is_false(ok, kind)
+    assert.matches(pattern, told)
+    assert.is_true(seconds < 20, seconds)
+    assert(safetensors.load(folder .. "/last.safetensors"))
+  end
+
+  it("ends all ranks: an error, os.exit, a kill, no memory", function()
+    ends_all("raise", "distributed_cases.lua:%d+: the third step")
+    ends_all("exit", "rank 2")
+    ends_all("kill", "rank 2.*signal 9")
+    ends_all("memory", "not enough memory")
+  end)
+
+  it("ends all ranks where it has left the others alone", function()
+    ends_all("leave", "texres: rank 2 has come to its end, but rank %d waits for it")
+    ends_all("break", "Trainer: rank 2 has left the training, in which rank %d goes on")
+  end)
+
+  it("is named where it wants something else than the others", function()
+    ends_all("lr", "Trainer: lr is 0.5 on rank 2, 0.01 on rank 0: what changes it has to do so on every rank")
+    ends_all("epochs", "Trainer: epochs is 7 on rank 2, 4 on rank 0")
+    ends_all("weights", "Trainer: after epoch 1 rank 2 has other weights than rank 0")
+  end)
+
+  it("stops all ranks in order where it stops, or is told to", function()
+    assert.matches("\ntrue\tnil\tfalse true 3\n$", "\n" .. select(2, fault "stop"))
+    local folder = support.folder()
+    assert.matches("\ntrue\tnil\ttrue false 4\n$", "\n" .. select(2, fault("interrupt", folder)))
+    assert(safetensors.load(folder .. "/last.safetensors"))
+  end)
+
+  it("is found before the first step, and raises on every rank, for a script to go on", function()
+    for kind, pattern in pairs {
+      seed = "rank 2 is about to do something else than rank 0 %(rank 0 %-> rank 2%):\n  seed: 3 %-> 77",
+      data = "training images: 1142, checksum %x+ %-> 102, checksum %x+\n  training labels",
+      set = "rank 2 failed: spec/distributed_cases.lua:%d+: Trainer: the training set is 5, wanted a data set",
+      ["other weights"] = "%):\n  weights at the start: checksum %x+ %-> checksum %x+",
+    } do
+      local ok, told = fault(kind, support.folder() .. "/run", "pcall")
+      assert.is_true(ok, told)
+      assert.matches("^false\tspec/distributed_cases.lua:%d+: Trainer: rank 2 ", told)
+      assert.matches(pattern, told)
+      assert.matches("\tfalse false 0\n$", told)
+    end
+  end)
+
+  it("is told where it is slowness", function()
+    local _, told = fault("slow", support.folder() .. "/run")
+    assert.matches("Trainer: rank 2 is slow: %d+ images/s, where %d+ are usual; others waited up to %d", told)
+    local _, count = told:gsub("is slow", "")
+    assert.equal(1, count)
   end)
 end)

@@ -135,7 +135,27 @@ void tx_wire_broadcast(void *data, int64_t bytes, int root) {
   }
 }
 
+/* As tx_wire_all_gather_some, where offsets fit into int; else does nothing and gives false. */
+static bool all_gather_at_once(const void *own, const int64_t *bytes, void *all) {
+  int64_t total = 0;
+  for (int r = 0; r < job.size; r++) total += bytes[r];
+  if (total > PIECE) return false;
+  int *count = malloc(2 * (size_t)job.size * sizeof *count), *offset = count + job.size, at = 0;
+  if (count == NULL) tx_wire_abort(1);
+  for (int r = 0; r < job.size; r++) {
+    offset[r] = at;
+    at += count[r] = (int)bytes[r];
+  }
+  MPI_Request request;
+  tx_wire_begin();
+  MPI_Iallgatherv(own, count[job.rank], MPI_BYTE, all, count, offset, MPI_BYTE, MPI_COMM_WORLD, &request);
+  end_call(request);
+  free(count);
+  return true;
+}
+
 void tx_wire_all_gather_some(const void *own, const int64_t *bytes, void *all) {
+  if (all_gather_at_once(own, bytes, all)) return;
   char *at = all;
   for (int r = 0; r < job.size; r++) { /* one after the other: no table of offsets has to fit into int */
     if (r == job.rank && bytes[r] > 0) {

@@ -22,8 +22,8 @@ local distributed = {}
 -- What mpirun or srun tell a process that they start, for Open MPI, MPICH and PMIx.
 local STARTED_BY = { "OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "PMIX_RANK" }
 
-local WITHOUT = "distributed: texres was built without MPI, which mpirun needs: install libopenmpi-dev and openmpi-bin, "
-  .. "or libmpich-dev and mpich, and build it again"
+local WITHOUT = "distributed: texres was built without MPI, which mpirun needs: install libopenmpi-dev and "
+  .. "openmpi-bin, or libmpich-dev and mpich, and build it again"
 local CANNOT = "distributed: texres.mpi can't be loaded: %s"
 
 local folder = debug.getinfo(1, "S").source:match "^@(.*)distributed%.lua$" or "./"

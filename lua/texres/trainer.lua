@@ -391,15 +391,15 @@ local FIT_OPTIONS = {
   fresh = option.switch(false), -- begin anew: no history, no state of the optimizer, the weights as they are
 }
 
---- Begins a run (see texres.trainer.loop) on these sets.
-local function begin(self, run, train, val, options)
+--- What a run begins with, or goes on from: options, plan, and what last.safetensors holds. All that may fail before a
+-- run begins.
+local function prepare(self, run, train, val, options)
   options = option.read("fit", options, FIT_OPTIONS)
   if self.running then
     raise "Trainer: a run of this trainer is under way: leave its loop, or trainer:leave() it, before another begins"
   end
-  local plan, job = plan_of(self, train, val), shards.job()
-  run.job = job
-  if not job or job.rank == 0 then run.lock = state.lock(self) end
+  local plan = plan_of(self, train, val)
+  if not run.job or run.job.rank == 0 then run.lock = state.lock(self) end
   local saved
   if self.identity and not options.fresh then
     plan.identity.trained = self.identity.trained -- it is the same model, and what is frozen is up to it
@@ -407,9 +407,16 @@ local function begin(self, run, train, val, options)
   elseif self.resume and not options.fresh then
     saved = state.read(self, plan)
   end
-  if job then shards.agree(job, self, plan, saved) end
-  if job and job.rank > 0 then self.dir, self.quiet = nil, true end -- rank 0 writes and tells
-  run:begin(plan, saved, options.fresh)
+  return options, plan, saved
+end
+
+--- Begins a run (see texres.trainer.loop) on these sets.
+local function begin(self, run, train, val, options)
+  run.job = shards.job()
+  local read, plan, saved = shards.all_or_none(run.job, prepare, self, run, train, val, options)
+  if run.job then shards.agree(run.job, self, plan, saved) end
+  if run.job and run.job.rank > 0 then self.dir, self.quiet = nil, true end -- rank 0 writes and tells
+  run:begin(plan, saved, read.fresh)
 end
 
 --- A training as a loop in your hands:

@@ -327,6 +327,7 @@ function Run:end_epoch()
   if pass.counter.images == 0 then
     raise("Trainer: epoch %d: no image can be read; the first: %s", pass.epoch, self.plan.loader.skipped[1].message)
   end
+  if self.job then shards.end_epoch(self, pass.epoch) end
   local trained = pass.counter:result()
   local entry = {
     epoch = pass.epoch, lr = trainer.optimizer:lr(), loss = trained.loss, accuracy = trained.accuracy,
@@ -577,6 +578,7 @@ function Run:begin(plan, saved, fresh)
   self.random = { core.rng_state() }
   trainer.running, self.begun = self, true
   process.interrupts(true)
+  if self.job then process.terminations(true) end -- which is what mpirun makes of a Ctrl-C
 end
 
 --- Leaves the trainer in order: after the end with the weights that are kept, after a Ctrl-C or a break where it is,
@@ -590,6 +592,7 @@ function Run:close()
   local trainer, failed = self.trainer, self.failed
   trainer.running = false
   process.interrupts(false)
+  if self.job then process.terminations(false) end
   self:end_batches()
   if failed and trainer.steps == 0 then undo(trainer, self.takes) end
   core.rng_state(table.unpack(self.random))

@@ -12,10 +12,14 @@
 local core = require "texres.core"
 local distributed = require "texres.distributed"
 local identity = require "texres.trainer.identity"
+local plain = require "texres.plain"
 local raise = require "texres.raise"
 
 local SHARD = 32 -- images of a shard, at least
 local BUCKET = 1 << 20 -- bytes of gradients that set out together
+local STEP = 0x57e9 -- what a rank says first that comes to a step
+local SLOW = 0.6 -- of the usual speed: a rank that others wait for
+local LONG = 0.5 -- seconds of waiting that are told
 
 local shards = {}
 
@@ -27,13 +31,14 @@ function shards.part(job) return job and { shard = SHARD, rank = job.rank, ranks
 
 -- -- before the first step -------------------------------------------------------------------------------------------
 
-local function weights_of(model)
+--- A number that tells the weights of a model from others.
+local function weights_number(model)
   local sums = {}
   for name, t in pairs(model:state_dict()) do
     sums[#sums + 1] = ("%s %08x"):format(name, core.crc32(t:detach():contiguous()))
   end
   table.sort(sums)
-  return ("checksum %08x"):format(core.crc32(table.concat(sums, "\n")))
+  return core.crc32(table.concat(sums, "\n"))
 end
 
 local function rows_of(text)
@@ -46,14 +51,38 @@ local function rows_of(text)
   return rows
 end
 
+--- Calls f(...), which may fail on some ranks only. Then it raises on every rank, so that none waits for one that has
+-- gone another way.
+function shards.all_or_none(job, f, ...)
+  if not job then return f(...) end
+  local results = table.pack(pcall(f, ...))
+  local texts = job.mpi.texts(results[1] and "" or "failed: " .. tostring(results[2]))
+  if not results[1] then error(results[2], 0) end
+  for i, text in ipairs(texts) do
+    if text ~= "" then raise("Trainer: rank %d %s", i - 1, text) end
+  end
+  return table.unpack(results, 2, results.n)
+end
+
+--- What decides on the bits of a rank, besides what identifies the run.
+local function machine_of(job)
+  local build = core.build_info()
+  return { MPI = job.library, kernels = core.isa(), OpenBLAS = build.blas or "none", compiler = build.compiler }
+end
+
 --- Checks that all ranks are about to do the same. Raises, on every rank, where one of them has other data, options,
 -- weights or libraries than rank 0.
 function shards.agree(job, trainer, plan, saved)
+  if not plan.loader.portions then
+    raise "Trainer: the set is one of the script, whose loader can't cut a batch: several processes need texres.data"
+  end
   if trainer.accumulate > 1 then
     raise("Trainer: accumulate is %d: several processes share a batch by themselves: give the larger batch",
       trainer.accumulate)
   end
-  local rows = { MPI = job.library, weights = weights_of(trainer.model), resumed = tostring(saved ~= nil) }
+  local rows = machine_of(job)
+  rows["weights at the start"] = ("checksum %08x"):format(weights_number(trainer.model))
+  rows.resumed = tostring(saved ~= nil)
   for name, value in pairs(plan.identity) do rows[name] = tostring(value) end
   local parts = {}
   for name, value in pairs(rows) do parts[#parts + 1] = string.pack("s4s4", name, value) end
@@ -68,9 +97,40 @@ function shards.agree(job, trainer, plan, saved)
   end
 end
 
+--- A row of numbers from each rank.
+local function rows_of_all(numbers)
+  return distributed.all_gather(core.tensor(numbers, { dtype = "f64" })):totable()
+end
+
+--- Makes one of what the scripts of all ranks want: one that stops, or is interrupted, stops all. Raises where they
+-- want what can't be one.
+local function heed(run)
+  local trainer = run.trainer
+  local rate = trainer.schedule.options and trainer.schedule.options.lr or 0
+  local rows = rows_of_all { STEP, trainer.stopped and 1 or 0, trainer.interrupted and 1 or 0, trainer.epochs, rate }
+  for i, row in ipairs(rows) do
+    if row[1] ~= STEP then
+      raise("Trainer: rank %d has left the training, in which rank %d goes on", i - 1, run.job.rank)
+    end
+    trainer.stopped = trainer.stopped or row[2] == 1
+    trainer.interrupted = trainer.interrupted or row[3] == 1
+    for k, name in pairs { [4] = "epochs", [5] = "lr" } do
+      if row[k] ~= rows[1][k] then
+        raise("Trainer: %s is %.14g on rank %d, %.14g on rank 0: what changes it has to do so on every rank", name,
+          row[k], i - 1, rows[1][k])
+      end
+    end
+  end
+end
+
+local function advance(run)
+  heed(run)
+  run:advance()
+end
+
 --- Takes a run to its next event. An error of one rank would leave the others waiting for it: it ends them all.
 function shards.together(run)
-  local done, message = xpcall(run.advance, debug.traceback, run)
+  local done, message = xpcall(advance, debug.traceback, run)
   if done then return end
   io.stderr:write(("rank %d of %d: %s\n"):format(run.job.rank, run.job.size, message))
   run.job.mpi.abort(1)
@@ -245,9 +305,19 @@ local function do_shards(run, own, sums, cut, look)
   return parts
 end
 
+--- Notes how long a step of so many own images took this rank since `start`, and how much of that it waited for others.
+local function note_pace(run, start, waited, images)
+  local pace = run.pace or { busy = 0, waited = 0, images = 0 }
+  waited = run.job.mpi.waited() - waited
+  pace.busy, pace.waited = pace.busy + core.clock() - start - waited, pace.waited + waited
+  pace.images = pace.images + images
+  run.pace = pace
+end
+
 --- The gradients of the batch that comes next, of the sum of its losses, in every rank; what its shards gave, how many
 -- images it has, and its number. The loader's portions are the shards of this rank.
 function shards.gradients(run, look)
+  local start, waited = core.clock(), run.job.mpi.waited()
   local cut = { number = run.trainer.pass.batch + 1 }
   local count
   count, cut.first, cut.last, cut.images = run.plan.loader:shards(cut.number)
@@ -263,7 +333,47 @@ function shards.gradients(run, look)
     for i, buffer in ipairs(run.buffers) do buffer:copy_from(own.statistics[i].grad) end
     drop_absent(run, own)
   end)
-  return gather(run, parts), cut.images, cut.number
+  local images = 0
+  for _, part in ipairs(parts) do images = images + part.labels:numel() end
+  parts = gather(run, parts)
+  note_pace(run, start, waited, images)
+  return parts, cut.images, cut.number
+end
+
+-- -- the end of an epoch ----------------------------------------------------------------------------------------------
+
+--- Says so, once, where one rank is so slow that others wait for it. rows: { seconds at work and waiting, images }.
+local function warn_of_slow(run, epoch, rows)
+  local speeds, slowest, waited, work = {}, nil, 0, 0
+  for i, row in ipairs(rows) do
+    if row[2] > waited then waited, work = row[2], row[1] end
+    if row[3] > 0 then
+      local one = { rank = i - 1, speed = row[3] / row[1] }
+      if not slowest or one.speed < slowest.speed then slowest = one end
+      speeds[#speeds + 1] = one.speed
+    end
+  end
+  table.sort(speeds)
+  local usual = speeds[#speeds // 2 + 1]
+  if not usual or slowest.speed > SLOW * usual or waited < LONG or waited < work / 4 then return end
+  if run.slow == slowest.rank then return end
+  run.slow = slowest.rank
+  require("texres").warn(plain.format("Trainer: rank %d is slow: %.0f images/s, where %.0f are usual; others waited up "
+    .. "to %.1f s of epoch %d", slowest.rank, slowest.speed, usual, waited, epoch))
+end
+
+--- At the end of an epoch: all ranks have the same weights, and none is much slower than the others, which is told.
+function shards.end_epoch(run, epoch)
+  local pace = run.pace or { busy = 0, waited = 0, images = 0 }
+  run.pace = nil
+  local rows = rows_of_all { pace.busy, pace.waited, pace.images, weights_number(run.trainer.model) }
+  for i, row in ipairs(rows) do
+    if row[4] ~= rows[1][4] then
+      raise("Trainer: after epoch %d rank %d has other weights than rank 0: what changes them has to do so on every "
+        .. "rank", epoch, i - 1)
+    end
+  end
+  if run.job.rank == 0 then warn_of_slow(run, epoch, rows) end
 end
 
 return shards
