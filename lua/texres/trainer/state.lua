@@ -301,15 +301,15 @@ function state.read(trainer, plan)
   local misfit = trainer.optimizer.misfit and trainer.optimizer:misfit(optimizer)
   if misfit then raise("Trainer: can't resume: %s: %s", last_path(trainer), misfit) end
   local epochs, best = read_history(trainer, extra)
-  local best_takes
+  local best_takes, best_weights
   if best then
     local kept = read_file(best_path(trainer))
     check_weights(trainer, best_path(trainer), kept)
-    best_takes = plan.takes:with(kept)
+    best_takes, best_weights = plan.takes:with(kept), kept.weights
   end
   return {
     weights = saved.weights, optimizer = optimizer, history = epochs, best = best, best_takes = best_takes,
-    average = averaged, steps = extra.steps,
+    best_weights = best_weights, average = averaged, steps = extra.steps,
     course = extra.course, lr = extra.lr, epochs = extra.epochs, asked = extra.asked, random = extra.random,
     frozen = read_frozen(trainer, extra.frozen),
     validation = read_validation(trainer, extra.validation, scores, extra.skipped, plan), skipped = extra.skipped,
@@ -331,6 +331,7 @@ function state.restore(trainer, saved)
   for _, name in ipairs(fields) do
     trainer[name] = saved[name]
   end
+  if not trainer.dir then trainer.best_weights = saved.best_weights end -- a rank that writes no files
 end
 
 --- What a user reads after Ctrl-C.
