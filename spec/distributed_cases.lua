@@ -66,6 +66,22 @@ function cases.functions(launched)
   say(("functions %d"):format(size))
 end
 
+--- CASE differ KIND: the last rank does something else than the others.
+function cases.differ(kind)
+  local last = rank == size - 1
+  if kind == "size" then
+    distributed.all_reduce(tr.ones(last and 3 or 2))
+  elseif kind == "call" then
+    (last and distributed.all_gather or distributed.broadcast)(tr.ones(2))
+  elseif kind == "barrier" then
+    if not last then distributed.barrier() end
+    distributed.broadcast(tr.ones(100000))
+  else
+    distributed.broadcast(tr.ones(2), last and 1 or 0)
+  end
+  os.exit(0)
+end
+
 -- -- trainings --------------------------------------------------------------------------------------------------------
 
 local function hash(tensors)
@@ -134,6 +150,7 @@ end
 
 --- CASE bits: the outcome of both networks, with one thread and with two.
 function cases.bits()
+  tr.warn = function() end -- on a busy machine one rank may be slow
   local train, val = sets()
   for threads = 1, 2 do
     tr.set_num_threads(threads)

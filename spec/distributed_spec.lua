@@ -55,6 +55,14 @@ describe("what ranks say to each other", function()
     end)
   end
 
+  it("is found to be different", function()
+    for _, kind in ipairs { "size", "call", "barrier", "root" } do
+      local ok, told = job(3, { support.lua, "spec/distributed_cases.lua", "differ", kind })
+      assert.is_false(ok)
+      assert.matches("texres: rank %d makes another call than rank %d, or the same one with a tensor", told)
+    end
+  end)
+
   it("is nothing in a process that mpirun did not start", function()
     assert.equal("functions 1\n", alone "functions")
   end)
@@ -158,13 +166,17 @@ describe("the files of a run on several ranks", function()
 end)
 
 describe("a fault of one rank", function()
+  local BEFORE = { -- what the shell of a rank does first
+    memory = "ulimit -v 3000000; ",
+    kernels = '[ "${OMPI_COMM_WORLD_RANK:-$PMI_RANK}" != 2 ] || export TEXRES_ISA=ref; ',
+  }
+
   --- What a job of three says whose last rank has this fault; it has come to its end.
   local function fault(kind, ...)
     local start = core.clock()
-    local limit = kind == "memory" and "ulimit -v 3000000; " or ""
-    local ok, told = job(3, {
-      "sh", "-c", limit .. 'exec "$@"', "sh", support.lua, "spec/distributed_cases.lua", "fault", kind, ...
-    })
+    local shell = { "sh", "-c", (BEFORE[kind] or "") .. 'exec "$@"', "sh" }
+    local ok, told = job(3, { shell[1], shell[2], shell[3], shell[4], support.lua, "spec/distributed_cases.lua", "fault",
+      kind, ... })
     return ok, told, core.clock() - start
   end
 
@@ -187,7 +199,7 @@ describe("a fault of one rank", function()
 
   it("ends all ranks where it has left the others alone", function()
     ends_all("leave", "texres: rank 2 has come to its end, but rank %d waits for it")
-    ends_all("break", "Trainer: rank 2 has left the training, in which rank %d goes on")
+    ends_all("break", "texres: rank %d makes another call than rank %d")
   end)
 
   it("is named where it wants something else than the others", function()
@@ -204,12 +216,15 @@ describe("a fault of one rank", function()
   end)
 
   it("is found before the first step, and raises on every rank, for a script to go on", function()
-    for kind, pattern in pairs {
+    local wanted = {
       seed = "rank 2 is about to do something else than rank 0 %(rank 0 %-> rank 2%):\n  seed: 3 %-> 77",
       data = "training images: 1142, checksum %x+ %-> 102, checksum %x+\n  training labels",
+      kernels = "\n  kernels: " .. tr.isa() .. " %-> ref",
       set = "rank 2 failed: spec/distributed_cases.lua:%d+: Trainer: the training set is 5, wanted a data set",
       ["other weights"] = "%):\n  weights at the start: checksum %x+ %-> checksum %x+",
-    } do
+    }
+    if tr.isa() == "ref" then wanted.kernels = nil end
+    for kind, pattern in pairs(wanted) do
       local ok, told = fault(kind, support.folder() .. "/run", "pcall")
       assert.is_true(ok, told)
       assert.matches("^false\tspec/distributed_cases.lua:%d+: Trainer: rank 2 ", told)

@@ -40,23 +40,25 @@ static int l_library(lua_State *L) {
   return 1;
 }
 
-/* A thread of Lua that has the function to call before a job ends because a rank has come to its end. */
+/* A thread of Lua that has the function to call before a job ends because a rank does not do what this one does. */
 static lua_State *teller;
 
-static void tell_ended(int rank) {
+static void tell(int rank, bool ended) {
   lua_pushvalue(teller, 1);
   lua_pushinteger(teller, rank);
-  lua_pcall(teller, 1, 0, 0);
+  lua_pushboolean(teller, ended);
+  lua_pcall(teller, 2, 0, 0);
 }
 
-/* open(ended) -> rank, size (from 0), library. ended(rank) tells of a rank that is waited for, but has come to its end. */
+/* open(tell) -> rank, size (from 0), library. tell(rank, ended) tells of a rank that is waited for, but has come to its end, or
+ * makes another call. */
 static int l_open(lua_State *L) {
   lua_settop(L, 1);
   teller = lua_newthread(L);
   lua_pushvalue(L, 1);
   lua_xmove(L, teller, 1);
   lua_rawsetp(L, LUA_REGISTRYINDEX, &teller);
-  tx_wire_open(&own_rank, &job_size, tell_ended);
+  tx_wire_open(&own_rank, &job_size, tell);
   lua_pushinteger(L, own_rank);
   lua_pushinteger(L, job_size);
   lua_pushstring(L, tx_wire_library());

@@ -4,8 +4,13 @@
 #include <limits.h>
 #include <mpi.h>
 #include <stdlib.h>
+#include <string.h>
 
-enum { PIECE = 1 << 28 }; /* bytes of one call: MPI counts in int */
+enum {
+  PIECE = 1 << 28,  /* bytes of one call: MPI counts in int */
+  MARKED = 1 << 16, /* bytes that travel together with the mark of their call */
+};
+enum { BARRIER, BROADCAST, GATHER, CALLS };
 
 /* -- the job ------------------------------------------------------------------------------------------------------------ */
 
@@ -15,10 +20,22 @@ static struct {
   int64_t calls;      /* in which this one has taken part */
   int64_t *calls_of;  /* of those that have come to their ends; -1: not yet */
   double waited;
-  void (*ended)(int rank);
+  tx_wire_teller *tell;
 } job;
 
 void tx_wire_abort(int code) { MPI_Abort(MPI_COMM_WORLD, code); }
+
+/* Ends a job in which this process and that one can't go on together. */
+static void give_up(int rank, bool ended) {
+  job.tell(rank, ended);
+  tx_wire_abort(1);
+}
+
+static void *allocate(size_t bytes) {
+  void *block = malloc(bytes);
+  if (block == NULL) tx_wire_abort(1);
+  return block;
+}
 
 /* Takes note of a process that has come to its end. Does it lack a call in which this one is, that would wait for ever. */
 static void note_farewells(void) {
@@ -33,8 +50,7 @@ static void note_farewells(void) {
   }
   for (int r = 0; r < job.size; r++) {
     if (job.calls_of[r] < 0 || job.calls_of[r] >= job.calls) continue;
-    job.ended(r);
-    tx_wire_abort(1);
+    give_up(r, true);
   }
 }
 
@@ -51,8 +67,7 @@ static void wait_for(int count, MPI_Request *request) {
 
 /* Of one that came to its end in order: it waits for the others to do so, too. */
 static void say_farewell(void) {
-  MPI_Request *sent = malloc((size_t)job.size * sizeof *sent);
-  if (sent == NULL) tx_wire_abort(1);
+  MPI_Request *sent = allocate((size_t)job.size * sizeof *sent);
   for (int r = 0; r < job.size; r++) MPI_Isend(&job.calls, 1, MPI_INT64_T, r, 0, job.farewells, &sent[r]);
   for (int r = 0; r < job.size; r++) {
     if (job.calls_of[r] >= 0) continue;
@@ -73,7 +88,7 @@ static void leave(int status, void *unused) {
   MPI_Finalize();
 }
 
-void tx_wire_open(int *rank, int *size, void (*ended)(int rank)) {
+void tx_wire_open(int *rank, int *size, tx_wire_teller *tell) {
   int initialized = 0, provided;
   MPI_Initialized(&initialized);
   if (!initialized) MPI_Init_thread(NULL, NULL, MPI_THREAD_FUNNELED, &provided);
@@ -81,12 +96,11 @@ void tx_wire_open(int *rank, int *size, void (*ended)(int rank)) {
     MPI_Comm_rank(MPI_COMM_WORLD, &job.rank);
     MPI_Comm_size(MPI_COMM_WORLD, &job.size);
     MPI_Comm_dup(MPI_COMM_WORLD, &job.farewells);
-    job.calls_of = malloc((size_t)job.size * sizeof *job.calls_of);
-    if (job.calls_of == NULL) tx_wire_abort(1);
+    job.calls_of = allocate((size_t)job.size * sizeof *job.calls_of);
     for (int r = 0; r < job.size; r++) job.calls_of[r] = -1;
     if (!initialized) on_exit(leave, NULL);
   }
-  job.ended = ended;
+  job.tell = tell;
   *rank = job.rank;
   *size = job.size;
 }
@@ -115,14 +129,37 @@ void tx_wire_begin(void) {
 
 static void end_call(MPI_Request request) { wait_for(1, &request); }
 
-void tx_wire_barrier(void) {
+static void gather(const void *own, size_t bytes, void *all) {
   MPI_Request request;
   tx_wire_begin();
-  MPI_Ibarrier(MPI_COMM_WORLD, &request);
+  MPI_Iallgather(own, (int)bytes, MPI_BYTE, all, (int)bytes, MPI_BYTE, MPI_COMM_WORLD, &request);
   end_call(request);
 }
 
-void tx_wire_broadcast(void *data, int64_t bytes, int root) {
+/* What a call is, and with how many bytes: marks that all processes have to share. Where one sends less, this is what comes of it
+ * first, and the process that waits for the most sees it. */
+static int64_t mark_of(int call, int64_t bytes) { return bytes * CALLS + call; }
+
+/* Of a row of marks, `stride` bytes apart. */
+static void check_marks(const char *marks, size_t stride, int64_t own) {
+  for (int r = 0; r < job.size; r++) {
+    int64_t mark;
+    memcpy(&mark, marks + (size_t)r * stride, sizeof mark);
+    if (mark != own) give_up(r, false);
+  }
+}
+
+static void check_same(int call, int64_t bytes) {
+  const int64_t own = mark_of(call, bytes);
+  char *all = allocate((size_t)job.size * sizeof own);
+  gather(&own, sizeof own, all);
+  check_marks(all, sizeof own, own);
+  free(all);
+}
+
+void tx_wire_barrier(void) { check_same(BARRIER, 0); }
+
+static void broadcast(void *data, int64_t bytes, int root) {
   char *at = data;
   for (int64_t left = bytes; left > 0;) {
     const int n = piece_of(left);
@@ -135,13 +172,17 @@ void tx_wire_broadcast(void *data, int64_t bytes, int root) {
   }
 }
 
+void tx_wire_broadcast(void *data, int64_t bytes, int root) {
+  check_same(BROADCAST, bytes * job.size + root);
+  broadcast(data, bytes, root);
+}
+
 /* As tx_wire_all_gather_some, where offsets fit into int; else does nothing and gives false. */
 static bool all_gather_at_once(const void *own, const int64_t *bytes, void *all) {
   int64_t total = 0;
   for (int r = 0; r < job.size; r++) total += bytes[r];
   if (total > PIECE) return false;
-  int *count = malloc(2 * (size_t)job.size * sizeof *count), *offset = count + job.size, at = 0;
-  if (count == NULL) tx_wire_abort(1);
+  int *count = allocate(2 * (size_t)job.size * sizeof *count), *offset = count + job.size, at = 0;
   for (int r = 0; r < job.size; r++) {
     offset[r] = at;
     at += count[r] = (int)bytes[r];
@@ -161,21 +202,37 @@ void tx_wire_all_gather_some(const void *own, const int64_t *bytes, void *all) {
     if (r == job.rank && bytes[r] > 0) {
       for (int64_t i = 0; i < bytes[r]; i++) at[i] = ((const char *)own)[i];
     }
-    tx_wire_broadcast(at, bytes[r], r);
+    broadcast(at, bytes[r], r);
     at += bytes[r];
   }
 }
 
+/* Few bytes travel with their mark. */
+static void gather_marked(const void *own, size_t bytes, char *all) {
+  const int64_t mark = mark_of(GATHER, (int64_t)bytes);
+  const size_t stride = sizeof mark + bytes;
+  char *sent = allocate((size_t)(job.size + 1) * stride), *received = sent + stride;
+  memcpy(sent, &mark, sizeof mark);
+  if (bytes > 0) memcpy(sent + sizeof mark, own, bytes);
+  gather(sent, stride, received);
+  check_marks(received, stride, mark);
+  for (int r = 0; r < job.size && bytes > 0; r++) {
+    memcpy(all + (size_t)r * bytes, received + (size_t)r * stride + sizeof mark, bytes);
+  }
+  free(sent);
+}
+
 void tx_wire_all_gather(const void *own, int64_t bytes, void *all) {
-  if (bytes <= PIECE) {
-    MPI_Request request;
-    tx_wire_begin();
-    MPI_Iallgather(own, (int)bytes, MPI_BYTE, all, (int)bytes, MPI_BYTE, MPI_COMM_WORLD, &request);
-    end_call(request);
+  if (bytes <= MARKED) {
+    gather_marked(own, (size_t)bytes, all);
     return;
   }
-  int64_t *same = malloc((size_t)job.size * sizeof *same);
-  if (same == NULL) tx_wire_abort(1);
+  check_same(GATHER, bytes);
+  if (bytes <= PIECE) {
+    gather(own, (size_t)bytes, all);
+    return;
+  }
+  int64_t *same = allocate((size_t)job.size * sizeof *same);
   for (int r = 0; r < job.size; r++) same[r] = bytes;
   tx_wire_all_gather_some(own, same, all);
   free(same);

@@ -10,9 +10,10 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-/* Joins the job, once. From then on a process that ends with another status than 0 ends all others. `ended` is told, before the
- * job ends, which rank has come to its end while this one waits for it. */
-void tx_wire_open(int *rank, int *size, void (*ended)(int rank));
+/* Joins the job, once. From then on a process that ends with another status than 0 ends all others. Before a job ends
+ * because this process waits for a rank that has come to its end (`ended`), or that makes another call, `tell` is called. */
+typedef void tx_wire_teller(int rank, bool ended);
+void tx_wire_open(int *rank, int *size, tx_wire_teller *tell);
 /* The library, as it names itself: all processes of a job have the same. Asked at any time. */
 const char *tx_wire_library(void);
 

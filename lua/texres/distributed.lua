@@ -26,6 +26,9 @@ local WITHOUT = "distributed: texres was built without MPI, which mpirun needs: 
   .. "openmpi-bin, or libmpich-dev and mpich, and build it again"
 local CANNOT = "distributed: texres.mpi can't be loaded: %s"
 
+local ENDED = "texres: rank %d has come to its end, but rank %d waits for it\n"
+local DIFFER = "texres: rank %d makes another call than rank %d, or the same one with a tensor of another size\n"
+
 local folder = debug.getinfo(1, "S").source:match "^@(.*)distributed%.lua$" or "./"
 
 --- The module texres.mpi as the searchers find it, else the one that was built beside this file (a checkout); nil and a
@@ -72,8 +75,8 @@ function distributed._job()
   if job or not distributed.is_launched() then return job end
   local mpi = load_mpi()
   local rank, size, library
-  rank, size, library = mpi.open(function(ended)
-    io.stderr:write(("texres: rank %d has come to its end, but rank %d waits for it\n"):format(ended, rank))
+  rank, size, library = mpi.open(function(other, ended)
+    io.stderr:write((ended and ENDED or DIFFER):format(other, rank))
   end)
   job = { mpi = mpi, rank = rank, size = size, library = library }
   return job

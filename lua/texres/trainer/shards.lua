@@ -17,9 +17,8 @@ local raise = require "texres.raise"
 
 local SHARD = 32 -- images of a shard, at least
 local BUCKET = 1 << 20 -- bytes of gradients that set out together
-local STEP = 0x57e9 -- what a rank says first that comes to a step
 local SLOW = 0.6 -- of the usual speed: a rank that others wait for
-local LONG = 0.5 -- seconds of waiting that are told
+local LONG = 1 -- seconds of waiting that are told
 
 local shards = {}
 
@@ -107,14 +106,11 @@ end
 local function heed(run)
   local trainer = run.trainer
   local rate = trainer.schedule.options and trainer.schedule.options.lr or 0
-  local rows = rows_of_all { STEP, trainer.stopped and 1 or 0, trainer.interrupted and 1 or 0, trainer.epochs, rate }
+  local rows = rows_of_all { trainer.stopped and 1 or 0, trainer.interrupted and 1 or 0, trainer.epochs, rate }
   for i, row in ipairs(rows) do
-    if row[1] ~= STEP then
-      raise("Trainer: rank %d has left the training, in which rank %d goes on", i - 1, run.job.rank)
-    end
-    trainer.stopped = trainer.stopped or row[2] == 1
-    trainer.interrupted = trainer.interrupted or row[3] == 1
-    for k, name in pairs { [4] = "epochs", [5] = "lr" } do
+    trainer.stopped = trainer.stopped or row[1] == 1
+    trainer.interrupted = trainer.interrupted or row[2] == 1
+    for k, name in pairs { [3] = "epochs", [4] = "lr" } do
       if row[k] ~= rows[1][k] then
         raise("Trainer: %s is %.14g on rank %d, %.14g on rank 0: what changes it has to do so on every rank", name,
           row[k], i - 1, rows[1][k])
