@@ -174,9 +174,8 @@ describe("a fault of one rank", function()
   --- What a job of three says whose last rank has this fault; it has come to its end.
   local function fault(kind, ...)
     local start = core.clock()
-    local shell = { "sh", "-c", (BEFORE[kind] or "") .. 'exec "$@"', "sh" }
-    local ok, told = job(3, { shell[1], shell[2], shell[3], shell[4], support.lua, "spec/distributed_cases.lua", "fault",
-      kind, ... })
+    local script = (BEFORE[kind] or "") .. 'exec "$0" spec/distributed_cases.lua fault "$@"'
+    local ok, told = job(3, { "sh", "-c", script, support.lua, kind, ... })
     return ok, told, core.clock() - start
   end
 
