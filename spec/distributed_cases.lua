@@ -239,7 +239,7 @@ local FAULTS = {
   kill = function() os.execute("kill -9 " .. own_pid()) end,
   memory = function()
     local list = {}
-    while true do list[#list + 1] = tr.zeros(1 << 24) end
+    while true do list[#list + 1] = tr.zeros(1 << 22) end
   end,
   lr = function(trainer) trainer:set_lr(0.5) end,
   epochs = function(trainer) trainer.epochs = 7 end,

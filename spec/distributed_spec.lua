@@ -167,7 +167,7 @@ end)
 
 describe("a fault of one rank", function()
   local BEFORE = { -- what the shell of a rank does first
-    memory = "ulimit -v 3000000; ",
+    memory = "ulimit -v 1200000; ",
     kernels = '[ "${OMPI_COMM_WORLD_RANK:-$PMI_RANK}" != 2 ] || export TEXRES_ISA=ref; ',
   }
 
