@@ -3,6 +3,7 @@
 --
 --     lua5.4 examples/sweep.lua                                             # on synthetic fabric
 --     lua5.4 examples/sweep.lua SET --groups source --budget 20min          # on images of yours
+--     mpirun -n 4 lua5.4 examples/sweep.lua                                 # four runs at a time
 --
 -- Edit the table. A sweep that was stopped or killed goes on where it was. Under a budget that is too short for all of
 -- it, the worse half of the variants is dropped, round after round, but never the first (successive halving).
@@ -55,6 +56,6 @@ local sweep = tr.sweep {
       optimizer = { "adamw", lr = 3e-3, weight_decay = 1e-4 }, augment = { "flip", "rotate90" } }
   end,
 }
-print(sweep)
+if sweep.rank == 0 then print(sweep) end
 if sweep.stopped then os.exit(130, true) end
-print(("report: %s/report.html"):format(options.dir))
+if sweep.rank == 0 then print(("report: %s/report.html"):format(options.dir)) end

@@ -14,13 +14,14 @@
 local core = require "texres.core"
 local files = require "texres.files"
 local option = require "texres.options"
+local protect = require "texres.protect"
 local raise = require "texres.raise"
 local strict = require "texres.strict"
 
 local distributed = {}
 
--- What mpirun or srun tell a process that they start, for Open MPI, MPICH and PMIx.
-local STARTED_BY = { "OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "PMIX_RANK" }
+-- What mpirun or srun tell a process that they start, for Open MPI, MPICH and PMIx: its rank.
+local RANK = { "OMPI_COMM_WORLD_RANK", "PMI_RANK", "PMIX_RANK" }
 
 local WITHOUT = "distributed: texres was built without MPI, which mpirun needs: install libopenmpi-dev and "
   .. "openmpi-bin, or libmpich-dev and mpich, and build it again"
@@ -61,17 +62,30 @@ end
 
 local job -- { mpi =, rank =, size =, library = } of this process, once it has joined
 
---- Whether mpirun, or what stands for it, has started this process.
--- @treturn bool
-function distributed.is_launched()
-  for _, name in ipairs(STARTED_BY) do
-    if os.getenv(name) then return true end
+local alone = false -- whether this process works by itself for a while
+
+--- The rank that mpirun, or what stands for it, gave this process; nil where it did not start it. MPI is not asked.
+function distributed._launched_rank()
+  for _, name in ipairs(RANK) do
+    local rank = math.tointeger(tonumber(os.getenv(name)))
+    if rank then return rank end
   end
-  return false
 end
 
---- What the processes of this job share; nil in one that mpirun did not start.
+--- Whether mpirun, or what stands for it, has started this process.
+-- @treturn bool
+function distributed.is_launched() return distributed._launched_rank() ~= nil end
+
+--- Calls a function in which this process is a job of its own, of one rank: what is trained there does not wait for the
+-- others.
+function distributed._alone(f, ...)
+  local before = alone
+  return protect.between(function() alone = true end, function() alone = before end, f, ...)
+end
+
+--- What the processes of this job share; nil in one that mpirun did not start, or that works by itself.
 function distributed._job()
+  if alone then return nil end
   if job or not distributed.is_launched() then return job end
   local mpi = load_mpi()
   local rank, size, library

@@ -25,12 +25,20 @@
 -- in sweep.json, and is the same after a kill. A variant that learns slowly at first may be dropped though it were the
 -- best in the end.
 --
+-- Under `mpirun -n 4 lua5.4 sweep.lua` the runs are handed to the ranks: each is trained by one of them alone, which
+-- takes the next one as soon as it is free. They share nothing but the folder, of which all must see the same: who holds
+-- the lock on a run's file .rank trains it, and where its process is lost, another one goes on with it. All ranks come
+-- out with the same rows, whose numbers do not depend on how many ranks there were; `rank`, from 0, tells them apart.
+-- What was trained before stands, so that a job that was ended as a whole is just started again, and several jobs can
+-- work in one folder. A budget is the time of all ranks together.
+--
 -- A row's limits are those of a mean over seeds (Student's t, 95 %): how far off it may be as other seeds would have
 -- given others. They say nothing of other images. Where there is no test set, the accuracy is that of the validation
 -- images, which flatter what they have chosen: the epoch (not with keep = "last") and, under a budget, the variant.
 
 local binomial = require "texres.metrics.binomial"
 local core = require "texres.core"
+local distributed = require "texres.distributed"
 local files = require "texres.files"
 local identity = require "texres.trainer.identity"
 local input = require "texres.input"
@@ -57,6 +65,9 @@ local KNOWN = {
 
 local SEED = option.integer(nil, "[0, inf)")
 local ALL = 1e9 -- as many epochs as a run has
+
+local PAUSE = 0.1 -- seconds between two looks at what other ranks hold
+local PATIENCE = 60 -- seconds after which a lock that ranks hold for moments is that of something else
 
 -- -- options ----------------------------------------------------------------------------------------------------------
 
@@ -93,6 +104,22 @@ local function read_options(options)
   end
   option.check("sweep", "dir", o.dir, option.PATH)
   return o
+end
+
+-- -- several ranks ----------------------------------------------------------------------------------------------------
+
+--- Calls a function while no other rank of the sweep is in such a call.
+local function in_turn(self, f, ...)
+  if not self.shared then return f(...) end
+  local begun, path = core.clock(), self.dir .. "/.lock"
+  local held, problem = core.process.lock(path)
+  while not held and core.clock() - begun < PATIENCE do
+    core.pause(PAUSE)
+    held, problem = core.process.lock(path)
+  end
+  if not held then raise("sweep: %s; give each sweep a folder of its own, or wait for the other to end", problem) end
+  local lock <close> = held -- luacheck: ignore
+  return f(...)
 end
 
 -- -- one run ----------------------------------------------------------------------------------------------------------
@@ -153,8 +180,18 @@ local function is_note(data)
   return type(data.identity) == "table" and math.type(data.done) == "integer" and type(data.seconds) == "number"
 end
 
+--- What is noted of a run; where nothing is, a note that it begins.
+local function open_note(run, path, now)
+  run.noted = read(path, is_note)
+  if run.noted then return end
+  local ok, message = core.process.make_folder(run.dir)
+  if not ok then raise("sweep: %s", message) end
+  run.noted = { identity = now, done = 0, seconds = 0, ended = false }
+  note(run)
+end
+
 --- A run as it stands in its folder. Raises where it is one of something else.
-local function open_run(o, variant, seed)
+local function open_run(self, o, variant, seed)
   local run = { variant = variant, seed = seed, dir = ("%s/%s-seed-%d"):format(o.dir, variant.name, seed) }
   local path, trainer, now = run.dir .. "/sweep.json", nil, nil
   local _, problem = protect.catch(function()
@@ -163,13 +200,7 @@ local function open_run(o, variant, seed)
   end)
   if problem then raise_of(run, problem) end
   run.epochs, run.parameters = trainer.epochs, trainer.model:num_parameters()
-  run.noted = read(path, is_note)
-  if not run.noted then
-    local ok, message = core.process.make_folder(run.dir)
-    if not ok then raise("sweep: %s", message) end
-    run.noted = { identity = now, done = 0, seconds = 0, ended = false }
-    note(run)
-  end
+  in_turn(self, open_note, run, path, now)
   local differences = identity.differences(run.noted.identity, now)
   if differences then
     raise("sweep: %s is of another sweep (then -> now):\n  %s\nGive it a folder of its own", path, differences)
@@ -357,47 +388,90 @@ local function rounds_of(o, path)
   return rounds
 end
 
---- Trains all that is left until it has done so many epochs; false after a Ctrl-C.
-local function train_round(self, o, target, tell)
-  for s = 1, #o.seeds do -- so that all variants have their first seed early
-    for _, variant in ipairs(o.variants) do
-      if not self.dropped[variant.name] then
-        advance(o, self.runs[variant.name][s], target, tell)
-        if core.process.interrupted() then return false end
+--- Does its work on a run that wants it, unless another rank is at it: false then.
+local function attend(self, run, wants, work)
+  if not self.shared then
+    work(run)
+    return true
+  end
+  local lock <close> = core.process.lock(run.dir .. "/.rank")
+  if not lock then return false end
+  run.noted = read(run.dir .. "/sweep.json", is_note) -- others may have gone on with it
+  if wants(run) then work(run) end
+  return true
+end
+
+--- Does its work on all runs that are left and want it, those at which other ranks are being done then, too; false
+-- after a Ctrl-C.
+local function attend_all(self, o, wants, work)
+  while true do
+    local waiting = false
+    for s = 1, #o.seeds do -- so that all variants have their first seed early
+      for _, variant in ipairs(o.variants) do
+        local run = self.runs[variant.name][s]
+        if not self.dropped[variant.name] and wants(run) then
+          waiting = not attend(self, run, wants, work) or waiting
+          if core.process.interrupted() then return false end
+        end
       end
     end
+    if not waiting then return true end
+    core.pause(PAUSE)
+    if core.process.interrupted() then return false end
   end
-  return true
+end
+
+--- Trains all that is left until it has done so many epochs; false after a Ctrl-C.
+local function train_round(self, o, target, tell)
+  return attend_all(self, o, function(run) return not run.noted.ended and run.noted.done < target end, function(run)
+    advance(o, run, target, tell)
+  end)
 end
 
 --- Tests what is left when the time is used up; false after a Ctrl-C.
 local function test_rest(self, o)
-  for _, variant in ipairs(o.variants) do
-    for _, run in ipairs(self.runs[variant.name]) do
-      if not self.dropped[variant.name] and not run.noted.ended and not run.noted.test then test_early(o, run) end
-      if core.process.interrupted() then return false end
-    end
+  return attend_all(self, o, function(run) return not run.noted.ended and not run.noted.test end, function(run)
+    test_early(o, run)
+  end)
+end
+
+--- The notes of all runs, as other ranks have left them.
+local function look_again(self)
+  if not self.shared then return end
+  for _, runs in pairs(self.runs) do
+    for _, run in ipairs(runs) do run.noted = read(run.dir .. "/sweep.json", is_note) end
   end
-  return true
+end
+
+--- What comes after a round: the rounds as they stand then, and whether that was the last one. `number` tells what
+-- another rank has already decided.
+local function decide(self, o, path, rounds)
+  local now = read(path, is_rounds)
+  if now.number ~= rounds.number then return now, false end
+  look_again(self)
+  local following = next_round(self, terminal.seconds(o.budget), rounds)
+  local last = not following.target
+  if last then rounds.dropped, rounds.judged, following = following.dropped, nil, rounds end
+  following.number = (rounds.number or 0) + 1
+  write(path, following)
+  return following, last
 end
 
 --- Trains round after round; false after a Ctrl-C.
 local function train(self, o, tell)
   local path = o.dir .. "/sweep.json"
-  local rounds = rounds_of(o, path)
+  local rounds = in_turn(self, function()
+    local begun = rounds_of(o, path)
+    write(path, begun)
+    return begun
+  end)
+  local last = false
   while true do
     self.dropped = rounds.dropped
-    write(path, rounds)
+    if last then return not o.test or test_rest(self, o) end
     if not train_round(self, o, rounds.target, tell) then return false end
     if rounds.target == ALL then return true end
-    local following = next_round(self, terminal.seconds(o.budget), rounds)
-    self.dropped = following.dropped
-    if not following.target then
-      rounds.dropped, rounds.judged = following.dropped, nil
-      write(path, rounds)
-      return not o.test or test_rest(self, o)
-    end
-    rounds = following
+    rounds, last = in_turn(self, decide, self, o, path, rounds)
   end
 end
 
@@ -478,7 +552,31 @@ function Sweep:__tostring()
     self.stopped and "\nstopped: another call with the same dir goes on" or "")
 end
 
---- Runs a sweep. An object with seeds, dir, measured ("test" or "validation"),
+--- Trains, and measures what came out.
+local function run_sweep(self, o)
+  for _, variant in ipairs(o.variants) do
+    self.runs[variant.name] = {}
+    for s, seed in ipairs(o.seeds) do self.runs[variant.name][s] = open_run(self, o, variant, seed) end
+  end
+  local progress = not o.quiet and self.rank == 0 and terminal.Progress() or nil
+  local function tell(run, event)
+    if progress then
+      progress:show { title_of(run), ("epoch %d/%d"):format(event.epoch, run.epochs),
+        plain.format("loss %.4f", event.loss) }
+    end
+  end
+  local interrupts = core.process.interrupts
+  self.stopped = not protect.between(function() interrupts(true) end, function() interrupts(false) end, train, self, o,
+    tell)
+  look_again(self)
+  self.rows = {}
+  for i, variant in ipairs(o.variants) do self.rows[i] = row_of(self, variant, o.test and "test" or "accuracy") end
+  local ok, message = in_turn(self, require("texres.report").sweep, o.dir .. "/report.html", self)
+  if not ok then raise("sweep: %s", message) end
+  return self
+end
+
+--- Runs a sweep. An object with seeds, dir, measured ("test" or "validation"), rank (of several processes, else 0),
 -- stopped (by Ctrl-C) and rows, one for each variant:
 --
 --     name, parameters, epochs, done (of them), seconds, ended
@@ -493,29 +591,12 @@ return function(options)
   local o = read_options(options)
   local made, message = core.process.make_folder(o.dir)
   if not made then raise("sweep: %s", message) end
+  local rank = distributed._launched_rank()
+  local self = setmetatable({ variants = o.variants, seeds = o.seeds, dir = o.dir, runs = {}, stopped = false,
+    measured = o.test and "test" or "validation", shared = rank ~= nil, rank = rank or 0 }, Sweep)
+  if self.shared then return distributed._alone(run_sweep, self, o) end
   local held, problem = core.process.lock(o.dir .. "/.lock")
   if not held then raise("sweep: %s; give each sweep a folder of its own, or wait for the other to end", problem) end
   local lock <close> = held -- luacheck: ignore
-  local self = setmetatable({ variants = o.variants, seeds = o.seeds, dir = o.dir, runs = {}, stopped = false,
-    measured = o.test and "test" or "validation" }, Sweep)
-  for _, variant in ipairs(o.variants) do
-    self.runs[variant.name] = {}
-    for s, seed in ipairs(o.seeds) do self.runs[variant.name][s] = open_run(o, variant, seed) end
-  end
-  local progress = not o.quiet and terminal.Progress() or nil
-  local function tell(run, event)
-    if progress then
-      progress:show { title_of(run), ("epoch %d/%d"):format(event.epoch, run.epochs),
-        plain.format("loss %.4f", event.loss) }
-    end
-  end
-  local interrupts = core.process.interrupts
-  self.stopped = not protect.between(function() interrupts(true) end, function() interrupts(false) end, train, self, o,
-    tell)
-  self.rows = {}
-  for i, variant in ipairs(o.variants) do self.rows[i] = row_of(self, variant, o.test and "test" or "accuracy") end
-  local ok
-  ok, message = require("texres.report").sweep(o.dir .. "/report.html", self)
-  if not ok then raise("sweep: %s", message) end
-  return self
+  return run_sweep(self, o)
 end
