@@ -136,4 +136,5 @@ def main():
     serve(infer if work == "infer" else train)
 
 
-main()
+if __name__ == "__main__":
+    main()

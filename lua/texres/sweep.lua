@@ -26,8 +26,8 @@
 -- best in the end.
 --
 -- Under `mpirun -n 4 lua5.4 sweep.lua` the runs are handed to the ranks: each is trained by one of them alone, which
--- takes the next one as soon as it is free. They share nothing but the folder, of which all must see the same: who holds
--- the lock on a run's file .rank trains it, and where its process is lost, another one goes on with it. All ranks come
+-- takes the next one as soon as it is free. They share nothing but the folder, of which all must see the same: who
+-- holds the lock on a run's file .rank trains it, and where its process is lost, another one goes on with it. All come
 -- out with the same rows, whose numbers do not depend on how many ranks there were; `rank`, from 0, tells them apart.
 -- What was trained before stands, so that a job that was ended as a whole is just started again, and several jobs can
 -- work in one folder. A budget is the time of all ranks together.
