@@ -155,10 +155,8 @@ end
 
 -- -- the pages --------------------------------------------------------------------------------------------------------
 
---- Whether the installed tree has MPI, and the machine what starts it.
-local function has_mpi()
-  return support.exists(tree .. "/lib/lua/5.4/texres/mpi.so") and os.execute "command -v mpirun >/dev/null"
-end
+--- Whether MPI was there to be built with, and is there to start processes.
+local function has_mpi() return support.exists "lua/texres/mpi.so" and os.execute "command -v mpirun >/dev/null" end
 
 local pages = {}
 for page in io.popen("ls docs/*.md"):lines() do pages[#pages + 1] = page end
