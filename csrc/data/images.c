@@ -1,4 +1,4 @@
-/* images.c - see images.h. Work is cut into blocks of GROUP images, whatever the number of threads. */
+/* images.c - see images.h. Work is cut into blocks of as many images, whatever the number of threads. */
 #include "data/images.h"
 
 #include <inttypes.h>
@@ -14,7 +14,7 @@
 #include "data/limit.h"
 #include "data/npy.h"
 
-enum { GROUP = 16 };
+enum { GROUP = TX_IMAGES_BLOCK };
 
 /* -- first failure of parallel work ------------------------------------------------------------------------------------ */
 
@@ -150,31 +150,27 @@ tx_status tx_images_save_npy(tx_source *source, const int64_t *index, int64_t n,
 
 /* -- statistics -------------------------------------------------------------------------------------------------------- */
 
-/* Mean, sum of squared deviations, smallest and largest of a number of values. */
-typedef struct moments {
-  double count, mean, deviations, low, high;
-} moments;
-
 /* Joins two sets of values. Source: Chan, Golub, LeVeque, "Updating formulae and a pairwise algorithm", 1979. */
-static moments join(moments a, moments b) {
+static tx_moments join(tx_moments a, tx_moments b) {
   if (a.count == 0) return b;
   double count = a.count + b.count, difference = b.mean - a.mean;
-  return (moments){count, a.mean + difference * b.count / count,
-                   a.deviations + b.deviations + difference * difference * a.count * b.count / count,
-                   fmin(a.low, b.low), fmax(a.high, b.high)};
+  return (tx_moments){count, a.mean + difference * b.count / count,
+                      a.deviations + b.deviations + difference * difference * a.count * b.count / count,
+                      fmin(a.low, b.low), fmax(a.high, b.high)};
 }
 
 typedef struct measuring {
   tx_source *source;
   const int64_t *index;
   int64_t n;
-  float *scratch;   /* one image per thread */
-  moments *partial; /* [blocks * channels] */
+  int64_t first;       /* block that is measured */
+  float *scratch;      /* one image per thread */
+  tx_moments *partial; /* [blocks][channels] */
   tx_failure failure;
 } measuring;
 
-static moments measure_channel(const float *pixels, int64_t count, int64_t step) {
-  moments m = {.count = (double)count, .low = pixels[0], .high = pixels[0]};
+static tx_moments measure_channel(const float *pixels, int64_t count, int64_t step) {
+  tx_moments m = {.count = (double)count, .low = pixels[0], .high = pixels[0]};
   for (int64_t i = 0; i < count; i++) {
     double value = pixels[i * step];
     m.mean += value;
@@ -199,12 +195,12 @@ static void measure_block(void *context, int64_t block, int worker) {
   measuring *m = context;
   int64_t values = tx_source_pixels(m->source), channels = m->source->channels;
   float *pixels = m->scratch + worker * values;
-  int64_t last = tx_min((block + 1) * GROUP, m->n);
-  for (int64_t i = block * GROUP; i < last && !tx_failure_before(&m->failure, i); i++) {
+  const int64_t begin = (m->first + block) * GROUP, last = tx_min(begin + GROUP, m->n);
+  for (int64_t i = begin; i < last && !tx_failure_before(&m->failure, i); i++) {
     tx_status status = tx_source_read(m->source, m->index[i], pixels);
     for (int64_t c = 0; c < channels && status == TX_OK; c++) {
-      moments *partial = &m->partial[block * channels + c],
-              here = measure_channel(pixels + c, values / channels, channels);
+      tx_moments *partial = &m->partial[block * channels + c],
+                 here = measure_channel(pixels + c, values / channels, channels);
       if (!isfinite(here.mean)) status = fail_not_finite(here.mean, i, c);
       *partial = join(*partial, here);
     }
@@ -212,27 +208,36 @@ static void measure_block(void *context, int64_t block, int worker) {
   }
 }
 
-tx_status tx_images_statistics(tx_source *source, const int64_t *index, int64_t n, const tx_statistics *out) {
-  int64_t blocks = tx_ceil_div(n, GROUP), channels = source->channels;
-  measuring m = {.source = source, .index = index, .n = n};
+tx_status tx_images_moments(tx_source *source, const int64_t *index, int64_t n, int64_t first, int64_t end,
+                            tx_moments *out) {
+  measuring m = {.source = source, .index = index, .n = n, .first = first, .partial = out};
   tx_failure_init(&m.failure);
+  memset(out, 0, (size_t)((end - first) * source->channels) * sizeof *out);
   m.scratch = tx_alloc_array(tx_source_pixels(source), (size_t)tx_num_threads() * sizeof(float));
-  m.partial = tx_alloc_zero((size_t)(blocks * channels) * sizeof *m.partial);
-  tx_status status = m.scratch == NULL || m.partial == NULL ? TX_ENOMEM : TX_OK;
-  if (status == TX_OK) {
-    tx_parallel(blocks, measure_block, &m);
-    status = tx_failure_status(&m.failure);
-  }
-  for (int64_t c = 0; c < channels && status == TX_OK; c++) {
-    moments all = {0};
-    for (int64_t b = 0; b < blocks; b++) all = join(all, m.partial[b * channels + c]);
+  if (m.scratch == NULL) return TX_ENOMEM;
+  tx_parallel(end - first, measure_block, &m);
+  tx_dealloc(m.scratch);
+  return tx_failure_status(&m.failure);
+}
+
+void tx_images_join(const tx_moments *moments, int64_t blocks, int64_t channels, const tx_statistics *out) {
+  for (int64_t c = 0; c < channels; c++) {
+    tx_moments all = {0};
+    for (int64_t b = 0; b < blocks; b++) all = join(all, moments[b * channels + c]);
     out->mean[c] = all.mean;
     out->std[c] = all.count > 0 ? sqrt(all.deviations / all.count) : 0;
     out->low[c] = all.low;
     out->high[c] = all.high;
   }
-  tx_dealloc(m.scratch);
-  tx_dealloc(m.partial);
+}
+
+tx_status tx_images_statistics(tx_source *source, const int64_t *index, int64_t n, const tx_statistics *out) {
+  const int64_t blocks = tx_ceil_div(n, GROUP), channels = source->channels;
+  tx_moments *moments = tx_alloc_array(blocks * channels, sizeof *moments);
+  if (moments == NULL) return TX_ENOMEM;
+  tx_status status = tx_images_moments(source, index, n, 0, blocks, moments);
+  if (status == TX_OK) tx_images_join(moments, blocks, channels, out);
+  tx_dealloc(moments);
   return status;
 }
 

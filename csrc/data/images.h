@@ -24,6 +24,19 @@ typedef struct tx_statistics {
  * channel. */
 tx_status tx_images_statistics(tx_source *source, const int64_t *index, int64_t n, const tx_statistics *out);
 
+/* The same in two steps, so that several processes may take the first one together: the moments of each channel in the blocks
+ * [first, end) of TX_IMAGES_BLOCK images, and the statistics of all blocks in their order. */
+enum { TX_IMAGES_BLOCK = 16 };
+
+/* Mean, sum of squared deviations, smallest and largest of a number of values. */
+typedef struct tx_moments {
+  double count, mean, deviations, low, high;
+} tx_moments;
+
+tx_status tx_images_moments(tx_source *source, const int64_t *index, int64_t n, int64_t first, int64_t end,
+                            tx_moments *out); /* [end - first][C] */
+void tx_images_join(const tx_moments *moments, int64_t blocks, int64_t channels, const tx_statistics *out);
+
 /* Writes them as {n,H,W,C} of a type that a reader takes for the same pixels: u8 where those are (0..255)/255, else f32. Holds
  * 32 MiB of them at a time. */
 tx_status tx_images_save_npy(tx_source *source, const int64_t *index, int64_t n, const char *path);

@@ -74,23 +74,69 @@ static int l_cache(lua_State *L) {
   return tx_return_source(L, tx_images_cache(source, positions, n, max_bytes, handle), handle);
 }
 
-/* source:statistics(positions) -> {mean =, std =, min =, max =}, each a list per channel | nil, message */
+/* Where the statistics of so many channels go; pushes it. */
+static tx_statistics new_statistics(lua_State *L, int64_t channels) {
+  double *room = tx_new_array(L, channels, 4 * sizeof *room);
+  return (tx_statistics){room, room + channels, room + 2 * channels, room + 3 * channels};
+}
+
+/* {mean =, std =, min =, max =}, each a list per channel */
+static int push_statistics(lua_State *L, const tx_statistics *s, int64_t channels) {
+  lua_createtable(L, 0, 4);
+  tx_set_numbers(L, "mean", s->mean, channels, sizeof(double));
+  tx_set_numbers(L, "std", s->std, channels, sizeof(double));
+  tx_set_numbers(L, "min", s->low, channels, sizeof(double));
+  tx_set_numbers(L, "max", s->high, channels, sizeof(double));
+  return 1;
+}
+
+/* source:statistics(positions) -> {mean =, std =, min =, max =} | nil, message */
 static int l_statistics(lua_State *L) {
   int64_t n;
   const int64_t *positions = check_positions(L, 2, "statistics", &n), channels = tx_check_source(L, 1)->channels;
-  double *room = tx_new_array(L, channels, 4 * sizeof *room);
-  tx_statistics s = {room, room + channels, room + 2 * channels, room + 3 * channels};
+  const tx_statistics s = new_statistics(L, channels);
   tx_source *source = tx_check_source(L, 1);
   tx_watch_interrupt(L);
   tx_status status = tx_images_statistics(source, positions, n, &s);
   if (status != TX_OK) return tx_raise(L, status);
   tx_check_interrupt(L);
-  lua_createtable(L, 0, 4);
-  tx_set_numbers(L, "mean", s.mean, channels, sizeof(double));
-  tx_set_numbers(L, "std", s.std, channels, sizeof(double));
-  tx_set_numbers(L, "min", s.low, channels, sizeof(double));
-  tx_set_numbers(L, "max", s.high, channels, sizeof(double));
+  return push_statistics(L, &s, channels);
+}
+
+/* source:moments(positions, first, last) -> those of these blocks of MOMENTS_BLOCK images, from 1, as a text; of all blocks, in
+ * their order, joined_moments makes the statistics | nil, message */
+static int l_moments(lua_State *L) {
+  int64_t n;
+  const int64_t *positions = check_positions(L, 2, "statistics", &n), channels = tx_check_source(L, 1)->channels;
+  const int64_t first = tx_check_int(L, 3, "moments", "the first block"),
+                last = tx_check_int(L, 4, "moments", "the last");
+  if (first < 1 || last < first || last > tx_ceil_div(n, TX_IMAGES_BLOCK)) {
+    return tx_error(L, "moments: blocks %lld to %lld of %lld images", (long long)first, (long long)last, (long long)n);
+  }
+  tx_moments *moments = tx_new_array(L, (last - first + 1) * channels, sizeof *moments);
+  tx_source *source = tx_check_source(L, 1);
+  tx_watch_interrupt(L);
+  tx_status status = tx_images_moments(source, positions, n, first - 1, last, moments);
+  if (status != TX_OK) return tx_raise(L, status);
+  tx_check_interrupt(L);
+  lua_pushlstring(L, (const char *)moments, (size_t)((last - first + 1) * channels) * sizeof *moments);
   return 1;
+}
+
+/* joined_moments(text, channels) -> {mean =, std =, min =, max =} */
+static int l_joined_moments(lua_State *L) {
+  size_t bytes;
+  const char *text = luaL_tolstring(L, 1, &bytes);
+  const int64_t channels = tx_check_int(L, 2, "joined_moments", "the channels");
+  if (channels < 1 || bytes % ((size_t)channels * sizeof(tx_moments)) != 0) {
+    return tx_error(L, "joined_moments: %d bytes are no moments of %lld channels", (int)bytes, (long long)channels);
+  }
+  const int64_t blocks = (int64_t)(bytes / ((size_t)channels * sizeof(tx_moments)));
+  tx_moments *moments = tx_new_array(L, blocks * channels, sizeof *moments);
+  memcpy(moments, text, bytes);
+  const tx_statistics s = new_statistics(L, channels);
+  tx_images_join(moments, blocks, channels, &s);
+  return push_statistics(L, &s, channels);
 }
 
 /* source:save_npy(positions, path) -> true | nil, message */
@@ -221,11 +267,15 @@ static int l_fingerprints(lua_State *L) {
 
 /* -- tables ----------------------------------------------------------------------------------------------------------- */
 
-static const luaL_Reg functions[] = {{"npy_source", l_npy_source}, {"concat_sources", l_concat_sources}, {NULL, NULL}};
+static const luaL_Reg functions[] = {{"npy_source", l_npy_source},
+                                     {"concat_sources", l_concat_sources},
+                                     {"joined_moments", l_joined_moments},
+                                     {NULL, NULL}};
 
 static const luaL_Reg source_methods[] = {{"images", l_images},
                                           {"cache", l_cache},
                                           {"statistics", l_statistics},
+                                          {"moments", l_moments},
                                           {"save_npy", l_save_npy},
                                           {"fingerprints", l_fingerprints},
                                           {NULL, NULL}};
@@ -235,4 +285,6 @@ void tx_lua_open_data(lua_State *L) {
   luaL_setfuncs(L, source_methods, 0);
   lua_pop(L, 1);
   luaL_setfuncs(L, functions, 0);
+  lua_pushinteger(L, TX_IMAGES_BLOCK);
+  lua_setfield(L, -2, "MOMENTS_BLOCK");
 }

@@ -53,7 +53,9 @@ end
 
 -- -- what pixels are worth --------------------------------------------------------------------------------------------
 
-local whites = setmetatable({}, { __mode = "k" }) -- of sets, whose pixels were looked through
+local WEAK = { __mode = "k" }
+local whites = setmetatable({}, WEAK) -- of sets, whose pixels were looked through
+local together = setmetatable({}, WEAK) -- the same for each `share`: what one process knows the others may not
 
 --- {H,W,C} of a set's images: of its source, or, where a script brings a set of its own kind, of the first image.
 local function size_of(set)
@@ -68,17 +70,23 @@ local function same_size(a, b) return a[1] == b[1] and a[2] == b[2] and a[3] == 
 local function white_by_type(set) return set.source and ranges.white_of_bytes(set.source) end
 
 --- The same of any set: else by its statistics, which are taken where they are not given; nil and a message when they
--- can't be.
-local function white_of_set(set, statistics)
+-- can't be. `share` (optional): of processes that read the set together.
+local function white_of_set(set, statistics, share)
   local of_bytes = white_by_type(set)
   if of_bytes then return of_bytes end
-  if whites[set] == nil then
-    local message
-    if not statistics then statistics, message = set:statistics() end
-    if not statistics then return nil, message end
-    whites[set] = ranges.white_of_statistics(statistics)
+  local known = whites
+  if share then
+    together[share] = together[share] or {}
+    known = together[share]
   end
-  return whites[set]
+  if known[set] == nil then
+    local message
+    if not statistics then statistics, message = set:statistics(share) end
+    if not statistics then return nil, message end
+    known[set] = ranges.white_of_statistics(statistics)
+    whites[set] = known[set]
+  end
+  return known[set]
 end
 
 --- What white is in the pixels of a set that this model is given; nil and a message when they can't be read.
@@ -123,10 +131,10 @@ local function check_set(set, what)
 end
 
 --- What can be read of a set where `bad` is "skip", and the positions of that; else the set. One of the script's own
--- kind leaves nothing out.
-local function readable(set, bad)
+-- kind leaves nothing out. `share` (optional): of processes that read the set together.
+local function readable(set, bad, share)
   if bad ~= "skip" or type(set) ~= "table" or not set.readable then return set end
-  return set:readable()
+  return set:readable(share)
 end
 
 -- -- learning ---------------------------------------------------------------------------------------------------------
@@ -164,17 +172,18 @@ local function given_normalization(normalize, channels)
 end
 
 --- Learns what a training set says. `normalize`: true takes mean and deviation of the set, { mean =, std = } (in pixels
--- of this set) those, false none. Raises when a picture can't be read. All pixels are read once, where they have to be.
-local function learn(set, normalize)
+-- of this set) those, false none. Raises when a picture can't be read. All pixels are read once, where they have to be;
+-- `share` (optional): of processes that do so together.
+local function learn(set, normalize, share)
   local image, message = set:get(1)
   if not image then raise("Trainer: %s", message) end
   local statistics
   if normalize == true then
-    statistics, message = set:statistics()
+    statistics, message = set:statistics(share)
     if not statistics then raise("Trainer: %s", message) end
   end
   local white
-  white, message = white_of_set(set, statistics)
+  white, message = white_of_set(set, statistics, share)
   if white == nil then raise("Trainer: %s", message) end
   return new {
     input = image:shape(), classes = set.classes, white = white, integers = set.source and set.source.guessed,

@@ -216,12 +216,12 @@ end
 --- What the model takes: its own input, where it has one of the same classes and no other normalization is asked for
 -- (images of another size become its size, see Input:adapted); else what the training set says. Where the augmentation
 -- takes a window, that is its size.
-local function learn_from(self, train)
+local function learn_from(self, train, share)
   input.check_set(train, "Trainer: the training set")
   local own, window = input.of(self.model), self.augment and core.augment(self.augment):window()
   local same = own and own:suits(train, self.model)
   if same and self.normalize == true then return own:adapted(train):through_window(window) end
-  local learned = input.learn(train, self.normalize)
+  local learned = input.learn(train, self.normalize, share)
   if same and own.classes then learned.classes = own.classes end
   return learned:through_window(window)
 end
@@ -238,8 +238,8 @@ local function training_loader(self, takes, set, weights)
 end
 
 --- The training images that are there to be read, and the weights, where they are given per image, of these.
-local function readable(self, train)
-  local kept_set, kept = input.readable(train, self.bad)
+local function readable(self, train, share)
+  local kept_set, kept = input.readable(train, self.bad, share)
   local weights = core.is_tensor(self.weights) and self.weights:totable() or self.weights
   if kept and type(weights) == "table" and #weights == #train then weights = lists.pick(weights, kept) end
   return kept_set, weights
@@ -274,17 +274,27 @@ local function check_choices(self, val)
   operating_point.check_set(val, self.operating_point, "Trainer: operating_point: of the validation images")
 end
 
+--- What white is in the sets of a plan, which several processes look for together; their loaders ask for it.
+local function look_for_white(plan, share)
+  for _, name in ipairs { "train", "val" } do
+    local set = plan[name]
+    local white, message = true, nil
+    if set then white, message = input.white_of_set(set, nil, share) end
+    if white == nil then raise("Trainer: the %s set: %s", name == "val" and "validation" or "training", message) end
+  end
+end
+
 --- All that fit() finds out before it changes anything: what the model takes, the sets with its classes, loader, loss
--- and the identity of the run.
-local function plan_of(self, train, val)
+-- and the identity of the run. `share` (optional): of processes that read the sets together.
+local function plan_of(self, train, val, share)
   for name, wanted in pairs(KNOWN) do -- a script may have changed them
     if self[name] or wanted.default then option.check("Trainer", name, self[name], wanted) end
   end
   check_options(self)
   local weights
-  train, weights = readable(self, train)
-  val = input.readable(val, self.bad)
-  local takes = learn_from(self, train):bare()
+  train, weights = readable(self, train, share)
+  val = input.readable(val, self.bad, share)
+  local takes = learn_from(self, train, share):bare()
   local plan = { takes = takes, train = takes:fit(train, "Trainer: the training set") }
   if val then plan.val = takes:fit(val, "Trainer: the validation set") end
   check_choices(self, plan.val)
@@ -292,10 +302,11 @@ local function plan_of(self, train, val)
     plan.train = cached(plan.train)
     plan.val = plan.val and cached(plan.val)
   end
+  if share then look_for_white(plan, share) end
   plan.loss_of = objective.loss(self.loss, plan.train)
   check_scores(self, takes, math.min(self.batch, #plan.train))
   plan.loader = training_loader(self, takes, plan.train, weights)
-  plan.identity = identity.of(self, plan)
+  plan.identity = identity.of(self, plan, share)
   return plan
 end
 
@@ -398,7 +409,8 @@ local function prepare(self, run, train, val, options)
   if self.running then
     raise "Trainer: a run of this trainer is under way: leave its loop, or trainer:leave() it, before another begins"
   end
-  local plan = plan_of(self, train, val)
+  if run.job then shards.meet(run.job, self, { training = train, validation = val }) end
+  local plan = plan_of(self, train, val, run.job and shards.reading(run.job))
   if not run.job or run.job.rank == 0 then run.lock = state.lock(self) end
   local saved
   if self.identity and not options.fresh then

@@ -110,11 +110,11 @@ function Loader:__len() return #self.handle end
 --- The samples of an epoch in their order: a list of positions in the set.
 function Loader:order(epoch) return self.handle:order(check_epoch(epoch or self.epoch)) end
 
---- Says at the end of an epoch how many samples were left out of it.
-local function warn_of_skipped(self)
-  if #self.skipped == 0 then return end
+--- Says at the end of an epoch how many samples of how many were left out of it.
+local function warn_of_skipped(epoch, skipped, count)
+  if #skipped == 0 then return end
   require("texres").warn(("loader: epoch %d: %d of %d images could not be read and were left out; the first: %s")
-    :format(self.epoch, #self.skipped, #self:order(), self.skipped[1].message))
+    :format(epoch, #skipped, count, skipped[1].message))
 end
 
 --- For a loop over the batches of an epoch, from its batch `first` on (both from 1). Without arguments: goes on from
@@ -133,7 +133,7 @@ function Loader:batches(epoch, first)
         batch = batch + 1
         self.epoch, self.batch = at, batch
         table.move(bad or {}, 1, #(bad or {}), #skipped + 1, skipped)
-        if batch == #self then warn_of_skipped(self) end
+        if batch == #self then warn_of_skipped(at, skipped, #self:order()) end
       end
     until not images or labels:numel() > 0
     return images, labels, mix, masks
@@ -161,12 +161,33 @@ end
 --- Where the loader stands: the epoch and the number of batches that were handed out.
 function Loader:state_dict() return { epoch = self.epoch, batch = self.batch } end
 
+local SKIPPED = "<i8s4" -- position, message
+
+--- The samples first to last of a set that can't be read now, one SKIPPED behind the other.
+local function unreadable(set, first, last)
+  local positions = table.move(lists.count_up(last), first, last, 1, {})
+  local part = #positions < #set and set:subset(positions) or set
+  local loader = part:loader { batch = READ_AT_ONCE, bad = "skip", masks = set.masks ~= nil }
+  for _ in loader:portions(1, 1) do end -- luacheck: ignore
+  local texts = {}
+  for i, one in ipairs(loader.skipped) do texts[i] = SKIPPED:pack(one.sample + first - 1, one.message) end
+  return table.concat(texts)
+end
+
 --- This set without the samples that can't be read now (of a set with masks, also those whose masks can't be), and the
 -- positions of the others. `skipped` of the new set lists them; print(set) counts them.
-function Set:readable()
-  local loader, out, kept = self:loader { batch = READ_AT_ONCE, bad = "skip", masks = self.masks ~= nil }, {}, {}
-  for _ in loader:batches(1) do end -- luacheck: ignore
-  for _, one in ipairs(loader.skipped) do out[one.sample] = one.message end
+-- @tparam[opt] function share of several processes that read the set together, see texres.trainer.shards
+function Set:readable(share)
+  local text = assert((share or lists.alone)("what can be read", #self, function(first, last)
+    return unreadable(self, first, last)
+  end))
+  local found, out, kept, at = {}, {}, {}, 1
+  while at <= #text do
+    local one = {}
+    one.sample, one.message, at = SKIPPED:unpack(text, at)
+    found[#found + 1], out[one.sample] = one, one.message
+  end
+  warn_of_skipped(1, found, #self)
   if not next(out) then return self, lists.count_up(#self) end
   local skipped, paths = table.move(self.skipped, 1, #self.skipped, 1, {}), self.meta.path or {}
   for i = 1, #self do

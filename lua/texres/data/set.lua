@@ -381,9 +381,17 @@ end
 --- The pixels of each channel: { mean =, std =, min =, max = }, lists of a number per channel. Mean and std are to be
 -- taken of the training part only, and kept with the model. nil and a message when an image can't be read, or has a
 -- pixel that is NaN or infinite.
-function Set:statistics()
+-- @tparam[opt] function share of several processes that read the set together, see texres.trainer.shards
+-- @treturn table
+function Set:statistics(share)
   if #self == 0 then raise "statistics: the set is empty" end
-  return self.source:statistics(self.index)
+  if not share then return self.source:statistics(self.index) end
+  local blocks = (#self + core.MOMENTS_BLOCK - 1) // core.MOMENTS_BLOCK
+  local moments, message = share("mean and deviation", blocks, function(first, last)
+    return self.source:moments(self.index, first, last)
+  end)
+  if not moments then return nil, message end
+  return core.joined_moments(moments, self.source.channels)
 end
 
 --- The share of each image that its mask covers, 0 to 1: a list. Raises where the set has no masks, or one of them

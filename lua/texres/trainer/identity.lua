@@ -14,6 +14,7 @@
 
 local architecture = require "texres.nn.architecture"
 local core = require "texres.core"
+local lists = require "texres.data.lists"
 local json = require "texres.json"
 local option = require "texres.options"
 local plain = require "texres.plain"
@@ -47,22 +48,36 @@ end
 
 -- -- data -------------------------------------------------------------------------------------------------------------
 
---- The checksum of a set's images, or of as many as fit into MOST_BYTES, spread evenly.
-local function images_of(set, what)
-  local count, sums, wanted = #set, {}, nil
-  for k = 1, count do
-    local image, message = set:get(wanted and (k - 1) * count // wanted + 1 or 1)
-    if not image then raise("%s: %s", what, message) end
-    wanted = wanted or math.min(count, math.max(1, MOST_BYTES // math.max(1, 4 * image:numel())))
-    sums[k] = checksum(image:contiguous())
-    if k == wanted then break end
-  end
-  return ("%d, checksum %s"):format(count, checksum(table.concat(sums)))
+--- How many values an image of a set has, whose source need not be asked for one; nil and a message.
+local function values_of(set)
+  local source = set.source
+  if source then return source.height * source.width * source.channels end
+  local image, message = set:get(1)
+  return image and image:numel(), message
 end
 
---- Adds what a set holds.
-local function add_set(rows, name, set)
-  rows[name .. " images"] = set and images_of(set, "Trainer: the " .. name .. " set") or "none"
+--- The checksum of a set's images, or of as many as fit into MOST_BYTES, spread evenly.
+local function images_of(set, what, share)
+  local count, values, message = #set, 0, nil
+  if count > 0 then values, message = values_of(set) end
+  if not values then raise("%s: %s", what, message) end
+  local wanted = math.min(count, math.max(1, MOST_BYTES // math.max(1, 4 * values)))
+  local text, problem = (share or lists.alone)(what, wanted, function(first, last)
+    local sums = {}
+    for k = first, last do
+      local image, why = set:get((k - 1) * count // wanted + 1)
+      if not image then return nil, why end
+      sums[#sums + 1] = checksum(image:contiguous())
+    end
+    return table.concat(sums)
+  end)
+  if not text then raise("%s: %s", what, problem) end
+  return ("%d, checksum %s"):format(count, checksum(text))
+end
+
+--- Adds what a set holds. `share` (optional): of processes that read it together.
+local function add_set(rows, name, set, share)
+  rows[name .. " images"] = set and images_of(set, "Trainer: the " .. name .. " set", share) or "none"
   rows[name .. " labels"] = set and "checksum " .. checksum(table.concat(set.label, ",")) or "none"
 end
 
@@ -118,8 +133,8 @@ end
 -- -- the whole --------------------------------------------------------------------------------------------------------
 
 --- The identity of a run that is about to begin or go on. `plan`: train, val (sets with the model's classes), takes
--- (the model's input, see texres.input).
-function identity.of(trainer, plan)
+-- (the model's input, see texres.input). `share` (optional): of processes that read the sets together.
+function identity.of(trainer, plan, share)
   local rows = {
     texres = core._VERSION, model = model_of(trainer.model), trained = trained_of(trainer.model),
     classes = literal(plan.takes.classes),
@@ -132,8 +147,8 @@ function identity.of(trainer, plan)
     schedule = schedule_of(trainer.schedule),
   }
   add_optimizer(rows, trainer.optimizer, trainer.model)
-  add_set(rows, "training", plan.train)
-  add_set(rows, "validation", plan.val)
+  add_set(rows, "training", plan.train, share)
+  add_set(rows, "validation", plan.val, share)
   return rows
 end
 

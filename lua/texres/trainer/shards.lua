@@ -12,10 +12,12 @@
 local core = require "texres.core"
 local distributed = require "texres.distributed"
 local identity = require "texres.trainer.identity"
+local input = require "texres.input"
 local plain = require "texres.plain"
 local raise = require "texres.raise"
 
 local SHARD = 32 -- images of a shard, at least
+local COMPARED = 4 -- images of a set that every rank reads, to see that all have the same
 local BUCKET = 1 << 20 -- bytes of gradients that set out together
 local SLOW = 0.6 -- of the usual speed: a rank that others wait for
 local LONG = 1 -- seconds of waiting that are told
@@ -54,19 +56,114 @@ end
 -- gone another way.
 function shards.all_or_none(job, f, ...)
   if not job then return f(...) end
+  job.apart = false
   local results = table.pack(pcall(f, ...))
+  if job.apart then error(results[2], 0) end -- all know it already
   local texts = job.mpi.texts(results[1] and "" or "failed: " .. tostring(results[2]))
   if not results[1] then error(results[2], 0) end
   for i, text in ipairs(texts) do
-    if text ~= "" then raise("Trainer: rank %d %s", i - 1, text) end
+    if text ~= "" then raise("Trainer: rank %d %s", i - 1, text:match "^[^\0]*") end
   end
   return table.unpack(results, 2, results.n)
+end
+
+--- What the ranks say to each other in all_or_none begins with what they are at. Raises, on all of them, where one is at
+-- something else: it may have failed before.
+local function texts_in_step(job, doing, text)
+  local head = doing .. "\0"
+  local texts = job.mpi.texts(head .. text)
+  for i, other in ipairs(texts) do
+    if other:sub(1, #head) ~= head then
+      job.apart = true
+      local what = other == "" and "is ready" or other:match "^[^\0]*"
+      raise("Trainer: rank %d %s, rank %d %s", i - 1, what, job.rank, doing)
+    end
+    texts[i] = other:sub(#head + 1)
+  end
+  return texts
+end
+
+--- Which of so many things in a row a rank reads: the first and the last one.
+local function range_of(job, rank, count) return count * rank // job.size + 1, count * (rank + 1) // job.size end
+
+--- How the ranks read, before the first step, what each needs to know of all images: share(what, count, read) calls
+-- read(first, last) for this rank's part of the row, which gives a text, or nil and a message; it returns the texts of
+-- all ranks behind each other, or nil and the first message. What one raises all raise.
+function shards.reading(job)
+  return function(what, count, read)
+    local first, last = range_of(job, job.rank, count)
+    local done, text, message = true, "", nil
+    if first <= last then done, text, message = pcall(read, first, last) end
+    local kind = not done and "!" or text and "+" or "-"
+    local all = texts_in_step(job, ("is about to read %s (%d)"):format(what, count),
+      kind .. tostring(kind == "-" and message or text))
+    if not done then error(text, 0) end
+    for i, other in ipairs(all) do
+      local said = other:sub(2)
+      if other:sub(1, 1) == "!" then raise("Trainer: rank %d: %s", i - 1, said) end
+      if other:sub(1, 1) == "-" then return nil, said end
+      all[i] = said
+    end
+    return table.concat(all)
+  end
 end
 
 --- What decides on the bits of a rank, besides what identifies the run.
 local function machine_of(job)
   local build = core.build_info()
   return { MPI = job.library, kernels = core.isa(), OpenBLAS = build.blas or "none", compiler = build.compiler }
+end
+
+local function packed(rows)
+  local parts = {}
+  for name, value in pairs(rows) do parts[#parts + 1] = string.pack("s4s4", name, value) end
+  return table.concat(parts)
+end
+
+--- Raises where the rows of one rank, of all of whom these are the texts, are not those of rank 0.
+local function compare(texts)
+  local first = rows_of(texts[1])
+  for rank = 1, #texts - 1 do
+    local differences = identity.differences(first, rows_of(texts[rank + 1]))
+    if differences then
+      raise("Trainer: rank %d is about to do something else than rank 0 (rank 0 -> rank %d):\n  %s", rank, rank,
+        differences)
+    end
+  end
+end
+
+--- A set as each rank has it: how many images, and the checksum of COMPARED of them, some of which may be unreadable.
+local function looks_of(set, bad)
+  if type(set) ~= "table" or not set.get or #set == 0 then return set == nil and "none" or "no data set" end
+  local sums, problem = {}, nil
+  for k = 1, math.min(COMPARED, #set) do
+    local image, message = set:get((k - 1) * #set // math.min(COMPARED, #set) + 1)
+    sums[k] = image and ("%08x"):format(core.crc32(image:contiguous())) or "unreadable"
+    if not image and bad == "error" then problem = problem or message end
+  end
+  return ("%d, checksum %08x%s"):format(#set, core.crc32(table.concat(sums)),
+    problem and ", " .. problem or "")
+end
+
+local function labels_of(set)
+  local labels = type(set) == "table" and set.label
+  return type(labels) == "table" and ("checksum %08x"):format(core.crc32(table.concat(labels, ","))) or "none"
+end
+
+--- Checks, before the ranks read sets together, that all are about to read the same. sets: { training =, validation = }.
+function shards.meet(job, trainer, sets)
+  local own = input.of(trainer.model) or {}
+  local rows = { normalize = identity.literal(trainer.normalize), bad = identity.literal(trainer.bad) }
+  for _, name in ipairs { "input", "classes", "normalization", "white" } do
+    rows["model's " .. name] = identity.literal(own[name])
+  end
+  for _, name in ipairs { "training", "validation" } do
+    local set = sets[name]
+    rows[name .. " images"] = looks_of(set, trainer.bad)
+    rows[name .. " labels"] = labels_of(set)
+    rows[name .. " classes"] = identity.literal(type(set) == "table" and set.classes or nil)
+  end
+  compare(texts_in_step(job, "is about to compare sets", packed(rows)))
 end
 
 --- Checks that all ranks are about to do the same. Raises, on every rank, where one of them has other data, options,
@@ -83,17 +180,7 @@ function shards.agree(job, trainer, plan, saved)
   rows["weights at the start"] = ("checksum %08x"):format(weights_number(trainer.model))
   rows.resumed = tostring(saved ~= nil)
   for name, value in pairs(plan.identity) do rows[name] = tostring(value) end
-  local parts = {}
-  for name, value in pairs(rows) do parts[#parts + 1] = string.pack("s4s4", name, value) end
-  local texts = job.mpi.texts(table.concat(parts))
-  local first = rows_of(texts[1])
-  for rank = 1, job.size - 1 do
-    local differences = identity.differences(first, rows_of(texts[rank + 1]))
-    if differences then
-      raise("Trainer: rank %d is about to do something else than rank 0 (rank 0 -> rank %d):\n  %s", rank, rank,
-        differences)
-    end
-  end
+  compare(job.mpi.texts(packed(rows)))
 end
 
 --- A row of numbers from each rank.
@@ -137,11 +224,8 @@ end
 --- How the ranks measure a set together: range(batches) gives the first and the last batch of this one, all(list, ...)
 -- the logits of all batches, in their order.
 function shards.share(job)
-  local function range_of(rank, batches)
-    return batches * rank // job.size + 1, batches * (rank + 1) // job.size
-  end
   return {
-    range = function(batches) return range_of(job.rank, batches) end,
+    range = function(batches) return range_of(job, job.rank, batches) end,
     all = function(list, images, batch, dtype, classes)
       local batches = (images + batch - 1) // batch
       local own = core.zeros({ (batches + job.size - 1) // job.size * batch, classes }, { dtype = dtype })
@@ -152,7 +236,7 @@ function shards.share(job)
       end
       local gathered, every = {}, distributed.all_gather(own)
       for rank = 0, job.size - 1 do
-        local first, last = range_of(rank, batches)
+        local first, last = range_of(job, rank, batches)
         for b = first, last do
           local from, n = (b - first) * batch + 1, math.min(batch, images - (b - 1) * batch)
           gathered[b] = every[rank + 1]:slice(1, from, from + n - 1)
