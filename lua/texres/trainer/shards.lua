@@ -67,8 +67,8 @@ function shards.all_or_none(job, f, ...)
   return table.unpack(results, 2, results.n)
 end
 
---- What the ranks say to each other in all_or_none begins with what they are at. Raises, on all of them, where one is at
--- something else: it may have failed before.
+--- What the ranks say to each other in all_or_none begins with what they are at. Raises, on all of them, where one is
+-- at something else: it may have failed before.
 local function texts_in_step(job, doing, text)
   local head = doing .. "\0"
   local texts = job.mpi.texts(head .. text)
@@ -132,7 +132,7 @@ local function compare(texts)
   end
 end
 
---- A set as each rank has it: how many images, and the checksum of COMPARED of them, some of which may be unreadable.
+--- A set as each rank has it: how many images, and the checksum of a few of them (COMPARED), some maybe unreadable.
 local function looks_of(set, bad)
   if type(set) ~= "table" or not set.get or #set == 0 then return set == nil and "none" or "no data set" end
   local sums, problem = {}, nil
