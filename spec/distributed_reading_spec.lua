@@ -62,15 +62,15 @@ local function job(ranks, source, folder)
   return output, ok
 end
 
---- A folder of `count` pictures of two classes, of which those that `bad` names are damaged.
-local function pictures(count, bad)
+--- A folder of `count` pictures of two classes.
+local function pictures(count)
   local folder = support.folder()
   for _, class in ipairs { "good", "hole" } do assert(os.execute(("mkdir %s/%s"):format(folder, class))) end
   for i = 1, count do
     local path = ("%s/%s/%03d.pgm"):format(folder, i % 2 == 0 and "good" or "hole", i)
     local pixels = {}
     for p = 1, 64 do pixels[p] = string.char((i * 37 + p * p * (i % 5 + 1)) % 256) end
-    support.write_file(path, "P5 8 8 255\n" .. (bad and bad[i] and "short" or table.concat(pixels)))
+    support.write_file(path, "P5 8 8 255\n" .. table.concat(pixels))
   end
   return folder
 end

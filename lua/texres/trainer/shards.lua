@@ -150,7 +150,7 @@ local function labels_of(set)
   return type(labels) == "table" and ("checksum %08x"):format(core.crc32(table.concat(labels, ","))) or "none"
 end
 
---- Checks, before the ranks read sets together, that all are about to read the same. sets: { training =, validation = }.
+--- Checks, before the ranks read sets together, that all read the same. sets: { training =, validation = }.
 function shards.meet(job, trainer, sets)
   local own = input.of(trainer.model) or {}
   local rows = { normalize = identity.literal(trainer.normalize), bad = identity.literal(trainer.bad) }
