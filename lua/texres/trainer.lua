@@ -409,7 +409,10 @@ local function prepare(self, run, train, val, options)
   if self.running then
     raise "Trainer: a run of this trainer is under way: leave its loop, or trainer:leave() it, before another begins"
   end
-  if run.job then shards.meet(run.job, self, { training = train, validation = val }) end
+  if run.job then
+    input.check_set(train, "Trainer: the training set")
+    shards.meet(run.job, self, { training = train, validation = val })
+  end
   local plan = plan_of(self, train, val, run.job and shards.reading(run.job))
   if not run.job or run.job.rank == 0 then run.lock = state.lock(self) end
   local saved
