@@ -155,7 +155,7 @@ local function identity_of(o, run, trainer)
   rows.epochs, rows.lr, rows.keep = plain.exact(trainer.epochs), plain.exact(trainer.optimizer:lr()), trainer.keep
   rows.patience = trainer.patience and plain.exact(trainer.patience) or "none"
   rows.variant = identity.literal(run.variant)
-  identity.add_set(rows, "test", input.readable(o.test, trainer.bad))
+  identity.add_set(rows, "test", (input.readable(o.test, trainer.bad)))
   return rows
 end
 
