@@ -15,6 +15,7 @@ import torch.distributed
 import torch.nn.functional as F
 
 import torch_worker
+import worker
 
 
 def main():
@@ -42,7 +43,7 @@ def main():
         times.append(time.perf_counter() - before)
     if rank == 0:
         print(f"PyTorch: {size} processes of 1 thread: {batch / statistics.median(times[1:]):.0f} images/s, "
-              f"{torch_worker.peak_memory():.0f} MB")
+              f"{worker.peak_memory():.0f} MB")
     torch.distributed.destroy_process_group()
 
 
