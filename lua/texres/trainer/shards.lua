@@ -249,29 +249,40 @@ end
 
 -- -- a step ----------------------------------------------------------------------------------------------------------
 
---- What is added up over the shards, last layers first as backward comes by them, and then the running statistics, each
--- as the gradient of a tensor that stands for it.
-local function terms_of(run)
-  local terms, statistics = {}, {}
-  local parameters = run.trainer.optimizer:parameters()
+--- The parameters that are trained now, last layers first, as backward comes by them.
+local function trained_by(optimizer)
+  local parameters, trained = optimizer:parameters(), {}
   for i = #parameters, 1, -1 do
-    if parameters[i].requires_grad then terms[#terms + 1] = parameters[i] end
+    if parameters[i].requires_grad then trained[#trained + 1] = parameters[i] end
   end
+  return trained
+end
+
+local function same_list(a, b)
+  for i = 1, math.max(#a, #b) do
+    if a[i] ~= b[i] then return false end
+  end
+  return true
+end
+
+--- What is added up over the shards while these parameters are trained: `terms`, they themselves and then the running
+-- statistics, each as the gradient of a tensor that stands for it; and `by_count`, the sums by the number of shards.
+local function terms_of(run, trained)
+  local terms, statistics = table.move(trained, 1, #trained, 1, {}), {}
   for i, buffer in ipairs(run.buffers) do
     statistics[i] = core.zeros_like(buffer, { requires_grad = true })
     terms[#terms + 1] = statistics[i]
   end
-  return terms, statistics
+  return { trained = trained, terms = terms, statistics = statistics, by_count = {} }
 end
 
 --- The sums over that many shards, made once for as long as the same parameters are trained.
 local function sums_of(run, count)
-  local own = run.sums or { by_count = {} }
-  run.sums = own
-  local terms, statistics = terms_of(run)
-  local same = own.terms and #own.terms == #terms
-  for i = 1, same and #terms - #statistics or 0 do same = same and own.terms[i] == terms[i] end
-  if not same then own.terms, own.statistics, own.by_count = terms, statistics, {} end
+  local trained, own = trained_by(run.trainer.optimizer), run.sums
+  if not own or not same_list(own.trained, trained) then
+    own = terms_of(run, trained)
+    run.sums = own
+  end
   own.by_count[count] = own.by_count[count] or run.job.mpi.reduction(own.terms, count, BUCKET)
   return own.by_count[count], own
 end
