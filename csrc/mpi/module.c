@@ -245,13 +245,6 @@ static int l_completed(lua_State *L) {
   return 1;
 }
 
-static int l_bytes(lua_State *L) {
-  const reduction *own = check_reduction(L);
-  lua_pushinteger(L, (lua_Integer)tx_reduction_bytes(own->r));
-  lua_pushinteger(L, tx_reduction_buckets(own->r));
-  return 2;
-}
-
 static int l_close(lua_State *L) {
   reduction *own = luaL_testudata(L, 1, REDUCTION_TYPE);
   if (own == NULL) return 0;
@@ -267,7 +260,7 @@ static const luaL_Reg functions[] = {
     {"broadcast", l_broadcast}, {"all_gather", l_all_gather}, {"texts", l_texts},         {"abort", l_abort},
     {"reduction", l_reduction}, {"shards", l_shards},         {"completed", l_completed}, {NULL, NULL},
 };
-static const luaL_Reg methods[] = {{"begin", l_begin}, {"finish", l_finish}, {"bytes", l_bytes}, {NULL, NULL}};
+static const luaL_Reg methods[] = {{"begin", l_begin}, {"finish", l_finish}, {NULL, NULL}};
 static const luaL_Reg meta[] = {{"__gc", l_close}, {"__close", l_close}, {NULL, NULL}};
 
 int luaopen_texres_mpi(lua_State *L) {

@@ -361,9 +361,3 @@ void tx_reduction_free(tx_reduction *r) {
   free(r->level);
   free(r);
 }
-
-size_t tx_reduction_bytes(const tx_reduction *r) {
-  if (r->size == 1) return 0;
-  return IN_FLIGHT * (bytes_of_blocks(r) + bytes_of_received(r) + bytes_of_sum(r));
-}
-int tx_reduction_buckets(const tx_reduction *r) { return r->buckets; }

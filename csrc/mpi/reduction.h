@@ -49,8 +49,5 @@ void tx_reduction_ready(tx_reduction *r, int i, void *data);
 void tx_reduction_poll(tx_reduction *r);
 /* All gradients are ready: waits for all sums. */
 void tx_reduction_finish(tx_reduction *r);
-/* Bytes that it holds, at most, and how many buckets there are. */
-size_t tx_reduction_bytes(const tx_reduction *r);
-int tx_reduction_buckets(const tx_reduction *r);
 
 #endif
