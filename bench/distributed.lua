@@ -1,11 +1,12 @@
 --- Trains the textile network on as many processes as mpirun starts, and tells how fast it is:
 --
 --     mpirun -n 2 lua5.4 bench/distributed.lua [--threads 1] [--width 64] [--batch 256] [--steps 20]
---         [--late]
+--         [--late] [--sync]
 --
 -- Images are random; the median of the steps counts. Rank 0 tells images a second, the most memory of its process, and
 -- how long a step waits for sums of gradients when the backward pass of the slowest rank is over: what the others wait
 -- before is not due to communication. With --late nothing is sent before: that is what it takes when none is hidden.
+-- With --sync batch norm has the statistics of the whole batch.
 
 dofile((arg[0]:match "^.*/" or "") .. "../examples/checkout.lua")
 local tr = require "texres"
@@ -16,6 +17,7 @@ parser:option("--width", "Filters of the first convolution."):convert(math.toint
 parser:option("--batch", "Images of a step, of all processes together."):convert(math.tointeger):default "256"
 parser:option("--steps", "How many are measured."):convert(math.tointeger):default "20"
 parser:flag("--late", "Send gradients only after backward.")
+parser:flag("--sync", "With sync_batch_norm.")
 local options = parser:parse()
 tr.set_num_threads(options.threads)
 tr.manual_seed(1)
@@ -59,7 +61,7 @@ local count = 4 * options.batch
 local set = tr.data.tensors { images = tr.rand(count, 64, 64, 1), labels = tr.randint(1, 6, { count }) }
 local trainer = tr.Trainer {
   model = tr.models.textile { width = options.width }, optimizer = { "adam", lr = 1e-3 }, epochs = options.steps,
-  batch = options.batch, quiet = true, watch = false,
+  batch = options.batch, quiet = true, watch = false, sync_batch_norm = options.sync,
 }
 local times, before = {}, tr.clock()
 for event in trainer:run(set) do

@@ -97,6 +97,16 @@ local function sets()
   return set:split { 1144 / 1244, 100 / 1244, seed = 1, group = "source" }
 end
 
+--- A layer with running values that are no batch norm's: a mean that follows its inputs.
+local Follower = nn.Module "Follower"
+function Follower:init() self.mean = tr.zeros(1) end
+function Follower:forward(x)
+  if self.training then
+    core.no_grad(function() self.mean:copy_from(self.mean * 0.9 + x:mean():reshape(1) * 0.1) end)
+  end
+  return x + self.mean
+end
+
 local NETS = {
   all = function() -- all that draws random numbers, and what sees all gradients or weights together
     return nn.Sequential {
@@ -116,6 +126,18 @@ local NETS = {
     }
     first:freeze()
     return net:to "f64", { optimizer = { "sgd", lr = 0.05, momentum = 0.9 }, weights = { 1, 2, 1, 3, 1, 1 } }
+  end,
+  synchronized = function() -- batch norm of the whole batch: after a convolution, by itself, frozen, in a block
+    local first = nn.Sequential { nn.Conv2d(1, 4, 3, { bias = false }), nn.BatchNorm(4), nn.ReLU() }
+    first:freeze()
+    return nn.Sequential {
+      first, nn.Dropout(0.2), nn.BatchNorm(4), Follower(),
+      nn.Residual {
+        nn.Conv2d(4, 4, 3, { padding = 1, bias = false }), nn.BatchNorm(4), nn.ReLU(),
+        nn.Conv2d(4, 4, 3, { padding = 1, bias = false }), nn.BatchNorm(4), activation = nn.ReLU(),
+      },
+      nn.GlobalAvgPool(), nn.BatchNorm(4), nn.Linear(4, 6),
+    }, { augment = { "flip", { "mixup", alpha = 0.4 } }, sync_batch_norm = true, watch = { every = 3 }, epochs = 2 }
   end,
 }
 
@@ -154,11 +176,11 @@ function cases.bits()
   local train, val = sets()
   for threads = 1, 2 do
     tr.set_num_threads(threads)
-    for _, kind in ipairs { "all", "frozen" } do
+    for _, kind in ipairs { "all", "frozen", "synchronized" } do
       local trainer = tr.Trainer(options_of(kind))
       local images = 0
       for event in trainer:run(train, val) do images = images + (event.kind == "step" and event.images or 0) end
-      assert(images == 4 * #train, images)
+      assert(images == trainer.epochs * #train, images)
       say(kind, agreed(outcome(trainer)))
     end
   end
@@ -183,6 +205,52 @@ function cases.gradient()
   end
   table.sort(lines)
   say(agreed(table.concat(lines, "\n")))
+end
+
+--- CASE whole: all that a training in f64 gives whose batch norms see whole batches, three shards of 40 each.
+function cases.whole()
+  local train = sets()
+  local positions = {}
+  for i = 1, 240 do positions[i] = i end
+  train = train:subset(positions)
+  tr.manual_seed(5)
+  local net = nn.Sequential {
+    nn.BatchNorm(1), nn.Conv2d(1, 3, 3, { bias = false }), nn.BatchNorm(3), nn.ReLU(),
+    nn.Residual {
+      nn.Conv2d(3, 3, 3, { padding = 1, bias = false }), nn.BatchNorm(3, { momentum = 0.3 }), activation = nn.ReLU(),
+    },
+    nn.Flatten(), nn.Linear(108, 4, { bias = false }), nn.BatchNorm(4), nn.Linear(4, 6),
+  }
+  net:to "f64"
+  tr.Trainer { model = net, epochs = 3, batch = 120, quiet = true, watch = false, sync_batch_norm = true,
+    optimizer = { "sgd", lr = 0.05 } }:fit(train)
+  local lines = {}
+  for name, t in pairs(net:state_dict()) do
+    for _, value in ipairs(t:flatten():totable()) do lines[#lines + 1] = ("%s %.17g"):format(name, value) end
+  end
+  table.sort(lines)
+  say(agreed(table.concat(lines, "\n")))
+end
+
+--- CASE astray KIND: shards, or ranks, whose batch norms are not those of the others.
+function cases.astray(kind)
+  local train = sets()
+  local net = { first = nn.BatchNorm(1), second = nn.BatchNorm(1), linear = nn.Linear(64, 6) }
+  local calls = 0
+  function net:forward(x)
+    calls = calls + (self.training and 1 or 0)
+    if kind == "coroutine" and self.training then
+      local inner = coroutine.wrap(function() return self.first(x) end)
+      return self.linear(inner():reshape(x:size(1), 64))
+    end
+    local other = self.training and (kind == "shards" and calls == 2 or kind == "rank" and rank == 1)
+    x = (other and self.second or self.first)(x)
+    if self.training and kind == "more" and rank == 1 then x = self.second(x) end
+    return self.linear(x:reshape(x:size(1), 64))
+  end
+  tr.Trainer {
+    model = nn.Module(net), epochs = 1, batch = 256, quiet = true, watch = false, sync_batch_norm = true,
+  }:fit(train)
 end
 
 --- CASE train FOLDER EPOCHS: writes a run into the folder, and goes on with one that is there.

@@ -71,7 +71,7 @@ end)
 describe("a Trainer on several ranks", function()
   it("comes to the same bits and figures with any number of ranks and of threads", function()
     local wanted = case(1, "bits")
-    local one, two = wanted:match "^(all [^\n]+\nfrozen [^\n]+\n)(.+)$"
+    local one, two = wanted:match "^(all [^\n]+\nfrozen [^\n]+\nsynchronized [^\n]+\n)(.+)$"
     assert.equal(one, two) -- threads
     for _, ranks in ipairs { 2, 3, 4, 8 } do assert.equal(wanted, case(ranks, "bits")) end
   end)
@@ -80,17 +80,40 @@ describe("a Trainer on several ranks", function()
     for _, ranks in ipairs { 3, 5 } do assert.equal("each of 301\n", case(ranks, "samples")) end
   end)
 
-  it("has the gradient of the whole batch", function()
+  --- That three ranks find the same named values as a process that mpirun did not start.
+  local function finds_the_same(name, count, within)
     local function read(text)
       local values = {}
-      for name, value in text:gmatch "(%S+) (%S+)\n" do values[#values + 1] = { name, tonumber(value) } end
+      for key, value in text:gmatch "(%S+) (%S+)\n" do values[#values + 1] = { key, tonumber(value) } end
       return values
     end
-    local wanted, found = read(alone "gradient"), read(case(3, "gradient"))
-    assert.equal(3 * 9 + 3 + 108 * 6 + 6, #wanted)
+    local wanted, found = read(alone(name)), read(case(3, name))
+    assert.equal(count, #wanted)
     for i, pair in ipairs(wanted) do
       assert.equal(pair[1], found[i][1])
-      assert.is_true(math.abs(pair[2] - found[i][2]) < 2e-6, ("%s: %g, %g"):format(pair[1], pair[2], found[i][2]))
+      assert.is_true(math.abs(pair[2] - found[i][2]) < within, ("%s: %g, %g"):format(pair[1], pair[2], found[i][2]))
+    end
+  end
+
+  it("has the gradient of the whole batch", function()
+    finds_the_same("gradient", 3 * 9 + 3 + 108 * 6 + 6, 2e-6)
+  end)
+
+  it("has the batch norm of the whole batch with sync_batch_norm", function()
+    finds_the_same("whole", 4 * (1 + 3 + 3 + 4) + 27 + 81 + 432 + 24 + 6, 1e-10)
+  end)
+
+  it("names a batch norm that is not that of the others", function()
+    local kinds = {
+      shards = "sync_batch_norm: not all shards go through the same batch norms",
+      coroutine = "sync_batch_norm: the model runs a batch norm in a coroutine of its own",
+      rank = "sync_batch_norm: rank 1 is at forward of second, of 1 channels, rank 0 at forward of first",
+      more = "sync_batch_norm: rank 1 is at forward of second, of 1 channels, rank 0 at the end of its pass",
+    }
+    for kind, text in pairs(kinds) do
+      local ok, told = job(2, { support.lua, "spec/distributed_cases.lua", "astray", kind })
+      assert.is_false(ok, kind)
+      assert.is_true(told:find(text, 1, true) ~= nil, told)
     end
   end)
 end)

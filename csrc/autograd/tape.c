@@ -94,8 +94,9 @@ tx_status tx_node_make(const char *name, int n_in, tx_tensor *const *in, tx_node
       node->edges[i].node->refs++;
       node->edges[i].output = in[i]->node_output;
     } else {
-      node->edges[i].leaf = tx_ref(in[i]);
-      in[i]->edges++;
+      tx_tensor *leaf = in[i]->stand_in != NULL ? in[i]->stand_in : in[i];
+      node->edges[i].leaf = tx_ref(leaf);
+      leaf->edges++;
     }
   }
   *out = node;

@@ -303,6 +303,26 @@ static int l_record_replay(lua_State *L) {
   return 0;
 }
 
+/* stand_in(leaves, others): from now on calls are recorded with others[i] in the place of leaves[i], of the same shape, so that
+ * it gets the gradient; without `others` no more. */
+static int l_stand_in(lua_State *L) {
+  const lua_Integer count = luaL_len(L, 1);
+  const bool none = lua_isnoneornil(L, 2);
+  for (lua_Integer i = 1; i <= count; i++) {
+    tx_tensor *other = NULL;
+    lua_geti(L, 1, i);
+    tx_tensor *leaf = tx_check_tensor(L, -1);
+    if (!none) {
+      lua_geti(L, 2, i);
+      other = tx_check_tensor(L, -1);
+    }
+    tx_unref(leaf->stand_in);
+    leaf->stand_in = tx_ref(other);
+    lua_pop(L, none ? 1 : 2);
+  }
+  return 0;
+}
+
 static const tx_function methods[] = {
     {"backward", l_backward,
      "backward(t, gradient): adds the gradients of t to the .grad of every leaf that requires one, and frees the graph "
@@ -322,6 +342,7 @@ static const tx_function functions[] = {
     {"without_graph", l_without_graph, NULL},
     {"record_function", l_record_function, NULL},
     {"record_replay", l_record_replay, NULL},
+    {"stand_in", l_stand_in, NULL},
     {NULL, NULL, NULL},
 };
 

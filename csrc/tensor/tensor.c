@@ -221,6 +221,7 @@ void tx_unref(tx_tensor *t) {
     tx_tensor *grad = t->grad;
     if (t->node != NULL) t->node->release(t->node);
     storage_unref(t->storage);
+    tx_unref(t->stand_in);
     tx_dealloc(t);
     t = grad;
   }

@@ -70,6 +70,7 @@ typedef struct tx_tensor {
   tx_node_base *node;     /* owned; the recorded call that made this tensor, NULL for a leaf */
   int node_output;        /* which of its outputs this is */
   int edges;              /* of recorded calls that have not been walked back over, to this leaf */
+  struct tx_tensor *stand_in; /* owned; the leaf that gets gradients of calls recorded from now on, NULL: this one */
 } tx_tensor;
 
 /* -- life ------------------------------------------------------------------------------------------------------------ */

@@ -148,6 +148,11 @@ function distributed.all_gather(t)
   return all
 end
 
+--- A row of numbers from each process.
+function distributed._rows(numbers)
+  return distributed.all_gather(core.tensor(numbers, { dtype = "f64" })):totable()
+end
+
 --- The sum of the tensors of all processes, in place, and returned. They are added in the order of ranks: every process
 -- gets the same bits, but other numbers of processes may give others. For gradients whose bits must not depend on it,
 -- see texres.trainer.shards.

@@ -30,8 +30,8 @@
 --
 -- A run only goes on as the same run. Its identity is in the file: texres' version; the architecture; images (checksum
 -- of all pixels up to 256 MB of them, else of images spread evenly over the set), labels and classes of both sets;
--- normalization; batch, accumulate, balanced, weights, seed, augment, loss, clip_grad_norm, ema; the schedule, and all
--- options of the optimizer. What differs is listed as `option: then -> now`, and nothing is changed. Functions and
+-- normalization; batch, accumulate, sync_batch_norm, balanced, weights, seed, augment, loss, clip_grad_norm, ema; the
+-- schedule, and all options of the optimizer. What differs is listed as `option: then -> now`, and nothing is changed. Functions and
 -- objects of a script (a loss, a schedule or an optimizer of its own) can't be compared: that they are the same is up
 -- to the script; a warning says so.
 --
@@ -90,6 +90,7 @@ local record = require "texres.trainer.record"
 local shards = require "texres.trainer.shards"
 local state = require "texres.trainer.state"
 local strict = require "texres.strict"
+local synchronized = require "texres.trainer.synchronized"
 local terminal = require "texres.terminal"
 local views = require "texres.views"
 local watch = require "texres.trainer.watch"
@@ -120,6 +121,7 @@ local KNOWN = {
   patience = option.COUNT, -- stop after so many epochs without a better one
   clip_grad_norm = option.number(nil, "(0, inf]"), -- largest norm of all gradients together
   accumulate = option.integer(1, "[1, inf)"), -- batches that make a step together
+  sync_batch_norm = option.switch(false), -- on several processes, statistics of batch norm are those of the whole batch
   ema = option.number(nil, "(0, 1)"), -- decay of an average of the weights, which is what is validated and kept
   keep = option.choice("best", { "best", "last" }), -- the epoch whose weights the model has in the end
   best_k = option.integer(nil, "[1, inf)"), -- files of so many of the best epochs: best-0007.safetensors; temperature
@@ -303,6 +305,7 @@ local function plan_of(self, train, val, share)
     plan.val = plan.val and cached(plan.val)
   end
   if share then look_for_white(plan, share) end
+  if self.sync_batch_norm then synchronized.check(self.model) end
   plan.loss_of = objective.loss(self.loss, plan.train)
   check_scores(self, takes, math.min(self.batch, #plan.train))
   plan.loader = training_loader(self, takes, plan.train, weights)

@@ -4,6 +4,7 @@ local F = require "texres.nn.functional"
 local core = require "texres.core"
 local raise = require "texres.raise"
 local arguments = require "texres.nn.arguments"
+local batch_norm = require "texres.nn.norm"
 local option = require "texres.options"
 local initialize = require "texres.nn.initialize"
 local module = require "texres.nn.module"
@@ -49,15 +50,20 @@ function Conv2d:constructor_arguments()
     rows == columns and rows or { rows, columns })
 end
 
+local NOTHING = {}
+
 --- Convolution and what follows it in one pass over memory: `after` is a table {norm = BatchNorm, relu = true,
 -- residual_last = true}, all of which may be missing; the residual, a tensor or nil, is added before the ReLU, or with
 -- residual_last after it. For plans; a bias and a norm don't go together.
 local function run(self, x, after, residual)
+  local norm = after.norm
+  if norm and batch_norm.is_joint(norm) then
+    return batch_norm.run(norm, run(self, x, NOTHING), after, residual)
+  end
   local options = {
     stride = self.stride, padding = self.padding, dilation = self.dilation, groups = self.groups,
     relu = after.relu, residual = residual, residual_last = after.residual_last,
   }
-  local norm = after.norm
   if not norm then
     options.bias = rawget(self, "bias")
     return F.conv2d(x, self.weight, options)
@@ -66,8 +72,6 @@ local function run(self, x, after, residual)
   options.momentum, options.eps = norm.momentum, norm.eps
   return F.conv2d_batch_norm(x, self.weight, norm.gamma, norm.beta, options)
 end
-
-local NOTHING = {}
 
 function Conv2d:forward(x) return run(self, x, NOTHING) end
 

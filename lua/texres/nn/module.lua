@@ -226,6 +226,10 @@ local function is_quiet()
   return state == "running" or state == "normal"
 end
 
+--- Who watches now, and what is quiet: for whoever lets several calls of modules go on in turn, each in a coroutine.
+local function watching() return watchers, quiet end
+local function set_watching(list, silent) watchers, quiet = list, silent end
+
 local function tell_all(list, of_step, ...)
   for _, watcher in ipairs(list) do
     if watcher.planned or not of_step then watcher.fn(...) end
@@ -802,6 +806,8 @@ return {
   with_watcher = with_watcher,
   quietly = quietly,
   unseen = unseen,
+  watching = watching,
+  set_watching = set_watching,
   freeze_as = freeze_as,
   frozen_of = frozen_of,
   in_eval = in_eval,

@@ -5,6 +5,7 @@ local arguments = require "texres.nn.arguments"
 local core = require "texres.core"
 local option = require "texres.options"
 local module = require "texres.nn.module"
+local protect = require "texres.protect"
 local raise = require "texres.raise"
 
 --- BatchNorm(channels, {eps=1e-5, momentum=0.1}): (x - mean) / sqrt(var + eps) * gamma + beta for each channel.
@@ -31,8 +32,34 @@ function BatchNorm:constructor_arguments()
   return module.with_options(self, option.read("BatchNorm", nil, KNOWN), self.gamma:numel())
 end
 
+local statistics_of -- what gives mean and variance of more than this batch; nil: nothing does
+
+--- Calls f(...), and meanwhile source(layer, x) for each batch norm in training: mean and variance {C} of the whole of
+-- which x is a part, with a gradient. The source moves the running statistics.
+local function with_statistics(source, f, ...)
+  local before = statistics_of
+  return protect.between(function() statistics_of = source end, function() statistics_of = before end, f, ...)
+end
+
+--- Whether a batch norm is not of its own input alone.
+local function is_joint(self) return statistics_of ~= nil and self.training end
+
+--- Batch norm by statistics that have a gradient. It normalizes by their values, and gamma and beta bring the gradient:
+-- they are multiplied by 1, and have 0 added, that depend on the statistics.
+local function run_jointly(self, x, after, residual)
+  local mean, var = statistics_of(self, x)
+  local of_mean, of_var = mean:detach(), var:detach()
+  local scale = (var + self.eps) ^ -0.5
+  local factor = scale / scale:detach()
+  return F.batch_norm(x, self.gamma * factor, self.beta - (mean - of_mean) * (self.gamma * scale):detach(), {
+    running_mean = of_mean, running_var = of_var, training = false, eps = self.eps,
+    relu = after.relu, residual = residual, residual_last = after.residual_last,
+  })
+end
+
 --- Batch norm and what follows it in one pass over memory, as texres.nn.conv has it.
 local function run(self, x, after, residual)
+  if is_joint(self) then return run_jointly(self, x, after, residual) end
   return F.batch_norm(x, self.gamma, self.beta, {
     running_mean = self.running_mean, running_var = self.running_var, training = self.training,
     momentum = self.momentum, eps = self.eps,
@@ -163,4 +190,4 @@ function ImageStandardization:to_onnx(graph, x) -- as a group norm of one group,
 end
 
 return { BatchNorm = BatchNorm, GroupNorm = GroupNorm, ImageStandardization = ImageStandardization,
-  LayerNorm = LayerNorm, run = run }
+  LayerNorm = LayerNorm, run = run, is_joint = is_joint, with_statistics = with_statistics }

@@ -144,7 +144,7 @@ function identity.of(trainer, plan, share)
     loss = literal(trainer.loss), clip_grad_norm = literal(trainer.clip_grad_norm),
     accumulate = literal(trainer.accumulate), ema = literal(trainer.ema), balanced = literal(trainer.balanced),
     weights = trainer.weights and "checksum " .. checksum(literal(trainer.weights)) or "none",
-    schedule = schedule_of(trainer.schedule),
+    schedule = schedule_of(trainer.schedule), sync_batch_norm = trainer.sync_batch_norm and "true" or nil,
   }
   add_optimizer(rows, trainer.optimizer, trainer.model)
   add_set(rows, "training", plan.train, share)

@@ -85,25 +85,35 @@ function Run:positions(batch)
   end
 end
 
---- Forward, loss and backward of one batch. `alone`: whether it is all of the step; else the gradient added is that of
--- the sum of the losses, not of their mean. `look`: at this step, or nil. Returns logits, and what the batch adds to
--- the loss of the epoch: the sum of the losses and their weight.
-function Run:add_gradient(part, alone, look)
+--- Forward of one batch: its loss, and the part's `logits` and what it adds to the loss of the epoch, the `sum` of the
+-- losses and their `weight`. `look`: at this step, or nil.
+function Run:forward(part, look)
   local trainer, images = self.trainer, part.batch:to(self.dtype)
-  local position = self:positions(part.number)
-  local logits = look and look:forward(trainer.model, images, position) or trainer.model(images)
-  local loss, sum, weight = objective.mixed(trainer.loss_of, logits, part.labels, part.mix)
-  local value = loss:item()
+  local logits = look and look:forward(trainer.model, images, self:positions(part.number)) or trainer.model(images)
+  local loss
+  loss, part.sum, part.weight = objective.mixed(trainer.loss_of, logits, part.labels, part.mix)
+  part.logits = logits:detach()
+  return loss
+end
+
+--- What backward of a part begins with: its loss, or the sum of its losses where it is not `alone`, not all of the
+-- step. Raises where there is nothing to train, or the loss is no number.
+function Run:objective_of(part, loss, alone)
   if not loss.requires_grad then
     raise "Trainer: the loss depends on no parameter that is trained: all layers are frozen"
   end
+  local value = loss:item()
   if value - value ~= 0 then
-    diagnosis.stop(trainer, images, value, { batch = part.number, position = position })
+    diagnosis.stop(self.trainer, part.batch:to(self.dtype), value, {
+      batch = part.number, position = self:positions(part.number),
+    })
   end
-  if not alone and weight then loss = loss * weight end -- a sum is that of the step as it is
-  loss:backward()
-  return logits:detach(), sum, weight
+  part.batch = nil
+  return not alone and part.weight and loss * part.weight or loss -- a sum is that of the step as it is
 end
+
+--- Forward and backward of one batch.
+function Run:add_gradient(part, alone, look) self:objective_of(part, self:forward(part, look), alone):backward() end
 
 --- The rate of the step that comes next.
 function Run:set_rate()
@@ -176,10 +186,7 @@ end
 local function gradients_of(run, count, look)
   local parts, images, number = take(run, count)
   if #parts > 0 then run.trainer.optimizer:zero_grad() end
-  for _, part in ipairs(parts) do
-    part.logits, part.sum, part.weight = run:add_gradient(part, #parts == 1, look)
-    part.batch = nil
-  end
+  for _, part in ipairs(parts) do run:add_gradient(part, #parts == 1, look) end
   return parts, images, number
 end
 

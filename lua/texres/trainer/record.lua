@@ -76,6 +76,7 @@ local function configuration(trainer)
     { "patience in epochs", trainer.patience or "none" },
     { "batch", trainer.batch },
     { "batches of a step", trainer.accumulate },
+    { "batch norm of several processes", trainer.sync_batch_norm and "synchronized" or "by shards" },
     { "sampling", sampling_text(trainer) },
     { "moving average of the weights", trainer.ema and "decay " .. plain.text(trainer.ema) or "none" },
     { "seed", trainer.seed },

@@ -7,7 +7,9 @@
 -- Rank 0 writes files and tells of progress.
 --
 -- Batch norm takes mean and variance of a shard; running statistics are the mean of those of the shards, weighted by
--- their images. Dropout draws by the numbers of step and shard.
+-- their images. With sync_batch_norm it takes those of the whole batch (texres.trainer.synchronized); then the shards
+-- of a rank take memory all at once, and gradients set out after backward. Dropout draws by the numbers of step and
+-- shard.
 
 local core = require "texres.core"
 local distributed = require "texres.distributed"
@@ -15,6 +17,7 @@ local identity = require "texres.trainer.identity"
 local input = require "texres.input"
 local plain = require "texres.plain"
 local raise = require "texres.raise"
+local synchronized = require "texres.trainer.synchronized"
 
 local SHARD = 32 -- images of a shard, at least
 local COMPARED = 4 -- images of a set that every rank reads, to see that all have the same
@@ -183,17 +186,12 @@ function shards.agree(job, trainer, plan, saved)
   compare(job.mpi.texts(packed(rows)))
 end
 
---- A row of numbers from each rank.
-local function rows_of_all(numbers)
-  return distributed.all_gather(core.tensor(numbers, { dtype = "f64" })):totable()
-end
-
 --- Makes one of what the scripts of all ranks want: one that stops, or is interrupted, stops all. Raises where they
 -- want what can't be one.
 local function heed(run)
   local trainer = run.trainer
   local rate = trainer.schedule.options and trainer.schedule.options.lr or 0
-  local rows = rows_of_all { trainer.stopped and 1 or 0, trainer.interrupted and 1 or 0, trainer.epochs, rate }
+  local rows = distributed._rows { trainer.stopped and 1 or 0, trainer.interrupted and 1 or 0, trainer.epochs, rate }
   for i, row in ipairs(rows) do
     trainer.stopped = trainer.stopped or row[1] == 1
     trainer.interrupted = trainer.interrupted or row[2] == 1
@@ -206,7 +204,15 @@ local function heed(run)
   end
 end
 
+--- How a run synchronizes batch norm, where it is to; and which buffers each shard moves for itself.
+local function prepare(run)
+  local trainer = run.trainer
+  run.layers = trainer.sync_batch_norm and synchronized.layers_of(trainer.model) or nil
+  run.averaged = run.layers and synchronized.other_buffers(trainer.model) or run.buffers
+end
+
 local function advance(run)
+  if not run.averaged then prepare(run) end
   heed(run)
   run:advance()
 end
@@ -269,7 +275,7 @@ end
 -- statistics, each as the gradient of a tensor that stands for it; and `by_count`, the sums by the number of shards.
 local function terms_of(run, trained)
   local terms, statistics = table.move(trained, 1, #trained, 1, {}), {}
-  for i, buffer in ipairs(run.buffers) do
+  for i, buffer in ipairs(run.averaged) do
     statistics[i] = core.zeros_like(buffer, { requires_grad = true })
     terms[#terms + 1] = statistics[i]
   end
@@ -308,16 +314,23 @@ local function keep_part(run, own, parts, first, done)
   parts[#parts + 1] = terms
 end
 
---- Forward and backward of one shard of a batch of so many images.
-local function do_shard(run, own, part, images, before, look)
+local function clones(tensors)
+  local list = {}
+  for i, t in ipairs(tensors) do list[i] = t:clone() end
+  return list
+end
+
+local function copy_all(tensors, from)
   core.no_grad(function()
-    for i, buffer in ipairs(run.buffers) do buffer:copy_from(before[i]) end
+    for i, t in ipairs(tensors) do t:copy_from(from[i]) end
   end)
-  part.logits, part.sum, part.weight = run:add_gradient(part, false, look)
+end
+
+--- What a shard's running statistics, `buffers` here, are of those of the whole batch of so many images.
+local function weigh_statistics(own, buffers, part, images)
   core.no_grad(function()
-    for i, buffer in ipairs(run.buffers) do own.statistics[i].grad = buffer * (part.labels:numel() / images) end
+    for i, buffer in ipairs(buffers) do own.statistics[i].grad = buffer * (part.labels:numel() / images) end
   end)
-  part.batch = nil
 end
 
 local NUMBERS = "<nnI4" -- sum, weight (NaN: the loss is a sum), images
@@ -376,23 +389,89 @@ local function drop_absent(run, own)
   end
 end
 
---- The shards of this rank, from cut.first up to, but not with, cut.last: what each gave. Their gradients are in `sums`
--- then, or on their way.
-local function do_shards(run, own, sums, cut, look)
-  local before, before_last, parts = {}, {}, {}
+--- The next shard of this rank.
+local function next_shard(run, cut)
+  local batch, labels, mix = run.batches()
+  return { batch = batch, labels = labels, mix = mix, number = cut.number }
+end
+
+local function note_gradients(own)
+  for i, term in ipairs(own.terms) do own.had[i] = own.had[i] or term.grad ~= nil end
+end
+
+--- The shards of this rank, from cut.first up to, but not with, cut.last, one after the other: what each gave. Their
+-- gradients are in `sums` then, or on their way.
+local function one_by_one(run, own, sums, cut, look)
+  local before, before_last, parts = clones(run.averaged), {}, {}
   local seed = core.rng_state()
-  for i, buffer in ipairs(run.buffers) do before[i] = buffer:clone() end
   for shard = cut.first, cut.last - 1 do
-    local batch, labels, mix = run.batches()
-    local part = { batch = batch, labels = labels, mix = mix, number = cut.number }
+    local part = next_shard(run, cut)
     if shard == cut.last - 1 then sums:begin(before_last) end
     core.rng_state(seed_of(seed, run.trainer.steps, shard), 0)
-    do_shard(run, own, part, cut.images, before, look)
-    for i, term in ipairs(own.terms) do own.had[i] = own.had[i] or term.grad ~= nil end
+    copy_all(run.averaged, before)
+    run:add_gradient(part, false, look)
+    weigh_statistics(own, run.averaged, part, cut.images)
+    note_gradients(own)
     if shard < cut.last - 1 then keep_part(run, own, before_last, cut.first, shard - cut.first) end
     parts[#parts + 1] = part
   end
   if cut.first == cut.last then sums:begin {} end
+  return parts
+end
+
+--- Tensors over the same memory, whose gradients are apart.
+local function twins(parameters)
+  local list = {}
+  for i, p in ipairs(parameters) do
+    list[i] = p:detach()
+    list[i].requires_grad = true
+  end
+  return list
+end
+
+--- A shard that goes forward in turn with others: with parameters, random numbers and buffers of its own.
+local function side(run, own, part, seed, look)
+  local one = { parameters = twins(own.trained), buffers = clones(run.averaged), random = { seed, 0 }, part = part }
+  function one.work() one.loss = run:forward(part, look) end
+  function one.enter()
+    core.stand_in(own.trained, one.parameters)
+    core.rng_state(table.unpack(one.random))
+    copy_all(run.averaged, one.buffers)
+  end
+  function one.leave()
+    core.stand_in(own.trained)
+    one.random = { core.rng_state() }
+    one.buffers = clones(run.averaged)
+  end
+  return one
+end
+
+--- The same side by side, where batch norm takes its statistics from all shards: backward is one walk from the sum of
+-- their losses.
+local function side_by_side(run, own, sums, cut, look)
+  local parts, sides, seed = {}, {}, core.rng_state()
+  for shard = cut.first, cut.last - 1 do
+    local part = next_shard(run, cut)
+    parts[#parts + 1] = part
+    sides[#sides + 1] = side(run, own, part, seed_of(seed, run.trainer.steps, shard), look)
+  end
+  synchronized.forward(run.layers, sides)
+  synchronized.backward(run.layers, sides, function()
+    local sum
+    for _, one in ipairs(sides) do
+      local loss = run:objective_of(one.part, one.loss, false)
+      one.loss, sum = nil, sum and sum + loss or loss
+    end
+    sum:backward()
+  end)
+  local before_last = {}
+  for k, one in ipairs(sides) do
+    for i, p in ipairs(own.trained) do p.grad, one.parameters[i] = one.parameters[i].grad, nil end
+    weigh_statistics(own, one.buffers, one.part, cut.images)
+    note_gradients(own)
+    if k < #sides then keep_part(run, own, before_last, cut.first, k - 1) end
+  end
+  sums:begin(before_last)
   return parts
 end
 
@@ -416,12 +495,12 @@ function shards.gradients(run, look)
   own.had = {}
   for _, term in ipairs(own.terms) do term.grad = nil end
   local seed, stream = core.rng_state()
-  local parts = do_shards(run, own, sums, cut, look)
+  local parts = (run.layers and side_by_side or one_by_one)(run, own, sums, cut, look)
   core.rng_state(seed, stream)
   core.no_grad(function()
     for _, term in ipairs(own.terms) do term.grad = term.grad or core.zeros_like(term) end
     sums:finish()
-    for i, buffer in ipairs(run.buffers) do buffer:copy_from(own.statistics[i].grad) end
+    for i, buffer in ipairs(run.averaged) do buffer:copy_from(own.statistics[i].grad) end
     drop_absent(run, own)
   end)
   local images = 0
@@ -457,7 +536,7 @@ end
 function shards.end_epoch(run, epoch)
   local pace = run.pace or { busy = 0, waited = 0, images = 0 }
   run.pace = nil
-  local rows = rows_of_all { pace.busy, pace.waited, pace.images, weights_number(run.trainer.model) }
+  local rows = distributed._rows { pace.busy, pace.waited, pace.images, weights_number(run.trainer.model) }
   for i, row in ipairs(rows) do
     if row[4] ~= rows[1][4] then
       raise("Trainer: after epoch %d rank %d has other weights than rank 0: what changes them has to do so on every "
