@@ -167,6 +167,46 @@ describe("the ranks of a job", function()
     end
   end)
 
+  it("train on what is left of a batch when pictures are damaged on the way", function()
+    -- of the second epoch the second shard is gone, and all but one image of the last batch
+    local source = [==[local set = assert(tr.data.folder { path = os.getenv "TEXRES_FOLDER", cache = false })
+      local Ones = tr.nn.Module "Ones"
+      function Ones:init() self.one = tr.zeros(1) end
+      function Ones:forward(x)
+        if self.training then core.no_grad(self.one.fill, self.one, 1) end
+        return x
+      end
+      local net = model_of()
+      local model = tr.nn.Sequential { Ones(), net[1], net[2], net[3], net[4], net[5] }
+      local trainer = trainer_of { bad = "skip", batch = 64, model = model,
+        sync_batch_norm = SYNCHRONIZED }
+      local images = {}
+      for event in trainer:run(set) do
+        if event.kind == "step" then images[#images + 1] = ("%d"):format(event.images) end
+        if event.kind == "epoch" and event.epoch == 1 then
+          distributed.barrier()
+          local order = trainer.running.plan.loader:order(2)
+          for place = 33, rank == 0 and 95 or 0 do
+            local path = set.meta.path[order[place]]
+            assert(os.remove(path:sub(1, 1) == "/" and path or os.getenv "TEXRES_FOLDER" .. "/" .. path))
+          end
+          distributed.barrier()
+        end
+      end
+      tell(("%s %d %s %s"):format(table.concat(images, ","), trainer.steps, model[1].one:item(), hash_of(trainer)))
+    ]==]
+    for _, synchronized in ipairs { "false", "true" } do
+      local one
+      for ranks = 1, 3 do
+        local output = job(ranks, (source:gsub("SYNCHRONIZED", synchronized)), pictures(96))
+        local text = told(output, ranks)
+        assert.is_truthy(text:find "^64,32,32 3 1.0 ", output)
+        one = one or text
+        assert.equal(one, text)
+      end
+    end
+  end)
+
   it("all raise the message of a picture that one of them can't read, and go on", function()
     local source = [[local set = assert(tr.data.folder { path = os.getenv "TEXRES_FOLDER", cache = false })
       local get, class = getmetatable(set).get, getmetatable(set)

@@ -214,7 +214,7 @@ describe("a fault of one rank", function()
 
   it("ends all ranks: an error, os.exit, a kill, no memory", function()
     ends_all("raise", "distributed_cases.lua:%d+: the third step")
-    ends_all("exit", "rank 2")
+    ends_all("exit", "texres: rank 2 has ended with status 1: so do all others")
     ends_all("kill", "rank 2.*signal 9")
     ends_all("memory", "not enough memory")
   end)

@@ -3,8 +3,10 @@
 
 #include <limits.h>
 #include <mpi.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 enum {
   PIECE = 1 << 28,  /* bytes of one call: MPI counts in int */
@@ -77,13 +79,25 @@ static void say_farewell(void) {
   free(sent);
 }
 
+/* Says on standard error why the job ends. No Lua is left that could do so, and what Open MPI says of it is lost now and
+ * then. */
+static void tell_status(int status) {
+  char text[96];
+  const int length =
+      snprintf(text, sizeof text, "texres: rank %d has ended with status %d: so do all others\n", job.rank, status);
+  if (write(STDERR_FILENO, text, (size_t)length) < 0) return; /* nobody listens */
+}
+
 /* At the end of the process. One that failed leaves the others waiting for it: it ends them. */
 static void leave(int status, void *unused) {
   (void)unused;
   int finalized = 0;
   MPI_Finalized(&finalized);
   if (finalized) return;
-  if (status != 0) tx_wire_abort(status);
+  if (status != 0) {
+    tell_status(status);
+    tx_wire_abort(status);
+  }
   say_farewell();
   MPI_Finalize();
 }

@@ -65,11 +65,11 @@ typedef struct tx_tensor {
   bool expanded; /* made by expand, or a view of such a tensor: its elements are seen in several places of that one */
 
   /* autograd */
-  bool requires_grad;     /* set by the user on a leaf, or implied by `node` */
-  struct tx_tensor *grad; /* owned; accumulated by backward, leaves only */
-  tx_node_base *node;     /* owned; the recorded call that made this tensor, NULL for a leaf */
-  int node_output;        /* which of its outputs this is */
-  int edges;              /* of recorded calls that have not been walked back over, to this leaf */
+  bool requires_grad;         /* set by the user on a leaf, or implied by `node` */
+  struct tx_tensor *grad;     /* owned; accumulated by backward, leaves only */
+  tx_node_base *node;         /* owned; the recorded call that made this tensor, NULL for a leaf */
+  int node_output;            /* which of its outputs this is */
+  int edges;                  /* of recorded calls that have not been walked back over, to this leaf */
   struct tx_tensor *stand_in; /* owned; the leaf that gets gradients of calls recorded from now on, NULL: this one */
 } tx_tensor;
 

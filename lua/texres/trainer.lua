@@ -31,9 +31,9 @@
 -- A run only goes on as the same run. Its identity is in the file: texres' version; the architecture; images (checksum
 -- of all pixels up to 256 MB of them, else of images spread evenly over the set), labels and classes of both sets;
 -- normalization; batch, accumulate, sync_batch_norm, balanced, weights, seed, augment, loss, clip_grad_norm, ema; the
--- schedule, and all options of the optimizer. What differs is listed as `option: then -> now`, and nothing is changed. Functions and
--- objects of a script (a loss, a schedule or an optimizer of its own) can't be compared: that they are the same is up
--- to the script; a warning says so.
+-- schedule, and all options of the optimizer. What differs is listed as `option: then -> now`, and nothing is changed.
+-- Functions and objects of a script (a loss, a schedule or an optimizer of its own) can't be compared: that they are
+-- the same is up to the script; a warning says so.
 --
 -- These may change on purpose:
 --   epochs    what is left of the schedule is spread over the steps that are left, from the present rate on: a

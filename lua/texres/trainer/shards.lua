@@ -326,67 +326,72 @@ local function copy_all(tensors, from)
   end)
 end
 
---- What a shard's running statistics, `buffers` here, are of those of the whole batch of so many images.
-local function weigh_statistics(own, buffers, part, images)
+--- What a shard's running statistics, `buffers` here, add to those of the whole batch.
+local function weigh_statistics(own, buffers, part)
   core.no_grad(function()
-    for i, buffer in ipairs(buffers) do own.statistics[i].grad = buffer * (part.labels:numel() / images) end
+    for i, buffer in ipairs(buffers) do own.statistics[i].grad = buffer * part.labels:numel() end
   end)
 end
 
-local NUMBERS = "<nnI4" -- sum, weight (NaN: the loss is a sum), images
-
---- What each rank says of its shards: losses, weights, images, as lists by rank; and the most images of one rank.
-local function numbers_of_all(job, parts)
-  local texts, lists, most = {}, {}, 0
-  for i, part in ipairs(parts) do
-    texts[i] = NUMBERS:pack(part.sum, part.weight or 0 / 0, part.labels:numel())
-  end
-  for rank, text in ipairs(job.mpi.texts(table.concat(texts))) do
-    local list, images, at = {}, 0, 1
-    while at <= #text do
-      local sum, weight, n
-      sum, weight, n, at = NUMBERS:unpack(text, at)
-      list[#list + 1] = { sum = sum, weight = weight == weight and weight, images = n }
-      images = images + n
-    end
-    lists[rank], most = list, math.max(most, images)
-  end
-  return lists, most
+--- How many shards a rank has at most, and how many images.
+local function most_of(job, cut)
+  local most = (cut.count + job.size - 1) // job.size
+  return most, most * ((cut.images + cut.count - 1) // cut.count)
 end
 
---- What all ranks know of all shards, in their order: losses, weights, logits and labels.
-local function gather(run, parts)
-  local lists, most = numbers_of_all(run.job, parts)
-  local logits = core.zeros({ most, #run.trainer.classes }, { dtype = run.dtype })
-  local labels, at = core.zeros({ most }, { dtype = "i64" }), 1
+--- What this rank tells of its shards: for each term whether any has a gradient of it; for each shard the sum of its
+-- losses, their weight (NaN: none), and how many images; the labels. All of it is f64, of one length on all ranks.
+local function told(run, own, cut, parts)
+  local most, room = most_of(run.job, cut)
+  local numbers = {}
+  for i in ipairs(own.terms) do numbers[i] = own.had[i] and 1 or 0 end
+  for k = 1, most do
+    local part = parts[k]
+    local images = part and part.labels:numel() or 0
+    table.move(images > 0 and { part.sum, part.weight or 0 / 0, images } or { 0, 0, 0 }, 1, 3, #numbers + 1, numbers)
+  end
   for _, part in ipairs(parts) do
-    local last = at + part.labels:numel() - 1
-    logits:slice(1, at, last):copy_from(part.logits)
-    labels:slice(1, at, last):copy_from(part.labels)
-    at = last + 1
+    table.move(part.labels:totable(), 1, part.labels:numel(), #numbers + 1, numbers)
   end
-  local all_logits, all_labels, gathered = distributed.all_gather(logits), distributed.all_gather(labels), {}
-  for rank, list in ipairs(lists) do
-    at = 1
-    for _, part in ipairs(list) do
-      local last = at + part.images - 1
-      part.logits, part.labels = all_logits[rank]:slice(1, at, last), all_labels[rank]:slice(1, at, last)
-      at, gathered[#gathered + 1] = last + 1, part
-    end
-  end
-  return gathered
+  for i = #numbers + 1, #own.terms + 3 * most + room do numbers[i] = 0 end
+  return numbers
 end
 
---- Takes away the gradients of what no rank has one of.
-local function drop_absent(run, own)
-  local marks = {}
-  for i in ipairs(own.terms) do marks[i] = own.had[i] and "1" or "0" end
-  local all = run.job.mpi.texts(table.concat(marks))
-  for i, term in ipairs(own.terms) do
-    local present = false
-    for _, text in ipairs(all) do present = present or text:sub(i, i) == "1" end
-    if not present then term.grad = nil end
+--- What a rank has told: its shards that have images, and in `present` the terms that it has gradients of.
+local function heard(own, numbers, most, present)
+  local parts, at = {}, #own.terms + 3 * most + 1
+  for i in ipairs(own.terms) do present[i] = present[i] or numbers[i] == 1 end
+  for k = #own.terms + 1, #own.terms + 3 * most, 3 do
+    local sum, weight, images = numbers[k], numbers[k + 1], math.tointeger(numbers[k + 2])
+    if images > 0 then
+      local labels = table.move(numbers, at, at + images - 1, 1, {})
+      at = at + images
+      parts[#parts + 1] = { sum = sum, weight = weight == weight and weight, images = images,
+        labels = core.tensor(labels, { dtype = "i64" }) }
+    end
   end
+  return parts
+end
+
+--- What all ranks know of all shards, in their order: losses, weights, logits and labels; and which terms have
+-- gradients.
+local function gather(run, own, cut, parts)
+  local most, images = most_of(run.job, cut)
+  local logits, at = core.zeros({ images, #run.trainer.classes }, { dtype = run.dtype }), 1
+  for _, part in ipairs(parts) do
+    local n = part.labels:numel()
+    if part.logits then logits:slice(1, at, at + n - 1):copy_from(part.logits) end
+    at = at + n
+  end
+  local all, gathered, present = distributed.all_gather(logits), {}, {}
+  for rank, numbers in ipairs(distributed._rows(told(run, own, cut, parts))) do
+    at = 1
+    for _, part in ipairs(heard(own, numbers, most, present)) do
+      part.logits = all[rank]:slice(1, at, at + part.images - 1)
+      at, gathered[#gathered + 1] = at + part.images, part
+    end
+  end
+  return gathered, present
 end
 
 --- The next shard of this rank.
@@ -409,8 +414,10 @@ local function one_by_one(run, own, sums, cut, look)
     if shard == cut.last - 1 then sums:begin(before_last) end
     core.rng_state(seed_of(seed, run.trainer.steps, shard), 0)
     copy_all(run.averaged, before)
-    run:add_gradient(part, false, look)
-    weigh_statistics(own, run.averaged, part, cut.images)
+    if part.labels:numel() > 0 then
+      run:add_gradient(part, false, look)
+      weigh_statistics(own, run.averaged, part)
+    end
     note_gradients(own)
     if shard < cut.last - 1 then keep_part(run, own, before_last, cut.first, shard - cut.first) end
     parts[#parts + 1] = part
@@ -449,11 +456,14 @@ end
 --- The same side by side, where batch norm takes its statistics from all shards: backward is one walk from the sum of
 -- their losses.
 local function side_by_side(run, own, sums, cut, look)
-  local parts, sides, seed = {}, {}, core.rng_state()
+  local parts, sides, side_of, seed = {}, {}, {}, core.rng_state()
   for shard = cut.first, cut.last - 1 do
     local part = next_shard(run, cut)
     parts[#parts + 1] = part
-    sides[#sides + 1] = side(run, own, part, seed_of(seed, run.trainer.steps, shard), look)
+    if part.labels:numel() > 0 then
+      side_of[part] = side(run, own, part, seed_of(seed, run.trainer.steps, shard), look)
+      sides[#sides + 1] = side_of[part]
+    end
   end
   synchronized.forward(run.layers, sides)
   synchronized.backward(run.layers, sides, function()
@@ -465,11 +475,14 @@ local function side_by_side(run, own, sums, cut, look)
     sum:backward()
   end)
   local before_last = {}
-  for k, one in ipairs(sides) do
-    for i, p in ipairs(own.trained) do p.grad, one.parameters[i] = one.parameters[i].grad, nil end
-    weigh_statistics(own, one.buffers, one.part, cut.images)
+  for k, part in ipairs(parts) do
+    local one = side_of[part]
+    if one then
+      for i, p in ipairs(own.trained) do p.grad, one.parameters[i] = one.parameters[i].grad, nil end
+      weigh_statistics(own, one.buffers, part)
+    end
     note_gradients(own)
-    if k < #sides then keep_part(run, own, before_last, cut.first, k - 1) end
+    if k < #parts then keep_part(run, own, before_last, cut.first, k - 1) end
   end
   sums:begin(before_last)
   return parts
@@ -484,30 +497,53 @@ local function note_pace(run, start, waited, images)
   run.pace = pace
 end
 
---- The gradients of the batch that comes next, of the sum of its losses, in every rank; what its shards gave, how many
--- images it has, and its number. The loader's portions are the shards of this rank.
-function shards.gradients(run, look)
-  local start, waited = core.clock(), run.job.mpi.waited()
-  local cut = { number = run.trainer.pass.batch + 1 }
-  local count
-  count, cut.first, cut.last, cut.images = run.plan.loader:shards(cut.number)
-  local sums, own = sums_of(run, count)
+--- The gradients of a batch, of the sum of its losses, in every rank; what its shards gave, and how many images those
+-- have. Of fewer images than `least` nothing comes.
+local function gradients_of(run, cut, look, least)
+  local sums, own = sums_of(run, cut.count)
   own.had = {}
   for _, term in ipairs(own.terms) do term.grad = nil end
   local seed, stream = core.rng_state()
-  local parts = (run.layers and side_by_side or one_by_one)(run, own, sums, cut, look)
+  local before = clones(run.averaged)
+  local own_parts = (run.layers and side_by_side or one_by_one)(run, own, sums, cut, look)
   core.rng_state(seed, stream)
   core.no_grad(function()
     for _, term in ipairs(own.terms) do term.grad = term.grad or core.zeros_like(term) end
     sums:finish()
-    for i, buffer in ipairs(run.averaged) do buffer:copy_from(own.statistics[i].grad) end
-    drop_absent(run, own)
   end)
+  local parts, present = gather(run, own, cut, own_parts)
   local images = 0
-  for _, part in ipairs(parts) do images = images + part.labels:numel() end
-  parts = gather(run, parts)
-  note_pace(run, start, waited, images)
-  return parts, cut.images, cut.number
+  for _, part in ipairs(parts) do images = images + part.images end
+  for i, term in ipairs(own.terms) do
+    if not present[i] then term.grad = nil end
+  end
+  if images < least then
+    copy_all(run.averaged, before)
+    return {}, 0, own_parts
+  end
+  core.no_grad(function()
+    for i, buffer in ipairs(run.averaged) do buffer:copy_from(own.statistics[i].grad * (1 / images)) end
+  end)
+  return parts, images, own_parts
+end
+
+--- The same of the batch that comes next, and its number; the loader's portions are the shards of this rank. Batches of
+-- which a single image, or none, could be read are passed over.
+function shards.gradients(run, look)
+  local start, waited = core.clock(), run.job.mpi.waited()
+  local trainer, loader = run.trainer, run.plan.loader
+  local least = (trainer.batch == 1 or #run.plan.train == 1) and 1 or 2
+  local cut = { number = trainer.pass.batch }
+  local parts, images, own_parts
+  repeat
+    cut.number = cut.number + 1
+    cut.count, cut.first, cut.last, cut.images = loader:shards(cut.number)
+    parts, images, own_parts = gradients_of(run, cut, look, least)
+  until images > 0 or cut.number == #loader
+  local own_images = 0
+  for _, part in ipairs(own_parts) do own_images = own_images + part.labels:numel() end
+  note_pace(run, start, waited, own_images)
+  return parts, images, cut.number
 end
 
 -- -- the end of an epoch ----------------------------------------------------------------------------------------------

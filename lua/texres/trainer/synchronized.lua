@@ -75,7 +75,7 @@ local function agree(layers, own)
       end
     end
   end
-  return rows[first], shards
+  return rows[first] or { END }, shards
 end
 
 --- A row from each shard of all ranks, {shards, width} f64; `own` are those of this rank, or nil.
