@@ -1,7 +1,7 @@
 --- Trains the textile network on as many processes as mpirun starts, and tells how fast it is:
 --
 --     mpirun -n 2 lua5.4 bench/distributed.lua [--threads 1] [--width 64] [--batch 256] [--steps 20]
---         [--late] [--sync]
+--         [--head conv] [--late] [--sync]
 --
 -- Images are random; the median of the steps counts. Rank 0 tells images a second, the most memory of its process, and
 -- how long a step waits for sums of gradients when the backward pass of the slowest rank is over: what the others wait
@@ -14,6 +14,7 @@ local tr = require "texres"
 local parser = require "argparse" ("distributed.lua", "Trains the textile network on several processes.")
 parser:option("--threads", "Of each process."):convert(math.tointeger):default "1"
 parser:option("--width", "Filters of the first convolution."):convert(math.tointeger):default "64"
+parser:option("--head", "Of the network: gap or conv, the published one's."):default "gap"
 parser:option("--batch", "Images of a step, of all processes together."):convert(math.tointeger):default "256"
 parser:option("--steps", "How many are measured."):convert(math.tointeger):default "20"
 parser:flag("--late", "Send gradients only after backward.")
@@ -57,10 +58,10 @@ local waits = {}
 local job = tr.distributed._job()
 if job then watch(job.mpi, options.late, waits) end
 
-local count = 4 * options.batch
+local count = math.max(1024, options.batch)
 local set = tr.data.tensors { images = tr.rand(count, 64, 64, 1), labels = tr.randint(1, 6, { count }) }
 local trainer = tr.Trainer {
-  model = tr.models.textile { width = options.width }, optimizer = { "adam", lr = 1e-3 }, epochs = options.steps,
+  model = tr.models.textile { width = options.width, head = options.head }, optimizer = { "adam", lr = 1e-3 }, epochs = options.steps,
   batch = options.batch, quiet = true, watch = false, sync_batch_norm = options.sync,
 }
 local times, before = {}, tr.clock()

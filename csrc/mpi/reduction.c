@@ -275,10 +275,11 @@ void tx_reduction_begin(tx_reduction *r, void *const *const *before) {
   for (int b = 0; b < r->buckets; b++) r->bucket[b].missing = r->bucket[b].count;
 }
 
-static void make_buckets(tx_reduction *r, int64_t most) {
+/* A bucket is closed once it holds `full` elements: small gradients join the large one after them. */
+static void make_buckets(tx_reduction *r, int64_t full) {
   for (int i = 0; i < r->count; i++) {
     bucket *b = r->buckets > 0 ? &r->bucket[r->buckets - 1] : NULL;
-    if (b == NULL || b->elements + r->elements[i] > most) {
+    if (b == NULL || b->elements >= full) {
       b = &r->bucket[r->buckets++];
       *b = (bucket){.first = i};
     }

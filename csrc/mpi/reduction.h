@@ -26,8 +26,8 @@
 
 typedef struct tx_reduction tx_reduction;
 
-/* For `count` gradients of so many elements each, f64 or f32, in the order in which they are expected; buckets hold about
- * `bucket` elements. NULL: no memory. */
+/* For `count` gradients of so many elements each, f64 or f32, in the order in which they are expected; a bucket is full
+ * with `bucket` elements. NULL: no memory. */
 tx_reduction *tx_reduction_new(int rank, int size, int shards, bool f64, int count, const int64_t *elements,
                                int64_t bucket);
 void tx_reduction_free(tx_reduction *r);

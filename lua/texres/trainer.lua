@@ -307,7 +307,7 @@ local function plan_of(self, train, val, share)
   if share then look_for_white(plan, share) end
   if self.sync_batch_norm then synchronized.check(self.model) end
   plan.loss_of = objective.loss(self.loss, plan.train)
-  check_scores(self, takes, math.min(self.batch, #plan.train))
+  check_scores(self, takes, math.min(share and shards.SHARD or self.batch, #plan.train))
   plan.loader = training_loader(self, takes, plan.train, weights)
   plan.identity = identity.of(self, plan, share)
   return plan

@@ -21,11 +21,11 @@ local synchronized = require "texres.trainer.synchronized"
 
 local SHARD = 32 -- images of a shard, at least
 local COMPARED = 4 -- images of a set that every rank reads, to see that all have the same
-local BUCKET = 1 << 20 -- bytes of gradients that set out together
+local BUCKET = 1 << 18 -- bytes of gradients that set out together
 local SLOW = 0.6 -- of the usual speed: a rank that others wait for
 local LONG = 1 -- seconds of waiting that are told
 
-local shards = {}
+local shards = { SHARD = SHARD }
 
 --- The job that this process is part of; nil where it is alone.
 function shards.job() return distributed._job() end
