@@ -61,7 +61,8 @@ if job then watch(job.mpi, options.late, waits) end
 local count = math.max(1024, options.batch)
 local set = tr.data.tensors { images = tr.rand(count, 64, 64, 1), labels = tr.randint(1, 6, { count }) }
 local trainer = tr.Trainer {
-  model = tr.models.textile { width = options.width, head = options.head }, optimizer = { "adam", lr = 1e-3 }, epochs = options.steps,
+  model = tr.models.textile { width = options.width, head = options.head }, optimizer = { "adam", lr = 1e-3 },
+  epochs = options.steps,
   batch = options.batch, quiet = true, watch = false, sync_batch_norm = options.sync,
 }
 local times, before = {}, tr.clock()
