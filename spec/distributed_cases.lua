@@ -3,6 +3,7 @@
 -- A case raises what is wrong, which ends the job; what rank 0 prints is what the spec looks at.
 local tr = require "texres"
 local core = require "texres.core"
+local safetensors = require "texres.safetensors"
 
 local nn, distributed = tr.nn, tr.distributed
 local rank, size = distributed.rank(), distributed.size()
@@ -262,6 +263,9 @@ function cases.train(folder, epochs)
   }))
   tr.warn "told once"
   trainer:fit(train, val)
+  assert(trainer.dir == folder)
+  local kept = assert(safetensors.load(folder .. "/best.safetensors")) -- rank 0 has written it
+  for name, t in pairs(trainer.model:state_dict()) do assert(hash { kept[name] } == hash { t }, name) end
   say(agreed(outcome(trainer)))
 end
 

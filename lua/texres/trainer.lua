@@ -97,9 +97,9 @@ local watch = require "texres.trainer.watch"
 
 local SOME = { -- fields that a trainer may lack
   "asked", "audit", "average", "best", "best_k", "best_takes", "best_weights", "callbacks", "classes", "course",
-  "drawing", "ema", "explained", "identity", "input", "last_weights", "loss_of", "normalization", "operating_point",
-  "pass", "progress", "random", "rate", "running", "samples", "save_every", "sets", "sizes", "skipped", "stopped",
-  "summary", "takes", "validation", "weights",
+  "drawing", "ema", "explained", "folder", "identity", "input", "last_weights", "loss_of", "normalization",
+  "operating_point", "pass", "progress", "random", "rate", "running", "samples", "save_every", "sets", "sizes",
+  "skipped", "stopped", "summary", "takes", "validation", "weights",
 }
 
 local Trainer = strict.class("a trainer", {}, SOME)
@@ -353,7 +353,7 @@ function Trainer:evaluate(set, name, options)
     name = name or "Test", note = weights_text(self), result = result, set = skipped and set:without(skipped) or set,
     point = takes.operating_point,
   }
-  if self.dir and self.sizes then record.write(self) end
+  if self.folder then record.write(self) end
   return result
 end
 
@@ -362,7 +362,7 @@ end
 local function give_kept(self, chosen)
   self.best_takes = input.of(self.model):with(chosen)
   input.give(self.model, self.best_takes)
-  if not self.dir then return end
+  if not self.folder then return end
   state.keep_best(self)
   record.write(self)
 end
@@ -433,7 +433,8 @@ local function begin(self, run, train, val, options)
   run.job = shards.job()
   local read, plan, saved = shards.all_or_none(run.job, prepare, self, run, train, val, options)
   if run.job then shards.agree(run.job, self, plan, saved) end
-  if run.job and run.job.rank > 0 then self.dir, self.quiet = nil, true end -- rank 0 writes and tells
+  self.folder = self.dir
+  if run.job and run.job.rank > 0 then self.folder, self.quiet = nil, true end -- rank 0 writes and tells
   run:begin(plan, saved, read.fresh)
 end
 

@@ -352,7 +352,7 @@ function Run:end_epoch()
   local event = { kind = "epoch", better = better, validation = validation }
   for name, value in pairs(entry) do event[name] = value end
   self:push(event)
-  if trainer.dir then
+  if trainer.folder then
     state.save(trainer)
     record.write(trainer)
     self:push { kind = "checkpoint", path = state.last_path(trainer), epoch = entry.epoch, better = better }
@@ -364,7 +364,7 @@ end
 --- Writes last.safetensors in the middle of an epoch where `save_every` has passed since the last time.
 function Run:snapshot()
   local trainer = self.trainer
-  if not trainer.dir or not self.save_every or core.clock() - self.saved_at < self.save_every then return end
+  if not trainer.folder or not self.save_every or core.clock() - self.saved_at < self.save_every then return end
   state.save(trainer)
   self.saved_at = core.clock()
   self:push { kind = "checkpoint", path = state.last_path(trainer), epoch = trainer.pass.epoch,
@@ -442,6 +442,7 @@ function Run:next()
   if #self.events == 0 then
     if self.ended then
       self:close()
+      if self.job then shards.meet_at_end(self.job) end
       return nil
     end
     self.clock = core.clock() -- the time that the caller's loop took is not the training's
@@ -546,19 +547,19 @@ end
 local function leave(trainer, worked)
   local reason = end_of(trainer)
   if reason and reason ~= "interrupted" then
-    if trainer.dir and trainer.pass then state.save(trainer) end -- stopped in the middle of an epoch
+    if trainer.folder and trainer.pass then state.save(trainer) end -- stopped in the middle of an epoch
     if trainer.best then
       state.load_best(trainer)
       choose_late(trainer)
     end
     trainer.model:eval()
-    if trainer.dir and (worked or not record.is_complete(trainer)) then
+    if trainer.folder and (worked or not record.is_complete(trainer)) then
       record.write(trainer) -- with pictures, and the last word on it
     end
     return
   end
-  if trainer.dir and (trainer.pass or trainer.interrupted) then state.save(trainer) end
-  if trainer.dir and trainer.live and #trainer.history > 0 then record.write(trainer) end -- loads itself no more
+  if trainer.folder and (trainer.pass or trainer.interrupted) then state.save(trainer) end
+  if trainer.folder and trainer.live and #trainer.history > 0 then record.write(trainer) end -- loads itself no more
   if trainer.progress and trainer.pass then trainer.progress:done(state.interrupted_text(trainer)) end
 end
 

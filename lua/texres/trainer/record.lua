@@ -158,13 +158,13 @@ local function inside_of(trainer)
   local image = set and set:get(1)
   if not image then return nil end
   local pixels = input.of(trainer.model):batch(image:unsqueeze(1), "report"):to(module.float_dtype(trainer.model))
-  return inside.pictures(trainer.model, pixels, trainer.dir)
+  return inside.pictures(trainer.model, pixels, trainer.folder)
 end
 
 --- The images of a result that say most. They are made once for each result.
 local function add_pictures(trainer, item)
   if item.pictures or not item.set or not item.result.scores then return end
-  item.pictures = answers.pictures({ operating_point = item.point }, item.result, item.set, trainer.dir,
+  item.pictures = answers.pictures({ operating_point = item.point }, item.result, item.set, trainer.folder,
     explanations(trainer))
 end
 
@@ -267,7 +267,7 @@ local function run_of(trainer)
   trainer.summary = trainer.summary or trainer.model:summary(shape)
   trainer.drawing = trainer.drawing or draw.svg(trainer.model, shape)
   if trainer.sets and not trainer.samples then
-    trainer.samples = gallery.samples(trainer.sets.train, trainer.dir, SAMPLES)
+    trainer.samples = gallery.samples(trainer.sets.train, trainer.folder, SAMPLES)
   end
   local rows, list = configuration(trainer), results(trainer)
   local words = command()
@@ -286,17 +286,17 @@ end
 
 --- Whether the files are those of a run that has ended, and not of one that was killed before the last of them stood.
 function record.is_complete(trainer)
-  local told = compare.read(trainer.dir)
+  local told = compare.read(trainer.folder)
   return told ~= nil and not told.under_way
 end
 
 --- Writes all files anew, run.json, which says whether the run is still under way, as the last one.
 function record.write(trainer)
   local run = run_of(trainer)
-  check(files.write(trainer.dir .. "/metrics.jsonl", metrics_lines(trainer.history)))
-  check(files.write(trainer.dir .. "/metrics.csv", metrics_table(trainer.history)))
-  check(report.write(trainer.dir .. "/report.html", run))
-  check(files.write(trainer.dir .. "/run.json", assert(json.encode(compare.summary(run))) .. "\n"))
+  check(files.write(trainer.folder .. "/metrics.jsonl", metrics_lines(trainer.history)))
+  check(files.write(trainer.folder .. "/metrics.csv", metrics_table(trainer.history)))
+  check(report.write(trainer.folder .. "/report.html", run))
+  check(files.write(trainer.folder .. "/run.json", assert(json.encode(compare.summary(run))) .. "\n"))
 end
 
 return record

@@ -225,6 +225,9 @@ function shards.together(run)
   run.job.mpi.abort(1)
 end
 
+--- Waits for all ranks at the end of a run: rank 0 has written its files then.
+function shards.meet_at_end(job) job.mpi.barrier() end
+
 -- -- a set that is measured ------------------------------------------------------------------------------------------
 
 --- How the ranks measure a set together: range(batches) gives the first and the last batch of this one, all(list, ...)

@@ -76,12 +76,12 @@ end
 
 --- Keeps the weights of each of the best epochs, where that is wanted; the model has those of the last one.
 function state.keep_epoch(trainer)
-  if trainer.dir and trainer.best_k then keep_several(trainer) end
+  if trainer.folder and trainer.best_k then keep_several(trainer) end
 end
 
 --- Keeps the present weights as those of trainer.best: in a file, or in memory when there is no folder.
 function state.keep_best(trainer)
-  if trainer.dir then
+  if trainer.folder then
     write(trainer, best_path(trainer), { training = trainer.best })
   else
     trainer.best_weights = copy_weights(trainer.model)
@@ -91,7 +91,7 @@ end
 --- Gives the model the weights of trainer.best; the last ones are kept for a run that goes on.
 function state.load_best(trainer)
   local last = copy_weights(trainer.model)
-  if not trainer.dir then
+  if not trainer.folder then
     trainer.model:load_state_dict(trainer.best_weights)
   else
     local ok, message = trainer.model:load(best_path(trainer))
@@ -331,13 +331,13 @@ function state.restore(trainer, saved)
   for _, name in ipairs(fields) do
     trainer[name] = saved[name]
   end
-  if not trainer.dir then trainer.best_weights = saved.best_weights end -- a rank that writes no files
+  if not trainer.folder then trainer.best_weights = saved.best_weights end -- a rank that writes no files
 end
 
 --- What a user reads after Ctrl-C.
 function state.interrupted_text(trainer)
   local where = ("stopped in epoch %d after batch %d"):format(trainer.pass.epoch, trainer.pass.batch)
-  if not trainer.dir then return where .. "; fit() goes on" end
+  if not trainer.folder then return where .. "; fit() goes on" end
   return ("%s; fit() or resume = true goes on from %s"):format(where, last_path(trainer))
 end
 

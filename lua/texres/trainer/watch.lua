@@ -232,7 +232,7 @@ end
 
 -- -- what is kept -----------------------------------------------------------------------------------------------------
 
-local function path_of(trainer) return trainer.dir .. "/watch.jsonl" end
+local function path_of(trainer) return trainer.folder .. "/watch.jsonl" end
 
 local function write_all(trainer)
   local lines = {}
@@ -257,7 +257,7 @@ end
 -- run has gone back behind.
 local function keep(trainer, run, entry)
   trainer.watched[#trainer.watched + 1] = entry
-  if not trainer.dir then return end
+  if not trainer.folder then return end
   local ok, message = true, nil
   if not run.watch_is_written then
     ok, message = write_all(trainer)
@@ -296,7 +296,7 @@ end
 -- A line that was not written to its end, when the process was killed, is left out.
 function watch.resume(trainer)
   trainer.watched, trainer.findings = {}, {}
-  local text = trainer.dir and files.exists(path_of(trainer)) and files.read(path_of(trainer)) or ""
+  local text = trainer.folder and files.exists(path_of(trainer)) and files.read(path_of(trainer)) or ""
   for line in text:gmatch "([^\n]*)\n" do
     local entry = json.decode(line)
     if not is_before(entry, trainer.steps, #trainer.history) then break end
