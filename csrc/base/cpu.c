@@ -4,6 +4,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#if defined(__x86_64__)
+#include <cpuid.h>
+#endif
 #if defined(__aarch64__) && defined(__linux__)
 #include <asm/hwcap.h>
 #include <sys/auxv.h>
@@ -32,13 +35,21 @@ bool tx_isa_supported(tx_isa isa) {
   }
 }
 
+#if defined(__x86_64__)
+/* By the manual's bit: not every compiler has a name for it. */
+static bool has_avx_vnni(void) {
+  unsigned a, b, c, d;
+  return tx_isa_supported(TX_ISA_AVX2) && __get_cpuid_count(7, 1, &a, &b, &c, &d) && (a >> 4 & 1) != 0;
+}
+#endif
+
 bool tx_isa_has_dot(tx_isa isa) {
   const char *wanted = getenv("TEXRES_DOT");
   if (wanted != NULL && strcmp(wanted, "0") == 0) return false;
   switch (isa) {
 #if defined(__x86_64__)
     case TX_ISA_AVX2:
-      return __builtin_cpu_supports("avxvnni");
+      return has_avx_vnni();
     case TX_ISA_AVX512:
       return __builtin_cpu_supports("avx512vnni");
 #elif defined(__aarch64__) && defined(HWCAP_ASIMDDP)
