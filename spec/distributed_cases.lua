@@ -233,6 +233,37 @@ function cases.whole()
   say(agreed(table.concat(lines, "\n")))
 end
 
+--- CASE buffers: what a model keeps besides batch norm's statistics, in any dtype. What does not move stays to the bit.
+function cases.buffers()
+  local net = {
+    linear = nn.Linear(64, 6), seen = tr.zeros(1, { dtype = "i64" }), mean = tr.zeros(1, { dtype = "f64" }),
+  }
+  local constant = {
+    mask = tr.tensor { 0, -math.huge }, parts = tr.tensor { 1 / 3, 0.1, 0.7 },
+    whole = tr.full({ 1 }, 255, { dtype = "u8" }), third = tr.tensor({ 1 / 3 }, { dtype = "f64" }),
+    turned = tr.tensor({ { 1, 2, 3 }, { 4, 5, 6 } }):transpose(1, 2),
+  }
+  for name, t in pairs(constant) do net[name] = t end
+  function net:forward(x)
+    if self.training then
+      core.no_grad(function()
+        self.seen:copy_from(self.seen + 1)
+        self.mean:copy_from(self.mean + x:size(1))
+      end)
+    end
+    return self.linear(x:reshape(x:size(1), 64))
+  end
+  local before, model, positions = hash(constant), nn.Module(net), {}
+  for i = 1, 71 do positions[i] = i end
+  tr.Trainer { model = model, epochs = 3, batch = 71, quiet = true, watch = false }:fit((sets()):subset(positions))
+  assert(hash(constant) == before)
+  same(model.seen, { 3 }) -- steps, as each shard counts them
+  local mean = 3 * (35 ^ 2 + 36 ^ 2) / 71 -- of shards of 35 and 36 images, by their images
+  assert(math.abs(model.mean:item() - mean) < 1e-4, model.mean:item())
+  agreed(hash(model:state_dict()))
+  say "buffers"
+end
+
 --- CASE astray KIND: shards, or ranks, whose batch norms are not those of the others.
 function cases.astray(kind)
   local train = sets()

@@ -99,6 +99,10 @@ describe("a Trainer on several ranks", function()
     finds_the_same("gradient", 3 * 9 + 3 + 108 * 6 + 6, 2e-6)
   end)
 
+  it("keeps constants of a model to the bit, and moves other buffers by the mean of the shards", function()
+    assert.equal("buffers\n", case(3, "buffers"))
+  end)
+
   it("has the batch norm of the whole batch with sync_batch_norm", function()
     finds_the_same("whole", 4 * (1 + 3 + 3 + 4) + 27 + 81 + 432 + 24 + 6, 1e-10)
   end)

@@ -6,10 +6,10 @@
 -- while backward still goes on. All ranks take the same step then, and have the same weights, losses and metrics.
 -- Rank 0 writes files and tells of progress.
 --
--- Batch norm takes mean and variance of a shard; running statistics are the mean of those of the shards, weighted by
--- their images. With sync_batch_norm it takes those of the whole batch (texres.trainer.synchronized); then the shards
--- of a rank take memory all at once, and gradients set out after backward. Dropout draws by the numbers of step and
--- shard.
+-- Batch norm takes mean and variance of a shard; running statistics, and other buffers that a model moves, are the mean
+-- of those of the shards, weighted by their images, and rounded where they are integers. With sync_batch_norm it takes
+-- those of the whole batch (texres.trainer.synchronized); then the shards of a rank take memory all at once, and
+-- gradients set out after backward. Dropout draws by the numbers of step and shard.
 
 local core = require "texres.core"
 local distributed = require "texres.distributed"
@@ -274,12 +274,14 @@ local function same_list(a, b)
   return true
 end
 
---- What is added up over the shards while these parameters are trained: `terms`, they themselves and then the running
--- statistics, each as the gradient of a tensor that stands for it; and `by_count`, the sums by the number of shards.
+--- What is added up over the shards while these parameters are trained: `terms`, they themselves and then, for each
+-- buffer, how far it moves, as the gradient of a tensor that stands for it; and `by_count`, the sums by the number of
+-- shards.
 local function terms_of(run, trained)
   local terms, statistics = table.move(trained, 1, #trained, 1, {}), {}
+  local dtype = trained[1] and trained[1].dtype or run.dtype
   for i, buffer in ipairs(run.averaged) do
-    statistics[i] = core.zeros_like(buffer, { requires_grad = true })
+    statistics[i] = core.zeros(buffer:shape(), { dtype = dtype, requires_grad = true })
     terms[#terms + 1] = statistics[i]
   end
   return { trained = trained, terms = terms, statistics = statistics, by_count = {} }
@@ -329,10 +331,31 @@ local function copy_all(tensors, from)
   end)
 end
 
---- What a shard's running statistics, `buffers` here, add to those of the whole batch.
-local function weigh_statistics(own, buffers, part)
+local function is_float(t) return t.dtype == "f32" or t.dtype == "f64" end
+
+--- Notes how far a shard has moved `buffers` from where they were before, for the mean over the whole batch. One that
+-- no shard moves stays as it is, to the bit: a mask, a table of constants.
+local function weigh_statistics(own, buffers, before, part)
   core.no_grad(function()
-    for i, buffer in ipairs(buffers) do own.statistics[i].grad = buffer * part.labels:numel() end
+    for i, buffer in ipairs(buffers) do
+      local term, start = own.statistics[i], before[i]
+      if core.crc32(buffer:contiguous()) ~= core.crc32(start:contiguous()) then
+        term.grad = (buffer:to "f64" - start:to "f64"):to(term.dtype) * part.labels:numel()
+      end
+    end
+  end)
+end
+
+--- Moves the buffers, from where they were before, as far as the shards did in the mean over so many images.
+local function move_buffers(run, own, before, images)
+  core.no_grad(function()
+    for i, buffer in ipairs(run.averaged) do
+      local moved = own.statistics[i].grad
+      if moved then
+        local mean = moved:to "f64" * (1 / images)
+        buffer:copy_from(before[i]:to "f64" + (is_float(buffer) and mean or mean:round()))
+      end
+    end
   end)
 end
 
@@ -409,8 +432,8 @@ end
 
 --- The shards of this rank, from cut.first up to, but not with, cut.last, one after the other: what each gave. Their
 -- gradients are in `sums` then, or on their way.
-local function one_by_one(run, own, sums, cut, look)
-  local before, before_last, parts = clones(run.averaged), {}, {}
+local function one_by_one(run, own, sums, cut, before, look)
+  local before_last, parts = {}, {}
   local seed = core.rng_state()
   for shard = cut.first, cut.last - 1 do
     local part = next_shard(run, cut)
@@ -419,7 +442,7 @@ local function one_by_one(run, own, sums, cut, look)
     copy_all(run.averaged, before)
     if part.labels:numel() > 0 then
       run:add_gradient(part, false, look)
-      weigh_statistics(own, run.averaged, part)
+      weigh_statistics(own, run.averaged, before, part)
     end
     note_gradients(own)
     if shard < cut.last - 1 then keep_part(run, own, before_last, cut.first, shard - cut.first) end
@@ -458,7 +481,7 @@ end
 
 --- The same side by side, where batch norm takes its statistics from all shards: backward is one walk from the sum of
 -- their losses.
-local function side_by_side(run, own, sums, cut, look)
+local function side_by_side(run, own, sums, cut, before, look)
   local parts, sides, side_of, seed = {}, {}, {}, core.rng_state()
   for shard = cut.first, cut.last - 1 do
     local part = next_shard(run, cut)
@@ -482,7 +505,7 @@ local function side_by_side(run, own, sums, cut, look)
     local one = side_of[part]
     if one then
       for i, p in ipairs(own.trained) do p.grad, one.parameters[i] = one.parameters[i].grad, nil end
-      weigh_statistics(own, one.buffers, part)
+      weigh_statistics(own, one.buffers, before, part)
     end
     note_gradients(own)
     if k < #parts then keep_part(run, own, before_last, cut.first, k - 1) end
@@ -508,7 +531,7 @@ local function gradients_of(run, cut, look, least)
   for _, term in ipairs(own.terms) do term.grad = nil end
   local seed, stream = core.rng_state()
   local before = clones(run.averaged)
-  local own_parts = (run.layers and side_by_side or one_by_one)(run, own, sums, cut, look)
+  local own_parts = (run.layers and side_by_side or one_by_one)(run, own, sums, cut, before, look)
   core.rng_state(seed, stream)
   core.no_grad(function()
     for _, term in ipairs(own.terms) do term.grad = term.grad or core.zeros_like(term) end
@@ -524,9 +547,7 @@ local function gradients_of(run, cut, look, least)
     copy_all(run.averaged, before)
     return {}, 0, own_parts
   end
-  core.no_grad(function()
-    for i, buffer in ipairs(run.averaged) do buffer:copy_from(own.statistics[i].grad * (1 / images)) end
-  end)
+  move_buffers(run, own, before, images)
   return parts, images, own_parts
 end
 
