@@ -110,12 +110,14 @@ function Loader:__len() return #self.handle end
 --- The samples of an epoch in their order: a list of positions in the set.
 function Loader:order(epoch) return self.handle:order(check_epoch(epoch or self.epoch)) end
 
---- Says at the end of an epoch how many samples of how many were left out of it.
-local function warn_of_skipped(epoch, skipped, count)
-  if #skipped == 0 then return end
+--- Says how many samples of how many were left out of an epoch; `message` is that of the first.
+local function warn_of_skipped(epoch, skipped, count, message)
   require("texres").warn(("loader: epoch %d: %d of %d images could not be read and were left out; the first: %s")
-    :format(epoch, #skipped, count, skipped[1].message))
+    :format(epoch, skipped, count, message))
 end
+
+--- The same at the end of an epoch whose portions() several processes had.
+function Loader:warn_of_skipped(skipped, message) warn_of_skipped(self.epoch, skipped, #self:order(), message) end
 
 --- For a loop over the batches of an epoch, from its batch `first` on (both from 1). Without arguments: goes on from
 -- where the last loop stopped, which is the next epoch after one that came to its end.
@@ -133,7 +135,9 @@ function Loader:batches(epoch, first)
         batch = batch + 1
         self.epoch, self.batch = at, batch
         table.move(bad or {}, 1, #(bad or {}), #skipped + 1, skipped)
-        if batch == #self then warn_of_skipped(at, skipped, #self:order()) end
+        if batch == #self and #skipped > 0 then
+          warn_of_skipped(at, #skipped, #self:order(), skipped[1].message)
+        end
       end
     until not images or labels:numel() > 0
     return images, labels, mix, masks
@@ -187,8 +191,8 @@ function Set:readable(share)
     one.sample, one.message, at = SKIPPED:unpack(text, at)
     found[#found + 1], out[one.sample] = one, one.message
   end
-  warn_of_skipped(1, found, #self)
   if not next(out) then return self, lists.count_up(#self) end
+  warn_of_skipped(1, #found, #self, found[1].message)
   local skipped, paths = table.move(self.skipped, 1, #self.skipped, 1, {}), self.meta.path or {}
   for i = 1, #self do
     if out[i] then skipped[#skipped + 1] = { path = paths[i], message = out[i] } else kept[#kept + 1] = i end

@@ -166,8 +166,8 @@ local function take(run, count)
   return parts, images, number
 end
 
---- How many images the loader has left out since it began.
-local function skipped_by(run) return #(run.plan.loader.skipped or {}) end
+--- How many images were left out since the loader, or those of all ranks, began.
+local function skipped_by(run) return run.job and run.left_out or #(run.plan.loader.skipped or {}) end
 
 --- Makes gradients of the sum of all losses of a step those of their mean, as the loss weighs the images.
 local function divide_gradients(trainer, parts)
@@ -332,7 +332,8 @@ function Run:end_epoch()
   self:end_batches()
   local pass = trainer.pass
   if pass.counter.images == 0 then
-    raise("Trainer: epoch %d: no image can be read; the first: %s", pass.epoch, self.plan.loader.skipped[1].message)
+    local message = self.job and shards.first_skipped(self) or self.plan.loader.skipped[1].message
+    raise("Trainer: epoch %d: no image can be read; the first: %s", pass.epoch, message)
   end
   if self.job then shards.end_epoch(self, pass.epoch) end
   local trained = pass.counter:result()

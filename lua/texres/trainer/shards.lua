@@ -204,9 +204,11 @@ local function heed(run)
   end
 end
 
---- How a run synchronizes batch norm, where it is to; and which buffers each shard moves for itself.
+--- How a run synchronizes batch norm, where it is to; and which buffers each shard moves for itself. No image has been
+-- left out yet.
 local function prepare(run)
   local trainer = run.trainer
+  run.left_out = 0
   run.layers = trainer.sync_batch_norm and synchronized.layers_of(trainer.model) or nil
   run.averaged = run.layers and synchronized.other_buffers(trainer.model) or run.buffers
 end
@@ -524,7 +526,7 @@ local function note_pace(run, start, waited, images)
 end
 
 --- The gradients of a batch, of the sum of its losses, in every rank; what its shards gave, and how many images those
--- have. Of fewer images than `least` nothing comes.
+-- have; the shards of this rank; how many images could be read. Of fewer images than `least` nothing comes.
 local function gradients_of(run, cut, look, least)
   local sums, own = sums_of(run, cut.count)
   own.had = {}
@@ -545,10 +547,10 @@ local function gradients_of(run, cut, look, least)
   end
   if images < least then
     copy_all(run.averaged, before)
-    return {}, 0, own_parts
+    return {}, 0, own_parts, images
   end
   move_buffers(run, own, before, images)
-  return parts, images, own_parts
+  return parts, images, own_parts, images
 end
 
 --- The same of the batch that comes next, and its number; the loader's portions are the shards of this rank. Batches of
@@ -558,11 +560,12 @@ function shards.gradients(run, look)
   local trainer, loader = run.trainer, run.plan.loader
   local least = (trainer.batch == 1 or #run.plan.train == 1) and 1 or 2
   local cut = { number = trainer.pass.batch }
-  local parts, images, own_parts
+  local parts, images, own_parts, read
   repeat
     cut.number = cut.number + 1
     cut.count, cut.first, cut.last, cut.images = loader:shards(cut.number)
-    parts, images, own_parts = gradients_of(run, cut, look, least)
+    parts, images, own_parts, read = gradients_of(run, cut, look, least)
+    run.left_out = run.left_out + cut.images - read
   until images > 0 or cut.number == #loader
   local own_images = 0
   for _, part in ipairs(own_parts) do own_images = own_images + part.labels:numel() end
@@ -571,6 +574,26 @@ function shards.gradients(run, look)
 end
 
 -- -- the end of an epoch ----------------------------------------------------------------------------------------------
+
+local LEFT_OUT = "<i8s4" -- place in the order of the epoch, message
+
+--- The message of the first image of an epoch that a rank has left out; nil where none has. All ranks ask together.
+function shards.first_skipped(run)
+  local own, first, message = run.plan.loader.skipped[1], math.huge, nil
+  for _, text in ipairs(run.job.mpi.texts(own and LEFT_OUT:pack(own.place, own.message) or "")) do
+    if text ~= "" then
+      local place, why = LEFT_OUT:unpack(text)
+      if place < first then first, message = place, why end
+    end
+  end
+  return message
+end
+
+local function warn_of_skipped(run)
+  if run.trainer.pass.skipped == 0 then return end
+  local message = shards.first_skipped(run)
+  if message then run.plan.loader:warn_of_skipped(run.trainer.pass.skipped, message) end
+end
 
 --- Says so, once, where one rank is so slow that others wait for it. rows: { seconds at work and waiting, images }.
 local function warn_of_slow(run, epoch, rows)
@@ -592,7 +615,8 @@ local function warn_of_slow(run, epoch, rows)
     .. "to %.1f s of epoch %d", slowest.rank, slowest.speed, usual, waited, epoch))
 end
 
---- At the end of an epoch: all ranks have the same weights, and none is much slower than the others, which is told.
+--- At the end of an epoch: all ranks have the same weights. What is told: a rank that is much slower than the others,
+-- images that were left out.
 function shards.end_epoch(run, epoch)
   local pace = run.pace or { busy = 0, waited = 0, images = 0 }
   run.pace = nil
@@ -604,6 +628,7 @@ function shards.end_epoch(run, epoch)
     end
   end
   if run.job.rank == 0 then warn_of_slow(run, epoch, rows) end
+  warn_of_skipped(run)
 end
 
 return shards
