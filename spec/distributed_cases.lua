@@ -67,6 +67,12 @@ function cases.functions(launched)
   say(("functions %d"):format(size))
 end
 
+--- CASE warn: of the job, and of what each rank does by itself.
+function cases.warn()
+  tr.warn "of all"
+  distributed._alone(tr.warn, "of each")
+end
+
 --- CASE differ KIND: the last rank does something else than the others.
 function cases.differ(kind)
   local last = rank == size - 1

@@ -55,6 +55,12 @@ describe("what ranks say to each other", function()
     end)
   end
 
+  it("is warned of once, but by each rank of what it does by itself", function()
+    local told = case(3, "warn")
+    assert.equal(1, select(2, told:gsub("texres: warning: of all\n", "")), told)
+    assert.equal(3, select(2, told:gsub("texres: warning: of each\n", "")), told)
+  end)
+
   it("is found to be different", function()
     for _, kind in ipairs { "size", "call", "barrier", "root" } do
       local ok, told = job(3, { support.lua, "spec/distributed_cases.lua", "differ", kind })

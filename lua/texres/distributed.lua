@@ -83,6 +83,9 @@ function distributed._alone(f, ...)
   return protect.between(function() alone = true end, function() alone = before end, f, ...)
 end
 
+--- Whether this process tells what all processes of its job find: the first one does, and each that works by itself.
+function distributed._tells() return alone or (distributed._launched_rank() or 0) == 0 end
+
 --- What the processes of this job share; nil in one that mpirun did not start, or that works by itself.
 function distributed._job()
   if alone then return nil end
