@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "data/loader.h"
 #include "lua/core_api.h"
 #include "mpi/reduction.h"
 #include "mpi/wire.h"
@@ -13,6 +14,8 @@
 TX_EXPORT int luaopen_texres_mpi(lua_State *L);
 
 #define REDUCTION_TYPE "texres.mpi.reduction"
+
+_Static_assert((int)TX_MAX_SHARDS <= (int)TX_REDUCTION_SHARDS, "what a loader cuts can be added up");
 
 static const tx_core_api *core;
 static int own_rank, job_size;

@@ -8,7 +8,7 @@
 
 enum {
   IN_FLIGHT = 3,   /* buckets that are under way at a time: each has memory of its own */
-  MOST_LEVELS = 7, /* of the tree: 64 shards */
+  MOST_LEVELS = 7, /* of the tree over TX_REDUCTION_SHARDS */
 };
 
 /* What a bucket that is under way holds. */
@@ -46,6 +46,8 @@ struct tx_reduction {
   int kept;             /* blocks of this rank that the last shard has no part in */
   flight flight[IN_FLIGHT];
 };
+
+_Static_assert(TX_REDUCTION_SHARDS == 1 << (MOST_LEVELS - 1), "a level for each power of two");
 
 /* -- the tree ----------------------------------------------------------------------------------------------------------- */
 
@@ -321,7 +323,7 @@ static bool make_flights(tx_reduction *r) {
     f->blocks = malloc(bytes_of_blocks(r));
     f->received = malloc(bytes_of_received(r));
     f->sum = malloc(bytes_of_sum(r));
-    f->wire = tx_wire_new(2 * r->size);
+    f->wire = tx_wire_new(2 * r->size, (int64_t)(bytes_of_blocks(r) + bytes_of_received(r)));
     if (f->blocks == NULL || f->received == NULL || f->sum == NULL || f->wire == NULL) return false;
   }
   return true;

@@ -24,6 +24,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+enum { TX_REDUCTION_SHARDS = 64 }; /* at most */
+
 typedef struct tx_reduction tx_reduction;
 
 /* For `count` gradients of so many elements each, f64 or f32, in the order in which they are expected; a bucket is full

@@ -18,6 +18,7 @@ enum { BARRIER, BROADCAST, GATHER, CALLS };
 
 static struct {
   int rank, size;
+  MPI_Comm talk;      /* all else; both are ours alone, whatever a script or its host does with MPI beside us */
   MPI_Comm farewells; /* what processes tell at their ends: the number of their calls */
   int64_t calls;      /* in which this one has taken part */
   int64_t *calls_of;  /* of those that have come to their ends; -1: not yet */
@@ -89,8 +90,7 @@ static void tell_status(int status) {
 }
 
 /* At the end of the process. One that failed leaves the others waiting for it: it ends them. */
-static void leave(int status, void *unused) {
-  (void)unused;
+static void leave(int status) {
   int finalized = 0;
   MPI_Finalized(&finalized);
   if (finalized) return;
@@ -101,6 +101,19 @@ static void leave(int status, void *unused) {
   say_farewell();
   MPI_Finalize();
 }
+
+/* Only glibc tells with which status a process ends. Elsewhere one that failed says farewell, too, which ends the others
+ * that wait for it. */
+#ifdef __GLIBC__
+static void leave_with(int status, void *unused) {
+  (void)unused;
+  leave(status);
+}
+static void leave_at_exit(void) { on_exit(leave_with, NULL); }
+#else
+static void leave_in_order(void) { leave(0); }
+static void leave_at_exit(void) { atexit(leave_in_order); }
+#endif
 
 /* Open MPI brings a message over TCP on only while it is called, which backward does seldom: what goes to the kernel at
  * once needs no second call. The user's own setting stands. */
@@ -116,10 +129,11 @@ void tx_wire_open(int *rank, int *size, tx_wire_teller *tell) {
   if (job.calls_of == NULL) {
     MPI_Comm_rank(MPI_COMM_WORLD, &job.rank);
     MPI_Comm_size(MPI_COMM_WORLD, &job.size);
+    MPI_Comm_dup(MPI_COMM_WORLD, &job.talk);
     MPI_Comm_dup(MPI_COMM_WORLD, &job.farewells);
     job.calls_of = allocate((size_t)job.size * sizeof *job.calls_of);
     for (int r = 0; r < job.size; r++) job.calls_of[r] = -1;
-    if (!initialized) on_exit(leave, NULL);
+    if (!initialized) leave_at_exit();
   }
   job.tell = tell;
   *rank = job.rank;
@@ -153,7 +167,7 @@ static void end_call(MPI_Request request) { wait_for(1, &request); }
 static void gather(const void *own, size_t bytes, void *all) {
   MPI_Request request;
   tx_wire_begin();
-  MPI_Iallgather(own, (int)bytes, MPI_BYTE, all, (int)bytes, MPI_BYTE, MPI_COMM_WORLD, &request);
+  MPI_Iallgather(own, (int)bytes, MPI_BYTE, all, (int)bytes, MPI_BYTE, job.talk, &request);
   end_call(request);
 }
 
@@ -186,7 +200,7 @@ static void broadcast(void *data, int64_t bytes, int root) {
     const int n = piece_of(left);
     MPI_Request request;
     tx_wire_begin();
-    MPI_Ibcast(at, n, MPI_BYTE, root, MPI_COMM_WORLD, &request);
+    MPI_Ibcast(at, n, MPI_BYTE, root, job.talk, &request);
     end_call(request);
     at += n;
     left -= n;
@@ -210,7 +224,7 @@ static bool all_gather_at_once(const void *own, const int64_t *bytes, void *all)
   }
   MPI_Request request;
   tx_wire_begin();
-  MPI_Iallgatherv(own, count[job.rank], MPI_BYTE, all, count, offset, MPI_BYTE, MPI_COMM_WORLD, &request);
+  MPI_Iallgatherv(own, count[job.rank], MPI_BYTE, all, count, offset, MPI_BYTE, job.talk, &request);
   end_call(request);
   free(count);
   return true;
@@ -220,9 +234,7 @@ void tx_wire_all_gather_some(const void *own, const int64_t *bytes, void *all) {
   if (all_gather_at_once(own, bytes, all)) return;
   char *at = all;
   for (int r = 0; r < job.size; r++) { /* one after the other: no table of offsets has to fit into int */
-    if (r == job.rank && bytes[r] > 0) {
-      for (int64_t i = 0; i < bytes[r]; i++) at[i] = ((const char *)own)[i];
-    }
+    if (r == job.rank && bytes[r] > 0) memcpy(at, own, (size_t)bytes[r]);
     broadcast(at, bytes[r], r);
     at += bytes[r];
   }
@@ -249,10 +261,6 @@ void tx_wire_all_gather(const void *own, int64_t bytes, void *all) {
     return;
   }
   check_same(GATHER, bytes);
-  if (bytes <= PIECE) {
-    gather(own, (size_t)bytes, all);
-    return;
-  }
   int64_t *same = allocate((size_t)job.size * sizeof *same);
   for (int r = 0; r < job.size; r++) same[r] = bytes;
   tx_wire_all_gather_some(own, same, all);
@@ -262,24 +270,33 @@ void tx_wire_all_gather(const void *own, int64_t bytes, void *all) {
 /* -- transfers ---------------------------------------------------------------------------------------------------------- */
 
 struct tx_wire {
-  int count, most;
+  int count;
   MPI_Request request[];
 };
 
-tx_wire *tx_wire_new(int most) {
-  tx_wire *w = malloc(sizeof *w + (size_t)most * sizeof w->request[0]);
-  if (w != NULL) w->count = 0, w->most = most;
+tx_wire *tx_wire_new(int most, int64_t bytes) {
+  const size_t pieces = (size_t)most * (size_t)(bytes / PIECE + 1);
+  tx_wire *w = malloc(sizeof *w + pieces * sizeof w->request[0]);
+  if (w != NULL) w->count = 0;
   return w;
 }
 
 void tx_wire_free(tx_wire *w) { free(w); }
 
 void tx_wire_send(tx_wire *w, const void *data, int64_t bytes, int to, int tag) {
-  if (bytes > 0) MPI_Isend(data, (int)bytes, MPI_BYTE, to, tag, MPI_COMM_WORLD, &w->request[w->count++]);
+  const char *at = data;
+  for (int n; bytes > 0; at += n, bytes -= n) {
+    n = piece_of(bytes);
+    MPI_Isend(at, n, MPI_BYTE, to, tag, job.talk, &w->request[w->count++]);
+  }
 }
 
 void tx_wire_receive(tx_wire *w, void *data, int64_t bytes, int from, int tag) {
-  if (bytes > 0) MPI_Irecv(data, (int)bytes, MPI_BYTE, from, tag, MPI_COMM_WORLD, &w->request[w->count++]);
+  char *at = data;
+  for (int n; bytes > 0; at += n, bytes -= n) {
+    n = piece_of(bytes);
+    MPI_Irecv(at, n, MPI_BYTE, from, tag, job.talk, &w->request[w->count++]);
+  }
 }
 
 bool tx_wire_is_done(tx_wire *w, bool wait) {

@@ -31,10 +31,10 @@ void tx_wire_abort(int code);
 
 /* Transfers begin in which all take part: one more call, as those above are. */
 void tx_wire_begin(void);
-/* Transfers that are under way, at most as many at a time as it was made for. */
+/* Transfers that are under way: at most so many at a time, of at most so many bytes each. */
 typedef struct tx_wire tx_wire;
-tx_wire *tx_wire_new(int most); /* NULL: no memory */
-void tx_wire_free(tx_wire *w);  /* of which none is under way */
+tx_wire *tx_wire_new(int most, int64_t bytes); /* NULL: no memory */
+void tx_wire_free(tx_wire *w);                 /* of which none is under way */
 void tx_wire_send(tx_wire *w, const void *data, int64_t bytes, int to, int tag);
 void tx_wire_receive(tx_wire *w, void *data, int64_t bytes, int from, int tag);
 /* Whether all have come to their end; `wait`: not before. */
