@@ -40,6 +40,7 @@ local function watch(mpi, late, waits)
         sums:finish()
         waits[#waits + 1] = tr.clock() - begun
       end,
+      close = function() sums:close() end,
     }
   end
 end

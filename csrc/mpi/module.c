@@ -248,6 +248,7 @@ static int l_completed(lua_State *L) {
   return 1;
 }
 
+/* reduction:close(): frees it, between finish and begin */
 static int l_close(lua_State *L) {
   reduction *own = luaL_testudata(L, 1, REDUCTION_TYPE);
   if (own == NULL) return 0;
@@ -263,8 +264,8 @@ static const luaL_Reg functions[] = {
     {"broadcast", l_broadcast}, {"all_gather", l_all_gather}, {"texts", l_texts},         {"abort", l_abort},
     {"reduction", l_reduction}, {"shards", l_shards},         {"completed", l_completed}, {NULL, NULL},
 };
-static const luaL_Reg methods[] = {{"begin", l_begin}, {"finish", l_finish}, {NULL, NULL}};
-static const luaL_Reg meta[] = {{"__gc", l_close}, {"__close", l_close}, {NULL, NULL}};
+static const luaL_Reg methods[] = {{"begin", l_begin}, {"finish", l_finish}, {"close", l_close}, {NULL, NULL}};
+static const luaL_Reg meta[] = {{"__gc", l_close}, {NULL, NULL}};
 
 int luaopen_texres_mpi(lua_State *L) {
   lua_getfield(L, LUA_REGISTRYINDEX, TX_CORE_API);

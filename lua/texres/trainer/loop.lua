@@ -601,7 +601,10 @@ function Run:close()
   local trainer, failed = self.trainer, self.failed
   trainer.running = false
   process.interrupts(false)
-  if self.job then process.terminations(false) end
+  if self.job then
+    process.terminations(false)
+    shards.close(self)
+  end
   self:end_batches()
   if failed and trainer.steps == 0 then undo(trainer, self.takes) end
   core.rng_state(table.unpack(self.random))

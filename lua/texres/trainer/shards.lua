@@ -276,28 +276,34 @@ local function same_list(a, b)
   return true
 end
 
---- What is added up over the shards while these parameters are trained: `terms`, they themselves and then, for each
--- buffer, how far it moves, as the gradient of a tensor that stands for it; and `by_count`, the sums by the number of
--- shards.
-local function terms_of(run, trained)
+--- What is added up over so many shards while these parameters are trained: `terms`, they themselves and then, for each
+-- buffer, how far it moves, as the gradient of a tensor that stands for it; and `sums`, which adds them up.
+local function terms_of(run, trained, count)
   local terms, statistics = table.move(trained, 1, #trained, 1, {}), {}
   local dtype = trained[1] and trained[1].dtype or run.dtype
   for i, buffer in ipairs(run.averaged) do
     statistics[i] = core.zeros(buffer:shape(), { dtype = dtype, requires_grad = true })
     terms[#terms + 1] = statistics[i]
   end
-  return { trained = trained, terms = terms, statistics = statistics, by_count = {} }
+  return {
+    trained = trained, count = count, terms = terms, statistics = statistics,
+    sums = run.job.mpi.reduction(terms, count, BUCKET),
+  }
 end
 
---- The sums over that many shards, made once for as long as the same parameters are trained.
-local function sums_of(run, count)
-  local trained, own = trained_by(run.trainer.optimizer), run.sums
-  if not own or not same_list(own.trained, trained) then
-    own = terms_of(run, trained)
-    run.sums = own
-  end
-  own.by_count[count] = own.by_count[count] or run.job.mpi.reduction(own.terms, count, BUCKET)
-  return own.by_count[count], own
+--- Frees the memory of a run's sums, of which none is under way.
+function shards.close(run)
+  if run.added then run.added.sums:close() end
+  run.added = nil
+end
+
+--- What is added up over that many shards: the same from step to step, while the same parameters are trained.
+local function added_up(run, count)
+  local trained, own = trained_by(run.trainer.optimizer), run.added
+  if own and own.count == count and same_list(own.trained, trained) then return own end
+  shards.close(run)
+  run.added = terms_of(run, trained, count)
+  return run.added
 end
 
 --- The seed of what a shard of a step draws.
@@ -433,13 +439,13 @@ local function note_gradients(own)
 end
 
 --- The shards of this rank, from cut.first up to, but not with, cut.last, one after the other: what each gave. Their
--- gradients are in `sums` then, or on their way.
-local function one_by_one(run, own, sums, cut, before, look)
+-- gradients are in `own.sums` then, or on their way.
+local function one_by_one(run, own, cut, before, look)
   local before_last, parts = {}, {}
   local seed = core.rng_state()
   for shard = cut.first, cut.last - 1 do
     local part = next_shard(run, cut)
-    if shard == cut.last - 1 then sums:begin(before_last) end
+    if shard == cut.last - 1 then own.sums:begin(before_last) end
     core.rng_state(seed_of(seed, run.trainer.steps, shard), 0)
     copy_all(run.averaged, before)
     if part.labels:numel() > 0 then
@@ -450,7 +456,7 @@ local function one_by_one(run, own, sums, cut, before, look)
     if shard < cut.last - 1 then keep_part(run, own, before_last, cut.first, shard - cut.first) end
     parts[#parts + 1] = part
   end
-  if cut.first == cut.last then sums:begin {} end
+  if cut.first == cut.last then own.sums:begin {} end
   return parts
 end
 
@@ -483,7 +489,7 @@ end
 
 --- The same side by side, where batch norm takes its statistics from all shards: backward is one walk from the sum of
 -- their losses.
-local function side_by_side(run, own, sums, cut, before, look)
+local function side_by_side(run, own, cut, before, look)
   local parts, sides, side_of, seed = {}, {}, {}, core.rng_state()
   for shard = cut.first, cut.last - 1 do
     local part = next_shard(run, cut)
@@ -512,7 +518,7 @@ local function side_by_side(run, own, sums, cut, before, look)
     note_gradients(own)
     if k < #parts then keep_part(run, own, before_last, cut.first, k - 1) end
   end
-  sums:begin(before_last)
+  own.sums:begin(before_last)
   return parts
 end
 
@@ -528,16 +534,16 @@ end
 --- The gradients of a batch, of the sum of its losses, in every rank; what its shards gave, and how many images those
 -- have; the shards of this rank; how many images could be read. Of fewer images than `least` nothing comes.
 local function gradients_of(run, cut, look, least)
-  local sums, own = sums_of(run, cut.count)
+  local own = added_up(run, cut.count)
   own.had = {}
   for _, term in ipairs(own.terms) do term.grad = nil end
   local seed, stream = core.rng_state()
   local before = clones(run.averaged)
-  local own_parts = (run.layers and side_by_side or one_by_one)(run, own, sums, cut, before, look)
+  local own_parts = (run.layers and side_by_side or one_by_one)(run, own, cut, before, look)
   core.rng_state(seed, stream)
   core.no_grad(function()
     for _, term in ipairs(own.terms) do term.grad = term.grad or core.zeros_like(term) end
-    sums:finish()
+    own.sums:finish()
   end)
   local parts, present = gather(run, own, cut, own_parts)
   local images = 0
