@@ -239,6 +239,16 @@ function cases.whole()
   say(agreed(table.concat(lines, "\n")))
 end
 
+--- CASE trials: what a trainer finds out without a run, and what a trial changes, on whole batches.
+function cases.trials()
+  local train = sets()
+  local trainer = tr.Trainer(options_of("all"))
+  local found = trainer:find_lr(train, { steps = 10 })
+  local parts = { ("%a"):format(found[#found].loss), trainer:recalibrate(train, { batches = 2 }),
+    hash(trainer.model:state_dict()) }
+  say(agreed(table.concat(parts, " ")))
+end
+
 --- CASE buffers: what a model keeps besides batch norm's statistics, in any dtype. What does not move stays to the bit.
 function cases.buffers()
   local net = {

@@ -105,6 +105,10 @@ describe("a Trainer on several ranks", function()
     finds_the_same("gradient", 3 * 9 + 3 + 108 * 6 + 6, 2e-6)
   end)
 
+  it("tries rates and measures statistics on the batches that one process has", function()
+    assert.equal(alone "trials", case(2, "trials"))
+  end)
+
   it("keeps constants of a model to the bit, and moves other buffers by the mean of the shards", function()
     assert.equal("buffers\n", case(3, "buffers"))
   end)

@@ -229,13 +229,12 @@ local function learn_from(self, train, share)
 end
 
 --- Batches to train on, shuffled and augmented. A single image left over is not trained on: batch norm has nothing to
--- normalize it by where the map is 1x1.
-local function training_loader(self, takes, set, weights)
+-- normalize it by where the map is 1x1. `part` (optional): what one of several processes has of them.
+local function training_loader(self, takes, set, weights, part)
   local single = #set > self.batch and #set % self.batch == 1
   return (takes:loader(set, {
     batch = self.batch, shuffle = not weights, seed = self.seed, augment = self.augment, drop_last = single,
-    balanced = self.balanced, weights = weights, workers = self.workers, bad = self.bad,
-    part = shards.part(shards.job()),
+    balanced = self.balanced, weights = weights, workers = self.workers, bad = self.bad, part = part,
   }, "Trainer: the training set"))
 end
 
@@ -308,7 +307,7 @@ local function plan_of(self, train, val, share)
   if self.sync_batch_norm then synchronized.check(self.model) end
   plan.loss_of = objective.loss(self.loss, plan.train)
   check_scores(self, takes, math.min(share and shards.SHARD or self.batch, #plan.train))
-  plan.loader = training_loader(self, takes, plan.train, weights)
+  plan.loader = training_loader(self, takes, plan.train, weights, share and shards.part(shards.job()))
   plan.identity = identity.of(self, plan, share)
   return plan
 end
@@ -508,7 +507,7 @@ function Trainer:_identity(train, val) return plan_of(self, train, val).identity
 
 -- -- looking before and after -----------------------------------------------------------------------------------------
 
---- Loader and loss for a trial on a training set.
+--- Loader and loss for a trial on a training set: of whole batches, on each of several processes.
 local function trial_of(self, train)
   local weights
   train, weights = readable(self, train)

@@ -31,7 +31,7 @@ local shards = { SHARD = SHARD }
 function shards.job() return distributed._job() end
 
 --- What the loader of this rank hands out.
-function shards.part(job) return job and { shard = SHARD, rank = job.rank, ranks = job.size } or nil end
+function shards.part(job) return { shard = SHARD, rank = job.rank, ranks = job.size } end
 
 -- -- before the first step -------------------------------------------------------------------------------------------
 
