@@ -180,9 +180,11 @@ describe("the ranks of a job", function()
       local model = tr.nn.Sequential { Ones(), net[1], net[2], net[3], net[4], net[5] }
       local trainer = trainer_of { bad = "skip", batch = 64, model = model,
         sync_batch_norm = SYNCHRONIZED }
-      local images = {}
+      local images, mean = {}, model[3].running_mean
+      local moved
       for event in trainer:run(set) do
-        if event.kind == "step" then images[#images + 1] = ("%d"):format(event.images) end
+        if event.kind == "step" then images[#images + 1], moved = ("%d"):format(event.images), core.crc32(mean) end
+        if event.kind == "epoch" then assert(core.crc32(mean) == moved, "moved by what was passed over") end
         if event.kind == "epoch" and event.epoch == 1 then
           distributed.barrier()
           local order = trainer.running.plan.loader:order(2)

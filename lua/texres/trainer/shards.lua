@@ -538,7 +538,7 @@ local function gradients_of(run, cut, look, least)
   own.had = {}
   for _, term in ipairs(own.terms) do term.grad = nil end
   local seed, stream = core.rng_state()
-  local before = clones(run.averaged)
+  local before, all_before = clones(run.averaged), clones(run.buffers) -- batch norm may have moved the others
   local own_parts = (run.layers and side_by_side or one_by_one)(run, own, cut, before, look)
   core.rng_state(seed, stream)
   core.no_grad(function()
@@ -552,7 +552,7 @@ local function gradients_of(run, cut, look, least)
     if not present[i] then term.grad = nil end
   end
   if images < least then
-    copy_all(run.averaged, before)
+    copy_all(run.buffers, all_before)
     return {}, 0, own_parts, images
   end
   move_buffers(run, own, before, images)
