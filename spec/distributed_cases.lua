@@ -301,6 +301,16 @@ function cases.astray(kind)
   }:fit(train)
 end
 
+--- CASE anew: a model that puts another tensor in the place of a buffer.
+function cases.anew()
+  local net = { linear = nn.Linear(64, 6), seen = tr.zeros(1) }
+  function net:forward(x)
+    if self.training then self.seen = self.seen + 1 end
+    return self.linear(x:reshape(x:size(1), 64))
+  end
+  tr.Trainer { model = nn.Module(net), epochs = 1, batch = 256, quiet = true, watch = false }:fit((sets()))
+end
+
 --- CASE train FOLDER EPOCHS: writes a run into the folder, and goes on with one that is there.
 function cases.train(folder, epochs)
   local train, val = sets()

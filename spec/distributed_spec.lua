@@ -117,6 +117,12 @@ describe("a Trainer on several ranks", function()
     finds_the_same("whole", 4 * (1 + 3 + 3 + 4) + 27 + 81 + 432 + 24 + 6, 1e-10)
   end)
 
+  it("names a buffer that the model assigns anew", function()
+    local ok, told = job(2, { support.lua, "spec/distributed_cases.lua", "anew" })
+    assert.is_false(ok)
+    assert.is_true(told:find("forward of the model assigns seen anew", 1, true) ~= nil, told)
+  end)
+
   it("names a batch norm that is not that of the others", function()
     local kinds = {
       shards = "sync_batch_norm: not all shards go through the same batch norms",

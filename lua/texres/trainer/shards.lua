@@ -559,6 +559,21 @@ local function gradients_of(run, cut, look, least)
   return parts, images, own_parts, images
 end
 
+--- Raises, after the first batch of a run, where the model has assigned a buffer anew: ranks would average a tensor that
+-- it uses no more.
+local function check_buffers(run)
+  if run.buffers_checked then return end
+  local i = 0
+  for name, buffer in run.trainer.model:named_buffers() do
+    i = i + 1
+    if not rawequal(buffer, run.buffers[i]) then
+      raise("Trainer: forward of the model assigns %s anew: several processes need buffers in their places: write into "
+        .. "this one with copy_from()", name)
+    end
+  end
+  run.buffers_checked = true
+end
+
 --- The same of the batch that comes next, and its number; the loader's portions are the shards of this rank. Batches of
 -- which a single image, or none, could be read are passed over.
 function shards.gradients(run, look)
@@ -572,6 +587,7 @@ function shards.gradients(run, look)
     cut.count, cut.first, cut.last, cut.images = loader:shards(cut.number)
     parts, images, own_parts, read = gradients_of(run, cut, look, least)
     run.left_out = run.left_out + cut.images - read
+    check_buffers(run)
   until images > 0 or cut.number == #loader
   local own_images = 0
   for _, part in ipairs(own_parts) do own_images = own_images + part.labels:numel() end
