@@ -69,6 +69,17 @@ describe("what ranks say to each other", function()
     end
   end)
 
+  it("is not had by ranks that the mpirun of another library has started", function()
+    if not tr.distributed._library() then pending "texres is built without MPI" end
+    for _, env in ipairs { { PMI_RANK = 1, PMI_SIZE = 2 }, { OMPI_COMM_WORLD_RANK = 0, OMPI_COMM_WORLD_SIZE = 2 },
+      { PMIX_RANK = 1 } } do
+      env.OMPI_ALLOW_RUN_AS_ROOT, env.OMPI_ALLOW_RUN_AS_ROOT_CONFIRM = 1, 1
+      local ok, told = support.run_lua([[print(require "texres".distributed.rank())]], { env = env })
+      assert.is_false(ok)
+      assert.matches("distributed: this process was started as rank %d[ of2]*, but .* knows of no other one", told)
+    end
+  end)
+
   it("is nothing in a process that mpirun did not start", function()
     assert.equal("functions 1\n", alone "functions")
   end)
@@ -207,6 +218,28 @@ describe("the files of a run on several ranks", function()
     end
     case(3, "train", cut, "4")
     check()
+  end)
+end)
+
+describe("texres train on several ranks", function()
+  it("is told by rank 0, and is begun by none before all have looked whether the folder has a run", function()
+    local folder = support.folder()
+    assert(tr.data.fabric({ count = 120, size = 8, seed = 1, sources = 12 }):save_folder(folder .. "/cloth"))
+    local function train(...)
+      local late = '[ "${OMPI_COMM_WORLD_RANK:-$PMI_RANK}" = 0 ] || sleep 0.3; exec "$@"'
+      return job(2, { "sh", "-c", late, "sh", support.lua, "bin/texres", "train", folder .. "/cloth", "--groups", "index.csv:source",
+        "--out", folder .. "/run", "--folds", "2", "--epochs", "1", "--width", "2", ... })
+    end
+    local ok, told = train()
+    assert.is_true(ok, told)
+    for _, line in ipairs { "120 images of 12 groups", "seed 1, fold 2 of 2: ", "network: " } do
+      assert.equal(1, select(2, told:gsub(line, "")), told)
+    end
+    ok, told = train()
+    assert.is_false(ok)
+    assert.matches("holds a run already", told)
+    ok, told = train "--resume"
+    assert.is_true(ok, told)
   end)
 end)
 

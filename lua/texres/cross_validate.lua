@@ -24,6 +24,7 @@
 local answers = require "texres.report.answers"
 local classifier = require "texres.classifier"
 local core = require "texres.core"
+local distributed = require "texres.distributed"
 local files = require "texres.files"
 local input = require "texres.input"
 local json = require "texres.json"
@@ -329,7 +330,8 @@ return function(options)
     if not made then raise("cross_validate: %s", message) end
   end
   local self = setmetatable({ seeds = o.seeds, results = {}, folds = 0, dir = o.dir or false }, Validation)
-  local places, had, progress = {}, setmetatable({}, { __mode = "k" }), not o.quiet and terminal.Progress() or nil
+  local places, had = {}, setmetatable({}, { __mode = "k" })
+  local progress = not o.quiet and distributed.rank() == 0 and terminal.Progress() or nil
   for s, seed in ipairs(o.seeds) do
     self.results[s] = {}
     local folds = folds_of(o, seed)

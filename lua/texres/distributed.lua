@@ -20,12 +20,17 @@ local strict = require "texres.strict"
 
 local distributed = {}
 
--- What mpirun or srun tell a process that they start, for Open MPI, MPICH and PMIx: its rank.
-local RANK = { "OMPI_COMM_WORLD_RANK", "PMI_RANK", "PMIX_RANK" }
+-- What mpirun or srun tell a process that they start, for Open MPI, MPICH and PMIx: its rank, and how many there are.
+local TOLD = {
+  { "OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE" }, { "PMI_RANK", "PMI_SIZE" },
+  { "PMIX_RANK", "SLURM_STEP_NUM_TASKS" },
+}
 
 local WITHOUT = "distributed: texres was built without MPI, which mpirun needs: install libopenmpi-dev and "
   .. "openmpi-bin, or libmpich-dev and mpich, and build it again"
 local CANNOT = "distributed: texres.mpi can't be loaded: %s"
+local OTHER = "distributed: this process was started as rank %d%s, but %s, which texres was built with, knows of no other "
+  .. "one: start it with the mpirun of that library, or build texres with the one whose mpirun this is"
 
 local ENDED = "texres: rank %d has come to its end, but rank %d waits for it\n"
 local DIFFER = "texres: rank %d makes another call than rank %d, or the same one with a tensor of another size\n"
@@ -64,11 +69,14 @@ local job -- { mpi =, rank =, size =, library = } of this process, once it has j
 
 local alone = false -- whether this process works by itself for a while
 
---- The rank that mpirun, or what stands for it, gave this process; nil where it did not start it. MPI is not asked.
+local function told(name) return math.tointeger(tonumber(os.getenv(name))) end
+
+--- The rank that mpirun, or what stands for it, gave this process, and how many ranks it says there are (nil: it does
+-- not); nil where it did not start it. MPI is not asked.
 function distributed._launched_rank()
-  for _, name in ipairs(RANK) do
-    local rank = math.tointeger(tonumber(os.getenv(name)))
-    if rank then return rank end
+  for _, names in ipairs(TOLD) do
+    local rank = told(names[1])
+    if rank then return rank, told(names[2]) end
   end
 end
 
@@ -91,10 +99,14 @@ function distributed._job()
   if alone then return nil end
   if job or not distributed.is_launched() then return job end
   local mpi = load_mpi()
+  local wanted, of = distributed._launched_rank() -- MPI changes the environment
   local rank, size, library
   rank, size, library = mpi.open(function(other, ended)
     io.stderr:write((ended and ENDED or DIFFER):format(other, rank))
   end)
+  if size == 1 and (wanted > 0 or of and of > 1) then -- every one of them would train all of it
+    raise(OTHER, wanted, of and (" of %d"):format(of) or "", library)
+  end
   job = { mpi = mpi, rank = rank, size = size, library = library }
   return job
 end

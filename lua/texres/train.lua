@@ -20,6 +20,7 @@ local columns = require "texres.data.columns"
 local core = require "texres.core"
 local cross_validate = require "texres.cross_validate"
 local data = require "texres.data"
+local distributed = require "texres.distributed"
 local grouping = require "texres.data.grouping"
 local lists = require "texres.data.lists"
 local models = require "texres.models"
@@ -349,9 +350,12 @@ end
 
 -- -- all together -----------------------------------------------------------------------------------------------------
 
+--- Whether a folder has a run in it. No rank of a job begins one before all have looked.
 local function holds_run(dir)
-  return core.file_kind(dir .. "/last.safetensors") == "file" or core.file_kind(dir .. "/run.json") == "file"
+  local holds = core.file_kind(dir .. "/last.safetensors") == "file" or core.file_kind(dir .. "/run.json") == "file"
     or core.file_kind(dir .. "/cv") == "folder"
+  distributed.barrier()
+  return holds
 end
 
 local function cross_validation(o, set, folds, budget)
@@ -379,7 +383,7 @@ local function read_options(options)
   network_of(o) -- which checks it
   o.dir = (o.dir or "run"):gsub("(.)/+$", "%1")
   o.tell = o.tell or function(text)
-    if not o.quiet then io.stderr:write(text, "\n") end
+    if not o.quiet and distributed.rank() == 0 then io.stderr:write(text, "\n") end
   end
   return o
 end

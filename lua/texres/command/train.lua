@@ -1,6 +1,7 @@
 --- texres train: a network for a set of images, how good it is, and a report (texres.train).
 
 local arguments = require "texres.command.arguments"
+local distributed = require "texres.distributed"
 local option = require "texres.options"
 local train = require "texres.train"
 
@@ -54,13 +55,15 @@ return {
   end,
   run = function(options)
     local given = arguments.given(options, train.KNOWN)
-    given.network, given.tell = arguments.describe_network(options), print
+    local first = distributed.rank() == 0 -- of the ranks of a job, one tells
+    given.network, given.tell = arguments.describe_network(options), first and print or function() end
     local done, message = train.run(given)
     if not done then return nil, message end
     if done.interrupted then
-      io.stderr:write "texres train: interrupted; the same command with --resume goes on\n"
+      if first then io.stderr:write "texres train: interrupted; the same command with --resume goes on\n" end
       return INTERRUPTED
     end
+    if not first then return end
     print()
     done:show()
   end,
