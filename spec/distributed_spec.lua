@@ -227,8 +227,8 @@ describe("texres train on several ranks", function()
     assert(tr.data.fabric({ count = 120, size = 8, seed = 1, sources = 12 }):save_folder(folder .. "/cloth"))
     local function train(...)
       local late = '[ "${OMPI_COMM_WORLD_RANK:-$PMI_RANK}" = 0 ] || sleep 0.3; exec "$@"'
-      return job(2, { "sh", "-c", late, "sh", support.lua, "bin/texres", "train", folder .. "/cloth", "--groups", "index.csv:source",
-        "--out", folder .. "/run", "--folds", "2", "--epochs", "1", "--width", "2", ... })
+      return job(2, { "sh", "-c", late, "sh", support.lua, "bin/texres", "train", folder .. "/cloth", "--groups",
+        "index.csv:source", "--out", folder .. "/run", "--folds", "2", "--epochs", "1", "--width", "2", ... })
     end
     local ok, told = train()
     assert.is_true(ok, told)

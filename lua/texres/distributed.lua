@@ -29,8 +29,8 @@ local TOLD = {
 local WITHOUT = "distributed: texres was built without MPI, which mpirun needs: install libopenmpi-dev and "
   .. "openmpi-bin, or libmpich-dev and mpich, and build it again"
 local CANNOT = "distributed: texres.mpi can't be loaded: %s"
-local OTHER = "distributed: this process was started as rank %d%s, but %s, which texres was built with, knows of no other "
-  .. "one: start it with the mpirun of that library, or build texres with the one whose mpirun this is"
+local OTHER = "distributed: this process was started as rank %d%s, but %s, which texres was built with, knows of no "
+  .. "other one: start it with the mpirun of that library, or build texres with the one whose mpirun this is"
 
 local ENDED = "texres: rank %d has come to its end, but rank %d waits for it\n"
 local DIFFER = "texres: rank %d makes another call than rank %d, or the same one with a tensor of another size\n"

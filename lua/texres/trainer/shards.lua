@@ -559,8 +559,8 @@ local function gradients_of(run, cut, look, least)
   return parts, images, own_parts, images
 end
 
---- Raises, after the first batch of a run, where the model has assigned a buffer anew: ranks would average a tensor that
--- it uses no more.
+--- Raises, after the first batch of a run, where the model has assigned a buffer anew: ranks would average a tensor
+-- that it uses no more.
 local function check_buffers(run)
   if run.buffers_checked then return end
   local i = 0
