@@ -384,6 +384,17 @@ local FAULTS = {
   end,
 }
 
+--- CASE infinite: image 100 of 300, in a later shard of the first batch, is too large for the network.
+function cases.infinite()
+  local images = tr.ones(300, 2, 2, 1)
+  images[100]:fill(1e25)
+  local labels = tr.arange(1, 300):to "i64" % 2 + 1
+  tr.Trainer {
+    model = nn.Sequential { nn.Lambda(function(x) return x * x end), nn.Flatten(), nn.Linear(4, 2) }, batch = 256,
+    quiet = true, normalize = false,
+  }:fit(tr.data.tensors { images = images, labels = labels, classes = { "a", "b" } })
+end
+
 --- CASE fault KIND FOLDER [pcall]: what the last rank does at its third step, or to what it begins with.
 function cases.fault(kind, folder, protected)
   local last = rank == size - 1

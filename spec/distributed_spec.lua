@@ -309,6 +309,12 @@ describe("a fault of one rank", function()
     end
   end)
 
+  it("names the image of a shard for which the loss is no number", function()
+    local ok, told = job(2, { support.lua, "spec/distributed_cases.lua", "infinite" })
+    assert.is_false(ok)
+    assert.matches("rank %d of 2: [^\n]*, for image 100 of the training set", told)
+  end)
+
   it("is told where it is slowness", function()
     local _, told = fault("slow", support.folder() .. "/run")
     assert.matches("Trainer: rank 2 is slow: %d+ images/s, where %d+ are usual; others waited up to %d", told)

@@ -64,23 +64,25 @@ local function undone_if_it_fails(buffers, f, ...)
   end, function(...) return finish(f(...)) end, ...)
 end
 
---- The part of an epoch's order that batch number `batch` holds, without what was left out.
-local function rows_of(order, skipped, batch, size)
+--- The part of an epoch's order from place `first` to `last`, without what was left out.
+local function rows_of(order, skipped, first, last)
   local rows, out = {}, {}
   for _, one in ipairs(skipped) do out[one.place] = true end
-  for place = (batch - 1) * size + 1, math.min(batch * size, #order) do
+  for place = first, math.min(last, #order) do
     if not out[place] then rows[#rows + 1] = order[place] end
   end
   return rows
 end
 
---- Where the images of batch number `batch` of the epoch under way stand in the training set: function(row); nil where
--- the set's loader, one of the script, has no order(epoch).
-function Run:positions(batch)
-  local loader, rows = self.plan.loader, nil
+--- Where the images of a part, a batch of the epoch under way or those from `from` to `to` of one, stand in the
+-- training set: function(row); nil where the set's loader, one of the script, has no order(epoch).
+function Run:positions(part)
+  local loader, size, rows = self.plan.loader, self.trainer.batch, nil
   if not loader.order then return nil end
+  local before = (part.number - 1) * size
   return function(row)
-    rows = rows or rows_of(loader:order(self.trainer.pass.epoch), loader.skipped or {}, batch, self.trainer.batch)
+    rows = rows or rows_of(loader:order(self.trainer.pass.epoch), loader.skipped or {}, before + (part.from or 1),
+      before + (part.to or size))
     return rows[row]
   end
 end
@@ -89,7 +91,7 @@ end
 -- losses and their `weight`. `look`: at this step, or nil.
 function Run:forward(part, look)
   local trainer, images = self.trainer, part.batch:to(self.dtype)
-  local logits = look and look:forward(trainer.model, images, self:positions(part.number)) or trainer.model(images)
+  local logits = look and look:forward(trainer.model, images, self:positions(part)) or trainer.model(images)
   local loss
   loss, part.sum, part.weight = objective.mixed(trainer.loss_of, logits, part.labels, part.mix)
   part.logits = logits:detach()
@@ -105,7 +107,7 @@ function Run:objective_of(part, loss, alone)
   local value = loss:item()
   if value - value ~= 0 then
     diagnosis.stop(self.trainer, part.batch:to(self.dtype), value, {
-      batch = part.number, position = self:positions(part.number),
+      batch = part.number, position = self:positions(part),
     })
   end
   part.batch = nil

@@ -428,10 +428,11 @@ local function gather(run, own, cut, parts)
   return gathered, present
 end
 
---- The next shard of this rank.
-local function next_shard(run, cut)
+--- The next shard of this rank, which has that number in its batch.
+local function next_shard(run, cut, shard)
   local batch, labels, mix = run.batches()
-  return { batch = batch, labels = labels, mix = mix, number = cut.number }
+  return { batch = batch, labels = labels, mix = mix, number = cut.number,
+    from = cut.images * shard // cut.count + 1, to = cut.images * (shard + 1) // cut.count }
 end
 
 local function note_gradients(own)
@@ -444,7 +445,7 @@ local function one_by_one(run, own, cut, before, look)
   local before_last, parts = {}, {}
   local seed = core.rng_state()
   for shard = cut.first, cut.last - 1 do
-    local part = next_shard(run, cut)
+    local part = next_shard(run, cut, shard)
     if shard == cut.last - 1 then own.sums:begin(before_last) end
     core.rng_state(seed_of(seed, run.trainer.steps, shard), 0)
     copy_all(run.averaged, before)
@@ -492,7 +493,7 @@ end
 local function side_by_side(run, own, cut, before, look)
   local parts, sides, side_of, seed = {}, {}, {}, core.rng_state()
   for shard = cut.first, cut.last - 1 do
-    local part = next_shard(run, cut)
+    local part = next_shard(run, cut, shard)
     parts[#parts + 1] = part
     if part.labels:numel() > 0 then
       side_of[part] = side(run, own, part, seed_of(seed, run.trainer.steps, shard), look)

@@ -107,8 +107,8 @@ local function add_living(row, alive)
   row.alive = row.alive and row.alive:shape()[1] == alive:shape()[1] and row.alive:maximum(alive) or alive
 end
 
---- Notes what a layer, or the layers of a step, gave.
-function Look:see(m, inputs, output)
+--- Notes what a layer, or the layers of a step, gave. `position`: as in Look:forward.
+function Look:see(m, inputs, output, position)
   local out = output:detach()
   local step = type(inputs[2]) == "table" and inputs[2].chain and inputs[2] or nil
   local is_relu = step and step.relu or not step and getmetatable(m) == ReLU
@@ -132,17 +132,16 @@ function Look:see(m, inputs, output)
   for _, each in ipairs(own) do add_activation(each, norm, out:numel()) end
   self.maker[output] = row
   if norm - norm ~= 0 and not self.bad then
-    self.bad = { row = row, positions = diagnosis.positions(out, self.position) }
+    self.bad = { row = row, positions = diagnosis.positions(out, position) }
   end
 end
 
 --- What the model gives for a batch. `position(row)`: where its images stand in the set.
 function Look:forward(model, images, position)
-  self.position = position
   local function see(m, _, inputs, outputs)
     local out = outputs[1]
     if core.is_tensor(out) and (out.dtype == "f32" or out.dtype == "f64") and out:numel() > 0 then
-      core.no_grad(self.see, self, m, inputs, out)
+      core.no_grad(self.see, self, m, inputs, out, position)
     end
   end
   return module.with_watcher({ fn = see, planned = true, keeps_nothing = true }, model, images)
