@@ -178,8 +178,8 @@ describe("the ranks of a job", function()
         return x
       end
       local net = model_of()
-      local model = tr.nn.Sequential { Ones(), net[1], net[2], net[3], net[4], net[5] }
-      local trainer = trainer_of { bad = "skip", batch = 64, model = model,
+      local model = tr.nn.Sequential { Ones(), net[1], net[2], net[3], net[4], tr.nn.BatchNorm(4), net[5] }
+      local trainer = trainer_of { bad = "skip", batch = 64, model = model, keep = "last",
         sync_batch_norm = SYNCHRONIZED }
       local images, mean = {}, model[3].running_mean
       local moved

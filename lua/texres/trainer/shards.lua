@@ -374,29 +374,35 @@ local function most_of(job, cut)
 end
 
 --- What this rank tells of its shards: for each term whether any has a gradient of it; for each shard the sum of its
--- losses, their weight (NaN: none), and how many images; the labels. All of it is f64, of one length on all ranks.
+-- losses, their weight (NaN: none), and how many images (of one that is idle: less than none); the labels. All of it is
+-- f64, of one length on all ranks.
 local function told(run, own, cut, parts)
   local most, room = most_of(run.job, cut)
   local numbers = {}
   for i in ipairs(own.terms) do numbers[i] = own.had[i] and 1 or 0 end
   for k = 1, most do
-    local part = parts[k]
-    local images = part and part.labels:numel() or 0
-    table.move(images > 0 and { part.sum, part.weight or 0 / 0, images } or { 0, 0, 0 }, 1, 3, #numbers + 1, numbers)
+    local part, row = parts[k], { 0, 0, 0 }
+    if part then
+      local images = part.labels:numel()
+      row = part.idle and { 0, 0, -images } or { part.sum, part.weight or 0 / 0, images }
+    end
+    table.move(row, 1, 3, #numbers + 1, numbers)
   end
   for _, part in ipairs(parts) do
-    table.move(part.labels:totable(), 1, part.labels:numel(), #numbers + 1, numbers)
+    if not part.idle then table.move(part.labels:totable(), 1, part.labels:numel(), #numbers + 1, numbers) end
   end
   for i = #numbers + 1, #own.terms + 3 * most + room do numbers[i] = 0 end
   return numbers
 end
 
---- What a rank has told: its shards that have images, and in `present` the terms that it has gradients of.
+--- What a rank has told: its shards of which something comes, and how many images it could read; in `present` the
+-- terms that it has gradients of.
 local function heard(own, numbers, most, present)
-  local parts, at = {}, #own.terms + 3 * most + 1
+  local parts, read, at = {}, 0, #own.terms + 3 * most + 1
   for i in ipairs(own.terms) do present[i] = present[i] or numbers[i] == 1 end
   for k = #own.terms + 1, #own.terms + 3 * most, 3 do
     local sum, weight, images = numbers[k], numbers[k + 1], math.tointeger(numbers[k + 2])
+    read = read + math.abs(images)
     if images > 0 then
       local labels = table.move(numbers, at, at + images - 1, 1, {})
       at = at + images
@@ -404,34 +410,37 @@ local function heard(own, numbers, most, present)
         labels = core.tensor(labels, { dtype = "i64" }) }
     end
   end
-  return parts
+  return parts, read
 end
 
---- What all ranks know of all shards, in their order: losses, weights, logits and labels; and which terms have
--- gradients.
+--- What all ranks know of all shards, in their order: losses, weights, logits and labels; which terms have gradients;
+-- and how many images could be read.
 local function gather(run, own, cut, parts)
   local most, images = most_of(run.job, cut)
   local logits, at = core.zeros({ images, #run.trainer.classes }, { dtype = run.dtype }), 1
   for _, part in ipairs(parts) do
-    local n = part.labels:numel()
-    if part.logits then logits:slice(1, at, at + n - 1):copy_from(part.logits) end
-    at = at + n
+    if not part.idle then
+      logits:slice(1, at, at + part.labels:numel() - 1):copy_from(part.logits)
+      at = at + part.labels:numel()
+    end
   end
-  local all, gathered, present = distributed.all_gather(logits), {}, {}
+  local all, gathered, present, read = distributed.all_gather(logits), {}, {}, 0
   for rank, numbers in ipairs(distributed._rows(told(run, own, cut, parts))) do
-    at = 1
-    for _, part in ipairs(heard(own, numbers, most, present)) do
+    local list, of_rank = heard(own, numbers, most, present)
+    at, read = 1, read + of_rank
+    for _, part in ipairs(list) do
       part.logits = all[rank]:slice(1, at, at + part.images - 1)
       at, gathered[#gathered + 1] = at + part.images, part
     end
   end
-  return gathered, present
+  return gathered, present, read
 end
 
---- The next shard of this rank, which has that number in its batch.
+--- The next shard of this rank, which has that number in its batch. `idle`: nothing comes of one that has no images,
+-- or a single one, as batch norm may have nothing to normalize that by.
 local function next_shard(run, cut, shard)
   local batch, labels, mix = run.batches()
-  return { batch = batch, labels = labels, mix = mix, number = cut.number,
+  return { batch = batch, labels = labels, mix = mix, number = cut.number, idle = labels:numel() < cut.least,
     from = cut.images * shard // cut.count + 1, to = cut.images * (shard + 1) // cut.count }
 end
 
@@ -449,7 +458,7 @@ local function one_by_one(run, own, cut, before, look)
     if shard == cut.last - 1 then own.sums:begin(before_last) end
     core.rng_state(seed_of(seed, run.trainer.steps, shard), 0)
     copy_all(run.averaged, before)
-    if part.labels:numel() > 0 then
+    if not part.idle then
       run:add_gradient(part, false, look)
       weigh_statistics(own, run.averaged, before, part)
     end
@@ -495,7 +504,7 @@ local function side_by_side(run, own, cut, before, look)
   for shard = cut.first, cut.last - 1 do
     local part = next_shard(run, cut, shard)
     parts[#parts + 1] = part
-    if part.labels:numel() > 0 then
+    if not part.idle then
       side_of[part] = side(run, own, part, seed_of(seed, run.trainer.steps, shard), look)
       sides[#sides + 1] = side_of[part]
     end
@@ -533,8 +542,8 @@ local function note_pace(run, start, waited, images)
 end
 
 --- The gradients of a batch, of the sum of its losses, in every rank; what its shards gave, and how many images those
--- have; the shards of this rank; how many images could be read. Of fewer images than `least` nothing comes.
-local function gradients_of(run, cut, look, least)
+-- have; the shards of this rank; how many images could be read. Of fewer images than cut.least nothing comes.
+local function gradients_of(run, cut, look)
   local own = added_up(run, cut.count)
   own.had = {}
   for _, term in ipairs(own.terms) do term.grad = nil end
@@ -546,18 +555,18 @@ local function gradients_of(run, cut, look, least)
     for _, term in ipairs(own.terms) do term.grad = term.grad or core.zeros_like(term) end
     own.sums:finish()
   end)
-  local parts, present = gather(run, own, cut, own_parts)
+  local parts, present, read = gather(run, own, cut, own_parts)
   local images = 0
   for _, part in ipairs(parts) do images = images + part.images end
   for i, term in ipairs(own.terms) do
     if not present[i] then term.grad = nil end
   end
-  if images < least then
+  if images < cut.least then
     copy_all(run.buffers, all_before)
-    return {}, 0, own_parts, images
+    return {}, 0, own_parts, read
   end
   move_buffers(run, own, before, images)
-  return parts, images, own_parts, images
+  return parts, images, own_parts, read
 end
 
 --- Raises, after the first batch of a run, where the model has assigned a buffer anew: ranks would average a tensor
@@ -580,13 +589,12 @@ end
 function shards.gradients(run, look)
   local start, waited = core.clock(), run.job.mpi.waited()
   local trainer, loader = run.trainer, run.plan.loader
-  local least = (trainer.batch == 1 or #run.plan.train == 1) and 1 or 2
-  local cut = { number = trainer.pass.batch }
+  local cut = { number = trainer.pass.batch, least = (trainer.batch == 1 or #run.plan.train == 1) and 1 or 2 }
   local parts, images, own_parts, read
   repeat
     cut.number = cut.number + 1
     cut.count, cut.first, cut.last, cut.images = loader:shards(cut.number)
-    parts, images, own_parts, read = gradients_of(run, cut, look, least)
+    parts, images, own_parts, read = gradients_of(run, cut, look)
     run.left_out = run.left_out + cut.images - read
     check_buffers(run)
   until images > 0 or cut.number == #loader
