@@ -78,6 +78,10 @@ function cases.differ(kind)
   local last = rank == size - 1
   if kind == "size" then
     distributed.all_reduce(tr.ones(last and 3 or 2))
+  elseif kind == "shape" then
+    distributed.all_reduce(last and tr.ones(2, 3) or tr.ones(3, 2))
+  elseif kind == "dtype" then
+    distributed.broadcast(last and tr.ones(1, { dtype = "f64" }) or tr.ones(1, { dtype = "i64" }))
   elseif kind == "call" then
     (last and distributed.all_gather or distributed.broadcast)(tr.ones(2))
   elseif kind == "barrier" then

@@ -62,7 +62,7 @@ describe("what ranks say to each other", function()
   end)
 
   it("is found to be different", function()
-    for _, kind in ipairs { "size", "call", "barrier", "root" } do
+    for _, kind in ipairs { "size", "shape", "dtype", "call", "barrier", "root" } do
       local ok, told = job(3, { support.lua, "spec/distributed_cases.lua", "differ", kind })
       assert.is_false(ok)
       assert.matches("texres: rank %d makes another call than rank %d, or the same one with a tensor", told)

@@ -35,6 +35,13 @@ static tx_tensor *check_elements(lua_State *L, int arg, bool written, int64_t *c
   return t;
 }
 
+/* A number of dtype and shape, which are no others of as many bytes. */
+static uint64_t kind_of(const tx_tensor *t) {
+  uint64_t kind = 14695981039346656037u ^ (uint64_t)t->dtype; /* FNV-1a */
+  for (int d = 0; d < t->dims; d++) kind = kind * 1099511628211u ^ (uint64_t)t->shape[d];
+  return kind * 1099511628211u;
+}
+
 /* -- all together ------------------------------------------------------------------------------------------------------- */
 
 /* library(): what it calls itself; may be asked before open */
@@ -84,7 +91,7 @@ static int l_broadcast(lua_State *L) {
   int64_t count;
   const lua_Integer root = lua_tointeger(L, 2);
   tx_tensor *t = check_elements(L, 1, root != own_rank, &count);
-  tx_wire_broadcast(tx_data(t), count * (int64_t)size_of(t->dtype), (int)root);
+  tx_wire_broadcast(tx_data(t), count * (int64_t)size_of(t->dtype), kind_of(t), (int)root);
   return 0;
 }
 
@@ -94,7 +101,7 @@ static int l_all_gather(lua_State *L) {
   const tx_tensor *t = check_elements(L, 1, false, &count);
   tx_tensor *into = check_elements(L, 2, true, &all);
   if (all != count * job_size || into->dtype != t->dtype) core->error(L, "all_gather: the result has no room for all");
-  tx_wire_all_gather(tx_data(t), count * (int64_t)size_of(t->dtype), tx_data(into));
+  tx_wire_all_gather(tx_data(t), count * (int64_t)size_of(t->dtype), kind_of(t), tx_data(into));
   return 0;
 }
 
@@ -104,7 +111,7 @@ static int l_texts(lua_State *L) {
   const char *text = lua_tolstring(L, 1, &own);
   int64_t *bytes = lua_newuserdatauv(L, (size_t)job_size * sizeof *bytes, 0), total = 0;
   const int64_t length = (int64_t)own;
-  tx_wire_all_gather(&length, sizeof length, bytes);
+  tx_wire_all_gather(&length, sizeof length, 0, bytes);
   for (int r = 0; r < job_size; r++) total += bytes[r];
   char *all = lua_newuserdatauv(L, (size_t)total + 1, 0);
   tx_wire_all_gather_some(text, bytes, all);

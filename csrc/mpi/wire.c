@@ -191,28 +191,28 @@ static void gather(const void *own, size_t bytes, void *all) {
   end_call(request);
 }
 
-/* What a call is, and with how many bytes: marks that all processes have to share. Where one sends less, this is what comes of it
- * first, and the process that waits for the most sees it. */
-static int64_t mark_of(int call, int64_t bytes) { return bytes * CALLS + call; }
+/* What a call is, with how many bytes, and of what kind: marks that all processes have to share. Where one sends less, this is what
+ * comes of it first, and the process that waits for the most sees it. */
+static uint64_t mark_of(int call, int64_t bytes, uint64_t kind) { return ((uint64_t)bytes * CALLS + (uint64_t)call) ^ kind; }
 
 /* Of a row of marks, `stride` bytes apart. */
-static void check_marks(const char *marks, size_t stride, int64_t own) {
+static void check_marks(const char *marks, size_t stride, uint64_t own) {
   for (int r = 0; r < job.size; r++) {
-    int64_t mark;
+    uint64_t mark;
     memcpy(&mark, marks + (size_t)r * stride, sizeof mark);
     if (mark != own) give_up(r, false);
   }
 }
 
-static void check_same(int call, int64_t bytes) {
-  const int64_t own = mark_of(call, bytes);
+static void check_same(int call, int64_t bytes, uint64_t kind) {
+  const uint64_t own = mark_of(call, bytes, kind);
   char *all = allocate((size_t)job.size * sizeof own);
   gather(&own, sizeof own, all);
   check_marks(all, sizeof own, own);
   free(all);
 }
 
-void tx_wire_barrier(void) { check_same(BARRIER, 0); }
+void tx_wire_barrier(void) { check_same(BARRIER, 0, 0); }
 
 static void broadcast(void *data, int64_t bytes, int root) {
   char *at = data;
@@ -227,8 +227,8 @@ static void broadcast(void *data, int64_t bytes, int root) {
   }
 }
 
-void tx_wire_broadcast(void *data, int64_t bytes, int root) {
-  check_same(BROADCAST, bytes * job.size + root);
+void tx_wire_broadcast(void *data, int64_t bytes, uint64_t kind, int root) {
+  check_same(BROADCAST, bytes * job.size + root, kind);
   broadcast(data, bytes, root);
 }
 
@@ -261,8 +261,8 @@ void tx_wire_all_gather_some(const void *own, const int64_t *bytes, void *all) {
 }
 
 /* Few bytes travel with their mark. */
-static void gather_marked(const void *own, size_t bytes, char *all) {
-  const int64_t mark = mark_of(GATHER, (int64_t)bytes);
+static void gather_marked(const void *own, size_t bytes, uint64_t kind, char *all) {
+  const uint64_t mark = mark_of(GATHER, (int64_t)bytes, kind);
   const size_t stride = sizeof mark + bytes;
   char *sent = allocate((size_t)(job.size + 1) * stride), *received = sent + stride;
   memcpy(sent, &mark, sizeof mark);
@@ -275,12 +275,12 @@ static void gather_marked(const void *own, size_t bytes, char *all) {
   free(sent);
 }
 
-void tx_wire_all_gather(const void *own, int64_t bytes, void *all) {
+void tx_wire_all_gather(const void *own, int64_t bytes, uint64_t kind, void *all) {
   if (bytes <= MARKED) {
-    gather_marked(own, (size_t)bytes, all);
+    gather_marked(own, (size_t)bytes, kind, all);
     return;
   }
-  check_same(GATHER, bytes);
+  check_same(GATHER, bytes, kind);
   int64_t *same = allocate((size_t)job.size * sizeof *same);
   for (int r = 0; r < job.size; r++) same[r] = bytes;
   tx_wire_all_gather_some(own, same, all);

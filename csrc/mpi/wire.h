@@ -21,9 +21,10 @@ const char *tx_wire_library(void);
 double tx_wire_waited(void);
 
 void tx_wire_barrier(void);
-void tx_wire_broadcast(void *data, int64_t bytes, int root);
+/* `kind`: a number of what these bytes are, which has to be the same on all processes. */
+void tx_wire_broadcast(void *data, int64_t bytes, uint64_t kind, int root);
 /* `bytes` of each process, in the order of their ranks. */
-void tx_wire_all_gather(const void *own, int64_t bytes, void *all);
+void tx_wire_all_gather(const void *own, int64_t bytes, uint64_t kind, void *all);
 /* The same of different lengths: bytes[r] of rank r, which is the own length where r is the own rank. */
 void tx_wire_all_gather_some(const void *own, const int64_t *bytes, void *all);
 /* Ends all processes of the job, this one included. */

@@ -33,7 +33,8 @@ local OTHER = "distributed: this process was started as rank %d%s, but %s, which
   .. "other one: start it with the mpirun of that library, or build texres with the one whose mpirun this is"
 
 local ENDED = "texres: rank %d has come to its end, but rank %d waits for it\n"
-local DIFFER = "texres: rank %d makes another call than rank %d, or the same one with a tensor of another size\n"
+local DIFFER = "texres: rank %d makes another call than rank %d, or the same one with a tensor of another shape or "
+  .. "dtype\n"
 
 local folder = debug.getinfo(1, "S").source:match "^@(.*)distributed%.lua$" or "./"
 
