@@ -146,6 +146,7 @@ describe("what the doctor makes of it", function()
     end
     assert.equal("Open MPI v4", told {})
     assert.matches("^none; .*make setup%-mpi", told { mpi = false })
+    assert.equal("none", told { mpi = false, mpi_problem = "distributed: texres.mpi can't be loaded: libmpi.so.40" })
   end)
 
   it("leaves out what can't be known", function()

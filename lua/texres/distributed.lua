@@ -66,6 +66,12 @@ function distributed._library()
   return mpi and mpi.library() or nil
 end
 
+--- Why the module can't be loaded though it is there; nil where it can, or is absent.
+function distributed._problem()
+  local _, message = find_mpi()
+  return message ~= WITHOUT and message or nil
+end
+
 local job -- { mpi =, rank =, size =, library = } of this process, once it has joined
 
 local alone = false -- whether this process works by itself for a while

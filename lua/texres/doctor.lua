@@ -53,7 +53,8 @@ local function facts()
   local found, argparse = pcall(require, "argparse")
   local memory, available = machine.memory()
   return {
-    version = core._VERSION, lua = _VERSION, build = core.build_info(), mpi = distributed._library(), isa = core.isa(),
+    version = core._VERSION, lua = _VERSION, build = core.build_info(), mpi = distributed._library(),
+    mpi_problem = distributed._problem(), isa = core.isa(),
     folder = straight(debug.getinfo(1, "S").source:match "^@(.*)/[^/]*$" or "memory"),
     argparse = found and (argparse.version or "of an unknown version") or nil,
     processor = machine.processor(), processors = machine.processors(), processor_limit = machine.processor_limit(),

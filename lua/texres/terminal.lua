@@ -5,9 +5,10 @@
 --     line:show { "epoch 1/5", share = 0.42, "loss 0.4123", values = losses, "310 images/s", "12 s left" }
 --     line:done("epoch 1/5  loss 0.4")         -- stays
 --
--- Colours are for terminals alone, and not where NO_COLOR is set (no-color.org) or TERM is dumb; bars and curves are of
--- block characters where the locale is UTF-8, a bar of # and - elsewhere. What does not fit into the width is left out
--- from the end, the bar first.
+-- Colours are for terminals alone, and not where NO_COLOR is set (no-color.org) or TERM is dumb, nor for the ranks of
+-- Open MPI, whose mpirun shows each of them a terminal, be it that what they print goes into a file; bars and curves
+-- are of block characters where the locale is UTF-8, a bar of # and - elsewhere. What does not fit into the width is
+-- left out from the end, the bar first.
 
 local core = require "texres.core"
 local plain = require "texres.plain"
@@ -28,7 +29,7 @@ function terminal.abilities(columns, get)
   if not locale or locale == "" then locale = get "LANG" end
   local no_colour = get "NO_COLOR"
   local dumb = get "TERM" == "dumb"
-  local is_terminal = columns ~= nil and not dumb
+  local is_terminal = columns ~= nil and not dumb and not get "OMPI_COMM_WORLD_RANK"
   return {
     columns = is_terminal and columns or nil, colour = is_terminal and (no_colour == nil or no_colour == ""),
     blocks = (locale or ""):upper():gsub("-", ""):find "UTF8" ~= nil,

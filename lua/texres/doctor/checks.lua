@@ -51,6 +51,10 @@ end
 
 function checks.MPI(facts)
   if facts.mpi then return ok(facts.mpi) end
+  if facts.mpi_problem then
+    return note("none", "%s; is the MPI there that texres was built with? Else build texres anew",
+      facts.mpi_problem:match "[^\n\t]*$")
+  end
   return ok "none; it trains on several processes or machines: make setup-mpi, then build texres anew"
 end
 
