@@ -193,7 +193,9 @@ static void gather(const void *own, size_t bytes, void *all) {
 
 /* What a call is, with how many bytes, and of what kind: marks that all processes have to share. Where one sends less, this is what
  * comes of it first, and the process that waits for the most sees it. */
-static uint64_t mark_of(int call, int64_t bytes, uint64_t kind) { return ((uint64_t)bytes * CALLS + (uint64_t)call) ^ kind; }
+static uint64_t mark_of(int call, int64_t bytes, uint64_t kind) {
+  return ((uint64_t)bytes * CALLS + (uint64_t)call) ^ kind;
+}
 
 /* Of a row of marks, `stride` bytes apart. */
 static void check_marks(const char *marks, size_t stride, uint64_t own) {
