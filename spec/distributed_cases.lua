@@ -376,6 +376,7 @@ local FAULTS = {
   end,
   lr = function(trainer) trainer:set_lr(0.5) end,
   epochs = function(trainer) trainer.epochs = 7 end,
+  freeze = function(trainer) trainer.model[1]:freeze() end,
   stop = function(trainer) trainer:stop() end,
   weights = function(trainer) core.no_grad(function() trainer.model[1].weight:fill(0) end) end,
   interrupt = function() os.execute("kill -TERM " .. own_pid()) end,

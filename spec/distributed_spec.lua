@@ -117,7 +117,7 @@ describe("a Trainer on several ranks", function()
   end)
 
   it("tries rates and measures statistics on the batches that one process has", function()
-    assert.equal(alone "trials", case(2, "trials"))
+    assert.equal(alone "trials", case(3, "trials"))
   end)
 
   it("keeps constants of a model to the bit, and moves other buffers by the mean of the shards", function()
@@ -281,6 +281,7 @@ describe("a fault of one rank", function()
   it("is named where it wants something else than the others", function()
     ends_all("lr", "Trainer: lr is 0.5 on rank 2, 0.01 on rank 0: what changes it has to do so on every rank")
     ends_all("epochs", "Trainer: epochs is 7 on rank 2, 4 on rank 0")
+    ends_all("freeze", "Trainer: rank 2 trains other parameters than rank 0: what freezes them has to do so on every")
     ends_all("weights", "Trainer: after epoch 1 rank 2 has other weights than rank 0")
   end)
 

@@ -186,12 +186,21 @@ function shards.agree(job, trainer, plan, saved)
   compare(job.mpi.texts(packed(rows)))
 end
 
+--- A number that tells what is trained now.
+local function trained_number(optimizer)
+  local marks = {}
+  for i, p in ipairs(optimizer:parameters()) do marks[i] = p.requires_grad and "1" or "0" end
+  return core.crc32(table.concat(marks))
+end
+
 --- Makes one of what the scripts of all ranks want: one that stops, or is interrupted, stops all. Raises where they
 -- want what can't be one.
 local function heed(run)
   local trainer = run.trainer
   local rate = trainer.schedule.options and trainer.schedule.options.lr or 0
-  local rows = distributed._rows { trainer.stopped and 1 or 0, trainer.interrupted and 1 or 0, trainer.epochs, rate }
+  local rows = distributed._rows {
+    trainer.stopped and 1 or 0, trainer.interrupted and 1 or 0, trainer.epochs, rate, trained_number(trainer.optimizer),
+  }
   for i, row in ipairs(rows) do
     trainer.stopped = trainer.stopped or row[1] == 1
     trainer.interrupted = trainer.interrupted or row[2] == 1
@@ -200,6 +209,9 @@ local function heed(run)
         raise("Trainer: %s is %.14g on rank %d, %.14g on rank 0: what changes it has to do so on every rank", name,
           row[k], i - 1, rows[1][k])
       end
+    end
+    if row[5] ~= rows[1][5] then
+      raise("Trainer: rank %d trains other parameters than rank 0: what freezes them has to do so on every rank", i - 1)
     end
   end
 end
