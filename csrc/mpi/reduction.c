@@ -7,7 +7,7 @@
 #include "mpi/wire.h"
 
 enum {
-  IN_FLIGHT = 3,   /* buckets that are under way at a time: each has memory of its own */
+  IN_FLIGHT = 3,   /* buckets that are under way at a time: bucket i has the memory of i modulo so many */
   MOST_LEVELS = 7, /* of the tree over TX_REDUCTION_SHARDS */
 };
 
@@ -15,9 +15,9 @@ enum {
 typedef struct flight {
   int bucket; /* -1: none */
   bool gathering;
-  char *blocks;   /* of this rank: for each receiver its slice of each block */
+  char *
+      sent; /* of this rank's blocks, for each other one its slice of each; when they are there, the sum of the bucket */
   char *received; /* everyone's blocks of the own slice, in the order of shards */
-  char *sum;      /* the whole bucket */
   tx_wire *wire;
 } flight;
 
@@ -37,7 +37,6 @@ struct tx_reduction {
   bucket *bucket;
   int next; /* the bucket that sets out next: they do so in their order */
   int done;
-  int64_t widest; /* elements of the largest bucket */
   int *blocks;    /* of each rank */
   int all_blocks; /* of all ranks */
   int *level;     /* of each of them: 2^level shards */
@@ -116,7 +115,6 @@ static int64_t slice_first(const tx_reduction *r, int64_t n, int rank) { return 
 static int64_t slice_count(const tx_reduction *r, int64_t n, int rank) {
   return slice_first(r, n, rank + 1) - slice_first(r, n, rank);
 }
-static int64_t widest_slice(const tx_reduction *r) { return r->widest / r->size + 1; }
 
 /* Copies elements [first, first + n) of a bucket out of gradients, gradient i of which is at data[i]. */
 static void collect(const tx_reduction *r, const bucket *b, char *const *data, int64_t first, int64_t n, char *to) {
@@ -166,7 +164,7 @@ static void depart(tx_reduction *r, flight *f, int index) {
     if (q == r->rank) continue;
     tx_wire_receive(f->wire, f->received + first * own_slice, (r->blocks[q] - first) * own_slice, q, 2 * index);
   }
-  char *to = f->blocks;
+  char *to = f->sent;
   for (int q = 0; q < r->size; q++) {
     const int64_t first = slice_first(r, n, q), count = slice_count(r, n, q);
     char *slice = q == r->rank ? f->received + own_first * own_slice : to;
@@ -183,13 +181,13 @@ static void depart(tx_reduction *r, flight *f, int index) {
 static void gather(tx_reduction *r, flight *f) {
   const bucket *b = &r->bucket[f->bucket];
   const int64_t n = b->elements, size = (int64_t)size_of(r), count = slice_count(r, n, r->rank);
-  char *own = f->sum + slice_first(r, n, r->rank) * size;
+  char *own = f->sent + slice_first(r, n, r->rank) * size;
   add_blocks(r, f->received, count);
   memcpy(own, f->received, (size_t)(count * size));
   f->gathering = true;
   for (int q = 0; q < r->size; q++) {
     if (q == r->rank) continue;
-    tx_wire_receive(f->wire, f->sum + slice_first(r, n, q) * size, slice_count(r, n, q) * size, q, 2 * f->bucket + 1);
+    tx_wire_receive(f->wire, f->sent + slice_first(r, n, q) * size, slice_count(r, n, q) * size, q, 2 * f->bucket + 1);
     tx_wire_send(f->wire, own, count * size, q, 2 * f->bucket + 1);
   }
 }
@@ -198,7 +196,7 @@ static void gather(tx_reduction *r, flight *f) {
 static bool advance(tx_reduction *r, flight *f, bool wait) {
   while (tx_wire_is_done(f->wire, wait)) {
     if (f->gathering) {
-      spread(r, &r->bucket[f->bucket], f->sum);
+      spread(r, &r->bucket[f->bucket], f->sent);
       f->bucket = -1;
       r->done++;
       return true;
@@ -208,11 +206,10 @@ static bool advance(tx_reduction *r, flight *f, bool wait) {
   return false;
 }
 
-static flight *free_flight(tx_reduction *r) {
-  for (int k = 0; k < IN_FLIGHT; k++) {
-    if (r->flight[k].bucket < 0) return &r->flight[k];
-  }
-  return NULL;
+/* What bucket `index` goes in; NULL while another one is under way in there. */
+static flight *flight_of(tx_reduction *r, int index) {
+  flight *f = &r->flight[index % IN_FLIGHT];
+  return f->bucket < 0 ? f : NULL;
 }
 
 /* The flight of the bucket that set out first. */
@@ -227,7 +224,7 @@ static flight *oldest(tx_reduction *r) {
 
 static void set_out(tx_reduction *r) {
   flight *f;
-  while (r->next < r->buckets && r->bucket[r->next].missing == 0 && (f = free_flight(r)) != NULL) {
+  while (r->next < r->buckets && r->bucket[r->next].missing == 0 && (f = flight_of(r, r->next)) != NULL) {
     const int index = r->next++;
     complete(r, &r->bucket[index]);
     if (r->size == 1) {
@@ -287,7 +284,6 @@ static void make_buckets(tx_reduction *r, int64_t full) {
     }
     b->count++;
     b->elements += r->elements[i];
-    if (b->elements > r->widest) r->widest = b->elements;
   }
 }
 
@@ -311,20 +307,28 @@ static bool make_blocks(tx_reduction *r) {
   return true;
 }
 
-static size_t bytes_of_blocks(const tx_reduction *r) { return (size_t)(r->kept + 1) * (size_t)r->widest * size_of(r); }
-static size_t bytes_of_received(const tx_reduction *r) {
-  return (size_t)r->all_blocks * (size_t)widest_slice(r) * size_of(r);
+/* The most that flight k takes of a bucket. */
+static int64_t widest_of(const tx_reduction *r, int k) {
+  int64_t widest = 0;
+  for (int b = k; b < r->buckets; b += IN_FLIGHT) {
+    if (r->bucket[b].elements > widest) widest = r->bucket[b].elements;
+  }
+  return widest;
 }
-static size_t bytes_of_sum(const tx_reduction *r) { return (size_t)r->widest * size_of(r); }
+
+static bool make_flight(tx_reduction *r, flight *f, int64_t widest) {
+  const size_t size = size_of(r), slice = (size_t)(widest / r->size + 1);
+  const size_t others = (size_t)(r->kept + 1) * (size_t)(widest - widest / r->size), whole = (size_t)widest;
+  const size_t sent = (others > whole ? others : whole) * size, received = (size_t)r->all_blocks * slice * size;
+  f->sent = malloc(sent + 1);
+  f->received = malloc(received);
+  f->wire = tx_wire_new(2 * r->size, (int64_t)(sent + received));
+  return f->sent != NULL && f->received != NULL && f->wire != NULL;
+}
 
 static bool make_flights(tx_reduction *r) {
   for (int k = 0; k < IN_FLIGHT; k++) {
-    flight *f = &r->flight[k];
-    f->blocks = malloc(bytes_of_blocks(r));
-    f->received = malloc(bytes_of_received(r));
-    f->sum = malloc(bytes_of_sum(r));
-    f->wire = tx_wire_new(2 * r->size, (int64_t)(bytes_of_blocks(r) + bytes_of_received(r)));
-    if (f->blocks == NULL || f->received == NULL || f->sum == NULL || f->wire == NULL) return false;
+    if (!make_flight(r, &r->flight[k], widest_of(r, k))) return false;
   }
   return true;
 }
@@ -352,9 +356,8 @@ tx_reduction *tx_reduction_new(int rank, int size, int shards, bool f64, int cou
 void tx_reduction_free(tx_reduction *r) {
   if (r == NULL) return;
   for (int k = 0; k < IN_FLIGHT; k++) {
-    free(r->flight[k].blocks);
+    free(r->flight[k].sent);
     free(r->flight[k].received);
-    free(r->flight[k].sum);
     tx_wire_free(r->flight[k].wire);
   }
   free(r->elements);
