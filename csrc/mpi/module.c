@@ -240,15 +240,6 @@ static int l_finish(lua_State *L) {
   return 0;
 }
 
-/* shards(count) -> first, end: the shards of this rank, from 0 */
-static int l_shards(lua_State *L) {
-  int first, end;
-  tx_reduction_shards(own_rank, job_size, (int)lua_tointeger(L, 1), &first, &end);
-  lua_pushinteger(L, first);
-  lua_pushinteger(L, end);
-  return 2;
-}
-
 /* completed(first, n): how many parts of the tree the shard after the first n completes */
 static int l_completed(lua_State *L) {
   lua_pushinteger(L, tx_reduction_completed((int)lua_tointeger(L, 1), (int)lua_tointeger(L, 2)));
@@ -267,9 +258,9 @@ static int l_close(lua_State *L) {
 }
 
 static const luaL_Reg functions[] = {
-    {"library", l_library},     {"waited", l_waited},         {"open", l_open},           {"barrier", l_barrier},
-    {"broadcast", l_broadcast}, {"all_gather", l_all_gather}, {"texts", l_texts},         {"abort", l_abort},
-    {"reduction", l_reduction}, {"shards", l_shards},         {"completed", l_completed}, {NULL, NULL},
+    {"library", l_library},     {"waited", l_waited},         {"open", l_open},   {"barrier", l_barrier},
+    {"broadcast", l_broadcast}, {"all_gather", l_all_gather}, {"texts", l_texts}, {"abort", l_abort},
+    {"reduction", l_reduction}, {"completed", l_completed},   {NULL, NULL},
 };
 static const luaL_Reg methods[] = {{"begin", l_begin}, {"finish", l_finish}, {"close", l_close}, {NULL, NULL}};
 static const luaL_Reg meta[] = {{"__gc", l_close}, {NULL, NULL}};

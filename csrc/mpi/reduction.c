@@ -50,7 +50,8 @@ _Static_assert(TX_REDUCTION_SHARDS == 1 << (MOST_LEVELS - 1), "a level for each 
 
 /* -- the tree ----------------------------------------------------------------------------------------------------------- */
 
-void tx_reduction_shards(int rank, int size, int shards, int *first, int *end) {
+/* The shards of a rank: from first up to, but not with, end. */
+static void shards_of(int rank, int size, int shards, int *first, int *end) {
   *first = (int)((int64_t)rank * shards / size);
   *end = (int)((int64_t)(rank + 1) * shards / size);
 }
@@ -293,12 +294,12 @@ static bool make_blocks(tx_reduction *r) {
   if (r->blocks == NULL || r->level == NULL) return false;
   for (int q = 0; q < r->size; q++) {
     int first, end;
-    tx_reduction_shards(q, r->size, r->shards, &first, &end);
+    shards_of(q, r->size, r->shards, &first, &end);
     r->all_blocks += cut(first, end, r->level + r->all_blocks);
     r->blocks[q] = r->all_blocks; /* of this rank and those before */
   }
   int first, end;
-  tx_reduction_shards(r->rank, r->size, r->shards, &first, &end);
+  shards_of(r->rank, r->size, r->shards, &first, &end);
   if (end > first) {
     r->parts = tx_reduction_parts(first, end - first - 1);
     r->completed = tx_reduction_completed(first, end - first - 1);

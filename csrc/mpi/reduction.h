@@ -34,9 +34,6 @@ tx_reduction *tx_reduction_new(int rank, int size, int shards, bool f64, int cou
                                int64_t bucket);
 void tx_reduction_free(tx_reduction *r);
 
-/* The shards of a rank: from first up to, but not with, end. */
-void tx_reduction_shards(int rank, int size, int shards, int *first, int *end);
-
 /* Begins the last shard of this rank. before[k][i]: gradient i of what was added up of the shards before: the parts of the
  * tree, from left to right (tx_reduction_parts tells how many). They stay until tx_reduction_finish. */
 void tx_reduction_begin(tx_reduction *r, void *const *const *before);

@@ -331,7 +331,7 @@ return function(options)
   end
   local self = setmetatable({ seeds = o.seeds, results = {}, folds = 0, dir = o.dir or false }, Validation)
   local places, had = {}, setmetatable({}, { __mode = "k" })
-  local progress = not o.quiet and distributed.rank() == 0 and terminal.Progress() or nil
+  local progress = not o.quiet and distributed._tells() and terminal.Progress() or nil
   for s, seed in ipairs(o.seeds) do
     self.results[s] = {}
     local folds = folds_of(o, seed)

@@ -383,7 +383,7 @@ local function read_options(options)
   network_of(o) -- which checks it
   o.dir = (o.dir or "run"):gsub("(.)/+$", "%1")
   o.tell = o.tell or function(text)
-    if not o.quiet and distributed.rank() == 0 then io.stderr:write(text, "\n") end
+    if not o.quiet and distributed._tells() then io.stderr:write(text, "\n") end
   end
   return o
 end

@@ -55,15 +55,15 @@ return {
   end,
   run = function(options)
     local given = arguments.given(options, train.KNOWN)
-    local first = distributed.rank() == 0 -- of the ranks of a job, one tells
-    given.network, given.tell = arguments.describe_network(options), first and print or function() end
+    local tells = distributed._tells()
+    given.network, given.tell = arguments.describe_network(options), tells and print or function() end
     local done, message = train.run(given)
     if not done then return nil, message end
     if done.interrupted then
-      if first then io.stderr:write "texres train: interrupted; the same command with --resume goes on\n" end
+      if tells then io.stderr:write "texres train: interrupted; the same command with --resume goes on\n" end
       return INTERRUPTED
     end
-    if not first then return end
+    if not tells then return end
     print()
     done:show()
   end,

@@ -560,7 +560,8 @@ local function gradients_of(run, cut, look)
   own.had = {}
   for _, term in ipairs(own.terms) do term.grad = nil end
   local seed, stream = core.rng_state()
-  local before, all_before = clones(run.averaged), clones(run.buffers) -- batch norm may have moved the others
+  local all_before = clones(run.buffers) -- synchronized batch norm moves its own
+  local before = run.layers and clones(run.averaged) or all_before
   local own_parts = (run.layers and side_by_side or one_by_one)(run, own, cut, before, look)
   core.rng_state(seed, stream)
   core.no_grad(function()
